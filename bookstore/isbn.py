@@ -116,8 +116,6 @@ def _unassigned(number: str) -> str | None:
     Publishers get new ranges every month, groups hardly ever: an unknown publisher is no fault.
     """
     _, group, *_ = isbn.split(number)
-    return (
-        None
-        if group
-        else f"No country or language has numbers that begin with {number[:3]}-{number[3:6]}."
-    )
+    if group:
+        return None
+    return f"No country or language has numbers that begin with {number[:3]}-{number[3:6]}."
