@@ -1,0 +1,170 @@
+"""The one way we connect: engines, transactions, migrations."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import uniform
+from typing import Any, TypeVar
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, event, make_url, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+T = TypeVar("T")
+
+#: As many connections as requests are admitted at once: with fewer, those that wait are
+#: overtaken by those that come, and one in a hundred waits for a second.
+POOL_SIZE = 32
+#: No customer waits longer for the database than this; then it is a 503.
+TIMEOUT_S = 2.0
+#: Deadlock, lock wait timeout, snapshot conflict, NOWAIT refused (MySQL and MariaDB).
+RETRYABLE = {1213, 1205, 1020, 3572}
+TRIES = 4
+
+
+def make_engine(
+    url: str, *, pool_size: int = POOL_SIZE, timeout_s: float = TIMEOUT_S
+) -> AsyncEngine:
+    """An engine for the event loop it is first used on; it connects when used.
+
+    `timeout_s` bounds each transaction as a whole, the wait for a connection included.
+    """
+    if make_url(url).get_backend_name() == "sqlite":
+        Path(make_url(url).database or "").parent.mkdir(parents=True, exist_ok=True)
+        engine = create_async_engine(url, pool_size=min(pool_size, 8), max_overflow=0)
+        event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+        event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    else:
+        engine = create_async_engine(
+            make_url(url).update_query_dict({"charset": "utf8mb4"}),
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=timeout_s,
+            pool_pre_ping=True,
+            pool_recycle=1800,
+            isolation_level="READ COMMITTED",
+            connect_args={
+                "connect_timeout": 2,
+                "init_command": "SET SESSION innodb_lock_wait_timeout=5, time_zone='+00:00'",
+            },
+        )
+    return engine.execution_options(timeout_s=timeout_s)
+
+
+def announcing(
+    engine: AsyncEngine, announce: Callable[[list[Any]], None]
+) -> AsyncEngine:
+    """The same pool; `announce` gets the tasks that a transaction wrote, once it is committed.
+
+    It must neither block nor raise: what it loses, the relay offers again.
+    """
+    return engine.execution_options(announce=announce)
+
+
+@asynccontextmanager
+async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A transaction that may write: committed at the end of the block, undone when it raises.
+
+    Raises:
+        TimeoutError: it took longer than the engine allows.
+    """
+    options = engine.get_execution_options()
+    written: list[Any] = []
+    async with asyncio.timeout(options["timeout_s"]), engine.connect() as conn:
+        await conn.execution_options(written=written)
+        async with conn.begin():
+            yield conn
+    if written and "announce" in options:
+        options["announce"](written)
+
+
+@asynccontextmanager
+async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A transaction that only reads: on SQLite it waits for no writer."""
+    async with (
+        asyncio.timeout(engine.get_execution_options()["timeout_s"]),
+        engine.connect() as conn,
+    ):
+        await conn.execution_options(read_only=True)
+        async with conn.begin():
+            yield conn
+
+
+async def retrying(work: Callable[[], Awaitable[T]]) -> T:
+    """What `work` returns; run again from its start when transactions got into each other's way.
+
+    Every transaction is opened inside `work`: after a lock wait timeout MariaDB has undone
+    only the last statement, so nothing less than the whole may be repeated.
+    """
+    for attempt in range(1, TRIES):
+        try:
+            return await work()
+        except DBAPIError as error:
+            if not collided(error):
+                raise
+        await asyncio.sleep(uniform(0.005, 0.05) * attempt)
+    return await work()
+
+
+def collided(error: DBAPIError) -> bool:
+    """Whether a transaction failed only because of another one, and may be repeated."""
+    reason = error.orig.args[0] if error.orig and error.orig.args else None
+    return reason in RETRYABLE or reason == "database is locked"
+
+
+async def upgrade(engine: AsyncEngine) -> None:
+    """Bring the tables to the newest revision; processes that start together take turns."""
+    async with engine.connect() as conn:
+        mysql = conn.dialect.name == "mysql"
+        if mysql:
+            await conn.execute(text("SELECT GET_LOCK('bookstore.migrate', 60)"))
+        await conn.run_sync(_upgrade)
+        await conn.commit()
+        if mysql:
+            await conn.execute(text("SELECT RELEASE_LOCK('bookstore.migrate')"))
+
+
+async def revisions(conn: AsyncConnection) -> tuple[str | None, str | None]:
+    """The revision that the database has, and the newest that this program knows."""
+    current = await conn.run_sync(
+        lambda sync: MigrationContext.configure(sync).get_current_revision()
+    )
+    return current, ScriptDirectory.from_config(alembic_config()).get_current_head()
+
+
+def alembic_config() -> Config:
+    """Where alembic finds our migrations."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
+
+
+def _upgrade(conn: Connection) -> None:
+    config = alembic_config()
+    config.attributes["connection"] = conn
+    command.upgrade(config, "head")
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    # The driver would open transactions of its own, too late and of the wrong kind.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "busy_timeout=5000",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(conn: Connection) -> None:
+    # Read-then-write under a deferred transaction loses updates or fails as "locked".
+    read_only = conn.get_execution_options().get("read_only")
+    conn.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")

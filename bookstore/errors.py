@@ -1,0 +1,193 @@
+"""Every way the store can say no."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+
+class BookstoreError(Exception):
+    """Base of every refusal.  `str(error)` is fit to show to a customer.
+
+    Its attributes are facts that the REST API passes on.
+    """
+
+    code: ClassVar[str]  # part of the API: never changes
+
+
+class NotFound(BookstoreError):
+    """It does not exist, or it belongs to somebody else: callers cannot tell which."""
+
+    code = "not-found"
+
+    def __init__(self, what: str = "This page") -> None:
+        super().__init__(f"{what} could not be found.")
+
+
+class Invalid(BookstoreError):
+    """A value breaks a rule of the store.  `field` is its name in the request."""
+
+    code = "invalid"
+
+    def __init__(self, field: str, detail: str) -> None:
+        super().__init__(detail)
+        self.field = field
+
+
+class InvalidIsbn(Invalid):
+    """`text` is no ISBN; `reason` is a sentence that says why."""
+
+    code = "invalid-isbn"
+
+    def __init__(self, text: str, reason: str) -> None:
+        super().__init__("isbn13", reason)
+        self.text = text
+        self.reason = reason
+
+
+class Stale(BookstoreError):
+    """The record was changed since the caller read it."""
+
+    code = "stale"
+
+    def __init__(self, version: int) -> None:
+        super().__init__("Somebody changed this record meanwhile. Load it again.")
+        self.version = version
+
+
+# Users
+
+
+class EmailTaken(BookstoreError):
+    code = "email-taken"
+
+    def __init__(self) -> None:
+        super().__init__("There is an account with this e-mail address already.")
+
+
+class BadCredentials(BookstoreError):
+    """The same for an unknown address and a wrong password."""
+
+    code = "bad-credentials"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This address and password do not go together. Check both, or set a new password."
+        )
+
+
+class NotSignedIn(BookstoreError):
+    code = "not-signed-in"
+
+    def __init__(self) -> None:
+        super().__init__("Please sign in first.")
+
+
+class NotAllowed(BookstoreError):
+    code = "not-allowed"
+
+    def __init__(self) -> None:
+        super().__init__("Your account may not do this.")
+
+
+# Books
+
+
+class IsbnTaken(BookstoreError):
+    code = "isbn-taken"
+
+    def __init__(self, isbn13: str) -> None:
+        super().__init__(f"There is a book with the ISBN {isbn13} already.")
+        self.isbn13 = isbn13
+
+
+class OutOfStock(BookstoreError):
+    code = "out-of-stock"
+
+    def __init__(self, book_id: int, stock: int) -> None:
+        super().__init__(
+            "This book is sold out."
+            if stock == 0
+            else f"Only {stock} of this book are left."
+        )
+        self.book_id = book_id
+        self.stock = stock
+
+
+class SlugTaken(BookstoreError):
+    code = "slug-taken"
+
+    def __init__(self, slug: str) -> None:
+        super().__init__(f"There is a category {slug!r} already.")
+        self.slug = slug
+
+
+class CategoryInUse(BookstoreError):
+    code = "category-in-use"
+
+    def __init__(self, slug: str) -> None:
+        super().__init__(f"The category {slug!r} still has books or subcategories.")
+        self.slug = slug
+
+
+# Carts and orders
+
+
+class CartEmpty(BookstoreError):
+    code = "cart-empty"
+
+    def __init__(self) -> None:
+        super().__init__("There is nothing in this cart.")
+
+
+class PriceChanged(BookstoreError):
+    """The total is not the one the customer agreed to; nothing was ordered."""
+
+    code = "price-changed"
+
+    def __init__(self, expected_total_cents: int, total_cents: int) -> None:
+        super().__init__("The total of your cart has changed. Please look at it again.")
+        self.expected_total_cents = expected_total_cents
+        self.total_cents = total_cents
+
+
+class BookWithdrawn(BookstoreError):
+    """A book in the cart is not sold any more."""
+
+    code = "book-withdrawn"
+
+    def __init__(self, titles: Sequence[str]) -> None:
+        super().__init__(
+            f"Not sold any more: {', '.join(titles)}. Please remove it from the cart."
+        )
+        self.titles = list(titles)
+
+
+class IllegalTransition(BookstoreError):
+    code = "illegal-transition"
+
+    def __init__(self, status: str, wanted: str) -> None:
+        super().__init__(f"An order that is {status} cannot become {wanted}.")
+        self.status = status
+        self.wanted = wanted
+
+
+class IdempotencyKeyRequired(BookstoreError):
+    code = "idempotency-key-required"
+
+    def __init__(self) -> None:
+        super().__init__("Send an Idempotency-Key header of 1 to 255 characters.")
+
+
+class IdempotencyKeyReused(BookstoreError):
+    code = "idempotency-key-reused"
+
+    def __init__(self) -> None:
+        super().__init__("This Idempotency-Key was used for another request.")
+
+
+class RequestInProgress(BookstoreError):
+    code = "request-in-progress"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The first request with this Idempotency-Key is still running."
+        )

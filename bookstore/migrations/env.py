@@ -1,0 +1,21 @@
+"""What alembic runs: the connection comes from `bookstore.db`, the target is `tables.py`."""
+
+from alembic import context
+
+from bookstore.tables import metadata
+
+
+def _ours(name: str | None, kind: str, _parents: object) -> bool:
+    # SQLite's full-text table and the tables in which FTS5 keeps its index.
+    return not (kind == "table" and (name or "").startswith("book_search"))
+
+
+connection = context.config.attributes["connection"]
+context.configure(
+    connection=connection,
+    target_metadata=metadata,
+    render_as_batch=connection.dialect.name == "sqlite",
+    include_name=_ours if connection.dialect.name == "sqlite" else None,
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,68 @@
+"""Who may do what: one table, read by the code and by the tests."""
+
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    CUSTOMER = "customer"
+    CLERK = "clerk"
+    EDITOR = "editor"
+    MANAGER = "manager"
+    ADMIN = "admin"
+
+
+class Permission(StrEnum):
+    OPEN_DASHBOARD = "open-dashboard"
+    SEE_ORDERS = "see-orders"
+    CHANGE_ORDERS = "change-orders"
+    CHANGE_PAYMENT = "change-payment"
+    CHANGE_BOOKS = "change-books"
+    CHANGE_PRICES = "change-prices"
+    CHANGE_STOCK = "change-stock"
+    CHANGE_CATEGORIES = "change-categories"
+    IMPORT_BOOKS = "import-books"
+    SEE_USERS = "see-users"
+    CHANGE_USERS = "change-users"
+    SEE_NOTIFICATIONS = "see-notifications"
+    SEND_NOTIFICATIONS = "send-notifications"
+    SEE_TASKS = "see-tasks"
+    CHANGE_TASKS = "change-tasks"
+    SEE_AUDIT = "see-audit"
+
+
+_CLERK = {
+    Permission.OPEN_DASHBOARD,
+    Permission.SEE_ORDERS,
+    Permission.CHANGE_ORDERS,
+    Permission.CHANGE_STOCK,
+    Permission.SEE_USERS,
+    Permission.SEE_NOTIFICATIONS,
+    Permission.SEND_NOTIFICATIONS,
+    Permission.SEE_TASKS,
+}
+_EDITOR = {
+    Permission.OPEN_DASHBOARD,
+    Permission.CHANGE_BOOKS,
+    Permission.CHANGE_STOCK,
+    Permission.CHANGE_CATEGORIES,
+    Permission.IMPORT_BOOKS,
+}
+
+#: What each role may do beyond what every signed-in user may.
+GRANTS: dict[Role, frozenset[Permission]] = {
+    Role.CUSTOMER: frozenset(),
+    Role.CLERK: frozenset(_CLERK),
+    Role.EDITOR: frozenset(_EDITOR),
+    Role.MANAGER: frozenset(set(Permission) - {Permission.CHANGE_USERS}),
+    Role.ADMIN: frozenset(Permission),
+}
+
+
+def permits(role: Role, permission: Permission) -> bool:
+    """Whether users of this role hold the permission."""
+    return permission in GRANTS[role]
+
+
+def is_staff(role: Role) -> bool:
+    """Whether users of this role may open the dashboard at all."""
+    return permits(role, Permission.OPEN_DASHBOARD)

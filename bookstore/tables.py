@@ -1,0 +1,362 @@
+"""The tables, as SQLAlchemy Core sees them.
+
+Money is integer cents, time is UTC with microseconds, text is utf8mb4.  The migrations
+build the same tables; a test compares the two.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.dialects import mysql
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware moment in UTC: DATETIME alone drops the zone and the microseconds."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        return dialect.type_descriptor(
+            mysql.DATETIME(fsp=6) if dialect.name == "mysql" else DateTime()
+        )
+
+    def process_bind_param(
+        self, value: datetime | None, dialect: Dialect
+    ) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a moment without a time zone")
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(
+        self, value: datetime | None, dialect: Dialect
+    ) -> datetime | None:
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+#: SQLite counts up only in columns that are exactly INTEGER PRIMARY KEY.
+Id = BigInteger().with_variant(Integer, "sqlite")
+#: BLOB cannot be a key in MariaDB.
+Hash = LargeBinary(32).with_variant(mysql.BINARY(32), "mysql")
+
+
+def Key(length: int) -> String:
+    """Text that is compared letter by letter: names of things, not words for people."""
+    return String(length).with_variant(
+        mysql.VARCHAR(length, charset="utf8mb4", collation="utf8mb4_bin"), "mysql"
+    )
+
+
+def _table(name: str, *parts: Any, **options: Any) -> Table:
+    return Table(
+        name,
+        metadata,
+        *parts,
+        mysql_engine="InnoDB",
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_unicode_ci",
+        **options,
+    )
+
+
+users = _table(
+    "users",
+    Column("id", Id, primary_key=True),
+    Column("email", String(254), nullable=False),
+    Column("email_key", Key(254), nullable=False, unique=True),
+    Column("password_hash", String(255), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("role", Key(20), nullable=False),
+    Column("email_verified_at", UtcDateTime),
+    Column("disabled_at", UtcDateTime),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+
+sessions = _table(
+    "sessions",
+    Column("id_hash", Hash, primary_key=True),
+    Column("user_id", Id, ForeignKey("users.id"), index=True),
+    Column("data", Text, nullable=False),
+    Column("address", Key(45)),
+    Column("user_agent", String(255)),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("last_seen_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False, index=True),
+)
+
+books = _table(
+    "books",
+    Column("id", Id, primary_key=True),
+    Column("isbn13", Key(13), nullable=False, unique=True),
+    Column("title", String(500), nullable=False),
+    Column("sort_title", Key(200), nullable=False),
+    Column("subtitle", String(500)),
+    Column("description", Text),
+    Column("publisher", String(200)),
+    Column("year", SmallInteger),
+    Column("language", Key(35)),
+    Column("format", Key(20)),
+    Column("pages", Integer),
+    Column("price_cents", Integer, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("withdrawn_at", UtcDateTime),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    CheckConstraint("price_cents >= 0", name="price_not_negative"),
+    CheckConstraint("pages > 0", name="pages_positive"),
+    Index("ix_books_title", "withdrawn_at", "sort_title", "id"),
+    Index("ix_books_price", "withdrawn_at", "price_cents", "id"),
+    Index("ix_books_created", "withdrawn_at", "created_at", "id"),
+    Index("ix_books_year", "withdrawn_at", "year", "id"),
+)
+
+# Narrow and apart, so that workers lock it without touching the book's own row: foreign
+# keys from lines and carts to books then never wait for a worker.
+book_stock = _table(
+    "book_stock",
+    Column(
+        "book_id", Id, ForeignKey("books.id"), primary_key=True, autoincrement=False
+    ),
+    Column("stock", Integer, nullable=False),
+    CheckConstraint("stock >= 0", name="stock_not_negative"),
+)
+
+authors = _table(
+    "authors",
+    Column("id", Id, primary_key=True),
+    Column("name", String(255), nullable=False),
+    Column("name_key", Key(255), nullable=False, unique=True),
+)
+
+book_authors = _table(
+    "book_authors",
+    Column("book_id", Id, ForeignKey("books.id"), primary_key=True),
+    Column("position", SmallInteger, primary_key=True, autoincrement=False),
+    Column("author_id", Id, ForeignKey("authors.id"), nullable=False, index=True),
+    Column("role", Key(20), nullable=False),
+)
+
+categories = _table(
+    "categories",
+    Column("id", Id, primary_key=True),
+    Column("slug", Key(100), nullable=False, unique=True),
+    Column("name", String(200), nullable=False),
+    Column("parent_id", Id, ForeignKey("categories.id"), index=True),
+    Column("position", Integer, nullable=False),
+)
+
+book_categories = _table(
+    "book_categories",
+    Column("book_id", Id, ForeignKey("books.id"), primary_key=True),
+    Column("category_id", Id, ForeignKey("categories.id"), primary_key=True),
+    Column("position", SmallInteger, nullable=False),
+    Index("ix_book_categories_category", "category_id", "book_id"),
+)
+
+# On SQLite the migration makes this an FTS5 table whose rowid is the book's id.
+book_search = _table(
+    "book_search",
+    Column(
+        "book_id", Id, ForeignKey("books.id"), primary_key=True, autoincrement=False
+    ),
+    Column("words", Text, nullable=False),
+    Index("ft_book_search_words", "words", mysql_prefix="FULLTEXT").ddl_if(
+        dialect="mysql"
+    ),
+)
+
+carts = _table(
+    "carts",
+    Column("id", Id, primary_key=True),
+    Column("user_id", Id, ForeignKey("users.id"), unique=True),
+    Column("checkout_no", Integer, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False, index=True),
+)
+
+cart_items = _table(
+    "cart_items",
+    Column("cart_id", Id, ForeignKey("carts.id", ondelete="CASCADE"), primary_key=True),
+    Column("book_id", Id, ForeignKey("books.id"), primary_key=True, index=True),
+    Column("quantity", SmallInteger, nullable=False),
+    Column("unit_price_cents", Integer, nullable=False),
+    Column("added_at", UtcDateTime, nullable=False),
+    CheckConstraint("quantity BETWEEN 1 AND 99", name="quantity_in_range"),
+)
+
+orders = _table(
+    "orders",
+    Column("id", Id, primary_key=True),
+    Column("number", Key(14), nullable=False, unique=True),
+    # Not a foreign key: carts of guests are purged, their orders stay.
+    Column("cart_id", BigInteger, nullable=False),
+    Column("checkout_no", Integer, nullable=False),
+    Column("user_id", Id, ForeignKey("users.id")),
+    Column("email", String(254), nullable=False),
+    Column("status", Key(20), nullable=False),
+    Column("payment_status", Key(20), nullable=False),
+    Column("currency", Key(3), nullable=False),
+    Column("shipping_address", JSON, nullable=False),
+    Column("terms", JSON, nullable=False),
+    Column("note", String(1000)),
+    Column("reason", Text),
+    Column("tracking", String(200)),
+    Column("subtotal_cents", Integer),
+    Column("discount_cents", Integer),
+    Column("shipping_cents", Integer),
+    Column("tax_cents", Integer),
+    Column("total_cents", Integer),
+    Column("last_seq", Integer, nullable=False),
+    Column("placed_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    UniqueConstraint("cart_id", "checkout_no"),
+    CheckConstraint("total_cents >= 0", name="total_not_negative"),
+    Index("ix_orders_user", "user_id", "id"),
+    Index("ix_orders_status", "status", "id"),
+)
+
+order_lines = _table(
+    "order_lines",
+    Column("order_id", Id, ForeignKey("orders.id"), primary_key=True),
+    Column("book_id", Id, ForeignKey("books.id"), primary_key=True, index=True),
+    Column("isbn13", Key(13), nullable=False),
+    Column("title", String(500), nullable=False),
+    Column("quantity", SmallInteger, nullable=False),
+    Column("unit_price_cents", Integer, nullable=False),
+    CheckConstraint("quantity > 0", name="quantity_positive"),
+    CheckConstraint("unit_price_cents >= 0", name="price_not_negative"),
+)
+
+order_events = _table(
+    "order_events",
+    Column("id", Id, primary_key=True),
+    Column("order_id", Id, ForeignKey("orders.id"), nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("kind", Key(20), nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("actor", Key(100), nullable=False),
+    Column("detail", Text),
+    Column("message_id", Key(36)),
+    Column("attempt", SmallInteger),
+    Column("worker", Key(100)),
+    Column("waited_ms", Integer),
+    Column("worked_ms", Integer),
+    UniqueConstraint("order_id", "seq"),
+)
+
+stock_movements = _table(
+    "stock_movements",
+    Column("id", Id, primary_key=True),
+    Column("book_id", Id, ForeignKey("books.id"), nullable=False),
+    Column("delta", Integer, nullable=False),
+    Column("reason", Key(20), nullable=False),
+    Column("order_id", Id, ForeignKey("orders.id")),
+    Column("user_id", Id, ForeignKey("users.id")),
+    Column("note", String(500)),
+    Column("created_at", UtcDateTime, nullable=False),
+    UniqueConstraint("order_id", "book_id", "reason"),
+    Index("ix_stock_movements_book", "book_id", "id"),
+)
+
+idempotency_keys = _table(
+    "idempotency_keys",
+    Column("owner", Key(50), primary_key=True),
+    Column("key", Key(255), primary_key=True),
+    Column("request_hash", Hash, nullable=False),
+    Column("order_id", Id, ForeignKey("orders.id"), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False, index=True),
+)
+
+notifications = _table(
+    "notifications",
+    Column("id", Id, primary_key=True),
+    Column("user_id", Id, ForeignKey("users.id")),
+    Column("order_id", Id, ForeignKey("orders.id")),
+    Column("kind", Key(40), nullable=False),
+    Column("status", Key(20), nullable=False),
+    Column("in_doubt", Boolean, nullable=False),
+    Column("recipient", String(254), nullable=False),
+    # Letters about orders are set from their template; only staff's own words are kept.
+    Column("subject", String(200)),
+    Column("body", Text),
+    Column("attempts", SmallInteger, nullable=False),
+    Column("lease_until", UtcDateTime),
+    Column("smtp_answer", String(500)),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("sent_at", UtcDateTime),
+    Column("read_at", UtcDateTime),
+    # One letter for each thing that happens to an order, whoever tells it twice.
+    UniqueConstraint("order_id", "kind"),
+    Index("ix_notifications_user", "user_id", "id"),
+    Index("ix_notifications_status", "status", "id"),
+)
+
+tasks = _table(
+    "tasks",
+    Column("id", Id, primary_key=True),
+    Column("task", Key(40), nullable=False),
+    Column("ref_id", BigInteger, nullable=False),
+    Column("due_at", UtcDateTime, nullable=False),
+    Column("offers", Integer, nullable=False),
+    Column("attempts", SmallInteger, nullable=False),
+    Column("error", Text),
+    Column("parked_at", UtcDateTime),
+    Column("request_id", Key(64)),
+    Column("created_at", UtcDateTime, nullable=False),
+    UniqueConstraint("task", "ref_id"),
+    Index("ix_tasks_due", "parked_at", "due_at"),
+    # Without it SQLite gives an id out again once its row is gone.
+    sqlite_autoincrement=True,
+)
+
+heartbeats = _table(
+    "heartbeats",
+    Column("name", Key(100), primary_key=True),
+    Column("beat_at", UtcDateTime, nullable=False),
+)
+
+audit_log = _table(
+    "audit_log",
+    Column("id", Id, primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("user_id", Id, ForeignKey("users.id")),
+    Column("action", Key(40), nullable=False),
+    Column("object_type", Key(20), nullable=False),
+    Column("object_id", Key(64), nullable=False),
+    # {field: [before, after]}; of personal data the name only, with null.
+    Column("changes", JSON, nullable=False),
+    Index("ix_audit_log_object", "object_type", "object_id", "id"),
+)

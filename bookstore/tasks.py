@@ -1,0 +1,337 @@
+"""What the actors still have to do: outbox, job list and dead letters in one table.
+
+A row is written in the transaction of the change that causes it and deleted in the one
+that completes it.  In between, messages carry hints about it, which may be late, lost or
+doubled.
+
+    waiting ──offered──> being tried ──> gone (done)
+       ^                     │
+       └──── failed, due ────┤
+                             └──> parked after MAX_ATTEMPTS ──replay──> waiting
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bookstore import audit
+from bookstore.bulk import Bulk
+from bookstore.errors import NotFound
+from bookstore.tables import tasks
+
+
+class Task(StrEnum):
+    """The kinds of work, each the name of the actor that does it."""
+
+    PROCESS_ORDERS = "process_orders"
+    SEND_NOTIFICATIONS = "send_notifications"
+
+
+class Offer(NamedTuple):
+    """A hint for the actor `task`: look at the row `ref_id`."""
+
+    task: Task
+    ref_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A piece of unfinished work, as staff see it."""
+
+    id: int
+    task: Task
+    ref_id: int
+    due_at: datetime
+    offers: int
+    attempts: int
+    error: str | None
+    parked_at: datetime | None
+    request_id: str | None
+    created_at: datetime
+
+
+#: Whoever wrote a row publishes it at once; until then the relay leaves it alone.
+GRACE = timedelta(seconds=30)
+#: Attempts are starts, so one that takes its worker down with it counts too.
+MAX_ATTEMPTS = 5
+#: The relay offers again what nobody finished, after ever longer pauses.
+FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=30), timedelta(minutes=10)
+#: After a failure that is no fault of the machinery.
+RETRY_PAUSE = timedelta(seconds=2)
+#: What staff read of an error; tracebacks are in the log.
+ERROR_LENGTH = 1000
+
+_ADD = Bulk(
+    "ref_id BIGINT, due_at DATETIME(6)",
+    """
+    INSERT INTO tasks (task, ref_id, due_at, offers, attempts, request_id, created_at)
+    SELECT :task, v.ref_id, v.due_at, 0, 0, :request_id, :now FROM {rows} AS v
+    """,
+)
+_COUNT = Bulk(
+    "ref_id BIGINT",
+    """
+    UPDATE {rows} AS v STRAIGHT_JOIN tasks AS t ON t.task = :task AND t.ref_id = v.ref_id
+    SET t.attempts = t.attempts + 1 WHERE t.parked_at IS NULL
+    """,
+    sqlite="""
+    UPDATE tasks SET attempts = attempts + 1
+    WHERE task = :task AND ref_id IN (SELECT ref_id FROM {rows}) AND parked_at IS NULL
+    """,
+)
+_HOLD = Bulk(
+    "ref_id BIGINT",
+    """
+    SELECT t.ref_id, t.attempts FROM {rows} AS v
+    {join} tasks AS t ON t.task = :task AND t.ref_id = v.ref_id
+    WHERE t.parked_at IS NULL {for_update}
+    """,
+)
+_DONE = Bulk(
+    "ref_id BIGINT",
+    """
+    DELETE t FROM {rows} AS v STRAIGHT_JOIN tasks AS t ON t.task = :task AND t.ref_id = v.ref_id
+    """,
+    sqlite="DELETE FROM tasks WHERE task = :task AND ref_id IN (SELECT ref_id FROM {rows})",
+)
+_OFFERED = Bulk(
+    "id BIGINT, due_at DATETIME(6)",
+    """
+    UPDATE {rows} AS v STRAIGHT_JOIN tasks AS t ON t.id = v.id
+    SET t.offers = t.offers + 1, t.due_at = v.due_at
+    """,
+    sqlite="""
+    UPDATE tasks SET offers = offers + 1, due_at = v.due_at FROM {rows} AS v WHERE tasks.id = v.id
+    """,
+)
+
+
+async def add(
+    conn: AsyncConnection,
+    task: Task,
+    ref_ids: Collection[int],
+    *,
+    now: datetime,
+    request_id: str | None = None,
+) -> None:
+    """Ask the actor to work on these rows, as soon as this transaction is committed."""
+    if not ref_ids:
+        return
+    due_at = now + GRACE
+    await _ADD(
+        conn,
+        [(ref_id, due_at) for ref_id in sorted(ref_ids)],
+        task=task,
+        request_id=request_id,
+        now=now,
+    )
+    announce(conn, task, ref_ids)
+
+
+def announce(conn: AsyncConnection, task: Task, ref_ids: Collection[int]) -> None:
+    """Have these rows offered to the actor right after this transaction's commit."""
+    written: list[Offer] = conn.sync_connection.get_execution_options().get(
+        "written", []
+    )
+    written.extend(Offer(task, ref_id) for ref_id in ref_ids)
+
+
+async def count_attempt(
+    conn: AsyncConnection, task: Task, ref_ids: Collection[int]
+) -> None:
+    """Note that work on these rows starts.  Committed before the work, so that a crash counts."""
+    await _COUNT(conn, _rows(ref_ids), task=task)
+
+
+async def hold(
+    conn: AsyncConnection, task: Task, ref_ids: Collection[int]
+) -> dict[int, int]:
+    """Lock the rows that are still to be done, and tell how often each was tried.
+
+    Whoever else has a message about them waits here until we are through.
+    """
+    found = await _HOLD(conn, _rows(ref_ids), task=task)
+    return {ref_id: attempts for ref_id, attempts in found}
+
+
+async def done(conn: AsyncConnection, task: Task, ref_ids: Collection[int]) -> None:
+    """Forget the rows, in the transaction that completes their work.
+
+    By a join: `DELETE ... WHERE ref_id IN (...)` scans this small table and waits for rows
+    that strangers have not committed yet (MariaDB 10.11, error 1205).
+    """
+    await _DONE(conn, _rows(ref_ids), task=task)
+
+
+async def fail(
+    conn: AsyncConnection, task: Task, ref_id: int, error: str, *, now: datetime
+) -> bool:
+    """Record a failed attempt; after the last one the row is parked.  True when it was."""
+    found = await hold(conn, task, [ref_id])
+    if ref_id not in found:
+        return False
+    attempts = found[ref_id]
+    parked = attempts >= MAX_ATTEMPTS
+    await conn.execute(
+        update(tasks)
+        .where(tasks.c.task == task, tasks.c.ref_id == ref_id)
+        .values(
+            error=error[:ERROR_LENGTH],
+            due_at=now + RETRY_PAUSE * 2 ** max(attempts - 1, 0),
+            parked_at=now if parked else None,
+        )
+    )
+    return parked
+
+
+async def postpone(
+    conn: AsyncConnection,
+    task: Task,
+    ref_id: int,
+    due_at: datetime,
+    error: str | None = None,
+) -> None:
+    """Leave the row alone until `due_at`; its attempts start anew."""
+    await conn.execute(
+        update(tasks)
+        .where(tasks.c.task == task, tasks.c.ref_id == ref_id)
+        .values(due_at=due_at, attempts=0, error=error and error[:ERROR_LENGTH])
+    )
+
+
+async def claim_due(
+    conn: AsyncConnection,
+    *,
+    now: datetime,
+    limit: int = 1000,
+    ahead: timedelta = timedelta(0),
+) -> list[Offer]:
+    """Rows whose time has come, to be offered to their actors; each offer makes the next later.
+
+    `ahead` takes in what is due a little later too.
+    """
+    found = (
+        await conn.execute(
+            select(tasks.c.id, tasks.c.task, tasks.c.ref_id, tasks.c.offers)
+            .where(tasks.c.parked_at.is_(None), tasks.c.due_at <= now + ahead)
+            .order_by(tasks.c.due_at, tasks.c.id)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+    ).all()
+    if found:
+        await _OFFERED(
+            conn,
+            sorted((row.id, now + _pause(row.offers)) for row in found),
+        )
+    return [Offer(Task(row.task), row.ref_id) for row in found]
+
+
+async def find(
+    conn: AsyncConnection,
+    *,
+    parked: bool | None = None,
+    after_id: int = 0,
+    limit: int = 100,
+) -> list[Row]:
+    """Unfinished work, oldest first; `parked` chooses the dead letters or the others."""
+    query = select(tasks).where(tasks.c.id > after_id).order_by(tasks.c.id).limit(limit)
+    if parked is not None:
+        query = query.where(
+            tasks.c.parked_at.is_not(None) if parked else tasks.c.parked_at.is_(None)
+        )
+    return [_row(found) for found in await conn.execute(query)]
+
+
+async def get(conn: AsyncConnection, task_id: int) -> Row:
+    """One piece of unfinished work.
+
+    Raises:
+        NotFound: it is done, discarded or never was.
+    """
+    found = (
+        await conn.execute(select(tasks).where(tasks.c.id == task_id))
+    ).one_or_none()
+    if found is None:
+        raise NotFound("This task")
+    return _row(found)
+
+
+async def replay(
+    conn: AsyncConnection, task_id: int, *, user_id: int | None, now: datetime
+) -> Row:
+    """Give a parked task its attempts back and offer it at once.
+
+    Raises:
+        NotFound: there is no such task.
+    """
+    task = await get(conn, task_id)
+    await conn.execute(
+        update(tasks)
+        .where(tasks.c.id == task_id)
+        .values(parked_at=None, attempts=0, offers=0, error=None, due_at=now + GRACE)
+    )
+    await audit.record(
+        conn,
+        "replay",
+        "task",
+        task_id,
+        {"error": [task.error, None]},
+        user_id=user_id,
+        now=now,
+    )
+    announce(conn, task.task, [task.ref_id])
+    return await get(conn, task_id)
+
+
+async def discard(
+    conn: AsyncConnection,
+    task_id: int,
+    reason: str,
+    *,
+    user_id: int | None,
+    now: datetime,
+) -> None:
+    """Give up a task for good; what it was for stays as it is.
+
+    Raises:
+        NotFound: there is no such task.
+    """
+    task = await get(conn, task_id)
+    await conn.execute(delete(tasks).where(tasks.c.id == task_id))
+    changes = {
+        "task": [task.task, None],
+        "ref_id": [task.ref_id, None],
+        "reason": [None, reason],
+    }
+    await audit.record(
+        conn, "discard", "task", task_id, changes, user_id=user_id, now=now
+    )
+
+
+async def count(conn: AsyncConnection) -> dict[str, int]:
+    """How many rows are `waiting` and how many are `parked`."""
+    found = (
+        await conn.execute(
+            select(func.count(), func.count(tasks.c.parked_at)).select_from(tasks)
+        )
+    ).one()
+    return {"waiting": found[0] - found[1], "parked": found[1]}
+
+
+def _pause(offers: int) -> timedelta:
+    return min(FIRST_PAUSE * 2 ** min(offers, 10), LONGEST_PAUSE)
+
+
+def _rows(ref_ids: Collection[int]) -> Sequence[tuple[int]]:
+    # Everybody takes the locks in the same order: ascending.
+    return [(ref_id,) for ref_id in sorted(ref_ids)]
+
+
+def _row(found: Any) -> Row:
+    return Row(**{**found._mapping, "task": Task(found.task)})

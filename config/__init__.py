@@ -1,0 +1,1 @@
+"""Settings, logging and everything that deploys the store."""

@@ -1,0 +1,192 @@
+"""Settings: read once from the environment and `.env`, then passed on as values."""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from environs import Env, EnvError, validate
+from marshmallow import ValidationError
+
+#: A secret shorter than this is refused in production (256 bits in hexadecimal are 64).
+SECRET_LENGTH = 32
+WEAK_ACCOUNTS = {"guest", "root"}
+
+
+class WrongSettings(Exception):
+    """Everything that is wrong with the settings: a sentence for each variable's name."""
+
+    def __init__(self, problems: Mapping[str, list[str]]) -> None:
+        lines = [f"{name}: {' '.join(why)}" for name, why in sorted(problems.items())]
+        super().__init__("Wrong settings.\n" + "\n".join(lines))
+        self.problems = dict(problems)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What an operator may choose.  `docs/settings.md` says what each one does."""
+
+    env: str
+    var_dir: Path
+    database_url: str
+    broker_url: str
+    smtp_url: str
+    secret_key: str
+    base_url: str
+    host: str
+    port: int
+    queue_type: str
+    trusted_proxies: tuple[str, ...]
+    rate_limits: bool
+    broker_admin_url: str | None
+    admin_email: str | None
+    admin_password: str | None
+    store_name: str
+    mail_from: str
+    currency: str
+    shipping_cents: int
+    free_shipping_from_cents: int
+    tax_basis_points: int
+
+    @property
+    def production(self) -> bool:
+        return self.env == "production"
+
+    @property
+    def embedded(self) -> bool:
+        """Whether messages stay in this process, and with them the workers."""
+        return self.broker_url == "memory:"
+
+    @property
+    def broker_urls(self) -> list[str]:
+        """One address for each node of the RabbitMQ cluster."""
+        return [url for url in self.broker_url.split(";") if url]
+
+
+def read_settings(env_file: Path | None = None) -> Settings:
+    """The settings of this process.
+
+    Raises:
+        WrongSettings: at least one variable is wrong; it names all that are.
+    """
+    env = Env(eager=False)
+    env.read_env(str(env_file or Path.cwd() / ".env"), recurse=False)
+    with env.prefixed("BOOKSTORE_"):
+        var_dir: Path = env.path("VAR_DIR", Path("var"))
+        found = {
+            "env": env.str(
+                "ENV",
+                "development",
+                validate=validate.OneOf(["development", "production"]),
+            ),
+            "var_dir": var_dir,
+            "database_url": env.str(
+                "DATABASE_URL",
+                f"sqlite+aiosqlite:///{var_dir}/bookstore.db",
+                validate=_database,
+            ),
+            "broker_url": env.str("BROKER_URL", "memory:", validate=_broker),
+            "smtp_url": env.str("SMTP_URL", f"file:{var_dir}/mail", validate=_smtp),
+            "secret_key": env.str("SECRET_KEY", ""),
+            "host": env.str("HOST", "127.0.0.1"),
+            "port": env.int("PORT", 8080, validate=validate.Range(0, 65535)),
+            "base_url": env.str("BASE_URL", "", validate=_base),
+            "queue_type": env.str(
+                "QUEUE_TYPE", "classic", validate=validate.OneOf(["classic", "quorum"])
+            ),
+            "trusted_proxies": tuple(env.list("TRUSTED_PROXIES", [])),
+            "rate_limits": env.str(
+                "RATE_LIMITS", "on", validate=validate.OneOf(["on", "off"])
+            ),
+            "broker_admin_url": env.str("BROKER_ADMIN_URL", None),
+            "admin_email": env.str("ADMIN_EMAIL", None),
+            "admin_password": env.str("ADMIN_PASSWORD", None),
+            "store_name": env.str("STORE_NAME", "Ampersand Books"),
+            "mail_from": env.str("MAIL_FROM", "Ampersand Books <orders@localhost>"),
+            "currency": env.str(
+                "CURRENCY", "EUR", validate=validate.Regexp("^[A-Z]{3}$")
+            ),
+            "shipping_cents": env.int(
+                "SHIPPING_CENTS", 290, validate=validate.Range(0)
+            ),
+            "free_shipping_from_cents": env.int(
+                "FREE_SHIPPING_FROM_CENTS", 4000, validate=validate.Range(0)
+            ),
+            "tax_basis_points": env.int(
+                "TAX_BASIS_POINTS", 700, validate=validate.Range(0, 10_000)
+            ),
+        }
+    try:
+        env.seal()
+    except EnvError as error:
+        problems = getattr(error, "error_messages", None) or {
+            "BOOKSTORE_*": [str(error)]
+        }
+        raise WrongSettings(problems) from None
+    found["rate_limits"] = found["rate_limits"] == "on"
+    found["base_url"] = found["base_url"] or f"http://{found['host']}:{found['port']}"
+    settings = Settings(**found)
+    if settings.production and (problems := _unfit_for_production(settings)):
+        raise WrongSettings(problems)
+    if not settings.secret_key:
+        found["secret_key"] = _kept_secret(settings.var_dir)
+    return Settings(**found)
+
+
+def _database(url: str) -> None:
+    if urlsplit(url).scheme not in ("sqlite+aiosqlite", "mysql+aiomysql"):
+        raise ValidationError(
+            "It must begin with sqlite+aiosqlite:// or mysql+aiomysql://."
+        )
+
+
+def _broker(urls: str) -> None:
+    for url in urls.split(";"):
+        if url != "memory:" and urlsplit(url).scheme not in ("amqp", "amqps"):
+            raise ValidationError(
+                "It must be memory: or begin with amqp:// or amqps://."
+            )
+
+
+def _smtp(url: str) -> None:
+    if urlsplit(url).scheme not in ("file", "smtp", "smtp+starttls", "smtps"):
+        raise ValidationError(
+            "It must begin with file:, smtp://, smtp+starttls:// or smtps://."
+        )
+
+
+def _base(url: str) -> None:
+    if url and (
+        urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname
+    ):
+        raise ValidationError("It must begin with http:// or https:// and name a host.")
+
+
+def _unfit_for_production(settings: Settings) -> dict[str, list[str]]:
+    problems: dict[str, list[str]] = {}
+    if len(settings.secret_key) < SECRET_LENGTH:
+        problems["BOOKSTORE_SECRET_KEY"] = [
+            f"Set one of at least {SECRET_LENGTH} characters."
+        ]
+    if not settings.base_url.startswith("https://"):
+        problems["BOOKSTORE_BASE_URL"] = ["It must begin with https:// in production."]
+    if not settings.rate_limits:
+        problems["BOOKSTORE_RATE_LIMITS"] = ["They cannot be off in production."]
+    for name, url in (
+        ("BOOKSTORE_DATABASE_URL", settings.database_url),
+        *(("BOOKSTORE_BROKER_URL", url) for url in settings.broker_urls),
+    ):
+        if urlsplit(url).username in WEAK_ACCOUNTS:
+            problems[name] = ["Use an account of its own, not guest or root."]
+    return problems
+
+
+def _kept_secret(var_dir: Path) -> str:
+    """The secret of an embedded store, made at its first start."""
+    path = var_dir / "secret_key"
+    if not path.exists():
+        var_dir.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_hex(32))
+    return path.read_text().strip()
