@@ -1,0 +1,74 @@
+# `make` alone lists what there is: a target is in the list when its line ends in a ## comment.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+SOURCE := bookstore actors web admin config
+
+# A stamp is newer than what it was made from; when it is, there is nothing to install.
+INSTALLED      := $(VENV)/.installed
+INSTALLED_TEST := $(VENV)/.installed-test
+
+# More for pytest, for example: make test PYTEST="tests/bookstore -k orders"
+PYTEST ?= tests
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help install run test check format bench lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## virtual environment in .venv, from the lock file
+
+run: $(INSTALLED) ## install, then the whole store in one process on http://127.0.0.1:8080
+	@exec $(BIN)/bookstore run
+
+test: $(INSTALLED_TEST) ## all tests, with real MariaDB, RabbitMQ and Chromium (installs what is missing)
+	@tests/servers/install.sh
+	@$(BIN)/pytest -n 2 --dist loadgroup $(PYTEST)
+
+check: $(INSTALLED_TEST) ## format, lint, types and import contracts; changes nothing
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy --strict $(SOURCE)
+	@$(BIN)/lint-imports
+
+format: $(INSTALLED_TEST) ## put the code in shape: ruff format, and what ruff can fix by itself
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: $(INSTALLED_TEST) ## benchmarks, each beside its limit; by hand, on a quiet machine
+	@tests/servers/install.sh
+	@$(BIN)/python -m tests.benchmarks
+
+# The machine's own pip settings are kept out of it, so that every hash is the public index's.
+PIP_COMPILE := PIP_CONFIG_FILE=/dev/null PIP_FIND_LINKS= CUSTOM_COMPILE_COMMAND="make lock" \
+	build/pip-tools/bin/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe \
+	--all-build-deps --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options
+
+lock: ## work both lock files out again; add UPGRADE=--upgrade for newer versions
+	@test -x build/pip-tools/bin/pip-compile || { \
+		$(PYTHON) -m venv build/pip-tools && build/pip-tools/bin/pip install --quiet pip-tools; }
+	$(PIP_COMPILE) $(UPGRADE) --output-file requirements.lock setup.py
+	$(PIP_COMPILE) $(UPGRADE) --extra test --constraint requirements.lock \
+		--output-file requirements-test.lock setup.py
+
+clean: ## remove what was built and installed here; var/ stays
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "The bookstore needs Python 3.11 or later; name one with make PYTHON=..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(INSTALLED): requirements.lock setup.py pyproject.toml | $(BIN)/pip
+	$(BIN)/pip install --quiet --require-hashes --requirement requirements.lock
+	@# The lock has the build tool too, so that nothing is fetched here.
+	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --no-deps --no-build-isolation --config-settings editable_mode=compat --editable .
+	@touch $@
+
+$(INSTALLED_TEST): requirements-test.lock $(INSTALLED)
+	$(BIN)/pip install --quiet --require-hashes --requirement requirements-test.lock
+	@touch $@
