@@ -9,7 +9,9 @@ HERE = Path(__file__).resolve().parent
 
 # Read as text: importing the package would need what is only about to be installed.
 VERSION = re.search(
-    r'^__version__ = "([^"]+)"', (HERE / "bookstore" / "__init__.py").read_text("utf-8"), re.MULTILINE
+    r'^__version__ = "([^"]+)"',
+    (HERE / "bookstore" / "__init__.py").read_text("utf-8"),
+    re.MULTILINE,
 )
 if VERSION is None:
     raise SystemExit("setup.py: bookstore/__init__.py names no __version__")
