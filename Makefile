@@ -32,7 +32,7 @@ check: $(INSTALLED_TEST) ## format, lint, types and import contracts; changes no
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy --strict $(SOURCE)
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 
 format: $(INSTALLED_TEST) ## put the code in shape: ruff format, and what ruff can fix by itself
 	@$(BIN)/ruff format .
