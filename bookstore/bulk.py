@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import CursorResult, TextClause, bindparam, text
+from sqlalchemy import CursorResult, Executable, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.tables import UtcDateTime
@@ -27,17 +27,13 @@ class Bulk:
     answer that are not plain.
     """
 
-    def __init__(
-        self, columns: str, sql: str, *, sqlite: str | None = None, **types: Any
-    ) -> None:
+    def __init__(self, columns: str, sql: str, *, sqlite: str | None = None, **types: Any) -> None:
         names = [column.split() for column in columns.split(", ")]
         paths = ", ".join(
-            f"{name} {kind} PATH '$[{place}]'"
-            for place, (name, kind) in enumerate(names)
+            f"{name} {kind} PATH '$[{place}]'" for place, (name, kind) in enumerate(names)
         )
         values = ", ".join(
-            f"json_extract(value, '$[{place}]') AS {name}"
-            for place, (name, _) in enumerate(names)
+            f"json_extract(value, '$[{place}]') AS {name}" for place, (name, _) in enumerate(names)
         )
         self._mysql = self._compiled(
             sql.format(
@@ -49,7 +45,7 @@ class Bulk:
         )
         self._sqlite = self._compiled(
             (sqlite or sql).format(
-                rows=f"(SELECT {values} FROM json_each(:rows))",
+                rows=f"(SELECT {values} FROM json_each(:rows))",  # noqa: S608 - all constant
                 join="CROSS JOIN",
                 for_update="",
             ),
@@ -61,11 +57,13 @@ class Bulk:
     ) -> CursorResult[Any]:
         """Run it over the rows, each with one value for each column, in their order."""
         statement = self._sqlite if conn.dialect.name == "sqlite" else self._mysql
-        payload = json.dumps(list(rows), default=_json_value, separators=(",", ":"))
+        payload = json.dumps(
+            list(rows), default=_json_value, ensure_ascii=False, separators=(",", ":")
+        )
         return await conn.execute(statement, {"rows": payload, **parameters})
 
     @staticmethod
-    def _compiled(sql: str, types: dict[str, Any]) -> TextClause:
+    def _compiled(sql: str, types: dict[str, Any]) -> Executable:
         statement = text(sql)
         moments = [
             bindparam(name, type_=UtcDateTime)

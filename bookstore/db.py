@@ -56,9 +56,7 @@ def make_engine(
     return engine.execution_options(timeout_s=timeout_s)
 
 
-def announcing(
-    engine: AsyncEngine, announce: Callable[[list[Any]], None]
-) -> AsyncEngine:
+def announcing(engine: AsyncEngine, announce: Callable[[list[Any]], None]) -> AsyncEngine:
     """The same pool; `announce` gets the tasks that a transaction wrote, once it is committed.
 
     It must neither block nor raise: what it loses, the relay offers again.

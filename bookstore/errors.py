@@ -104,9 +104,7 @@ class OutOfStock(BookstoreError):
 
     def __init__(self, book_id: int, stock: int) -> None:
         super().__init__(
-            "This book is sold out."
-            if stock == 0
-            else f"Only {stock} of this book are left."
+            "This book is sold out." if stock == 0 else f"Only {stock} of this book are left."
         )
         self.book_id = book_id
         self.stock = stock
@@ -155,9 +153,7 @@ class BookWithdrawn(BookstoreError):
     code = "book-withdrawn"
 
     def __init__(self, titles: Sequence[str]) -> None:
-        super().__init__(
-            f"Not sold any more: {', '.join(titles)}. Please remove it from the cart."
-        )
+        super().__init__(f"Not sold any more: {', '.join(titles)}. Please remove it from the cart.")
         self.titles = list(titles)
 
 
@@ -188,6 +184,4 @@ class RequestInProgress(BookstoreError):
     code = "request-in-progress"
 
     def __init__(self) -> None:
-        super().__init__(
-            "The first request with this Idempotency-Key is still running."
-        )
+        super().__init__("The first request with this Idempotency-Key is still running.")

@@ -51,18 +51,14 @@ class UtcDateTime(TypeDecorator[datetime]):
             mysql.DATETIME(fsp=6) if dialect.name == "mysql" else DateTime()
         )
 
-    def process_bind_param(
-        self, value: datetime | None, dialect: Dialect
-    ) -> datetime | None:
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         if value is None:
             return None
         if value.tzinfo is None:
             raise ValueError("a moment without a time zone")
         return value.astimezone(UTC).replace(tzinfo=None)
 
-    def process_result_value(
-        self, value: datetime | None, dialect: Dialect
-    ) -> datetime | None:
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         return None if value is None else value.replace(tzinfo=UTC)
 
 
@@ -147,9 +143,7 @@ books = _table(
 # keys from lines and carts to books then never wait for a worker.
 book_stock = _table(
     "book_stock",
-    Column(
-        "book_id", Id, ForeignKey("books.id"), primary_key=True, autoincrement=False
-    ),
+    Column("book_id", Id, ForeignKey("books.id"), primary_key=True, autoincrement=False),
     Column("stock", Integer, nullable=False),
     CheckConstraint("stock >= 0", name="stock_not_negative"),
 )
@@ -189,13 +183,9 @@ book_categories = _table(
 # On SQLite the migration makes this an FTS5 table whose rowid is the book's id.
 book_search = _table(
     "book_search",
-    Column(
-        "book_id", Id, ForeignKey("books.id"), primary_key=True, autoincrement=False
-    ),
+    Column("book_id", Id, ForeignKey("books.id"), primary_key=True, autoincrement=False),
     Column("words", Text, nullable=False),
-    Index("ft_book_search_words", "words", mysql_prefix="FULLTEXT").ddl_if(
-        dialect="mysql"
-    ),
+    Index("ft_book_search_words", "words", mysql_prefix="FULLTEXT").ddl_if(dialect="mysql"),
 )
 
 carts = _table(
@@ -295,7 +285,7 @@ idempotency_keys = _table(
     "idempotency_keys",
     Column("owner", Key(50), primary_key=True),
     Column("key", Key(255), primary_key=True),
-    Column("request_hash", Hash, nullable=False),
+    Column("request_hash", Key(64), nullable=False),
     Column("order_id", Id, ForeignKey("orders.id"), nullable=False),
     Column("created_at", UtcDateTime, nullable=False, index=True),
 )

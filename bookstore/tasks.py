@@ -10,10 +10,11 @@ doubled.
                              └──> parked after MAX_ATTEMPTS ──replay──> waiting
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from sqlalchemy import delete, func, select, update
@@ -67,31 +68,30 @@ RETRY_PAUSE = timedelta(seconds=2)
 ERROR_LENGTH = 1000
 
 _ADD = Bulk(
-    "ref_id BIGINT, due_at DATETIME(6)",
+    "ref_id BIGINT, request_id VARCHAR(64)",
     """
     INSERT INTO tasks (task, ref_id, due_at, offers, attempts, request_id, created_at)
-    SELECT :task, v.ref_id, v.due_at, 0, 0, :request_id, :now FROM {rows} AS v
+    SELECT :task, v.ref_id, :due_at, 0, 0, v.request_id, :now FROM {rows} AS v
     """,
 )
 _COUNT = Bulk(
     "ref_id BIGINT",
     """
     UPDATE {rows} AS v STRAIGHT_JOIN tasks AS t ON t.task = :task AND t.ref_id = v.ref_id
-    SET t.attempts = t.attempts + 1 WHERE t.parked_at IS NULL
+    SET t.attempts = t.attempts + :change WHERE t.parked_at IS NULL
     """,
     sqlite="""
-    UPDATE tasks SET attempts = attempts + 1
+    UPDATE tasks SET attempts = attempts + :change
     WHERE task = :task AND ref_id IN (SELECT ref_id FROM {rows}) AND parked_at IS NULL
     """,
 )
-_HOLD = Bulk(
-    "ref_id BIGINT",
-    """
+_FIND = """
     SELECT t.ref_id, t.attempts FROM {rows} AS v
     {join} tasks AS t ON t.task = :task AND t.ref_id = v.ref_id
-    WHERE t.parked_at IS NULL {for_update}
-    """,
-)
+    WHERE t.parked_at IS NULL
+"""
+_ATTEMPTS = Bulk("ref_id BIGINT", _FIND)
+_HOLD = Bulk("ref_id BIGINT", _FIND + " {for_update}")
 _DONE = Bulk(
     "ref_id BIGINT",
     """
@@ -117,46 +117,54 @@ async def add(
     ref_ids: Collection[int],
     *,
     now: datetime,
-    request_id: str | None = None,
+    request_ids: Mapping[int, str | None] = MappingProxyType({}),
 ) -> None:
-    """Ask the actor to work on these rows, as soon as this transaction is committed."""
+    """Ask the actor to work on these rows, as soon as this transaction is committed.
+
+    `request_ids` says which request wanted it, for those rows that one did.
+    """
     if not ref_ids:
         return
-    due_at = now + GRACE
-    await _ADD(
-        conn,
-        [(ref_id, due_at) for ref_id in sorted(ref_ids)],
-        task=task,
-        request_id=request_id,
-        now=now,
-    )
+    rows = [(ref_id, request_ids.get(ref_id)) for ref_id in sorted(ref_ids)]
+    await _ADD(conn, rows, task=task, due_at=now + GRACE, now=now)
     announce(conn, task, ref_ids)
 
 
 def announce(conn: AsyncConnection, task: Task, ref_ids: Collection[int]) -> None:
     """Have these rows offered to the actor right after this transaction's commit."""
-    written: list[Offer] = conn.sync_connection.get_execution_options().get(
-        "written", []
-    )
+    assert conn.sync_connection is not None  # noqa: S101 - only for the type
+    written: list[Offer] = conn.sync_connection.get_execution_options().get("written", [])
     written.extend(Offer(task, ref_id) for ref_id in ref_ids)
 
 
-async def count_attempt(
-    conn: AsyncConnection, task: Task, ref_ids: Collection[int]
-) -> None:
-    """Note that work on these rows starts.  Committed before the work, so that a crash counts."""
-    await _COUNT(conn, _rows(ref_ids), task=task)
+async def start(conn: AsyncConnection, task: Task, ref_ids: Collection[int]) -> dict[int, int]:
+    """Note that work on these rows starts, and tell how often it has now been started.
+
+    Committed before the work, so that an attempt that takes its worker down is counted.
+    Rows that are done or parked are not in the answer.
+    """
+    await _COUNT(conn, _rows(ref_ids), task=task, change=1)
+    return await attempts(conn, task, ref_ids)
 
 
-async def hold(
-    conn: AsyncConnection, task: Task, ref_ids: Collection[int]
-) -> dict[int, int]:
+async def take_back(conn: AsyncConnection, task: Task, ref_ids: Collection[int]) -> None:
+    """Do not count the last start: it was the machinery that failed, not the work."""
+    await _COUNT(conn, _rows(ref_ids), task=task, change=-1)
+
+
+async def attempts(conn: AsyncConnection, task: Task, ref_ids: Collection[int]) -> dict[int, int]:
+    """How often work on these rows was started; those done or parked are left out."""
+    found = await _ATTEMPTS(conn, _rows(ref_ids), task=task)
+    return {row.ref_id: row.attempts for row in found}
+
+
+async def hold(conn: AsyncConnection, task: Task, ref_ids: Collection[int]) -> dict[int, int]:
     """Lock the rows that are still to be done, and tell how often each was tried.
 
     Whoever else has a message about them waits here until we are through.
     """
     found = await _HOLD(conn, _rows(ref_ids), task=task)
-    return {ref_id: attempts for ref_id, attempts in found}
+    return {row.ref_id: row.attempts for row in found}
 
 
 async def done(conn: AsyncConnection, task: Task, ref_ids: Collection[int]) -> None:
@@ -171,37 +179,37 @@ async def done(conn: AsyncConnection, task: Task, ref_ids: Collection[int]) -> N
 async def fail(
     conn: AsyncConnection, task: Task, ref_id: int, error: str, *, now: datetime
 ) -> bool:
-    """Record a failed attempt; after the last one the row is parked.  True when it was."""
-    found = await hold(conn, task, [ref_id])
-    if ref_id not in found:
+    """Record a failed attempt, to be repeated after a pause; True when it was the last one.
+
+    After the last the row is parked, which makes it a dead letter for staff.
+    """
+    started = (await hold(conn, task, [ref_id])).get(ref_id)
+    if started is None:
         return False
-    attempts = found[ref_id]
-    parked = attempts >= MAX_ATTEMPTS
-    await conn.execute(
-        update(tasks)
-        .where(tasks.c.task == task, tasks.c.ref_id == ref_id)
-        .values(
-            error=error[:ERROR_LENGTH],
-            due_at=now + RETRY_PAUSE * 2 ** max(attempts - 1, 0),
-            parked_at=now if parked else None,
-        )
+    last = started >= MAX_ATTEMPTS
+    await _change(
+        conn,
+        task,
+        ref_id,
+        error=error[:ERROR_LENGTH],
+        due_at=now + RETRY_PAUSE * (1 << max(started - 1, 0)),
+        parked_at=now if last else None,
     )
-    return parked
+    return last
 
 
 async def postpone(
-    conn: AsyncConnection,
-    task: Task,
-    ref_id: int,
-    due_at: datetime,
-    error: str | None = None,
+    conn: AsyncConnection, task: Task, ref_id: int, due_at: datetime, error: str
 ) -> None:
-    """Leave the row alone until `due_at`; its attempts start anew."""
-    await conn.execute(
-        update(tasks)
-        .where(tasks.c.task == task, tasks.c.ref_id == ref_id)
-        .values(due_at=due_at, attempts=0, error=error and error[:ERROR_LENGTH])
+    """Try again at `due_at`: somebody outside said to come back, so the attempts start anew."""
+    await _change(
+        conn, task, ref_id, due_at=due_at, offers=0, attempts=0, error=error[:ERROR_LENGTH]
     )
+
+
+async def lease(conn: AsyncConnection, task: Task, ref_id: int, until: datetime) -> None:
+    """Keep the relay from offering a row again while somebody works on it."""
+    await _change(conn, task, ref_id, due_at=until)
 
 
 async def claim_due(
@@ -254,17 +262,13 @@ async def get(conn: AsyncConnection, task_id: int) -> Row:
     Raises:
         NotFound: it is done, discarded or never was.
     """
-    found = (
-        await conn.execute(select(tasks).where(tasks.c.id == task_id))
-    ).one_or_none()
+    found = (await conn.execute(select(tasks).where(tasks.c.id == task_id))).one_or_none()
     if found is None:
         raise NotFound("This task")
     return _row(found)
 
 
-async def replay(
-    conn: AsyncConnection, task_id: int, *, user_id: int | None, now: datetime
-) -> Row:
+async def replay(conn: AsyncConnection, task_id: int, *, user_id: int | None, now: datetime) -> Row:
     """Give a parked task its attempts back and offer it at once.
 
     Raises:
@@ -304,28 +308,30 @@ async def discard(
     """
     task = await get(conn, task_id)
     await conn.execute(delete(tasks).where(tasks.c.id == task_id))
-    changes = {
+    changes: dict[str, list[Any]] = {
         "task": [task.task, None],
         "ref_id": [task.ref_id, None],
         "reason": [None, reason],
     }
-    await audit.record(
-        conn, "discard", "task", task_id, changes, user_id=user_id, now=now
-    )
+    await audit.record(conn, "discard", "task", task_id, changes, user_id=user_id, now=now)
 
 
 async def count(conn: AsyncConnection) -> dict[str, int]:
     """How many rows are `waiting` and how many are `parked`."""
     found = (
-        await conn.execute(
-            select(func.count(), func.count(tasks.c.parked_at)).select_from(tasks)
-        )
+        await conn.execute(select(func.count(), func.count(tasks.c.parked_at)).select_from(tasks))
     ).one()
     return {"waiting": found[0] - found[1], "parked": found[1]}
 
 
+async def _change(conn: AsyncConnection, task: Task, ref_id: int, **values: Any) -> None:
+    await conn.execute(
+        update(tasks).where(tasks.c.task == task, tasks.c.ref_id == ref_id).values(**values)
+    )
+
+
 def _pause(offers: int) -> timedelta:
-    return min(FIRST_PAUSE * 2 ** min(offers, 10), LONGEST_PAUSE)
+    return min(FIRST_PAUSE * (1 << min(offers, 10)), LONGEST_PAUSE)
 
 
 def _rows(ref_ids: Collection[int]) -> Sequence[tuple[int]]:

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from environs import Env, EnvError, validate
@@ -74,7 +75,7 @@ def read_settings(env_file: Path | None = None) -> Settings:
     env.read_env(str(env_file or Path.cwd() / ".env"), recurse=False)
     with env.prefixed("BOOKSTORE_"):
         var_dir: Path = env.path("VAR_DIR", Path("var"))
-        found = {
+        found: dict[str, Any] = {
             "env": env.str(
                 "ENV",
                 "development",

@@ -51,9 +51,7 @@ def upgrade() -> None:
         sa.Column("created_at", Moment, nullable=False),
         sa.Column("updated_at", Moment, nullable=False),
         sa.CheckConstraint("pages > 0", name=op.f("ck_books_pages_positive")),
-        sa.CheckConstraint(
-            "price_cents >= 0", name=op.f("ck_books_price_not_negative")
-        ),
+        sa.CheckConstraint("price_cents >= 0", name=op.f("ck_books_price_not_negative")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_books")),
         sa.UniqueConstraint("isbn13", name=op.f("uq_books_isbn13")),
         **INNODB,
@@ -127,15 +125,11 @@ def upgrade() -> None:
         sa.Column("object_type", key(20), nullable=False),
         sa.Column("object_id", key(64), nullable=False),
         sa.Column("changes", sa.JSON(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["user_id"], ["users.id"], name=op.f("fk_audit_log_user_id")
-        ),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_audit_log_user_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_log")),
         **INNODB,
     )
-    op.create_index(
-        "ix_audit_log_object", "audit_log", ["object_type", "object_id", "id"]
-    )
+    op.create_index("ix_audit_log_object", "audit_log", ["object_type", "object_id", "id"])
     op.create_table(
         "book_authors",
         sa.Column("book_id", Id, nullable=False),
@@ -145,9 +139,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["author_id"], ["authors.id"], name=op.f("fk_book_authors_author_id")
         ),
-        sa.ForeignKeyConstraint(
-            ["book_id"], ["books.id"], name=op.f("fk_book_authors_book_id")
-        ),
+        sa.ForeignKeyConstraint(["book_id"], ["books.id"], name=op.f("fk_book_authors_book_id")),
         sa.PrimaryKeyConstraint("book_id", "position", name=op.f("pk_book_authors")),
         **INNODB,
     )
@@ -157,22 +149,16 @@ def upgrade() -> None:
         sa.Column("book_id", Id, nullable=False),
         sa.Column("category_id", Id, nullable=False),
         sa.Column("position", sa.SmallInteger(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["book_id"], ["books.id"], name=op.f("fk_book_categories_book_id")
-        ),
+        sa.ForeignKeyConstraint(["book_id"], ["books.id"], name=op.f("fk_book_categories_book_id")),
         sa.ForeignKeyConstraint(
             ["category_id"],
             ["categories.id"],
             name=op.f("fk_book_categories_category_id"),
         ),
-        sa.PrimaryKeyConstraint(
-            "book_id", "category_id", name=op.f("pk_book_categories")
-        ),
+        sa.PrimaryKeyConstraint("book_id", "category_id", name=op.f("pk_book_categories")),
         **INNODB,
     )
-    op.create_index(
-        "ix_book_categories_category", "book_categories", ["category_id", "book_id"]
-    )
+    op.create_index("ix_book_categories_category", "book_categories", ["category_id", "book_id"])
     if op.get_bind().dialect.name == "sqlite":
         op.execute(
             "CREATE VIRTUAL TABLE book_search USING"
@@ -183,23 +169,17 @@ def upgrade() -> None:
             "book_search",
             sa.Column("book_id", Id, autoincrement=False, nullable=False),
             sa.Column("words", sa.Text(), nullable=False),
-            sa.ForeignKeyConstraint(
-                ["book_id"], ["books.id"], name=op.f("fk_book_search_book_id")
-            ),
+            sa.ForeignKeyConstraint(["book_id"], ["books.id"], name=op.f("fk_book_search_book_id")),
             sa.PrimaryKeyConstraint("book_id", name=op.f("pk_book_search")),
             **INNODB,
         )
-        op.create_index(
-            "ft_book_search_words", "book_search", ["words"], mysql_prefix="FULLTEXT"
-        )
+        op.create_index("ft_book_search_words", "book_search", ["words"], mysql_prefix="FULLTEXT")
     op.create_table(
         "book_stock",
         sa.Column("book_id", Id, autoincrement=False, nullable=False),
         sa.Column("stock", sa.Integer(), nullable=False),
         sa.CheckConstraint("stock >= 0", name=op.f("ck_book_stock_stock_not_negative")),
-        sa.ForeignKeyConstraint(
-            ["book_id"], ["books.id"], name=op.f("fk_book_stock_book_id")
-        ),
+        sa.ForeignKeyConstraint(["book_id"], ["books.id"], name=op.f("fk_book_stock_book_id")),
         sa.PrimaryKeyConstraint("book_id", name=op.f("pk_book_stock")),
         **INNODB,
     )
@@ -210,9 +190,7 @@ def upgrade() -> None:
         sa.Column("checkout_no", sa.Integer(), nullable=False),
         sa.Column("created_at", Moment, nullable=False),
         sa.Column("updated_at", Moment, nullable=False),
-        sa.ForeignKeyConstraint(
-            ["user_id"], ["users.id"], name=op.f("fk_carts_user_id")
-        ),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_carts_user_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_carts")),
         sa.UniqueConstraint("user_id", name=op.f("uq_carts_user_id")),
         **INNODB,
@@ -242,16 +220,10 @@ def upgrade() -> None:
         sa.Column("last_seq", sa.Integer(), nullable=False),
         sa.Column("placed_at", Moment, nullable=False),
         sa.Column("updated_at", Moment, nullable=False),
-        sa.CheckConstraint(
-            "total_cents >= 0", name=op.f("ck_orders_total_not_negative")
-        ),
-        sa.ForeignKeyConstraint(
-            ["user_id"], ["users.id"], name=op.f("fk_orders_user_id")
-        ),
+        sa.CheckConstraint("total_cents >= 0", name=op.f("ck_orders_total_not_negative")),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_orders_user_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_orders")),
-        sa.UniqueConstraint(
-            "cart_id", "checkout_no", name=op.f("uq_orders_cart_id_checkout_no")
-        ),
+        sa.UniqueConstraint("cart_id", "checkout_no", name=op.f("uq_orders_cart_id_checkout_no")),
         sa.UniqueConstraint("number", name=op.f("uq_orders_number")),
         **INNODB,
     )
@@ -271,9 +243,7 @@ def upgrade() -> None:
         sa.Column("created_at", Moment, nullable=False),
         sa.Column("last_seen_at", Moment, nullable=False),
         sa.Column("expires_at", Moment, nullable=False),
-        sa.ForeignKeyConstraint(
-            ["user_id"], ["users.id"], name=op.f("fk_sessions_user_id")
-        ),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_sessions_user_id")),
         sa.PrimaryKeyConstraint("id_hash", name=op.f("pk_sessions")),
         **INNODB,
     )
@@ -289,9 +259,7 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "quantity BETWEEN 1 AND 99", name=op.f("ck_cart_items_quantity_in_range")
         ),
-        sa.ForeignKeyConstraint(
-            ["book_id"], ["books.id"], name=op.f("fk_cart_items_book_id")
-        ),
+        sa.ForeignKeyConstraint(["book_id"], ["books.id"], name=op.f("fk_cart_items_book_id")),
         sa.ForeignKeyConstraint(
             ["cart_id"],
             ["carts.id"],
@@ -319,9 +287,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("owner", "key", name=op.f("pk_idempotency_keys")),
         **INNODB,
     )
-    op.create_index(
-        "ix_idempotency_keys_created_at", "idempotency_keys", ["created_at"]
-    )
+    op.create_index("ix_idempotency_keys_created_at", "idempotency_keys", ["created_at"])
     op.create_table(
         "notifications",
         sa.Column("id", Id, nullable=False),
@@ -342,13 +308,9 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["order_id"], ["orders.id"], name=op.f("fk_notifications_order_id")
         ),
-        sa.ForeignKeyConstraint(
-            ["user_id"], ["users.id"], name=op.f("fk_notifications_user_id")
-        ),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_notifications_user_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_notifications")),
-        sa.UniqueConstraint(
-            "order_id", "kind", name=op.f("uq_notifications_order_id_kind")
-        ),
+        sa.UniqueConstraint("order_id", "kind", name=op.f("uq_notifications_order_id_kind")),
         **INNODB,
     )
     op.create_index("ix_notifications_status", "notifications", ["status", "id"])
@@ -367,13 +329,9 @@ def upgrade() -> None:
         sa.Column("worker", key(100), nullable=True),
         sa.Column("waited_ms", sa.Integer(), nullable=True),
         sa.Column("worked_ms", sa.Integer(), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["order_id"], ["orders.id"], name=op.f("fk_order_events_order_id")
-        ),
+        sa.ForeignKeyConstraint(["order_id"], ["orders.id"], name=op.f("fk_order_events_order_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_order_events")),
-        sa.UniqueConstraint(
-            "order_id", "seq", name=op.f("uq_order_events_order_id_seq")
-        ),
+        sa.UniqueConstraint("order_id", "seq", name=op.f("uq_order_events_order_id_seq")),
         **INNODB,
     )
     op.create_table(
@@ -384,18 +342,10 @@ def upgrade() -> None:
         sa.Column("title", sa.String(length=500), nullable=False),
         sa.Column("quantity", sa.SmallInteger(), nullable=False),
         sa.Column("unit_price_cents", sa.Integer(), nullable=False),
-        sa.CheckConstraint(
-            "quantity > 0", name=op.f("ck_order_lines_quantity_positive")
-        ),
-        sa.CheckConstraint(
-            "unit_price_cents >= 0", name=op.f("ck_order_lines_price_not_negative")
-        ),
-        sa.ForeignKeyConstraint(
-            ["book_id"], ["books.id"], name=op.f("fk_order_lines_book_id")
-        ),
-        sa.ForeignKeyConstraint(
-            ["order_id"], ["orders.id"], name=op.f("fk_order_lines_order_id")
-        ),
+        sa.CheckConstraint("quantity > 0", name=op.f("ck_order_lines_quantity_positive")),
+        sa.CheckConstraint("unit_price_cents >= 0", name=op.f("ck_order_lines_price_not_negative")),
+        sa.ForeignKeyConstraint(["book_id"], ["books.id"], name=op.f("fk_order_lines_book_id")),
+        sa.ForeignKeyConstraint(["order_id"], ["orders.id"], name=op.f("fk_order_lines_order_id")),
         sa.PrimaryKeyConstraint("order_id", "book_id", name=op.f("pk_order_lines")),
         **INNODB,
     )
@@ -410,15 +360,11 @@ def upgrade() -> None:
         sa.Column("user_id", Id, nullable=True),
         sa.Column("note", sa.String(length=500), nullable=True),
         sa.Column("created_at", Moment, nullable=False),
-        sa.ForeignKeyConstraint(
-            ["book_id"], ["books.id"], name=op.f("fk_stock_movements_book_id")
-        ),
+        sa.ForeignKeyConstraint(["book_id"], ["books.id"], name=op.f("fk_stock_movements_book_id")),
         sa.ForeignKeyConstraint(
             ["order_id"], ["orders.id"], name=op.f("fk_stock_movements_order_id")
         ),
-        sa.ForeignKeyConstraint(
-            ["user_id"], ["users.id"], name=op.f("fk_stock_movements_user_id")
-        ),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_stock_movements_user_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_stock_movements")),
         sa.UniqueConstraint(
             "order_id",

@@ -1,0 +1,80 @@
+"""Work that waits at the same moment is done together."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+Wish = TypeVar("Wish")
+Answer = TypeVar("Answer")
+
+
+class Grouped(Generic[Wish, Answer]):
+    """One transaction for everybody who waits, without a timer.
+
+    Whoever finds nothing running starts at once and alone, so at rest nobody waits; those
+    who come meanwhile go together next.  `work` answers a list of wishes with a list as
+    long, an exception in the place of each wish that it refuses.  When it raises, nothing
+    of the list was done, and each of the wishes is worked off alone.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[list[Wish]], Awaitable[Sequence[Answer | Exception]]],
+        *,
+        limit: int,
+        size: Callable[[Wish], int] = lambda wish: 1,
+    ) -> None:
+        self._work = work
+        self._limit = limit
+        self._size = size
+        self._waiting: list[tuple[Wish, asyncio.Future[Answer]]] = []
+        self._running: asyncio.Task[None] | None = None
+
+    async def __call__(self, wish: Wish) -> Answer:
+        """What `work` answers this wish; raises what it refuses it with.
+
+        A caller that is cancelled does not stop the work: its outcome is then unknown.
+        """
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((wish, answer))
+        if self._running is None:
+            self._running = asyncio.create_task(self._run())
+        return await answer
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                await self._work_off(self._next())
+        finally:
+            self._running = None
+            for _, answer in self._waiting:
+                answer.cancel()
+            self._waiting.clear()
+
+    def _next(self) -> list[tuple[Wish, asyncio.Future[Answer]]]:
+        size, count = 0, 0
+        for wish, _ in self._waiting:
+            size += self._size(wish)
+            if count and size > self._limit:
+                break
+            count += 1
+        group, self._waiting = self._waiting[:count], self._waiting[count:]
+        return group
+
+    async def _work_off(self, group: list[tuple[Wish, asyncio.Future[Answer]]]) -> None:
+        outcomes: Sequence[Answer | Exception]
+        try:
+            outcomes = await self._work([wish for wish, _ in group])
+        except Exception as error:
+            if len(group) > 1:
+                for member in group:
+                    await self._work_off([member])
+                return
+            outcomes = [error]
+        for (_, answer), outcome in zip(group, outcomes, strict=True):
+            if answer.done():
+                continue  # Its caller has gone.
+            if isinstance(outcome, Exception):
+                answer.set_exception(outcome)
+            else:
+                answer.set_result(outcome)

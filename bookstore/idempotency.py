@@ -1,0 +1,76 @@
+"""A request that is sent twice is done once.
+
+The key lies in the transaction of the order it made, with a hash of the request; the
+answer to a repeat is made anew from the order.  (draft-ietf-httpapi-idempotency-key-header)
+"""
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from sqlalchemy import delete
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bookstore.bulk import Bulk
+from bookstore.tables import idempotency_keys
+
+#: How long a repeat is recognised.
+KEPT = timedelta(days=30)
+
+
+class Key(NamedTuple):
+    """A key of a caller: `owner` keeps callers from meeting each other's keys."""
+
+    owner: str
+    key: str
+
+
+class Use(NamedTuple):
+    """What a key was used for."""
+
+    request_hash: str
+    order_id: int
+
+
+_FIND = Bulk(
+    "owner VARCHAR(50), key_text VARCHAR(255)",
+    """
+    SELECT k.owner, k.`key`, k.request_hash, k.order_id FROM {rows} AS v
+    {join} idempotency_keys AS k ON k.owner = v.owner AND k.`key` = v.key_text
+    """,
+)
+_ADD = Bulk(
+    "owner VARCHAR(50), key_text VARCHAR(255), request_hash CHAR(64), order_id BIGINT",
+    """
+    INSERT INTO idempotency_keys (owner, `key`, request_hash, order_id, created_at)
+    SELECT v.owner, v.key_text, v.request_hash, v.order_id, :now FROM {rows} AS v
+    """,
+)
+
+
+def hash_of(request: Mapping[str, Any]) -> str:
+    """The same 64 hexadecimal digits for the same request, however its fields were ordered."""
+    canonical = json.dumps(request, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+async def find(conn: AsyncConnection, keys: Collection[Key]) -> dict[Key, Use]:
+    """What these keys were used for already."""
+    found = await _FIND(conn, keys)
+    return {Key(row.owner, row.key): Use(row.request_hash, row.order_id) for row in found}
+
+
+async def keep(conn: AsyncConnection, uses: Mapping[Key, Use], *, now: datetime) -> None:
+    """Remember what these keys were used for, in the transaction that does it."""
+    rows = [(*key, use.request_hash, use.order_id) for key, use in sorted(uses.items())]
+    await _ADD(conn, rows, now=now)
+
+
+async def purge(conn: AsyncConnection, *, now: datetime) -> int:
+    """Forget keys that are too old to be repeated; the number of them."""
+    gone = await conn.execute(
+        delete(idempotency_keys).where(idempotency_keys.c.created_at < now - KEPT)
+    )
+    return gone.rowcount
