@@ -1,0 +1,224 @@
+"""Users: everybody with an account, customers and staff alike."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from email_validator import EmailNotValidError, validate_email
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from bookstore import audit, notifications, passwords
+from bookstore.db import reading, retrying, transaction
+from bookstore.errors import BadCredentials, EmailTaken, Invalid, NotFound
+from bookstore.permissions import Role
+from bookstore.tables import users
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """An account, without its password."""
+
+    id: int
+    email: str
+    name: str
+    role: Role
+    email_verified: bool
+    disabled: bool
+    created_at: datetime
+
+
+_COLUMNS = [
+    users.c.id,
+    users.c.email,
+    users.c.name,
+    users.c.role,
+    users.c.email_verified_at.is_not(None).label("email_verified"),
+    users.c.disabled_at.is_not(None).label("disabled"),
+    users.c.created_at,
+]
+
+
+async def sign_up(
+    engine: AsyncEngine, *, email: str, name: str, password: str, now: datetime
+) -> User:
+    """Make a customer's account.
+
+    Raises:
+        Invalid: the address is none, or the password breaks the rule.
+        EmailTaken: there is an account with this address.
+    """
+    email = normal_email(email)
+    passwords.check_rule(password, email)
+    # Before the transaction: nobody waits for a lock while we hash.
+    password_hash = await passwords.hash(password)
+
+    async def work() -> User:
+        async with transaction(engine) as conn:
+            return await register(
+                conn, email=email, name=name, password_hash=password_hash, now=now
+            )
+
+    return await retrying(work)
+
+
+async def sign_in(engine: AsyncEngine, email: str, password: str) -> User:
+    """The user with this address, if the password is right.
+
+    An unknown address, a wrong password and a disabled account take equally long and
+    cannot be told apart.
+
+    Raises:
+        BadCredentials: they do not go together.
+    """
+    async with reading(engine) as conn:
+        found = await credentials(conn, email)
+    user, password_hash = found or (None, None)
+    right = await passwords.verify(password_hash, password)
+    if user is None or password_hash is None or user.disabled or not right:
+        raise BadCredentials
+    if passwords.outdated(password_hash):
+        renewed = await passwords.hash(password)
+        async with transaction(engine) as conn:
+            # Not over a password that was changed in the meantime.
+            await conn.execute(
+                update(users)
+                .where(users.c.id == user.id, users.c.password_hash == password_hash)
+                .values(password_hash=renewed)
+            )
+    return user
+
+
+async def register(
+    conn: AsyncConnection,
+    *,
+    email: str,
+    name: str,
+    password_hash: str,
+    role: Role = Role.CUSTOMER,
+    now: datetime,
+) -> User:
+    """Write an account down and queue its owner's welcome.
+
+    Raises:
+        Invalid: the address is none.
+        EmailTaken: there is an account with this address, perhaps since a moment ago.
+    """
+    email = normal_email(email)
+    values = {
+        "email": email,
+        "email_key": email.casefold(),
+        "password_hash": password_hash,
+        "name": name,
+        "role": role,
+        "created_at": now,
+        "updated_at": now,
+    }
+    try:
+        result = await conn.execute(insert(users).values(values))
+    except IntegrityError:
+        raise EmailTaken from None
+    user_id = _new_id(result)
+    await notifications.queue(conn, "welcome", recipient=email, user_id=user_id, now=now)
+    return await get(conn, user_id)
+
+
+async def credentials(conn: AsyncConnection, email: str) -> tuple[User, str] | None:
+    """The user with this address and what their password was hashed to."""
+    try:
+        key = normal_email(email).casefold()
+    except Invalid:
+        return None
+    query = select(*_COLUMNS, users.c.password_hash).where(users.c.email_key == key)
+    found = (await conn.execute(query)).one_or_none()
+    return None if found is None else (_user(found), found.password_hash)
+
+
+async def get(conn: AsyncConnection, user_id: int) -> User:
+    """One user.
+
+    Raises:
+        NotFound: there is none with this id.
+    """
+    query = select(*_COLUMNS).where(users.c.id == user_id)
+    found = (await conn.execute(query)).one_or_none()
+    if found is None:
+        raise NotFound("This user")
+    return _user(found)
+
+
+async def change_name(conn: AsyncConnection, user_id: int, name: str, *, now: datetime) -> User:
+    """Call a user by another name.
+
+    Raises:
+        NotFound: there is none with this id.
+    """
+    await conn.execute(update(users).where(users.c.id == user_id).values(name=name, updated_at=now))
+    return await get(conn, user_id)
+
+
+async def change_role(
+    conn: AsyncConnection, user_id: int, role: Role, *, by: int | None, now: datetime
+) -> User:
+    """Give a user another role.  `by` is None on the command line.
+
+    Raises:
+        NotFound: there is none with this id.
+        Invalid: it is one's own role, or the last administrator's.
+    """
+    administrators = await _lock_administrators(conn)
+    user = await get(conn, user_id)
+    if user.role is role:
+        return user
+    if by == user_id:
+        raise Invalid("role", "Nobody changes their own role.")
+    if administrators == [user_id]:
+        raise Invalid("role", "The store needs an administrator; this is the last one.")
+    await conn.execute(update(users).where(users.c.id == user_id).values(role=role, updated_at=now))
+    changes = {"role": [user.role, role]}
+    await audit.record(conn, "change-role", "user", user_id, changes, user_id=by, now=now)
+    return await get(conn, user_id)
+
+
+def normal_email(email: str) -> str:
+    """The address in the one spelling that we keep.
+
+    Raises:
+        Invalid: it is no address.
+    """
+    try:
+        # Whether mail arrives shows when it is sent.  `.test` (RFC 6761) is for rehearsals.
+        checked = validate_email(
+            email, check_deliverability=False, allow_smtputf8=False, test_environment=True
+        )
+    except EmailNotValidError as error:
+        raise Invalid("email", str(error)) from None
+    return checked.ascii_email or checked.normalized
+
+
+async def _lock_administrators(conn: AsyncConnection) -> list[int]:
+    """The ids of all who can sign in as administrators; nobody else changes them now."""
+    found = await conn.scalars(
+        select(users.c.id)
+        .where(users.c.role == Role.ADMIN, users.c.disabled_at.is_(None))
+        .order_by(users.c.id)
+        .with_for_update()
+    )
+    return list(found)
+
+
+def _new_id(result: Any) -> int:
+    return int(result.inserted_primary_key[0])
+
+
+def _user(found: Any) -> User:
+    return User(
+        id=found.id,
+        email=found.email,
+        name=found.name,
+        role=Role(found.role),
+        email_verified=bool(found.email_verified),
+        disabled=bool(found.disabled),
+        created_at=found.created_at,
+    )

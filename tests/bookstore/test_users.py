@@ -1,0 +1,146 @@
+import asyncio
+from datetime import timedelta
+
+import pytest
+from argon2 import PasswordHasher
+from sqlalchemy import select, update
+
+from bookstore import passwords, users
+from bookstore.db import reading, transaction
+from bookstore.errors import BadCredentials, EmailTaken, Invalid, NotFound
+from bookstore.permissions import Role
+from bookstore.tables import audit_log, notifications, tasks
+from bookstore.tables import users as table
+from tests.factories import NOON
+
+ANNA = "anna@example.com"
+
+
+async def register(conn, email=ANNA, role=Role.CUSTOMER):
+    return await users.register(
+        conn, email=email, name="Anna", password_hash="-", role=role, now=NOON
+    )
+
+
+async def sign_up(engine, email=ANNA):
+    return await users.sign_up(engine, email=email, name="Anna", password="seven wells", now=NOON)
+
+
+async def test_whoever_registers_is_a_customer_and_gets_a_welcome(conn):
+    user = await register(conn)
+
+    assert (user.email, user.name, user.role) == (ANNA, "Anna", Role.CUSTOMER)
+    assert not user.email_verified
+    assert not user.disabled
+    [letter] = await conn.execute(select(notifications))
+    assert (letter.kind, letter.recipient, letter.user_id) == ("welcome", ANNA, user.id)
+    [task] = await conn.execute(select(tasks))
+    assert (task.task, task.ref_id) == ("send_notifications", letter.id)
+
+
+@pytest.mark.parametrize("spelling", ["ANNA@example.com", "anna@EXAMPLE.COM", "Anna@Example.Com"])
+async def test_an_address_has_one_account_in_any_spelling(conn, spelling):
+    await register(conn)
+
+    with pytest.raises(EmailTaken):
+        await register(conn, spelling)
+
+
+@pytest.mark.parametrize(
+    "email",
+    [
+        "",
+        "anna",
+        "anna@",
+        "@example.com",
+        "a b@example.com",
+        "a@example.com\nBcc: b@example.com",
+        "a@" + "x" * 300 + ".com",
+        "\ud83d@example.com",
+        "anna@example.com\x00",
+    ],
+)
+async def test_what_is_no_address_is_refused(conn, email):
+    with pytest.raises(Invalid) as refusal:
+        await register(conn, email)
+
+    assert refusal.value.field == "email"
+
+
+async def test_of_two_who_register_at_once_one_gets_the_address(engine):
+    outcomes = await asyncio.gather(sign_up(engine), sign_up(engine), return_exceptions=True)
+
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["EmailTaken", "User"]
+
+
+async def test_signing_in_needs_the_right_password(engine):
+    anna = await sign_up(engine)
+
+    assert await users.sign_in(engine, "ANNA@example.com", "seven wells") == anna
+    for email, password in [(ANNA, "seven walls"), ("boris@example.com", "seven wells"), ("", "")]:
+        with pytest.raises(BadCredentials):
+            await users.sign_in(engine, email, password)
+
+
+async def test_a_disabled_account_is_refused_like_a_wrong_password(engine):
+    anna = await sign_up(engine)
+    async with transaction(engine) as conn:
+        await conn.execute(update(table).where(table.c.id == anna.id).values(disabled_at=NOON))
+
+    with pytest.raises(BadCredentials):
+        await users.sign_in(engine, ANNA, "seven wells")
+
+
+async def test_an_old_hash_is_renewed_when_its_owner_signs_in(engine):
+    anna = await sign_up(engine)
+    old = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash("seven wells")
+    async with transaction(engine) as conn:
+        await conn.execute(update(table).where(table.c.id == anna.id).values(password_hash=old))
+
+    await users.sign_in(engine, ANNA, "seven wells")
+
+    async with reading(engine) as conn:
+        _, kept = await users.credentials(conn, ANNA)
+    assert not passwords.outdated(kept)
+
+
+async def test_a_name_can_be_changed(conn):
+    anna = await register(conn)
+
+    changed = await users.change_name(conn, anna.id, "Anna K.", now=NOON + timedelta(days=1))
+
+    assert changed.name == "Anna K."
+
+
+async def test_who_does_not_exist_is_not_found(conn):
+    with pytest.raises(NotFound):
+        await users.get(conn, 1)
+
+
+async def test_a_new_role_is_on_record(conn):
+    admin, anna = await register(conn, "root@example.com", Role.ADMIN), await register(conn)
+
+    changed = await users.change_role(conn, anna.id, Role.CLERK, by=admin.id, now=NOON)
+
+    assert changed.role is Role.CLERK
+    [entry] = await conn.execute(select(audit_log))
+    assert (entry.user_id, entry.action, entry.object_id) == (admin.id, "change-role", str(anna.id))
+    assert entry.changes == {"role": ["customer", "clerk"]}
+
+
+async def test_nobody_changes_their_own_role(conn):
+    admin = await register(conn, role=Role.ADMIN)
+    await register(conn, "other@example.com", Role.ADMIN)
+
+    with pytest.raises(Invalid):
+        await users.change_role(conn, admin.id, Role.CLERK, by=admin.id, now=NOON)
+
+
+async def test_the_last_administrator_stays_one(conn):
+    first = await register(conn, role=Role.ADMIN)
+    second = await register(conn, "second@example.com", Role.ADMIN)
+
+    await users.change_role(conn, first.id, Role.CLERK, by=second.id, now=NOON)
+
+    with pytest.raises(Invalid):
+        await users.change_role(conn, second.id, Role.CLERK, by=None, now=NOON)
