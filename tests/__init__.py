@@ -1,0 +1,1 @@
+"""The tests: the folders of the code again, and end-to-end, browser, fault tests and benchmarks."""

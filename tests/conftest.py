@@ -1,0 +1,174 @@
+"""What tests stand on: real databases, a real broker, a mailbox.
+
+Servers are started when a test first asks for one.  Under xdist (`make test`) the process
+that hands the tests out starts them for all, at once: RabbitMQ takes its seconds while the
+tests that do without it run.
+"""
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pymysql
+import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from bookstore import db
+from tests.servers.mariadb import MariaDB, MariaDBServer
+from tests.servers.process import Server, wait_until
+from tests.servers.rabbitmq import RabbitMQ, RabbitMQServer
+from tests.servers.smtp import SmtpSink
+
+#: Folders whose files open something dear: under xdist each file stays in one process.
+WHOLE_FILES = {"e2e", "browser", "faults"}
+
+SERVERS = pytest.StashKey[list[Server]]()
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    # Nobody's own settings decide how a test ends.
+    for name in [name for name in os.environ if name.startswith("BOOKSTORE_")]:
+        del os.environ[name]
+    session.config.stash[SERVERS] = []
+    if session.config.getoption("numprocesses", None):
+        session.config.stash[SERVERS] = [MariaDBServer(), RabbitMQServer()]
+        for server in session.config.stash[SERVERS]:
+            server.start()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a process of xdist where the servers are."""
+    mariadb, rabbitmq = node.config.stash[SERVERS]
+    node.workerinput["mariadb"] = (mariadb.port,)
+    node.workerinput["rabbitmq"] = (rabbitmq.port, rabbitmq.management_port)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    for server in config.stash.get(SERVERS, []):
+        server.close()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if WHOLE_FILES & set(item.path.parts):
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
+    # Those that need the broker last: it is the slowest to start.
+    items.sort(key=lambda item: "rabbitmq" in getattr(item, "fixturenames", ()))
+
+
+def _worker_name(config: pytest.Config) -> str:
+    return str(getattr(config, "workerinput", {}).get("workerid", "main"))
+
+
+def _start(config: pytest.Config, server: Server) -> None:
+    config.stash[SERVERS].append(server)
+    server.start()
+
+
+@pytest.fixture(scope="session")
+def mariadb(pytestconfig: pytest.Config) -> MariaDB:
+    """The MariaDB that all tests share; do not stop it, start a `MariaDBServer` of your own."""
+    shared = getattr(pytestconfig, "workerinput", {}).get("mariadb")
+    if shared:
+        client = MariaDB(*shared)
+    else:
+        server = MariaDBServer()
+        _start(pytestconfig, server)
+        client = server.client
+    wait_until(client.answers)
+    return client
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(pytestconfig: pytest.Config) -> RabbitMQ:
+    """The RabbitMQ that all tests share; do not stop it, start a `RabbitMQServer` of your own."""
+    shared = getattr(pytestconfig, "workerinput", {}).get("rabbitmq")
+    if shared:
+        client = RabbitMQ(*shared)
+    else:
+        server = RabbitMQServer()
+        _start(pytestconfig, server)
+        client = server.client
+    wait_until(client.answers)
+    return client
+
+
+@pytest.fixture
+def broker_url(rabbitmq: RabbitMQ, pytestconfig: pytest.Config) -> Iterator[str]:
+    """A virtual host for this test alone, empty."""
+    name = f"test-{_worker_name(pytestconfig)}"
+    yield rabbitmq.create_vhost(name)
+    rabbitmq.delete_vhost(name)
+
+
+@pytest.fixture
+def smtp_sink() -> Iterator[SmtpSink]:
+    """A mail server that keeps what it gets and refuses what it is told to."""
+    with SmtpSink() as sink:
+        yield sink
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with all migrations, to be copied."""
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    _run(_migrate(f"sqlite+aiosqlite:///{path}"))
+    return path
+
+
+@pytest.fixture(scope="session")
+def mariadb_database(
+    mariadb: MariaDB, pytestconfig: pytest.Config
+) -> Iterator["pymysql.Connection[Any]"]:
+    """A database of this process with all migrations."""
+    name = f"test_{_worker_name(pytestconfig)}"
+    _run(_migrate(mariadb.create_database(name)))
+    with closing(mariadb.connect(name)) as conn:
+        yield conn
+
+
+@pytest.fixture(params=["sqlite", pytest.param("mariadb", marks=pytest.mark.mariadb)])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a database with all tables, every one empty: on SQLite, then on MariaDB."""
+    if request.param == "sqlite":
+        path = tmp_path / "bookstore.db"
+        shutil.copyfile(request.getfixturevalue("sqlite_template"), path)
+        return f"sqlite+aiosqlite:///{path}"
+    conn = request.getfixturevalue("mariadb_database")
+    server: MariaDB = request.getfixturevalue("mariadb")
+    server.empty(conn)
+    return server.url(f"test_{_worker_name(request.config)}")
+
+
+@pytest.fixture
+async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
+    """An engine on empty tables: for code that opens transactions itself."""
+    engine = db.make_engine(database_url)
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+async def conn(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A connection whose transaction is thrown away after the test: for services."""
+    async with engine.connect() as conn, conn.begin() as transaction:
+        yield conn
+        await transaction.rollback()
+
+
+async def _migrate(url: str) -> None:
+    engine = db.make_engine(url, timeout_s=60)
+    await db.upgrade(engine)
+    await engine.dispose()
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    # In a thread, because pytest-asyncio has a loop of its own in this one.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, work).result()

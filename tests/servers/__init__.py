@@ -1,0 +1,1 @@
+"""Private MariaDB, RabbitMQ and SMTP servers: free ports, data in a temporary folder."""

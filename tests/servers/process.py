@@ -1,0 +1,182 @@
+"""A server process that belongs to us: started, stopped, killed, wiped, never left behind."""
+
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+#: Below the range that the kernel takes for outgoing connections, so that a server which is
+#: started again finds its port free.
+PORTS = range(20_000, 30_000)
+PREFIX = "bookstore-servers-"
+
+
+class ServerFailed(Exception):
+    """A server ended early or was not ready in time; the message ends with its log."""
+
+
+def free_port() -> int:
+    """A TCP port of this machine that nobody listens on."""
+    while True:
+        port = random.choice(PORTS)
+        with socket.socket() as probe:
+            # As the servers do it; without, ports that were just in use look taken.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+def new_folder(name: str) -> Path:
+    """An empty temporary folder; those of processes that were killed are removed."""
+    base = Path(tempfile.gettempdir())
+    for left in base.glob(f"{PREFIX}*"):
+        pid = left.name.removeprefix(PREFIX).split("-")[0]
+        if pid.isdigit() and not Path("/proc", pid).exists():
+            shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-{name}-"))
+
+
+def wait_until(answers: Callable[[], bool], timeout_s: float = 90) -> None:
+    """Return when `answers()` is true.
+
+    Raises:
+        TimeoutError: it did not become true in time.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not answers():
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        time.sleep(0.05)
+
+
+class Server(ABC):
+    """One server.  `start()` returns at once, `wait()` when it answers.
+
+    Call `start()` in a thread that lives as long as the server is wanted: the kernel kills
+    the server when that thread ends, however it ends.
+    """
+
+    name: str
+
+    def __init__(self) -> None:
+        self.folder = new_folder(self.name)
+        self.log = self.folder / "log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ready = False
+
+    def __enter__(self) -> Self:
+        self.start()
+        self.wait()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start it, with the data that are there; made new when there are none."""
+        if self.running:
+            return
+        self._ready = False
+        self._process = self._spawn()
+
+    def wait(self, timeout_s: float = 90) -> None:
+        """Return when it answers.
+
+        Raises:
+            ServerFailed: it ended, or did not answer in time.
+        """
+        if self._ready and self.running:
+            return
+        try:
+            wait_until(lambda: not self.running or self._answers(), timeout_s)
+        except TimeoutError:
+            raise ServerFailed(f"{self.name} is not ready.\n{self._end_of_log()}") from None
+        if not self.running:
+            raise ServerFailed(f"{self.name} ended.\n{self._end_of_log()}")
+        self._ready = True
+
+    def stop(self, timeout_s: float = 60) -> None:
+        """End it in an orderly way; the data stay."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(timeout_s)
+        self._process = None
+
+    def kill(self) -> None:
+        """End it as a power cut would (SIGKILL); what is on disk stays."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def freeze(self) -> None:
+        """Make it hang (SIGSTOP): it is there, and does not answer."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on after `freeze()`."""
+        self._signal(signal.SIGCONT)
+
+    def close(self) -> None:
+        """End it at once and remove all it wrote.  It cannot be started again."""
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @abstractmethod
+    def wipe(self) -> None:
+        """Erase its data.  It has to be down."""
+
+    @abstractmethod
+    def _spawn(self) -> subprocess.Popen[bytes]: ...
+
+    @abstractmethod
+    def _answers(self) -> bool: ...
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def _popen(
+        self, command: Sequence[str | Path], env: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        # A session of its own, so that Ctrl-C reaches pytest only.
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", *command],
+                env=env,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def _end_of_log(self) -> str:
+        return "\n".join(self.log.read_text("utf-8", "replace").splitlines()[-30:])
+
+
+def find(program: str) -> str:
+    """Where a program lies; the servers' are not on everybody's path.
+
+    Raises:
+        ServerFailed: it is not installed.
+    """
+    found = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    if found is None:
+        raise ServerFailed(f"{program} is missing: run tests/servers/install.sh")
+    return found

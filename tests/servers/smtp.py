@@ -1,0 +1,125 @@
+"""A mail server in a thread: keeps what it gets, and refuses, dawdles or hangs up when told."""
+
+import asyncio
+import threading
+import time
+from dataclasses import dataclass, field
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
+from typing import Any, Self
+
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from tests.servers.process import free_port
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One letter as it came over the wire."""
+
+    sender: str
+    recipients: list[str]
+    letter: EmailMessage
+
+
+@dataclass
+class SmtpSink:
+    """Where letters arrive.  What is set here counts from the next command on.
+
+    `answer` is the reply to a whole letter: "451 4.3.0 Later" or "550 5.1.1 Nobody here" refuse
+    it.  `refused` has replies for single addresses (at RCPT).  `delay_s` passes before each
+    answer.  With `hang_up` the letter is kept and the connection closed without an answer.
+    """
+
+    answer: str = "250 2.0.0 OK"
+    refused: dict[str, str] = field(default_factory=dict)
+    delay_s: float = 0
+    hang_up: bool = False
+    received: list[Received] = field(default_factory=list)
+    #: Letters offered, those refused included.
+    attempts: int = 0
+
+    def __post_init__(self) -> None:
+        self.port = free_port()
+        self._controller: Controller | None = None
+        self._news = threading.Condition()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        """What `BOOKSTORE_SMTP_URL` has to be."""
+        return f"smtp://127.0.0.1:{self.port}"
+
+    @property
+    def letters(self) -> list[EmailMessage]:
+        return [received.letter for received in self.received]
+
+    def start(self) -> None:
+        """Listen, on the same port every time."""
+        self._controller = Controller(
+            self,
+            hostname="127.0.0.1",
+            port=self.port,
+            server_hostname="sink.test",
+            enable_SMTPUTF8=True,
+        )
+        self._controller.start()
+
+    def stop(self) -> None:
+        """Be away; what was received stays."""
+        if self._controller is not None:
+            self._controller.stop(no_assert=True)
+            self._controller = None
+
+    def wait_for(self, count: int, timeout_s: float = 10) -> list[EmailMessage]:
+        """The letters, as soon as there are `count`.  It blocks: in async tests, in a thread.
+
+        Raises:
+            TimeoutError: there are fewer.
+        """
+        deadline = time.monotonic() + timeout_s
+        with self._news:
+            while len(self.received) < count:
+                if not self._news.wait(max(0, deadline - time.monotonic())):
+                    raise TimeoutError(f"{len(self.received)} letters instead of {count}")
+        return self.letters
+
+    async def handle_RCPT(
+        self,
+        server: SMTP,
+        session: Session,
+        envelope: Envelope,
+        address: str,
+        rcpt_options: list[str],
+    ) -> str:
+        if address in self.refused:
+            return self.refused[address]
+        envelope.rcpt_tos.append(address)
+        return "250 2.1.5 OK"
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        self.attempts += 1
+        await asyncio.sleep(self.delay_s)
+        if self.answer.startswith("2"):
+            self._keep(envelope)
+        if self.hang_up:
+            transport: Any = server.transport
+            transport.abort()
+        return self.answer
+
+    def _keep(self, envelope: Envelope) -> None:
+        content = envelope.original_content or b""
+        letter: Any = message_from_bytes(content, policy=default)
+        with self._news:
+            self.received.append(
+                Received(envelope.mail_from or "", list(envelope.rcpt_tos), letter)
+            )
+            self._news.notify_all()
