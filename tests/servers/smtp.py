@@ -17,11 +17,12 @@ from tests.servers.process import free_port
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One letter as it came over the wire."""
+    """One letter, read and as it came over the wire."""
 
     sender: str
     recipients: list[str]
     letter: EmailMessage
+    content: bytes
 
 
 @dataclass
@@ -117,9 +118,9 @@ class SmtpSink:
 
     def _keep(self, envelope: Envelope) -> None:
         content = envelope.original_content or b""
-        letter: Any = message_from_bytes(content, policy=default)
+        # Lines end with CRLF on the wire only.
+        letter: Any = message_from_bytes(content.replace(b"\r\n", b"\n"), policy=default)
+        received = Received(envelope.mail_from or "", list(envelope.rcpt_tos), letter, content)
         with self._news:
-            self.received.append(
-                Received(envelope.mail_from or "", list(envelope.rcpt_tos), letter)
-            )
+            self.received.append(received)
             self._news.notify_all()
