@@ -1,0 +1,72 @@
+"""Data for tests: name only what matters to the test, the rest is made up."""
+
+from datetime import UTC, datetime
+from itertools import count
+
+from sqlalchemy import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bookstore.permissions import Role
+from bookstore.tables import book_stock, books, stock_movements, users
+
+#: The moment at which everything in a test happens, if nothing else is said.
+NOON = datetime(2026, 3, 21, 12, 0, tzinfo=UTC)
+
+_numbers = count(1)
+
+
+async def add_user(
+    conn: AsyncConnection,
+    *,
+    email: str | None = None,
+    name: str = "Anna",
+    role: Role = Role.CUSTOMER,
+    password_hash: str = "-",
+) -> int:
+    """A user's id; without a hash nobody can sign in as them."""
+    email = email or f"reader-{next(_numbers)}@example.com"
+    result = await conn.execute(
+        insert(users).values(
+            email=email,
+            email_key=email.casefold(),
+            password_hash=password_hash,
+            name=name,
+            role=role,
+            created_at=NOON,
+            updated_at=NOON,
+        )
+    )
+    return int(result.inserted_primary_key[0])
+
+
+async def add_book(
+    conn: AsyncConnection, *, title: str = "Dune", price_cents: int = 1000, stock: int = 0
+) -> int:
+    """The id of a book with an ISBN of its own; it is not in the search index."""
+    result = await conn.execute(
+        insert(books).values(
+            isbn13=_isbn13(next(_numbers)),
+            title=title,
+            sort_title=title.casefold()[:200],
+            price_cents=price_cents,
+            version=1,
+            created_at=NOON,
+            updated_at=NOON,
+        )
+    )
+    book_id = int(result.inserted_primary_key[0])
+    await conn.execute(insert(book_stock).values(book_id=book_id, stock=stock))
+    if stock:
+        await conn.execute(
+            insert(stock_movements).values(
+                book_id=book_id, delta=stock, reason="received", created_at=NOON
+            )
+        )
+    return book_id
+
+
+def _isbn13(number: int) -> str:
+    """A valid ISBN: 979-8 is a range that is given out."""
+    digits = f"9798{number:08d}"
+    weighted = sum(int(digit) * (3 if place % 2 else 1) for place, digit in enumerate(digits))
+    return f"{digits}{-weighted % 10}"
