@@ -89,11 +89,10 @@ setup(
         ]
     ),
     package_data={
-        "bookstore": ["py.typed", "templates/**", "sample/**", "migrations/**"],
-        "web": ["py.typed", "**/templates/**", "**/static/**"],
-        "admin": ["py.typed", "**/templates/**", "**/static/**"],
-        "actors": ["py.typed"],
-        "config": ["py.typed", "deploy/**"],
+        "bookstore": ["templates/**", "sample/**", "migrations/*.mako"],
+        "web": ["**/templates/**", "**/static/**"],
+        "admin": ["**/templates/**", "**/static/**"],
+        "config": ["deploy/**"],
     },
     include_package_data=False,
     install_requires=RUNTIME,
@@ -106,6 +105,5 @@ setup(
         "Programming Language :: Python :: 3",
         "Programming Language :: Python :: 3.11",
         "Programming Language :: Python :: 3 :: Only",
-        "Typing :: Typed",
     ],
 )
