@@ -8,6 +8,8 @@ missing=
 for pair in mariadbd:mariadb-server rabbitmq-server:rabbitmq-server chromium:chromium; do
     command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair#*:}"
 done
+# Playwright brings a Node.js that leans on this library.
+ls /usr/lib/*/libatomic.so.1 >/dev/null 2>&1 || missing="$missing libatomic1"
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" -ne 0 ]; then
