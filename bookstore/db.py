@@ -1,6 +1,7 @@
 """The one way we connect: engines, transactions, migrations."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,31 +13,48 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, event, make_url, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 #: As many connections as requests are admitted at once: with fewer, those that wait are
 #: overtaken by those that come, and one in a hundred waits for a second.
 POOL_SIZE = 32
 #: No customer waits longer for the database than this; then it is a 503.
 TIMEOUT_S = 2.0
-#: Deadlock, lock wait timeout, snapshot conflict, NOWAIT refused (MySQL and MariaDB).
-RETRYABLE = {1213, 1205, 1020, 3572}
+#: SQLite has one writer at a time, and the others look again in ever longer intervals.
+SQLITE_TIMEOUT_S = 6.0
+LOCK_WAIT_TIMEOUT = 1205
+#: Deadlock, lock wait timeout, snapshot conflict, NOWAIT refused (MySQL and MariaDB), and
+#: what SQLite says when its one writer did not finish in time.
+RETRYABLE: frozenset[int | str] = frozenset(
+    {1213, LOCK_WAIT_TIMEOUT, 1020, 3572, "database is locked"}
+)
 TRIES = 4
+#: Somebody wins each race, so losing this many in a row is next to impossible.
+RACES = 50
+
+
+class Repeat(Exception):
+    """The transaction lost a race: roll back and do the same again, at once."""
 
 
 def make_engine(
-    url: str, *, pool_size: int = POOL_SIZE, timeout_s: float = TIMEOUT_S
+    url: str, *, pool_size: int = POOL_SIZE, timeout_s: float = TIMEOUT_S, lock_wait_s: int = 1
 ) -> AsyncEngine:
     """An engine for the event loop it is first used on; it connects when used.
 
-    `timeout_s` bounds each transaction as a whole, the wait for a connection included.
+    `timeout_s` bounds each transaction as a whole, the wait for a connection included;
+    `lock_wait_s` each wait for a row that another transaction has.
     """
     if make_url(url).get_backend_name() == "sqlite":
         Path(make_url(url).database or "").parent.mkdir(parents=True, exist_ok=True)
         engine = create_async_engine(url, pool_size=min(pool_size, 8), max_overflow=0)
+        timeout_s = max(timeout_s, SQLITE_TIMEOUT_S)
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
     else:
@@ -50,7 +68,8 @@ def make_engine(
             isolation_level="READ COMMITTED",
             connect_args={
                 "connect_timeout": 2,
-                "init_command": "SET SESSION innodb_lock_wait_timeout=5, time_zone='+00:00'",
+                "init_command": f"SET SESSION innodb_lock_wait_timeout={lock_wait_s},"
+                " time_zone='+00:00'",
             },
         )
     return engine.execution_options(timeout_s=timeout_s)
@@ -93,7 +112,7 @@ async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
             yield conn
 
 
-async def retrying(work: Callable[[], Awaitable[T]]) -> T:
+async def retrying(work: Callable[[], Awaitable[T]], errors: frozenset[int | str] = RETRYABLE) -> T:
     """What `work` returns; run again from its start when transactions got into each other's way.
 
     Every transaction is opened inside `work`: after a lock wait timeout MariaDB has undone
@@ -101,18 +120,28 @@ async def retrying(work: Callable[[], Awaitable[T]]) -> T:
     """
     for attempt in range(1, TRIES):
         try:
-            return await work()
+            return await _unless_overtaken(work)
         except DBAPIError as error:
-            if not collided(error):
+            if _reason(error) not in errors:
                 raise
-        await asyncio.sleep(uniform(0.005, 0.05) * attempt)
+        await asyncio.sleep(uniform(0.005, 0.05) * attempt)  # noqa: S311 - only a pause
+    return await _unless_overtaken(work)
+
+
+async def _unless_overtaken(work: Callable[[], Awaitable[T]]) -> T:
+    for _ in range(RACES):
+        try:
+            return await work()
+        except Repeat:
+            log.debug("overtaken, once more")
     return await work()
 
 
-def collided(error: DBAPIError) -> bool:
-    """Whether a transaction failed only because of another one, and may be repeated."""
-    reason = error.orig.args[0] if error.orig and error.orig.args else None
-    return reason in RETRYABLE or reason == "database is locked"
+def is_away(error: BaseException) -> bool:
+    """Whether it says that the database or the broker could not be reached, or not in time."""
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+    return isinstance(error, TimeoutError | OSError | PoolTimeoutError)
 
 
 async def upgrade(engine: AsyncEngine) -> None:
@@ -146,6 +175,10 @@ def _upgrade(conn: Connection) -> None:
     config = alembic_config()
     config.attributes["connection"] = conn
     command.upgrade(config, "head")
+
+
+def _reason(error: DBAPIError) -> int | str | None:
+    return error.orig.args[0] if error.orig and error.orig.args else None
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

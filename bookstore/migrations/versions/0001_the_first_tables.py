@@ -212,10 +212,6 @@ def upgrade() -> None:
         sa.Column("note", sa.String(length=1000), nullable=True),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("tracking", sa.String(length=200), nullable=True),
-        sa.Column("subtotal_cents", sa.Integer(), nullable=True),
-        sa.Column("discount_cents", sa.Integer(), nullable=True),
-        sa.Column("shipping_cents", sa.Integer(), nullable=True),
-        sa.Column("tax_cents", sa.Integer(), nullable=True),
         sa.Column("total_cents", sa.Integer(), nullable=True),
         sa.Column("last_seq", sa.Integer(), nullable=False),
         sa.Column("placed_at", Moment, nullable=False),
@@ -231,11 +227,7 @@ def upgrade() -> None:
     op.create_index("ix_orders_user", "orders", ["user_id", "id"])
     op.create_table(
         "sessions",
-        sa.Column(
-            "id_hash",
-            sa.LargeBinary(length=32).with_variant(sa.BINARY(length=32), "mysql"),
-            nullable=False,
-        ),
+        sa.Column("id_hash", Hash, nullable=False),
         sa.Column("user_id", Id, nullable=True),
         sa.Column("data", sa.Text(), nullable=False),
         sa.Column("address", key(45), nullable=True),
@@ -274,11 +266,7 @@ def upgrade() -> None:
         "idempotency_keys",
         sa.Column("owner", key(50), nullable=False),
         sa.Column("key", key(255), nullable=False),
-        sa.Column(
-            "request_hash",
-            sa.LargeBinary(length=32).with_variant(sa.BINARY(length=32), "mysql"),
-            nullable=False,
-        ),
+        sa.Column("request_hash", key(64), nullable=False),
         sa.Column("order_id", Id, nullable=False),
         sa.Column("created_at", Moment, nullable=False),
         sa.ForeignKeyConstraint(

@@ -1,0 +1,183 @@
+"""Lists worked off in one transaction, or one by one when one of them is bad."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from bookstore import tasks
+from bookstore.db import is_away, reading, retrying, transaction
+from bookstore.fulfilment import Trace
+from bookstore.grouping import Grouped
+
+log = logging.getLogger(__name__)
+
+#: Well below the actors' time limit: dramatiq lets a late run go on beside its retry.
+DEADLINE_S = 45.0
+#: Short lists that wait at the same moment are joined up to this many rows.
+TOGETHER = 60
+#: How long to wait for a database that went away, to take the attempt back.
+MENDING_S = 20.0
+
+
+class Work(Protocol):
+    """What a service does with a list of rows, in the caller's transaction."""
+
+    async def __call__(
+        self, conn: AsyncConnection, ref_ids: Collection[int], /, *, trace: Trace, now: datetime
+    ) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _List:
+    """The rows that one message asks for."""
+
+    ref_ids: Sequence[int]
+    message_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Trace:
+    """Who works on the rows, since when, and for which messages."""
+
+    worker: str
+    messages: Mapping[int, str | None]
+    attempts: Mapping[int, int]
+    started: float = field(default_factory=time.monotonic)
+
+    def message_of(self, ref_id: int) -> str | None:
+        return self.messages[ref_id]
+
+    def attempt_of(self, ref_id: int) -> int:
+        return self.attempts[ref_id]
+
+    def worked_ms(self) -> int:
+        return round((time.monotonic() - self.started) * 1000)
+
+
+class Batches:
+    """Works off lists of one task's rows.
+
+    A row that was tried before runs alone, so that it cannot take others down with it, and
+    those tried least come first.  A bad row is recorded as such and its message is done
+    with; when the database is away, that is raised, and the message comes again.
+    """
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        task: tasks.Task,
+        work: Work,
+        *,
+        worker: str,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._engine = engine
+        self._task = task
+        self._work = work
+        self._worker = worker
+        self._clock = clock
+        self._together = Grouped(
+            self._work_off_lists, limit=TOGETHER, size=lambda wanted: len(wanted.ref_ids)
+        )
+
+    async def work_off(self, ref_ids: Sequence[int], message_id: str | None) -> None:
+        """Do what is still to be done about these rows."""
+        async with asyncio.timeout(DEADLINE_S):
+            await self._together(_List(ref_ids, message_id))
+
+    async def _work_off_lists(self, lists: Iterable[_List]) -> list[Exception | None]:
+        wanted = list(lists)
+        messages = {ref_id: each.message_id for each in wanted for ref_id in each.ref_ids}
+        try:
+            await self._work_off(messages)
+        except Exception as error:  # It is everybody's: each of the messages comes again.
+            return [error] * len(wanted)
+        return [None] * len(wanted)
+
+    async def _work_off(self, messages: Mapping[int, str | None]) -> None:
+        attempts = await self._attempts(messages)
+        fresh = [ref_id for ref_id, count in attempts.items() if count == 0]
+        tried = [ref_id for ref_id, count in attempts.items() if count > 0]
+        if fresh:
+            try:
+                await self._try(fresh, await self._start(fresh), messages)
+            except Exception as error:
+                if is_away(error):
+                    raise
+                log.warning("%s: a list of %d failed, one by one", self._task, len(fresh))
+                tried += fresh
+        for ref_id in sorted(tried, key=lambda ref_id: (attempts[ref_id], ref_id)):
+            await self._alone(ref_id, messages)
+
+    async def _alone(self, ref_id: int, messages: Mapping[int, str | None]) -> None:
+        attempts = await self._start([ref_id])
+        if ref_id not in attempts:
+            return
+        if attempts[ref_id] > tasks.MAX_ATTEMPTS:
+            await self._fail(ref_id, "It took its worker down each time it was tried.")
+            return
+        try:
+            await self._try([ref_id], attempts, messages)
+        except Exception as error:
+            if is_away(error):
+                raise
+            log.exception("%s(%d) failed", self._task, ref_id)
+            await self._fail(ref_id, f"{type(error).__name__}: {error}")
+
+    async def _try(
+        self,
+        ref_ids: Collection[int],
+        attempts: Mapping[int, int],
+        messages: Mapping[int, str | None],
+    ) -> None:
+        trace = _Trace(self._worker, messages, attempts)
+
+        async def work() -> None:
+            async with transaction(self._engine) as conn:
+                # Whoever has a message about the same rows waits here, and finds them gone.
+                held = await tasks.hold(conn, self._task, ref_ids)
+                await tasks.done(conn, self._task, held)
+                await self._work(conn, held, trace=trace, now=self._clock())
+
+        try:
+            await retrying(work)
+        except Exception as error:
+            if is_away(error):
+                await self._take_back(ref_ids)
+            raise
+
+    async def _attempts(self, ref_ids: Collection[int]) -> dict[int, int]:
+        async with reading(self._engine) as conn:
+            return await tasks.attempts(conn, self._task, ref_ids)
+
+    async def _start(self, ref_ids: Collection[int]) -> dict[int, int]:
+        async def work() -> dict[int, int]:
+            async with transaction(self._engine) as conn:
+                return await tasks.start(conn, self._task, ref_ids)
+
+        return await retrying(work)
+
+    async def _fail(self, ref_id: int, error: str) -> None:
+        async with transaction(self._engine) as conn:
+            parked = await tasks.fail(conn, self._task, ref_id, error, now=self._clock())
+        if parked:
+            log.error("given up: %s(%d)", self._task, ref_id)
+
+    async def _take_back(self, ref_ids: Collection[int]) -> None:
+        """The database went away: that is no fault of these rows, and must not park them."""
+        ends = time.monotonic() + MENDING_S
+        while time.monotonic() < ends:
+            try:
+                async with transaction(self._engine) as conn:
+                    await tasks.take_back(conn, self._task, ref_ids)
+                return
+            except Exception as error:
+                if not is_away(error):
+                    raise
+            await asyncio.sleep(1)

@@ -1,0 +1,18 @@
+"""Placed orders are confirmed or rejected."""
+
+from dramatiq import actor
+
+from actors.broker import MINUTE, SECOND, broker, message_id, workplace
+
+
+@actor(
+    broker=broker,
+    queue_name="orders",
+    max_retries=None,
+    min_backoff=1 * SECOND,
+    max_backoff=1 * MINUTE,
+    time_limit=1 * MINUTE,
+)
+async def process_orders(order_ids: list[int]) -> None:
+    """Confirm or reject placed orders, in one transaction.  Safe to repeat."""
+    await workplace.orders.work_off(order_ids, message_id())

@@ -1,0 +1,67 @@
+"""Offers again what is overdue: a loop in every worker process.
+
+Messages may be lost anywhere; a row that nobody finished comes back here.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bookstore import heartbeats, tasks
+from bookstore.db import transaction
+from bookstore.messages import Publisher
+
+log = logging.getLogger(__name__)
+
+PASS_S = 1.0
+#: Rows claimed in one pass; when there were as many, the next pass follows at once.
+LIMIT = 1000
+
+
+class Relay:
+    """Claims overdue tasks and publishes them, as long as the broker takes them."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        publisher: Publisher,
+        *,
+        name: str,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._engine = engine
+        self._publisher = publisher
+        self._name = name
+        self._clock = clock
+
+    async def run(self, *, alone: bool) -> None:
+        """Make one pass after the other until cancelled.
+
+        `alone` says that no other process can have messages: then whatever was offered
+        before this start is lost, and the first pass offers it at once.
+        """
+        ahead = tasks.GRACE if alone else timedelta(0)
+        while True:
+            offered = 0
+            try:
+                offered = await self.offer_due(ahead=ahead)
+                ahead = timedelta(0)
+            except Exception as error:  # Whatever it was, the loop must go on.
+                log.warning("relay: %s", type(error).__name__)
+            if offered < LIMIT:
+                await asyncio.sleep(PASS_S)
+
+    async def offer_due(self, *, ahead: timedelta = timedelta(0)) -> int:
+        """Offer what is due, and what will be within `ahead`; the number of rows."""
+        now = self._clock()
+        async with transaction(self._engine) as conn:
+            await heartbeats.beat(conn, self._name, now=now)
+        if not self._publisher.ready:
+            return 0  # Nothing is offered to nobody: the pauses would grow for nothing.
+        async with transaction(self._engine) as conn:
+            offers = await tasks.claim_due(conn, now=now, limit=LIMIT, ahead=ahead)
+        self._publisher.offer(offers)
+        return len(offers)

@@ -1,0 +1,98 @@
+"""What the actors of this process work with: opened on the worker's event loop, closed with it."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from typing import Any
+
+from dramatiq import Broker, Worker
+from dramatiq.asyncio import get_event_loop_thread
+from dramatiq.middleware import Middleware
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from actors.batching import Batches
+from actors.relay import Relay
+from bookstore import db, fulfilment, smtp
+from bookstore.letters import Store
+from bookstore.messages import LocalPublisher, Publisher, RabbitPublisher
+from bookstore.tasks import Task
+from config.settings import Settings, read_settings
+
+#: A list of fifty takes some hundredths of a second; a database that stalls, longer.
+TIMEOUT_S = 10.0
+LOCK_WAIT_S = 5
+#: Transactions of one process that run at once; the others of its threads wait for mail.
+POOL_SIZE = 16
+
+
+class Workplace(Middleware):
+    """The worker's database, mail and publisher, and the relay that runs beside the actors.
+
+    dramatiq swallows what goes wrong while it boots a worker, so nothing here connects
+    before it is used.
+    """
+
+    engine: AsyncEngine
+    orders: Batches
+    mailer: smtp.Mailer
+    store: Store
+
+    def __init__(self) -> None:
+        self.name = f"{socket.gethostname()}:{os.getpid()}"
+        self.settings: Settings | None = None
+        self._open = AsyncExitStack()
+
+    def before_worker_boot(self, broker: Broker, worker: Worker) -> None:
+        # The process was forked since, so it has a name of its own.
+        self.name = f"{socket.gethostname()}:{os.getpid()}"
+        _run(self._start(broker, self.settings or read_settings()))
+
+    def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
+        _run(self._open.aclose())
+
+    async def _start(self, broker: Broker, settings: Settings) -> None:
+        publisher = await self._publisher(broker, settings)
+        engine = db.make_engine(
+            settings.database_url,
+            pool_size=POOL_SIZE,
+            timeout_s=TIMEOUT_S,
+            lock_wait_s=LOCK_WAIT_S,
+        )
+        self._open.push_async_callback(engine.dispose)
+        self.engine = db.announcing(engine, publisher.offer)
+        self.orders = Batches(
+            self.engine, Task.PROCESS_ORDERS, fulfilment.process, worker=self.name, clock=clock
+        )
+        self.store = Store.of(settings)
+        self.mailer = smtp.make_mailer(settings.smtp_url)
+        self._open.push_async_callback(self.mailer.close)
+        relay = Relay(self.engine, publisher, name=f"relay:{self.name}", clock=clock)
+        running = asyncio.create_task(relay.run(alone=settings.embedded))
+        self._open.push_async_callback(_stop, running)
+
+    async def _publisher(self, broker: Broker, settings: Settings) -> Publisher:
+        if settings.embedded:
+            return LocalPublisher(broker.enqueue)
+        return await self._open.enter_async_context(
+            RabbitPublisher(
+                settings.broker_urls, queue_type=settings.queue_type, name=f"worker {self.name}"
+            )
+        )
+
+
+def clock() -> datetime:
+    return datetime.now(UTC)
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    loop = get_event_loop_thread()
+    assert loop is not None
+    loop.run_coroutine(work)
+
+
+async def _stop(running: asyncio.Task[None]) -> None:
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)

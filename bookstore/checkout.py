@@ -1,0 +1,367 @@
+"""The checkout: carts become placed orders, those that wait at the same moment together."""
+
+import asyncio
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from bookstore import idempotency, notifications, orders, pricing, tasks
+from bookstore.bulk import Bulk
+from bookstore.db import LOCK_WAIT_TIMEOUT, RETRYABLE, retrying, transaction
+from bookstore.errors import (
+    BookstoreError,
+    BookWithdrawn,
+    CartEmpty,
+    IdempotencyKeyReused,
+    PriceChanged,
+    RequestInProgress,
+)
+from bookstore.grouping import Grouped
+from bookstore.orders import Line, Order, Payment, State
+
+#: How long a repeat waits for the request it repeats.
+PATIENCE_S = 1.0
+#: Above this the transaction itself gets long; measured best between 20 and 60.
+GROUP = 50
+#: Crockford's base 32, without letters that are taken for others: 12 of them are 60 bits.
+ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A customer wants to order what is in the cart."""
+
+    key: idempotency.Key
+    request_hash: str
+    cart_id: int
+    user_id: int | None
+    email: str
+    shipping_address: Mapping[str, Any]
+    note: str | None = None
+    #: What the customer agreed to pay; None agrees to anything.
+    expected_total_cents: int | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """The order, and whether it had been placed by an earlier request with the same key."""
+
+    order: Order
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """An order that is about to be written: what the wish and the cart say together."""
+
+    wish: Wish
+    number: str
+    checkout_no: int
+    lines: Sequence[Line]
+
+
+class Checkouts:
+    """The checkouts of one process.  Those that wait at the same moment share a transaction."""
+
+    def __init__(self, engine: AsyncEngine, rates: pricing.Rates) -> None:
+        self._engine = engine
+        self._rates = rates
+        self._together = Grouped(self._check_out, limit=GROUP)
+        self._running: dict[idempotency.Key, asyncio.Task[Placed]] = {}
+
+    async def place(self, wish: Wish) -> Placed:
+        """Place the order, or find it if a request with the same key placed it before.
+
+        Raises:
+            CartEmpty, BookWithdrawn, PriceChanged: the cart cannot be ordered as it is.
+            IdempotencyKeyReused: the key belongs to another request.
+            RequestInProgress: the first request with this key is still running.
+        """
+        first = self._running.get(wish.key)
+        if first is not None:
+            # Without a connection of its own: many repeats must not keep others out.
+            await asyncio.wait([first], timeout=PATIENCE_S)
+            if not first.done():
+                raise RequestInProgress
+            return await self._place(wish)
+        running = asyncio.ensure_future(self._place(wish))
+        self._running[wish.key] = running
+        running.add_done_callback(lambda _: self._running.pop(wish.key, None))
+        return await asyncio.shield(running)
+
+    async def _place(self, wish: Wish) -> Placed:
+        try:
+            return await self._together(wish)
+        except OperationalError as error:
+            if error.orig and error.orig.args[0] == LOCK_WAIT_TIMEOUT:
+                raise RequestInProgress from error  # In another process: it has the cart.
+            raise
+
+    async def _check_out(self, wishes: list[Wish]) -> Sequence[Placed | BookstoreError]:
+        async def work() -> Sequence[Placed | BookstoreError]:
+            async with transaction(self._engine) as conn:
+                return await check_out(conn, wishes, self._rates, now=datetime.now(UTC))
+
+        # Who waits for a cart that another process has must not make the others wait again.
+        return await retrying(work, RETRYABLE - {LOCK_WAIT_TIMEOUT})
+
+
+_LOCK = Bulk(
+    "cart_id BIGINT",
+    """
+    SELECT c.id, c.checkout_no FROM {rows} AS v
+    {join} carts AS c ON c.id = v.cart_id {for_update}
+    """,
+)
+_ITEMS = Bulk(
+    "cart_id BIGINT",
+    """
+    SELECT i.cart_id, i.quantity, b.id AS book_id, b.isbn13, b.title, b.price_cents,
+        b.withdrawn_at IS NOT NULL AS withdrawn
+    FROM {rows} AS v {join} cart_items AS i ON i.cart_id = v.cart_id
+    {join} books AS b ON b.id = i.book_id
+    """,
+)
+_NEXT_CHECKOUT = Bulk(
+    "cart_id BIGINT",
+    """
+    UPDATE {rows} AS v STRAIGHT_JOIN carts AS c ON c.id = v.cart_id
+    SET c.checkout_no = c.checkout_no + 1, c.updated_at = :now
+    """,
+    sqlite="""
+    UPDATE carts SET checkout_no = checkout_no + 1, updated_at = :now
+    WHERE id IN (SELECT cart_id FROM {rows})
+    """,
+)
+_EMPTY = Bulk(
+    "cart_id BIGINT",
+    "DELETE i FROM {rows} AS v STRAIGHT_JOIN cart_items AS i ON i.cart_id = v.cart_id",
+    sqlite="DELETE FROM cart_items WHERE cart_id IN (SELECT cart_id FROM {rows})",
+)
+_INSERT = Bulk(
+    "number VARCHAR(14), cart_id BIGINT, checkout_no INT, user_id BIGINT, email VARCHAR(254),"
+    " currency VARCHAR(3), shipping_address TEXT, terms TEXT, note VARCHAR(1000)",
+    """
+    INSERT INTO orders (number, cart_id, checkout_no, user_id, email, status, payment_status,
+        currency, shipping_address, terms, note, last_seq, placed_at, updated_at)
+    SELECT v.number, v.cart_id, v.checkout_no, v.user_id, v.email, 'placed', 'unpaid',
+        v.currency, v.shipping_address, v.terms, v.note, 1, :now, :now FROM {rows} AS v
+    """,
+)
+_IDS = Bulk(
+    "cart_id BIGINT, checkout_no INT",
+    """
+    SELECT o.id, o.number FROM {rows} AS v
+    {join} orders AS o ON o.cart_id = v.cart_id AND o.checkout_no = v.checkout_no
+    """,
+)
+_INSERT_LINES = Bulk(
+    "book_id BIGINT, order_id BIGINT, isbn13 VARCHAR(13), title VARCHAR(500), quantity INT,"
+    " unit_price_cents INT",
+    """
+    INSERT INTO order_lines (order_id, book_id, isbn13, title, quantity, unit_price_cents)
+    SELECT v.order_id, v.book_id, v.isbn13, v.title, v.quantity, v.unit_price_cents
+    FROM {rows} AS v
+    """,
+)
+_INSERT_EVENTS = Bulk(
+    "order_id BIGINT, actor VARCHAR(100)",
+    """
+    INSERT INTO order_events (order_id, seq, kind, at, actor)
+    SELECT v.order_id, 1, 'placed', :now, v.actor FROM {rows} AS v
+    """,
+)
+
+
+async def check_out(
+    conn: AsyncConnection, wishes: Sequence[Wish], rates: pricing.Rates, *, now: datetime
+) -> list[Placed | BookstoreError]:
+    """Turn carts into placed orders, all in this transaction, and empty them.
+
+    The answer has a placed order or a refusal for each wish.  A refused wish changes
+    nothing, so its neighbours need not care.  Two wishes for one cart: the first gets it.
+    """
+    # Locked before the keys are looked up: a repeat in another process waits here, and
+    # then finds the key that the first request has written.
+    carts = {
+        row.id: row.checkout_no
+        for row in await _LOCK(conn, sorted({(wish.cart_id,) for wish in wishes}))
+    }
+    used = await idempotency.find(conn, {wish.key for wish in wishes})
+    earlier = await orders.by_ids(conn, [use.order_id for use in used.values()])
+    contents = await _contents(conn, carts)
+    answers: dict[int, Placed | BookstoreError] = {}
+    drafts: dict[int, _Draft] = {}
+    for place, wish in enumerate(wishes):
+        use = used.get(wish.key)
+        if use is not None:
+            answers[place] = (
+                Placed(_as_placed(earlier[use.order_id]), replayed=True)
+                if use.request_hash == wish.request_hash
+                else IdempotencyKeyReused()
+            )
+            continue
+        lines, withdrawn = contents.get(wish.cart_id, ([], []))
+        refusal = _refusal(wish, lines, withdrawn, rates)
+        if refusal is not None:
+            answers[place] = refusal
+            continue
+        drafts[place] = _Draft(wish, _new_number(), carts[wish.cart_id], lines)
+        del contents[wish.cart_id]
+    placed = await _place(conn, list(drafts.values()), rates, now=now)
+    answers |= {
+        place: Placed(order, replayed=False) for place, order in zip(drafts, placed, strict=True)
+    }
+    return [answers[place] for place in range(len(wishes))]
+
+
+async def _contents(
+    conn: AsyncConnection, cart_ids: Mapping[int, int]
+) -> dict[int, tuple[list[Line], list[str]]]:
+    """The lines of each cart that has any, ascending by book, and the titles not sold any more."""
+    contents: dict[int, tuple[list[Line], list[str]]] = {}
+    for row in await _ITEMS(conn, [(cart_id,) for cart_id in cart_ids]):
+        lines, withdrawn = contents.setdefault(row.cart_id, ([], []))
+        lines.append(Line(row.book_id, row.isbn13, row.title, row.quantity, row.price_cents))
+        if row.withdrawn:
+            withdrawn.append(row.title)
+    for lines, _ in contents.values():
+        lines.sort(key=lambda line: line.book_id)
+    return contents
+
+
+def _refusal(
+    wish: Wish, lines: Sequence[Line], withdrawn: Sequence[str], rates: pricing.Rates
+) -> BookstoreError | None:
+    if not lines:
+        return CartEmpty()
+    if withdrawn:
+        return BookWithdrawn(withdrawn)
+    total_cents = _totals(lines, rates).total_cents
+    if wish.expected_total_cents not in (None, total_cents):
+        return PriceChanged(wish.expected_total_cents, total_cents)
+    return None
+
+
+async def _place(
+    conn: AsyncConnection, drafts: Sequence[_Draft], rates: pricing.Rates, *, now: datetime
+) -> list[Order]:
+    """Write the orders, and in the same transaction all that must happen next."""
+    if not drafts:
+        return []
+    terms = json.dumps(asdict(rates))
+    await _INSERT(conn, [_row(draft, rates.currency, terms) for draft in drafts], now=now)
+    found = await _IDS(conn, [(draft.wish.cart_id, draft.checkout_no) for draft in drafts])
+    ids = {row.number: row.id for row in found}
+    placed = [_order(ids[draft.number], draft, rates, now=now) for draft in drafts]
+    # By book, not by order: the foreign key locks book rows, and all lock them in one order.
+    await _INSERT_LINES(
+        conn,
+        sorted(
+            (
+                line.book_id,
+                order.id,
+                line.isbn13,
+                line.title,
+                line.quantity,
+                line.unit_price_cents,
+            )
+            for order in placed
+            for line in order.items
+        ),
+    )
+    actors = [(order.id, "customer" if order.user_id else "guest") for order in placed]
+    await _INSERT_EVENTS(conn, actors, now=now)
+    cart_ids = sorted((draft.wish.cart_id,) for draft in drafts)
+    await _EMPTY(conn, cart_ids)
+    await _NEXT_CHECKOUT(conn, cart_ids, now=now)
+    pairs = list(zip(placed, (draft.wish for draft in drafts), strict=True))
+    await idempotency.keep(
+        conn,
+        {wish.key: idempotency.Use(wish.request_hash, order.id) for order, wish in pairs},
+        now=now,
+    )
+    await tasks.add(
+        conn,
+        tasks.Task.PROCESS_ORDERS,
+        [order.id for order in placed],
+        now=now,
+        request_ids={order.id: wish.request_id for order, wish in pairs},
+    )
+    await notifications.queue_for_orders(
+        conn,
+        [(order.id, "order-placed", order.user_id, order.email) for order in placed],
+        now=now,
+    )
+    return placed
+
+
+def _row(draft: _Draft, currency: str, terms: str) -> tuple[Any, ...]:
+    wish = draft.wish
+    return (
+        draft.number,
+        wish.cart_id,
+        draft.checkout_no,
+        wish.user_id,
+        wish.email,
+        currency,
+        json.dumps(dict(wish.shipping_address)),
+        terms,
+        wish.note,
+    )
+
+
+def _order(order_id: int, draft: _Draft, rates: pricing.Rates, *, now: datetime) -> Order:
+    totals = _totals(draft.lines, rates)
+    return Order(
+        id=order_id,
+        number=draft.number,
+        status=State.PLACED,
+        payment_status=Payment.UNPAID,
+        user_id=draft.wish.user_id,
+        email=draft.wish.email,
+        items=list(draft.lines),
+        currency=rates.currency,
+        subtotal_cents=totals.subtotal_cents,
+        discount_cents=totals.discount_cents,
+        shipping_cents=totals.shipping_cents,
+        tax_cents=totals.tax_cents,
+        total_cents=None,
+        shipping_address=dict(draft.wish.shipping_address),
+        note=draft.wish.note,
+        reason=None,
+        tracking=None,
+        last_seq=1,
+        placed_at=now,
+        updated_at=now,
+    )
+
+
+def _as_placed(order: Order) -> Order:
+    """The order as its first request was answered, whatever has happened to it since."""
+    return replace(
+        order,
+        status=State.PLACED,
+        payment_status=Payment.UNPAID,
+        total_cents=None,
+        reason=None,
+        tracking=None,
+        last_seq=1,
+        updated_at=order.placed_at,
+    )
+
+
+def _totals(lines: Sequence[Line], rates: pricing.Rates) -> pricing.Totals:
+    return pricing.totals([(line.quantity, line.unit_price_cents) for line in lines], rates)
+
+
+def _new_number() -> str:
+    letters = [secrets.choice(ALPHABET) for _ in range(12)]
+    return "-".join("".join(letters[place : place + 4]) for place in (0, 4, 8))

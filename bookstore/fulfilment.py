@@ -1,0 +1,251 @@
+"""The order service: placed orders become confirmed or rejected, a whole list at a time.
+
+    lock the orders ─> read their lines ─> look at the shelf ─> decide
+      ─> ledger, states and totals, events, letters ─> take the copies ─> COMMIT
+
+The shelf is only looked at until the very end, so that lists which want the same book
+wait for each other no longer than one statement and one COMMIT take.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from sqlalchemy import JSON
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bookstore import notifications, pricing
+from bookstore.bulk import Bulk
+from bookstore.db import Repeat
+from bookstore.orders import State
+from bookstore.tables import UtcDateTime
+
+
+class OutRun(Repeat):
+    """Somebody took copies since we looked."""
+
+
+class Trace(Protocol):
+    """Who works on the orders, for their record."""
+
+    @property
+    def worker(self) -> str: ...
+    def message_of(self, order_id: int) -> str | None: ...
+    def attempt_of(self, order_id: int) -> int: ...
+    def worked_ms(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    id: int
+    user_id: int | None
+    email: str
+    rates: pricing.Rates
+    seq: int
+    placed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    book_id: int
+    title: str
+    quantity: int
+    unit_price_cents: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    order: _Order
+    lines: Sequence[_Line]
+    #: Why it is rejected, for the customer; None confirms it.
+    reason: str | None
+
+    @property
+    def state(self) -> State:
+        return State.CONFIRMED if self.reason is None else State.REJECTED
+
+    @property
+    def total_cents(self) -> int:
+        sums = [(line.quantity, line.unit_price_cents) for line in self.lines]
+        return pricing.totals(sums, self.order.rates).total_cents
+
+
+_LOCK = Bulk(
+    "order_id BIGINT",
+    """
+    SELECT o.id, o.user_id, o.email, o.terms, o.last_seq, o.placed_at FROM {rows} AS v
+    {join} orders AS o ON o.id = v.order_id WHERE o.status = 'placed' {for_update}
+    """,
+    terms=JSON,
+    placed_at=UtcDateTime,
+)
+_LINES = Bulk(
+    "order_id BIGINT",
+    """
+    SELECT l.order_id, l.book_id, l.title, l.quantity, l.unit_price_cents FROM {rows} AS v
+    {join} order_lines AS l ON l.order_id = v.order_id
+    """,
+)
+_LOOK = Bulk(
+    "book_id BIGINT",
+    """
+    SELECT s.book_id, s.stock FROM {rows} AS v {join} book_stock AS s ON s.book_id = v.book_id
+    """,
+)
+_WRITE_LEDGER = Bulk(
+    "book_id BIGINT, order_id BIGINT, quantity INT",
+    """
+    INSERT INTO stock_movements (book_id, delta, reason, order_id, created_at)
+    SELECT v.book_id, -v.quantity, 'sold', v.order_id, :now FROM {rows} AS v
+    """,
+)
+_WRITE_STATES = Bulk(
+    "order_id BIGINT, status VARCHAR(20), reason TEXT, total_cents INT, seq INT",
+    """
+    UPDATE {rows} AS v STRAIGHT_JOIN orders AS o ON o.id = v.order_id
+    SET o.status = v.status, o.reason = v.reason, o.total_cents = v.total_cents,
+        o.last_seq = v.seq, o.updated_at = :now
+    """,
+    sqlite="""
+    UPDATE orders SET status = v.status, reason = v.reason, total_cents = v.total_cents,
+        last_seq = v.seq, updated_at = :now
+    FROM {rows} AS v WHERE orders.id = v.order_id
+    """,
+)
+_WRITE_EVENTS = Bulk(
+    "order_id BIGINT, seq INT, kind VARCHAR(20), detail TEXT, message_id VARCHAR(36),"
+    " attempt INT, waited_ms INT",
+    """
+    INSERT INTO order_events (order_id, seq, kind, at, actor, detail, message_id, attempt,
+        worker, waited_ms, worked_ms)
+    SELECT v.order_id, v.seq, v.kind, :now, 'store', v.detail, v.message_id, v.attempt,
+        :worker, v.waited_ms, :worked_ms FROM {rows} AS v
+    """,
+)
+_TAKE = Bulk(
+    "book_id BIGINT, quantity INT",
+    """
+    UPDATE {rows} AS v STRAIGHT_JOIN book_stock AS s ON s.book_id = v.book_id
+    SET s.stock = s.stock - v.quantity WHERE s.stock >= v.quantity
+    """,
+    sqlite="""
+    UPDATE book_stock SET stock = stock - v.quantity
+    FROM {rows} AS v WHERE book_stock.book_id = v.book_id AND stock >= v.quantity
+    """,
+)
+
+
+async def process(
+    conn: AsyncConnection, order_ids: Collection[int], *, trace: Trace, now: datetime
+) -> None:
+    """Confirm or reject placed orders: take stock, work out totals, queue letters.
+
+    Orders that have moved on already are left alone, so a message that comes twice changes
+    nothing.  Orders are served in the order in which they were placed.
+
+    Raises:
+        OutRun: roll back, and repeat the whole on the same path (another order of locks
+            would deadlock with those who do not repeat).
+    """
+    placed = await _lock(conn, order_ids)
+    if not placed:
+        return
+    lines = await _lines(conn, placed)
+    shelf = await _look(conn, {line.book_id for wanted in lines.values() for line in wanted})
+    outcomes = [_decide(order, lines[order.id], shelf) for order in placed]
+    confirmed = [outcome for outcome in outcomes if outcome.reason is None]
+    await _WRITE_LEDGER(conn, _ledger(confirmed), now=now)
+    await _WRITE_STATES(
+        conn,
+        [(it.order.id, it.state, it.reason, it.total_cents, it.order.seq + 1) for it in outcomes],
+        now=now,
+    )
+    await _write_events(conn, outcomes, trace=trace, now=now)
+    await notifications.queue_for_orders(
+        conn,
+        [(it.order.id, f"order-{it.state}", it.order.user_id, it.order.email) for it in outcomes],
+        now=now,
+    )
+    await _take(conn, confirmed)
+
+
+async def _lock(conn: AsyncConnection, order_ids: Iterable[int]) -> list[_Order]:
+    found = await _LOCK(conn, [(order_id,) for order_id in sorted(order_ids)])
+    orders = [
+        _Order(
+            row.id, row.user_id, row.email, pricing.Rates(**row.terms), row.last_seq, row.placed_at
+        )
+        for row in found
+    ]
+    return sorted(orders, key=lambda order: order.id)
+
+
+async def _lines(conn: AsyncConnection, orders: Iterable[_Order]) -> dict[int, list[_Line]]:
+    lines: dict[int, list[_Line]] = {order.id: [] for order in orders}
+    for row in await _LINES(conn, [(order_id,) for order_id in lines]):
+        lines[row.order_id].append(
+            _Line(row.book_id, row.title, row.quantity, row.unit_price_cents)
+        )
+    return lines
+
+
+async def _look(conn: AsyncConnection, book_ids: Collection[int]) -> dict[int, int]:
+    found = await _LOOK(conn, [(book_id,) for book_id in sorted(book_ids)])
+    return {row.book_id: row.stock for row in found}
+
+
+def _decide(order: _Order, lines: Sequence[_Line], shelf: dict[int, int]) -> _Outcome:
+    """All of the order or nothing; what it gets is taken off `shelf`, for those behind it."""
+    short = [line for line in lines if shelf[line.book_id] < line.quantity]
+    if short:
+        return _Outcome(order, lines, "; ".join(_shortage(line, shelf) for line in short))
+    for line in lines:
+        shelf[line.book_id] -= line.quantity
+    return _Outcome(order, lines, None)
+
+
+def _shortage(line: _Line, shelf: Mapping[int, int]) -> str:
+    left = shelf[line.book_id]
+    if left == 0:
+        return f"{line.title}: sold out"
+    return f"{line.title}: {line.quantity} wanted, {left} left"
+
+
+def _ledger(confirmed: Iterable[_Outcome]) -> list[tuple[int, int, int]]:
+    return sorted(
+        (line.book_id, outcome.order.id, line.quantity)
+        for outcome in confirmed
+        for line in outcome.lines
+    )
+
+
+async def _write_events(
+    conn: AsyncConnection, outcomes: Iterable[_Outcome], *, trace: Trace, now: datetime
+) -> None:
+    rows: list[tuple[Any, ...]] = [
+        (
+            it.order.id,
+            it.order.seq + 1,
+            it.state,
+            it.reason,
+            trace.message_of(it.order.id),
+            trace.attempt_of(it.order.id),
+            round((now - it.order.placed_at).total_seconds() * 1000),
+        )
+        for it in outcomes
+    ]
+    await _WRITE_EVENTS(conn, rows, worker=trace.worker, worked_ms=trace.worked_ms(), now=now)
+
+
+async def _take(conn: AsyncConnection, confirmed: Iterable[_Outcome]) -> None:
+    """Check and take in one statement, the last one before COMMIT."""
+    wanted: dict[int, int] = {}
+    for outcome in confirmed:
+        for line in outcome.lines:
+            wanted[line.book_id] = wanted.get(line.book_id, 0) + line.quantity
+    if not wanted:
+        return
+    taken = await _TAKE(conn, sorted(wanted.items()))
+    if taken.rowcount != len(wanted):
+        raise OutRun

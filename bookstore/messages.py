@@ -1,0 +1,205 @@
+"""Tasks on their way to the actors: wire format, queues, publishing.
+
+A message is a hint, so publishing may fail: the relay offers again whatever was lost.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, Protocol
+
+import aio_pika
+import dramatiq
+from aio_pika.abc import AbstractChannel, AbstractConnection, DeliveryMode
+from aio_pika.exceptions import AMQPException
+
+from bookstore.tasks import Offer, Task
+
+log = logging.getLogger(__name__)
+
+#: Where each kind of work waits.  Mail has a queue of its own, so that it never slows orders.
+QUEUES = {Task.PROCESS_ORDERS: "orders", Task.SEND_NOTIFICATIONS: "notifications"}
+#: Ids in one message: above 50 nothing is gained, below 20 much is lost.
+LIST = 50
+#: Confirms come too quickly to gather anything while one waits for them.
+ROUND_S = 0.01
+#: What a process keeps for a broker that is away; the rest is the relay's.
+BUFFER = 1000
+CONNECT_TIMEOUT_S = 3.0
+PUBLISH_TIMEOUT_S = 5.0
+RECONNECT_S = 1.0
+HEARTBEAT_S = 10
+
+
+class Publisher(Protocol):
+    """Offers tasks to their actors."""
+
+    def offer(self, offers: Sequence[Offer]) -> None:
+        """Publish soon, from the event loop or any thread; neither blocks nor raises."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether what is offered now would get through."""
+
+
+def queue_arguments(queue_type: str, queue: str) -> dict[str, Any]:
+    """How a queue is declared; everybody who declares it has to say the same.
+
+    dramatiq's own arguments (2.2), and a quorum queue's type where it is wanted.
+    """
+    arguments: dict[str, Any] = {
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": f"{queue}.XQ",
+    }
+    return arguments | ({"x-queue-type": "quorum"} if queue_type == "quorum" else {})
+
+
+def in_lists(offers: Sequence[Offer]) -> Iterator[dramatiq.Message[Any]]:
+    """The messages for these offers: one for each kind of work and each `LIST` of ids."""
+    ordered = sorted(set(offers))
+    for task, group in groupby(ordered, attrgetter("task")):
+        ids = [offer.ref_id for offer in group]
+        for start in range(0, len(ids), LIST):
+            yield dramatiq.Message(
+                queue_name=QUEUES[task],
+                actor_name=task,
+                args=(ids[start : start + LIST],),
+                kwargs={},
+                options={},
+            )
+
+
+class LocalPublisher:
+    """Hands messages to the workers in this process."""
+
+    ready = True
+
+    def __init__(self, enqueue: Callable[[dramatiq.Message[Any]], object]) -> None:
+        self._enqueue = enqueue
+
+    def offer(self, offers: Sequence[Offer]) -> None:
+        for message in in_lists(offers):
+            self._enqueue(message)
+
+
+class RabbitPublisher:
+    """Publishes to RabbitMQ, persistent, mandatory and with confirms.
+
+    One loop connects, gathers what is offered and publishes it in rounds: the first offer
+    leaves at once, what comes within `ROUND_S` goes together.
+    """
+
+    def __init__(self, urls: Sequence[str], *, queue_type: str, name: str) -> None:
+        self._urls = urls
+        self._queue_type = queue_type
+        self._name = name
+        self._buffer: list[Offer] = []
+        self._wake = asyncio.Event()
+        self._connection: AbstractConnection | None = None
+        self._channel: AbstractChannel | None = None
+        self._running: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> "RabbitPublisher":
+        self._running = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+        if self._buffer and self.ready:
+            await self._publish_buffer()
+        await self._disconnect()
+
+    @property
+    def ready(self) -> bool:
+        return (
+            self._channel is not None
+            and not self._channel.is_closed
+            and self._connection is not None
+            and self._connection.connected.is_set()
+        )
+
+    def offer(self, offers: Sequence[Offer]) -> None:
+        if self.ready and len(self._buffer) + len(offers) <= BUFFER:
+            self._buffer.extend(offers)
+            self._wake.set()
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                if not self.ready:
+                    await self._connect()
+                await self._wait()
+                await self._publish_buffer()
+                await asyncio.sleep(ROUND_S)
+            except Exception as error:  # Whatever it was, the loop must go on.
+                log.warning("broker away: %s", type(error).__name__)
+                self._buffer.clear()
+                await self._disconnect()
+                await asyncio.sleep(RECONNECT_S)
+
+    async def _wait(self) -> None:
+        # Looks up now and then, so that a connection that died at rest is opened again.
+        try:
+            async with asyncio.timeout(RECONNECT_S):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+        self._wake.clear()
+
+    async def _publish_buffer(self) -> None:
+        offers, self._buffer = self._buffer, []
+        if offers:
+            async with asyncio.timeout(PUBLISH_TIMEOUT_S):
+                await asyncio.gather(*(self._publish(message) for message in in_lists(offers)))
+
+    async def _publish(self, message: dramatiq.Message[Any]) -> None:
+        assert self._channel is not None
+        await self._channel.default_exchange.publish(
+            aio_pika.Message(
+                message.encode(),
+                delivery_mode=DeliveryMode.PERSISTENT,
+                message_id=message.message_id,
+            ),
+            routing_key=message.queue_name,
+            mandatory=True,
+        )
+
+    async def _connect(self) -> None:
+        failure: Exception | None = None
+        for url in self._urls:
+            try:
+                async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                    self._connection = await aio_pika.connect(
+                        url,
+                        heartbeat=HEARTBEAT_S,
+                        client_properties={"connection_name": self._name},
+                    )
+                    # Without `on_return_raises` an unroutable message looks like a success.
+                    self._channel = await self._connection.channel(
+                        publisher_confirms=True, on_return_raises=True
+                    )
+                    await self._declare(self._channel)
+                return
+            except (AMQPException, OSError, TimeoutError) as error:
+                failure = error
+                await self._disconnect()
+        raise ConnectionError("no broker answers") from failure
+
+    async def _declare(self, channel: AbstractChannel) -> None:
+        """The queues as dramatiq wants them, so that work can wait before any worker comes."""
+        for queue in QUEUES.values():
+            arguments = queue_arguments(self._queue_type, queue)
+            await channel.declare_queue(queue, durable=True, arguments=arguments)
+
+    async def _disconnect(self) -> None:
+        connection, self._connection, self._channel = self._connection, None, None
+        if connection is not None and not connection.is_closed:
+            try:
+                async with asyncio.timeout(1):
+                    await connection.close()
+            except (AMQPException, OSError, TimeoutError, RuntimeError) as error:
+                log.debug("while closing the connection: %r", error)

@@ -1,0 +1,252 @@
+from collections.abc import Mapping
+from itertools import count
+
+import pytest
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bookstore import carts, checkout, fulfilment, orders, pricing
+from bookstore.errors import IllegalTransition
+from bookstore.idempotency import Key
+from bookstore.orders import Payment, State
+from bookstore.tables import book_stock, notifications, stock_movements, tasks
+from tests.factories import NOON, add_book, add_user
+
+RATES = pricing.Rates("EUR", 290, 4000, 700)
+ADDRESS = {"name": "Mira", "line1": "Quay 9", "city": "Hamburg", "postcode": "1", "country": "DE"}
+_keys = count(1)
+
+
+class Hand:
+    """Somebody who works on orders in a test."""
+
+    worker = "test"
+
+    def message_of(self, order_id: int) -> None:
+        return None
+
+    def attempt_of(self, order_id: int) -> int:
+        return 1
+
+    def worked_ms(self) -> int:
+        return 0
+
+
+async def wish(
+    conn: AsyncConnection, quantities: Mapping[int, int], **facts: object
+) -> checkout.Wish:
+    cart_id = await carts.make_guest(conn, now=NOON)
+    for book_id, quantity in quantities.items():
+        await carts.add(conn, cart_id, book_id, quantity, now=NOON)
+    number = next(_keys)
+    values: dict[str, object] = {
+        "key": Key(f"cart:{cart_id}", str(number)),
+        "request_hash": f"{number:064}",
+        "cart_id": cart_id,
+        "user_id": None,
+        "email": "mira@example.com",
+        "shipping_address": ADDRESS,
+    }
+    return checkout.Wish(**{**values, **facts})  # type: ignore[arg-type]
+
+
+async def place(conn: AsyncConnection, quantities: Mapping[int, int]) -> orders.Order:
+    (placed,) = await checkout.check_out(conn, [await wish(conn, quantities)], RATES, now=NOON)
+    assert isinstance(placed, checkout.Placed)
+    return placed.order
+
+
+async def process(conn: AsyncConnection, *placed: orders.Order) -> list[State]:
+    ids = [order.id for order in placed]
+    await fulfilment.process(conn, ids, trace=Hand(), now=NOON)
+    return [(await orders.get(conn, order.number)).status for order in placed]
+
+
+async def stock_of(conn: AsyncConnection, book_id: int) -> tuple[int, int]:
+    stock = await conn.scalar(select(book_stock.c.stock).where(book_stock.c.book_id == book_id))
+    ledger = await conn.scalar(
+        select(func.sum(stock_movements.c.delta)).where(stock_movements.c.book_id == book_id)
+    )
+    return int(stock or 0), int(ledger or 0)
+
+
+async def letters(conn: AsyncConnection, order: orders.Order) -> list[str]:
+    found = await conn.execute(
+        select(notifications.c.kind)
+        .where(notifications.c.order_id == order.id)
+        .order_by(notifications.c.id)
+    )
+    return list(found.scalars())
+
+
+async def test_an_order_is_placed_with_all_that_must_happen_next(conn):
+    dune = await add_book(conn, title="Dune 🪐 ‘quoted’", price_cents=1290, stock=5)
+
+    order = await place(conn, {dune: 2})
+
+    assert (await orders.get(conn, order.number)) == order
+    assert (order.status, order.total_cents, order.subtotal_cents) == (State.PLACED, None, 2580)
+    assert [event.kind for event in await orders.events(conn, order.id)] == ["placed"]
+    assert await letters(conn, order) == ["order-placed"]
+    waiting = await conn.execute(select(tasks.c.task).order_by(tasks.c.task))
+    assert list(waiting.scalars()) == ["process_orders", "send_notifications"]
+
+
+async def test_a_confirmed_order_costs_what_the_cart_showed(conn):
+    dune = await add_book(conn, price_cents=1290, stock=5)
+    wanted = await wish(conn, {dune: 2})
+    shown = (await carts.get(conn, wanted.cart_id, RATES)).totals
+    (placed,) = await checkout.check_out(conn, [wanted], RATES, now=NOON)
+
+    assert await process(conn, placed.order) == [State.CONFIRMED]
+
+    order = await orders.get(conn, placed.order.number)
+    assert order.total_cents == shown.total_cents == 2 * 1290 + 290
+    assert order.tax_cents == shown.tax_cents == 188
+    assert await stock_of(conn, dune) == (3, 3)
+    assert await letters(conn, order) == ["order-placed", "order-confirmed"]
+
+
+async def test_the_last_copy_is_sold_once(conn):
+    dune = await add_book(conn, stock=1)
+    first, second = await place(conn, {dune: 1}), await place(conn, {dune: 1})
+
+    assert await process(conn, second, first) == [State.REJECTED, State.CONFIRMED]
+
+    assert await stock_of(conn, dune) == (0, 0)
+    assert (await orders.get(conn, second.number)).reason == "Dune: sold out"
+
+
+async def test_an_order_gets_all_of_its_books_or_none(conn):
+    dune, emma = await add_book(conn, stock=5), await add_book(conn, title="Emma", stock=2)
+    order = await place(conn, {dune: 1, emma: 2})
+    other = await place(conn, {emma: 1})
+    await process(conn, other)
+
+    assert await process(conn, order) == [State.REJECTED]
+
+    assert await stock_of(conn, dune) == (5, 5)
+    assert await stock_of(conn, emma) == (1, 1)
+    assert (await orders.get(conn, order.number)).reason == "Emma: 2 wanted, 1 left"
+
+
+async def test_an_order_that_is_processed_twice_changes_once(conn):
+    dune = await add_book(conn, stock=5)
+    order = await place(conn, {dune: 1})
+    await process(conn, order)
+
+    await process(conn, order)
+
+    assert await stock_of(conn, dune) == (4, 4)
+    assert [event.id for event in await orders.events(conn, order.id)] == [1, 2]
+
+
+async def test_a_cancelled_order_gives_its_books_back_once(conn):
+    dune = await add_book(conn, stock=5)
+    order = await place(conn, {dune: 2})
+    await process(conn, order)
+
+    cancelled = await orders.cancel(
+        conn, order.number, actor="customer", by_staff=False, reason="Changed my mind", now=NOON
+    )
+
+    assert cancelled.status is State.CANCELLED
+    assert await stock_of(conn, dune) == (5, 5)
+    with pytest.raises(IllegalTransition):
+        await orders.cancel(
+            conn, order.number, actor="customer", by_staff=False, reason=None, now=NOON
+        )
+
+
+async def test_an_order_cancelled_before_it_is_processed_takes_nothing(conn):
+    dune = await add_book(conn, stock=5)
+    order = await place(conn, {dune: 2})
+    await orders.cancel(conn, order.number, actor="guest", by_staff=False, reason=None, now=NOON)
+
+    assert await process(conn, order) == [State.CANCELLED]
+
+    assert await stock_of(conn, dune) == (5, 5)
+    assert await letters(conn, order) == ["order-placed", "order-cancelled"]
+
+
+async def test_a_packed_order_is_cancelled_by_staff_only(conn):
+    dune = await add_book(conn, stock=5)
+    order = await place(conn, {dune: 2})
+    await process(conn, order)
+    await orders.transition(conn, order.number, State.PACKED, actor="staff", now=NOON)
+
+    with pytest.raises(IllegalTransition):
+        await orders.cancel(
+            conn, order.number, actor="customer", by_staff=False, reason=None, now=NOON
+        )
+    await orders.cancel(conn, order.number, actor="staff", by_staff=True, reason=None, now=NOON)
+
+    assert await stock_of(conn, dune) == (5, 5)
+
+
+async def test_a_parcel_goes_from_packed_to_delivered_with_a_letter_each_but_packed(conn):
+    dune = await add_book(conn, stock=5)
+    order = await place(conn, {dune: 1})
+    await process(conn, order)
+
+    for state in (State.PACKED, State.SHIPPED, State.DELIVERED):
+        await orders.transition(
+            conn,
+            order.number,
+            state,
+            actor="staff",
+            tracking="JD01" if state is State.SHIPPED else None,
+            now=NOON,
+        )
+
+    order = await orders.get(conn, order.number)
+    assert (order.status, order.tracking, order.final) == (State.DELIVERED, "JD01", True)
+    assert await letters(conn, order) == [
+        "order-placed",
+        "order-confirmed",
+        "order-shipped",
+        "order-delivered",
+    ]
+
+
+@pytest.mark.parametrize("state", [State.CONFIRMED, State.REJECTED, State.SHIPPED, State.PLACED])
+async def test_staff_cannot_decide_what_the_order_service_decides_nor_skip_a_step(conn, state):
+    order = await place(conn, {await add_book(conn, stock=5): 1})
+
+    with pytest.raises(IllegalTransition):
+        await orders.transition(conn, order.number, state, actor="staff", now=NOON)
+
+
+async def test_cancelling_a_paid_order_makes_a_refund_due(conn):
+    order = await place(conn, {await add_book(conn, stock=5): 1})
+    await orders.change_payment(conn, order.number, Payment.PAID, actor="staff", now=NOON)
+
+    cancelled = await orders.cancel(
+        conn, order.number, actor="staff", by_staff=True, reason=None, now=NOON
+    )
+
+    assert cancelled.payment_status is Payment.REFUND_DUE
+
+
+async def test_a_list_of_orders_comes_in_pages_the_newest_first(conn):
+    dune = await add_book(conn, stock=50)
+    user_id = await add_user(conn)
+    placed = []
+    for _ in range(5):
+        wanted = await wish(conn, {dune: 1}, user_id=user_id)
+        (answer,) = await checkout.check_out(conn, [wanted], RATES, now=NOON)
+        placed.append(answer.order.number)
+
+    first = await orders.of_user(conn, user_id, limit=3)
+    second = await orders.of_user(conn, user_id, limit=3, cursor=first.next)
+
+    assert [order.number for order in [*first.items, *second.items]] == placed[::-1]
+    assert second.next is None
+
+
+async def test_staff_find_an_order_by_number_address_title_and_isbn(conn):
+    order = await place(conn, {await add_book(conn, title="Middlemarch", stock=5): 1})
+
+    for q in (order.number[:6].lower(), "mira@", "march", order.items[0].isbn13):
+        assert [found.number for found in (await orders.find(conn, q=q)).items] == [order.number]
+    assert (await orders.find(conn, q="100%")).items == []
