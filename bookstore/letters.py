@@ -1,6 +1,33 @@
-"""Letters: what we write to customers."""
+"""Letters: what we write to customers, as plain text and as HTML.
 
+Whoever sends a letter twice sends the same one: its Message-ID, its date and every byte of
+it follow from the facts in `Letter`.
+"""
+
+import re
+import textwrap
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
 from enum import StrEnum
+from functools import partial
+from hashlib import sha256
+from typing import NamedTuple, Self
+from urllib.parse import quote, urlsplit
+
+from babel import Locale
+from babel.dates import format_date
+from babel.numbers import format_currency, format_decimal
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup, escape
+
+from bookstore.pricing import Totals
+from config.settings import Settings
 
 
 class Kind(StrEnum):
@@ -14,3 +41,390 @@ class Kind(StrEnum):
     ORDER_DELIVERED = "order-delivered"
     ORDER_CANCELLED = "order-cancelled"
     MESSAGE = "message"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One book of an order."""
+
+    title: str
+    authors: tuple[str, ...]
+    quantity: int
+    unit_price_cents: int
+
+
+@dataclass(frozen=True, slots=True)
+class OrderFacts:
+    """What a letter says about an order."""
+
+    number: str
+    guest: bool
+    payment_status: str
+    currency: str
+    items: tuple[Item, ...]
+    totals: Totals
+    tax_basis_points: int
+    shipping_address: Mapping[str, str | None]
+    #: Why it was rejected or cancelled: a line for each reason.
+    reason: str | None
+    tracking: str | None
+    placed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """All that one letter says, but for what it says about the store.
+
+    `subject` and `body` are the words of a message; other kinds have an `order`, or neither.
+    """
+
+    notification_id: int
+    kind: Kind
+    recipient: str
+    name: str | None
+    created_at: datetime
+    subject: str | None = None
+    body: str | None = None
+    order: OrderFacts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Who writes.  `access_token` makes of an order's number what opens it to a guest."""
+
+    name: str
+    base_url: str
+    mail_from: str
+    access_token: Callable[[str], str]
+    #: The sign on the label beside the name.
+    mark: str = "&"
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The store of this process."""
+        # Here, because orders write letters: at the top the two would wait for each other.
+        from bookstore import orders
+
+        return cls(
+            settings.store_name,
+            settings.base_url,
+            settings.mail_from,
+            partial(orders.access_token, settings.secret_key),
+        )
+
+
+class _Words(NamedTuple):
+    subject: str
+    heading: str
+    opening: str
+    link: str
+
+
+_WORDS = {
+    Kind.WELCOME: _Words(
+        "Your account is open",
+        "Your account is open",
+        "this address has an account with us now. Your orders, your addresses and our letters "
+        "to you are kept there. If it was not you who opened it, answer this letter and we "
+        "close it.",
+        "Go to your account",
+    ),
+    Kind.ORDER_PLACED: _Words(
+        "We have your order {number}",
+        "We have your order",
+        "thank you. Order {number} of {books} is with us since {placed_on}. We now see whether "
+        "every copy is on the shelf, and write again as soon as we know.",
+        "See where your order is",
+    ),
+    Kind.ORDER_CONFIRMED: _Words(
+        "Your books are set aside: order {number}",
+        "Your books are set aside",
+        "we have {copies} of order {number} on the shelf. Packing comes next, and you will get "
+        "one more letter when the parcel leaves us.",
+        "See where your order is",
+    ),
+    Kind.ORDER_REJECTED: _Words(
+        "We could not fill your order {number}",
+        "We could not fill your order",
+        "we are sorry: not every book of order {number} can be had, so we send none of it. "
+        "{payment} With one click on the order’s page the books go back into your cart, and you "
+        "can order those that are here.",
+        "See your order",
+    ),
+    Kind.ORDER_SHIPPED: _Words(
+        "Your parcel is on its way: order {number}",
+        "Your parcel is on its way",
+        "the parcel with {books} of order {number} has left us.",
+        "See where your order is",
+    ),
+    Kind.ORDER_DELIVERED: _Words(
+        "Your parcel has arrived: order {number}",
+        "Your parcel has arrived",
+        "the parcel with order {number} has been delivered. We hope that you enjoy what is in "
+        "it. If a book is missing or damaged, answer this letter.",
+        "See your order",
+    ),
+    Kind.ORDER_CANCELLED: _Words(
+        "Your order {number} is cancelled",
+        "Your order is cancelled",
+        "order {number} is cancelled, and nothing of it will be sent. {payment}",
+        "See your order",
+    ),
+}
+
+#: Letters that say where the parcel goes, and those that say why there is none.
+_SENT_TO = {Kind.ORDER_PLACED, Kind.ORDER_CONFIRMED, Kind.ORDER_SHIPPED}
+_REFUSED = {Kind.ORDER_REJECTED, Kind.ORDER_CANCELLED}
+#: Text is this many columns wide: what is quoted in an answer still fits into 72.
+WIDTH = 66
+LOCALE = "en"
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+PAID = {"paid", "refund_due", "refunded"}
+#: Signs that turn the writing direction of all that follows.
+_TURNS = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+#: What a mail program makes a link of.  Such a name is an advertisement, or a trap.
+_LINK = re.compile(r"[/@]|\w\.\w{2}")
+
+
+def message_id(letter: Letter, store: Store) -> str:
+    """The same on every attempt, and by it a mailbox knows a copy of what it has already."""
+    host = (urlsplit(store.base_url).hostname or "localhost").encode("idna").decode()
+    if ":" in host:
+        host = f"[IPv6:{host}]"
+    return f"<n{letter.notification_id}.{letter.kind}.{_digest(letter)}@{host}>"
+
+
+def subject(letter: Letter) -> str:
+    """What the letter is about, in one line."""
+    if letter.kind is Kind.MESSAGE:
+        return _one_line(letter.subject or "")
+    return _WORDS[letter.kind].subject.format_map(_facts(letter))
+
+
+def summary(letter: Letter) -> str:
+    """The letter in a few sentences, for those who read it in their account."""
+    if letter.kind is Kind.MESSAGE:
+        return letter.body or ""
+    text = _capitalised(_WORDS[letter.kind].opening.format_map(_facts(letter)))
+    return " ".join([text, *_reasons(letter), *_tracking(letter)])
+
+
+def render(letter: Letter, store: Store) -> EmailMessage:
+    """The letter, ready to be sent.
+
+    Raises:
+        ValueError: nobody can be written to at this address.
+    """
+    message = EmailMessage(policy=SMTP)
+    message["Message-ID"] = message_id(letter, store)
+    message["Date"] = letter.created_at
+    message["From"] = store.mail_from
+    message["To"] = _address(letter)
+    message["Subject"] = subject(letter)
+    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no answer from a machine, please.
+    content = _content(letter, store)
+    message.set_content(
+        _templates.get_template("letter.txt").render(content), cte="quoted-printable"
+    )
+    message.add_alternative(
+        _templates.get_template("letter.html").render(content),
+        subtype="html",
+        cte="quoted-printable",
+    )
+    message.set_boundary(f"=_{_digest(letter)}")
+    return message
+
+
+def _content(letter: Letter, store: Store) -> dict[str, object]:
+    order = letter.order
+    words = _WORDS.get(letter.kind)
+    greeting = _greeting(letter)
+    opening = words.opening if words else ""
+    return {
+        "store": store,
+        "greeting": greeting,
+        "heading": words.heading if words else subject(letter),
+        "opening": opening if greeting else _capitalised(opening),
+        "facts": _facts(letter),
+        "paragraphs": _paragraphs(letter.body or ""),
+        "link": _link(letter, store),
+        "link_label": words.link if words else "Go to your account",
+        "reasons": _reasons(letter),
+        "tracking": _tracking(letter),
+        "items": _items(order) if order else [],
+        "sums": _sums(order) if order and letter.kind not in _REFUSED else [],
+        "tax": _tax(order) if order else "",
+        "address": _shipping_address(order) if order and letter.kind in _SENT_TO else [],
+    }
+
+
+def _facts(letter: Letter) -> dict[str, str]:
+    """What the sentences of a letter have gaps for."""
+    order = letter.order
+    if order is None:
+        return {}
+    count = sum(item.quantity for item in order.items)
+    return {
+        "number": order.number,
+        "books": f"{_number(count)} book" + ("s" if count != 1 else ""),
+        "copies": {1: "the copy", 2: "both copies"}.get(count, f"all {_number(count)} copies"),
+        "placed_on": format_date(order.placed_at, "d MMMM y", locale=LOCALE),
+        "payment": (
+            "What you paid comes back to you."
+            if order.payment_status in PAID
+            else "There is nothing to pay."
+        ),
+    }
+
+
+def _greeting(letter: Letter) -> str:
+    # Whoever writes a message greets in their own words.
+    name = _one_line(letter.name or "") if letter.kind is not Kind.MESSAGE else ""
+    return f"Dear {name}" if name and not _LINK.search(name) else ""
+
+
+def _reasons(letter: Letter) -> list[str]:
+    if letter.order is None or letter.kind not in _REFUSED:
+        return []
+    return [_one_line(line) for line in (letter.order.reason or "").splitlines() if line.strip()]
+
+
+def _tracking(letter: Letter) -> list[str]:
+    if letter.order is None or letter.kind is not Kind.ORDER_SHIPPED or not letter.order.tracking:
+        return []
+    return [f"Tracking number: {_one_line(letter.order.tracking)}"]
+
+
+def _paragraphs(body: str) -> list[list[str]]:
+    """Staff's own words: an empty line begins a paragraph, other line breaks stay."""
+    paragraphs = re.split(r"\n\s*\n", "\n".join(body.strip().splitlines()))
+    return [[_one_line(line) for line in part.split("\n")] for part in paragraphs if part]
+
+
+def _link(letter: Letter, store: Store) -> str:
+    base = store.base_url.rstrip("/")
+    if letter.order is None:
+        return f"{base}/account"
+    link = f"{base}/orders/{quote(letter.order.number)}"
+    if letter.order.guest:
+        link += f"?access_token={quote(store.access_token(letter.order.number))}"
+    return link
+
+
+def _items(order: OrderFacts) -> list[tuple[str, str, str]]:
+    """Of each book the title, who wrote it and how many, and what they cost together."""
+    rows = []
+    for item in order.items:
+        by = [_one_line(", ".join(item.authors))] if item.authors else []
+        each = f"{item.quantity} × {_money(item.unit_price_cents, order)}"
+        rows.append(
+            (
+                _one_line(item.title),
+                " · ".join([*by, each]),
+                _money(item.quantity * item.unit_price_cents, order),
+            )
+        )
+    return rows
+
+
+def _sums(order: OrderFacts) -> list[tuple[str, str]]:
+    """The lines under the books; the last one is the total."""
+    totals = order.totals
+    sums = []
+    if totals.discount_cents:
+        sums.append(("Discount", _money(-totals.discount_cents, order)))
+    shipping = _money(totals.shipping_cents, order) if totals.shipping_cents else "free"
+    sums.append((", ".join(["Delivery", *_country(order)]), shipping))
+    label = "Total paid" if order.payment_status == "paid" else "Total"
+    return [*sums, (label, _money(totals.total_cents, order))]
+
+
+def _tax(order: OrderFacts) -> str:
+    rate = format_decimal(Decimal(order.tax_basis_points) / 100, locale=LOCALE)
+    return f"Includes {_money(order.totals.tax_cents, order)} tax ({rate}%)."
+
+
+def _shipping_address(order: OrderFacts) -> list[str]:
+    address = {name: _one_line(value or "") for name, value in order.shipping_address.items()}
+    town = f"{address.get('postcode', '')} {address.get('city', '')}".strip()
+    lines = [address.get("name"), address.get("line1"), address.get("line2"), town]
+    return [*(line for line in lines if line), *_country(order)]
+
+
+def _country(order: OrderFacts) -> list[str]:
+    code = _one_line(order.shipping_address.get("country") or "")
+    return [Locale(LOCALE).territories.get(code, code)] if code else []
+
+
+def _address(letter: Letter) -> Address:
+    recipient = letter.recipient
+    local, _, domain = recipient.rpartition("@")
+    host = domain.encode("idna").decode()
+    if not local or _one_line(recipient) != recipient or not re.fullmatch(r"[\w.-]+", host):
+        raise ValueError("not an e-mail address")
+    return Address(_one_line(letter.name or ""), local, host)
+
+
+def _one_line(text: str) -> str:
+    """Text by strangers: no line break of any alphabet, no sign that is not for reading."""
+    return "".join(
+        sign
+        for sign in " ".join(text.split())
+        if unicodedata.category(sign) not in ("Cc", "Cs") and sign not in _TURNS
+    )
+
+
+def _capitalised(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
+
+
+def _number(count: int) -> str:
+    return NUMBERS[count] if count < len(NUMBERS) else str(count)
+
+
+def _money(cents: int, order: OrderFacts) -> str:
+    text = format_currency(Decimal(cents).scaleb(-2), order.currency, locale=LOCALE)
+    return text.replace("-", "−")
+
+
+def _digest(letter: Letter) -> str:
+    told = f"{letter.notification_id} {letter.kind} {letter.recipient} {letter.created_at}"
+    return sha256(told.encode()).hexdigest()[:16]
+
+
+def _wrapped(text: str, indent: str = "") -> str:
+    return textwrap.fill(
+        text,
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _led(label: str, amount: str) -> str:
+    """A line as in a table of contents: dots lead from the label to its amount."""
+    lines = textwrap.wrap(label, WIDTH - len(amount) - len(" ... ")) or [""]
+    dots = "." * (WIDTH - len(lines[-1]) - len(amount) - 2)
+    return "\n".join([*lines[:-1], f"{lines[-1]} {dots} {amount}"])
+
+
+def _filled(sentence: str, facts: Mapping[str, str]) -> Markup:
+    """The sentence for HTML, the order's number in bold."""
+    number = Markup('<strong style="white-space:nowrap">{}</strong>').format(facts.get("number"))
+    return escape(sentence).format_map({**facts, "number": number})
+
+
+_templates = Environment(
+    loader=PackageLoader("bookstore"),
+    autoescape=select_autoescape(["html"]),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_templates.filters |= {
+    "filled": _filled,
+    "led": _led,
+    "wrapped": _wrapped,
+}

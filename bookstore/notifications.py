@@ -7,17 +7,22 @@ queued ──claim──> sending ──answer──> sent
   └── resend         └──> failed
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import insert
+from sqlalchemy import Select, func, insert, select, update
+from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import tasks
+from bookstore import audit, letters, paging, pricing, tasks
 from bookstore.bulk import Bulk
-from bookstore.letters import Kind
-from bookstore.tables import notifications
+from bookstore.errors import NotFound
+from bookstore.letters import Item, Kind, Letter, OrderFacts
+from bookstore.paging import Page
+from bookstore.tables import authors, book_authors, notifications, order_lines, orders, users
 from bookstore.tasks import Task
 
 
@@ -28,6 +33,28 @@ class Status(StrEnum):
     SENDING = "sending"
     SENT = "sent"
     FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """Something we told a customer, and what became of its letter."""
+
+    id: int
+    kind: Kind
+    user_id: int | None
+    recipient: str
+    subject: str
+    body: str
+    order_number: str | None
+    email_status: Status
+    #: An attempt ended without an answer: the letter may have arrived twice.
+    in_doubt: bool
+    attempts: int
+    #: What the mail server said last, or why it said nothing.
+    answer: str | None
+    created_at: datetime
+    sent_at: datetime | None
+    read_at: datetime | None
 
 
 _QUEUE = Bulk(
@@ -108,3 +135,241 @@ async def queue_for_orders(
     ids = list((await _QUEUED(conn, [row[:2] for row in rows])).scalars())
     await tasks.add(conn, Task.SEND_NOTIFICATIONS, ids, now=now)
     return ids
+
+
+async def of_user(
+    conn: AsyncConnection,
+    user_id: int,
+    *,
+    unread: bool | None = None,
+    cursor: str | None = None,
+    limit: int = 20,
+) -> Page[Notification]:
+    """What we told a user, newest first; `unread` chooses those they have not read, or have.
+
+    Raises:
+        Invalid: the cursor is not one of this list's.
+    """
+    query = select(notifications).where(notifications.c.user_id == user_id)
+    if unread is not None:
+        query = query.where(notifications.c.read_at.is_(None) == unread)
+    return await _page(conn, query, cursor, limit)
+
+
+async def mark_read(
+    conn: AsyncConnection, notification_id: int, *, user_id: int, now: datetime
+) -> Notification:
+    """Note when the user first read it.
+
+    Raises:
+        NotFound: there is no such notification, or it is not this user's.
+    """
+    own = (notifications.c.id == notification_id) & (notifications.c.user_id == user_id)
+    await conn.execute(
+        update(notifications).where(own, notifications.c.read_at.is_(None)).values(read_at=now)
+    )
+    return await _one(conn, select(notifications).where(own))
+
+
+async def find(
+    conn: AsyncConnection,
+    *,
+    status: Status | None = None,
+    in_doubt: bool | None = None,
+    cursor: str | None = None,
+    limit: int = 20,
+) -> Page[Notification]:
+    """Everybody's notifications, for staff, newest first.
+
+    Raises:
+        Invalid: the cursor is not one of this list's.
+    """
+    query = select(notifications)
+    if status is not None:
+        query = query.where(notifications.c.status == status)
+    if in_doubt is not None:
+        query = query.where(notifications.c.in_doubt == in_doubt)
+    return await _page(conn, query, cursor, limit)
+
+
+async def count(conn: AsyncConnection) -> dict[Status, int]:
+    """How many letters are in each state but sent."""
+    states = [Status.QUEUED, Status.SENDING, Status.FAILED]
+    found = await conn.execute(
+        select(notifications.c.status, func.count())
+        .where(notifications.c.status.in_(states))
+        .group_by(notifications.c.status)
+    )
+    return dict.fromkeys(states, 0) | {Status(status): number for status, number in found}
+
+
+async def get(conn: AsyncConnection, notification_id: int) -> Notification:
+    """One notification, for staff.
+
+    Raises:
+        NotFound: there is none with this id.
+    """
+    return await _one(conn, select(notifications).where(notifications.c.id == notification_id))
+
+
+async def letter(conn: AsyncConnection, notification_id: int) -> Letter:
+    """What `letters.render` needs to show a letter to staff.
+
+    Raises:
+        NotFound: there is no notification with this id.
+    """
+    rows = (
+        await conn.execute(select(notifications).where(notifications.c.id == notification_id))
+    ).all()
+    if not rows:
+        raise NotFound("This notification")
+    return (await _letters(conn, rows))[notification_id]
+
+
+async def resend(
+    conn: AsyncConnection, notification_id: int, *, user_id: int | None, now: datetime
+) -> Notification:
+    """Staff have a letter sent (again), at once.  One that is being sent is left alone.
+
+    Raises:
+        NotFound: there is no notification with this id.
+    """
+    query = select(notifications).where(notifications.c.id == notification_id)
+    before = await _one(conn, query.with_for_update())
+    if before.email_status is Status.SENDING:
+        return before
+    await conn.execute(
+        update(notifications)
+        .where(notifications.c.id == notification_id)
+        .values(status=Status.QUEUED, attempts=0)
+    )
+    await tasks.done(conn, Task.SEND_NOTIFICATIONS, [notification_id])
+    await tasks.add(conn, Task.SEND_NOTIFICATIONS, [notification_id], now=now)
+    changes = {"email_status": [before.email_status, Status.QUEUED]}
+    await audit.record(
+        conn, "resend", "notification", notification_id, changes, user_id=user_id, now=now
+    )
+    return await _one(conn, query)
+
+
+async def _page(
+    conn: AsyncConnection, query: Select[Any], cursor: str | None, limit: int
+) -> Page[Notification]:
+    if cursor is not None:
+        (last_id,) = paging.decode(cursor, [int])
+        query = query.where(notifications.c.id < last_id)
+    found = await _load(conn, query.order_by(notifications.c.id.desc()).limit(limit + 1))
+    more = len(found) > limit
+    return Page(found[:limit], paging.encode(found[limit - 1].id) if more else None)
+
+
+async def _one(conn: AsyncConnection, query: Select[Any]) -> Notification:
+    found = await _load(conn, query)
+    if not found:
+        raise NotFound("This notification")
+    return found[0]
+
+
+async def _load(conn: AsyncConnection, query: Select[Any]) -> list[Notification]:
+    rows = (await conn.execute(query)).all()
+    written = await _letters(conn, rows)
+    return [_notification(row, written[row.id]) for row in rows]
+
+
+def _notification(row: Row[Any], written: Letter) -> Notification:
+    return Notification(
+        id=row.id,
+        kind=written.kind,
+        user_id=row.user_id,
+        recipient=row.recipient,
+        subject=letters.subject(written),
+        body=letters.summary(written),
+        order_number=written.order.number if written.order else None,
+        email_status=Status(row.status),
+        in_doubt=row.in_doubt,
+        attempts=row.attempts,
+        answer=row.smtp_answer,
+        created_at=row.created_at,
+        sent_at=row.sent_at,
+        read_at=row.read_at,
+    )
+
+
+async def _letters(conn: AsyncConnection, rows: Sequence[Row[Any]]) -> dict[int, Letter]:
+    """What the letters of these notifications say today, by the notifications' ids."""
+    ordered = await _orders(conn, {row.order_id for row in rows if row.order_id is not None})
+    found = await conn.execute(
+        select(users.c.id, users.c.name).where(users.c.id.in_({row.user_id for row in rows}))
+    )
+    names = dict(found.tuples())
+    written = {}
+    for row in rows:
+        order = ordered.get(row.order_id)
+        written[row.id] = Letter(
+            notification_id=row.id,
+            kind=Kind(row.kind),
+            recipient=row.recipient,
+            name=names.get(row.user_id) or (order.shipping_address.get("name") if order else None),
+            created_at=row.created_at,
+            subject=row.subject,
+            body=row.body,
+            order=order,
+        )
+    return written
+
+
+async def _orders(conn: AsyncConnection, order_ids: set[int]) -> dict[int, OrderFacts]:
+    if not order_ids:
+        return {}
+    lines = (
+        await conn.execute(
+            select(order_lines)
+            .where(order_lines.c.order_id.in_(order_ids))
+            .order_by(order_lines.c.order_id, order_lines.c.book_id)
+        )
+    ).all()
+    writers = await _authors(conn, {line.book_id for line in lines})
+    items: dict[int, list[Item]] = {order_id: [] for order_id in order_ids}
+    for line in lines:
+        items[line.order_id].append(
+            Item(
+                line.title,
+                tuple(writers.get(line.book_id, ())),
+                line.quantity,
+                line.unit_price_cents,
+            )
+        )
+    found = await conn.execute(select(orders).where(orders.c.id.in_(order_ids)))
+    return {row.id: _order(row, items[row.id]) for row in found}
+
+
+async def _authors(conn: AsyncConnection, book_ids: set[int]) -> dict[int, list[str]]:
+    found = await conn.execute(
+        select(book_authors.c.book_id, authors.c.name)
+        .join(authors, authors.c.id == book_authors.c.author_id)
+        .where(book_authors.c.book_id.in_(book_ids), book_authors.c.role == "author")
+        .order_by(book_authors.c.book_id, book_authors.c.position)
+    )
+    names: dict[int, list[str]] = {}
+    for book_id, name in found:
+        names.setdefault(book_id, []).append(name)
+    return names
+
+
+def _order(row: Row[Any], items: list[Item]) -> OrderFacts:
+    # Worked out again, because the order service may not have done it yet: from what was
+    # fixed on the order when it was placed, so it comes to the same.
+    rates = pricing.Rates(**row.terms)
+    return OrderFacts(
+        number=row.number,
+        guest=row.user_id is None,
+        payment_status=row.payment_status,
+        currency=row.currency,
+        items=tuple(items),
+        totals=pricing.totals([(item.quantity, item.unit_price_cents) for item in items], rates),
+        tax_basis_points=rates.tax_basis_points,
+        shipping_address=row.shipping_address,
+        reason=row.reason,
+        tracking=row.tracking,
+        placed_at=row.placed_at,
+    )

@@ -1,0 +1,264 @@
+"""One letter to the mail server, connections kept; or into a folder, to be read on a laptop."""
+
+import asyncio
+import os
+import re
+import tempfile
+from email.message import EmailMessage
+from email.policy import SMTP, SMTPUTF8
+from hashlib import sha256
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+import aiosmtplib
+
+#: For a letter as a whole, the wait for a connection included; shorter than a letter's lease.
+DEADLINE_S = 30.0
+#: For each answer but the last one: some servers look through the whole letter before it.
+COMMAND_S = 10.0
+#: At once, and kept afterwards.  Mail servers frown on more from one client.
+CONNECTIONS = 4
+START_INPUT, COMPLETED, CLOSING = 354, 250, 421
+
+
+class _Outcome(Exception):
+    """`answer` is what the mail server said, or why it said nothing."""
+
+    def __init__(self, answer: str) -> None:
+        super().__init__(answer)
+        self.answer = answer
+
+
+class TryLater(_Outcome):
+    """The letter was not taken this time, and nobody has it."""
+
+
+class Refused(_Outcome):
+    """The letter will never be taken."""
+
+
+class InDoubt(_Outcome):
+    """The mail server has the whole letter and did not answer: it may have taken it."""
+
+
+class Mailer(Protocol):
+    """A way for letters to leave."""
+
+    async def send(self, message: EmailMessage) -> str:
+        """What the one who took the letter said.
+
+        Raises:
+            TryLater: it was not taken this time.
+            Refused: it never will be.
+            InDoubt: nobody knows.
+        """
+
+    async def close(self) -> None:
+        """Hang up."""
+
+
+def make_mailer(url: str) -> Mailer:
+    """The way that `url` says: file:FOLDER, smtp://, smtp+starttls:// or smtps://."""
+    scheme, _, folder = url.partition(":")
+    return FileMailer(Path(folder)) if scheme == "file" else SmtpMailer(url)
+
+
+class FileMailer:
+    """Puts letters into a folder, one file each; a letter that comes twice is one file."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    async def send(self, message: EmailMessage) -> str:
+        written = message["Date"].datetime.strftime("%Y%m%dT%H%M%S")
+        letter = sha256(message["Message-ID"].encode()).hexdigest()[:12]
+        path = self._folder / f"{written}-{letter}.eml"
+        try:
+            await asyncio.to_thread(_write, path, _content(message))
+        except OSError as error:
+            raise TryLater(f"Not written: {error.strerror}.") from error
+        return f"Written to {path.name}."
+
+    async def close(self) -> None:
+        """There is nothing to hang up."""
+
+
+class SmtpMailer:
+    """Gives letters to a mail server, over a few connections that it keeps."""
+
+    def __init__(
+        self, url: str, *, deadline_s: float = DEADLINE_S, command_s: float = COMMAND_S
+    ) -> None:
+        self._url = urlsplit(url)
+        self._deadline_s = deadline_s
+        self._command_s = command_s
+        self._turns = asyncio.Semaphore(CONNECTIONS)
+        self._kept: list[aiosmtplib.SMTP] = []
+
+    async def send(self, message: EmailMessage) -> str:
+        envelope = _Envelope(message)
+        try:
+            async with asyncio.timeout(self._deadline_s), self._turns:
+                return await self._send(envelope)
+        except _FAULTS as error:
+            raise (InDoubt if envelope.gone else TryLater)(_told(error)) from error
+
+    async def close(self) -> None:
+        kept, self._kept = self._kept, []
+        for client in kept:
+            try:
+                await client.quit(timeout=1)
+            except _FAULTS:
+                client.close()
+
+    async def _send(self, envelope: "_Envelope") -> str:
+        while self._kept:
+            try:
+                return await self._hand_over(self._kept.pop(), envelope)
+            except _FAULTS:
+                if envelope.gone:
+                    raise
+                # Mail servers hang up on connections that rest, and then on all of them.
+                for client in self._kept:
+                    client.close()
+                self._kept.clear()
+        return await self._hand_over(await self._connect(), envelope)
+
+    async def _connect(self) -> aiosmtplib.SMTP:
+        client = aiosmtplib.SMTP(
+            hostname=self._url.hostname or "localhost",
+            port=self._url.port,
+            username=_unquoted(self._url.username),
+            password=_unquoted(self._url.password),
+            use_tls=self._url.scheme == "smtps",
+            start_tls=self._url.scheme == "smtp+starttls",
+            timeout=self._command_s,
+        )
+        await client.connect()
+        return client
+
+    async def _hand_over(self, client: aiosmtplib.SMTP, envelope: "_Envelope") -> str:
+        # After a timeout or a cancelled task the next answer would be taken for that of another
+        # command, so a connection is used again only when all that was said was answered.
+        answered = False
+        try:
+            answer = await self._transfer(client, envelope)
+            answered = True
+        except (TryLater, Refused):
+            answered = await _reset(client)
+            raise
+        finally:
+            if answered:
+                self._kept.append(client)
+            else:
+                client.close()
+        return answer
+
+    async def _transfer(self, client: aiosmtplib.SMTP, envelope: "_Envelope") -> str:
+        """RFC 5321, section 3.3.  Step by step, to know when the letter is gone."""
+        options = []
+        if envelope.encoding == "utf-8":
+            await client.ehlo()
+            if not client.supports_extension("smtputf8"):
+                raise Refused("This mail server takes no addresses beyond ASCII.")
+            options = ["SMTPUTF8"]
+        try:
+            await client.mail(envelope.sender, options=options, encoding=envelope.encoding)
+            await client.rcpt(envelope.recipient, encoding=envelope.encoding)
+            _expect(START_INPUT, await client.execute_command(b"DATA"))
+            assert client.protocol is not None
+            client.protocol.write(envelope.content)
+            # From here on nobody can tell how much of it arrived.
+            envelope.gone = True
+            # Some servers look through the whole letter before they answer: only the deadline
+            # ends the wait.
+            answer = _expect(COMPLETED, await client.protocol.read_response())
+        except aiosmtplib.SMTPResponseException as error:
+            if error.code == CLOSING and not envelope.gone:
+                raise  # It says so when a connection rested for too long.
+            envelope.gone = envelope.gone and not 400 <= error.code < 600
+            if 400 <= error.code < 500:
+                raise TryLater(_told(error)) from error
+            if 500 <= error.code < 600:
+                raise Refused(_told(error)) from error
+            raise
+        return f"{answer.code} {_readable(answer.message)}"
+
+
+class _Envelope:
+    """A letter on its way; `gone` once the mail server may have all of it."""
+
+    def __init__(self, message: EmailMessage) -> None:
+        self.sender = _address(message, "From")
+        self.recipient = _address(message, "To")
+        self.encoding = "ascii" if (self.sender + self.recipient).isascii() else "utf-8"
+        # RFC 5321, section 4.5.2: a line with one dot would end the letter.
+        self.content = re.sub(rb"(?m)^\.", b"..", _content(message)) + b".\r\n"
+        self.gone = False
+
+
+_FAULTS = (aiosmtplib.SMTPException, OSError)  # A TimeoutError is an OSError.
+
+
+def _expect(code: int, answer: aiosmtplib.SMTPResponse) -> aiosmtplib.SMTPResponse:
+    if answer.code != code:
+        raise aiosmtplib.SMTPResponseException(answer.code, answer.message)
+    return answer
+
+
+async def _reset(client: aiosmtplib.SMTP) -> bool:
+    """Whether the connection is good for another letter."""
+    try:
+        await client.rset()
+    except _FAULTS:
+        return False
+    return True
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, aiosmtplib.SMTPResponseException):
+        return f"{error.code} {_readable(error.message)}"
+    if isinstance(error, TimeoutError):
+        return _readable(str(error)) or "No answer in time."
+    return _readable(str(error)) or type(error).__name__
+
+
+def _readable(text: str) -> str:
+    """What a mail server said, in one line; it may be bytes of any kind."""
+    return " ".join(text.encode("utf-8", "replace").decode().split())
+
+
+def _address(message: EmailMessage, header: str) -> str:
+    (address,) = message[header].addresses
+    spec: str = address.addr_spec
+    return spec
+
+
+def _content(message: EmailMessage) -> bytes:
+    ascii_only = (_address(message, "From") + _address(message, "To")).isascii()
+    return message.as_bytes(policy=SMTP if ascii_only else SMTPUTF8)
+
+
+def _unquoted(text: str | None) -> str | None:
+    return None if text is None else unquote(text)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """The whole file or none of it, and on the disk once this returns."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    try:
+        with open(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
