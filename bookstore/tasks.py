@@ -132,7 +132,7 @@ async def add(
 
 def announce(conn: AsyncConnection, task: Task, ref_ids: Collection[int]) -> None:
     """Have these rows offered to the actor right after this transaction's commit."""
-    assert conn.sync_connection is not None  # noqa: S101 - only for the type
+    assert conn.sync_connection is not None
     written: list[Offer] = conn.sync_connection.get_execution_options().get("written", [])
     written.extend(Offer(task, ref_id) for ref_id in ref_ids)
 
@@ -278,7 +278,7 @@ async def replay(conn: AsyncConnection, task_id: int, *, user_id: int | None, no
     await conn.execute(
         update(tasks)
         .where(tasks.c.id == task_id)
-        .values(parked_at=None, attempts=0, offers=0, error=None, due_at=now + GRACE)
+        .values(parked_at=None, attempts=0, offers=0, error=None, due_at=now)
     )
     await audit.record(
         conn,

@@ -1,0 +1,164 @@
+"""The invariants of the store, checked on the rows themselves.
+
+The tests and `bookstore doctor` use the same checks.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import bindparam, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bookstore import pricing
+from bookstore.tables import UtcDateTime, order_lines, orders
+
+#: Rows named for each broken invariant; more would bury the reader.
+NAMED = 20
+#: Orders looked at in one go.
+CHUNK = 1000
+#: A task that nobody finished for so long is a sign that nobody works.
+OVERDUE = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """An invariant that does not hold, and the row at fault."""
+
+    invariant: str
+    row: str
+
+
+#: Each query finds the rows that break the rule it stands under.
+RULES = {
+    "stock is the sum of its movements": """
+        SELECT CONCAT('book ', s.book_id, ': stock ', s.stock, ', movements ',
+            COALESCE(SUM(m.delta), 0))
+        FROM book_stock AS s LEFT JOIN stock_movements AS m ON m.book_id = s.book_id
+        GROUP BY s.book_id, s.stock HAVING s.stock <> COALESCE(SUM(m.delta), 0)
+    """,
+    "no stock is below zero": """
+        SELECT CONCAT('book ', book_id, ': stock ', stock) FROM book_stock WHERE stock < 0
+    """,
+    "every book has a place for its stock": """
+        SELECT CONCAT('book ', b.id) FROM books AS b
+        LEFT JOIN book_stock AS s ON s.book_id = b.id WHERE s.book_id IS NULL
+    """,
+    "what was sold is on the ledger, once": """
+        SELECT CONCAT('order ', o.number, ', book ', l.book_id) FROM orders AS o
+        JOIN order_lines AS l ON l.order_id = o.id
+        LEFT JOIN stock_movements AS m
+            ON m.order_id = o.id AND m.book_id = l.book_id AND m.reason = 'sold'
+        WHERE o.status IN ('confirmed', 'packed', 'shipped', 'delivered')
+            AND (m.id IS NULL OR m.delta <> -l.quantity)
+    """,
+    "nothing was taken for orders that got nothing": """
+        SELECT CONCAT('order ', o.number, ', book ', m.book_id) FROM orders AS o
+        JOIN stock_movements AS m ON m.order_id = o.id WHERE o.status IN ('placed', 'rejected')
+    """,
+    "a cancelled order gave back what it took": """
+        SELECT CONCAT('order ', o.number, ', book ', m.book_id) FROM orders AS o
+        JOIN stock_movements AS m ON m.order_id = o.id WHERE o.status = 'cancelled'
+        GROUP BY o.number, m.book_id HAVING SUM(m.delta) <> 0
+    """,
+    "every order has lines": """
+        SELECT CONCAT('order ', o.number) FROM orders AS o
+        LEFT JOIN order_lines AS l ON l.order_id = o.id WHERE l.order_id IS NULL
+    """,
+    "events are numbered without gaps": """
+        SELECT CONCAT('order ', o.number, ': ', COUNT(e.id), ' events, the last is ', o.last_seq)
+        FROM orders AS o LEFT JOIN order_events AS e ON e.order_id = o.id
+        GROUP BY o.id, o.number, o.last_seq
+        HAVING COUNT(e.id) <> o.last_seq OR MAX(e.seq) <> o.last_seq
+    """,
+    "no order is in a state that no event led to": """
+        SELECT CONCAT('order ', o.number, ': ', o.status) FROM orders AS o
+        LEFT JOIN order_events AS e ON e.order_id = o.id AND e.kind = o.status
+        WHERE e.id IS NULL
+    """,
+    "nothing happens twice to an order": """
+        SELECT CONCAT('order ', o.number, ': ', e.kind) FROM orders AS o
+        JOIN order_events AS e ON e.order_id = o.id
+        WHERE e.kind IN ('placed', 'confirmed', 'rejected', 'packed', 'shipped', 'delivered',
+            'cancelled')
+        GROUP BY o.number, e.kind HAVING COUNT(*) > 1
+    """,
+    "every status but packed has its letter": """
+        SELECT CONCAT('order ', o.number, ': ', e.kind) FROM orders AS o
+        JOIN order_events AS e ON e.order_id = o.id
+        LEFT JOIN notifications AS n
+            ON n.order_id = o.id AND n.kind = CONCAT('order-', e.kind)
+        WHERE e.kind IN ('placed', 'confirmed', 'rejected', 'shipped', 'delivered', 'cancelled')
+            AND n.id IS NULL
+    """,
+    "no letter tells what did not happen": """
+        SELECT CONCAT('notification ', n.id, ': ', n.kind) FROM notifications AS n
+        LEFT JOIN order_events AS e
+            ON e.order_id = n.order_id AND n.kind = CONCAT('order-', e.kind)
+        WHERE n.kind LIKE 'order-%' AND e.id IS NULL
+    """,
+    "every placed order is waiting for the order service": """
+        SELECT CONCAT('order ', o.number) FROM orders AS o
+        LEFT JOIN tasks AS t ON t.task = 'process_orders' AND t.ref_id = o.id
+        WHERE o.status = 'placed' AND t.id IS NULL
+    """,
+    "every unsent letter is waiting for the mail service": """
+        SELECT CONCAT('notification ', n.id) FROM notifications AS n
+        LEFT JOIN tasks AS t ON t.task = 'send_notifications' AND t.ref_id = n.id
+        WHERE n.status IN ('queued', 'sending') AND t.id IS NULL
+    """,
+    "a decided order has a total": """
+        SELECT CONCAT('order ', number) FROM orders
+        WHERE status NOT IN ('placed', 'cancelled') AND total_cents IS NULL
+    """,
+}
+_OVERDUE = text(
+    """
+    SELECT CONCAT(task, '(', ref_id, '): tried ', attempts, ' times') FROM tasks
+    WHERE parked_at IS NULL AND due_at < :long_ago LIMIT :named
+    """
+).bindparams(bindparam("long_ago", type_=UtcDateTime))
+
+
+async def examine(conn: AsyncConnection, *, now: datetime) -> AsyncIterator[Finding]:
+    """What breaks the invariants; nothing when all is well.
+
+    For a store at work, in one transaction: then every row is looked at as of one moment.
+    """
+    for invariant, query in RULES.items():
+        found = await conn.execute(text(f"{query} LIMIT {NAMED}"))
+        for row in found.scalars():
+            yield Finding(invariant, row)
+    found = await conn.execute(_OVERDUE, {"long_ago": now - OVERDUE, "named": NAMED})
+    for row in found.scalars():
+        yield Finding("no task is left undone", row)
+    async for row in _wrong_totals(conn):
+        yield Finding("a total is the sum of its lines at the rates of its day", row)
+
+
+async def _wrong_totals(conn: AsyncConnection) -> AsyncIterator[str]:
+    last_id = 0
+    while True:
+        found = (
+            await conn.execute(
+                select(orders.c.id, orders.c.number, orders.c.terms, orders.c.total_cents)
+                .where(orders.c.id > last_id, orders.c.total_cents.is_not(None))
+                .order_by(orders.c.id)
+                .limit(CHUNK)
+            )
+        ).all()
+        if not found:
+            return
+        last_id = found[-1].id
+        lines: dict[int, list[tuple[int, int]]] = {row.id: [] for row in found}
+        for line in await conn.execute(
+            select(
+                order_lines.c.order_id, order_lines.c.quantity, order_lines.c.unit_price_cents
+            ).where(order_lines.c.order_id.between(found[0].id, last_id))
+        ):
+            if line.order_id in lines:
+                lines[line.order_id].append((line.quantity, line.unit_price_cents))
+        for row in found:
+            total_cents = pricing.totals(lines[row.id], pricing.Rates(**row.terms)).total_cents
+            if row.total_cents != total_cents:
+                yield f"order {row.number}: {row.total_cents}, not {total_cents}"
