@@ -1,0 +1,176 @@
+"""Lists of books: filtered, sorted and cut into pages.
+
+A page is three statements, whatever its size: the books, their authors, their categories.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, false, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bookstore import languages, records, search
+from bookstore.errors import Invalid
+from bookstore.paging import Page, decode, encode
+from bookstore.records import Book
+from bookstore.tables import book_authors, book_categories, book_stock, books, categories
+
+_LARGEST = 2**63 - 1
+
+
+class Sort(StrEnum):
+    """The orders of a list; the minus sign means downwards."""
+
+    RELEVANCE = "relevance"
+    TITLE = "title"
+    TITLE_DOWN = "-title"
+    PRICE = "price"
+    PRICE_DOWN = "-price"
+    NEWEST = "-created_at"
+    YEAR_DOWN = "-year"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """Which books, and in which order.  All conditions have to hold; None is no condition.
+
+    `category` includes its subcategories, `language` its regional forms (`en` finds `en-US`).
+    Without `sort` it is relevance for a question `q`, and the newest first for the rest;
+    relevance without a question is the newest first too.
+    """
+
+    q: str | None = None
+    category: str | None = None
+    author: int | None = None
+    language: str | None = None
+    min_price_cents: int | None = None
+    max_price_cents: int | None = None
+    in_stock: bool | None = None
+    sort: Sort | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """How a list is sorted: first by `by`, then by id.  The cursor holds both values."""
+
+    by: ColumnElement[Any]
+    down: bool
+    id_down: bool
+    kinds: type | tuple[type, ...] = int
+    to_cursor: Callable[[Any], Any] = lambda value: value
+    from_cursor: Callable[[Any], Any] = lambda value: value
+
+
+async def find(
+    conn: AsyncConnection, query: Query, *, cursor: str | None = None, limit: int = 20
+) -> Page[Book]:
+    """The books that are sold and meet the query.
+
+    Raises:
+        Invalid: the cursor is not one of a list sorted like this, or there is no such language.
+    """
+    question = (query.q or "").strip()
+    match = search.matching(conn, question) if question else None
+    order = _order(query.sort, match)
+    found = _filtered(query).add_columns(order.by.label("sorted_by"))
+    if match is not None:
+        found = found.where(match.condition)
+    if cursor is not None:
+        found = found.where(_after(order, cursor))
+    found = found.order_by(
+        order.by.desc() if order.down else order.by,
+        books.c.id.desc() if order.id_down else books.c.id,
+    ).limit(limit + 1)
+    rows = (await conn.execute(found)).all()
+    more, rows = len(rows) > limit, rows[:limit]
+    following = encode(order.to_cursor(rows[-1].sorted_by), rows[-1].id) if more else None
+    return Page(await records.load(conn, rows), following)
+
+
+def _filtered(query: Query) -> Select[Any]:
+    found = records.select_books().where(books.c.withdrawn_at.is_(None))
+    if query.category is not None:
+        found = found.where(_in_category(query.category))
+    if query.author is not None:
+        written = select(book_authors.c.book_id).where(
+            book_authors.c.author_id == _bounded(query.author)
+        )
+        found = found.where(books.c.id.in_(written))
+    if query.language is not None:
+        tag = languages.normal(query.language)
+        found = found.where(or_(books.c.language == tag, books.c.language.startswith(f"{tag}-")))
+    if query.min_price_cents is not None:
+        found = found.where(books.c.price_cents >= _bounded(query.min_price_cents))
+    if query.max_price_cents is not None:
+        found = found.where(books.c.price_cents <= _bounded(query.max_price_cents))
+    if query.in_stock is not None:
+        found = found.where(book_stock.c.stock > 0 if query.in_stock else book_stock.c.stock == 0)
+    return found
+
+
+def _in_category(slug: str) -> ColumnElement[bool]:
+    if not slug.isprintable():
+        return false()
+    tree = select(categories.c.id).where(categories.c.slug == slug).cte("tree", recursive=True)
+    tree = tree.union(select(categories.c.id).join(tree, categories.c.parent_id == tree.c.id))
+    shelved = select(book_categories.c.book_id).join(
+        tree, tree.c.id == book_categories.c.category_id
+    )
+    return books.c.id.in_(shelved)
+
+
+def _order(sort: Sort | None, found: search.Match | None) -> _Order:
+    match sort:
+        case Sort.TITLE:
+            return _Order(books.c.sort_title, down=False, id_down=False, kinds=str)
+        case Sort.TITLE_DOWN:
+            return _Order(books.c.sort_title, down=True, id_down=True, kinds=str)
+        case Sort.PRICE:
+            return _Order(books.c.price_cents, down=False, id_down=False)
+        case Sort.PRICE_DOWN:
+            return _Order(books.c.price_cents, down=True, id_down=True)
+        case Sort.YEAR_DOWN:
+            return _Order(books.c.year, down=True, id_down=True, kinds=(int, type(None)))
+    if found is not None and sort is not Sort.NEWEST:
+        return _Order(found.score, down=True, id_down=False)
+    return _Order(
+        books.c.created_at,
+        down=True,
+        id_down=True,
+        kinds=str,
+        to_cursor=datetime.isoformat,
+        from_cursor=_moment,
+    )
+
+
+def _after(order: _Order, cursor: str) -> ColumnElement[bool]:
+    """What comes after the cursor's row: `a > x OR (a = x AND id > y)`.
+
+    The `a >= x` in front says nothing new, but it is what SQLite looks up in its index.
+    Books without a year come last: both databases sort NULL below all else.
+    """
+    value, book_id = decode(cursor, [order.kinds, int])
+    beyond = books.c.id < _bounded(book_id) if order.id_down else books.c.id > _bounded(book_id)
+    if value is None:
+        return and_(order.by.is_(None), beyond)
+    value = order.from_cursor(_bounded(value) if isinstance(value, int) else value)
+    tied = and_(order.by == value, beyond)
+    if not order.down:
+        return and_(order.by >= value, or_(order.by > value, tied))
+    further = and_(order.by <= value, or_(order.by < value, tied))
+    return or_(further, order.by.is_(None)) if order.by is books.c.year else further
+
+
+def _bounded(value: int) -> int:
+    # SQLite cannot even be asked for more.
+    return max(-_LARGEST, min(value, _LARGEST))
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise Invalid("cursor", "This cursor does not belong to this list.") from None

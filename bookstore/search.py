@@ -1,0 +1,182 @@
+"""Finding books by words, the same way on both databases.
+
+Each book's words lie in `book_search`, normalised: no accents, no capitals, no
+punctuation.  Each is written `__word`: so no word is too short for InnoDB
+(`innodb_ft_min_token_size`) and none is a stop word, and "It" by King can be found.
+SQLite's tokenizer drops the underscores.  Scripts without spaces are indexed in pairs of
+letters, as search engines do, because neither database knows their words.
+
+What a customer types becomes a list of such words, so that nothing in it can be an operator.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, case, false, literal, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bookstore import isbn
+from bookstore.bulk import Bulk
+from bookstore.errors import InvalidIsbn
+from bookstore.tables import Id, books
+
+#: Letters that Unicode does not take apart into a plain one and an accent.
+_PLAIN = str.maketrans(
+    {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i"}
+)
+_APOSTROPHES = re.compile(r"['’‘ʼ`´＇]")
+_HYPHENS = re.compile(r"(?<=\w)[-‐‑](?=\w)")
+_WORD = re.compile(r"[^\W_]+")
+#: Scripts that put no spaces between words: Thai, Lao, Burmese, Khmer, kana, Han.
+_SPACELESS = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+"
+)
+
+#: InnoDB ignores longer words (innodb_ft_max_token_size is 84); ours are cut before.
+_LONGEST_WORD = 80
+#: Of a longer question the first words decide.
+_MOST_WORDS = 16
+#: Nobody types more; whoever pastes a chapter is not made to wait.
+_LONGEST_QUESTION = 500
+
+_INDEX = Bulk(
+    "book_id BIGINT, words TEXT",
+    """
+    INSERT INTO book_search (book_id, words) SELECT v.book_id, v.words FROM {rows} AS v
+    ON DUPLICATE KEY UPDATE words = v.words
+    """,
+    sqlite="""
+    INSERT OR REPLACE INTO book_search (rowid, words) SELECT v.book_id, v.words FROM {rows} AS v
+    """,
+)
+_MATCH_MYSQL = text(
+    "SELECT book_id FROM book_search WHERE MATCH (words) AGAINST (:words IN BOOLEAN MODE)"
+).columns(book_id=Id)
+_MATCH_SQLITE = text(
+    "SELECT rowid AS book_id FROM book_search WHERE book_search MATCH :words"
+).columns(book_id=Id)
+
+
+class Entry(NamedTuple):
+    """What a book can be found by."""
+
+    book_id: int
+    isbn13: str
+    title: str
+    subtitle: str | None
+    publisher: str | None
+    authors: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Parts of a query over `books`: which of them match, and how well.
+
+    The score is a whole number that depends on the book and the question alone, never on
+    other books: so a list sorted by it goes on where its last page ended.
+    """
+
+    condition: ColumnElement[bool]
+    score: ColumnElement[int]
+
+
+def normal(text: str) -> str:
+    """`text` as plain words with single spaces between: no accents, capitals, punctuation.
+
+    Apostrophes close up: `Salem's` is `salems`.  Vowel signs of Indic scripts are lost as
+    accents are; so they are in what is looked for.
+    """
+    apart = unicodedata.normalize("NFKD", _APOSTROPHES.sub("", text)).casefold()
+    plain = "".join(sign for sign in apart if unicodedata.category(sign)[0] != "M")
+    return " ".join(_WORD.findall(unicodedata.normalize("NFC", plain.translate(_PLAIN))))
+
+
+async def index(conn: AsyncConnection, entries: Iterable[Entry]) -> None:
+    """Make these books findable by what they are called now."""
+    rows = sorted((entry.book_id, _indexed(entry)) for entry in entries)
+    if rows:
+        await _INDEX(conn, rows)
+
+
+def matching(conn: AsyncConnection, question: str) -> Match:
+    """The books that a customer may mean: an ISBN in any spelling, or words.
+
+    All words have to be there, in any order; the last one may be unfinished.  A question
+    without any letter or digit matches nothing.
+    """
+    question = question[:_LONGEST_QUESTION]
+    try:
+        return Match(books.c.isbn13 == isbn.parse(question), literal(0))
+    except InvalidIsbn:
+        pass
+    words = normal(question).split()[:_MOST_WORDS]
+    tokens = [token for word in words for token in _tokens(word)]
+    if not tokens:
+        return Match(false(), literal(0))
+    if conn.dialect.name == "sqlite":
+        found = _MATCH_SQLITE.bindparams(
+            words=" AND ".join(f'"{token}"' for token in tokens) + " *"
+        )
+    else:
+        found = _MATCH_MYSQL.bindparams(words=" ".join(f"+__{token}" for token in tokens) + "*")
+    return Match(books.c.id.in_(found), _score(words))
+
+
+def _score(words: Sequence[str]) -> ColumnElement[int]:
+    """Best is the very title, then a title that begins so, then one with most of the words."""
+    title = literal(" ") + books.c.sort_title + literal(" ")
+    whole = f" {' '.join(words)}"
+    score: ColumnElement[int] = case(
+        (title == f"{whole} ", 1000),
+        (title.startswith(f"{whole} "), 500),
+        (title.startswith(whole), 400),
+        else_=0,
+    )
+    for word in words:
+        start = word if _SPACELESS.search(word) else f" {word}"
+        score = score + case((title.contains(start), 10), else_=0)
+    return score
+
+
+def _indexed(entry: Entry) -> str:
+    facts = " ".join(
+        fact
+        for fact in (entry.isbn13, entry.title, entry.subtitle, *entry.authors, entry.publisher)
+        if fact
+    )
+    # d'Artagnan is found as dartagnan and as artagnan, Spider-Man as spiderman too.
+    spellings = (facts, _APOSTROPHES.sub(" ", facts), _HYPHENS.sub("", facts))
+    tokens = dict.fromkeys(
+        token
+        for spelling in spellings
+        for word in normal(spelling).split()
+        for token in _tokens(word, to_index=True)
+    )
+    return " ".join(f"__{token}" for token in tokens)
+
+
+def _tokens(word: str, *, to_index: bool = False) -> list[str]:
+    """The word, or where its script knows no spaces, its letters in pairs.
+
+    The index also has the last letter alone, so that each can be found as a beginning.
+    """
+    tokens = []
+    last = 0
+    for run in _SPACELESS.finditer(word):
+        tokens += [word[last : run.start()], *_pairs(run[0], to_index=to_index)]
+        last = run.end()
+    tokens.append(word[last:])
+    # MariaDB's parser knows no letters beyond the basic plane.
+    return [
+        token[:_LONGEST_WORD]
+        for token in tokens
+        if token and all(sign <= "\uffff" for sign in token)
+    ]
+
+
+def _pairs(run: str, *, to_index: bool) -> list[str]:
+    pairs = [run[place : place + 2] for place in range(len(run) - 1)]
+    return [*pairs, run[-1]] if to_index or not pairs else pairs
