@@ -1,0 +1,85 @@
+"""The real application on a real database, and clients who visit it."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from bookstore import passwords
+from bookstore.db import transaction
+from bookstore.permissions import Role
+from config.settings import Settings
+from tests.factories import add_user
+from web.app import make_app
+from web.keys import ENGINE
+
+PASSWORD = "seven wells deep"
+
+Visitor = TestClient
+NewVisitor = Callable[..., Awaitable[Visitor]]
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    """The settings of a store with an address of its own; nothing listens to its broker."""
+    return Settings(
+        env="development",
+        var_dir=tmp_path,
+        database_url=database_url,
+        broker_url="memory:",
+        smtp_url=f"file:{tmp_path}/mail",
+        secret_key="secret of a test that nobody has to guess",
+        base_url="http://127.0.0.1:8080",
+        host="127.0.0.1",
+        port=8080,
+        queue_type="classic",
+        trusted_proxies=(),
+        rate_limits=False,
+        broker_admin_url=None,
+        admin_email=None,
+        admin_password=None,
+        store_name="Ampersand Books",
+        mail_from="orders@example.com",
+        currency="EUR",
+        shipping_cents=290,
+        free_shipping_from_cents=4000,
+        tax_basis_points=700,
+    )
+
+
+@pytest.fixture
+async def server(settings: Settings) -> AsyncIterator[TestServer]:
+    """The application, serving."""
+    async with TestServer(await make_app(settings)) as server:
+        yield server
+
+
+@pytest.fixture
+async def visitor(server: TestServer) -> AsyncIterator[NewVisitor]:
+    """Makes browsers: of a guest, or of somebody who is signed in with this role."""
+    clients: list[Visitor] = []
+
+    async def new(role: Role | None = None, email: str | None = None) -> Visitor:
+        client = TestClient(server)
+        clients.append(client)
+        if role is not None:
+            email = email or f"{role}-{len(clients)}@example.com"
+            kept = await passwords.hash(PASSWORD)
+            async with transaction(server.app[ENGINE]) as conn:
+                await add_user(conn, email=email, role=role, password_hash=kept)
+            answer = await client.post(
+                "/api/v1/session", json={"email": email, "password": PASSWORD}
+            )
+            assert answer.status == 200
+        return client
+
+    yield new
+    for client in clients:
+        await client.close()
+
+
+@pytest.fixture
+async def client(visitor: NewVisitor) -> Visitor:
+    """A guest's browser."""
+    return await visitor()

@@ -1,0 +1,176 @@
+import json
+
+import pytest
+from sqlalchemy import func, select
+
+from bookstore import errors
+from bookstore.db import reading
+from bookstore.errors import BookstoreError
+from bookstore.tables import sessions
+from web import refusals
+from web.keys import ENGINE
+from web.problems import STATUS
+
+
+def kinds(base):
+    for kind in base.__subclasses__():
+        yield kind
+        yield from kinds(kind)
+
+
+def test_every_refusal_has_a_status():
+    known = {
+        kind
+        for kind in kinds(BookstoreError)
+        if kind.__module__ in (errors.__name__, refusals.__name__)
+    }
+
+    assert known == set(STATUS)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/api/v1/nothing", 404, "not-found"),
+        ("PUT", "/api/v1/session", 405, "method-not-allowed"),
+        ("GET", "/api/v1/users/me", 401, "not-signed-in"),
+        ("GET", "/api/v1/session?colour=red", 422, "invalid"),
+    ],
+)
+async def test_what_cannot_be_answered_is_a_problem_document(client, method, path, status, code):
+    answer = await client.request(method, path)
+
+    assert answer.status == status
+    assert answer.content_type == "application/problem+json"
+    problem = await answer.json()
+    assert problem["code"] == code
+    assert problem["status"] == status
+    assert problem["request_id"] == answer.headers["X-Request-ID"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"{", 400),
+        (b"", 422),
+        (b"[]", 422),
+        (b'{"email": NaN}', 400),
+        (b'{"email": "a", "email": "b"}', 400),
+        (b"[" * 20_000, 400),
+        (b'{"email": ' + b"9" * 10_000 + b"}", 400),
+        (b"\xff\xfe", 400),
+        (b'{"email": "\\ud83d"}', 422),
+        (b'{"a/~": 1}', 422),
+        (b'"' + b"x" * 70_000 + b'"', 413),
+    ],
+)
+async def test_no_body_is_too_strange(client, body, status):
+    answer = await client.post(
+        "/api/v1/session", data=body, headers={"Content-Type": "application/json"}
+    )
+
+    assert answer.status == status
+    assert answer.content_type == "application/problem+json"
+
+
+async def test_a_form_is_not_json(client):
+    answer = await client.post("/api/v1/session", data={"email": "a"})
+
+    assert answer.status == 415
+
+
+async def test_pointers_are_escaped(client):
+    answer = await client.post("/api/v1/session", json={"a/~": 1, "email": "", "password": ""})
+
+    assert [fault["pointer"] for fault in (await answer.json())["errors"]] == ["#/a~1~0"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "allowed"),
+    [
+        ({}, True),
+        ({"Sec-Fetch-Site": "same-origin"}, True),
+        ({"Sec-Fetch-Site": "none"}, True),
+        ({"Sec-Fetch-Site": "same-site"}, False),
+        ({"Sec-Fetch-Site": "cross-site"}, False),
+        ({"Origin": "https://evil.example"}, False),
+        ({"Origin": "null"}, False),
+        ({"Origin": "https://evil.example", "Sec-Fetch-Site": "same-origin"}, True),
+    ],
+)
+async def test_other_sites_cannot_make_a_browser_act(client, headers, allowed):
+    answer = await client.delete("/api/v1/session", headers=headers)
+
+    assert answer.status == (204 if allowed else 403)
+    if not allowed:
+        assert (await answer.json())["code"] == "cross-site-request"
+
+
+async def test_our_own_pages_may_act(client):
+    origin = str(client.make_url("/")).rstrip("/")
+
+    answer = await client.delete("/api/v1/session", headers={"Origin": origin})
+
+    assert answer.status == 204
+
+
+async def test_every_answer_carries_the_security_headers(client):
+    for path in ("/api/v1/session", "/api/v1/nothing", "/healthz", "/api/docs"):
+        answer = await client.get(path)
+
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+        assert "unsafe" not in answer.headers["Content-Security-Policy"]
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert "Server" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"), [("abc-1.2_3", True), ("x" * 65, False), ("a b", False), ("", False)]
+)
+async def test_a_sane_request_id_is_taken_over(client, sent, kept):
+    answer = await client.get("/healthz", headers={"X-Request-ID": sent})
+
+    assert (answer.headers["X-Request-ID"] == sent) is kept
+
+
+async def test_a_visitor_who_does_nothing_leaves_no_trace(client, server):
+    answer = await client.get("/api/v1/session")
+    await client.delete("/api/v1/session")
+
+    assert not answer.cookies
+    async with reading(server.app[ENGINE]) as conn:
+        assert await conn.scalar(select(func.count()).select_from(sessions)) == 0
+
+
+async def test_the_parts_of_the_store_are_looked_at(client):
+    answer = await client.get("/readyz")
+
+    assert answer.status == 200
+    health = await answer.json()
+    assert health["status"] == "degraded"
+    assert health["checks"]["database"] == {"status": "ok", "detail": None}
+    assert health["checks"]["migrations"] == {"status": "ok", "detail": None}
+    assert health["checks"]["relay"] == {"status": "degraded", "detail": "no worker has ever run"}
+
+
+async def test_requests_are_counted_by_route(client):
+    await client.get("/api/v1/users/me")
+    await client.get("/api/v1/nothing/at/all")
+
+    text = await (await client.get("/metrics")).text()
+
+    assert (
+        'bookstore_http_requests_total{method="GET",route="/api/v1/users/me",status="401"} 1.0'
+        in text
+    )
+    assert "nothing" not in text
+
+
+async def test_an_answer_that_the_client_has_is_not_sent_again(client):
+    first = await client.get("/api/v1/session")
+
+    again = await client.get("/api/v1/session", headers={"If-None-Match": first.headers["ETag"]})
+
+    assert again.status == 304
+    assert await again.read() == b""
+    assert json.loads(await first.read()) == {"user": None}

@@ -1,0 +1,57 @@
+from openapi_spec_validator import validate
+
+from web import routes
+from web.api.operations import operation_of
+from web.keys import ACCESS
+
+
+async def test_the_description_is_valid_openapi(client):
+    document = await (await client.get("/api/openapi.json")).json()
+
+    validate(document)
+    assert document["openapi"].startswith("3.1")
+
+
+def test_every_address_of_the_api_is_an_operation():
+    undeclared = [route.path for route in routes.OPERATIONS if operation_of(route.handler) is None]
+
+    assert undeclared == []
+
+
+async def test_every_operation_says_what_it_is_and_what_can_go_wrong(client):
+    document = await (await client.get("/api/openapi.json")).json()
+    names = []
+
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            names.append(operation["operationId"])
+            assert operation["summary"], (method, path)
+            assert {"422", "500", "503"} <= set(operation["responses"]), (method, path)
+
+    assert len(names) == len(set(names))
+
+
+async def test_the_router_and_the_table_of_addresses_agree(server):
+    listed = {(route.method, routes.API + route.path) for route in routes.OPERATIONS}
+
+    served = {
+        (
+            route.method,
+            route.resource.get_info().get("path") or route.resource.get_info()["formatter"],
+        )
+        for route in server.app.router.routes()
+        if operation_of(route.handler) and route.method != "HEAD"
+    }
+
+    assert len(served) == len(listed)
+    assert all(route in server.app[ACCESS] for route in server.app.router.routes())
+
+
+async def test_people_can_read_the_description_too(client):
+    page = await (await client.get("/api/docs")).text()
+
+    assert "POST" in page
+    assert "/api/v1/session" in page
+    assert "<script" not in page
+    assert "style=" not in page
+    assert (await client.get("/api/docs.css")).content_type == "text/css"

@@ -1,0 +1,153 @@
+"""What an operation takes, answers and refuses: declared once, obeyed and documented.
+
+@operation(body=ProfileIn, returns=(200, UserOut), tags=["users"])
+async def change_profile(request: web.Request, body: Fields) -> web.Response:
+"""
+
+import functools
+import hashlib
+import inspect
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+from marshmallow import Schema
+
+from bookstore.errors import BookstoreError
+from bookstore.paging import Page
+from web.api.parsing import PARSER
+from web.api.schemas import NoQuery
+from web.refusals import InvalidInput, MalformedJson, NotJson
+
+#: A loaded body or query: the fields of its schema, by name.
+Fields = dict[str, Any]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_DECLARED = "__operation__"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What one method at one address promises; `answer` is None where there is no JSON."""
+
+    name: str
+    summary: str
+    description: str
+    tags: Sequence[str]
+    body: type[Schema] | None
+    query: type[Schema]
+    headers: Mapping[str, str]
+    status: int
+    answer: type[Schema] | None
+    #: The media type where it is not JSON.
+    content_type: str | None
+    refusals: Sequence[type[BookstoreError]]
+
+
+def operation(
+    *,
+    returns: tuple[int, type[Schema] | None],
+    tags: Sequence[str],
+    body: type[Schema] | None = None,
+    query: type[Schema] = NoQuery,
+    headers: Mapping[str, str] | None = None,
+    content_type: str | None = None,
+    refusals: Sequence[type[BookstoreError]] = (),
+) -> Callable[[Callable[..., Awaitable[web.StreamResponse]]], Handler]:
+    """Make a handler an operation: its body and query come in checked, as arguments.
+
+    `headers` says what the operation reads from the request's headers, `refusals` what it
+    may answer beside what every operation may.
+    """
+    always: list[type[BookstoreError]] = [InvalidInput]
+    if body is not None:
+        always += [MalformedJson, NotJson]
+
+    def declare(handler: Callable[..., Awaitable[web.StreamResponse]]) -> Handler:
+        summary, _, description = inspect.cleandoc(handler.__doc__ or "").partition("\n")
+        takes_query = query is not NoQuery
+
+        @functools.wraps(handler)
+        async def run(request: web.Request) -> web.StreamResponse:
+            arguments: dict[str, Fields] = {}
+            found = await PARSER.parse(query, request, location="query")
+            if takes_query:
+                arguments["query"] = found
+            if body is not None:
+                arguments["body"] = await PARSER.parse(body, request, location="json")
+            return _conditional(request, await handler(request, **arguments))
+
+        declared = Operation(
+            name=handler.__name__,
+            summary=summary.rstrip("."),
+            description=description.strip(),
+            tags=tags,
+            body=body,
+            query=query,
+            headers=headers or {},
+            status=returns[0],
+            answer=returns[1],
+            content_type=content_type,
+            refusals=[*always, *refusals],
+        )
+        setattr(run, _DECLARED, declared)
+        return run
+
+    return declare
+
+
+def operation_of(handler: object) -> Operation | None:
+    """What a handler has declared; None when it is no operation."""
+    return getattr(handler, _DECLARED, None)
+
+
+def answer(
+    schema: type[Schema],
+    content: Any,
+    *,
+    status: int = 200,
+    etag: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> web.Response:
+    """The content as JSON; without an ETag of its own it gets its hash for one."""
+    text = json.dumps(schema().dump(content), ensure_ascii=False, separators=(",", ":"))
+    body = text.encode()
+    response = web.Response(
+        body=body, status=status, content_type="application/json", headers=headers
+    )
+    response.headers.setdefault("Cache-Control", "no-store")
+    response.headers["ETag"] = f'"{etag or hashlib.sha256(body).hexdigest()[:24]}"'
+    return response
+
+
+def page_answer(schema: type[Schema], request: web.Request, page: Page[Any]) -> web.Response:
+    """A page of a list, with the address of the next one in its `Link` header (RFC 8288)."""
+    headers = {}
+    if page.next is not None:
+        following = request.rel_url.update_query(cursor=page.next)
+        headers["Link"] = f'<{following}>; rel="next"'
+    return answer(schema, page, headers=headers)
+
+
+def _conditional(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+    """304 without a body when the client has what we would send (RFC 9110, section 13.1.2)."""
+    known = request.headers.get("If-None-Match")
+    etag = response.headers.get("ETag")
+    if (
+        known is None
+        or etag is None
+        or request.method not in ("GET", "HEAD")
+        or response.status != 200
+    ):
+        return response
+    tags = [tag.strip().removeprefix("W/") for tag in known.split(",")]
+    if etag not in tags and tags != ["*"]:
+        return response
+    kept = {
+        name: response.headers[name]
+        for name in ("ETag", "Cache-Control", "Link")
+        if name in response.headers
+    }
+    return web.Response(status=304, headers=kept)

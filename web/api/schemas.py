@@ -1,0 +1,45 @@
+"""Schemas that the whole API shares."""
+
+from typing import Any
+
+from marshmallow import Schema, fields, validate
+
+from web.api.fields import QueryCount
+
+#: Cursors are ours; the longest hold a title.
+CURSOR_LENGTH = 1000
+
+
+class NoQuery(Schema):
+    """No parameters."""
+
+
+class PageQuery(Schema):
+    """Which page of a list."""
+
+    limit = QueryCount(1, 100, load_default=20, metadata={"description": "How many items."})
+    cursor = fields.String(
+        load_default=None,
+        validate=validate.Length(max=CURSOR_LENGTH),
+        metadata={"description": "`next` of the page before."},
+    )
+
+
+def page_of(item: type[Schema]) -> type[Schema]:
+    """The schema of a list's page."""
+    return Schema.from_dict(
+        {
+            "items": fields.List(fields.Nested(item), required=True),
+            "next": fields.String(
+                required=True,
+                allow_none=True,
+                metadata={"description": "The cursor of the next page; null on the last."},
+            ),
+        },
+        name=item.__name__.removesuffix("Out") + "Page",
+    )
+
+
+def Text(**options: Any) -> fields.String:
+    """Text in an answer."""
+    return fields.String(required=True, **options)

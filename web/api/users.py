@@ -1,0 +1,110 @@
+"""Users: accounts, and who is signed in."""
+
+from aiohttp import web
+from marshmallow import Schema, fields, validate
+
+from bookstore import users
+from bookstore.db import transaction
+from bookstore.errors import BadCredentials, EmailTaken, Invalid, NotSignedIn
+from bookstore.permissions import Role
+from bookstore.users import User
+from web import carts, sessions
+from web.api.fields import Line, Moment
+from web.api.operations import Fields, answer, operation
+from web.keys import ENGINE, USER
+from web.requests import now
+
+TAGS = ["users"]
+
+
+class UserOut(Schema):
+    id = fields.Integer(required=True)
+    email = fields.Email(required=True)
+    name = fields.String(required=True)
+    role = fields.Enum(Role, by_value=True, required=True)
+    email_verified = fields.Boolean(required=True)
+    created_at = Moment(required=True)
+
+
+class RegistrationIn(Schema):
+    email = Line(254, required=True, metadata={"format": "email"})
+    password = fields.String(
+        required=True,
+        validate=validate.Length(max=1000),
+        metadata={"format": "password", "description": "8 to 128 characters."},
+    )
+    name = Line(200, required=True)
+
+
+class CredentialsIn(Schema):
+    email = fields.String(required=True, validate=validate.Length(max=1000))
+    password = fields.String(
+        required=True, validate=validate.Length(max=1000), metadata={"format": "password"}
+    )
+
+
+class ProfileIn(Schema):
+    name = Line(200, required=True)
+
+
+class SessionOut(Schema):
+    user = fields.Nested(UserOut, required=True, allow_none=True)
+
+
+@operation(body=RegistrationIn, returns=(201, UserOut), tags=TAGS, refusals=[EmailTaken, Invalid])
+async def register(request: web.Request, body: Fields) -> web.Response:
+    """Make an account and sign in to it."""
+    user = await users.sign_up(request.config_dict[ENGINE], **body, now=now())
+    await carts.sign_in(request, user)
+    return answer(UserOut, user, status=201, headers={"Location": "/api/v1/users/me"})
+
+
+@operation(body=CredentialsIn, returns=(200, UserOut), tags=TAGS, refusals=[BadCredentials])
+async def sign_in(request: web.Request, body: Fields) -> web.Response:
+    """Sign in; the answer sets the session's cookie.
+
+    An unknown address and a wrong password are answered alike.  What lies in a guest's cart
+    moves to the user's.
+    """
+    user = await users.sign_in(request.config_dict[ENGINE], body["email"], body["password"])
+    await carts.sign_in(request, user)
+    return answer(UserOut, user)
+
+
+@operation(returns=(200, SessionOut), tags=TAGS)
+async def show_session(request: web.Request) -> web.Response:
+    """Tell who is signed in; `user` is null for a guest."""
+    return answer(SessionOut, {"user": request[USER]})
+
+
+@operation(returns=(204, None), tags=TAGS)
+async def sign_out(request: web.Request) -> web.Response:
+    """Sign out.  Whoever is not signed in stays so."""
+    await sessions.sign_out(request)
+    return web.Response(status=204, headers={"Clear-Site-Data": '"cache", "storage"'})
+
+
+@operation(returns=(200, UserOut), tags=TAGS)
+async def show_profile(request: web.Request) -> web.Response:
+    """Show the caller's own account."""
+    return answer(UserOut, me(request))
+
+
+@operation(body=ProfileIn, returns=(200, UserOut), tags=TAGS)
+async def change_profile(request: web.Request, body: Fields) -> web.Response:
+    """Change the caller's own account."""
+    async with transaction(request.config_dict[ENGINE]) as conn:
+        user = await users.change_name(conn, me(request).id, body["name"], now=now())
+    return answer(UserOut, user)
+
+
+def me(request: web.Request) -> User:
+    """Whoever is signed in.
+
+    Raises:
+        NotSignedIn: nobody is.
+    """
+    user = request[USER]
+    if user is None:
+        raise NotSignedIn
+    return user

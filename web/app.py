@@ -1,0 +1,81 @@
+"""The whole site, put together."""
+
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from bookstore.checkout import Checkouts
+from bookstore.db import announcing, make_engine
+from bookstore.messages import RabbitPublisher
+from bookstore.pricing import Rates
+from config.settings import Settings
+from web import guard, health, metrics, problems, requests, routes, sessions
+from web.api import docs
+from web.keys import ACCESS, CHECKOUTS, ENGINE, METRICS, PUBLISHER, RATES, READINESS, SETTINGS
+
+#: No body but an upload is larger, and those are read in pieces.
+LARGEST_BODY = 64 * 1024
+
+
+async def make_app(settings: Settings) -> web.Application:
+    """The application; it opens what it needs when it starts and closes it when it stops."""
+    app = web.Application(
+        client_max_size=LARGEST_BODY,
+        middlewares=[
+            requests.numbered,
+            metrics.measured,
+            # Twice: a session is saved only when no exception passes it, and saving can fail.
+            problems.answered,
+            guard.same_site,
+            sessions.middleware(settings),
+            problems.answered,
+            sessions.known,
+            guard.admitted,
+        ],
+    )
+    app[SETTINGS] = settings
+    app[RATES] = Rates(
+        currency=settings.currency,
+        shipping_cents=settings.shipping_cents,
+        free_shipping_from_cents=settings.free_shipping_from_cents,
+        tax_basis_points=settings.tax_basis_points,
+    )
+    app[METRICS] = metrics.Metrics()
+    app[READINESS] = health.Readiness()
+    sessions.setup(app)
+    app[ACCESS] = routes.add_to(app)
+    docs.prepare(app)
+    app.on_response_prepare.append(requests.send_id)
+    app.on_response_prepare.append(guard.send_headers)
+    app.cleanup_ctx.append(_publisher)
+    app.cleanup_ctx.append(_database)
+    return app
+
+
+async def _publisher(app: web.Application) -> AsyncIterator[None]:
+    settings = app[SETTINGS]
+    if settings.embedded:
+        yield
+        return
+    async with RabbitPublisher(
+        settings.broker_urls, queue_type=settings.queue_type, name="bookstore web"
+    ) as publisher:
+        app[PUBLISHER] = publisher
+        app[READINESS].checks["broker"] = health.broker(publisher)
+        yield
+
+
+async def _database(app: web.Application) -> AsyncIterator[None]:
+    engine = make_engine(app[SETTINGS].database_url)
+    publisher = app.get(PUBLISHER)
+    if publisher is not None:
+        engine = announcing(engine, publisher.offer)
+    app[ENGINE] = engine
+    app[CHECKOUTS] = Checkouts(engine, app[RATES])
+    app[READINESS].checks |= {
+        "database": health.database(engine),
+        "migrations": health.migrations(engine),
+        "relay": health.relay(engine),
+    }
+    yield
+    await engine.dispose()

@@ -1,0 +1,52 @@
+"""Whose cart a visitor fills: a user's own, or one that hangs on a guest's session."""
+
+from aiohttp import web
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bookstore import carts
+from bookstore.db import retrying, transaction
+from bookstore.errors import NotFound
+from bookstore.users import User
+from web import sessions
+from web.keys import ENGINE, USER
+from web.requests import now
+
+
+async def found(request: web.Request, conn: AsyncConnection) -> int | None:
+    """The id of the visitor's cart; None for a guest who has put nothing into one."""
+    user = request[USER]
+    if user is not None:
+        return await carts.of_user(conn, user.id, now=now())
+    return await sessions.guest_cart(request)
+
+
+async def to_fill(request: web.Request, conn: AsyncConnection) -> int:
+    """The id of the visitor's cart, made when there is none: `remember` it after the commit."""
+    cart_id = await found(request, conn)
+    return await carts.make_guest(conn, now=now()) if cart_id is None else cart_id
+
+
+async def remember(request: web.Request, cart_id: int) -> None:
+    """Let a guest find the cart again.  Not before its transaction is committed."""
+    if request[USER] is None and await sessions.guest_cart(request) != cart_id:
+        await sessions.keep_guest_cart(request, cart_id)
+
+
+async def sign_in(request: web.Request, user: User) -> list[str]:
+    """Sign the visitor in; what lay in a guest's cart moves to the user's.
+
+    The answer tells the user in sentences what became of it.
+    """
+    cart_id = await sessions.guest_cart(request)
+    await sessions.sign_in(request, user)
+    if cart_id is None:
+        return []
+
+    async def work() -> list[str]:
+        async with transaction(request.config_dict[ENGINE]) as conn:
+            return await carts.merge(conn, cart_id, user.id, now=now())
+
+    try:
+        return await retrying(work)
+    except NotFound:  # The cart was purged, or moved by a request of a moment ago.
+        return []

@@ -1,0 +1,37 @@
+"""Typed keys for what the application and a request carry."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bookstore.checkout import Checkouts
+from bookstore.messages import Publisher
+from bookstore.pricing import Rates
+from bookstore.users import User
+from config.settings import Settings
+from web.access import Access
+
+if TYPE_CHECKING:  # They use these keys themselves.
+    from web.health import Readiness
+    from web.metrics import Metrics
+    from web.problems import ErrorPage
+
+SETTINGS = web.AppKey("settings", Settings)
+ENGINE = web.AppKey("engine", AsyncEngine)
+RATES = web.AppKey("rates", Rates)
+#: Offers tasks to the actors right after a commit.
+PUBLISHER = web.AppKey[Publisher]("publisher")
+CHECKOUTS = web.AppKey("checkouts", Checkouts)
+METRICS: "web.AppKey[Metrics]" = web.AppKey("metrics")
+#: What `/readyz` looks at.
+READINESS: "web.AppKey[Readiness]" = web.AppKey("readiness")
+#: Who may come in at which address.
+ACCESS = web.AppKey[Mapping[web.AbstractRoute, Access]]("access")
+#: Shows problems to people; without it they get the document that programs get.
+ERROR_PAGE: "web.AppKey[ErrorPage]" = web.AppKey("error_page")
+
+REQUEST_ID = web.RequestKey("request_id", str)
+#: Whoever is signed in, or None.
+USER = web.RequestKey[User | None]("user")

@@ -1,0 +1,150 @@
+"""A refusal becomes a problem document (RFC 9457), a failure too."""
+
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from bookstore import errors
+from bookstore.errors import BookstoreError, Invalid
+from web import refusals
+from web.keys import ERROR_PAGE, REQUEST_ID
+from web.refusals import Fault, InvalidInput
+
+log = logging.getLogger(__name__)
+
+#: The only place that knows which refusal has which status.
+STATUS: dict[type[BookstoreError], int] = {
+    errors.BadCredentials: 401,
+    errors.BookWithdrawn: 409,
+    errors.CartEmpty: 409,
+    errors.CategoryInUse: 409,
+    errors.EmailTaken: 409,
+    errors.IdempotencyKeyRequired: 400,
+    errors.IdempotencyKeyReused: 422,
+    errors.IllegalTransition: 409,
+    errors.Invalid: 422,
+    errors.InvalidIsbn: 422,
+    errors.IsbnTaken: 409,
+    errors.NotAllowed: 403,
+    errors.NotFound: 404,
+    errors.NotSignedIn: 401,
+    errors.OutOfStock: 409,
+    errors.PriceChanged: 409,
+    errors.RequestInProgress: 409,
+    errors.SlugTaken: 409,
+    errors.Stale: 412,
+    refusals.CrossSiteRequest: 403,
+    refusals.IfMatchRequired: 428,
+    refusals.InvalidInput: 422,
+    refusals.MalformedJson: 400,
+    refusals.NotJson: 415,
+}
+#: What a client should do before it asks again.
+HEADERS: dict[type[BookstoreError], dict[str, str]] = {
+    errors.RequestInProgress: {"Retry-After": "1"},
+}
+#: Failures of the machinery below us, which pass.
+AWAY = (TimeoutError, PoolTimeoutError, OperationalError, InterfaceError, ConnectionError)
+
+#: What to say where aiohttp itself refuses.
+_ITS_OWN = {
+    404: ("not-found", "There is nothing at this address."),
+    405: ("method-not-allowed", "This address does not understand this method."),
+    413: ("too-large", "This is more than we take at once."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What went wrong, for a program or for a page; `facts` are the refusal's own fields."""
+
+    status: int
+    code: str
+    detail: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        return self.code.replace("-", " ").capitalize()
+
+
+#: Shows a problem to people, where a page was asked for.
+ErrorPage = Callable[[web.Request, Problem], Awaitable[web.StreamResponse]]
+
+
+@web.middleware
+async def answered(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer with a problem document, or an error page, when the handler raises."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        problem = of_http(error)
+    except BookstoreError as error:
+        problem = of_refusal(error)
+    except AWAY as error:
+        log.warning("unavailable: %s", type(error).__name__)
+        problem = Problem(
+            503, "unavailable", "Please try again in a moment.", headers={"Retry-After": "2"}
+        )
+    except Exception:
+        log.exception("failed: %s %s", request.method, _route(request))
+        problem = Problem(500, "internal-error", "Something went wrong here. We have it on record.")
+    page = request.config_dict.get(ERROR_PAGE)
+    if page is not None and not request.path.startswith("/api/"):
+        return await page(request, problem)
+    return document(request, problem)
+
+
+def of_refusal(error: BookstoreError) -> Problem:
+    """What a refusal looks like from outside."""
+    facts = {name: value for name, value in vars(error).items() if not name.startswith("_")}
+    if isinstance(error, InvalidInput):
+        facts = {"errors": [fault._asdict() for fault in error.faults]}
+    elif isinstance(error, Invalid):
+        facts = {"errors": [Fault(f"#/{error.field}", str(error))._asdict()]}
+    return Problem(STATUS[type(error)], error.code, str(error), facts, HEADERS.get(type(error), {}))
+
+
+def of_http(error: web.HTTPException) -> Problem:
+    """What one of aiohttp's own refusals looks like from outside."""
+    status = HTTPStatus(error.status)
+    code, detail = _ITS_OWN.get(
+        status, (status.phrase.lower().replace(" ", "-"), f"{status.phrase}.")
+    )
+    kept = {name: error.headers[name] for name in ("Allow", "Retry-After") if name in error.headers}
+    return Problem(status, code, detail, headers=kept)
+
+
+def document(request: web.Request, problem: Problem) -> web.Response:
+    """The problem document."""
+    content = {
+        "type": f"/api/docs#{problem.code}",
+        "title": problem.title,
+        "status": int(problem.status),
+        "detail": problem.detail,
+        "code": problem.code,
+        "request_id": request.get(REQUEST_ID),
+        **problem.facts,
+    }
+    return web.Response(
+        body=json.dumps(content, ensure_ascii=False).encode(errors="backslashreplace"),
+        status=problem.status,
+        content_type="application/problem+json",
+        headers={"Cache-Control": "no-store", **problem.headers},
+    )
+
+
+def _route(request: web.Request) -> str:
+    resource = request.match_info.route.resource
+    return resource.canonical if resource else "-"

@@ -1,0 +1,53 @@
+"""Refusals that only a web server knows, beside those of the store."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from bookstore.errors import BookstoreError
+
+
+class Fault(NamedTuple):
+    """Something wrong with the input; `pointer` is a JSON Pointer into it (RFC 6901)."""
+
+    pointer: str
+    detail: str
+
+
+class InvalidInput(BookstoreError):
+    """Fields are missing, unknown or not what they must be."""
+
+    code = "invalid"
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        super().__init__("Some of the input is not valid.")
+        self.faults = list(faults)
+
+
+class MalformedJson(BookstoreError):
+    code = "malformed-json"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The body is not JSON: {reason}.")
+
+
+class NotJson(BookstoreError):
+    """The body's media type is another one."""
+
+    code = "not-json"
+
+    def __init__(self) -> None:
+        super().__init__("Send the body as application/json.")
+
+
+class CrossSiteRequest(BookstoreError):
+    code = "cross-site-request"
+
+    def __init__(self) -> None:
+        super().__init__("This request comes from another site.")
+
+
+class IfMatchRequired(BookstoreError):
+    code = "if-match-required"
+
+    def __init__(self) -> None:
+        super().__init__("Send the record's ETag in an If-Match header.")

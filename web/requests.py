@@ -1,0 +1,68 @@
+"""What every request has: an id, a sender, a moment."""
+
+import re
+import secrets
+from collections.abc import Collection
+from datetime import UTC, datetime
+from ipaddress import ip_address, ip_network
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from web.keys import REQUEST_ID, SETTINGS
+
+#: Ids that are taken over from the client: nothing that could break a log line or a header.
+_SANE = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+@web.middleware
+async def numbered(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give the request its id: the client's `X-Request-ID` if it is sane, else a new one."""
+    wanted = request.headers.get("X-Request-ID", "")
+    request_id = wanted if _SANE.fullmatch(wanted) else secrets.token_hex(8)
+    request[REQUEST_ID] = request_id
+    # One task serves all requests of a connection, so the id is unbound at the end.
+    with structlog.contextvars.bound_contextvars(request_id=request_id):
+        return await handler(request)
+
+
+async def send_id(request: web.Request, response: web.StreamResponse) -> None:
+    """Put the request's id on its answer; a signal, so that streams have it too."""
+    if REQUEST_ID in request:
+        response.headers["X-Request-ID"] = request[REQUEST_ID]
+
+
+def now() -> datetime:
+    """This moment, for the services, which have no clock."""
+    return datetime.now(UTC)
+
+
+def sender(request: web.Request) -> str:
+    """The address of whoever sent the request.
+
+    `X-Forwarded-For` counts as far as proxies that the settings name have written it.
+    """
+    trusted = request.config_dict[SETTINGS].trusted_proxies
+    address = request.remote or ""
+    hops = ",".join(request.headers.getall("X-Forwarded-For", [])).split(",")
+    while hops and _among(address, trusted):
+        hop = hops.pop().strip()
+        if not _is_address(hop):
+            break
+        address = hop
+    return address
+
+
+def _among(address: str, networks: Collection[str]) -> bool:
+    return _is_address(address) and any(
+        ip_address(address) in ip_network(network, strict=False) for network in networks
+    )
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
