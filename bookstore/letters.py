@@ -8,7 +8,7 @@ import re
 import textwrap
 import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from email.headerregistry import Address
@@ -95,7 +95,8 @@ class Store:
     name: str
     base_url: str
     mail_from: str
-    access_token: Callable[[str], str]
+    # Carries the secret key, which belongs into no log.
+    access_token: Callable[[str], str] = field(repr=False)
     #: The sign on the label beside the name.
     mark: str = "&"
 
@@ -184,6 +185,9 @@ PAID = {"paid", "refund_due", "refunded"}
 _TURNS = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 #: What a mail program makes a link of.  Such a name is an advertisement, or a trap.
 _LINK = re.compile(r"[/@]|\w\.\w{2}")
+#: Quoted names of mailboxes (RFC 5321, section 4.1.2) are not worth their dangers.
+_LOCAL = re.compile(r"[^\s\"(),:;<>@\[\]\\]+")
+_HOST = re.compile(r"[A-Za-z0-9.-]+")
 
 
 def message_id(letter: Letter, store: Store) -> str:
@@ -357,11 +361,10 @@ def _country(order: OrderFacts) -> list[str]:
 
 
 def _address(letter: Letter) -> Address:
-    recipient = letter.recipient
-    local, _, domain = recipient.rpartition("@")
+    local, _, domain = letter.recipient.rpartition("@")
     host = domain.encode("idna").decode()
-    if not local or _one_line(recipient) != recipient or not re.fullmatch(r"[\w.-]+", host):
-        raise ValueError("not an e-mail address")
+    if _one_line(local) != local or not _LOCAL.fullmatch(local) or not _HOST.fullmatch(host):
+        raise ValueError("this is no e-mail address")
     return Address(_one_line(letter.name or ""), local, host)
 
 
