@@ -10,6 +10,7 @@ from bookstore import search
 from bookstore.bulk import Bulk
 from bookstore.errors import NotFound
 from bookstore.paging import Page, decode, encode
+from bookstore.records import LARGEST_ID
 from bookstore.tables import authors, book_authors, books
 
 _KEY_LENGTH = 255
@@ -88,7 +89,8 @@ async def get(conn: AsyncConnection, author_id: int) -> Author:
     Raises:
         NotFound: there is no such author.
     """
-    name = await conn.scalar(select(authors.c.name).where(authors.c.id == author_id))
+    asked = select(authors.c.name).where(authors.c.id == author_id)
+    name = await conn.scalar(asked) if 0 < author_id <= LARGEST_ID else None
     if name is None:
         raise NotFound("This author")
     counts = await _book_counts(conn, [author_id])

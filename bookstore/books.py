@@ -36,8 +36,6 @@ __all__ = [
     "withdraw",
 ]
 
-#: BIGINT: no book has a larger id, and SQLite cannot even be asked for one.
-_LARGEST_ID = 2**63 - 1
 SORT_TITLE_LENGTH = 200
 
 
@@ -173,7 +171,7 @@ async def get(conn: AsyncConnection, book_id: int, *, withdrawn: bool = False) -
     Raises:
         NotFound: there is no such book.
     """
-    if not 0 < book_id <= _LARGEST_ID:
+    if not 0 < book_id <= records.LARGEST_ID:
         raise NotFound("This book")
     return await _one(
         conn, records.select_books().where(books.c.id == book_id), withdrawn=withdrawn

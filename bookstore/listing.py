@@ -18,8 +18,6 @@ from bookstore.paging import Page, decode, encode
 from bookstore.records import Book
 from bookstore.tables import book_authors, book_categories, book_stock, books, categories
 
-_LARGEST = 2**63 - 1
-
 
 class Sort(StrEnum):
     """The orders of a list; the minus sign means downwards."""
@@ -166,7 +164,7 @@ def _after(order: _Order, cursor: str) -> ColumnElement[bool]:
 
 def _bounded(value: int) -> int:
     # SQLite cannot even be asked for more.
-    return max(-_LARGEST, min(value, _LARGEST))
+    return max(-records.LARGEST_ID, min(value, records.LARGEST_ID))
 
 
 def _moment(text: str) -> datetime:

@@ -10,6 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.tables import authors, book_authors, book_categories, book_stock, books, categories
 
+#: BIGINT: nothing has a larger id, and SQLite cannot even be asked for one.
+LARGEST_ID = 2**63 - 1
 #: The fields that lie in the book's own row under their own names.
 COLUMNS = (
     "isbn13",

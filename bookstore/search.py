@@ -59,6 +59,9 @@ _MATCH_SQLITE = text(
     "SELECT rowid AS book_id FROM book_search WHERE book_search MATCH :words"
 ).columns(book_id=Id)
 
+#: All alike.  A bare 0 in ORDER BY would be the number of a column.
+_NO_SCORE = literal(0) + literal(0)
+
 
 class Entry(NamedTuple):
     """What a book can be found by."""
@@ -109,13 +112,13 @@ def matching(conn: AsyncConnection, question: str) -> Match:
     """
     question = question[:_LONGEST_QUESTION]
     try:
-        return Match(books.c.isbn13 == isbn.parse(question), literal(0))
+        return Match(books.c.isbn13 == isbn.parse(question), _NO_SCORE)
     except InvalidIsbn:
         pass
     words = normal(question).split()[:_MOST_WORDS]
     tokens = [token for word in words for token in _tokens(word)]
     if not tokens:
-        return Match(false(), literal(0))
+        return Match(false(), _NO_SCORE)
     if conn.dialect.name == "sqlite":
         found = _MATCH_SQLITE.bindparams(
             words=" AND ".join(f'"{token}"' for token in tokens) + " *"
