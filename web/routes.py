@@ -5,13 +5,16 @@ from typing import NamedTuple
 
 from aiohttp import web
 
+from bookstore.permissions import Permission
 from web import health, metrics
 from web.access import Access, Open
-from web.api import docs, users
+from web.api import authors, books, categories, covers, docs, stock, users
 from web.api.operations import Handler
 
 ANYONE, SIGNED_IN = Open.ANYONE, Open.SIGNED_IN
 API = "/api/v1"
+#: Ids that fit into the database; anything else is no address of ours.
+BOOK = "{book_id:[0-9]{1,18}}"
 
 
 class Route(NamedTuple):
@@ -28,6 +31,24 @@ OPERATIONS = [
     Route("GET", "/session", users.show_session, ANYONE),
     Route("POST", "/session", users.sign_in, ANYONE),
     Route("DELETE", "/session", users.sign_out, ANYONE),
+    Route("GET", "/books", books.list_books, ANYONE),
+    Route("POST", "/books", books.create_book, Permission.CHANGE_BOOKS),
+    Route("GET", "/books/isbn/{isbn}", books.show_book_by_isbn, ANYONE),
+    Route("GET", f"/books/{BOOK}", books.show_book, ANYONE),
+    Route("PATCH", f"/books/{BOOK}", books.change_book, Permission.CHANGE_BOOKS),
+    Route("DELETE", f"/books/{BOOK}", books.withdraw_book, Permission.CHANGE_BOOKS),
+    Route(
+        "GET", f"/books/{BOOK}/stock-movements", stock.list_stock_movements, Permission.CHANGE_STOCK
+    ),
+    Route("POST", f"/books/{BOOK}/stock-movements", stock.move_stock, Permission.CHANGE_STOCK),
+    Route("GET", "/covers/{name}", covers.show_cover, ANYONE),
+    Route("GET", "/categories", categories.list_categories, ANYONE),
+    Route("POST", "/categories", categories.create_category, Permission.CHANGE_CATEGORIES),
+    Route("GET", "/categories/{slug}", categories.show_category, ANYONE),
+    Route("PATCH", "/categories/{slug}", categories.change_category, Permission.CHANGE_CATEGORIES),
+    Route("DELETE", "/categories/{slug}", categories.remove_category, Permission.CHANGE_CATEGORIES),
+    Route("GET", "/authors", authors.list_authors, ANYONE),
+    Route("GET", "/authors/{author_id:[0-9]{1,18}}", authors.show_author, ANYONE),
 ]
 AROUND = [
     Route("GET", "/healthz", health.healthz, ANYONE),

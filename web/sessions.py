@@ -15,6 +15,7 @@ from aiohttp_session import AbstractStorage, Session, get_session, new_session
 
 from bookstore import sessions, users
 from bookstore.db import reading, transaction
+from bookstore.errors import NotSignedIn
 from bookstore.permissions import Permission, is_staff, permits
 from bookstore.users import User
 from config.settings import Settings
@@ -136,6 +137,18 @@ async def known(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     finally:
         _user.reset(token)
+
+
+def me(request: web.Request) -> User:
+    """Whoever is signed in.
+
+    Raises:
+        NotSignedIn: nobody is.
+    """
+    user = request[USER]
+    if user is None:
+        raise NotSignedIn
+    return user
 
 
 async def sign_in(request: web.Request, user: User) -> None:

@@ -122,13 +122,19 @@ def answer(
     return response
 
 
-def page_answer(schema: type[Schema], request: web.Request, page: Page[Any]) -> web.Response:
+def page_answer(
+    schema: type[Schema],
+    request: web.Request,
+    page: Page[Any],
+    *,
+    headers: Mapping[str, str] | None = None,
+) -> web.Response:
     """A page of a list, with the address of the next one in its `Link` header (RFC 8288)."""
-    headers = {}
+    response = answer(schema, page, headers=headers)
     if page.next is not None:
         following = request.rel_url.update_query(cursor=page.next)
-        headers["Link"] = f'<{following}>; rel="next"'
-    return answer(schema, page, headers=headers)
+        response.headers["Link"] = f'<{following}>; rel="next"'
+    return response
 
 
 def _conditional(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:

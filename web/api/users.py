@@ -5,14 +5,14 @@ from marshmallow import Schema, fields, validate
 
 from bookstore import users
 from bookstore.db import transaction
-from bookstore.errors import BadCredentials, EmailTaken, Invalid, NotSignedIn
+from bookstore.errors import BadCredentials, EmailTaken, Invalid
 from bookstore.permissions import Role
-from bookstore.users import User
 from web import carts, sessions
 from web.api.fields import Line, Moment
 from web.api.operations import Fields, answer, operation
 from web.keys import ENGINE, USER
 from web.requests import now
+from web.sessions import me
 
 TAGS = ["users"]
 
@@ -96,15 +96,3 @@ async def change_profile(request: web.Request, body: Fields) -> web.Response:
     async with transaction(request.config_dict[ENGINE]) as conn:
         user = await users.change_name(conn, me(request).id, body["name"], now=now())
     return answer(UserOut, user)
-
-
-def me(request: web.Request) -> User:
-    """Whoever is signed in.
-
-    Raises:
-        NotSignedIn: nobody is.
-    """
-    user = request[USER]
-    if user is None:
-        raise NotSignedIn
-    return user

@@ -1,0 +1,150 @@
+"""Books: the catalogue."""
+
+from collections.abc import Mapping
+
+from aiohttp import web
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bookstore import books, listing
+from bookstore.db import reading, retrying, transaction
+from bookstore.drafts import Draft
+from bookstore.errors import (
+    Invalid,
+    InvalidIsbn,
+    IsbnTaken,
+    NotAllowed,
+    Stale,
+)
+from bookstore.listing import Query
+from bookstore.paging import Page
+from bookstore.permissions import Permission, permits
+from bookstore.records import Book
+from web.api.book_schemas import (
+    BookChangesIn,
+    BookIn,
+    BookOut,
+    BookQuery,
+    shown,
+)
+from web.api.operations import Fields, answer, operation, page_answer
+from web.api.preconditions import seen_version
+from web.api.schemas import page_of
+from web.keys import ENGINE, RATES
+from web.refusals import IfMatchRequired
+from web.requests import now
+from web.sessions import me
+
+TAGS = ["books"]
+STAFF = ["staff"]
+#: The same for everybody, and to be asked for again each time: stock moves.
+FOR_ALL = {"Cache-Control": "no-cache"}
+IF_MATCH = {"If-Match": 'The book\'s `ETag`, or `*` for "whatever it is now".'}
+
+BookPage = page_of(BookOut)
+
+
+@operation(query=BookQuery, returns=(200, BookPage), tags=TAGS, refusals=[Invalid])
+async def list_books(request: web.Request, query: Fields) -> web.Response:
+    """Find books.
+
+    All conditions hold together.  Without `sort` a question is answered by relevance, and
+    everything else with the newest first.
+    """
+    limit, cursor = query.pop("limit"), query.pop("cursor")
+    async with reading(request.config_dict[ENGINE]) as conn:
+        page = await listing.find(conn, Query(**query), cursor=cursor, limit=limit)
+    currency = request.config_dict[RATES].currency
+    shown_page = Page([shown(book, currency) for book in page.items], page.next)
+    return page_answer(BookPage, request, shown_page, headers=FOR_ALL)
+
+
+@operation(returns=(200, BookOut), tags=TAGS)
+async def show_book(request: web.Request) -> web.Response:
+    """Show one book."""
+    async with reading(request.config_dict[ENGINE]) as conn:
+        return _answer(request, await books.get(conn, book_id(request)))
+
+
+@operation(returns=(200, BookOut), tags=TAGS, refusals=[InvalidIsbn])
+async def show_book_by_isbn(request: web.Request) -> web.Response:
+    """Show the book with this ISBN, in any spelling."""
+    async with reading(request.config_dict[ENGINE]) as conn:
+        return _answer(request, await books.by_isbn(conn, request.match_info["isbn"]))
+
+
+@operation(
+    body=BookIn, returns=(201, BookOut), tags=STAFF, refusals=[Invalid, InvalidIsbn, IsbnTaken]
+)
+async def create_book(request: web.Request, body: Fields) -> web.Response:
+    """Take a book into the catalogue."""
+    draft = Draft(**body)
+
+    async def work() -> Book:
+        async with transaction(request.config_dict[ENGINE]) as conn:
+            return await books.create(conn, draft, user_id=me(request).id, now=now())
+
+    book = await retrying(work)
+    return _answer(request, book, status=201, headers={"Location": f"/api/v1/books/{book.id}"})
+
+
+@operation(
+    body=BookChangesIn,
+    headers=IF_MATCH,
+    returns=(200, BookOut),
+    tags=STAFF,
+    refusals=[Invalid, InvalidIsbn, IsbnTaken, Stale, IfMatchRequired, NotAllowed],
+)
+async def change_book(request: web.Request, body: Fields) -> web.Response:
+    """Change a book's fields, those that are sent and no others.
+
+    A null empties a field.  Changing the price needs the permission `change-prices`.
+    """
+    user = me(request)
+    if "price_cents" in body and not permits(user.role, Permission.CHANGE_PRICES):
+        raise NotAllowed
+
+    async def work() -> Book:
+        async with transaction(request.config_dict[ENGINE]) as conn:
+            version = await _seen(request, conn)
+            return await books.change(
+                conn, book_id(request), version, body, user_id=user.id, now=now()
+            )
+
+    return _answer(request, await retrying(work))
+
+
+@operation(headers=IF_MATCH, returns=(204, None), tags=STAFF, refusals=[Stale, IfMatchRequired])
+async def withdraw_book(request: web.Request) -> web.Response:
+    """Withdraw a book: it is sold no longer, and stays in the orders that have it."""
+
+    async def work() -> None:
+        async with transaction(request.config_dict[ENGINE]) as conn:
+            version = await _seen(request, conn)
+            await books.withdraw(conn, book_id(request), version, user_id=me(request).id, now=now())
+
+    await retrying(work)
+    return web.Response(status=204)
+
+
+def book_id(request: web.Request) -> int:
+    """The id in the address."""
+    return int(request.match_info["book_id"])
+
+
+async def _seen(request: web.Request, conn: AsyncConnection) -> int:
+    book = await books.get(conn, book_id(request))
+    return seen_version(request, book.version)
+
+
+def _answer(
+    request: web.Request,
+    book: Book,
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+) -> web.Response:
+    etag = f"{book.version}.{book.stock}"
+    content = shown(book, request.config_dict[RATES].currency)
+    return answer(
+        BookOut, content, status=status, etag=etag, headers={**FOR_ALL, **(headers or {})}
+    )

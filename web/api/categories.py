@@ -1,0 +1,115 @@
+"""Categories: the tree in which shoppers browse."""
+
+from typing import Any
+
+from aiohttp import web
+from marshmallow import Schema, fields
+
+from bookstore import categories
+from bookstore.categories import NAME_LENGTH, SLUG_LENGTH, Category
+from bookstore.db import reading, retrying, transaction
+from bookstore.errors import CategoryInUse, Invalid, SlugTaken
+from web.api.fields import Count, Line
+from web.api.operations import Fields, answer, operation
+from web.keys import ENGINE
+from web.requests import now
+from web.sessions import me
+
+TAGS = ["books"]
+STAFF = ["staff"]
+FOR_ALL = {"Cache-Control": "no-cache"}
+
+
+class CategoryOut(Schema):
+    slug = fields.String(required=True)
+    name = fields.String(required=True)
+    parent = fields.String(required=True, allow_none=True, metadata={"description": "A slug."})
+    position = fields.Integer(required=True)
+    book_count = fields.Integer(
+        required=True, metadata={"description": "Books that are sold, in subcategories too."}
+    )
+
+
+class CategoriesOut(Schema):
+    items = fields.List(
+        fields.Nested(CategoryOut),
+        required=True,
+        metadata={"description": "Each category before its subcategories."},
+    )
+
+
+class CategoryChangesIn(Schema):
+    name = Line(NAME_LENGTH)
+    slug = Line(SLUG_LENGTH)
+    parent = Line(
+        SLUG_LENGTH, allow_none=True, metadata={"description": "A slug; null is the top."}
+    )
+    position = Count(0, 1_000_000)
+
+
+class CategoryIn(CategoryChangesIn):
+    name = Line(NAME_LENGTH, required=True)
+
+
+@operation(returns=(200, CategoriesOut), tags=TAGS)
+async def list_categories(request: web.Request) -> web.Response:
+    """Show the tree of categories, all of it."""
+    async with reading(request.config_dict[ENGINE]) as conn:
+        found = await categories.tree(conn)
+    return answer(CategoriesOut, {"items": found}, headers=FOR_ALL)
+
+
+@operation(returns=(200, CategoryOut), tags=TAGS)
+async def show_category(request: web.Request) -> web.Response:
+    """Show one category."""
+    async with reading(request.config_dict[ENGINE]) as conn:
+        category = await categories.get(conn, _slug(request))
+    return answer(CategoryOut, category, headers=FOR_ALL)
+
+
+@operation(body=CategoryIn, returns=(201, CategoryOut), tags=STAFF, refusals=[Invalid, SlugTaken])
+async def create_category(request: web.Request, body: Fields) -> web.Response:
+    """Make a category, at the top or below `parent`; without a slug its name gives one."""
+
+    async def work() -> Category:
+        async with transaction(request.config_dict[ENGINE]) as conn:
+            return await categories.create(conn, **body, user_id=me(request).id, now=now())
+
+    category = await retrying(work)
+    location = request.rel_url.with_query(None) / category.slug
+    return answer(CategoryOut, category, status=201, headers={"Location": str(location)})
+
+
+@operation(
+    body=CategoryChangesIn,
+    returns=(200, CategoryOut),
+    tags=STAFF,
+    refusals=[Invalid, SlugTaken],
+)
+async def change_category(request: web.Request, body: Fields) -> web.Response:
+    """Rename or move a category."""
+    changes: dict[str, Any] = body
+
+    async def work() -> Category:
+        async with transaction(request.config_dict[ENGINE]) as conn:
+            return await categories.change(
+                conn, _slug(request), changes, user_id=me(request).id, now=now()
+            )
+
+    return answer(CategoryOut, await retrying(work))
+
+
+@operation(returns=(204, None), tags=STAFF, refusals=[CategoryInUse])
+async def remove_category(request: web.Request) -> web.Response:
+    """Delete a category that has neither books nor subcategories."""
+
+    async def work() -> None:
+        async with transaction(request.config_dict[ENGINE]) as conn:
+            await categories.remove(conn, _slug(request), user_id=me(request).id, now=now())
+
+    await retrying(work)
+    return web.Response(status=204)
+
+
+def _slug(request: web.Request) -> str:
+    return request.match_info["slug"]

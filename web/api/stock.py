@@ -1,0 +1,70 @@
+"""Stock: copies in and out, and the ledger of one book."""
+
+from typing import Any
+
+from aiohttp import web
+from marshmallow import Schema, fields, validate
+
+from bookstore import books, stock
+from bookstore.db import reading, retrying, transaction
+from bookstore.errors import Invalid, OutOfStock
+from bookstore.stock import BY_HAND, MOST, NOTE_LENGTH, Movement, Reason
+from web.api.books import book_id
+from web.api.fields import Count, Line, Moment
+from web.api.operations import Fields, answer, operation, page_answer
+from web.api.schemas import PageQuery, page_of
+from web.keys import ENGINE
+from web.requests import now
+from web.sessions import me
+
+TAGS = ["staff"]
+
+
+class MovementIn(Schema):
+    delta = Count(
+        -MOST, MOST, required=True, metadata={"description": "Negative when copies leave."}
+    )
+    reason = fields.Enum(
+        Reason, by_value=True, required=True, validate=validate.OneOf(sorted(BY_HAND))
+    )
+    note = Line(NOTE_LENGTH, allow_none=True)
+
+
+class MovementOut(Schema):
+    id = fields.Integer(required=True)
+    book_id = fields.Integer(required=True)
+    delta = fields.Integer(required=True)
+    reason = fields.Enum(Reason, by_value=True, required=True)
+    note = fields.String(required=True, allow_none=True)
+    created_at = Moment(required=True)
+
+
+class MovedOut(MovementOut):
+    stock = fields.Integer(required=True, metadata={"description": "Copies there are now."})
+
+
+MovementPage = page_of(MovementOut)
+
+
+@operation(body=MovementIn, returns=(201, MovedOut), tags=TAGS, refusals=[Invalid, OutOfStock])
+async def move_stock(request: web.Request, body: Fields) -> web.Response:
+    """Put copies of a book on the shelf, or take them from it."""
+
+    async def work() -> dict[str, Any]:
+        async with transaction(request.config_dict[ENGINE]) as conn:
+            movement = await stock.move(
+                conn, book_id(request), **body, user_id=me(request).id, now=now()
+            )
+            left = await stock.of(conn, movement.book_id)
+        return {name: getattr(movement, name) for name in Movement.__slots__} | {"stock": left}
+
+    return answer(MovedOut, await retrying(work), status=201)
+
+
+@operation(query=PageQuery, returns=(200, MovementPage), tags=TAGS, refusals=[Invalid])
+async def list_stock_movements(request: web.Request, query: Fields) -> web.Response:
+    """Tell where the copies of a book came from and went to, the newest first."""
+    async with reading(request.config_dict[ENGINE]) as conn:
+        book = await books.get(conn, book_id(request), withdrawn=True)
+        page = await stock.movements(conn, book.id, **query)
+    return page_answer(MovementPage, request, page)
