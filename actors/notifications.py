@@ -1,8 +1,15 @@
 """Letters are sent."""
 
+import asyncio
+
 from dramatiq import actor
 
 from actors.broker import MINUTE, SECOND, broker, workplace
+from actors.workplace import clock
+from bookstore import postman
+
+#: Letters of one list on their way at once, which is what the mailer keeps connections for.
+AT_ONCE = 4
 
 
 @actor(
@@ -15,4 +22,16 @@ from actors.broker import MINUTE, SECOND, broker, workplace
 )
 async def send_notifications(notification_ids: list[int]) -> None:
     """Send letters, a few at a time.  Safe to repeat: each is claimed with a lease."""
-    await workplace.letters.send(notification_ids)
+    turn = asyncio.Semaphore(AT_ONCE)
+
+    async def send(notification_id: int) -> None:
+        async with turn:
+            await postman.deliver(
+                workplace.engine, workplace.mailer, workplace.store, notification_id, clock=clock
+            )
+
+    # One that fails must not cut the others off in the middle of a letter.
+    outcomes = await asyncio.gather(*map(send, notification_ids), return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome

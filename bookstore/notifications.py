@@ -301,7 +301,7 @@ async def _letters(conn: AsyncConnection, rows: Sequence[Row[Any]]) -> dict[int,
     found = await conn.execute(
         select(users.c.id, users.c.name).where(users.c.id.in_({row.user_id for row in rows}))
     )
-    names = dict(found.tuples())
+    names = {user.id: user.name for user in found}
     written = {}
     for row in rows:
         order = ordered.get(row.order_id)

@@ -41,9 +41,15 @@ _COLUMNS = [
 
 
 async def sign_up(
-    engine: AsyncEngine, *, email: str, name: str, password: str, now: datetime
+    engine: AsyncEngine,
+    *,
+    email: str,
+    name: str,
+    password: str,
+    role: Role = Role.CUSTOMER,
+    now: datetime,
 ) -> User:
-    """Make a customer's account.
+    """Make an account, a customer's if nothing else is said.
 
     Raises:
         Invalid: the address is none, or the password breaks the rule.
@@ -57,7 +63,7 @@ async def sign_up(
     async def work() -> User:
         async with transaction(engine) as conn:
             return await register(
-                conn, email=email, name=name, password_hash=password_hash, now=now
+                conn, email=email, name=name, password_hash=password_hash, role=role, now=now
             )
 
     return await retrying(work)

@@ -97,20 +97,14 @@ def read_settings(env_file: Path | None = None) -> Settings:
                 "QUEUE_TYPE", "classic", validate=validate.OneOf(["classic", "quorum"])
             ),
             "trusted_proxies": tuple(env.list("TRUSTED_PROXIES", [])),
-            "rate_limits": env.str(
-                "RATE_LIMITS", "on", validate=validate.OneOf(["on", "off"])
-            ),
+            "rate_limits": env.str("RATE_LIMITS", "on", validate=validate.OneOf(["on", "off"])),
             "broker_admin_url": env.str("BROKER_ADMIN_URL", None),
             "admin_email": env.str("ADMIN_EMAIL", None),
             "admin_password": env.str("ADMIN_PASSWORD", None),
             "store_name": env.str("STORE_NAME", "Ampersand Books"),
             "mail_from": env.str("MAIL_FROM", "Ampersand Books <orders@localhost>"),
-            "currency": env.str(
-                "CURRENCY", "EUR", validate=validate.Regexp("^[A-Z]{3}$")
-            ),
-            "shipping_cents": env.int(
-                "SHIPPING_CENTS", 290, validate=validate.Range(0)
-            ),
+            "currency": env.str("CURRENCY", "EUR", validate=validate.Regexp("^[A-Z]{3}$")),
+            "shipping_cents": env.int("SHIPPING_CENTS", 290, validate=validate.Range(0)),
             "free_shipping_from_cents": env.int(
                 "FREE_SHIPPING_FROM_CENTS", 4000, validate=validate.Range(0)
             ),
@@ -121,9 +115,7 @@ def read_settings(env_file: Path | None = None) -> Settings:
     try:
         env.seal()
     except EnvError as error:
-        problems = getattr(error, "error_messages", None) or {
-            "BOOKSTORE_*": [str(error)]
-        }
+        problems = getattr(error, "error_messages", None) or {"BOOKSTORE_*": [str(error)]}
         raise WrongSettings(problems) from None
     found["rate_limits"] = found["rate_limits"] == "on"
     found["base_url"] = found["base_url"] or f"http://{found['host']}:{found['port']}"
@@ -137,39 +129,29 @@ def read_settings(env_file: Path | None = None) -> Settings:
 
 def _database(url: str) -> None:
     if urlsplit(url).scheme not in ("sqlite+aiosqlite", "mysql+aiomysql"):
-        raise ValidationError(
-            "It must begin with sqlite+aiosqlite:// or mysql+aiomysql://."
-        )
+        raise ValidationError("It must begin with sqlite+aiosqlite:// or mysql+aiomysql://.")
 
 
 def _broker(urls: str) -> None:
     for url in urls.split(";"):
         if url != "memory:" and urlsplit(url).scheme not in ("amqp", "amqps"):
-            raise ValidationError(
-                "It must be memory: or begin with amqp:// or amqps://."
-            )
+            raise ValidationError("It must be memory: or begin with amqp:// or amqps://.")
 
 
 def _smtp(url: str) -> None:
     if urlsplit(url).scheme not in ("file", "smtp", "smtp+starttls", "smtps"):
-        raise ValidationError(
-            "It must begin with file:, smtp://, smtp+starttls:// or smtps://."
-        )
+        raise ValidationError("It must begin with file:, smtp://, smtp+starttls:// or smtps://.")
 
 
 def _base(url: str) -> None:
-    if url and (
-        urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname
-    ):
+    if url and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname):
         raise ValidationError("It must begin with http:// or https:// and name a host.")
 
 
 def _unfit_for_production(settings: Settings) -> dict[str, list[str]]:
     problems: dict[str, list[str]] = {}
     if len(settings.secret_key) < SECRET_LENGTH:
-        problems["BOOKSTORE_SECRET_KEY"] = [
-            f"Set one of at least {SECRET_LENGTH} characters."
-        ]
+        problems["BOOKSTORE_SECRET_KEY"] = [f"Set one of at least {SECRET_LENGTH} characters."]
     if not settings.base_url.startswith("https://"):
         problems["BOOKSTORE_BASE_URL"] = ["It must begin with https:// in production."]
     if not settings.rate_limits:

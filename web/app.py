@@ -55,7 +55,12 @@ async def make_app(settings: Settings) -> web.Application:
 async def _publisher(app: web.Application) -> AsyncIterator[None]:
     settings = app[SETTINGS]
     if settings.embedded:
-        yield
+        # Here, because importing the actors makes their broker.
+        from actors.embedded import workers
+
+        async with workers(settings) as local:
+            app[PUBLISHER] = local
+            yield
         return
     async with RabbitPublisher(
         settings.broker_urls, queue_type=settings.queue_type, name="bookstore web"

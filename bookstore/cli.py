@@ -1,0 +1,430 @@
+"""`bookstore ...`: the store from the command line.
+
+Data goes to stdout and messages to stderr, so that programs can read it.  Exit codes: 0
+fine, 1 failed, 2 wrong use, 3 partly (some rows were refused).
+"""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import click
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bookstore import __version__, db, doctor, imports, sample, smtp, tasks, users
+from bookstore.errors import BookstoreError
+from bookstore.permissions import Role
+from config import log
+from config.settings import WrongSettings, read_settings
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: The command line waits longer than a customer would.
+TIMEOUT_S = 600.0
+FAILED, WRONG_USE, PARTLY = 1, 2, 3
+#: Shown as three stars, and addresses without their passwords.
+SECRETS = {"secret_key", "admin_password"}
+
+messages = Console(stderr=True, highlight=False)
+
+
+class Store(click.Group):
+    """Commands whose refusals and failures are one line on stderr."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except WrongSettings as error:
+            click.echo(error, err=True)
+            ctx.exit(WRONG_USE)
+        except BookstoreError as error:
+            click.echo(error, err=True)
+            ctx.exit(FAILED)
+        except (DBAPIError, OSError, smtp.TryLater, smtp.Refused, smtp.InDoubt) as error:
+            reason = error.orig if isinstance(error, DBAPIError) else error
+            click.echo(f"{type(error).__name__}: {reason}", err=True)
+            ctx.exit(FAILED)
+
+
+def asynchronous(command: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
+    """A command that runs on an event loop of its own."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        return asyncio.run(command(*args, **kwargs))
+
+    return run
+
+
+@asynccontextmanager
+async def database() -> AsyncIterator[AsyncEngine]:
+    """An engine for one command."""
+    engine = db.make_engine(read_settings().database_url, pool_size=4, timeout_s=TIMEOUT_S)
+    try:
+        yield engine
+    finally:
+        await engine.dispose()
+
+
+def print_json(value: object) -> None:
+    click.echo(json.dumps(value, default=str))
+
+
+def print_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    table = Table(*titles, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*("" if cell is None else str(cell) for cell in row))
+    Console(highlight=False).print(table)
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs.")
+
+
+@click.group(cls=Store, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="%(version)s")
+def main() -> None:
+    """An online bookstore: web shop, REST API, dashboard and workers.
+
+    \b
+    bookstore run                      everything in one process, on this machine
+    bookstore web, bookstore worker    the same on many machines
+    """
+    log.set_up()
+
+
+# Serving
+
+
+@main.command()
+@asynchronous
+async def run() -> None:
+    """Serve the whole store from one process, with its workers inside.
+
+    The first start makes the tables, loads the sample catalogue and opens an account for
+    an administrator, whose password is printed once.
+    """
+    from web import serving
+
+    settings = read_settings()
+    if not settings.embedded:
+        raise click.UsageError(
+            "This store has a broker: start `bookstore web` and `bookstore worker` instead."
+        )
+    async with database() as engine:
+        await sample.prepare(engine, settings, tell=click.echo)
+    await serving.serve(settings, ready=lambda: click.echo(f"Open {settings.base_url}"))
+
+
+@main.command()
+@click.option("--host", help="The address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), help="The port to listen on.")
+@click.option("--processes", type=click.IntRange(1, 64), default=1, show_default=True)
+def web(host: str | None, port: int | None, processes: int) -> None:
+    """Serve pages and API.  Workers are started with `bookstore worker`."""
+    from web import serving
+
+    if host:
+        os.environ["BOOKSTORE_HOST"] = host
+    if port is not None:
+        os.environ["BOOKSTORE_PORT"] = str(port)
+    sys.exit(serving.serve_in(processes))
+
+
+@main.command()
+@click.option("--processes", "-p", type=click.IntRange(1, 64), default=2, show_default=True)
+@click.option("--threads", "-t", type=click.IntRange(1, 64), default=8, show_default=True)
+@click.option("--queues", "-Q", multiple=True, help="Only these queues.")
+def worker(processes: int, threads: int, queues: tuple[str, ...]) -> None:
+    """Work on orders and letters (the same as `dramatiq actors`)."""
+    if read_settings().embedded:
+        raise click.UsageError("Without a broker the workers live in `bookstore run`.")
+    command = ["-m", "dramatiq", "actors", "-p", str(processes), "-t", str(threads)]
+    command += ["--worker-shutdown-timeout", "30000"]
+    if queues:
+        command += ["--queues", *queues]
+    os.execv(sys.executable, [sys.executable, *command])  # noqa: S606 - this is dramatiq
+
+
+# The database
+
+
+@main.group("db")
+def database_group() -> None:
+    """The tables and their revisions."""
+
+
+@database_group.command()
+@asynchronous
+async def upgrade() -> None:
+    """Bring the tables to the newest revision."""
+    async with database() as engine:
+        await db.upgrade(engine)
+
+
+@database_group.command()
+@asynchronous
+async def current() -> None:
+    """Print the revision of the tables."""
+    async with database() as engine, db.reading(engine) as conn:
+        revision, _ = await db.revisions(conn)
+    click.echo(revision or "none")
+
+
+@database_group.command()
+@asynchronous
+async def check() -> None:
+    """Fail when the tables are not at the newest revision."""
+    async with database() as engine, db.reading(engine) as conn:
+        revision, newest = await db.revisions(conn)
+    if revision != newest:
+        raise click.ClickException(f"The tables are at {revision}, the newest is {newest}.")
+
+
+# Users
+
+
+@main.group("users")
+def users_group() -> None:
+    """Accounts."""
+
+
+@users_group.command("create")
+@click.argument("email")
+@click.option("--role", type=click.Choice([role.value for role in Role]), default="customer")
+@click.option("--name", default="", help="The name; the address without one.")
+@click.option("--password-stdin", is_flag=True, help="Read the password from stdin.")
+@asynchronous
+async def create_user(email: str, role: str, name: str, password_stdin: bool) -> None:
+    """Open an account for EMAIL."""
+    if password_stdin:
+        password = click.get_text_stream("stdin").readline().rstrip("\n")
+    else:
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    async with database() as engine:
+        user = await users.sign_up(
+            engine,
+            email=email,
+            name=name or email.partition("@")[0],
+            password=password,
+            role=Role(role),
+            now=datetime.now(UTC),
+        )
+    click.echo(f"{user.email} may sign in now, as {user.role}.", err=True)
+
+
+# Books
+
+
+@main.group("import")
+def import_group() -> None:
+    """Files into the store."""
+
+
+@import_group.command("books")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--dry-run", "-n", is_flag=True, help="Only say what would be done.")
+@as_json
+@asynchronous
+async def import_books(file: Path, dry_run: bool, as_json: bool) -> None:
+    """Read books from a CSV FILE; a second run of the same file changes nothing.
+
+    Each row is taken whole or refused whole; the refused ones are listed on stderr with
+    line, column, value and reason, and make the exit code 3.
+    """
+    settings = read_settings()
+    async with database() as engine:
+        with imports.Progress(file, messages) as progress:
+            report = await imports.books(
+                engine,
+                file,
+                currency=settings.currency,
+                now=datetime.now(UTC),
+                dry_run=dry_run,
+                on_progress=progress,
+            )
+    sys.exit(PARTLY if report.refused else 0)
+
+
+@main.command("sample-data")
+@asynchronous
+async def sample_data() -> None:
+    """Load a small catalogue of well-known books, to look around with."""
+    async with database() as engine:
+        report = await sample.load(engine, read_settings().currency, now=datetime.now(UTC))
+    click.echo(f"{report.created} books created, {report.unchanged} were there.", err=True)
+
+
+# Tasks
+
+
+@main.group("tasks")
+def tasks_group() -> None:
+    """Unfinished work; what is parked was given up and waits for you."""
+
+
+@tasks_group.command("list")
+@click.option("--state", type=click.Choice(["waiting", "parked"]), help="Only these.")
+@as_json
+@asynchronous
+async def list_tasks(state: str | None, as_json: bool) -> None:
+    """List unfinished work, the oldest first."""
+    parked = None if state is None else state == "parked"
+    async with database() as engine, db.reading(engine) as conn:
+        found = await tasks.find(conn, parked=parked)
+    if as_json:
+        print_json({"items": [asdict(row) for row in found]})
+    else:
+        titles = ("id", "task", "of", "due", "attempts", "parked", "error")
+        print_table(
+            titles,
+            [
+                (row.id, row.task, row.ref_id, row.due_at, row.attempts, row.parked_at, row.error)
+                for row in found
+            ],
+        )
+
+
+@tasks_group.command("show")
+@click.argument("task_id", type=int)
+@as_json
+@asynchronous
+async def show_task(task_id: int, as_json: bool) -> None:
+    """Print all there is about one task."""
+    async with database() as engine, db.reading(engine) as conn:
+        row = await tasks.get(conn, task_id)
+    if as_json:
+        print_json(asdict(row))
+    else:
+        print_table(("", ""), asdict(row).items())
+
+
+@tasks_group.command("replay")
+@click.argument("task_id", type=int)
+@asynchronous
+async def replay_task(task_id: int) -> None:
+    """Have a task tried again, with all its attempts."""
+    async with database() as engine, db.transaction(engine) as conn:
+        await tasks.replay(conn, task_id, user_id=None, now=datetime.now(UTC))
+
+
+@tasks_group.command("discard")
+@click.argument("task_id", type=int)
+@click.option("--reason", required=True, help="Why; it is kept on record.")
+@asynchronous
+async def discard_task(task_id: int, reason: str) -> None:
+    """Give a task up for good."""
+    async with database() as engine, db.transaction(engine) as conn:
+        await tasks.discard(conn, task_id, reason, user_id=None, now=datetime.now(UTC))
+
+
+@main.command("doctor")
+@as_json
+@asynchronous
+async def examine(as_json: bool) -> None:
+    """Check the invariants, and name the rows that break them."""
+    async with database() as engine, db.reading(engine) as conn:
+        findings = [finding async for finding in doctor.examine(conn, now=datetime.now(UTC))]
+    if as_json:
+        print_json({"findings": [asdict(finding) for finding in findings]})
+    else:
+        for finding in findings:
+            click.echo(f"{finding.invariant}: {finding.row}")
+    if not findings:
+        click.echo("All is well.", err=True)
+    sys.exit(FAILED if findings else 0)
+
+
+# Around it
+
+
+@main.group("mail")
+def mail_group() -> None:
+    """Letters."""
+
+
+@mail_group.command("test")
+@click.argument("address")
+@asynchronous
+async def test_mail(address: str) -> None:
+    """Send a letter to ADDRESS and print what the mail server says."""
+    settings = read_settings()
+    letter = EmailMessage()
+    letter["From"], letter["To"] = settings.mail_from, address
+    letter["Subject"] = f"A test letter from {settings.store_name}"
+    letter.set_content("If you can read this, letters go out.\n")
+    mailer = smtp.make_mailer(settings.smtp_url)
+    try:
+        click.echo(await mailer.send(letter))
+    finally:
+        await mailer.close()
+
+
+@main.command()
+@asynchronous
+async def openapi() -> None:
+    """Print the OpenAPI document of the REST API."""
+    from web.api.openapi import document
+    from web.app import make_app
+
+    print_json(document(await make_app(read_settings())))
+
+
+@main.group("config")
+def config_group() -> None:
+    """Settings."""
+
+
+@config_group.command("show")
+@as_json
+def show_config(as_json: bool) -> None:
+    """Print the settings in force, without secrets."""
+    shown = {name: _shown(name, value) for name, value in asdict(read_settings()).items()}
+    if as_json:
+        print_json(shown)
+    else:
+        print_table(("", ""), shown.items())
+
+
+@config_group.command("check")
+def check_config() -> None:
+    """Fail when a setting is wrong, and name all that are."""
+    read_settings()
+    click.echo("The settings are fine.", err=True)
+
+
+@main.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(__version__)
+
+
+def _shown(name: str, value: object) -> object:
+    if name in SECRETS and value:
+        return "***"
+    if isinstance(value, str) and "@" in value and "://" in value:
+        return ";".join(_without_password(url) for url in value.split(";"))
+    return value
+
+
+def _without_password(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    account, at, host = rest.rpartition("@")
+    user, colon, _ = account.partition(":")
+    return f"{scheme}://{user}{colon and ':***'}{at}{host}"
+
+
+if __name__ == "__main__":
+    main()
