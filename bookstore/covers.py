@@ -41,6 +41,24 @@ _FACTS = (
     ("slate", "petrol", "ochre", "stone", "moss", "navy"),
 )
 
+#: The cloth of a category's own spine, by a word in its name; the first that fits counts.
+_SPINES = {
+    "classic": "bottle",
+    "literary": "oxblood",
+    "mystery": "soot",
+    "crime": "soot",
+    "historical": "stone",
+    "science fiction": "petrol",
+    "fantasy": "plum",
+    "romance": "rose",
+    "children": "ochre",
+    "biography": "slate",
+    "history": "madder",
+    "poetry": "duckegg",
+    "science": "moss",
+    "philosophy": "navy",
+}
+
 _CLOTHS = {
     cloth.name: cloth
     for cloth in (
@@ -109,6 +127,16 @@ def draw_small(title: str, author: str, category: str | None) -> str:
     _, cloths = _family(category)
     cloth = _CLOTHS[cloths[(_number(words) >> 16) % len(cloths)]]
     return cover_layouts.draw_small(_initial(words.title), cloth)
+
+
+def cloth_of(category: str) -> str:
+    """The name of the cloth in which a category is bound, as in the class `cloth-navy`."""
+    name = category.casefold()
+    for keyword, cloth in _SPINES.items():
+        if keyword in name:
+            return cloth
+    names = list(_CLOTHS)
+    return names[int.from_bytes(hashlib.sha256(name.encode()).digest()) % len(names)]
 
 
 def _number(words: Words) -> int:

@@ -125,3 +125,9 @@ def test_the_small_form_is_one_letter_on_the_same_cloth(title: str, letter: str)
 
     assert words(small) == [letter]
     assert small.split('fill="')[1][:7] in covers.draw(title, "Ada Author", "Classics", None)
+
+
+def test_every_category_has_a_cloth_and_keeps_it() -> None:
+    assert covers.cloth_of("Science Fiction") == "petrol"
+    assert covers.cloth_of("Science & Nature") == "moss"
+    assert covers.cloth_of("Gardening") == covers.cloth_of("gardening")
