@@ -32,13 +32,9 @@ def parse(text: str) -> str:
         raise InvalidIsbn(text, "This is too long for an ISBN.")
     number = _compact(text)
     if _FLOAT.fullmatch(number):
-        raise InvalidIsbn(
-            text, "A spreadsheet has rounded this number; its last digits are lost."
-        )
+        raise InvalidIsbn(text, "A spreadsheet has rounded this number; its last digits are lost.")
     if not re.fullmatch(r"[0-9]*X?", number):
-        raise InvalidIsbn(
-            text, "An ISBN has digits and hyphens only, and at most an X at the end."
-        )
+        raise InvalidIsbn(text, "An ISBN has digits and hyphens only, and at most an X at the end.")
     if len(number) not in (10, 13):
         raise InvalidIsbn(text, _wrong_length(number))
     reason = _wrong_ten(number) if len(number) == 10 else _wrong_thirteen(number)
@@ -58,9 +54,7 @@ def _compact(text: str) -> str:
     if formula := _FORMULA.fullmatch(plain):
         plain = formula[1]
     # The minus sign is a symbol to Unicode, but a dash to whoever typed it.
-    plain = "".join(
-        "-" if _is_dash(sign) else sign for sign in plain if not _is_invisible(sign)
-    )
+    plain = "".join("-" if _is_dash(sign) else sign for sign in plain if not _is_invisible(sign))
     plain = _NAME.sub("", plain.upper(), count=1)
     return re.sub(r"[\s-]", "", plain)
 
@@ -78,9 +72,7 @@ def _wrong_length(number: str) -> str:
         case 0:
             return "There is no number here."
         case 9 if isbn.is_valid("0" + number):
-            return (
-                f"This has nine digits; if the leading zero is lost, it is 0{number}."
-            )
+            return f"This has nine digits; if the leading zero is lost, it is 0{number}."
         case 12 if number.startswith(("978", "979")):
             return "This has 12 digits: one of an ISBN's 13 is missing, or it is a UPC."
         case 12:
@@ -94,9 +86,7 @@ def _wrong_ten(number: str) -> str | None:
     try:
         isbn.validate(number)
     except ValidationError:
-        weighted = sum(
-            place * int(digit) for place, digit in enumerate(number[:9], start=1)
-        )
+        weighted = sum(place * int(digit) for place, digit in enumerate(number[:9], start=1))
         return _wrong_check_digit("0123456789X"[weighted % 11])
     return _unassigned(isbn.to_isbn13(number))
 
@@ -107,9 +97,7 @@ def _wrong_thirteen(number: str) -> str | None:
     if number.startswith("9790"):
         return "This is an ISMN (979-0), the number of printed music, and no ISBN."
     if number.startswith("0"):
-        return (
-            "This is a UPC with a leading zero, the number of a product, and no ISBN."
-        )
+        return "This is a UPC with a leading zero, the number of a product, and no ISBN."
     if not number.startswith(("978", "979")):
         return f"An ISBN of 13 digits begins with 978 or 979; this begins with {number[:3]}."
     right = ean.calc_check_digit(number[:-1])
