@@ -1,17 +1,19 @@
 """Data for tests: name only what matters to the test, the rest is made up."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
-from sqlalchemy import insert
+from sqlalchemy import insert, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import books as catalogue
 from bookstore.books import Book
 from bookstore.drafts import Draft
 from bookstore.permissions import Role
-from bookstore.tables import book_stock, books, stock_movements, users
+from bookstore.pricing import Rates
+from bookstore.tables import book_stock, books, order_lines, orders, stock_movements, users
 
 #: The moment at which everything in a test happens, if nothing else is said.
 NOON = datetime(2026, 3, 21, 12, 0, tzinfo=UTC)
@@ -80,6 +82,50 @@ async def create_book(conn: AsyncConnection, *, now: datetime = NOON, **facts: A
         **facts,
     }
     return await catalogue.create(conn, Draft(**given), user_id=None, now=now)
+
+
+async def add_order(
+    conn: AsyncConnection,
+    quantities: Mapping[int, int],
+    *,
+    number: str | None = None,
+    user_id: int | None = None,
+    **columns: Any,
+) -> int:
+    """The id of an order of these books that was placed and then forgotten: no task, no letter."""
+    cart_id = next(_numbers)
+    values = {
+        "number": number or f"{cart_id:04}-TEST",
+        "cart_id": cart_id,
+        "checkout_no": 1,
+        "user_id": user_id,
+        "email": "mira@example.com",
+        "status": "placed",
+        "payment_status": "unpaid",
+        "currency": "EUR",
+        "shipping_address": {"name": "Mira", "line1": "Quay 9", "city": "Hamburg", "country": "DE"},
+        "terms": Rates("EUR", 290, 4000, 700).to_json(),
+        "last_seq": 1,
+        "placed_at": NOON,
+        "updated_at": NOON,
+        **columns,
+    }
+    order_id: int = (await conn.execute(insert(orders).values(values))).lastrowid
+    for book_id, quantity in quantities.items():
+        book = select(
+            literal(order_id),
+            books.c.id,
+            books.c.isbn13,
+            books.c.title,
+            literal(quantity),
+            books.c.price_cents,
+        ).where(books.c.id == book_id)
+        await conn.execute(
+            insert(order_lines).from_select(
+                ["order_id", "book_id", "isbn13", "title", "quantity", "unit_price_cents"], book
+            )
+        )
+    return order_id
 
 
 def _isbn13(number: int) -> str:

@@ -150,7 +150,7 @@ async def test_an_answer_of_5xx_means_never(command: str) -> None:
 @pytest.mark.parametrize("answer", ["", None, "421 4.3.2 Going down"])
 async def test_a_cut_before_the_letter_is_gone_means_later(step: str, answer: str | None) -> None:
     script = Script({step: answer, **({"HELO": answer} if step == "EHLO" else {})})
-    async with script.running() as server, mailer(server.url, command_s=0.1) as mail:
+    async with script.running() as server, mailer(server.url, command_s=0.3) as mail:
         with pytest.raises(TryLater):
             await mail.send(letter())
         script.answers.clear()
@@ -162,7 +162,7 @@ async def test_a_cut_before_the_letter_is_gone_means_later(step: str, answer: st
 async def test_a_cut_after_the_letter_is_gone_leaves_a_doubt(answer: str | None) -> None:
     async with (
         Script({".": answer}).running() as server,
-        mailer(server.url, deadline_s=0.3) as mail,
+        mailer(server.url, deadline_s=0.8) as mail,
     ):
         with pytest.raises(InDoubt):
             await mail.send(letter())
@@ -180,8 +180,8 @@ async def test_a_refusal_is_sure_even_if_the_server_hangs_up_then() -> None:
 
 
 async def test_a_slow_last_answer_is_waited_for(smtp_sink: SmtpSink) -> None:
-    smtp_sink.delay_s = 0.4
-    async with mailer(smtp_sink.url, command_s=0.2) as mail:
+    smtp_sink.delay_s = 0.8
+    async with mailer(smtp_sink.url, command_s=0.5) as mail:
         await mail.send(letter())
 
     assert len(smtp_sink.letters) == 1
@@ -189,7 +189,7 @@ async def test_a_slow_last_answer_is_waited_for(smtp_sink: SmtpSink) -> None:
 
 @pytest.mark.parametrize("answer", ["", None, "421 4.4.2 You rested too long"])
 async def test_connections_that_died_while_they_rested_cost_nothing(answer: str | None) -> None:
-    async with Script().running() as server, mailer(server.url, command_s=0.1) as mail:
+    async with Script().running() as server, mailer(server.url, command_s=0.3) as mail:
         await asyncio.gather(*(mail.send(letter(number=number)) for number in range(4)))
         server.answers, server.bad_connections = {"MAIL": answer}, server.connections
 
