@@ -43,7 +43,12 @@ class Workplace(Middleware):
     def __init__(self) -> None:
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self.settings: Settings | None = None
+        #: Whether dramatiq has said that this process is up, which it may hear only once.
+        self.booted = False
         self._open = AsyncExitStack()
+
+    def after_process_boot(self, broker: Broker) -> None:
+        self.booted = True
 
     def before_worker_boot(self, broker: Broker, worker: Worker) -> None:
         # The process was forked since, so it has a name of its own.

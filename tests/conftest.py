@@ -19,6 +19,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bookstore import db
+from config.settings import Settings
 from tests.servers.mariadb import MariaDB, MariaDBServer
 from tests.servers.process import Server, wait_until
 from tests.servers.rabbitmq import RabbitMQ, RabbitMQServer
@@ -144,6 +145,34 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     server: MariaDB = request.getfixturevalue("mariadb")
     server.empty(conn)
     return server.url(f"test_{_worker_name(request.config)}")
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    """The settings of an embedded store on that database."""
+    return Settings(
+        env="development",
+        var_dir=tmp_path,
+        database_url=database_url,
+        broker_url="memory:",
+        smtp_url=f"file:{tmp_path}/mail",
+        secret_key="secret of a test that nobody has to guess",
+        base_url="http://127.0.0.1:8080",
+        host="127.0.0.1",
+        port=0,
+        queue_type="classic",
+        trusted_proxies=(),
+        rate_limits=False,
+        broker_admin_url=None,
+        admin_email=None,
+        admin_password=None,
+        store_name="Ampersand Books",
+        mail_from="Ampersand Books <orders@example.com>",
+        currency="EUR",
+        shipping_cents=290,
+        free_shipping_from_cents=4000,
+        tax_basis_points=700,
+    )
 
 
 @pytest.fixture

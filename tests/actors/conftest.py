@@ -1,0 +1,66 @@
+"""Workers in the test's own process, and orders for them to work on."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from itertools import count
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from actors.embedded import workers
+from bookstore import carts, db, tasks
+from bookstore.checkout import Checkouts, Wish
+from bookstore.idempotency import Key
+from bookstore.messages import Publisher
+from bookstore.orders import Order
+from bookstore.pricing import Rates
+from config.settings import Settings
+from tests.factories import NOON
+
+RATES = Rates("EUR", 290, 4000, 700)
+ADDRESS = {"name": "Mira", "line1": "Quay 9", "city": "Hamburg", "postcode": "1", "country": "DE"}
+_keys = count(1)
+
+PlaceOrder = Callable[..., Awaitable[Order]]
+
+
+@pytest.fixture
+async def publisher(settings: Settings) -> AsyncIterator[Publisher]:
+    """Workers are at work; this offers tasks to them."""
+    async with workers(settings) as publisher:
+        yield publisher
+
+
+@pytest.fixture
+def place_order(engine: AsyncEngine) -> PlaceOrder:
+    """Places a guest's order of `{book_id: quantity}`; no worker is told."""
+
+    async def place(quantities: dict[int, int], through: AsyncEngine = engine) -> Order:
+        async with db.transaction(engine) as conn:
+            cart_id = await carts.make_guest(conn, now=NOON)
+            for book_id, quantity in quantities.items():
+                await carts.add(conn, cart_id, book_id, quantity, now=NOON)
+        wish = Wish(
+            key=Key(f"cart:{cart_id}", str(next(_keys))),
+            request_hash="0" * 64,
+            cart_id=cart_id,
+            user_id=None,
+            email="mira@example.com",
+            shipping_address=ADDRESS,
+        )
+        return (await Checkouts(through, RATES).place(wish)).order
+
+    return place
+
+
+async def nothing_left(engine: AsyncEngine, timeout_s: float = 15) -> None:
+    """Wait until all work is done or parked."""
+    ends = time.monotonic() + timeout_s
+    while time.monotonic() < ends:
+        async with db.reading(engine) as conn:
+            left = (await tasks.count(conn))["waiting"]
+        if not left:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"{left} tasks are still waiting")
