@@ -76,13 +76,13 @@ def select_books() -> Select[Any]:
 async def load(conn: AsyncConnection, rows: Sequence[Any]) -> list[Book]:
     """Books of rows as `select_books` gives them: two more statements, however many."""
     ids = [row.id for row in rows]
-    contributors = await _contributors(conn, ids)
-    refs = await _category_refs(conn, ids)
+    people = await contributors(conn, ids)
+    refs = await category_refs(conn, ids)
     return [
         Book(
             **{name: row._mapping[name] for name in COLUMNS},
             id=row.id,
-            authors=contributors.get(row.id, []),
+            authors=people.get(row.id, []),
             categories=refs.get(row.id, []),
             stock=row.stock,
             available=row.withdrawn_at is None and row.stock > 0,
@@ -95,9 +95,10 @@ async def load(conn: AsyncConnection, rows: Sequence[Any]) -> list[Book]:
     ]
 
 
-async def _contributors(
+async def contributors(
     conn: AsyncConnection, book_ids: Collection[int]
 ) -> dict[int, list[Contributor]]:
+    """Who wrote each of these books, in the order of the cover."""
     found: dict[int, list[Contributor]] = {}
     if book_ids:
         for row in await conn.execute(
@@ -116,9 +117,10 @@ async def _contributors(
     return found
 
 
-async def _category_refs(
+async def category_refs(
     conn: AsyncConnection, book_ids: Collection[int]
 ) -> dict[int, list[CategoryRef]]:
+    """Where each of these books stands."""
     found: dict[int, list[CategoryRef]] = {}
     if book_ids:
         for row in await conn.execute(
