@@ -1,0 +1,160 @@
+"""What dramatiq would lose, and what of ours keeps it."""
+
+import asyncio
+import time
+from itertools import chain
+from urllib.parse import quote
+
+import dramatiq
+import pytest
+from dramatiq import Worker
+from dramatiq.brokers.stub import StubBroker
+from dramatiq.middleware import Retries
+
+from actors.broker import Consumer, SafeRetries, StoreBroker, _RabbitmqConsumer, broker
+from bookstore.messages import QUEUES, RabbitPublisher, queue_arguments
+from bookstore.tasks import Offer, Task
+
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+
+
+def test_every_task_has_an_actor_in_its_queue():
+    assert {name: actor.queue_name for name, actor in broker.actors.items()} == QUEUES
+
+
+def test_every_actor_says_how_it_is_retried():
+    for actor in broker.actors.values():
+        assert actor.options["max_retries"] is None
+        assert actor.options["max_backoff"] <= 60_000
+        assert actor.options["time_limit"] <= 600_000
+
+
+def stale_acknowledgement(broker_url, consumer_class):
+    """How many of two messages are left when the first is acknowledged after a reconnect."""
+    rabbit = StoreBroker(queue_type="classic", url=broker_url, middleware=[])
+    rabbit.declare_queue("orders", ensure=True)
+    for number in (1, 2):
+        rabbit.enqueue(dramatiq.Message("orders", "process_orders", ([number],), {}, {}))
+    before = consumer_class(rabbit, "orders", 1, 5000)
+    taken = next(before)
+    before.connection.close()  # The link is cut: RabbitMQ gives both out again.
+    after = consumer_class(rabbit, "orders", 1, 5000)
+    assert next(after) is not None
+
+    after.ack(taken)
+
+    for _ in range(5):
+        after.connection.process_data_events(0.1)
+    after.connection.close()
+    left = rabbit.get_queue_message_counts("orders")[0]
+    rabbit.close()
+    return left
+
+
+def test_an_acknowledgement_that_outlived_its_connection_hits_no_other_message(broker_url):
+    assert stale_acknowledgement(broker_url, Consumer) == 2
+
+
+def test_dramatiq_alone_would_acknowledge_the_wrong_message(broker_url):
+    """When this fails the library has mended it, and `Consumer` can go."""
+    assert stale_acknowledgement(broker_url, _RabbitmqConsumer) == 1
+
+
+class NoDelays(StubBroker):
+    """A broker that takes messages, but none for later."""
+
+    def enqueue(self, message, *, delay=None):
+        if delay is not None:
+            raise ConnectionError("publishers are blocked")
+        return super().enqueue(message, delay=delay)
+
+
+def dead_letters_of_a_failure(retries):
+    stub = NoDelays(middleware=[retries])
+
+    @dramatiq.actor(broker=stub, queue_name="orders")
+    def fail():
+        raise ValueError("try again")
+
+    worker = Worker(stub, worker_timeout=10, worker_threads=1)
+    worker.start()
+    fail.send()
+    stub.join("orders", fail_fast=False, timeout=10_000)
+    worker.stop()
+    return len(stub.dead_letters)
+
+
+def test_a_message_whose_retry_cannot_be_published_goes_to_the_dead_letters():
+    assert dead_letters_of_a_failure(SafeRetries()) == 1
+
+
+def test_dramatiq_alone_would_lose_it():
+    """When this fails the library has mended it, and `SafeRetries` can go."""
+    assert dead_letters_of_a_failure(Retries()) == 0
+
+
+@pytest.mark.parametrize("queue_type", ["classic", "quorum"])
+def test_publisher_and_workers_declare_the_same_queues(broker_url, rabbitmq, queue_type):
+    async def declare():
+        async with RabbitPublisher([broker_url], queue_type=queue_type, name="test") as publisher:
+            await until(lambda: publisher.ready)
+
+    asyncio.run(declare())
+    rabbit = StoreBroker(queue_type=queue_type, url=broker_url, middleware=[])
+
+    for queue in QUEUES.values():
+        rabbit.declare_queue(queue, ensure=True)  # Raises when it is declared differently.
+
+    assert rabbit._build_queue_arguments("orders") == queue_arguments(queue_type, "orders")
+    rabbit.close()
+
+
+async def until(happened, timeout_s=15):
+    ends = time.monotonic() + timeout_s
+    while not happened():
+        assert time.monotonic() < ends, "it did not happen"
+        await asyncio.sleep(0.02)
+
+
+async def test_what_is_offered_reaches_the_actors_in_lists(broker_url):
+    async with RabbitPublisher([broker_url], queue_type="classic", name="test") as publisher:
+        await until(lambda: publisher.ready)
+        publisher.offer([Offer(Task.PROCESS_ORDERS, number) for number in range(1, 121)])
+    rabbit = StoreBroker(queue_type="classic", url=broker_url, middleware=[])
+    consumer = rabbit.consume("orders", prefetch=10, timeout=1000)
+
+    lists = [next(consumer).args[0] for _ in range(3)]
+
+    consumer.connection.close()
+    rabbit.close()
+    assert sorted(map(len, lists)) == [20, 50, 50]
+    assert sorted(chain.from_iterable(lists)) == list(range(1, 121))
+
+
+async def test_a_publisher_without_a_broker_takes_nothing_and_says_so():
+    async with RabbitPublisher(
+        ["amqp://127.0.0.1:1/"], queue_type="classic", name="test"
+    ) as publisher:
+        publisher.offer([Offer(Task.PROCESS_ORDERS, 1)])
+
+        assert not publisher.ready
+
+
+async def test_a_publisher_finds_a_broker_that_comes_back(broker_url, rabbitmq):
+    async with RabbitPublisher([broker_url], queue_type="classic", name="test") as publisher:
+        await until(lambda: publisher.ready)
+
+        await asyncio.to_thread(cut_connection, rabbitmq, broker_url)
+        await until(lambda: not publisher.ready)
+        await until(lambda: publisher.ready)
+
+
+def cut_connection(rabbitmq, broker_url):
+    ends = time.monotonic() + 15
+    while time.monotonic() < ends:  # The management plugin learns of a connection late.
+        for connection in rabbitmq.ask("GET", "connections"):
+            if broker_url.endswith("/" + connection["vhost"]):
+                rabbitmq.ask("DELETE", f"connections/{quote(connection['name'], safe='')}")
+                return
+        time.sleep(0.2)
+    raise AssertionError("no connection to cut")

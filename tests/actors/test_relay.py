@@ -1,0 +1,131 @@
+"""What nobody finished is offered again."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from actors.relay import Relay
+from bookstore import db, heartbeats, tasks
+from bookstore.tables import tasks as rows
+from bookstore.tasks import FIRST_PAUSE, GRACE, LONGEST_PAUSE, Offer, Task
+from tests.factories import NOON
+
+
+class Offers:
+    """A publisher that writes down what it is offered."""
+
+    def __init__(self):
+        self.ready = True
+        self.taken = []
+
+    def offer(self, offers):
+        self.taken += offers
+
+
+class Clock:
+    def __init__(self):
+        self.now = NOON
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def offers():
+    return Offers()
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def relay(engine, offers, clock):
+    return Relay(engine, offers, name="relay", clock=clock)
+
+
+async def give(engine, *ref_ids):
+    async with db.transaction(engine) as conn:
+        await tasks.add(conn, Task.PROCESS_ORDERS, ref_ids, now=NOON)
+
+
+async def test_a_fresh_row_is_left_to_whoever_wrote_it(engine, relay, offers, clock):
+    await give(engine, 1)
+    clock.now = NOON + GRACE - timedelta(seconds=1)
+
+    assert await relay.offer_due() == 0
+
+    clock.now = NOON + GRACE
+    assert await relay.offer_due() == 1
+    assert offers.taken == [Offer(Task.PROCESS_ORDERS, 1)]
+
+
+async def test_a_process_that_is_alone_offers_at_once_what_the_one_before_it_left(
+    engine, relay, offers
+):
+    await give(engine, 1, 2)
+
+    await relay.offer_due(ahead=GRACE)
+
+    assert [offer.ref_id for offer in offers.taken] == [1, 2]
+
+
+async def test_the_pauses_between_offers_grow_up_to_the_longest(engine, relay, clock):
+    await give(engine, 1)
+    clock.now = NOON + GRACE
+    pauses = []
+    for _ in range(8):
+        await relay.offer_due()
+        async with db.reading(engine) as conn:
+            due_at = await conn.scalar(select(rows.c.due_at))
+        pauses.append(due_at - clock.now)
+        clock.now = due_at
+
+    assert pauses[:3] == [FIRST_PAUSE, 2 * FIRST_PAUSE, 4 * FIRST_PAUSE]
+    assert pauses[-1] == LONGEST_PAUSE
+
+
+async def test_nothing_is_offered_while_the_broker_is_away(engine, relay, offers, clock):
+    await give(engine, 1)
+    clock.now = NOON + timedelta(hours=1)
+    offers.ready = False
+    await relay.offer_due()
+    offers.ready = True
+
+    assert await relay.offer_due() == 1
+
+
+async def test_parked_rows_are_not_offered(engine, relay, clock):
+    await give(engine, 1)
+    async with db.transaction(engine) as conn:
+        for _ in range(tasks.MAX_ATTEMPTS):
+            await tasks.start(conn, Task.PROCESS_ORDERS, [1])
+        assert await tasks.fail(conn, Task.PROCESS_ORDERS, 1, "no", now=NOON)
+    clock.now = NOON + timedelta(days=1)
+
+    assert await relay.offer_due() == 0
+
+
+async def test_a_relay_shows_that_it_is_alive(engine, relay, offers, clock):
+    offers.ready = False
+    await relay.offer_due()
+    clock.now += timedelta(seconds=5)
+
+    await relay.offer_due()
+
+    async with db.reading(engine) as conn:
+        assert await heartbeats.latest(conn) == clock.now
+
+
+async def test_two_relays_offer_each_row_once(engine, offers, clock):
+    await give(engine, *range(1, 101))
+    clock.now = NOON + GRACE
+    first = Relay(engine, offers, name="first", clock=clock)
+    second = Relay(engine, offers, name="second", clock=clock)
+
+    await first.offer_due()
+    await second.offer_due()
+
+    assert sorted(offer.ref_id for offer in offers.taken) == list(range(1, 101))
