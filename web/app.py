@@ -1,5 +1,6 @@
 """The whole site, put together."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 from aiohttp import web
@@ -11,7 +12,17 @@ from bookstore.pricing import Rates
 from config.settings import Settings
 from web import guard, health, metrics, problems, requests, routes, sessions
 from web.api import docs
-from web.keys import ACCESS, CHECKOUTS, ENGINE, METRICS, PUBLISHER, RATES, READINESS, SETTINGS
+from web.keys import (
+    ACCESS,
+    CHECKOUTS,
+    CLOSING,
+    ENGINE,
+    METRICS,
+    PUBLISHER,
+    RATES,
+    READINESS,
+    SETTINGS,
+)
 
 #: No body but an upload is larger, and those are read in pieces.
 LARGEST_BODY = 64 * 1024
@@ -40,16 +51,22 @@ async def make_app(settings: Settings) -> web.Application:
         free_shipping_from_cents=settings.free_shipping_from_cents,
         tax_basis_points=settings.tax_basis_points,
     )
+    app[CLOSING] = asyncio.Event()
     app[METRICS] = metrics.Metrics()
     app[READINESS] = health.Readiness()
     sessions.setup(app)
     app[ACCESS] = routes.add_to(app)
     docs.prepare(app)
+    app.on_shutdown.append(_close)
     app.on_response_prepare.append(requests.send_id)
     app.on_response_prepare.append(guard.send_headers)
     app.cleanup_ctx.append(_publisher)
     app.cleanup_ctx.append(_database)
     return app
+
+
+async def _close(app: web.Application) -> None:
+    app[CLOSING].set()
 
 
 async def _publisher(app: web.Application) -> AsyncIterator[None]:
@@ -66,19 +83,17 @@ async def _publisher(app: web.Application) -> AsyncIterator[None]:
         settings.broker_urls, queue_type=settings.queue_type, name="bookstore web"
     ) as publisher:
         app[PUBLISHER] = publisher
-        app[READINESS].checks["broker"] = health.broker(publisher)
         yield
 
 
 async def _database(app: web.Application) -> AsyncIterator[None]:
-    engine = make_engine(app[SETTINGS].database_url)
-    publisher = app.get(PUBLISHER)
-    if publisher is not None:
-        engine = announcing(engine, publisher.offer)
+    publisher = app[PUBLISHER]
+    engine = announcing(make_engine(app[SETTINGS].database_url), publisher.offer)
     app[ENGINE] = engine
     app[CHECKOUTS] = Checkouts(engine, app[RATES])
     app[READINESS].checks |= {
         "database": health.database(engine),
+        "broker": health.broker(publisher),
         "migrations": health.migrations(engine),
         "relay": health.relay(engine),
     }

@@ -1,5 +1,6 @@
 """Typed keys for what the application and a request carry."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,8 @@ METRICS: "web.AppKey[Metrics]" = web.AppKey("metrics")
 READINESS: "web.AppKey[Readiness]" = web.AppKey("readiness")
 #: Who may come in at which address.
 ACCESS = web.AppKey[Mapping[web.AbstractRoute, Access]]("access")
+#: Set when the process stops: what would go on for ever ends.
+CLOSING = web.AppKey("closing", asyncio.Event)
 #: Shows problems to people; without it they get the document that programs get.
 ERROR_PAGE: "web.AppKey[ErrorPage]" = web.AppKey("error_page")
 

@@ -38,6 +38,7 @@ async def measured(request: web.Request, handler: Handler) -> web.StreamResponse
     """Count the request under its route's template: ids would make a series each."""
     started = time.perf_counter()
     status = 500
+    response: web.StreamResponse | None = None
     try:
         response = await handler(request)
         status = response.status
@@ -51,7 +52,9 @@ async def measured(request: web.Request, handler: Handler) -> web.StreamResponse
         route = resource.canonical if resource else "unknown"
         method = request.method if request.method in _METHODS else "other"
         metrics.requests.labels(method, route, status).inc()
-        metrics.seconds.labels(method, route).observe(time.perf_counter() - started)
+        # A stream lasts as long as somebody watches.
+        if response is None or response.content_type != "text/event-stream":
+            metrics.seconds.labels(method, route).observe(time.perf_counter() - started)
 
 
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}

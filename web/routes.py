@@ -8,13 +8,28 @@ from aiohttp import web
 from bookstore.permissions import Permission
 from web import health, metrics
 from web.access import Access, Open
-from web.api import authors, books, categories, covers, docs, stock, users
-from web.api.operations import Handler
+from web.api import (
+    authors,
+    books,
+    carts,
+    categories,
+    covers,
+    docs,
+    notifications,
+    orders,
+    staff,
+    stock,
+    users,
+)
+from web.api.operations import Handler, operation_of
 
 ANYONE, SIGNED_IN = Open.ANYONE, Open.SIGNED_IN
 API = "/api/v1"
 #: Ids that fit into the database; anything else is no address of ours.
 BOOK = "{book_id:[0-9]{1,18}}"
+TASK = "{task_id:[0-9]{1,18}}"
+LETTER = "{notification_id:[0-9]{1,18}}"
+ORDER = "{number}"
 
 
 class Route(NamedTuple):
@@ -49,6 +64,36 @@ OPERATIONS = [
     Route("DELETE", "/categories/{slug}", categories.remove_category, Permission.CHANGE_CATEGORIES),
     Route("GET", "/authors", authors.list_authors, ANYONE),
     Route("GET", "/authors/{author_id:[0-9]{1,18}}", authors.show_author, ANYONE),
+    Route("GET", "/cart", carts.show_cart, ANYONE),
+    Route("DELETE", "/cart", carts.clear_cart, ANYONE),
+    Route("POST", "/cart/items", carts.add_to_cart, ANYONE),
+    Route("PUT", f"/cart/items/{BOOK}", carts.set_cart_quantity, ANYONE),
+    Route("DELETE", f"/cart/items/{BOOK}", carts.remove_from_cart, ANYONE),
+    Route("GET", "/orders", orders.list_orders, SIGNED_IN),
+    Route("POST", "/orders", orders.place_order, ANYONE),
+    Route("GET", f"/orders/{ORDER}", orders.show_order, ANYONE),
+    Route("POST", f"/orders/{ORDER}/cancel", orders.cancel_order, ANYONE),
+    Route("POST", f"/orders/{ORDER}/reorder", orders.reorder, ANYONE),
+    Route("GET", f"/orders/{ORDER}/events", orders.list_order_events, ANYONE),
+    Route("GET", f"/orders/{ORDER}/stream", orders.stream_order, ANYONE),
+    Route("GET", "/admin/orders", staff.list_all_orders, Permission.SEE_ORDERS),
+    Route("POST", f"/admin/orders/{ORDER}/transitions", staff.move_order, Permission.CHANGE_ORDERS),
+    Route(
+        "POST", f"/admin/orders/{ORDER}/payment", staff.change_payment, Permission.CHANGE_PAYMENT
+    ),
+    Route("GET", "/admin/tasks", staff.list_tasks, Permission.SEE_TASKS),
+    Route("POST", f"/admin/tasks/{TASK}/replay", staff.replay_task, Permission.CHANGE_TASKS),
+    Route("POST", f"/admin/tasks/{TASK}/discard", staff.discard_task, Permission.CHANGE_TASKS),
+    Route("GET", "/notifications", notifications.list_notifications, SIGNED_IN),
+    Route("POST", "/notifications", notifications.send_message, Permission.SEND_NOTIFICATIONS),
+    Route("POST", f"/notifications/{LETTER}/read", notifications.read_notification, SIGNED_IN),
+    Route("GET", "/admin/notifications", notifications.list_letters, Permission.SEE_NOTIFICATIONS),
+    Route(
+        "POST",
+        f"/admin/notifications/{LETTER}/resend",
+        notifications.resend_letter,
+        Permission.SEND_NOTIFICATIONS,
+    ),
 ]
 AROUND = [
     Route("GET", "/healthz", health.healthz, ANYONE),
@@ -65,8 +110,13 @@ def add_to(app: web.Application) -> Mapping[web.AbstractRoute, Access]:
     access: dict[web.AbstractRoute, Access] = {}
     for prefix, routes in ((API, OPERATIONS), ("", AROUND)):
         for method, path, handler, wanted in routes:
-            # A GET that is no stream answers HEAD as well.
-            methods = ["GET", "HEAD"] if method == "GET" else [method]
+            # HEAD is GET without its body; nobody wants the head of a stream.
+            methods = ["GET", "HEAD"] if method == "GET" and not _endless(handler) else [method]
             for name in methods:
                 access[app.router.add_route(name, prefix + path, handler)] = wanted
     return access
+
+
+def _endless(handler: Handler) -> bool:
+    operation = operation_of(handler)
+    return operation is not None and operation.content_type == "text/event-stream"

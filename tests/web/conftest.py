@@ -22,12 +22,12 @@ NewVisitor = Callable[..., Awaitable[Visitor]]
 
 @pytest.fixture
 def settings(database_url: str, tmp_path: Path) -> Settings:
-    """The settings of a store with an address of its own; nothing listens to its broker."""
+    """The settings of a store whose broker is away, so that nobody works on anything."""
     return Settings(
         env="development",
         var_dir=tmp_path,
         database_url=database_url,
-        broker_url="memory:",
+        broker_url="amqp://127.0.0.1:1",
         smtp_url=f"file:{tmp_path}/mail",
         secret_key="secret of a test that nobody has to guess",
         base_url="http://127.0.0.1:8080",

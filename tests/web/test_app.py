@@ -149,6 +149,7 @@ async def test_the_parts_of_the_store_are_looked_at(client):
     health = await answer.json()
     assert health["status"] == "degraded"
     assert health["checks"]["database"] == {"status": "ok", "detail": None}
+    assert health["checks"]["broker"]["status"] == "degraded"
     assert health["checks"]["migrations"] == {"status": "ok", "detail": None}
     assert health["checks"]["relay"] == {"status": "degraded", "detail": "no worker has ever run"}
 

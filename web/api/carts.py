@@ -1,0 +1,133 @@
+"""The cart: a user's own, or a guest's."""
+
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+from marshmallow import Schema, fields
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bookstore import carts
+from bookstore.carts import MAX_QUANTITY, Cart
+from bookstore.db import reading, retrying, transaction
+from bookstore.errors import NotFound, OutOfStock
+from web import carts as visitors
+from web.api.fields import LARGEST_ID, Count
+from web.api.operations import Fields, answer, operation
+from web.keys import ENGINE, RATES
+from web.requests import now
+
+TAGS = ["cart"]
+
+#: Changes the cart with this id, within a transaction.
+Change = Callable[[AsyncConnection, int], Awaitable[object]]
+
+
+class CartItemOut(Schema):
+    book_id = fields.Integer(required=True)
+    isbn13 = fields.String(required=True)
+    title = fields.String(required=True)
+    quantity = fields.Integer(required=True)
+    unit_price_cents = fields.Integer(required=True)
+    line_total_cents = fields.Integer(required=True)
+    stock = fields.Integer(required=True)
+    problems = fields.List(
+        fields.String(), required=True, metadata={"description": "Sentences for the customer."}
+    )
+
+
+class CartOut(Schema):
+    items = fields.List(fields.Nested(CartItemOut), required=True)
+    item_count = fields.Integer(required=True)
+    subtotal_cents = fields.Integer(required=True, attribute="totals.subtotal_cents")
+    discount_cents = fields.Integer(required=True, attribute="totals.discount_cents")
+    shipping_cents = fields.Integer(required=True, attribute="totals.shipping_cents")
+    tax_cents = fields.Integer(
+        required=True,
+        attribute="totals.tax_cents",
+        metadata={"description": "Contained in the total, not added to it."},
+    )
+    total_cents = fields.Integer(required=True, attribute="totals.total_cents")
+    currency = fields.String(required=True)
+
+
+class CartItemIn(Schema):
+    book_id = Count(1, LARGEST_ID, required=True)
+    quantity = Count(1, MAX_QUANTITY, required=True)
+
+
+class QuantityIn(Schema):
+    quantity = Count(1, MAX_QUANTITY, required=True)
+
+
+@operation(returns=(200, CartOut), tags=TAGS)
+async def show_cart(request: web.Request) -> web.Response:
+    """Show the cart, at today's prices."""
+
+    async def work() -> Cart:
+        async with reading(request.config_dict[ENGINE]) as conn:
+            cart_id = await visitors.found(request, conn)
+            return await carts.get(conn, cart_id, request.config_dict[RATES])
+
+    return answer(CartOut, await retrying(work))
+
+
+@operation(body=CartItemIn, returns=(200, CartOut), tags=TAGS, refusals=[NotFound, OutOfStock])
+async def add_to_cart(request: web.Request, body: Fields) -> web.Response:
+    """Put copies of a book into the cart, besides those that are in it already."""
+
+    async def change(conn: AsyncConnection, cart_id: int) -> None:
+        await carts.add(conn, cart_id, **body, now=now())
+
+    return answer(CartOut, await changed(request, change))
+
+
+@operation(body=QuantityIn, returns=(200, CartOut), tags=TAGS, refusals=[OutOfStock])
+async def set_cart_quantity(request: web.Request, body: Fields) -> web.Response:
+    """Have exactly so many copies of a book in the cart."""
+
+    async def change(conn: AsyncConnection, cart_id: int) -> None:
+        await carts.set_quantity(conn, cart_id, _book_id(request), **body, now=now())
+
+    return answer(CartOut, await changed(request, change))
+
+
+@operation(returns=(200, CartOut), tags=TAGS)
+async def remove_from_cart(request: web.Request) -> web.Response:
+    """Take a book out of the cart; one that is not in it is fine."""
+
+    async def change(conn: AsyncConnection, cart_id: int) -> None:
+        await carts.remove(conn, cart_id, _book_id(request), now=now())
+
+    return answer(CartOut, await changed(request, change, make=False))
+
+
+@operation(returns=(204, None), tags=TAGS)
+async def clear_cart(request: web.Request) -> web.Response:
+    """Take everything out of the cart."""
+
+    async def change(conn: AsyncConnection, cart_id: int) -> None:
+        await carts.clear(conn, cart_id, now=now())
+
+    await changed(request, change, make=False)
+    return web.Response(status=204)
+
+
+async def changed(request: web.Request, change: Change, *, make: bool = True) -> Cart:
+    """The visitor's cart after a change; without `make`, one that is not there stays so."""
+    rates = request.config_dict[RATES]
+
+    async def work() -> tuple[int | None, Cart]:
+        async with transaction(request.config_dict[ENGINE]) as conn:
+            found = await (visitors.to_fill if make else visitors.found)(request, conn)
+            if found is not None:
+                await change(conn, found)
+            return found, await carts.get(conn, found, rates)
+
+    cart_id, cart = await retrying(work)
+    if cart_id is not None:
+        await visitors.remember(request, cart_id)
+    return cart
+
+
+def _book_id(request: web.Request) -> int:
+    return int(request.match_info["book_id"])

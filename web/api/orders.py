@@ -1,0 +1,224 @@
+"""Orders: placing them, and following what becomes of them."""
+
+import re
+from typing import Any
+
+from aiohttp import web
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bookstore import addresses, carts, idempotency, orders, users
+from bookstore.checkout import Wish
+from bookstore.db import reading, retrying, transaction
+from bookstore.errors import (
+    BookWithdrawn,
+    CartEmpty,
+    IdempotencyKeyRequired,
+    IdempotencyKeyReused,
+    IllegalTransition,
+    Invalid,
+    NotFound,
+    PriceChanged,
+    RequestInProgress,
+)
+from bookstore.orders import Order
+from bookstore.permissions import Permission, permits
+from web import carts as visitors
+from web import live
+from web.api.carts import CartOut, changed
+from web.api.operations import Fields, answer, operation, page_answer
+from web.api.order_schemas import (
+    CancellationIn,
+    EventOut,
+    EventsOut,
+    OrderIn,
+    OrderOut,
+    OrderPage,
+    OrderQuery,
+    PlacedOrderOut,
+    TokenQuery,
+)
+from web.keys import CHECKOUTS, ENGINE, REQUEST_ID, SETTINGS, USER
+from web.requests import now
+from web.sessions import me
+
+TAGS = ["orders"]
+#: What can be said in a header and kept as it is.
+_KEY = re.compile(r"[\x20-\x7e]{1,255}")
+
+
+@operation(
+    body=OrderIn,
+    headers={"Idempotency-Key": "1 to 255 characters, new for each order (required)."},
+    returns=(202, PlacedOrderOut),
+    tags=TAGS,
+    refusals=[
+        Invalid,
+        IdempotencyKeyRequired,
+        IdempotencyKeyReused,
+        RequestInProgress,
+        CartEmpty,
+        PriceChanged,
+        BookWithdrawn,
+    ],
+)
+async def place_order(request: web.Request, body: Fields) -> web.Response:
+    """Order what is in the cart.
+
+    The order is accepted at once and worked on afterwards: follow it by its events.  A repeat
+    with the same key and body is answered like the first, with `Idempotent-Replayed: true`.
+    Guests get an `access_token`, which opens the order for whoever has it.
+    """
+    placed = await request.config_dict[CHECKOUTS].place(await _wish(request, body))
+    order = placed.order
+    content: dict[str, Any] = {name: getattr(order, name) for name in Order.__slots__}
+    if order.user_id is None:
+        secret_key = request.config_dict[SETTINGS].secret_key
+        content["access_token"] = orders.access_token(secret_key, order.number)
+    headers = {"Location": f"/api/v1/orders/{order.number}"}
+    if placed.replayed:
+        headers["Idempotent-Replayed"] = "true"
+    return answer(PlacedOrderOut, content, status=202, headers=headers)
+
+
+@operation(query=OrderQuery, returns=(200, OrderPage), tags=TAGS, refusals=[Invalid])
+async def list_orders(request: web.Request, query: Fields) -> web.Response:
+    """Show the caller's own orders, the newest first."""
+    async with reading(request.config_dict[ENGINE]) as conn:
+        page = await orders.of_user(conn, me(request).id, **query)
+    return page_answer(OrderPage, request, page)
+
+
+@operation(query=TokenQuery, returns=(200, OrderOut), tags=TAGS)
+async def show_order(request: web.Request, query: Fields) -> web.Response:
+    """Show an order: one's own, or with a guest's token."""
+    async with reading(request.config_dict[ENGINE]) as conn:
+        order = await _opened(request, conn, query)
+    return answer(OrderOut, order, etag=str(order.last_seq))
+
+
+@operation(
+    body=CancellationIn,
+    query=TokenQuery,
+    returns=(200, OrderOut),
+    tags=TAGS,
+    refusals=[IllegalTransition],
+)
+async def cancel_order(request: web.Request, body: Fields, query: Fields) -> web.Response:
+    """Cancel an order.  Once it is packed, only staff can."""
+    by_staff = _has(request, Permission.CHANGE_ORDERS)
+
+    async def work() -> Order:
+        async with transaction(request.config_dict[ENGINE]) as conn:
+            order = await _opened(request, conn, query)
+            return await orders.cancel(
+                conn,
+                order.number,
+                actor=_actor(request, order),
+                by_staff=by_staff,
+                reason=body.get("reason"),
+                now=now(),
+            )
+
+    return answer(OrderOut, await retrying(work))
+
+
+@operation(query=TokenQuery, returns=(200, CartOut), tags=TAGS)
+async def reorder(request: web.Request, query: Fields) -> web.Response:
+    """Put the books of an order into the cart again, those that can be had."""
+
+    async def change(conn: AsyncConnection, cart_id: int) -> None:
+        order = await _opened(request, conn, query)
+        wanted = [(line.book_id, line.title, line.quantity) for line in order.items]
+        await carts.add_again(conn, cart_id, wanted, now=now())
+
+    return answer(CartOut, await changed(request, change))
+
+
+@operation(query=TokenQuery, returns=(200, EventsOut), tags=TAGS)
+async def list_order_events(request: web.Request, query: Fields) -> web.Response:
+    """Show what has happened to an order, the oldest first."""
+    async with reading(request.config_dict[ENGINE]) as conn:
+        order = await _opened(request, conn, query)
+        found = await orders.events(conn, order.id)
+    return answer(EventsOut, {"items": found})
+
+
+@operation(
+    query=TokenQuery,
+    headers={"Last-Event-ID": "The `id` of the last event that was seen."},
+    returns=(200, None),
+    content_type="text/event-stream",
+    tags=TAGS,
+)
+async def stream_order(request: web.Request, query: Fields) -> web.StreamResponse:
+    """Follow an order live, as server-sent events.
+
+    Each has the event's number as `id`, the name `status` and the event as JSON in `data`.
+    The stream ends when nothing more can happen to the order.
+    """
+    async with reading(request.config_dict[ENGINE]) as conn:
+        order = await _opened(request, conn, query)
+    seen = request.headers.get("Last-Event-ID", "")
+    after = int(seen) if re.fullmatch(r"[0-9]{1,9}", seen) else 0
+    return await live.follow_order(request, order, after, EventOut().dumps)
+
+
+async def _wish(request: web.Request, body: Fields) -> Wish:
+    key = request.headers.get("Idempotency-Key", "")
+    if not _KEY.fullmatch(key):
+        raise IdempotencyKeyRequired
+    user = request[USER]
+    if user is None and "email" not in body:
+        raise Invalid("email", "A guest has to say where the confirmation goes.")
+    email = users.normal_email(body["email"]) if "email" in body else me(request).email
+    address = addresses.checked(body["shipping_address"], within="shipping_address")
+
+    async def work() -> int | None:
+        async with reading(request.config_dict[ENGINE]) as conn:
+            return await visitors.found(request, conn)
+
+    cart_id = await retrying(work)
+    if cart_id is None:
+        raise CartEmpty
+    owner = f"cart:{cart_id}" if user is None else f"user:{user.id}"
+    return Wish(
+        key=idempotency.Key(owner, key),
+        request_hash=idempotency.hash_of(body),
+        cart_id=cart_id,
+        user_id=None if user is None else user.id,
+        email=email,
+        shipping_address=address,
+        note=body.get("note"),
+        expected_total_cents=body.get("expected_total_cents"),
+        request_id=request[REQUEST_ID],
+    )
+
+
+async def _opened(request: web.Request, conn: AsyncConnection, query: Fields) -> Order:
+    """The order in the address, if the caller may see it.
+
+    Raises:
+        NotFound: there is none, or it is somebody else's.
+    """
+    order = await orders.get(conn, request.match_info["number"])
+    user, token = request[USER], query["access_token"]
+    if user is not None and order.user_id == user.id:
+        return order
+    if _has(request, Permission.SEE_ORDERS):
+        return order
+    secret_key = request.config_dict[SETTINGS].secret_key
+    if order.user_id is None and token and orders.opens(token, secret_key, order.number):
+        return order
+    raise NotFound("This order")
+
+
+def _has(request: web.Request, permission: Permission) -> bool:
+    user = request[USER]
+    return user is not None and permits(user.role, permission)
+
+
+def _actor(request: web.Request, order: Order) -> str:
+    user = request[USER]
+    if user is None:
+        return "guest"
+    return "customer" if order.user_id == user.id else f"staff:{user.id}"

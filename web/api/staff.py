@@ -1,0 +1,129 @@
+"""For people who work here: orders, and the work that is left."""
+
+from aiohttp import web
+from marshmallow import Schema, fields, validate
+
+from bookstore import orders, paging, tasks
+from bookstore.db import reading, retrying, transaction
+from bookstore.errors import IllegalTransition, Invalid
+from bookstore.orders import Order
+from bookstore.paging import Page
+from bookstore.tasks import Row, Task
+from web.api.fields import Lines, Moment
+from web.api.operations import Fields, answer, operation, page_answer
+from web.api.order_schemas import AllOrdersQuery, OrderOut, OrderPage, PaymentIn, TransitionIn
+from web.api.schemas import PageQuery, page_of
+from web.keys import ENGINE
+from web.requests import now
+from web.sessions import me
+
+TAGS = ["staff"]
+
+
+class TaskOut(Schema):
+    id = fields.Integer(required=True)
+    task = fields.Enum(Task, by_value=True, required=True)
+    ref_id = fields.Integer(
+        required=True, metadata={"description": "The order or notification that it is about."}
+    )
+    state = fields.String(required=True, validate=validate.OneOf(["waiting", "parked"]))
+    due_at = Moment(required=True)
+    offers = fields.Integer(required=True)
+    attempts = fields.Integer(required=True)
+    error = fields.String(required=True, allow_none=True)
+    parked_at = Moment(required=True, allow_none=True)
+    request_id = fields.String(required=True, allow_none=True)
+    created_at = Moment(required=True)
+
+
+class TaskQuery(PageQuery):
+    state = fields.String(
+        load_default=None,
+        validate=validate.OneOf(["waiting", "parked", "waiting,parked", "parked,waiting"]),
+        metadata={"description": "Parked tasks are those that were given up."},
+    )
+
+
+class DiscardIn(Schema):
+    reason = Lines(500, required=True)
+
+
+TaskPage = page_of(TaskOut)
+
+
+@operation(query=AllOrdersQuery, returns=(200, OrderPage), tags=TAGS, refusals=[Invalid])
+async def list_all_orders(request: web.Request, query: Fields) -> web.Response:
+    """Show everybody's orders, the newest first."""
+    async with reading(request.config_dict[ENGINE]) as conn:
+        page = await orders.find(conn, **query)
+    return page_answer(OrderPage, request, page)
+
+
+@operation(body=TransitionIn, returns=(200, OrderOut), tags=TAGS, refusals=[IllegalTransition])
+async def move_order(request: web.Request, body: Fields) -> web.Response:
+    """Move an order on: packed, shipped, delivered, or cancelled."""
+
+    async def work() -> Order:
+        async with transaction(request.config_dict[ENGINE]) as conn:
+            return await orders.transition(
+                conn, request.match_info["number"], **body, actor=_actor(request), now=now()
+            )
+
+    return answer(OrderOut, await retrying(work))
+
+
+@operation(body=PaymentIn, returns=(200, OrderOut), tags=TAGS, refusals=[IllegalTransition])
+async def change_payment(request: web.Request, body: Fields) -> web.Response:
+    """Record what happened to an order's money."""
+
+    async def work() -> Order:
+        async with transaction(request.config_dict[ENGINE]) as conn:
+            return await orders.change_payment(
+                conn, request.match_info["number"], **body, actor=_actor(request), now=now()
+            )
+
+    return answer(OrderOut, await retrying(work))
+
+
+@operation(query=TaskQuery, returns=(200, TaskPage), tags=TAGS, refusals=[Invalid])
+async def list_tasks(request: web.Request, query: Fields) -> web.Response:
+    """Show the work that is left, the oldest first."""
+    limit, cursor = query["limit"], query["cursor"]
+    parked = {"waiting": False, "parked": True}.get(query["state"] or "")
+    after_id = paging.decode(cursor, [int])[0] if cursor else 0
+    async with reading(request.config_dict[ENGINE]) as conn:
+        found = await tasks.find(conn, parked=parked, after_id=after_id, limit=limit + 1)
+    shown = [_shown(row) for row in found[:limit]]
+    following = paging.encode(found[limit - 1].id) if len(found) > limit else None
+    return page_answer(TaskPage, request, Page(shown, following))
+
+
+@operation(returns=(200, TaskOut), tags=TAGS)
+async def replay_task(request: web.Request) -> web.Response:
+    """Try a task again, with all its attempts."""
+    async with transaction(request.config_dict[ENGINE]) as conn:
+        row = await tasks.replay(conn, _task_id(request), user_id=me(request).id, now=now())
+    return answer(TaskOut, _shown(row))
+
+
+@operation(body=DiscardIn, returns=(204, None), tags=TAGS)
+async def discard_task(request: web.Request, body: Fields) -> web.Response:
+    """Give a task up for good; what it was for stays as it is."""
+    async with transaction(request.config_dict[ENGINE]) as conn:
+        await tasks.discard(
+            conn, _task_id(request), body["reason"], user_id=me(request).id, now=now()
+        )
+    return web.Response(status=204)
+
+
+def _shown(row: Row) -> Fields:
+    state = "waiting" if row.parked_at is None else "parked"
+    return {name: getattr(row, name) for name in Row.__slots__} | {"state": state}
+
+
+def _task_id(request: web.Request) -> int:
+    return int(request.match_info["task_id"])
+
+
+def _actor(request: web.Request) -> str:
+    return f"staff:{me(request).id}"
