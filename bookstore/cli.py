@@ -19,6 +19,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -26,6 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bookstore import __version__, db, doctor, imports, sample, smtp, tasks, users
 from bookstore.errors import BookstoreError
 from bookstore.permissions import Role
+from bookstore.sheets import Refusal
 from config import log
 from config.settings import WrongSettings, read_settings
 
@@ -37,6 +39,8 @@ TIMEOUT_S = 600.0
 FAILED, WRONG_USE, PARTLY = 1, 2, 3
 #: Shown as three stars, and addresses without their passwords.
 SECRETS = {"secret_key", "admin_password"}
+#: What is told of an import.
+COUNTS = ("read", "created", "updated", "unchanged", "refused")
 
 messages = Console(stderr=True, highlight=False)
 
@@ -210,9 +214,11 @@ def users_group() -> None:
 async def create_user(email: str, role: str, name: str, password_stdin: bool) -> None:
     """Open an account for EMAIL."""
     if password_stdin:
-        password = click.get_text_stream("stdin").readline().rstrip("\n")
+        password = sys.stdin.readline().rstrip("\n")
     else:
-        password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+        password = click.prompt(
+            "Password", type=str, hide_input=True, confirmation_prompt=True, err=True
+        )
     async with database() as engine:
         user = await users.sign_up(
             engine,
@@ -245,16 +251,30 @@ async def import_books(file: Path, dry_run: bool, as_json: bool) -> None:
     line, column, value and reason, and make the exit code 3.
     """
     settings = read_settings()
-    async with database() as engine:
-        with imports.Progress(file, messages) as progress:
+    with Progress(console=messages, transient=True) as shown:
+        bar = shown.add_task(file.name, total=1.0)
+
+        async def tell(report: imports.Report, part: float) -> None:
+            told = f"{report.read:,} rows read, {report.refused:,} refused"
+            shown.update(bar, completed=part, description=told)
+
+        async with database() as engine:
             report = await imports.books(
                 engine,
                 file,
                 currency=settings.currency,
                 now=datetime.now(UTC),
                 dry_run=dry_run,
-                on_progress=progress,
+                on_progress=tell,
+                on_refusal=lambda refusal: shown.console.print(_told(refusal), markup=False),
             )
+    if report.ignored_columns:
+        click.echo(f"Columns without a meaning here: {', '.join(report.ignored_columns)}", err=True)
+    counts = {name: getattr(report, name) for name in COUNTS}
+    if as_json:
+        print_json(counts)
+    else:
+        click.echo(", ".join(f"{number:,} {name}" for name, number in counts.items()))
     sys.exit(PARTLY if report.refused else 0)
 
 
@@ -376,10 +396,10 @@ async def test_mail(address: str) -> None:
 @asynchronous
 async def openapi() -> None:
     """Print the OpenAPI document of the REST API."""
-    from web.api.openapi import document
+    from web.api.openapi import describe
     from web.app import make_app
 
-    print_json(document(await make_app(read_settings())))
+    print_json(describe(await make_app(read_settings())))
 
 
 @main.group("config")
@@ -409,6 +429,13 @@ def check_config() -> None:
 def version() -> None:
     """Print the version."""
     click.echo(__version__)
+
+
+def _told(refusal: Refusal) -> str:
+    where = f"line {refusal.line}"
+    if refusal.column:
+        where += f", {refusal.column} {refusal.value!r}"
+    return f"{where}: {refusal.reason}"
 
 
 def _shown(name: str, value: object) -> object:

@@ -6,7 +6,9 @@ import sys
 import structlog
 
 #: They write a traceback for each reconnect; our own line says the same.
-NOISY = ("aiormq", "aio_pika", "pika", "aiosqlite", "aiohttp.access")
+NOISY = ("aiormq", "aio_pika", "pika")
+#: What they say at INFO interests nobody but their authors.
+CHATTY = ("alembic", "dramatiq")
 
 
 def set_up() -> None:
@@ -34,3 +36,5 @@ def set_up() -> None:
     root.setLevel(logging.INFO)
     for name in NOISY:
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
