@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bookstore.errors import NotFound
 from bookstore.tables import sessions
 
 #: `last_seen_at` is for people to read; writing it on every request would be a write for
@@ -33,6 +34,18 @@ class Session:
     created_at: datetime
     last_seen_at: datetime
     expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A session as its owner sees it; `id` ends it and is of no use for anything else."""
+
+    id: str
+    address: str | None
+    user_agent: str | None
+    created_at: datetime
+    last_seen_at: datetime
+    current: bool
 
 
 async def make(
@@ -117,6 +130,46 @@ async def end_all(conn: AsyncConnection, user_id: int, except_id: str | None = N
     if except_id is not None:
         ending = ending.where(sessions.c.id_hash != _hash(except_id))
     await conn.execute(ending)
+
+
+async def of_user(
+    conn: AsyncConnection, user_id: int, *, now: datetime, here: str | None = None
+) -> list[Device]:
+    """A user's sessions that go on, the last used first; `here` is the id of the caller's own."""
+    found = await conn.execute(
+        select(sessions)
+        .where(sessions.c.user_id == user_id, sessions.c.expires_at > now)
+        .order_by(sessions.c.last_seen_at.desc(), sessions.c.id_hash)
+    )
+    own = here and _hash(here)
+    return [
+        Device(
+            id=row.id_hash.hex(),
+            address=row.address,
+            user_agent=row.user_agent,
+            created_at=row.created_at,
+            last_seen_at=row.last_seen_at,
+            current=row.id_hash == own,
+        )
+        for row in found
+    ]
+
+
+async def end_device(conn: AsyncConnection, user_id: int, device_id: str) -> None:
+    """End one of a user's sessions.
+
+    Raises:
+        NotFound: the user has no such session (any more).
+    """
+    try:
+        id_hash = bytes.fromhex(device_id)
+    except ValueError:
+        raise NotFound("This session") from None
+    ended = await conn.execute(
+        delete(sessions).where(sessions.c.id_hash == id_hash, sessions.c.user_id == user_id)
+    )
+    if ended.rowcount == 0:
+        raise NotFound("This session")
 
 
 async def purge(conn: AsyncConnection, *, now: datetime) -> int:

@@ -5,13 +5,14 @@ from datetime import datetime
 from typing import Any
 
 from email_validator import EmailNotValidError, validate_email
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bookstore import audit, notifications, passwords
+from bookstore import audit, notifications, paging, passwords, sessions
 from bookstore.db import reading, retrying, transaction
 from bookstore.errors import BadCredentials, EmailTaken, Invalid, NotFound
+from bookstore.paging import Page
 from bookstore.permissions import Role
 from bookstore.tables import users
 
@@ -96,6 +97,43 @@ async def sign_in(engine: AsyncEngine, email: str, password: str) -> User:
     return user
 
 
+async def change_password(
+    engine: AsyncEngine,
+    user: User,
+    *,
+    current: str,
+    new: str,
+    session_id: str | None,
+    now: datetime,
+) -> None:
+    """Give a user another password; all sessions end but the one with this id.
+
+    Raises:
+        BadCredentials: the current password is another one.
+        Invalid: the new one breaks the rule.
+    """
+    async with reading(engine) as conn:
+        found = await credentials(conn, user.email)
+    old_hash = found[1] if found else None
+    if not await passwords.verify(old_hash, current):
+        raise BadCredentials
+    passwords.check_rule(new, user.email)
+    new_hash = await passwords.hash(new)
+
+    async def work() -> None:
+        async with transaction(engine) as conn:
+            changed = await conn.execute(
+                update(users)
+                .where(users.c.id == user.id, users.c.password_hash == old_hash)
+                .values(password_hash=new_hash, updated_at=now)
+            )
+            if changed.rowcount == 0:  # Somebody else changed it a moment ago.
+                raise BadCredentials
+            await sessions.end_all(conn, user.id, except_id=session_id)
+
+    await retrying(work)
+
+
 async def register(
     conn: AsyncConnection,
     *,
@@ -154,6 +192,26 @@ async def get(conn: AsyncConnection, user_id: int) -> User:
     return _user(found)
 
 
+async def find(
+    conn: AsyncConnection, q: str = "", *, cursor: str | None = None, limit: int = 20
+) -> Page[User]:
+    """Users for staff, the newest first; `q` is the beginning of an address or in a name."""
+    query = select(*_COLUMNS).order_by(users.c.id.desc()).limit(limit + 1)
+    if q.strip():
+        text = q.strip()
+        query = query.where(
+            or_(
+                users.c.email_key.startswith(text.casefold(), autoescape=True),
+                users.c.name.contains(text, autoescape=True),
+            )
+        )
+    if cursor is not None:
+        query = query.where(users.c.id < paging.decode(cursor, [int])[0])
+    found = [_user(row) for row in await conn.execute(query)]
+    more = len(found) > limit
+    return Page(found[:limit], paging.encode(found[limit - 1].id) if more else None)
+
+
 async def change_name(conn: AsyncConnection, user_id: int, name: str, *, now: datetime) -> User:
     """Call a user by another name.
 
@@ -184,6 +242,36 @@ async def change_role(
     await conn.execute(update(users).where(users.c.id == user_id).values(role=role, updated_at=now))
     changes = {"role": [user.role, role]}
     await audit.record(conn, "change-role", "user", user_id, changes, user_id=by, now=now)
+    return await get(conn, user_id)
+
+
+async def change_disabled(
+    conn: AsyncConnection, user_id: int, disabled: bool, *, by: int | None, now: datetime
+) -> User:
+    """Shut a user out, at once, or let them in again.  `by` is None on the command line.
+
+    Raises:
+        NotFound: there is none with this id.
+        Invalid: it is one's own account, or the last administrator's.
+    """
+    administrators = await _lock_administrators(conn)
+    user = await get(conn, user_id)
+    if user.disabled is disabled:
+        return user
+    if by == user_id:
+        raise Invalid("disabled", "Nobody disables their own account.")
+    if administrators == [user_id]:
+        raise Invalid("disabled", "The store needs an administrator; this is the last one.")
+    await conn.execute(
+        update(users)
+        .where(users.c.id == user_id)
+        .values(disabled_at=now if disabled else None, updated_at=now)
+    )
+    if disabled:
+        await sessions.end_all(conn, user_id)
+    changes = {"disabled": [user.disabled, disabled]}
+    action = "disable" if disabled else "enable"
+    await audit.record(conn, action, "user", user_id, changes, user_id=by, now=now)
     return await get(conn, user_id)
 
 

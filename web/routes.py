@@ -9,6 +9,7 @@ from bookstore.permissions import Permission
 from web import health, metrics
 from web.access import Access, Open
 from web.api import (
+    accounts,
     authors,
     books,
     carts,
@@ -26,6 +27,7 @@ from web.api.operations import Handler, operation_of
 ANYONE, SIGNED_IN = Open.ANYONE, Open.SIGNED_IN
 API = "/api/v1"
 #: Ids that fit into the database; anything else is no address of ours.
+USER = "{user_id:[0-9]{1,18}}"
 BOOK = "{book_id:[0-9]{1,18}}"
 TASK = "{task_id:[0-9]{1,18}}"
 LETTER = "{notification_id:[0-9]{1,18}}"
@@ -43,6 +45,12 @@ OPERATIONS = [
     Route("POST", "/users", users.register, ANYONE),
     Route("GET", "/users/me", users.show_profile, SIGNED_IN),
     Route("PATCH", "/users/me", users.change_profile, SIGNED_IN),
+    Route("PUT", "/users/me/password", accounts.change_password, SIGNED_IN),
+    Route("GET", "/users/me/sessions", accounts.list_sessions, SIGNED_IN),
+    Route("DELETE", "/users/me/sessions/{session}", accounts.end_session, SIGNED_IN),
+    Route("GET", "/users", accounts.list_users, Permission.SEE_USERS),
+    Route("GET", f"/users/{USER}", accounts.show_user, Permission.SEE_USERS),
+    Route("PATCH", f"/users/{USER}", accounts.change_user, Permission.CHANGE_USERS),
     Route("GET", "/session", users.show_session, ANYONE),
     Route("POST", "/session", users.sign_in, ANYONE),
     Route("DELETE", "/session", users.sign_out, ANYONE),

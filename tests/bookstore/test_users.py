@@ -144,3 +144,54 @@ async def test_the_last_administrator_stays_one(conn):
 
     with pytest.raises(Invalid):
         await users.change_role(conn, second.id, Role.CLERK, by=None, now=NOON)
+
+
+async def test_users_are_found_by_address_and_name(conn):
+    anna = await register(conn)
+    boris = await register(conn, "boris_b@example.com")
+
+    async def found(q):
+        return [user.id for user in (await users.find(conn, q)).items]
+
+    assert await found("") == [boris.id, anna.id]
+    assert await found("BORIS_") == [boris.id]
+    assert await found("nn") == [boris.id, anna.id]
+    assert await found("%") == []
+
+
+async def test_users_come_in_pages(conn):
+    ids = [(await register(conn, f"reader{n}@example.com")).id for n in range(3)]
+
+    first = await users.find(conn, limit=2)
+    second = await users.find(conn, limit=2, cursor=first.next)
+
+    assert [user.id for user in first.items + second.items] == ids[::-1]
+    assert second.next is None
+
+
+async def test_the_last_administrator_cannot_be_shut_out(conn):
+    admin = await register(conn, role=Role.ADMIN)
+
+    with pytest.raises(Invalid):
+        await users.change_disabled(conn, admin.id, True, by=None, now=NOON)
+
+
+async def test_a_changed_password_replaces_the_old_one(engine):
+    anna = await sign_up(engine)
+
+    await users.change_password(
+        engine, anna, current="seven wells", new="eight wells", session_id=None, now=NOON
+    )
+
+    assert await users.sign_in(engine, ANNA, "eight wells")
+    with pytest.raises(BadCredentials):
+        await users.sign_in(engine, ANNA, "seven wells")
+
+
+async def test_a_password_changes_only_for_who_knows_it(engine):
+    anna = await sign_up(engine)
+
+    with pytest.raises(BadCredentials):
+        await users.change_password(
+            engine, anna, current="a guess", new="eight wells", session_id=None, now=NOON
+        )

@@ -67,6 +67,15 @@ class QueryCount(fields.Integer):
         return int(value)
 
 
+class Flag(fields.Boolean):
+    """A JSON boolean: 1 and "yes" are none."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
+
+
 class QueryFlag(fields.Boolean):
     """`true` or `false` in a query, and nothing else."""
 

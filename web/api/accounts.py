@@ -1,0 +1,140 @@
+"""Accounts: a user's password and sessions, and users as staff see them."""
+
+from aiohttp import web
+from marshmallow import Schema, fields, validate
+
+from bookstore import sessions, users
+from bookstore.db import reading, retrying, transaction
+from bookstore.errors import BadCredentials, Invalid
+from bookstore.permissions import Role
+from bookstore.users import User
+from web.api.fields import Flag, Moment
+from web.api.operations import Fields, answer, operation, page_answer
+from web.api.schemas import PageQuery, page_of
+from web.api.users import UserOut
+from web.keys import ENGINE
+from web.requests import now
+from web.sessions import me, session_id, sign_in
+
+TAGS = ["users"]
+STAFF = ["staff"]
+
+
+class PasswordIn(Schema):
+    current_password = fields.String(
+        required=True, validate=validate.Length(max=1000), metadata={"format": "password"}
+    )
+    new_password = fields.String(
+        required=True,
+        validate=validate.Length(max=1000),
+        metadata={"format": "password", "description": "8 to 128 characters."},
+    )
+
+
+class DeviceOut(Schema):
+    id = fields.String(required=True)
+    address = fields.String(required=True, allow_none=True)
+    user_agent = fields.String(required=True, allow_none=True)
+    created_at = Moment(required=True)
+    last_seen_at = Moment(required=True)
+    current = fields.Boolean(required=True, metadata={"description": "The caller's own."})
+
+
+class DevicesOut(Schema):
+    items = fields.List(fields.Nested(DeviceOut), required=True)
+
+
+class AccountOut(UserOut):
+    disabled = fields.Boolean(required=True)
+
+
+class AccountIn(Schema):
+    role = fields.Enum(Role, by_value=True)
+    disabled = Flag()
+
+
+class AccountQuery(PageQuery):
+    q = fields.String(
+        load_default="",
+        validate=validate.Length(max=200),
+        metadata={"description": "Beginning of an address, or part of a name."},
+    )
+
+
+AccountPage = page_of(AccountOut)
+
+
+@operation(body=PasswordIn, returns=(204, None), tags=TAGS, refusals=[BadCredentials, Invalid])
+async def change_password(request: web.Request, body: Fields) -> web.Response:
+    """Change the caller's password; every other session ends."""
+    user = me(request)
+    try:
+        await users.change_password(
+            request.config_dict[ENGINE],
+            user,
+            current=body["current_password"],
+            new=body["new_password"],
+            session_id=await session_id(request),
+            now=now(),
+        )
+    except Invalid as refusal:
+        raise Invalid("new_password", str(refusal)) from None
+    await sign_in(request, user)
+    return web.Response(status=204)
+
+
+@operation(returns=(200, DevicesOut), tags=TAGS)
+async def list_sessions(request: web.Request) -> web.Response:
+    """Show where the caller is signed in."""
+    here = await session_id(request)
+    async with reading(request.config_dict[ENGINE]) as conn:
+        found = await sessions.of_user(conn, me(request).id, now=now(), here=here)
+    return answer(DevicesOut, {"items": found})
+
+
+@operation(returns=(204, None), tags=TAGS)
+async def end_session(request: web.Request) -> web.Response:
+    """Sign one of the caller's devices out, at once."""
+    async with transaction(request.config_dict[ENGINE]) as conn:
+        await sessions.end_device(conn, me(request).id, request.match_info["session"])
+    return web.Response(status=204)
+
+
+@operation(query=AccountQuery, returns=(200, AccountPage), tags=STAFF, refusals=[Invalid])
+async def list_users(request: web.Request, query: Fields) -> web.Response:
+    """Find users, the newest first."""
+    async with reading(request.config_dict[ENGINE]) as conn:
+        page = await users.find(conn, **query)
+    return page_answer(AccountPage, request, page)
+
+
+@operation(returns=(200, AccountOut), tags=STAFF)
+async def show_user(request: web.Request) -> web.Response:
+    """Show one user."""
+    async with reading(request.config_dict[ENGINE]) as conn:
+        return answer(AccountOut, await users.get(conn, _user_id(request)))
+
+
+@operation(body=AccountIn, returns=(200, AccountOut), tags=STAFF, refusals=[Invalid])
+async def change_user(request: web.Request, body: Fields) -> web.Response:
+    """Give a user another role, or shut them out; both act on their next request.
+
+    Nobody changes their own account like this, and the last administrator stays one.
+    """
+    by = me(request).id
+
+    async def work() -> User:
+        async with transaction(request.config_dict[ENGINE]) as conn:
+            user = await users.get(conn, _user_id(request))
+            if "role" in body:
+                user = await users.change_role(conn, user.id, body["role"], by=by, now=now())
+            if "disabled" in body:
+                disabled = body["disabled"]
+                user = await users.change_disabled(conn, user.id, disabled, by=by, now=now())
+            return user
+
+    return answer(AccountOut, await retrying(work))
+
+
+def _user_id(request: web.Request) -> int:
+    return int(request.match_info["user_id"])
