@@ -1,0 +1,134 @@
+"""The store's own programs, each a process that can be killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.servers.process import Server, free_port
+
+ROOT = Path(__file__).parents[2]
+ADMIN = {"email": "admin@example.com", "password": "eleven blue lanterns"}
+
+#: Whatever proxy the environment names, it is not for this machine.
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class Program(Server):
+    """A program of ours, with settings of its own."""
+
+    name = "program"
+    command: tuple[str, ...]
+
+    def __init__(self, settings: Mapping[str, str]) -> None:
+        super().__init__()
+        self.settings = {
+            "BOOKSTORE_SECRET_KEY": "no secret outside of these tests",
+            "BOOKSTORE_ADMIN_EMAIL": ADMIN["email"],
+            "BOOKSTORE_ADMIN_PASSWORD": ADMIN["password"],
+            **settings,
+        }
+
+    def wipe(self) -> None:
+        """It has nothing of its own: everything is in the database."""
+
+    def stop(self, timeout_s: float = 60) -> int:
+        """Ask it to stop, and wait; its exit code."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        code = self._process.wait(timeout_s)
+        self._process = None
+        return code
+
+    def kill(self) -> None:
+        """SIGKILL for it and for the processes it started."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        self._process = None
+
+    def run(self, *command: str) -> "subprocess.CompletedProcess[str]":
+        """Run `bookstore ...` with the same settings and wait for it."""
+        return subprocess.run(
+            [sys.executable, "-m", "bookstore.cli", *command],
+            env=self._env(),
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def output(self) -> str:
+        return self.log.read_text("utf-8", "replace")
+
+    def _env(self) -> dict[str, str]:
+        return {**os.environ, "PYTHONPATH": str(ROOT), **self.settings}
+
+    def _spawn(self) -> "subprocess.Popen[bytes]":
+        return self._popen([sys.executable, *self.command], env=self._env())
+
+
+class Web(Program):
+    """What answers HTTP: `bookstore web`."""
+
+    name = "web"
+    command = ("-m", "bookstore.cli", "web")
+
+    def __init__(self, settings: Mapping[str, str]) -> None:
+        self.port = free_port()
+        super().__init__({**settings, "BOOKSTORE_PORT": str(self.port)})
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def _answers(self) -> bool:
+        try:
+            with _OPENER.open(f"{self.url}/readyz", timeout=2):
+                return True
+        except urllib.error.HTTPError:
+            return False
+        except OSError:
+            return False
+
+
+class Embedded(Web):
+    """The whole store in one process: `bookstore run`."""
+
+    name = "embedded"
+    command = ("-m", "bookstore.cli", "run")
+
+    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
+        super().__init__(settings or {})
+        self.settings["BOOKSTORE_VAR_DIR"] = str(self.folder / "var")
+
+    @property
+    def mail(self) -> Path:
+        return self.folder / "var" / "mail"
+
+
+class SlowEmbedded(Embedded):
+    """The same, but each list of orders takes its time."""
+
+    command = ("-m", "tests.e2e.slow_store", "run")
+
+
+class Workers(Program):
+    """Actors at work: `dramatiq actors -p 2 -t 8`."""
+
+    name = "workers"
+    command = ("-m", "dramatiq", "actors", "-p", "2", "-t", "8")
+
+    def __init__(self, settings: Mapping[str, str]) -> None:
+        super().__init__(settings)
+        self._started = 0.0
+
+    def _spawn(self) -> "subprocess.Popen[bytes]":
+        self._started = time.monotonic()
+        return super()._spawn()
+
+    def _answers(self) -> bool:
+        # They answer nobody; what they do shows in the database.
+        return "Worker process is ready" in self.output() or time.monotonic() > self._started + 5

@@ -1,0 +1,182 @@
+"""One web process, two worker processes, MariaDB, RabbitMQ and a mail server."""
+
+import asyncio
+import random
+from collections import Counter
+from contextlib import AsyncExitStack
+
+import pymysql.cursors
+import pytest
+
+from tests.e2e.programs import Web, Workers
+from tests.e2e.shopper import Shopper
+from tests.servers.process import wait_until
+from tests.servers.smtp import SmtpSink
+
+CLIENTS, ORDERS_EACH = 20, 25
+TITLES = 40
+#: Copies for about four in five of the orders, which want two books each.
+COPIES = CLIENTS * ORDERS_EACH * 2 * 4 // 5 // TITLES
+
+
+@pytest.fixture(scope="module")
+def database(mariadb):
+    """A database of this module, made by the store's own command."""
+    url = mariadb.create_database("scaled_out")
+    with mariadb.connect("scaled_out") as conn:
+        yield url, conn
+
+
+@pytest.fixture(scope="module")
+def sink():
+    with SmtpSink() as sink:
+        yield sink
+
+
+@pytest.fixture(scope="module")
+def settings(database, rabbitmq, sink):
+    url, _ = database
+    yield {
+        "BOOKSTORE_DATABASE_URL": url,
+        "BOOKSTORE_BROKER_URL": rabbitmq.create_vhost("scaled-out"),
+        "BOOKSTORE_SMTP_URL": sink.url,
+    }
+    rabbitmq.delete_vhost("scaled-out")
+
+
+@pytest.fixture(scope="module")
+def web(settings):
+    program = Web(settings)
+    assert program.run("db", "upgrade").returncode == 0
+    assert program.run("sample-data").returncode == 0
+    with program:
+        yield program
+
+
+@pytest.fixture(scope="module")
+def workers(web, settings):
+    with Workers(settings) as workers:
+        yield workers
+
+
+def rows(database, query, *parameters):
+    _, conn = database
+    conn.commit()  # A new snapshot.
+    with conn.cursor(pymysql.cursors.DictCursor) as cursor:
+        cursor.execute(query, parameters)
+        return list(cursor.fetchall())
+
+
+def set_stock(database, book_ids, copies):
+    """So many copies of these books, and a movement that says where they come from."""
+    _, conn = database
+    with conn.cursor() as cursor:
+        for book_id in book_ids:
+            cursor.execute(
+                "INSERT INTO stock_movements (book_id, delta, reason, created_at)"
+                " SELECT %s, %s - stock, 'count', NOW(6) FROM book_stock WHERE book_id = %s",
+                (book_id, copies, book_id),
+            )
+            cursor.execute("UPDATE book_stock SET stock = %s WHERE book_id = %s", (copies, book_id))
+    conn.commit()
+
+
+async def guests_with_full_carts(stack, url, pairs):
+    """A guest for each pair of books, with these in the cart."""
+    guests = []
+    for first, second in pairs:
+        guest = await stack.enter_async_context(Shopper(url))
+        await guest.fill_cart({first: 1, second: 1})
+        guests.append(guest)
+    return guests
+
+
+async def place_one_after_the_other(guests):
+    return [(await guest.order(email="guest@example.com"))["number"] for guest in guests]
+
+
+async def test_five_hundred_orders_from_twenty_clients_are_decided_once_each(
+    web, workers, database, sink
+):
+    books = [
+        row["id"] for row in rows(database, "SELECT id FROM books ORDER BY id LIMIT %s", TITLES)
+    ]
+    set_stock(database, books, COPIES * 100)  # Plenty while the carts are filled ...
+    dice = random.Random(7)
+    async with AsyncExitStack() as stack:
+        clients = await asyncio.gather(
+            *(
+                guests_with_full_carts(
+                    stack, web.url, [dice.sample(books, 2) for _ in range(ORDERS_EACH)]
+                )
+                for _ in range(CLIENTS)
+            )
+        )
+        set_stock(database, books, COPIES)  # ... and too little for all once they are ordered.
+        placed = await asyncio.gather(*map(place_one_after_the_other, clients))
+    await asyncio.to_thread(wait_until_idle, database)
+
+    numbers = [number for each in placed for number in each]
+    decided = rows(database, "SELECT * FROM orders")
+    counts = Counter(order["status"] for order in decided)
+    assert len(set(numbers)) == len(decided) == CLIENTS * ORDERS_EACH
+    assert counts["confirmed"] + counts["rejected"] == CLIENTS * ORDERS_EACH
+    assert 300 <= counts["confirmed"] <= 450
+    assert web.run("doctor").returncode == 0
+
+    letters = Counter(letter["Subject"].split()[-1] for letter in sink.letters)
+    assert {letters[number] for number in numbers} == {2}
+    assert len({letter["Message-ID"] for letter in sink.letters}) == len(sink.letters)
+
+    events = rows(database, "SELECT * FROM order_events WHERE worker IS NOT NULL")
+    assert len({event["worker"] for event in events}) >= 2
+    assert most_at_once(events) >= 8
+
+
+def wait_until_idle(database, timeout_s=60):
+    wait_until(
+        lambda: not rows(database, "SELECT 1 FROM tasks WHERE parked_at IS NULL LIMIT 1"), timeout_s
+    )
+
+
+def most_at_once(events):
+    """How many orders were worked on at the same moment."""
+    edges = []
+    for event in events:
+        begins = event["at"].timestamp()
+        edges += [(begins, 1), (begins + event["worked_ms"] / 1000, -1)]
+    at_once = most = 0
+    for _, change in sorted(edges):
+        at_once += change
+        most = max(most, at_once)
+    return most
+
+
+async def test_an_order_at_rest_is_confirmed_in_a_moment(web, workers, database):
+    (book,) = rows(database, "SELECT id FROM books ORDER BY id DESC LIMIT 1")
+    set_stock(database, [book["id"]], 5)
+    async with Shopper(web.url) as shopper:
+        await shopper.register()
+        await shopper.fill_cart({book["id"]: 1})
+
+        order = await shopper.decided(await shopper.order(), timeout_s=5)
+
+    assert order["status"] == "confirmed"
+
+
+async def test_workers_told_to_stop_finish_and_leave_nothing_half_done(web, workers, database):
+    (book,) = rows(database, "SELECT id FROM books ORDER BY id DESC LIMIT 1")
+    set_stock(database, [book["id"]], 50)
+    async with AsyncExitStack() as stack:
+        guests = [await stack.enter_async_context(Shopper(web.url)) for _ in range(20)]
+        for guest in guests:
+            await guest.fill_cart({book["id"]: 1})
+        await asyncio.gather(*(guest.order(email="guest@example.com") for guest in guests))
+
+    code = await asyncio.to_thread(workers.stop)
+
+    assert code == 0
+    assert web.run("doctor").returncode == 0
+    workers.start()
+    await asyncio.to_thread(wait_until_idle, database)
+    assert web.run("doctor").returncode == 0
