@@ -10,13 +10,15 @@ from bookstore.db import announcing, make_engine
 from bookstore.messages import RabbitPublisher
 from bookstore.pricing import Rates
 from config.settings import Settings
-from web import guard, health, metrics, problems, requests, routes, sessions
+from web import guard, health, kept, metrics, problems, requests, routes, sessions, throttle
 from web.api import docs
 from web.keys import (
     ACCESS,
     CHECKOUTS,
     CLOSING,
     ENGINE,
+    GUESSES,
+    KEPT,
     METRICS,
     PUBLISHER,
     RATES,
@@ -51,6 +53,8 @@ async def make_app(settings: Settings) -> web.Application:
         free_shipping_from_cents=settings.free_shipping_from_cents,
         tax_basis_points=settings.tax_basis_points,
     )
+    app[GUESSES] = throttle.Guesses()
+    app[KEPT] = kept.Kept()
     app[CLOSING] = asyncio.Event()
     app[METRICS] = metrics.Metrics()
     app[READINESS] = health.Readiness()

@@ -16,8 +16,10 @@ from web.access import Access
 
 if TYPE_CHECKING:  # They use these keys themselves.
     from web.health import Readiness
+    from web.kept import Kept
     from web.metrics import Metrics
     from web.problems import ErrorPage
+    from web.throttle import Guesses
 
 SETTINGS = web.AppKey("settings", Settings)
 ENGINE = web.AppKey("engine", AsyncEngine)
@@ -30,6 +32,10 @@ METRICS: "web.AppKey[Metrics]" = web.AppKey("metrics")
 READINESS: "web.AppKey[Readiness]" = web.AppKey("readiness")
 #: Who may come in at which address.
 ACCESS = web.AppKey[Mapping[web.AbstractRoute, Access]]("access")
+#: What guests are answered, for a second.
+KEPT: "web.AppKey[Kept]" = web.AppKey("kept")
+#: Wrong passwords, counted.
+GUESSES: "web.AppKey[Guesses]" = web.AppKey("guesses")
 #: Set when the process stops: what would go on for ever ends.
 CLOSING = web.AppKey("closing", asyncio.Event)
 #: Shows problems to people; without it they get the document that programs get.

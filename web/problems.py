@@ -46,10 +46,7 @@ STATUS: dict[type[BookstoreError], int] = {
     refusals.InvalidInput: 422,
     refusals.MalformedJson: 400,
     refusals.NotJson: 415,
-}
-#: What a client should do before it asks again.
-HEADERS: dict[type[BookstoreError], dict[str, str]] = {
-    errors.RequestInProgress: {"Retry-After": "1"},
+    refusals.TooManyAttempts: 429,
 }
 #: Failures of the machinery below us, which pass.
 AWAY = (TimeoutError, PoolTimeoutError, OperationalError, InterfaceError, ConnectionError)
@@ -113,7 +110,7 @@ def of_refusal(error: BookstoreError) -> Problem:
         facts = {"errors": [fault._asdict() for fault in error.faults]}
     elif isinstance(error, Invalid):
         facts = {"errors": [Fault(f"#/{error.field}", str(error))._asdict()]}
-    return Problem(STATUS[type(error)], error.code, str(error), facts, HEADERS.get(type(error), {}))
+    return Problem(STATUS[type(error)], error.code, str(error), facts, _headers(error))
 
 
 def of_http(error: web.HTTPException) -> Problem:
@@ -143,6 +140,13 @@ def document(request: web.Request, problem: Problem) -> web.Response:
         content_type="application/problem+json",
         headers={"Cache-Control": "no-store", **problem.headers},
     )
+
+
+def _headers(error: BookstoreError) -> dict[str, str]:
+    """When to try again, where it is worth it."""
+    if isinstance(error, refusals.TooManyAttempts):
+        return {"Retry-After": str(error.retry_after_s)}
+    return {"Retry-After": "1"} if isinstance(error, errors.RequestInProgress) else {}
 
 
 def _route(request: web.Request) -> str:

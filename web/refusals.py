@@ -46,6 +46,16 @@ class CrossSiteRequest(BookstoreError):
         super().__init__("This request comes from another site.")
 
 
+class TooManyAttempts(BookstoreError):
+    """Too many wrong passwords in too short a time."""
+
+    code = "too-many-attempts"
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(f"Please wait {retry_after_s} s before you try again.")
+        self.retry_after_s = retry_after_s
+
+
 class IfMatchRequired(BookstoreError):
     code = "if-match-required"
 

@@ -97,7 +97,8 @@ class Storage(AbstractStorage):
                 user_id=user_id,
                 data=data,
                 address=sender(request),
-                user_agent=request.headers.get("User-Agent"),
+                # Bytes that are no UTF-8 come as half surrogates, which no database takes.
+                user_agent=request.headers.get("User-Agent", "").encode(errors="replace").decode(),
                 now=moment,
                 lifetime=LIFETIME_OF_STAFF if _is_staff(request[USER]) else LIFETIME,
             )

@@ -18,6 +18,15 @@ async def test_whoever_registers_is_signed_in(client):
     assert session == {"user": user}
 
 
+async def test_a_browser_may_call_itself_anything(client):
+    answer = await client.post(
+        "/api/v1/users", json=NEW, headers={"User-Agent": "käse \udcff" + "x" * 1000}
+    )
+
+    assert answer.status == 201
+    assert (await client.get("/api/v1/users/me")).status == 200
+
+
 async def test_an_address_is_taken_once(client, visitor):
     await client.post("/api/v1/users", json=NEW)
 

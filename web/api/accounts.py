@@ -13,8 +13,10 @@ from web.api.operations import Fields, answer, operation, page_answer
 from web.api.schemas import PageQuery, page_of
 from web.api.users import UserOut
 from web.keys import ENGINE
+from web.refusals import TooManyAttempts
 from web.requests import now
 from web.sessions import me, session_id, sign_in
+from web.throttle import guessing
 
 TAGS = ["users"]
 STAFF = ["staff"]
@@ -64,19 +66,25 @@ class AccountQuery(PageQuery):
 AccountPage = page_of(AccountOut)
 
 
-@operation(body=PasswordIn, returns=(204, None), tags=TAGS, refusals=[BadCredentials, Invalid])
+@operation(
+    body=PasswordIn,
+    returns=(204, None),
+    tags=TAGS,
+    refusals=[BadCredentials, Invalid, TooManyAttempts],
+)
 async def change_password(request: web.Request, body: Fields) -> web.Response:
     """Change the caller's password; every other session ends."""
     user = me(request)
     try:
-        await users.change_password(
-            request.config_dict[ENGINE],
-            user,
-            current=body["current_password"],
-            new=body["new_password"],
-            session_id=await session_id(request),
-            now=now(),
-        )
+        with guessing(request, user.email):
+            await users.change_password(
+                request.config_dict[ENGINE],
+                user,
+                current=body["current_password"],
+                new=body["new_password"],
+                session_id=await session_id(request),
+                now=now(),
+            )
     except Invalid as refusal:
         raise Invalid("new_password", str(refusal)) from None
     await sign_in(request, user)

@@ -31,7 +31,7 @@ class AuthorQuery(PageQuery):
 AuthorPage = page_of(AuthorOut)
 
 
-@operation(query=AuthorQuery, returns=(200, AuthorPage), tags=TAGS, refusals=[Invalid])
+@operation(query=AuthorQuery, returns=(200, AuthorPage), tags=TAGS, refusals=[Invalid], kept=True)
 async def list_authors(request: web.Request, query: Fields) -> web.Response:
     """Find authors by name."""
     async with reading(request.config_dict[ENGINE]) as conn:
@@ -39,7 +39,7 @@ async def list_authors(request: web.Request, query: Fields) -> web.Response:
     return page_answer(AuthorPage, request, page, headers=FOR_ALL)
 
 
-@operation(returns=(200, AuthorOut), tags=TAGS)
+@operation(returns=(200, AuthorOut), tags=TAGS, kept=True)
 async def show_author(request: web.Request) -> web.Response:
     """Show one author."""
     async with reading(request.config_dict[ENGINE]) as conn:

@@ -43,7 +43,7 @@ IF_MATCH = {"If-Match": 'The book\'s `ETag`, or `*` for "whatever it is now".'}
 BookPage = page_of(BookOut)
 
 
-@operation(query=BookQuery, returns=(200, BookPage), tags=TAGS, refusals=[Invalid])
+@operation(query=BookQuery, returns=(200, BookPage), tags=TAGS, refusals=[Invalid], kept=True)
 async def list_books(request: web.Request, query: Fields) -> web.Response:
     """Find books.
 
@@ -58,14 +58,14 @@ async def list_books(request: web.Request, query: Fields) -> web.Response:
     return page_answer(BookPage, request, shown_page, headers=FOR_ALL)
 
 
-@operation(returns=(200, BookOut), tags=TAGS)
+@operation(returns=(200, BookOut), tags=TAGS, kept=True)
 async def show_book(request: web.Request) -> web.Response:
     """Show one book."""
     async with reading(request.config_dict[ENGINE]) as conn:
         return _answer(request, await books.get(conn, book_id(request)))
 
 
-@operation(returns=(200, BookOut), tags=TAGS, refusals=[InvalidIsbn])
+@operation(returns=(200, BookOut), tags=TAGS, refusals=[InvalidIsbn], kept=True)
 async def show_book_by_isbn(request: web.Request) -> web.Response:
     """Show the book with this ISBN, in any spelling."""
     async with reading(request.config_dict[ENGINE]) as conn:

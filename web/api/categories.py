@@ -51,7 +51,7 @@ class CategoryIn(CategoryChangesIn):
     name = Line(NAME_LENGTH, required=True)
 
 
-@operation(returns=(200, CategoriesOut), tags=TAGS)
+@operation(returns=(200, CategoriesOut), tags=TAGS, kept=True)
 async def list_categories(request: web.Request) -> web.Response:
     """Show the tree of categories, all of it."""
     async with reading(request.config_dict[ENGINE]) as conn:
@@ -59,7 +59,7 @@ async def list_categories(request: web.Request) -> web.Response:
     return answer(CategoriesOut, {"items": found}, headers=FOR_ALL)
 
 
-@operation(returns=(200, CategoryOut), tags=TAGS)
+@operation(returns=(200, CategoryOut), tags=TAGS, kept=True)
 async def show_category(request: web.Request) -> web.Response:
     """Show one category."""
     async with reading(request.config_dict[ENGINE]) as conn:

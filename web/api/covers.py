@@ -18,7 +18,7 @@ _NAME = re.compile(r"([0-9]{13})\.svg")
 _CACHED = {"Cache-Control": "public, max-age=86400"}
 
 
-@operation(returns=(200, None), content_type="image/svg+xml", tags=["books"])
+@operation(returns=(200, None), content_type="image/svg+xml", tags=["books"], kept=True)
 async def show_cover(request: web.Request) -> web.Response:
     """Show the cover of a book, `{isbn13}.svg`; withdrawn books keep theirs."""
     match = _NAME.fullmatch(request.match_info["name"])

@@ -1,18 +1,21 @@
 """/api/openapi.json, and /api/docs: the same for people, one page without scripts."""
 
 import json
+import re
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from aiohttp import web
 from jinja2 import Environment, PackageLoader, select_autoescape
+from markupsafe import Markup, escape
 
 from bookstore.errors import BookstoreError
 from web.api import openapi
 from web.problems import STATUS
 
 _DOCUMENT = web.AppKey("openapi_document", dict[str, Any])
+_CODE = re.compile(r"`([^`]+)`")
 _METHODS = ("get", "post", "put", "patch", "delete")
 
 _pages = Environment(
@@ -45,6 +48,7 @@ async def show_reference(request: web.Request) -> web.Response:
         tags=_by_tag(document),
         problems=_problems(),
         shape=_shape,
+        codes=_codes,
     )
     return web.Response(text=page, content_type="text/html", headers={"Cache-Control": "no-cache"})
 
@@ -86,6 +90,11 @@ def _problems() -> list[dict[str, Any]]:
         for status, (code, text) in openapi.EVERYWHERE.items()
     ]
     return sorted(told, key=lambda problem: problem["code"])
+
+
+def _codes(text: str) -> Markup:
+    """The text with what stands between backticks as code."""
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped
 
 
 def _shape(schema: dict[str, Any]) -> str:

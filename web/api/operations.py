@@ -19,6 +19,7 @@ from bookstore.errors import BookstoreError
 from bookstore.paging import Page
 from web.api.parsing import PARSER
 from web.api.schemas import NoQuery
+from web.keys import KEPT, USER
 from web.refusals import InvalidInput, MalformedJson, NotJson
 
 #: A loaded body or query: the fields of its schema, by name.
@@ -55,11 +56,13 @@ def operation(
     headers: Mapping[str, str] | None = None,
     content_type: str | None = None,
     refusals: Sequence[type[BookstoreError]] = (),
+    kept: bool = False,
 ) -> Callable[[Callable[..., Awaitable[web.StreamResponse]]], Handler]:
     """Make a handler an operation: its body and query come in checked, as arguments.
 
     `headers` says what the operation reads from the request's headers, `refusals` what it
-    may answer beside what every operation may.
+    may answer beside what every operation may.  With `kept`, guests share one answer for
+    a moment.
     """
     always: list[type[BookstoreError]] = [InvalidInput]
     if body is not None:
@@ -77,7 +80,13 @@ def operation(
                 arguments["query"] = found
             if body is not None:
                 arguments["body"] = await PARSER.parse(body, request, location="json")
-            return _conditional(request, await handler(request, **arguments))
+            if kept and request[USER] is None:
+                response = await request.config_dict[KEPT].answer(
+                    request.path_qs, lambda: handler(request, **arguments)
+                )
+            else:
+                response = await handler(request, **arguments)
+            return _conditional(request, response)
 
         declared = Operation(
             name=handler.__name__,

@@ -6,8 +6,8 @@ from marshmallow import Schema, fields, validate
 
 from web.api.fields import QueryCount
 
-#: Cursors are ours; the longest hold a title.
-CURSOR_LENGTH = 1000
+#: Cursors are ours (base64url); the longest hold a name of 255 letters that JSON escapes.
+CURSOR_LENGTH = 4200
 
 
 class NoQuery(Schema):
@@ -20,7 +20,7 @@ class PageQuery(Schema):
     limit = QueryCount(1, 100, load_default=20, metadata={"description": "How many items."})
     cursor = fields.String(
         load_default=None,
-        validate=validate.Length(max=CURSOR_LENGTH),
+        validate=[validate.Length(max=CURSOR_LENGTH), validate.Regexp(r"^[A-Za-z0-9_-]*$")],
         metadata={"description": "`next` of the page before."},
     )
 

@@ -11,8 +11,10 @@ from web import carts, sessions
 from web.api.fields import Line, Moment
 from web.api.operations import Fields, answer, operation
 from web.keys import ENGINE, USER
+from web.refusals import TooManyAttempts
 from web.requests import now
 from web.sessions import me
+from web.throttle import guessing
 
 TAGS = ["users"]
 
@@ -59,14 +61,20 @@ async def register(request: web.Request, body: Fields) -> web.Response:
     return answer(UserOut, user, status=201, headers={"Location": "/api/v1/users/me"})
 
 
-@operation(body=CredentialsIn, returns=(200, UserOut), tags=TAGS, refusals=[BadCredentials])
+@operation(
+    body=CredentialsIn,
+    returns=(200, UserOut),
+    tags=TAGS,
+    refusals=[BadCredentials, TooManyAttempts],
+)
 async def sign_in(request: web.Request, body: Fields) -> web.Response:
     """Sign in; the answer sets the session's cookie.
 
     An unknown address and a wrong password are answered alike.  What lies in a guest's cart
     moves to the user's.
     """
-    user = await users.sign_in(request.config_dict[ENGINE], body["email"], body["password"])
+    with guessing(request, body["email"]):
+        user = await users.sign_in(request.config_dict[ENGINE], body["email"], body["password"])
     await carts.sign_in(request, user)
     return answer(UserOut, user)
 
