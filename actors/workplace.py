@@ -39,6 +39,10 @@ class Workplace(Middleware):
     orders: Batches
     mailer: smtp.Mailer
     store: Store
+    #: Letters on their way at once, which is what the mailer keeps connections for.
+    letters: asyncio.Semaphore
+    #: Threads that may wait for mail; the others are always there for orders.
+    mail_threads: asyncio.Semaphore
 
     def __init__(self) -> None:
         self.name = f"{socket.gethostname()}:{os.getpid()}"
@@ -53,12 +57,12 @@ class Workplace(Middleware):
     def before_worker_boot(self, broker: Broker, worker: Worker) -> None:
         # The process was forked since, so it has a name of its own.
         self.name = f"{socket.gethostname()}:{os.getpid()}"
-        _run(self._start(broker, self.settings or read_settings()))
+        _run(self._start(broker, worker, self.settings or read_settings()))
 
     def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
         _run(self._open.aclose())
 
-    async def _start(self, broker: Broker, settings: Settings) -> None:
+    async def _start(self, broker: Broker, worker: Worker, settings: Settings) -> None:
         publisher = await self._publisher(broker, settings)
         engine = db.make_engine(
             settings.database_url,
@@ -74,6 +78,8 @@ class Workplace(Middleware):
         self.store = Store.of(settings)
         self.mailer = smtp.make_mailer(settings.smtp_url)
         self._open.push_async_callback(self.mailer.close)
+        self.letters = asyncio.Semaphore(smtp.CONNECTIONS)
+        self.mail_threads = asyncio.Semaphore(max(1, worker.worker_threads // 2))
         relay = Relay(self.engine, publisher, name=f"relay:{self.name}", clock=clock)
         running = asyncio.create_task(relay.run(alone=settings.embedded))
         self._open.push_async_callback(_stop, running)

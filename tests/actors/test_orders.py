@@ -1,7 +1,11 @@
 """Orders and letters through real workers in this process."""
 
+import asyncio
+import time
+from dataclasses import replace
 from email import message_from_bytes, policy
 
+from actors.embedded import workers
 from bookstore import db, doctor, orders, tasks
 from bookstore.orders import State
 from bookstore.tasks import Offer, Task
@@ -60,8 +64,6 @@ async def test_messages_that_come_five_times_have_one_effect(
 
 
 async def test_orders_that_no_message_told_of_are_found_by_the_relay(engine, place_order, settings):
-    from actors.embedded import workers
-
     async with db.transaction(engine) as conn:
         dune = await add_book(conn, stock=3)
     order = await place_order({dune: 1})
@@ -71,3 +73,27 @@ async def test_orders_that_no_message_told_of_are_found_by_the_relay(engine, pla
 
     async with db.reading(engine) as conn:
         assert (await orders.get(conn, order.number)).status is State.CONFIRMED
+
+
+async def test_a_mail_server_that_dawdles_holds_up_no_order(
+    engine, place_order, settings, smtp_sink
+):
+    async with db.transaction(engine) as conn:
+        dune = await add_book(conn, stock=100)
+    smtp_sink.delay_s = 4
+    async with workers(replace(settings, smtp_url=smtp_sink.url)) as publisher:
+        announcing = db.announcing(engine, publisher.offer)
+        started = time.monotonic()
+
+        for _ in range(25):
+            await place_order({dune: 1}, announcing)
+        while (await count(engine))[State.CONFIRMED] < 25:
+            assert time.monotonic() < started + 15
+            await asyncio.sleep(0.02)
+
+    assert len(smtp_sink.received) < 50
+
+
+async def count(engine):
+    async with db.reading(engine) as conn:
+        return await orders.count_by_state(conn)
