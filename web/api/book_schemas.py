@@ -99,11 +99,17 @@ class _Details(Schema):
 
 class BookIn(_Details):
     isbn13 = fields.String(
-        required=True, metadata={"description": "ISBN-13 or ISBN-10, hyphens are understood."}
+        required=True,
+        metadata={
+            "description": "ISBN-13 or ISBN-10, hyphens are understood.",
+            "example": "978-0-14-143951-8",
+        },
     )
-    title = fields.String(required=True, validate=_LONGEST)
+    title = fields.String(
+        required=True, validate=_LONGEST, metadata={"example": "Pride and Prejudice"}
+    )
     authors = _authors(required=True)
-    price_cents = Count(0, HIGHEST_PRICE_CENTS, required=True)
+    price_cents = Count(0, HIGHEST_PRICE_CENTS, required=True, metadata={"example": 899})
     stock = Count(0, MOST)
 
 

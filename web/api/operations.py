@@ -74,18 +74,19 @@ def operation(
 
         @functools.wraps(handler)
         async def run(request: web.Request) -> web.StreamResponse:
-            arguments: dict[str, Fields] = {}
-            found = await PARSER.parse(query, request, location="query")
-            if takes_query:
-                arguments["query"] = found
-            if body is not None:
-                arguments["body"] = await PARSER.parse(body, request, location="json")
+            async def make() -> web.StreamResponse:
+                arguments: dict[str, Fields] = {}
+                found = await PARSER.parse(query, request, location="query")
+                if takes_query:
+                    arguments["query"] = found
+                if body is not None:
+                    arguments["body"] = await PARSER.parse(body, request, location="json")
+                return await handler(request, **arguments)
+
             if kept and request[USER] is None:
-                response = await request.config_dict[KEPT].answer(
-                    request.path_qs, lambda: handler(request, **arguments)
-                )
+                response = await request.config_dict[KEPT].answer(request.path_qs, make)
             else:
-                response = await handler(request, **arguments)
+                response = await make()
             return _conditional(request, response)
 
         declared = Operation(
