@@ -1,5 +1,7 @@
 """The first tables."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import mysql
@@ -10,7 +12,7 @@ down_revision = None
 Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 Hash = sa.LargeBinary(32).with_variant(mysql.BINARY(32), "mysql")
 Moment = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql")
-INNODB = {
+INNODB: dict[str, Any] = {
     "mysql_engine": "InnoDB",
     "mysql_charset": "utf8mb4",
     "mysql_collate": "utf8mb4_unicode_ci",
