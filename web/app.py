@@ -25,6 +25,7 @@ from web.keys import (
     READINESS,
     SETTINGS,
 )
+from web.store import routes as store
 
 #: No body but an upload is larger, and those are read in pieces.
 LARGEST_BODY = 64 * 1024
@@ -61,6 +62,7 @@ async def make_app(settings: Settings) -> web.Application:
     sessions.setup(app)
     app[ACCESS] = routes.add_to(app)
     docs.prepare(app)
+    store.prepare(app)
     app.on_shutdown.append(_close)
     app.on_response_prepare.append(requests.send_id)
     app.on_response_prepare.append(guard.send_headers)

@@ -52,7 +52,7 @@ STATUS: dict[type[BookstoreError], int] = {
 AWAY = (TimeoutError, PoolTimeoutError, OperationalError, InterfaceError, ConnectionError)
 
 #: What to say where aiohttp itself refuses.
-_ITS_OWN = {
+ITS_OWN = {
     404: ("not-found", "There is nothing at this address."),
     405: ("method-not-allowed", "This address does not understand this method."),
     413: ("too-large", "This is more than we take at once."),
@@ -116,7 +116,7 @@ def of_refusal(error: BookstoreError) -> Problem:
 def of_http(error: web.HTTPException) -> Problem:
     """What one of aiohttp's own refusals looks like from outside."""
     status = HTTPStatus(error.status)
-    code, detail = _ITS_OWN.get(
+    code, detail = ITS_OWN.get(
         status, (status.phrase.lower().replace(" ", "-"), f"{status.phrase}.")
     )
     kept = {name: error.headers[name] for name in ("Allow", "Retry-After") if name in error.headers}

@@ -23,6 +23,7 @@ from web.api import (
     users,
 )
 from web.api.operations import Handler, operation_of
+from web.store.routes import PAGES
 
 ANYONE, SIGNED_IN = Open.ANYONE, Open.SIGNED_IN
 API = "/api/v1"
@@ -116,7 +117,7 @@ AROUND = [
 def add_to(app: web.Application) -> Mapping[web.AbstractRoute, Access]:
     """Give the application its addresses; the answer says who may come in at each."""
     access: dict[web.AbstractRoute, Access] = {}
-    for prefix, routes in ((API, OPERATIONS), ("", AROUND)):
+    for prefix, routes in ((API, OPERATIONS), ("", AROUND), ("", PAGES)):
         for method, path, handler, wanted in routes:
             # HEAD is GET without its body; nobody wants the head of a stream.
             methods = ["GET", "HEAD"] if method == "GET" and not _endless(handler) else [method]

@@ -1,3 +1,4 @@
+import gzip
 import json
 
 import pytest
@@ -73,6 +74,26 @@ async def test_no_body_is_too_strange(client, body, status):
     assert answer.content_type == "application/problem+json"
 
 
+async def test_a_body_that_cannot_be_unpacked_is_malformed(client):
+    answer = await client.post(
+        "/api/v1/session",
+        data=b"abc",
+        headers={"Content-Type": "application/json", "Content-Encoding": "gzip"},
+    )
+
+    assert (answer.status, (await answer.json())["code"]) == (400, "malformed-json")
+
+
+async def test_a_small_body_does_not_become_a_large_one(client):
+    answer = await client.post(
+        "/api/v1/session",
+        data=gzip.compress(b" " * 10_000_000),
+        headers={"Content-Type": "application/json", "Content-Encoding": "gzip"},
+    )
+
+    assert answer.status == 413
+
+
 async def test_a_form_is_not_json(client):
     answer = await client.post("/api/v1/session", data={"email": "a"})
 
@@ -95,6 +116,7 @@ async def test_pointers_are_escaped(client):
         ({"Sec-Fetch-Site": "cross-site"}, False),
         ({"Origin": "https://evil.example"}, False),
         ({"Origin": "null"}, False),
+        ({"Origin": "http://["}, False),
         ({"Origin": "https://evil.example", "Sec-Fetch-Site": "same-origin"}, True),
     ],
 )

@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 
 from bookstore.errors import BookstoreError
 from web.api import openapi
-from web.problems import STATUS
+from web.problems import ITS_OWN, STATUS
 
 _DOCUMENT = web.AppKey("openapi_document", dict[str, Any])
 _CODE = re.compile(r"`([^`]+)`")
@@ -87,7 +87,8 @@ def _problems() -> list[dict[str, Any]]:
     ]
     told += [
         {"code": code, "status": status, "meaning": text}
-        for status, (code, text) in openapi.EVERYWHERE.items()
+        for status, (code, text) in {**openapi.EVERYWHERE, **ITS_OWN}.items()
+        if code not in codes
     ]
     return sorted(told, key=lambda problem: problem["code"])
 

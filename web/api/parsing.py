@@ -29,7 +29,11 @@ class Parser(AIOHTTPParser):
             return {}
         if not core.is_json(req.content_type):
             raise NotJson
-        return _object(await req.read())
+        try:
+            body = await req.read()
+        except web.RequestPayloadError:
+            raise MalformedJson("it cannot be unpacked") from None
+        return _object(body)
 
     def handle_error(
         self,
