@@ -11,6 +11,7 @@ from typing import Protocol
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bookstore import tasks
+from bookstore.crashpoints import crashpoint
 from bookstore.db import is_away, reading, retrying, transaction
 from bookstore.fulfilment import Trace
 from bookstore.grouping import Grouped
@@ -127,8 +128,10 @@ class Batches:
         except Exception as error:
             if is_away(error):
                 raise
+            crashpoint("X1", [ref_id])
             log.exception("%s(%d) failed", self._task, ref_id)
             await self._fail(ref_id, f"{type(error).__name__}: {error}")
+            crashpoint("X2", [ref_id])
 
     async def _try(
         self,
@@ -136,6 +139,7 @@ class Batches:
         attempts: Mapping[int, int],
         messages: Mapping[int, str | None],
     ) -> None:
+        crashpoint("P2", ref_ids)
         trace = _Trace(self._worker, messages, attempts)
 
         async def work() -> None:
@@ -143,6 +147,7 @@ class Batches:
                 # Whoever has a message about the same rows waits here, and finds them gone.
                 held = await tasks.hold(conn, self._task, ref_ids)
                 await tasks.done(conn, self._task, held)
+                crashpoint("P3", ref_ids)
                 await self._work(conn, held, trace=trace, now=self._clock())
 
         try:

@@ -17,6 +17,7 @@ from dramatiq.middleware import (
 )
 
 from actors.workplace import Workplace
+from bookstore.crashpoints import crashpoint
 from bookstore.messages import queue_arguments
 from config.settings import Settings, read_settings
 
@@ -46,6 +47,7 @@ class Consumer(_RabbitmqConsumer):
     def ack(self, message: Any) -> None:
         if message._consumer is self:
             super().ack(message)
+            crashpoint("P8")
 
     def nack(self, message: Any) -> None:
         if message._consumer is self:

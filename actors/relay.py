@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bookstore import heartbeats, tasks
+from bookstore.crashpoints import crashpoint
 from bookstore.db import transaction
 from bookstore.messages import Publisher
 
@@ -63,5 +64,8 @@ class Relay:
             return 0  # Nothing is offered to nobody: the pauses would grow for nothing.
         async with transaction(self._engine) as conn:
             offers = await tasks.claim_due(conn, now=now, limit=LIMIT, ahead=ahead)
-        self._publisher.offer(offers)
+        if offers:
+            crashpoint("R2")
+            self._publisher.offer(offers)
+            crashpoint("R5")
         return len(offers)

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bookstore import idempotency, notifications, orders, pricing, tasks
 from bookstore.bulk import Bulk
+from bookstore.crashpoints import crashpoint
 from bookstore.db import LOCK_WAIT_TIMEOUT, RETRYABLE, retrying, transaction
 from bookstore.errors import (
     BookstoreError,
@@ -84,6 +85,7 @@ class Checkouts:
             IdempotencyKeyReused: the key belongs to another request.
             RequestInProgress: the first request with this key is still running.
         """
+        crashpoint("W0")
         first = self._running.get(wish.key)
         if first is not None:
             # Without a connection of its own: many repeats must not keep others out.
@@ -107,7 +109,10 @@ class Checkouts:
     async def _check_out(self, wishes: list[Wish]) -> Sequence[Placed | BookstoreError]:
         async def work() -> Sequence[Placed | BookstoreError]:
             async with transaction(self._engine) as conn:
-                return await check_out(conn, wishes, self._rates, now=datetime.now(UTC))
+                answers = await check_out(conn, wishes, self._rates, now=datetime.now(UTC))
+                crashpoint("W4")
+            crashpoint("W5")
+            return answers
 
         # Who waits for a cart that another process has must not make the others wait again.
         return await retrying(work, RETRYABLE - {LOCK_WAIT_TIMEOUT})
@@ -282,12 +287,14 @@ async def _place(
     cart_ids = sorted((draft.wish.cart_id,) for draft in drafts)
     await _EMPTY(conn, cart_ids)
     await _NEXT_CHECKOUT(conn, cart_ids, now=now)
+    crashpoint("W2")
     pairs = list(zip(placed, (draft.wish for draft in drafts), strict=True))
     await idempotency.keep(
         conn,
         {wish.key: idempotency.Use(wish.request_hash, order.id) for order, wish in pairs},
         now=now,
     )
+    crashpoint("W1")
     await tasks.add(
         conn,
         tasks.Task.PROCESS_ORDERS,
@@ -295,6 +302,7 @@ async def _place(
         now=now,
         request_ids={order.id: wish.request_id for order, wish in pairs},
     )
+    crashpoint("W3")
     await notifications.queue_for_orders(
         conn,
         [(order.id, "order-placed", order.user_id, order.email) for order in placed],

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import notifications, pricing
 from bookstore.bulk import Bulk
+from bookstore.crashpoints import crashpoint
 from bookstore.db import Repeat
 from bookstore.orders import State
 from bookstore.tables import UtcDateTime
@@ -149,6 +150,7 @@ async def process(
             would deadlock with those who do not repeat).
     """
     placed = await _lock(conn, order_ids)
+    crashpoint("P4", order_ids)
     if not placed:
         return
     lines = await _lines(conn, placed)
@@ -162,11 +164,13 @@ async def process(
         now=now,
     )
     await _write_events(conn, outcomes, trace=trace, now=now)
+    crashpoint("P5", order_ids)
     await notifications.queue_for_orders(
         conn,
         [(it.order.id, f"order-{it.state}", it.order.user_id, it.order.email) for it in outcomes],
         now=now,
     )
+    crashpoint("P6", order_ids)
     await _take(conn, confirmed)
 
 

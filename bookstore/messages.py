@@ -15,6 +15,7 @@ import dramatiq
 from aio_pika.abc import AbstractChannel, AbstractConnection, DeliveryMode
 from aio_pika.exceptions import AMQPException
 
+from bookstore.crashpoints import crashpoint
 from bookstore.tasks import Offer, Task
 
 log = logging.getLogger(__name__)
@@ -155,9 +156,11 @@ class RabbitPublisher:
         if offers:
             async with asyncio.timeout(PUBLISH_TIMEOUT_S):
                 await asyncio.gather(*(self._publish(message) for message in in_lists(offers)))
+            crashpoint("R4")
 
     async def _publish(self, message: dramatiq.Message[Any]) -> None:
         assert self._channel is not None
+        crashpoint("R3")
         await self._channel.default_exchange.publish(
             aio_pika.Message(
                 message.encode(),

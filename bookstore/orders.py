@@ -19,6 +19,7 @@ from sqlalchemy import Row, Select, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import notifications, paging, pricing
+from bookstore.crashpoints import crashpoint
 from bookstore.errors import IllegalTransition, NotFound
 from bookstore.paging import Page
 from bookstore.tables import (
@@ -245,6 +246,7 @@ async def cancel(
         IllegalTransition: it is too late, for a customer once it is packed.
     """
     order = await _lock(conn, number)
+    crashpoint("C1")
     allowed = State.CANCELLED in NEXT.get(order.status, ())
     if not allowed or not (by_staff or order.status in CUSTOMER_CANCELS):
         raise IllegalTransition(order.status, State.CANCELLED)
@@ -289,6 +291,7 @@ async def _cancel(
     await _enter(conn, order, State.CANCELLED, actor=actor, detail=reason, now=now, **changes)
     if order.status is not State.PLACED:  # Before it is confirmed nothing was set aside.
         await _give_back(conn, order, now=now)
+    crashpoint("C2")
     return await get(conn, order.number)
 
 

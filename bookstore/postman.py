@@ -18,6 +18,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bookstore import letters, notifications, smtp, tasks
+from bookstore.crashpoints import crashpoint
 from bookstore.db import retrying, transaction
 from bookstore.letters import Letter, Store
 from bookstore.notifications import Status
@@ -64,13 +65,16 @@ async def deliver(
     claimed = await retrying(take)
     if claimed is None:
         return
+    crashpoint("M1", [notification_id])
     note = await _send(claimed, mailer, store)
+    crashpoint("M6", [notification_id])
 
     async def record() -> None:
         async with transaction(engine) as conn:
             await note(conn, claimed, now=clock())
 
     await retrying(record)
+    crashpoint("M7", [notification_id])
 
 
 async def _send(claimed: Claim, mailer: smtp.Mailer, store: Store) -> Callable[..., Any]:

@@ -13,6 +13,8 @@ from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
 
+from bookstore.crashpoints import crashpoint
+
 #: For a letter as a whole, the wait for a connection included; shorter than a letter's lease.
 DEADLINE_S = 30.0
 #: For each answer but the last one: some servers look through the whole letter before it.
@@ -157,6 +159,7 @@ class SmtpMailer:
 
     async def _transfer(self, client: aiosmtplib.SMTP, envelope: "_Envelope") -> str:
         """RFC 5321, section 3.3.  Step by step, to know when the letter is gone."""
+        crashpoint("M2")
         options = []
         if envelope.encoding == "utf-8":
             await client.ehlo()
@@ -166,9 +169,12 @@ class SmtpMailer:
         try:
             await client.mail(envelope.sender, options=options, encoding=envelope.encoding)
             await client.rcpt(envelope.recipient, encoding=envelope.encoding)
+            crashpoint("M3")
             _expect(START_INPUT, await client.execute_command(b"DATA"))
             assert client.protocol is not None
+            crashpoint("M4")
             client.protocol.write(envelope.content)
+            crashpoint("M5")
             # From here on nobody can tell how much of it arrived.
             envelope.gone = True
             # Some servers look through the whole letter before they answer: only the deadline

@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import audit
 from bookstore.bulk import Bulk
+from bookstore.crashpoints import crashpoint
 from bookstore.errors import NotFound
 from bookstore.tables import tasks
 
@@ -237,6 +238,7 @@ async def claim_due(
             conn,
             sorted((row.id, now + _pause(row.offers)) for row in found),
         )
+        crashpoint("R1")
     return [Offer(Task(row.task), row.ref_id) for row in found]
 
 

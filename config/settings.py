@@ -1,5 +1,6 @@
 """Settings: read once from the environment and `.env`, then passed on as values."""
 
+import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -156,6 +157,8 @@ def _unfit_for_production(settings: Settings) -> dict[str, list[str]]:
         problems["BOOKSTORE_BASE_URL"] = ["It must begin with https:// in production."]
     if not settings.rate_limits:
         problems["BOOKSTORE_RATE_LIMITS"] = ["They cannot be off in production."]
+    if os.environ.get("BOOKSTORE_CRASHPOINT"):
+        problems["BOOKSTORE_CRASHPOINT"] = ["It is for tests only."]
     for name, url in (
         ("BOOKSTORE_DATABASE_URL", settings.database_url),
         *(("BOOKSTORE_BROKER_URL", url) for url in settings.broker_urls),

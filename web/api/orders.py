@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import addresses, carts, idempotency, orders, users
 from bookstore.checkout import Wish
+from bookstore.crashpoints import crashpoint
 from bookstore.db import reading, retrying, transaction
 from bookstore.errors import (
     BookWithdrawn,
@@ -77,7 +78,9 @@ async def place_order(request: web.Request, body: Fields) -> web.Response:
     headers = {"Location": f"/api/v1/orders/{order.number}"}
     if placed.replayed:
         headers["Idempotent-Replayed"] = "true"
-    return answer(PlacedOrderOut, content, status=202, headers=headers)
+    accepted = answer(PlacedOrderOut, content, status=202, headers=headers)
+    crashpoint("W6")
+    return accepted
 
 
 @operation(query=OrderQuery, returns=(200, OrderPage), tags=TAGS, refusals=[Invalid])
@@ -110,7 +113,7 @@ async def cancel_order(request: web.Request, body: Fields, query: Fields) -> web
     async def work() -> Order:
         async with transaction(request.config_dict[ENGINE]) as conn:
             order = await _opened(request, conn, query)
-            return await orders.cancel(
+            order = await orders.cancel(
                 conn,
                 order.number,
                 actor=_actor(request, order),
@@ -118,6 +121,9 @@ async def cancel_order(request: web.Request, body: Fields, query: Fields) -> web
                 reason=body.get("reason"),
                 now=now(),
             )
+            crashpoint("C3")
+        crashpoint("C4")
+        return order
 
     return answer(OrderOut, await retrying(work))
 
