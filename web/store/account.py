@@ -1,0 +1,52 @@
+"""A user's own account."""
+
+from collections.abc import Mapping
+
+from aiohttp import web
+
+from bookstore import users
+from bookstore.db import transaction
+from bookstore.drafts import plain
+from bookstore.errors import Invalid
+from bookstore.permissions import is_staff
+from web.keys import ENGINE
+from web.requests import now
+from web.sessions import me
+from web.store import forms, notices
+from web.store.page import page
+from web.store.sign_in import LONGEST_NAME
+
+
+async def show(request: web.Request) -> web.Response:
+    """GET /account."""
+    return await _form(request, {"name": me(request).name})
+
+
+async def change(request: web.Request) -> web.Response:
+    """POST /account: another name."""
+    form = await forms.read(request)
+    try:
+        name = plain("name", form.get("name", ""), LONGEST_NAME)
+    except Invalid as error:
+        return await _form(request, form, faults={"name": str(error)}, status=422)
+    async with transaction(request.config_dict[ENGINE]) as conn:
+        await users.change_name(conn, me(request).id, name, now=now())
+    await notices.leave(request, "ok", f"Saved. We call you {name} from now on.")
+    raise web.HTTPSeeOther("/account")
+
+
+async def _form(
+    request: web.Request,
+    typed: Mapping[str, str],
+    *,
+    faults: Mapping[str, str] | None = None,
+    status: int = 200,
+) -> web.Response:
+    return await page(
+        request,
+        "account.html",
+        status=status,
+        typed=typed,
+        faults=faults or {},
+        staff=is_staff(me(request).role),
+    )

@@ -1,0 +1,62 @@
+"""One book: its cover, its title page and the slip with its price."""
+
+from typing import Any
+
+from aiohttp import web
+
+from bookstore import books, listing
+from bookstore.db import reading
+from bookstore.listing import Query
+from bookstore.records import Book
+from web.keys import ENGINE, RATES, SETTINGS
+from web.store import forms
+from web.store.kept import kept
+from web.store.page import page
+
+#: How many more books by the same author stand on the shelf.
+_MORE = 6
+
+
+@kept
+async def show(request: web.Request) -> web.Response:
+    """GET /books/{book_id}; `copies` is what has been set with minus and plus."""
+    async with reading(request.config_dict[ENGINE]) as conn:
+        book = await books.get(conn, int(request.match_info["book_id"]))
+        author = book.authors[0]
+        same = await listing.find(conn, Query(author=author.id), limit=_MORE + 1)
+    shelf = book.categories[0] if book.categories else None
+    return await page(
+        request,
+        "book.html",
+        book=book,
+        copies=max(1, forms.quantity({"quantity": request.query.get("copies", "1")})),
+        more=[other for other in same.items if other.id != book.id][:_MORE],
+        shelf=shelf.slug if shelf else None,
+        data=_linked_data(request, book),
+    )
+
+
+def _linked_data(request: web.Request, book: Book) -> dict[str, Any]:
+    """The book and its offer for search engines (schema.org, as JSON-LD)."""
+    site = request.config_dict[SETTINGS].base_url.rstrip("/")
+    availability = "InStock" if book.available else "OutOfStock"
+    facts: dict[str, Any] = {
+        "@context": "https://schema.org",
+        "@type": "Book",
+        "name": book.title,
+        "author": [{"@type": "Person", "name": person.name} for person in book.authors],
+        "isbn": book.isbn13,
+        "inLanguage": book.language,
+        "numberOfPages": book.pages,
+        "publisher": book.publisher,
+        "image": f"{site}/api/v1/covers/{book.isbn13}.svg",
+        "url": f"{site}/books/{book.id}",
+        "offers": {
+            "@type": "Offer",
+            "price": f"{book.price_cents / 100:.2f}",
+            "priceCurrency": request.config_dict[RATES].currency,
+            "availability": f"https://schema.org/{availability}",
+            "url": f"{site}/books/{book.id}",
+        },
+    }
+    return {name: value for name, value in facts.items() if value is not None}

@@ -1,0 +1,96 @@
+"""The cart: quantities, and problems at the line they are about."""
+
+from aiohttp import web
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bookstore import books, carts, shopfront
+from bookstore.carts import Cart, CartItem
+from bookstore.db import reading, retrying
+from bookstore.errors import BookstoreError, NotFound
+from bookstore.records import LARGEST_ID, Book
+from web import carts as visitors
+from web.api.carts import changed
+from web.keys import ENGINE, RATES
+from web.requests import now
+from web.store import forms, notices
+from web.store.page import page
+
+
+async def show(request: web.Request) -> web.Response:
+    """GET /cart."""
+    cart, lines = await load(request)
+    rates = request.config_dict[RATES]
+    totals = cart.totals
+    return await page(
+        request,
+        "cart.html",
+        cart=cart,
+        lines=lines,
+        blocked=is_blocked(cart),
+        cart_count=cart.item_count,
+        to_free_cents=rates.free_shipping_from_cents - totals.subtotal_cents
+        if totals.shipping_cents
+        else 0,
+    )
+
+
+async def add(request: web.Request) -> web.Response:
+    """POST /cart: put a book in, and show the cart; minus and plus only change the form."""
+    form = await forms.read(request)
+    book_id = int(form["book_id"]) if form.get("book_id", "").isdecimal() else 0
+    if not 0 < book_id <= LARGEST_ID:
+        raise NotFound("This book")
+    copies = forms.quantity(form)
+    if "step" in form:
+        raise web.HTTPSeeOther(f"/books/{book_id}?copies={max(1, copies)}")
+
+    async def put(conn: AsyncConnection, cart_id: int) -> str:
+        await carts.add(conn, cart_id, book_id, copies, now=now())
+        return (await books.get(conn, book_id)).title
+
+    try:
+        await changed(request, put)
+    except NotFound:
+        raise
+    except BookstoreError as error:
+        await notices.leave(request, "bad", str(error))
+        raise web.HTTPSeeOther(f"/books/{book_id}") from None
+    await notices.leave(request, "ok", "It is in your cart.")
+    raise web.HTTPSeeOther("/cart")
+
+
+async def change(request: web.Request) -> web.Response:
+    """POST /cart/{book_id}: another quantity; none takes the book out."""
+    form = await forms.read(request)
+    book_id = int(request.match_info["book_id"])
+    copies = 0 if "remove" in form else forms.quantity(form)
+
+    async def put(conn: AsyncConnection, cart_id: int) -> None:
+        if copies:
+            await carts.set_quantity(conn, cart_id, book_id, copies, now=now())
+        else:
+            await carts.remove(conn, cart_id, book_id, now=now())
+
+    try:
+        await changed(request, put, make=False)
+    except BookstoreError as error:
+        await notices.leave(request, "bad", str(error))
+    raise web.HTTPSeeOther("/cart")
+
+
+async def load(request: web.Request) -> tuple[Cart, list[tuple[CartItem, Book]]]:
+    """The visitor's cart, and its lines with their books."""
+
+    async def work() -> tuple[Cart, dict[int, Book]]:
+        async with reading(request.config_dict[ENGINE]) as conn:
+            cart_id = await visitors.found(request, conn)
+            cart = await carts.get(conn, cart_id, request.config_dict[RATES])
+            return cart, await shopfront.by_ids(conn, [item.book_id for item in cart.items])
+
+    cart, found = await retrying(work)
+    return cart, [(item, found[item.book_id]) for item in cart.items]
+
+
+def is_blocked(cart: Cart) -> bool:
+    """Whether a line has to be settled before the cart can be ordered."""
+    return any(item.withdrawn or item.stock < item.quantity for item in cart.items)

@@ -1,0 +1,197 @@
+"""The checkout: one page, for guests and users; one press of the button makes one order."""
+
+import re
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+from babel import Locale, UnknownLocaleError
+
+from bookstore import addresses, idempotency, orders, users
+from bookstore.checkout import Wish
+from bookstore.db import reading, retrying
+from bookstore.errors import (
+    BookstoreError,
+    BookWithdrawn,
+    CartEmpty,
+    IdempotencyKeyReused,
+    Invalid,
+    PriceChanged,
+    RequestInProgress,
+)
+from bookstore.orders import Order
+from web import carts as visitors
+from web.keys import CHECKOUTS, ENGINE, REQUEST_ID, USER
+from web.store import cart as cart_page
+from web.store import forms, notices, visits
+from web.store.page import page
+
+_FIELDS = ("email", "name", "line1", "line2", "postcode", "city", "country", "note")
+_LONGEST_NOTE = 1000
+_KEY = re.compile(r"[A-Za-z0-9_-]{16,64}")
+_MISSING = "Please fill this in."
+
+
+async def show(request: web.Request) -> web.Response:
+    """GET /checkout: with what we know from the last order already filled in."""
+    return await _form(request, await _known(request))
+
+
+async def place(request: web.Request) -> web.Response:
+    """POST /checkout: to the order, or back to the form with all that was typed."""
+    form = await forms.read(request)
+    typed = {name: form.get(name, "").strip() for name in _FIELDS}
+    key = form.get("key", "")
+    if not _KEY.fullmatch(key):
+        key = _new_key()
+    faults, address = _checked(request, typed)
+    if faults:
+        return await _form(request, typed, key=key, faults=faults, status=422)
+    wish = await _wish(request, form, typed, address, key)
+    if wish is None:
+        raise web.HTTPSeeOther("/cart")
+    try:
+        placed = await request.config_dict[CHECKOUTS].place(wish)
+    except CartEmpty:
+        await notices.leave(request, "info", "There is nothing in your cart to order.")
+        raise web.HTTPSeeOther("/cart") from None
+    except BookWithdrawn as error:
+        await notices.leave(request, "bad", str(error))
+        raise web.HTTPSeeOther("/cart") from None
+    except PriceChanged:
+        return await _form(request, typed, key=key, changed=True, status=409)
+    except RequestInProgress as error:
+        return await _form(request, typed, key=key, refusal=error, status=409)
+    except IdempotencyKeyReused:
+        order = await _placed_before(request, wish)
+        text = "You had sent this order already, so nothing was ordered a second time."
+        await notices.leave(request, "info", text)
+        raise web.HTTPSeeOther(visits.address_of(request, order)) from None
+    await visits.remember(request, placed.order)
+    raise web.HTTPSeeOther(visits.address_of(request, placed.order))
+
+
+async def _form(
+    request: web.Request,
+    typed: Mapping[str, str],
+    *,
+    key: str = "",
+    faults: Mapping[str, str] | None = None,
+    changed: bool = False,
+    refusal: BookstoreError | None = None,
+    status: int = 200,
+) -> web.Response:
+    cart, lines = await cart_page.load(request)
+    if not cart.items or cart_page.is_blocked(cart):
+        text = "Please look at the lines with a mark first." if cart.items else None
+        if text:
+            await notices.leave(request, "warn", text)
+        raise web.HTTPSeeOther("/cart")
+    return await page(
+        request,
+        "checkout.html",
+        status=status,
+        cart=cart,
+        cart_count=cart.item_count,
+        changed=changed,
+        countries=sorted(addresses.COUNTRIES.items(), key=lambda country: country[1]),
+        faults=faults or {},
+        key=key or _new_key(),
+        lines=lines,
+        refusal=refusal,
+        typed=typed,
+    )
+
+
+async def _known(request: web.Request) -> dict[str, str]:
+    """What need not be typed again: the address of the last order."""
+    user = request[USER]
+    known = dict.fromkeys(_FIELDS, "") | {"country": _likely_country(request)}
+    async with reading(request.config_dict[ENGINE]) as conn:
+        order = await visits.last_order(request, conn)
+    if order is not None:
+        address = {name: text for name, text in order.shipping_address.items() if text}
+        known |= {"email": order.email} | address
+    elif user is not None:
+        known["name"] = user.name
+    return known
+
+
+def _checked(
+    request: web.Request, typed: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, Any]]:
+    """A sentence for each wrong field, and the address."""
+    user = request[USER]
+    required = ["name", "line1", "city", "country"] + ([] if user else ["email"])
+    if typed["country"] not in addresses.WITHOUT_POSTCODE:
+        required.append("postcode")
+    faults = {name: _MISSING for name in _FIELDS if name in required and not typed[name]}
+    if user is None and typed["email"]:
+        try:
+            users.normal_email(typed["email"])
+        except Invalid:
+            faults["email"] = "Write it like name@example.com."
+    if len(typed["note"]) > _LONGEST_NOTE:
+        faults["note"] = f"Please use at most {_LONGEST_NOTE} characters."
+    address: dict[str, Any] = {}
+    try:
+        address = addresses.checked(typed, within="address")
+    except Invalid as error:
+        faults.setdefault(error.field.removeprefix("address/"), str(error))
+    return {name: faults[name] for name in _FIELDS if name in faults}, address
+
+
+async def _wish(
+    request: web.Request,
+    form: Mapping[str, str],
+    typed: Mapping[str, str],
+    address: dict[str, Any],
+    key: str,
+) -> Wish | None:
+    """The order as the visitor wants it; None without a cart."""
+    user = request[USER]
+
+    async def work() -> int | None:
+        async with reading(request.config_dict[ENGINE]) as conn:
+            return await visitors.found(request, conn)
+
+    cart_id = await retrying(work)
+    if cart_id is None:
+        return None
+    email = user.email if user else users.normal_email(typed["email"])
+    expected = form.get("expected_total_cents", "")
+    agreed = int(expected) if re.fullmatch("[0-9]{1,10}", expected) else -1
+    note = typed["note"].replace("\r\n", "\n") or None
+    return Wish(
+        key=idempotency.Key(f"user:{user.id}" if user else f"cart:{cart_id}", key),
+        request_hash=idempotency.hash_of({**address, "email": email, "note": note}),
+        cart_id=cart_id,
+        user_id=user.id if user else None,
+        email=email,
+        shipping_address=address,
+        note=note,
+        expected_total_cents=agreed,
+        request_id=request[REQUEST_ID],
+    )
+
+
+async def _placed_before(request: web.Request, wish: Wish) -> Order:
+    """The order that this form made when it looked otherwise."""
+    async with reading(request.config_dict[ENGINE]) as conn:
+        use = (await idempotency.find(conn, [wish.key]))[wish.key]
+        return (await orders.by_ids(conn, [use.order_id]))[use.order_id]
+
+
+def _likely_country(request: web.Request) -> str:
+    """The country in the browser's first language, such as `de-AT`; empty where there is none."""
+    tag = request.headers.get("Accept-Language", "").split(",")[0].split(";")[0].strip()
+    try:
+        country = Locale.parse(tag, sep="-").territory or ""
+    except (UnknownLocaleError, ValueError):
+        return ""
+    return country if country in addresses.COUNTRIES else ""
+
+
+def _new_key() -> str:
+    return secrets.token_urlsafe(24)

@@ -1,0 +1,37 @@
+"""Pages for what went wrong."""
+
+from http import HTTPStatus
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from bookstore.errors import NotSignedIn
+from web.keys import REQUEST_ID
+from web.problems import Problem
+from web.store.page import plain_page
+
+#: Problems that have words of their own; the others share a page.
+_PAGES = {
+    HTTPStatus.NOT_FOUND: "errors/404.html",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "errors/500.html",
+    HTTPStatus.SERVICE_UNAVAILABLE: "errors/503.html",
+}
+
+
+async def show_problem(request: web.Request, problem: Problem) -> web.StreamResponse:
+    """A problem as a page; who must sign in is asked to, and comes back afterwards."""
+    if problem.code == NotSignedIn.code:
+        back = request.path_qs if request.method == "GET" else "/"
+        return web.Response(
+            status=303, headers={"Location": "/sign-in?" + urlencode({"next": back})}
+        )
+    template = _PAGES.get(HTTPStatus(problem.status), "errors/other.html")
+    response = plain_page(
+        request,
+        template,
+        status=problem.status,
+        detail=problem.detail,
+        request_id=request.get(REQUEST_ID),
+    )
+    response.headers.update(problem.headers)
+    return response

@@ -1,0 +1,43 @@
+"""What forms send."""
+
+import re
+from collections.abc import Mapping
+
+from aiohttp import web
+
+from bookstore.carts import MAX_QUANTITY
+
+#: A path of our own: browsers read `//` and `/\` as another host, and skip tabs and line breaks.
+_LOCAL = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")
+
+
+async def read(request: web.Request) -> Mapping[str, str]:
+    """The fields of a form, each once; of several with one name the first."""
+    if request.body_exists and request.content_type != "application/x-www-form-urlencoded":
+        raise web.HTTPUnsupportedMediaType
+    try:
+        sent = await request.post()
+    except ValueError:  # Bytes that are no UTF-8.
+        raise web.HTTPBadRequest from None
+    fields: dict[str, str] = {}
+    for name, value in sent.items():
+        if isinstance(value, str):
+            # Half a character may be spelled with per cent signs.
+            fields.setdefault(name, value.encode(errors="replace").decode())
+    return fields
+
+
+def local(address: str | None, default: str = "/") -> str:
+    """Where to go back to, if that is here and not on another site."""
+    return address if address and _LOCAL.fullmatch(address) else default
+
+
+def quantity(form: Mapping[str, str]) -> int:
+    """How many copies a form asks for, one more or less if that was pressed; 0 removes.
+
+    What is no number is 1.
+    """
+    typed = form.get("quantity", "")
+    copies = int(typed) if re.fullmatch(r"[0-9]{1,4}", typed) else 1
+    step = {"-1": -1, "1": 1}.get(form.get("step", ""), 0)
+    return max(0, min(copies + step, MAX_QUANTITY))

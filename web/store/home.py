@@ -1,0 +1,32 @@
+"""The front page: a shop shows its taste before its search."""
+
+from aiohttp import web
+
+from bookstore import listing
+from bookstore.db import reading
+from bookstore.listing import Query, Sort
+from web.keys import ENGINE
+from web.requests import now
+from web.store.kept import kept
+from web.store.page import page
+
+#: Books on the front table, on the shelf below it, and in the contents list.
+_FRONT, _SHELF, _CONTENTS = 5, 6, 8
+
+
+@kept
+async def show(request: web.Request) -> web.Response:
+    """GET /."""
+    newest = Query(in_stock=True, sort=Sort.NEWEST)
+    cheapest = Query(in_stock=True, sort=Sort.PRICE)
+    async with reading(request.config_dict[ENGINE]) as conn:
+        new = (await listing.find(conn, newest, limit=_FRONT + _SHELF)).items
+        cheap = (await listing.find(conn, cheapest, limit=_CONTENTS)).items
+    return await page(
+        request,
+        "home.html",
+        front=new[:_FRONT],
+        new=new[_FRONT:],
+        cheap=cheap,
+        month=f"{now().astimezone():%B}",
+    )

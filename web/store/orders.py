@@ -1,0 +1,138 @@
+"""A customer's orders, and the page on which one is followed."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import NamedTuple
+
+from aiohttp import web
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bookstore import carts, orders, shopfront
+from bookstore.db import reading, retrying, transaction
+from bookstore.errors import BookstoreError, NotFound
+from bookstore.orders import CUSTOMER_CANCELS, Event, Order, State
+from bookstore.paging import Page
+from bookstore.records import Book
+from web.api.carts import changed
+from web.keys import ENGINE, USER
+from web.requests import now
+from web.store import forms, notices, visits
+from web.store.page import page
+
+#: The way of an order for which nothing goes wrong.
+_WAY = (State.PLACED, State.CONFIRMED, State.PACKED, State.SHIPPED, State.DELIVERED)
+#: After this long an order that is still only placed deserves a word.
+_SLOW = timedelta(seconds=30)
+_LONGEST_REASON = 500
+
+
+class Knot(NamedTuple):
+    """A knot on the thread: `past`, `now`, `next`, or `over` where the thread was cut."""
+
+    state: State
+    place: str
+    event: Event | None
+
+
+async def show_all(request: web.Request) -> web.Response:
+    """GET /orders: a user's own; a guest's, as far as the session knows them."""
+    user = request[USER]
+    cursor = request.query.get("cursor")
+    async with reading(request.config_dict[ENGINE]) as conn:
+        if user is None:
+            found = Page(await visits.of_guest(request, conn), None)
+        else:
+            found = await orders.of_user(conn, user.id, cursor=cursor)
+    return await page(
+        request,
+        "orders.html",
+        orders=[(order, visits.address_of(request, order)) for order in found.items],
+        cursor=cursor,
+        next=found.next,
+    )
+
+
+async def show(request: web.Request) -> web.Response:
+    """GET /orders/{number}: the page that a customer keeps open."""
+    async with reading(request.config_dict[ENGINE]) as conn:
+        order = await visits.opened(request, conn)
+        events = await orders.events(conn, order.id)
+        books: Mapping[int, Book] = await shopfront.by_ids(
+            conn, [line.book_id for line in order.items]
+        )
+    return await page(
+        request,
+        "order.html",
+        order=order,
+        lines=[(line, books[line.book_id]) for line in order.items],
+        thread=_thread(order, events),
+        slow=order.status is State.PLACED and now() - order.placed_at > _SLOW,
+        checked_at=now(),
+        can_cancel=order.status in CUSTOMER_CANCELS,
+        address=visits.address_of(request, order),
+        cancel_address=visits.address_of(request, order, "/cancel"),
+        reorder_address=visits.address_of(request, order, "/reorder"),
+        stream_address=visits.stream_of(request, order),
+    )
+
+
+async def cancel(request: web.Request) -> web.Response:
+    """POST /orders/{number}/cancel."""
+    form = await forms.read(request)
+    reason = " ".join(form.get("reason", "").split())[:_LONGEST_REASON] or None
+
+    async def work() -> Order:
+        async with transaction(request.config_dict[ENGINE]) as conn:
+            order = await visits.opened(request, conn)
+            return await orders.cancel(
+                conn,
+                order.number,
+                actor=visits.actor(request, order),
+                by_staff=False,
+                reason=reason,
+                now=now(),
+            )
+
+    try:
+        order = await retrying(work)
+    except NotFound:
+        raise
+    except BookstoreError as error:
+        await notices.leave(request, "bad", str(error))
+        raise web.HTTPSeeOther(_back(request)) from None
+    raise web.HTTPSeeOther(visits.address_of(request, order))
+
+
+async def reorder(request: web.Request) -> web.Response:
+    """POST /orders/{number}/reorder: its books go into the cart, those that can be had."""
+
+    async def fill(conn: AsyncConnection, cart_id: int) -> None:
+        order = await visits.opened(request, conn)
+        wanted = [(line.book_id, line.title, line.quantity) for line in order.items]
+        said[:] = await carts.add_again(conn, cart_id, wanted, now=now())
+
+    said: list[str] = []
+    await changed(request, fill)
+    for sentence in said:
+        await notices.leave(request, "info", sentence)
+    raise web.HTTPSeeOther("/cart")
+
+
+def _thread(order: Order, events: Sequence[Event]) -> list[Knot]:
+    """What the order went through, and what is still to come."""
+    reached: dict[str, Event] = {event.kind: event for event in events}
+    ended = order.final and order.status is not State.DELIVERED
+    way = [state for state in _WAY if state in reached] + [order.status] if ended else _WAY
+    knots = []
+    for state in way:
+        event = reached.get(state)
+        if state is order.status:
+            place = "over" if ended else ("past" if order.final else "now")
+        else:
+            place = "past" if event is not None else "next"
+        knots.append(Knot(state, place, event))
+    return knots
+
+
+def _back(request: web.Request) -> str:
+    return str(request.rel_url).replace("/cancel", "", 1)

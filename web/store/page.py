@@ -1,0 +1,152 @@
+"""A page: its template within the frame that all pages have."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import aiohttp_jinja2
+from aiohttp import web
+from aiohttp_session import get_session
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bookstore import carts as cart_service
+from bookstore import categories, covers, shopfront
+from bookstore.categories import Category
+from bookstore.db import reading, retrying
+from bookstore.shopfront import LanguageCount
+from web import carts, sessions
+from web.keys import ENGINE, RATES, SETTINGS, USER
+from web.store import files, markup, notices, theme, words
+
+TEMPLATES = web.AppKey("store_templates", Environment)
+
+#: How many shelves there is room for under the fascia.
+_SHELVES = 7
+#: Shelves change seldom, and every page shows them.
+_KEPT_S = 5.0
+
+
+class Frame(NamedTuple):
+    """The store's shelves, which stand on every page: the whole tree, and its top."""
+
+    tree: Sequence[Category]
+    shelves: Sequence[Category]
+    languages: Sequence[LanguageCount]
+
+
+class Shelves:
+    """The shelves, asked for every few seconds."""
+
+    def __init__(self) -> None:
+        self.latest = Frame([], [], [])
+        self._asked_at = float("-inf")
+        self._lock = asyncio.Lock()
+
+    async def get(self, engine: AsyncEngine) -> Frame:
+        """The shelves as they were a moment ago."""
+        async with self._lock:
+            moment = asyncio.get_running_loop().time()
+            if moment - self._asked_at >= _KEPT_S:
+                async with reading(engine) as conn:
+                    tree = await categories.tree(conn)
+                    languages = await shopfront.languages(conn)
+                self.latest = Frame(tree, _tops(tree), languages)
+                self._asked_at = moment
+        return self.latest
+
+
+SHELVES = web.AppKey("store_shelves", Shelves)
+
+
+def prepare(app: web.Application) -> None:
+    """Let the application make pages."""
+    app[SHELVES] = Shelves()
+    environment = aiohttp_jinja2.setup(
+        app,
+        app_key=TEMPLATES,
+        default_helpers=False,
+        loader=PackageLoader("web.store"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        filters=words.FILTERS,
+    )
+    settings = app[SETTINGS]
+    environment.globals |= {
+        "blurb": markup.blurb,
+        "cloth_of": covers.cloth_of,
+        "cover": markup.cover,
+        "credits_of": words.credits_of,
+        "currency": app[RATES].currency,
+        "file": files.url,
+        "rates": app[RATES],
+        "site": settings.base_url.rstrip("/"),
+        "stock_of": words.stock_of,
+        "store_name": settings.store_name,
+    }
+
+
+async def page(
+    request: web.Request, template: str, *, status: int = 200, **content: Any
+) -> web.Response:
+    """The page, for this visitor and nobody else."""
+    engine = request.config_dict[ENGINE]
+    frame = await request.config_dict[SHELVES].get(engine)
+    personal = {
+        "cart_count": await _cart_count(request),
+        "notices": notices.taken(await get_session(request)),
+    }
+    return _rendered(request, template, status, frame, personal | content)
+
+
+def plain_page(request: web.Request, template: str, *, status: int, **content: Any) -> web.Response:
+    """A page that can be made whatever is broken: it asks neither database nor session."""
+    frame = request.config_dict[SHELVES].latest
+    return _rendered(
+        request, template, status, frame, {"cart_count": None, "notices": []} | content
+    )
+
+
+def _rendered(
+    request: web.Request, template: str, status: int, frame: Frame, content: dict[str, Any]
+) -> web.Response:
+    html = aiohttp_jinja2.render_string(
+        template,
+        request,
+        {
+            "here": request.path_qs,
+            "languages": frame.languages,
+            "nav": frame.shelves[:_SHELVES],
+            "shelf": None,
+            "shelves": frame.shelves,
+            "theme": theme.of(request),
+            "user": request.get(USER),
+        }
+        | content,
+        app_key=TEMPLATES,
+    )
+    return web.Response(
+        text=html,
+        status=status,
+        content_type="text/html",
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+async def _cart_count(request: web.Request) -> int:
+    if request[USER] is None and await sessions.guest_cart(request) is None:
+        return 0
+
+    async def work() -> int:
+        async with reading(request.config_dict[ENGINE]) as conn:
+            cart_id = await carts.found(request, conn)
+            return (await cart_service.get(conn, cart_id, request.config_dict[RATES])).item_count
+
+    return await retrying(work)
+
+
+def _tops(tree: Sequence[Category]) -> list[Category]:
+    """The shelves that have books: as staff have put them, else the fullest first."""
+    tops = [category for category in tree if category.parent is None and category.book_count]
+    return sorted(tops, key=lambda category: (category.position, -category.book_count))

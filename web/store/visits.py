@@ -1,0 +1,89 @@
+"""Which orders a visitor may see, and which they have placed lately."""
+
+from urllib.parse import quote
+
+from aiohttp import web
+from aiohttp_session import get_session
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bookstore import orders
+from bookstore.errors import NotFound
+from bookstore.orders import Order
+from bookstore.permissions import Permission, permits
+from web.keys import SETTINGS, USER
+
+#: The ids of a guest's orders, the newest first; the session ends, the letters stay.
+_ORDERS = "orders"
+_MOST = 5
+
+
+async def remember(request: web.Request, order: Order) -> None:
+    """Let a guest find this order again for as long as the session lives."""
+    if order.user_id is not None:
+        return
+    session = await get_session(request)
+    others = [order_id for order_id in session.get(_ORDERS, []) if order_id != order.id]
+    session[_ORDERS] = [order.id, *others][:_MOST]
+
+
+async def of_guest(request: web.Request, conn: AsyncConnection) -> list[Order]:
+    """The orders that a guest has placed in this session, the newest first."""
+    ids = (await get_session(request)).get(_ORDERS, [])
+    found = await orders.by_ids(conn, ids) if ids else {}
+    return [found[order_id] for order_id in ids if order_id in found]
+
+
+async def last_order(request: web.Request, conn: AsyncConnection) -> Order | None:
+    """The visitor's latest order."""
+    user = request[USER]
+    if user is None:
+        found = await of_guest(request, conn)
+    else:
+        found = (await orders.of_user(conn, user.id, limit=1)).items
+    return found[0] if found else None
+
+
+def address_of(request: web.Request, order: Order, below: str = "") -> str:
+    """Where the order is shown; a guest's address has the token that opens it."""
+    address = f"/orders/{quote(order.number)}{below}"
+    user = request[USER]
+    if order.user_id is not None or (user is not None and permits(user.role, _SEES_ALL)):
+        return address
+    return f"{address}?access_token={_token(request, order)}"
+
+
+def stream_of(request: web.Request, order: Order) -> str:
+    """Where the order's events are streamed."""
+    return f"/api/v1{address_of(request, order, '/stream')}"
+
+
+async def opened(request: web.Request, conn: AsyncConnection) -> Order:
+    """The order in the address, if the visitor may see it.
+
+    Raises:
+        NotFound: there is none, or it is somebody else's.
+    """
+    order = await orders.get(conn, request.match_info["number"])
+    user, token = request[USER], request.query.get("access_token", "")
+    if user is not None and (order.user_id == user.id or permits(user.role, _SEES_ALL)):
+        return order
+    if order.user_id is None and token.isascii() and token:
+        secret_key = request.config_dict[SETTINGS].secret_key
+        if orders.opens(token, secret_key, order.number):
+            return order
+    raise NotFound("This order")
+
+
+def actor(request: web.Request, order: Order) -> str:
+    """Who is acting, in the words of the order's record."""
+    user = request[USER]
+    if user is None:
+        return "guest"
+    return "customer" if order.user_id == user.id else f"staff:{user.id}"
+
+
+def _token(request: web.Request, order: Order) -> str:
+    return orders.access_token(request.config_dict[SETTINGS].secret_key, order.number)
+
+
+_SEES_ALL = Permission.SEE_ORDERS
