@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -226,7 +227,7 @@ async def test_of_two_staff_who_change_a_book_at_once_one_is_told(engine: AsyncE
             await books.change(conn, book.id, 1, {"title": title}, user_id=None, now=LATER)
 
     outcomes = await asyncio.gather(
-        *(retrying(lambda title=title: change(title)) for title in ("Left", "Right")),
+        *(retrying(partial(change, title)) for title in ("Left", "Right")),
         return_exceptions=True,
     )
 

@@ -15,7 +15,8 @@ from bookstore import books, categories, imports, stock
 from bookstore.books import Query
 from bookstore.db import reading, retrying, transaction
 from bookstore.errors import Invalid
-from bookstore.imports import Refusal, Report
+from bookstore.imports import Report
+from bookstore.sheets import Refusal
 from bookstore.tables import audit_log, book_stock, stock_movements
 from tests import goodbooks
 from tests.factories import NOON, create_book
