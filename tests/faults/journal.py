@@ -1,0 +1,112 @@
+"""A client's own record of what it asked for and what it was promised."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any, Self
+
+import aiohttp
+
+from tests.e2e.shopper import ADDRESS, Shopper
+
+_numbers = count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What a client was told about one key, by each answer that accepted it."""
+
+    answers: list[Mapping[str, Any]] = field(default_factory=list)
+
+
+class Journal:
+    """Appended and synced line by line, so that it knows at least what the client knew."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = path.open("ab", buffering=0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def request(self, key: str, email: str) -> None:
+        self._write(key=key, email=email)
+
+    def answer(self, key: str, answer: Mapping[str, Any]) -> None:
+        self._write(key=key, answer=answer)
+
+    @property
+    def promises(self) -> dict[str, Promise]:
+        """By key: every request, and all 2xx answers to it."""
+        promises: dict[str, Promise] = {}
+        for entry in self._entries():
+            promise = promises.setdefault(entry["key"], Promise())
+            if "answer" in entry:
+                promise.answers.append(entry["answer"])
+        return promises
+
+    def _entries(self) -> Iterator[dict[str, Any]]:
+        with self._path.open("rb") as lines:
+            yield from map(json.loads, lines)
+
+    def _write(self, **entry: Any) -> None:
+        self._file.write(json.dumps(entry).encode() + b"\n")
+        os.fsync(self._file.fileno())
+
+
+class Customer(Shopper):
+    """A guest with a full cart and one key, who asks again until there is an answer."""
+
+    def __init__(self, url: str, journal: Journal) -> None:
+        super().__init__(url)
+        number = f"{os.getpid()}-{next(_numbers)}"
+        self.key = f"customer-{number}"
+        self.email = f"customer-{number}@example.com"
+        #: The order, once it was accepted.
+        self.accepted: dict[str, Any] | None = None
+        #: The status of each answer; None where there was none.
+        self.statuses: list[int | None] = []
+        self._journal = journal
+
+    async def ask_for_order(self) -> int | None:
+        """Send the order (again); the status of the answer, None when there was none."""
+        self._journal.request(self.key, self.email)
+        body = {"shipping_address": ADDRESS, "email": self.email}
+        status, answer = await self._post("orders", body, {"Idempotency-Key": self.key})
+        if status == 202:
+            self._journal.answer(self.key, answer)
+            self.accepted = answer
+        return status
+
+    async def ask_to_cancel(self) -> int | None:
+        """Cancel the order (again); the status of the answer, None when there was none."""
+        status, _ = await self._post(self._path("/cancel"), {}, {})
+        return status
+
+    async def order_now(self) -> dict[str, Any]:
+        """The order as the store shows it."""
+        found: dict[str, Any] = await self.ask("GET", self._path())
+        return found
+
+    def _path(self, what: str = "") -> str:
+        assert self.accepted is not None
+        return (
+            f"orders/{self.accepted['number']}{what}?access_token={self.accepted['access_token']}"
+        )
+
+    async def _post(
+        self, path: str, body: Mapping[str, Any], headers: Mapping[str, str]
+    ) -> tuple[int | None, Any]:
+        try:
+            async with self.http.post(path, json=body, headers=headers) as answer:
+                status, content = answer.status, await answer.json(content_type=None)
+        except (aiohttp.ClientError, ConnectionError, TimeoutError, json.JSONDecodeError):
+            status, content = None, None
+        self.statuses.append(status)
+        return status, content

@@ -1,0 +1,120 @@
+"""One kill at one of the 33 places, with orders in flight, and what is there afterwards."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+
+from bookstore.crashpoints import NAMES
+from bookstore.doctor import Finding
+from tests.e2e.programs import Program
+from tests.faults.journal import Customer
+from tests.faults.store import ScaledOut, all_accepted, ask_all
+from tests.servers.process import wait_until
+
+IN_FLIGHT = 10
+#: Where the web process is killed; at the others it is the worker.
+AT_WEB = {name for name in NAMES if name[0] in "WC"} | {"R3", "R4"}
+#: For the first attempt to fail at the retry's places.
+FAILING = "P6:*:raise,"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one kill did."""
+
+    orders: int
+    findings: list[Finding] = field(default_factory=list)
+    #: Letters that arrived twice.
+    copies: int = 0
+
+
+def kill_at(store: ScaledOut, place: str, hit: int = 1) -> Outcome:
+    """Ten orders in flight, a kill as `place` is passed for the `hit`-th time, and everybody
+    asks again with the same key.  The store is left at rest, with all its programs running.
+    """
+    return asyncio.run(_kill_at(store, place, hit))
+
+
+async def _kill_at(store: ScaledOut, place: str, hit: int) -> Outcome:
+    letters = len(store.sink.letters)
+    armed = f"{FAILING if place[0] == 'X' else ''}{place}:{hit}:kill"
+    async with AsyncExitStack() as stack:
+        if place[0] == "C":
+            await _kill_cancelling(store, stack, armed)
+        elif place in AT_WEB:
+            await _kill_web(store, stack, armed)
+        elif place[0] == "R":
+            await _kill_relay(store, stack, armed)
+        else:
+            await _kill_worker(store, stack, armed)
+    await asyncio.to_thread(store.wait_until_idle)
+    arrived = store.sink.letters[letters:]
+    copies = len(arrived) - len({letter["Message-ID"] for letter in arrived})
+    return Outcome(IN_FLIGHT, await store.findings(), copies)
+
+
+async def _kill_web(store: ScaledOut, stack: AsyncExitStack, armed: str) -> None:
+    await _restart(store.web, armed)
+    customers = await store.customers(stack, IN_FLIGHT)
+    await ask_all(Customer.ask_for_order, customers)
+    await _dies(store.web)
+    store.start()
+    await all_accepted(customers)
+    store.pass_time()
+
+
+async def _kill_cancelling(store: ScaledOut, stack: AsyncExitStack, armed: str) -> None:
+    await _restart(store.web, armed)
+    customers = await store.customers(stack, IN_FLIGHT)
+    await all_accepted(customers)
+    await asyncio.to_thread(store.wait_until_idle)
+    await ask_all(Customer.ask_to_cancel, customers)
+    await _dies(store.web)
+    store.start()
+    # 409 tells one who was not answered the first time that the order is cancelled already.
+    assert {*await ask_all(Customer.ask_to_cancel, customers)} <= {200, 409}
+    states = {order["status"] for order in await ask_all(Customer.order_now, customers)}
+    assert states == {"cancelled"}
+    store.pass_time()
+
+
+async def _kill_worker(store: ScaledOut, stack: AsyncExitStack, armed: str) -> None:
+    store.web.start()
+    await _restart(store.workers, armed)
+    await asyncio.to_thread(store.web.wait)
+    customers = await store.customers(stack, IN_FLIGHT)
+    await all_accepted(customers)
+    await _dies(store.workers)
+    store.pass_time(leases=True)
+    store.start()
+
+
+async def _kill_relay(store: ScaledOut, stack: AsyncExitStack, armed: str) -> None:
+    store.start()
+    customers = await store.customers(stack, IN_FLIGHT)
+    store.workers.kill()
+    await all_accepted(customers)
+    await asyncio.sleep(0.2)  # What was published in the meantime is to be lost, too.
+    store.forget_messages()
+    store.pass_time()
+    store.workers.settings["BOOKSTORE_CRASHPOINT"] = armed
+    store.workers.start()
+    await _dies(store.workers)
+    store.pass_time(leases=True)
+    store.start()
+
+
+async def _restart(program: Program, armed: str) -> None:
+    program.kill()
+    program.settings["BOOKSTORE_CRASHPOINT"] = armed
+    program.start()
+    await asyncio.to_thread(program.wait)
+
+
+async def _dies(program: Program, timeout_s: float = 20) -> None:
+    try:
+        await asyncio.to_thread(wait_until, lambda: not program.running, timeout_s)
+    except TimeoutError:
+        armed = program.settings["BOOKSTORE_CRASHPOINT"]
+        raise AssertionError(f"nobody passed {armed}\n{program.output()[-2000:]}") from None
+    program.kill()  # What it started, too.

@@ -1,0 +1,13 @@
+"""A worker is killed, once at each place it passes."""
+
+import pytest
+
+from bookstore.crashpoints import NAMES
+from tests.faults.kills import AT_WEB, kill_at
+
+
+@pytest.mark.parametrize("place", sorted(NAMES - AT_WEB))
+def test_a_killed_worker_loses_and_doubles_nothing(store, place):
+    outcome = kill_at(store, place)
+
+    assert outcome.findings == []
