@@ -1,0 +1,87 @@
+import pytest
+
+from bookstore.permissions import Role
+from tests.web.conftest import PASSWORD
+from tests.web.store.pages import Browser
+
+
+async def test_a_new_account_is_signed_in_and_its_cart_comes_along(browser, dune):
+    await browser.go(f"/books/{dune.id}")
+    await browser.press("Put in cart")
+    await browser.go("/register?next=/cart")
+
+    await browser.press(
+        "Make the account", name="Mira", email="mira@example.com", password=PASSWORD
+    )
+
+    assert browser.path == "/cart"
+    assert "Dune was added." in browser.text
+    assert "Mira" in browser.page.links
+
+
+async def test_a_wrong_password_keeps_the_address(visitor, browser):
+    await visitor(Role.CUSTOMER, "mira@example.com")
+    await browser.go("/sign-in")
+
+    await browser.press("Sign in", email="mira@example.com", password="wrong")
+
+    assert browser.status == 401
+    assert "do not go together" in browser.text
+    assert browser.form("Sign in").fields["email"] == "mira@example.com"
+
+
+async def test_what_is_wrong_with_an_account_is_said_at_the_field(browser):
+    await browser.go("/register")
+
+    await browser.press("Make the account", name="Mira", email="mira@example.com", password="short")
+
+    assert browser.status == 422
+    assert browser.form("Make the account").fields["email"] == "mira@example.com"
+    assert "#field-password" in browser.page.links.values()
+
+
+async def test_whoever_must_sign_in_comes_back_afterwards(visitor, browser):
+    await visitor(Role.CUSTOMER, "mira@example.com")
+
+    await browser.go("/account")
+    assert browser.path == "/sign-in?next=/account"
+    await browser.press("Sign in", email="mira@example.com", password=PASSWORD)
+
+    assert (browser.path, browser.title) == ("/account", "Your account")
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    ["https://evil.example/", "//evil.example", "/\\evil.example", "/\t/evil.example", "evil"],
+)
+async def test_signing_in_leads_to_no_other_site(visitor, browser, elsewhere):
+    await visitor(Role.CUSTOMER, "mira@example.com")
+    await browser.go("/sign-in?next=/cart")
+
+    form = browser.form("Sign in")
+    form.fields["next"] = elsewhere
+    await browser.press("Sign in", email="mira@example.com", password=PASSWORD)
+
+    assert browser.path == "/account"
+
+
+async def test_a_user_is_called_by_another_name_and_signs_out(visitor):
+    browser = Browser(await visitor(Role.CUSTOMER, "mira@example.com"))
+    await browser.go("/account")
+
+    await browser.press("Save", name="Mira <b>S</b>")
+    assert "We call you Mira <b>S</b> from now on." in browser.text
+    await browser.press("Sign out")
+
+    assert browser.path == "/"
+    assert "Sign in" in browser.page.links
+
+
+async def test_dark_stays_dark(browser, dune):
+    await browser.go("/books")
+
+    await browser.press("Dark")
+
+    assert browser.path == "/books"
+    assert 'data-theme="dark"' in browser.html
+    assert 'data-theme="dark"' in (await browser.go("/")).html

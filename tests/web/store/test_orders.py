@@ -1,0 +1,106 @@
+import pytest
+
+from bookstore import fulfilment, orders
+from bookstore.db import transaction
+from bookstore.orders import State
+from bookstore.permissions import Role
+from tests.factories import NOON
+from tests.web.store.pages import Browser
+from tests.web.store.test_checkout import GUEST, button
+from web.keys import ENGINE
+
+
+class Trace:
+    """A worker who has only just begun."""
+
+    worker = "test"
+
+    def message_of(self, order_id):
+        return None
+
+    def attempt_of(self, order_id):
+        return 1
+
+    def worked_ms(self):
+        return 0
+
+
+@pytest.fixture
+async def ordered(browser, dune):
+    """A browser that shows the order which its guest has just placed."""
+    await browser.go(f"/books/{dune.id}")
+    await browser.press("Put in cart")
+    await browser.go("/checkout")
+    return await browser.press(button(browser), **GUEST)
+
+
+@pytest.fixture
+def work(server, ordered):
+    """Lets the order service, and then staff, do their work."""
+    number = ordered.path.split("/")[2].split("?")[0]
+
+    async def work(*states):
+        async with transaction(server.app[ENGINE]) as conn:
+            order = await orders.get(conn, number)
+            await fulfilment.process(conn, [order.id], trace=Trace(), now=NOON)
+            for state in states:
+                await orders.transition(
+                    conn, number, state, actor="staff:1", tracking="JD 0001", now=NOON
+                )
+
+    return work
+
+
+async def test_each_state_is_a_sentence(ordered, work):
+    await work()
+    assert (await ordered.go(ordered.path)).title == "Your books are set aside"
+    await work(State.PACKED)
+    assert (await ordered.go(ordered.path)).title == "Your books are packed"
+    assert "Cancel order…" not in ordered.text
+    await work(State.SHIPPED)
+    assert (await ordered.go(ordered.path)).title == "Your parcel is on its way"
+    assert "Tracking number JD 0001" in ordered.text
+    await work(State.DELIVERED)
+    assert (await ordered.go(ordered.path)).title == "Your books have arrived"
+    assert "store.js" not in ordered.html
+
+
+async def test_an_order_is_cancelled_by_its_guest(ordered, work):
+    await work()
+    await ordered.go(ordered.path)
+
+    await ordered.press("Cancel the order", reason="Found it <i>at home</i>")
+
+    assert ordered.title == "This order is cancelled"
+    assert "Found it <i>at home</i>" in ordered.text
+    await ordered.press("Put the books back in your cart")
+    assert "Dune was added." in ordered.text
+
+
+async def test_it_may_be_too_late_to_cancel(ordered, work):
+    await work()
+    await ordered.go(ordered.path)
+    await work(State.PACKED)
+
+    await ordered.press("Cancel the order")
+
+    assert ordered.title == "Your books are packed"
+    assert "cannot become cancelled" in ordered.text
+
+
+async def test_an_order_opens_for_those_whom_it_concerns(ordered, visitor):
+    number, token = ordered.path.removeprefix("/orders/").split("?access_token=")
+    stranger, staff = Browser(await visitor()), Browser(await visitor(Role.CLERK))
+
+    assert (await stranger.go(f"/orders/{number}")).status == 404
+    assert (await stranger.go(f"/orders/{number}?access_token={token[:-1]}x")).status == 404
+    assert (await stranger.go(f"/orders/{number}?access_token=%C3%A9")).status == 404
+    assert (await stranger.go(f"/orders/{number}?access_token={token}")).status == 200
+    assert (await staff.go(f"/orders/{number}")).status == 200
+
+
+async def test_an_order_is_kept_by_no_cache(ordered):
+    answer = await ordered.client.get(ordered.path)
+
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert "ETag" not in answer.headers
