@@ -1,0 +1,119 @@
+"""A guest buys two books, with scripts and without."""
+
+import re
+
+import pytest
+from playwright.async_api import expect
+
+from tests.e2e.programs import ADMIN
+
+
+async def put_two_books_into_the_cart(page):
+    for book in (7, 12):
+        await page.goto(f"/books/{book}")
+        await page.get_by_role("button", name="Put in cart").click()
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Your cart")
+
+
+async def order(page):
+    await page.get_by_role("link", name="To the checkout").click()
+    await page.get_by_label("E-mail").fill("mira@example.com")
+    await page.get_by_label("Name", exact=True).fill("Mira Sørensen")
+    await page.get_by_label("Street and number").fill("Große Elbstraße 9")
+    await page.get_by_label("Postcode").fill("22767")
+    await page.get_by_label("Town").fill("Hamburg")
+    await page.get_by_label("Country").select_option("Germany")
+    await page.get_by_role("button", name=re.compile("Order and pay €")).click()
+    await page.wait_for_url("**/orders/*")
+    return re.search(r"/orders/([^?]+)", page.url)[1]
+
+
+async def move_on(staff, number, **change):
+    answer = await staff.request.post(f"/api/v1/admin/orders/{number}/transitions", data=change)
+    assert answer.ok
+
+
+async def test_an_order_is_followed_live(visit):
+    async with visit() as page, visit() as staff:
+        await staff.request.post("/api/v1/session", data=ADMIN)
+        await put_two_books_into_the_cart(page)
+        number = await order(page)
+        await page.evaluate("window.neverLeft = true")
+        title = page.get_by_role("heading", level=1)
+
+        await expect(title).to_have_text("Your books are set aside")
+        await expect(page.get_by_text("live, updated")).to_be_visible()
+        await move_on(staff, number, to="packed")
+        await expect(title).to_have_text("Your books are packed")
+        await expect(page.locator("[data-said]")).to_have_text("Your books are packed")
+        await expect(page.get_by_text("Cancel order…")).to_have_count(0)
+        await move_on(staff, number, to="shipped", tracking="JD0001")
+        await expect(page.get_by_text("Tracking number JD0001")).to_be_visible()
+        await move_on(staff, number, to="delivered")
+        await expect(title).to_have_text("Your books have arrived")
+
+        assert await page.evaluate("window.neverLeft")
+        await expect(page.get_by_text("live, updated")).to_have_count(0)
+
+
+async def test_without_scripts_it_takes_a_reload(visit):
+    async with visit(java_script_enabled=False) as page:
+        await put_two_books_into_the_cart(page)
+        await order(page)
+
+        for _ in range(50):
+            if await page.get_by_role("heading", name="Your books are set aside").count():
+                break
+            await page.get_by_role("link", name="Refresh").click()
+            await page.wait_for_timeout(100)
+
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Your books are set aside")
+
+
+async def test_a_double_click_orders_once(visit):
+    async with visit() as page:
+        await put_two_books_into_the_cart(page)
+        await page.goto("/checkout")
+        for name, text in (("email", "zoe@example.com"), ("name", "Zoe"), ("line1", "Quay 1")):
+            await page.locator(f"[name={name}]").fill(text)
+        await page.locator("[name=postcode]").fill("20457")
+        await page.locator("[name=city]").fill("Hamburg")
+        await page.locator("[name=country]").select_option("DE")
+
+        await page.get_by_role("button", name=re.compile("Order and pay €")).dblclick()
+        await page.wait_for_url("**/orders/*")
+
+        await page.goto("/orders")
+        await expect(page.locator("tbody tr")).to_have_count(1)
+
+
+async def test_the_quantity_changes_without_a_reload(visit):
+    async with visit() as page:
+        await page.goto("/books/7")
+        await page.get_by_role("button", name="One more").click()
+        await page.get_by_role("button", name="One more").click()
+        await page.get_by_role("button", name="One less").click()
+
+        await expect(page.locator("[name=quantity]")).to_have_value("2")
+        assert page.url.endswith("/books/7")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 1280])
+async def test_no_page_scrolls_sideways(visit, width, scheme):
+    async with visit(width=width, color_scheme=scheme) as page:
+        await put_two_books_into_the_cart(page)
+        for path in (
+            "/",
+            "/books?category=classics&price_to=20",
+            "/books?q=dostoyevski+idiot",
+            "/books/12",
+            "/cart",
+            "/checkout",
+            "/orders",
+            "/sign-in",
+            "/register",
+        ):
+            await page.goto(path)
+            wide = await page.evaluate("document.documentElement.scrollWidth")
+            assert wide <= width, path
