@@ -41,19 +41,23 @@ class Shelves:
     def __init__(self) -> None:
         self.latest = Frame([], [], [])
         self._asked_at = float("-inf")
-        self._lock = asyncio.Lock()
+        self._asking: asyncio.Task[None] | None = None
 
     async def get(self, engine: AsyncEngine) -> Frame:
-        """The shelves as they were a moment ago."""
-        async with self._lock:
-            moment = asyncio.get_running_loop().time()
-            if moment - self._asked_at >= _KEPT_S:
-                async with reading(engine) as conn:
-                    tree = await categories.tree(conn)
-                    languages = await shopfront.languages(conn)
-                self.latest = Frame(tree, _tops(tree), languages)
-                self._asked_at = moment
+        """The shelves as they were a moment ago; who comes while they are looked up waits along."""
+        if asyncio.get_running_loop().time() - self._asked_at >= _KEPT_S:
+            if self._asking is None or self._asking.done():
+                self._asking = asyncio.ensure_future(self._ask(engine))
+            # Not one after the other: while the database is away that would take for ever.
+            await asyncio.shield(self._asking)
         return self.latest
+
+    async def _ask(self, engine: AsyncEngine) -> None:
+        async with reading(engine) as conn:
+            tree = await categories.tree(conn)
+            languages = await shopfront.languages(conn)
+        self.latest = Frame(tree, _tops(tree), languages)
+        self._asked_at = asyncio.get_running_loop().time()
 
 
 SHELVES = web.AppKey("store_shelves", Shelves)

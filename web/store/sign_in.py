@@ -37,7 +37,9 @@ async def sign_in(request: web.Request) -> web.Response:
     except BadCredentials as error:
         return await _sign_in_page(request, form, form.get("next"), refusal=error, status=401)
     except TooManyAttempts as error:
-        return await _sign_in_page(request, form, form.get("next"), refusal=error, status=429)
+        response = await _sign_in_page(request, form, form.get("next"), refusal=error, status=429)
+        response.headers["Retry-After"] = str(error.retry_after_s)
+        return response
     await _enter(request, user)
     raise web.HTTPSeeOther(forms.local(form.get("next"), _START))
 

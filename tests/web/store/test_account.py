@@ -1,8 +1,12 @@
+from dataclasses import replace
+
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 
 from bookstore.permissions import Role
 from tests.web.conftest import PASSWORD
 from tests.web.store.pages import Browser
+from web.app import make_app
 
 
 async def test_a_new_account_is_signed_in_and_its_cart_comes_along(browser, dune):
@@ -28,6 +32,19 @@ async def test_a_wrong_password_keeps_the_address(visitor, browser):
     assert browser.status == 401
     assert "do not go together" in browser.text
     assert browser.form("Sign in").fields["email"] == "mira@example.com"
+
+
+async def test_who_guesses_has_to_wait(settings):
+    async with TestClient(
+        TestServer(await make_app(replace(settings, rate_limits=True)))
+    ) as client:
+        browser = Browser(client)
+        await browser.go("/sign-in")
+        for _ in range(6):
+            await browser.press("Sign in", email="mira@example.com", password="wrong")
+
+    assert browser.status == 429
+    assert "Please wait" in browser.text
 
 
 async def test_what_is_wrong_with_an_account_is_said_at_the_field(browser):
