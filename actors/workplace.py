@@ -19,6 +19,7 @@ from bookstore import db, fulfilment, smtp
 from bookstore.letters import Store
 from bookstore.messages import LocalPublisher, Publisher, RabbitPublisher
 from bookstore.tasks import Task
+from config import log
 from config.settings import Settings, read_settings
 
 #: A list of fifty takes some hundredths of a second; a database that stalls, longer.
@@ -55,6 +56,7 @@ class Workplace(Middleware):
         self.booted = True
 
     def before_worker_boot(self, broker: Broker, worker: Worker) -> None:
+        log.quieten()
         # The process was forked since, so it has a name of its own.
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         _run(self._start(broker, worker, self.settings or read_settings()))

@@ -97,6 +97,7 @@ class RabbitPublisher:
         self._queue_type = queue_type
         self._name = name
         self._buffer: list[Offer] = []
+        self._away = False
         self._wake = asyncio.Event()
         self._connection: AbstractConnection | None = None
         self._channel: AbstractChannel | None = None
@@ -133,11 +134,15 @@ class RabbitPublisher:
             try:
                 if not self.ready:
                     await self._connect()
+                    log.info("broker there")
+                    self._away = False
                 await self._wait()
                 await self._publish_buffer()
                 await asyncio.sleep(ROUND_S)
             except Exception as error:  # Whatever it was, the loop must go on.
-                log.warning("broker away: %s", type(error).__name__)
+                if not self._away:
+                    log.warning("broker away: %s", type(error).__name__)
+                self._away = True
                 self._buffer.clear()
                 await self._disconnect()
                 await asyncio.sleep(RECONNECT_S)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from bookstore.errors import Invalid
+from bookstore.records import LARGEST_ID
 
 T = TypeVar("T")
 
@@ -40,10 +41,23 @@ def decode(cursor: str, kinds: Sequence[type | tuple[type, ...]]) -> list[Any]:
     if (
         not isinstance(values, list)
         or len(values) != len(kinds)
-        or not all(
-            isinstance(value, kind) and not isinstance(value, bool)
-            for value, kind in zip(values, kinds, strict=True)
-        )
+        or not all(isinstance(value, kind) for value, kind in zip(values, kinds, strict=True))
+        or not all(_can_be_asked_for(value) for value in values)
     ):
         raise Invalid("cursor", "This cursor does not belong to this list.")
     return values
+
+
+def _can_be_asked_for(value: object) -> bool:
+    """Whether a database takes it as a parameter at all."""
+    if isinstance(value, int):
+        return not isinstance(value, bool) and abs(value) <= LARGEST_ID
+    return not isinstance(value, str) or value.isascii() or _is_text(value)
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # Half of a surrogate pair.
+        return False
+    return True

@@ -135,7 +135,7 @@ books = _table(
     CheckConstraint("pages > 0", name="pages_positive"),
     Index("ix_books_title", "withdrawn_at", "sort_title", "id"),
     Index("ix_books_price", "withdrawn_at", "price_cents", "id"),
-    Index("ix_books_created", "withdrawn_at", "created_at", "id"),
+    Index("ix_books_newest", "withdrawn_at", "id"),
     Index("ix_books_year", "withdrawn_at", "year", "id"),
 )
 
@@ -341,7 +341,7 @@ audit_log = _table(
     Column("user_id", Id, ForeignKey("users.id")),
     Column("action", Key(40), nullable=False),
     Column("object_type", Key(20), nullable=False),
-    Column("object_id", Key(64), nullable=False),
+    Column("object_id", Key(100), nullable=False),
     # {field: [before, after]}; of personal data the name only, with null.
     Column("changes", JSON, nullable=False),
     Index("ix_audit_log_object", "object_type", "object_id", "id"),

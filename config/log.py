@@ -34,6 +34,11 @@ def set_up() -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.INFO)
+    quieten()
+
+
+def quieten() -> None:
+    """Keep what libraries say at length to what our own lines do not say better."""
     for name in NOISY:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     for name in CHATTY:

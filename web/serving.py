@@ -1,10 +1,11 @@
 """The web process: from settings to an open port, and back on SIGTERM."""
 
 import asyncio
-import contextlib
-import multiprocessing
 import signal
 from collections.abc import Callable
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
+from multiprocessing.context import SpawnProcess
 
 from aiohttp import web
 
@@ -16,6 +17,8 @@ from web.app import make_app
 SHUTDOWN_S = 10.0
 #: An idle connection is closed after this; aiohttp would keep it for an hour.
 KEEPALIVE_S = 15.0
+#: A process of its own from the start: nothing of ours survives a fork in good order.
+_SPAWN = get_context("spawn")
 
 
 async def serve(
@@ -29,6 +32,9 @@ async def serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    if (parent := parent_process()) is not None:
+        # Without its parent nobody would ever stop this process.
+        loop.add_reader(parent.sentinel, stop.set)
     runner = web.AppRunner(
         await make_app(settings),
         access_log=None,
@@ -57,20 +63,18 @@ def serve_in(processes: int) -> int:
         return 0
     if settings.embedded:
         raise ValueError("workers inside the web process allow one process only")
-    spawned = [
-        multiprocessing.get_context("spawn").Process(target=_serve_shared, daemon=False)
-        for _ in range(processes)
-    ]
-    for process in spawned:
-        process.start()
+    spawned = [_SPAWN.Process(target=_serve_shared) for _ in range(processes)]
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: _stop(spawned))
-    with contextlib.suppress(KeyboardInterrupt):
-        multiprocessing.connection.wait([process.sentinel for process in spawned])
+    for process in spawned:
+        process.start()
+    wait([process.sentinel for process in spawned])
     _stop(spawned)
     for process in spawned:
         process.join()
-    return 1 if any(process.exitcode for process in spawned) else 0
+    # One that is told twice, the second time when it is through, ends by the signal.
+    fine = {0, -signal.SIGTERM}
+    return 0 if all(process.exitcode in fine for process in spawned) else 1
 
 
 def _serve_shared() -> None:
@@ -78,7 +82,7 @@ def _serve_shared() -> None:
     asyncio.run(serve(read_settings(), shared=True))
 
 
-def _stop(processes: list[multiprocessing.context.SpawnProcess]) -> None:
+def _stop(processes: list[SpawnProcess]) -> None:
     for process in processes:
         if process.is_alive():
             process.terminate()

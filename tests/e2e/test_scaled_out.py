@@ -180,3 +180,21 @@ async def test_workers_told_to_stop_finish_and_leave_nothing_half_done(web, work
     workers.start()
     await asyncio.to_thread(wait_until_idle, database)
     assert web.run("doctor").returncode == 0
+
+
+async def test_two_web_processes_share_a_port_and_stop_together(settings, web, workers, database):
+    class TwoWebs(Web):
+        command = ("-m", "bookstore.cli", "web", "--processes", "2")
+
+    (book,) = rows(database, "SELECT id FROM books ORDER BY id DESC LIMIT 1")
+    set_stock(database, [book["id"]], 50)
+    with TwoWebs(settings) as webs:
+        async with AsyncExitStack() as stack:
+            guests = [await stack.enter_async_context(Shopper(webs.url)) for _ in range(10)]
+            for guest in guests:
+                await guest.fill_cart({book["id"]: 1})
+            placed = await asyncio.gather(*(guest.order(email="g@example.com") for guest in guests))
+            decided = [await guests[0].decided(order) for order in placed]
+
+        assert await asyncio.to_thread(webs.stop) == 0
+    assert {order["status"] for order in decided} == {"confirmed"}

@@ -58,7 +58,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("isbn13", name=op.f("uq_books_isbn13")),
         **INNODB,
     )
-    op.create_index("ix_books_created", "books", ["withdrawn_at", "created_at", "id"])
+    op.create_index("ix_books_newest", "books", ["withdrawn_at", "id"])
     op.create_index("ix_books_price", "books", ["withdrawn_at", "price_cents", "id"])
     op.create_index("ix_books_title", "books", ["withdrawn_at", "sort_title", "id"])
     op.create_index("ix_books_year", "books", ["withdrawn_at", "year", "id"])
@@ -125,7 +125,7 @@ def upgrade() -> None:
         sa.Column("user_id", Id, nullable=True),
         sa.Column("action", key(40), nullable=False),
         sa.Column("object_type", key(20), nullable=False),
-        sa.Column("object_id", key(64), nullable=False),
+        sa.Column("object_id", key(100), nullable=False),
         sa.Column("changes", sa.JSON(), nullable=False),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_audit_log_user_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_log")),
