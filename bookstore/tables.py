@@ -195,6 +195,8 @@ carts = _table(
     Column("checkout_no", Integer, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False, index=True),
+    # The id of a cart that is gone must not come back: orders and sessions remember it.
+    sqlite_autoincrement=True,
 )
 
 cart_items = _table(

@@ -195,6 +195,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_carts_user_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_carts")),
         sa.UniqueConstraint("user_id", name=op.f("uq_carts_user_id")),
+        sqlite_autoincrement=True,
         **INNODB,
     )
     op.create_index("ix_carts_updated_at", "carts", ["updated_at"])
