@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
+from admin.app import make_admin
 from bookstore.checkout import Checkouts
 from bookstore.db import announcing, make_engine
 from bookstore.messages import RabbitPublisher
@@ -63,6 +64,7 @@ async def make_app(settings: Settings) -> web.Application:
     app[ACCESS] = routes.add_to(app)
     docs.prepare(app)
     store.prepare(app)
+    app.add_subapp("/admin", make_admin(settings))
     app.on_shutdown.append(_close)
     app.on_response_prepare.append(requests.send_id)
     app.on_response_prepare.append(guard.send_headers)

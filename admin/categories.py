@@ -1,0 +1,127 @@
+"""The tree of categories: made, named, moved, deleted."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from aiohttp import web
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from admin.page import carry_out, page
+from bookstore import categories
+from bookstore.categories import Category
+from bookstore.db import reading
+from bookstore.errors import NotFound
+from web.keys import ENGINE
+from web.requests import now
+from web.sessions import me
+from web.store import forms
+
+LIST = "/admin/categories"
+
+
+class Node(NamedTuple):
+    """A category, and where it stands among those with the same parent."""
+
+    category: Category
+    first: bool
+    last: bool
+    #: Nothing is in it or below it, so that it can be deleted.
+    empty: bool
+
+
+async def show_all(request: web.Request) -> web.Response:
+    """GET /admin/categories; `change` is the slug of the one whose form is open."""
+    async with reading(request.config_dict[ENGINE]) as conn:
+        tree = await categories.tree(conn)
+    return await page(
+        request,
+        "categories.html",
+        changing=request.query.get("change", ""),
+        nodes=[_node(category, tree) for category in tree],
+        tree=tree,
+    )
+
+
+async def create(request: web.Request) -> web.Response:
+    """POST /admin/categories."""
+    form = await forms.read(request)
+
+    async def work(conn: AsyncConnection) -> str:
+        category = await categories.create(
+            conn,
+            form.get("name", ""),
+            parent=form.get("parent") or None,
+            user_id=me(request).id,
+            now=now(),
+        )
+        return f"{category.name} is a category now."
+
+    await carry_out(request, work)
+    raise web.HTTPSeeOther(LIST)
+
+
+async def change(request: web.Request) -> web.Response:
+    """POST /admin/categories/{slug}: another name or parent."""
+    slug, form = request.match_info["slug"], await forms.read(request)
+
+    async def work(conn: AsyncConnection) -> str:
+        changes = {"name": form.get("name", ""), "parent": form.get("parent") or None}
+        category = await categories.change(conn, slug, changes, user_id=me(request).id, now=now())
+        return f"{category.name} is saved."
+
+    await carry_out(request, work)
+    raise web.HTTPSeeOther(LIST)
+
+
+async def move(request: web.Request) -> web.Response:
+    """POST /admin/categories/{slug}/move: one place up or down among its neighbours."""
+    slug, form = request.match_info["slug"], await forms.read(request)
+    step = -1 if form.get("step") == "up" else 1
+
+    async def work(conn: AsyncConnection) -> str:
+        tree = await categories.tree(conn)
+        around = [it for it in tree if it.slug == slug]
+        if not around:
+            raise NotFound("This category")
+        row = [it for it in tree if it.parent == around[0].parent]
+        place = row.index(around[0])
+        other = place + step
+        if 0 <= other < len(row):
+            row[place], row[other] = row[other], row[place]
+        for position, category in enumerate(row):
+            if category.position != position:
+                await categories.change(
+                    conn,
+                    category.slug,
+                    {"position": position},
+                    user_id=me(request).id,
+                    now=now(),
+                )
+        return f"{around[0].name} is number {max(0, min(other, len(row) - 1)) + 1} of {len(row)}."
+
+    await carry_out(request, work)
+    raise web.HTTPSeeOther(LIST)
+
+
+async def remove(request: web.Request) -> web.Response:
+    """POST /admin/categories/{slug}/delete."""
+    slug = request.match_info["slug"]
+
+    async def work(conn: AsyncConnection) -> str:
+        name = (await categories.get(conn, slug)).name
+        await categories.remove(conn, slug, user_id=me(request).id, now=now())
+        return f"{name} is deleted."
+
+    await carry_out(request, work)
+    raise web.HTTPSeeOther(LIST)
+
+
+def _node(category: Category, tree: Sequence[Category]) -> Node:
+    row = [it for it in tree if it.parent == category.parent]
+    has_children = any(it.parent == category.slug for it in tree)
+    return Node(
+        category,
+        first=row[0] is category,
+        last=row[-1] is category,
+        empty=not category.book_count and not has_children,
+    )

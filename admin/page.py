@@ -1,0 +1,166 @@
+"""A page of the dashboard: its template within the frame that all have."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+import aiohttp_jinja2
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from aiohttp_session import get_session
+from jinja2 import ChoiceLoader, Environment, PackageLoader, PrefixLoader, StrictUndefined
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from admin import files, words
+from bookstore import reports
+from bookstore.db import reading, retrying, transaction
+from bookstore.errors import BookstoreError, NotFound
+from bookstore.permissions import Permission, is_staff, permits
+from config.settings import Settings
+from web.keys import ENGINE, USER
+from web.problems import of_refusal
+from web.requests import now
+from web.sessions import me
+from web.store import files as store_files
+from web.store import forms, notices, theme
+from web.store.words import FILTERS
+
+TEMPLATES = web.AppKey("admin_templates", Environment)
+ROOT = "/admin"
+
+
+class Place(NamedTuple):
+    """A link of the rail; `waits` names what does so there, `urgent` when it is stuck."""
+
+    path: str
+    word: str
+    icon: str
+    permission: Permission
+    waits: str | None = None
+    urgent: bool = False
+
+
+#: The rail, in its groups.
+RAIL = (
+    (
+        Place("", "Home", "home", Permission.OPEN_DASHBOARD),
+        Place("/orders", "Orders", "orders", Permission.SEE_ORDERS, "to_pack"),
+        Place("/books", "Books", "books", Permission.CHANGE_STOCK),
+        Place("/categories", "Categories", "categories", Permission.CHANGE_CATEGORIES),
+    ),
+    (
+        Place(
+            "/notifications",
+            "Letters",
+            "letters",
+            Permission.SEE_NOTIFICATIONS,
+            "letters_failed",
+            urgent=True,
+        ),
+        Place("/queues", "Queues", "queues", Permission.SEE_TASKS, "tasks_parked", urgent=True),
+    ),
+    (
+        Place("/users", "Users", "users", Permission.SEE_USERS),
+        Place("/audit", "Audit", "audit", Permission.SEE_AUDIT),
+    ),
+)
+
+
+def prepare(app: web.Application, settings: Settings) -> None:
+    """Let the dashboard make pages."""
+    environment = aiohttp_jinja2.setup(
+        app,
+        app_key=TEMPLATES,
+        default_helpers=False,
+        loader=ChoiceLoader(
+            [PackageLoader("admin"), PrefixLoader({"store": PackageLoader("web.store")})]
+        ),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        filters=FILTERS | words.FILTERS,
+    )
+    environment.globals |= {
+        "own_file": files.url,
+        "cover_of": words.cover_of,
+        "currency": settings.currency,
+        "file": store_files.url,
+        "store_name": settings.store_name,
+    }
+
+
+async def page(
+    request: web.Request, template: str, *, status: int = 200, **content: Any
+) -> web.Response:
+    """The page, for this member of the staff."""
+    user = me(request)
+    async with reading(request.config_dict[ENGINE]) as conn:
+        duties = await reports.duties(conn)
+
+    def may(permission: str) -> bool:
+        return permits(user.role, Permission(permission))
+
+    html = aiohttp_jinja2.render_string(
+        template,
+        request,
+        {
+            "duties": duties,
+            "here": request.path_qs if request.method in ("GET", "HEAD") else ROOT,
+            "may": may,
+            "moment": now(),
+            "notices": notices.taken(await get_session(request)),
+            "path": request.path.removeprefix(ROOT),
+            "rail": [
+                [place for place in group if permits(user.role, place.permission)] for group in RAIL
+            ],
+            "theme": theme.of(request),
+            "user": user,
+        }
+        | content,
+        app_key=TEMPLATES,
+    )
+    return web.Response(
+        text=html, status=status, content_type="text/html", headers={"Cache-Control": "no-store"}
+    )
+
+
+@web.middleware
+async def refused(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Show staff within their own frame what cannot be done."""
+    try:
+        return await handler(request)
+    except web.HTTPNotFound:
+        refusal: BookstoreError = NotFound()
+    except BookstoreError as error:
+        refusal = error
+    user = request[USER]
+    if user is None or not is_staff(user.role):
+        raise refusal
+    return await page(
+        request, "refused.html", status=of_refusal(refusal).status, detail=str(refusal)
+    )
+
+
+async def carry_out(
+    request: web.Request, work: Callable[[AsyncConnection], Awaitable[str]]
+) -> None:
+    """Do the work in one transaction, and say on the next page what came of it.
+
+    `work` gives the sentence to say; where it is refused, it is the refusal's.
+    """
+
+    async def whole() -> str:
+        async with transaction(request.config_dict[ENGINE]) as conn:
+            return await work(conn)
+
+    try:
+        said = await retrying(whole)
+    except BookstoreError as error:
+        await notices.leave(request, "bad", str(error))
+    else:
+        await notices.leave(request, "ok", said)
+
+
+def back_to(form_address: str | None, default: str) -> str:
+    """The list that a form was sent from, if it is one of the dashboard's."""
+    address = forms.local(form_address, default)
+    return address if address.split("?", 1)[0].startswith(default) else default

@@ -1,0 +1,77 @@
+"""Every address of the dashboard, and who may come in."""
+
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from admin import (
+    audit,
+    book,
+    books,
+    categories,
+    files,
+    home,
+    notifications,
+    orders,
+    queues,
+    search,
+    stock,
+    users,
+)
+from bookstore.permissions import Permission
+from web.access import Access, Open
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_BOOK = "/books/{book_id:[0-9]{1,18}}"
+_CATEGORY = "/categories/{slug}"
+_LETTER = "/notifications/{notification_id:[0-9]{1,18}}"
+_ORDER = "/orders/{number}"
+_TASK = "/queues/{task_id:[0-9]{1,18}}"
+_USER = "/users/{user_id:[0-9]{1,18}}"
+
+PAGES: list[tuple[str, str, Handler, Access]] = [
+    ("GET", "", home.show, Permission.OPEN_DASHBOARD),
+    ("GET", "/search", search.go, Permission.OPEN_DASHBOARD),
+    ("GET", "/orders", orders.show_all, Permission.SEE_ORDERS),
+    ("GET", _ORDER, orders.show, Permission.SEE_ORDERS),
+    ("POST", f"{_ORDER}/transitions", orders.move, Permission.CHANGE_ORDERS),
+    ("POST", f"{_ORDER}/payment", orders.change_payment, Permission.CHANGE_PAYMENT),
+    ("GET", "/books", books.show_all, Permission.CHANGE_STOCK),
+    ("GET", "/books/new", book.show_new, Permission.CHANGE_BOOKS),
+    ("POST", "/books/new", book.create, Permission.CHANGE_BOOKS),
+    ("GET", _BOOK, book.show, Permission.CHANGE_BOOKS),
+    ("POST", _BOOK, book.change, Permission.CHANGE_BOOKS),
+    ("POST", f"{_BOOK}/withdraw", books.withdraw, Permission.CHANGE_BOOKS),
+    ("POST", f"{_BOOK}/restore", books.restore, Permission.CHANGE_BOOKS),
+    ("POST", f"{_BOOK}/price", books.change_price, Permission.CHANGE_PRICES),
+    ("POST", f"{_BOOK}/count", books.count_stock, Permission.CHANGE_STOCK),
+    ("GET", f"{_BOOK}/stock", stock.show, Permission.CHANGE_STOCK),
+    ("POST", f"{_BOOK}/stock", stock.move, Permission.CHANGE_STOCK),
+    ("GET", "/categories", categories.show_all, Permission.CHANGE_CATEGORIES),
+    ("POST", "/categories", categories.create, Permission.CHANGE_CATEGORIES),
+    ("POST", _CATEGORY, categories.change, Permission.CHANGE_CATEGORIES),
+    ("POST", f"{_CATEGORY}/move", categories.move, Permission.CHANGE_CATEGORIES),
+    ("POST", f"{_CATEGORY}/delete", categories.remove, Permission.CHANGE_CATEGORIES),
+    ("GET", "/users", users.show_all, Permission.SEE_USERS),
+    ("GET", _USER, users.show, Permission.SEE_USERS),
+    ("POST", f"{_USER}/role", users.change_role, Permission.CHANGE_USERS),
+    ("POST", f"{_USER}/disabled", users.change_disabled, Permission.CHANGE_USERS),
+    ("GET", "/notifications", notifications.show_all, Permission.SEE_NOTIFICATIONS),
+    ("POST", f"{_LETTER}/resend", notifications.resend, Permission.SEND_NOTIFICATIONS),
+    ("GET", "/queues", queues.show, Permission.SEE_TASKS),
+    ("POST", f"{_TASK}/replay", queues.replay, Permission.CHANGE_TASKS),
+    ("POST", f"{_TASK}/discard", queues.discard, Permission.CHANGE_TASKS),
+    ("GET", "/audit", audit.show_all, Permission.SEE_AUDIT),
+    ("GET", "/static/{name:[a-z.-]+}", files.show, Open.ANYONE),
+]
+
+
+def add_to(app: web.Application) -> dict[web.AbstractRoute, Access]:
+    """Give the dashboard its addresses; the answer says who may come in at each."""
+    access: dict[web.AbstractRoute, Access] = {}
+    for method, path, handler, wanted in PAGES:
+        # HEAD is GET without its body.
+        for name in ["GET", "HEAD"] if method == "GET" else [method]:
+            access[app.router.add_route(name, path, handler)] = wanted
+    return access

@@ -1,0 +1,90 @@
+"""The copies of one book: counted, received, damaged, returned."""
+
+from datetime import datetime
+
+from aiohttp import web
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from admin import inputs
+from admin.page import carry_out, page
+from bookstore import books, trails
+from bookstore import stock as ledger
+from bookstore.db import reading
+from bookstore.errors import Invalid, OutOfStock
+from bookstore.stock import BY_HAND, Reason
+from web.keys import ENGINE
+from web.requests import now
+from web.sessions import me
+from web.store import forms
+
+PAGE = 25
+
+
+class Overtaken(Exception):
+    """Copies came or went since the page was made on which they were counted."""
+
+
+async def count(
+    conn: AsyncConnection, book_id: int, counted: int, seen: int, *, user_id: int, now: datetime
+) -> None:
+    """Set a book's stock to what was counted, where it was `seen` before.
+
+    Raises:
+        Invalid: fewer than none were counted, or more than a shelf holds.
+        NotFound: there is no such book.
+        Overtaken: the stock is not `seen` any more; the transaction must be rolled back.
+    """
+    if counted < 0:
+        raise Invalid("stock", "There cannot be fewer copies than none.")
+    if counted != seen:
+        try:
+            delta = counted - seen
+            await ledger.move(conn, book_id, delta, Reason.COUNT, user_id=user_id, now=now)
+        except OutOfStock:
+            raise Overtaken from None
+    # The row is locked by now, so this is what will be committed.
+    if await ledger.of(conn, book_id) != counted:
+        raise Overtaken
+
+
+async def show(request: web.Request) -> web.Response:
+    """GET /admin/books/{book_id}/stock: the ledger, and a form to move copies."""
+    book_id = int(request.match_info["book_id"])
+    cursor = request.query.get("cursor")
+    async with reading(request.config_dict[ENGINE]) as conn:
+        book = await books.get(conn, book_id, withdrawn=True)
+        found = await ledger.movements(conn, book_id, cursor=cursor, limit=PAGE)
+        names = await trails.names(conn, {it.user_id for it in found.items if it.user_id})
+    return await page(
+        request,
+        "stock.html",
+        book=book,
+        cursor=cursor,
+        found=found,
+        names=names,
+        reasons=[reason for reason in Reason if reason in BY_HAND],
+    )
+
+
+async def move(request: web.Request) -> web.Response:
+    """POST /admin/books/{book_id}/stock: copies come or go, and why."""
+    book_id, form = int(request.match_info["book_id"]), await forms.read(request)
+
+    async def work(conn: AsyncConnection) -> str:
+        delta = inputs.whole("delta", form.get("delta", ""))
+        if form.get("reason") not in BY_HAND:
+            raise Invalid("reason", "There is no such reason.")
+        note = " ".join(form.get("note", "").split()) or None
+        await ledger.move(
+            conn,
+            book_id,
+            delta,
+            Reason(form["reason"]),
+            user_id=me(request).id,
+            note=note,
+            now=now(),
+        )
+        return f"Saved: {await ledger.of(conn, book_id)} copies are on the shelf now."
+
+    await carry_out(request, work)
+    raise web.HTTPSeeOther(f"/admin/books/{book_id}/stock")
