@@ -26,6 +26,7 @@ from babel.numbers import format_currency, format_decimal
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
+from bookstore import guests
 from bookstore.pricing import Totals
 from config.settings import Settings
 
@@ -103,14 +104,11 @@ class Store:
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """The store of this process."""
-        # Here, because orders write letters: at the top the two would wait for each other.
-        from bookstore import orders
-
         return cls(
             settings.store_name,
             settings.base_url,
             settings.mail_from,
-            partial(orders.access_token, settings.secret_key),
+            partial(guests.access_token, settings.secret_key),
         )
 
 

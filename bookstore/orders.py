@@ -6,9 +6,6 @@ placed ──> confirmed ──> packed ──> shipped ──> delivered
    └───────────┴───────────┴──> cancelled
 """
 
-import base64
-import hashlib
-import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -269,17 +266,6 @@ async def change_payment(
         conn, order, f"payment-{to}", actor=actor, detail=None, now=now, payment_status=to
     )
     return await get(conn, number)
-
-
-def access_token(secret_key: str, number: str) -> str:
-    """What opens an order for a guest: 43 characters that nobody can work out from the number."""
-    digest = hmac.digest(secret_key.encode(), f"order {number}".encode(), hashlib.sha256)
-    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
-
-
-def opens(token: str, secret_key: str, number: str) -> bool:
-    """Whether a guest's token belongs to this order."""
-    return hmac.compare_digest(token.encode(), access_token(secret_key, number).encode())
 
 
 async def _cancel(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bookstore import letters, orders
+from bookstore import guests, letters
 from bookstore.letters import Item, Kind, Letter, OrderFacts, Store
 from bookstore.pricing import Rates, totals
 from config.settings import read_settings
@@ -223,7 +223,7 @@ def test_the_token_in_a_letter_is_the_one_that_orders_know(monkeypatch: pytest.M
 
     store = Store.of(read_settings())
 
-    assert orders.opens(store.access_token("7Q4M-XK2P"), "secret", "7Q4M-XK2P")
+    assert guests.opens(store.access_token("7Q4M-XK2P"), "secret", "7Q4M-XK2P")
     assert "secret" not in repr(store)
 
 

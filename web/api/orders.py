@@ -17,14 +17,13 @@ from bookstore.errors import (
     IdempotencyKeyReused,
     IllegalTransition,
     Invalid,
-    NotFound,
     PriceChanged,
     RequestInProgress,
 )
 from bookstore.orders import Order
-from bookstore.permissions import Permission, permits
+from bookstore.permissions import Permission
 from web import carts as visitors
-from web import live
+from web import live, order_access
 from web.api.carts import CartOut, changed
 from web.api.operations import Fields, answer, operation, page_answer
 from web.api.order_schemas import (
@@ -38,7 +37,7 @@ from web.api.order_schemas import (
     PlacedOrderOut,
     TokenQuery,
 )
-from web.keys import CHECKOUTS, ENGINE, REQUEST_ID, SETTINGS, USER
+from web.keys import CHECKOUTS, ENGINE, REQUEST_ID, USER
 from web.requests import now
 from web.sessions import me
 
@@ -73,8 +72,7 @@ async def place_order(request: web.Request, body: Fields) -> web.Response:
     order = placed.order
     content: dict[str, Any] = {name: getattr(order, name) for name in Order.__slots__}
     if order.user_id is None:
-        secret_key = request.config_dict[SETTINGS].secret_key
-        content["access_token"] = orders.access_token(secret_key, order.number)
+        content["access_token"] = order_access.token_of(request, order)
     headers = {"Location": f"/api/v1/orders/{order.number}"}
     if placed.replayed:
         headers["Idempotent-Replayed"] = "true"
@@ -95,7 +93,7 @@ async def list_orders(request: web.Request, query: Fields) -> web.Response:
 async def show_order(request: web.Request, query: Fields) -> web.Response:
     """Show an order: one's own, or with a guest's token."""
     async with reading(request.config_dict[ENGINE]) as conn:
-        order = await _opened(request, conn, query)
+        order = await order_access.opened(request, conn, query["access_token"])
     return answer(OrderOut, order, etag=str(order.last_seq))
 
 
@@ -108,15 +106,15 @@ async def show_order(request: web.Request, query: Fields) -> web.Response:
 )
 async def cancel_order(request: web.Request, body: Fields, query: Fields) -> web.Response:
     """Cancel an order.  Once it is packed, only staff can."""
-    by_staff = _has(request, Permission.CHANGE_ORDERS)
+    by_staff = order_access.may(request, Permission.CHANGE_ORDERS)
 
     async def work() -> Order:
         async with transaction(request.config_dict[ENGINE]) as conn:
-            order = await _opened(request, conn, query)
+            order = await order_access.opened(request, conn, query["access_token"])
             order = await orders.cancel(
                 conn,
                 order.number,
-                actor=_actor(request, order),
+                actor=order_access.actor(request, order),
                 by_staff=by_staff,
                 reason=body.get("reason"),
                 now=now(),
@@ -133,7 +131,7 @@ async def reorder(request: web.Request, query: Fields) -> web.Response:
     """Put the books of an order into the cart again, those that can be had."""
 
     async def change(conn: AsyncConnection, cart_id: int) -> None:
-        order = await _opened(request, conn, query)
+        order = await order_access.opened(request, conn, query["access_token"])
         wanted = [(line.book_id, line.title, line.quantity) for line in order.items]
         await carts.add_again(conn, cart_id, wanted, now=now())
 
@@ -144,7 +142,7 @@ async def reorder(request: web.Request, query: Fields) -> web.Response:
 async def list_order_events(request: web.Request, query: Fields) -> web.Response:
     """Show what has happened to an order, the oldest first."""
     async with reading(request.config_dict[ENGINE]) as conn:
-        order = await _opened(request, conn, query)
+        order = await order_access.opened(request, conn, query["access_token"])
         found = await orders.events(conn, order.id)
     return answer(EventsOut, {"items": found})
 
@@ -163,7 +161,7 @@ async def stream_order(request: web.Request, query: Fields) -> web.StreamRespons
     The stream ends when nothing more can happen to the order.
     """
     async with reading(request.config_dict[ENGINE]) as conn:
-        order = await _opened(request, conn, query)
+        order = await order_access.opened(request, conn, query["access_token"])
     seen = request.headers.get("Last-Event-ID", "")
     after = int(seen) if re.fullmatch(r"[0-9]{1,9}", seen) else 0
     return await live.follow_order(request, order, after, EventOut().dumps)
@@ -198,33 +196,3 @@ async def _wish(request: web.Request, body: Fields) -> Wish:
         expected_total_cents=body.get("expected_total_cents"),
         request_id=request[REQUEST_ID],
     )
-
-
-async def _opened(request: web.Request, conn: AsyncConnection, query: Fields) -> Order:
-    """The order in the address, if the caller may see it.
-
-    Raises:
-        NotFound: there is none, or it is somebody else's.
-    """
-    order = await orders.get(conn, request.match_info["number"])
-    user, token = request[USER], query["access_token"]
-    if user is not None and order.user_id == user.id:
-        return order
-    if _has(request, Permission.SEE_ORDERS):
-        return order
-    secret_key = request.config_dict[SETTINGS].secret_key
-    if order.user_id is None and token and orders.opens(token, secret_key, order.number):
-        return order
-    raise NotFound("This order")
-
-
-def _has(request: web.Request, permission: Permission) -> bool:
-    user = request[USER]
-    return user is not None and permits(user.role, permission)
-
-
-def _actor(request: web.Request, order: Order) -> str:
-    user = request[USER]
-    if user is None:
-        return "guest"
-    return "customer" if order.user_id == user.id else f"staff:{user.id}"

@@ -13,6 +13,7 @@ from bookstore.errors import BookstoreError, NotFound
 from bookstore.orders import CUSTOMER_CANCELS, Event, Order, State
 from bookstore.paging import Page
 from bookstore.records import Book
+from web import order_access
 from web.api.carts import changed
 from web.keys import ENGINE, USER
 from web.requests import now
@@ -55,7 +56,7 @@ async def show_all(request: web.Request) -> web.Response:
 async def show(request: web.Request) -> web.Response:
     """GET /orders/{number}: the page that a customer keeps open."""
     async with reading(request.config_dict[ENGINE]) as conn:
-        order = await visits.opened(request, conn)
+        order = await order_access.opened(request, conn, request.query.get("access_token"))
         events = await orders.events(conn, order.id)
         books: Mapping[int, Book] = await shopfront.by_ids(
             conn, [line.book_id for line in order.items]
@@ -83,11 +84,11 @@ async def cancel(request: web.Request) -> web.Response:
 
     async def work() -> Order:
         async with transaction(request.config_dict[ENGINE]) as conn:
-            order = await visits.opened(request, conn)
+            order = await order_access.opened(request, conn, request.query.get("access_token"))
             return await orders.cancel(
                 conn,
                 order.number,
-                actor=visits.actor(request, order),
+                actor=order_access.actor(request, order),
                 by_staff=False,
                 reason=reason,
                 now=now(),
@@ -107,7 +108,7 @@ async def reorder(request: web.Request) -> web.Response:
     """POST /orders/{number}/reorder: its books go into the cart, those that can be had."""
 
     async def fill(conn: AsyncConnection, cart_id: int) -> None:
-        order = await visits.opened(request, conn)
+        order = await order_access.opened(request, conn, request.query.get("access_token"))
         wanted = [(line.book_id, line.title, line.quantity) for line in order.items]
         said[:] = await carts.add_again(conn, cart_id, wanted, now=now())
 

@@ -7,10 +7,10 @@ from aiohttp_session import get_session
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import orders
-from bookstore.errors import NotFound
 from bookstore.orders import Order
-from bookstore.permissions import Permission, permits
-from web.keys import SETTINGS, USER
+from bookstore.permissions import Permission
+from web.keys import USER
+from web.order_access import may, token_of
 
 #: The ids of a guest's orders, the newest first; the session ends, the letters stay.
 _ORDERS = "orders"
@@ -46,44 +46,11 @@ async def last_order(request: web.Request, conn: AsyncConnection) -> Order | Non
 def address_of(request: web.Request, order: Order, below: str = "") -> str:
     """Where the order is shown; a guest's address has the token that opens it."""
     address = f"/orders/{quote(order.number)}{below}"
-    user = request[USER]
-    if order.user_id is not None or (user is not None and permits(user.role, _SEES_ALL)):
+    if order.user_id is not None or may(request, Permission.SEE_ORDERS):
         return address
-    return f"{address}?access_token={_token(request, order)}"
+    return f"{address}?access_token={token_of(request, order)}"
 
 
 def stream_of(request: web.Request, order: Order) -> str:
     """Where the order's events are streamed."""
     return f"/api/v1{address_of(request, order, '/stream')}"
-
-
-async def opened(request: web.Request, conn: AsyncConnection) -> Order:
-    """The order in the address, if the visitor may see it.
-
-    Raises:
-        NotFound: there is none, or it is somebody else's.
-    """
-    order = await orders.get(conn, request.match_info["number"])
-    user, token = request[USER], request.query.get("access_token", "")
-    if user is not None and (order.user_id == user.id or permits(user.role, _SEES_ALL)):
-        return order
-    if order.user_id is None and token.isascii() and token:
-        secret_key = request.config_dict[SETTINGS].secret_key
-        if orders.opens(token, secret_key, order.number):
-            return order
-    raise NotFound("This order")
-
-
-def actor(request: web.Request, order: Order) -> str:
-    """Who is acting, in the words of the order's record."""
-    user = request[USER]
-    if user is None:
-        return "guest"
-    return "customer" if order.user_id == user.id else f"staff:{user.id}"
-
-
-def _token(request: web.Request, order: Order) -> str:
-    return orders.access_token(request.config_dict[SETTINGS].secret_key, order.number)
-
-
-_SEES_ALL = Permission.SEE_ORDERS
