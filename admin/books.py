@@ -54,6 +54,7 @@ async def show_all(request: web.Request) -> web.Response:
         category=shelf,
         clash=clash,
         counts=counts,
+        cursor=cursor,
         found=found,
         low=reports.LOW_STOCK,
         q=q,

@@ -38,13 +38,19 @@ async def show_all(request: web.Request) -> web.Response:
     asked = request.query.get("status")
     status = State(asked) if asked in set(State) else None
     q = " ".join(request.query.get("q", "").split())[:200]
+    cursor = request.query.get("cursor")
     async with reading(request.config_dict[ENGINE]) as conn:
         counts = await orders.count_by_state(conn)
-        found = await orders.find(
-            conn, status=status, q=q or None, cursor=request.query.get("cursor"), limit=PAGE
-        )
+        found = await orders.find(conn, status=status, q=q or None, cursor=cursor, limit=PAGE)
     return await page(
-        request, "orders.html", counts=counts, found=found, q=q, state=status, tabs=TABS
+        request,
+        "orders.html",
+        counts=counts,
+        cursor=cursor,
+        found=found,
+        q=q,
+        state=status,
+        tabs=TABS,
     )
 
 
