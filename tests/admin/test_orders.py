@@ -1,0 +1,163 @@
+"""Orders in the dashboard, from the list to the parcel."""
+
+from sqlalchemy import insert
+
+from bookstore import orders, stock
+from bookstore.notifications import Status
+from bookstore.permissions import Role
+from bookstore.tables import notifications
+from tests.admin.conftest import read, send
+from tests.factories import NOON, add_book, add_order
+
+
+async def add_confirmed(database, **columns):
+    """The number of an order that waits to be packed."""
+    async with database() as conn:
+        dune = await add_book(conn, title="Dune", price_cents=1290, stock=5)
+        facts = {"status": "confirmed", "number": "7Q4M-XK2P", "total_cents": 2870} | columns
+        await add_order(conn, {dune: 2}, **facts)
+    return facts["number"]
+
+
+async def status_of(database, number):
+    async with database() as conn:
+        return (await orders.get(conn, number)).status
+
+
+async def test_an_order_is_packed_shipped_and_delivered(visitor, database):
+    number = await add_confirmed(database)
+    clerk = await visitor(Role.CLERK)
+    address = f"/admin/orders/{number}/transitions"
+
+    listed = await read(clerk, "/admin/orders?status=confirmed")
+    packed = await send(clerk, address, to="packed")
+    shipped = await send(clerk, address, to="shipped", tracking=" 0034  0434 ")
+    delivered = await send(clerk, address, to="delivered")
+
+    assert f"/admin/orders/{number}" in listed.links
+    assert "is packed. Next it is shipped." in packed.text
+    assert packed.path == f"/admin/orders/{number}"
+    assert "is on its way" in shipped.text
+    assert "0034 0434" in shipped.text
+    assert "has arrived" in delivered.text
+    assert await status_of(database, number) is orders.State.DELIVERED
+    async with database() as conn:
+        order = await orders.get(conn, number)
+        actors = {event.actor.partition(":")[0] for event in await orders.events(conn, order.id)}
+    assert actors == {"staff"}
+
+
+async def test_each_order_offers_only_its_next_steps(visitor, database):
+    number = await add_confirmed(database)
+    clerk = await visitor(Role.CLERK)
+
+    page = await read(clerk, f"/admin/orders/{number}")
+
+    buttons = [facts.get("value") for name, facts in page.elements if name == "button"]
+    assert "packed" in buttons
+    assert not {"shipped", "delivered", "confirmed", "rejected"} & set(buttons)
+    assert f"/admin/orders/{number}/payment" not in page.forms  # Clerks do not touch money.
+
+
+async def test_a_step_that_does_not_follow_is_refused_in_words(visitor, database):
+    number = await add_confirmed(database)
+    clerk = await visitor(Role.CLERK)
+
+    shipped = await send(clerk, f"/admin/orders/{number}/transitions", to="shipped")
+    confirmed = await send(clerk, f"/admin/orders/{number}/transitions", to="confirmed")
+    nonsense = await send(clerk, f"/admin/orders/{number}/transitions", to="eaten")
+
+    assert "An order that is confirmed cannot become shipped." in shipped.text
+    assert "cannot become confirmed" in confirmed.text
+    assert "There is no such state." in nonsense.text
+    assert await status_of(database, number) is orders.State.CONFIRMED
+
+
+async def test_whoever_cancels_says_why_and_the_books_come_back(visitor, database):
+    number = await add_confirmed(database)
+    clerk = await visitor(Role.CLERK)
+
+    silent = await send(clerk, f"/admin/orders/{number}/transitions", to="cancelled", reason=" ")
+    said = await send(
+        clerk, f"/admin/orders/{number}/transitions", to="cancelled", reason="Asked on the phone"
+    )
+
+    assert "Say why" in silent.text
+    assert "is cancelled" in said.text
+    assert "Asked on the phone" in said.text
+    async with database() as conn:
+        order = await orders.get(conn, number)
+        assert await stock.of(conn, order.items[0].book_id) == 7
+
+
+async def test_a_manager_records_what_happened_to_the_money(visitor, database):
+    number = await add_confirmed(database)
+    manager = await visitor(Role.MANAGER)
+
+    page = await send(manager, f"/admin/orders/{number}/payment", to="paid")
+
+    assert "The payment of order 7Q4M-XK2P is now: paid." in page.text
+
+
+async def test_orders_are_found_by_number_address_title_and_isbn(visitor, database):
+    number = await add_confirmed(database, email="mira@example.com")
+    clerk = await visitor(Role.CLERK)
+
+    for q in ("7q4m", "mira@", "Dune"):
+        assert f"/admin/orders/{number}" in (await read(clerk, f"/admin/orders?q={q}")).links
+    nothing = await read(clerk, "/admin/orders?q=Emma")
+    jumped = await read(clerk, f"/admin/search?q={number.lower()}")
+
+    assert "No order has this" in nothing.text
+    assert jumped.path == f"/admin/orders/{number}"
+
+
+async def test_more_orders_than_fit_go_on_on_the_next_page(visitor, database):
+    async with database() as conn:
+        dune = await add_book(conn)
+        for _ in range(30):
+            await add_order(conn, {dune: 1}, status="confirmed")
+    clerk = await visitor(Role.CLERK)
+
+    first = await read(clerk, "/admin/orders?status=confirmed")
+    further = next(link for link in first.links if "cursor=" in link)
+    second = await read(clerk, further)
+
+    def numbers(page):
+        return [link for link in page.links if link.startswith("/admin/orders/")]
+
+    assert len(numbers(first)) == 25
+    assert len(numbers(second)) == 5
+    assert not set(numbers(first)) & set(numbers(second))
+
+
+async def test_the_page_of_an_order_tells_of_its_letters(visitor, database):
+    async with database() as conn:
+        dune = await add_book(conn)
+        order_id = await add_order(conn, {dune: 1}, number="C3TN-88WD", status="confirmed")
+        await conn.execute(
+            insert(notifications).values(
+                order_id=order_id,
+                kind="order-confirmed",
+                status=Status.FAILED,
+                in_doubt=False,
+                recipient="ana@example.com",
+                attempts=1,
+                smtp_answer="550 5.1.1 no such mailbox",
+                created_at=NOON,
+            )
+        )
+    clerk = await visitor(Role.CLERK)
+
+    page = await read(clerk, "/admin/orders/C3TN-88WD")
+
+    assert "Letter failed" in page.text
+    assert "550 5.1.1 no such mailbox" in page.text
+    assert any(action.endswith("/resend") for action in page.forms)
+
+
+async def test_an_order_that_is_none_is_not_found(visitor):
+    clerk = await visitor(Role.CLERK)
+
+    assert (await read(clerk, "/admin/orders/NONE")).status == 404
+    assert (await send(clerk, "/admin/orders/NONE/transitions", to="packed")).status == 404
