@@ -2,7 +2,8 @@
 
 The server unpacks the rows, so nothing is assembled per call, the statement is compiled
 once, and fifty rows cost one trip.  Measured against the other forms, this is the
-cheapest that binds every value.
+cheapest that binds every value.  Answers come the same way, because a row costs the driver
+more than the server.
 """
 
 import json
@@ -72,6 +73,28 @@ class Bulk:
         ]
         statement = statement.bindparams(*moments)
         return statement.columns(**types) if types else statement
+
+
+class BulkQuery:
+    """A query over the rows of `columns`, answered in one piece.
+
+    `values` are the columns of the answer, `source` is what follows them, both written as for
+    `Bulk`.  Numbers, text and NULL come as they are, moments as text.
+    """
+
+    def __init__(self, columns: str, values: str, source: str) -> None:
+        self._mysql = Bulk(columns, f"SELECT JSON_ARRAYAGG(JSON_ARRAY({values})) {source}")
+        self._sqlite = Bulk(columns, f"SELECT json_group_array(json_array({values})) {source}")
+
+    async def __call__(
+        self, conn: AsyncConnection, rows: Iterable[Sequence[Any]], **parameters: Any
+    ) -> list[list[Any]]:
+        """The rows found, in no order that could be relied on."""
+        query = self._sqlite if conn.dialect.name == "sqlite" else self._mysql
+        answer = (await query(conn, rows, **parameters)).scalar_one()
+        # Without any row MariaDB answers NULL.
+        found: list[list[Any]] = json.loads(answer) if answer else []
+        return found
 
 
 def _json_value(value: Any) -> str:

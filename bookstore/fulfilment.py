@@ -7,20 +7,20 @@ The shelf is only looked at until the very end, so that lists which want the sam
 wait for each other no longer than one statement and one COMMIT take.
 """
 
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Protocol
 
-from sqlalchemy import JSON
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import notifications, pricing
-from bookstore.bulk import Bulk
+from bookstore.bulk import Bulk, BulkQuery
 from bookstore.crashpoints import crashpoint
 from bookstore.db import Repeat
 from bookstore.orders import State
-from bookstore.tables import UtcDateTime
 
 
 class OutRun(Repeat):
@@ -50,7 +50,6 @@ class _Order:
 @dataclass(frozen=True, slots=True)
 class _Line:
     book_id: int
-    title: str
     quantity: int
     unit_price_cents: int
 
@@ -59,12 +58,14 @@ class _Line:
 class _Outcome:
     order: _Order
     lines: Sequence[_Line]
-    #: Why it is rejected, for the customer; None confirms it.
-    reason: str | None
+    #: How many copies were wanted and how many are left, by book; none confirms it.
+    short: Mapping[int, tuple[int, int]]
+    #: Why it is rejected, for the customer.
+    reason: str | None = None
 
     @property
     def state(self) -> State:
-        return State.CONFIRMED if self.reason is None else State.REJECTED
+        return State.REJECTED if self.short else State.CONFIRMED
 
     @property
     def total_cents(self) -> int:
@@ -72,27 +73,27 @@ class _Outcome:
         return pricing.totals(sums, self.order.rates).total_cents
 
 
-_LOCK = Bulk(
+_LOCK = BulkQuery(
     "order_id BIGINT",
+    "o.id, o.user_id, o.email, CONCAT(o.terms), o.last_seq, o.placed_at",
     """
-    SELECT o.id, o.user_id, o.email, o.terms, o.last_seq, o.placed_at FROM {rows} AS v
-    {join} orders AS o ON o.id = v.order_id WHERE o.status = 'placed' {for_update}
-    """,
-    terms=JSON,
-    placed_at=UtcDateTime,
-)
-_LINES = Bulk(
-    "order_id BIGINT",
-    """
-    SELECT l.order_id, l.book_id, l.title, l.quantity, l.unit_price_cents FROM {rows} AS v
-    {join} order_lines AS l ON l.order_id = v.order_id
+    FROM {rows} AS v {join} orders AS o ON o.id = v.order_id
+    WHERE o.status = 'placed' {for_update}
     """,
 )
-_LOOK = Bulk(
-    "book_id BIGINT",
+# The shelf is looked at in the same trip, without a lock.
+_LINES = BulkQuery(
+    "order_id BIGINT",
+    "l.order_id, l.book_id, l.quantity, l.unit_price_cents, s.stock",
     """
-    SELECT s.book_id, s.stock FROM {rows} AS v {join} book_stock AS s ON s.book_id = v.book_id
+    FROM {rows} AS v {join} order_lines AS l ON l.order_id = v.order_id
+    LEFT JOIN book_stock AS s ON s.book_id = l.book_id
     """,
+)
+_TITLES = BulkQuery(
+    "order_id BIGINT",
+    "l.order_id, l.book_id, l.title",
+    "FROM {rows} AS v {join} order_lines AS l ON l.order_id = v.order_id",
 )
 _WRITE_LEDGER = Bulk(
     "book_id BIGINT, order_id BIGINT, quantity INT",
@@ -153,10 +154,9 @@ async def process(
     crashpoint("P4", order_ids)
     if not placed:
         return
-    lines = await _lines(conn, placed)
-    shelf = await _look(conn, {line.book_id for wanted in lines.values() for line in wanted})
-    outcomes = [_decide(order, lines[order.id], shelf) for order in placed]
-    confirmed = [outcome for outcome in outcomes if outcome.reason is None]
+    lines, shelf = await _lines(conn, placed)
+    outcomes = await _worded(conn, [_decide(order, lines[order.id], shelf) for order in placed])
+    confirmed = [outcome for outcome in outcomes if not outcome.short]
     await _WRITE_LEDGER(conn, _ledger(confirmed), now=now)
     await _WRITE_STATES(
         conn,
@@ -176,44 +176,65 @@ async def process(
 
 async def _lock(conn: AsyncConnection, order_ids: Iterable[int]) -> list[_Order]:
     found = await _LOCK(conn, [(order_id,) for order_id in sorted(order_ids)])
-    orders = [
-        _Order(
-            row.id, row.user_id, row.email, pricing.Rates(**row.terms), row.last_seq, row.placed_at
-        )
-        for row in found
+    return [
+        _Order(order_id, user_id, email, _rates(terms), seq, _moment(placed_at))
+        for order_id, user_id, email, terms, seq, placed_at in sorted(found)
     ]
-    return sorted(orders, key=lambda order: order.id)
 
 
-async def _lines(conn: AsyncConnection, orders: Iterable[_Order]) -> dict[int, list[_Line]]:
+# Most orders have the same terms.
+@lru_cache(maxsize=32)
+def _rates(terms: str) -> pricing.Rates:
+    return pricing.Rates(**json.loads(terms))
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+async def _lines(
+    conn: AsyncConnection, orders: Iterable[_Order]
+) -> tuple[dict[int, list[_Line]], dict[int, int]]:
+    """The lines of each order, and how many copies there are of their books."""
     lines: dict[int, list[_Line]] = {order.id: [] for order in orders}
-    for row in await _LINES(conn, [(order_id,) for order_id in lines]):
-        lines[row.order_id].append(
-            _Line(row.book_id, row.title, row.quantity, row.unit_price_cents)
-        )
-    return lines
-
-
-async def _look(conn: AsyncConnection, book_ids: Collection[int]) -> dict[int, int]:
-    found = await _LOOK(conn, [(book_id,) for book_id in sorted(book_ids)])
-    return {row.book_id: row.stock for row in found}
+    shelf: dict[int, int] = {}
+    found = await _LINES(conn, [(order_id,) for order_id in lines])
+    for order_id, book_id, quantity, unit_price_cents, stock in sorted(found):
+        lines[order_id].append(_Line(book_id, quantity, unit_price_cents))
+        shelf[book_id] = stock
+    return lines, shelf
 
 
 def _decide(order: _Order, lines: Sequence[_Line], shelf: dict[int, int]) -> _Outcome:
     """All of the order or nothing; what it gets is taken off `shelf`, for those behind it."""
-    short = [line for line in lines if shelf[line.book_id] < line.quantity]
-    if short:
-        return _Outcome(order, lines, "; ".join(_shortage(line, shelf) for line in short))
-    for line in lines:
-        shelf[line.book_id] -= line.quantity
-    return _Outcome(order, lines, None)
+    short = {
+        line.book_id: (line.quantity, shelf[line.book_id])
+        for line in lines
+        if shelf[line.book_id] < line.quantity
+    }
+    if not short:
+        for line in lines:
+            shelf[line.book_id] -= line.quantity
+    return _Outcome(order, lines, short)
 
 
-def _shortage(line: _Line, shelf: Mapping[int, int]) -> str:
-    left = shelf[line.book_id]
-    if left == 0:
-        return f"{line.title}: sold out"
-    return f"{line.title}: {line.quantity} wanted, {left} left"
+async def _worded(conn: AsyncConnection, outcomes: Sequence[_Outcome]) -> Sequence[_Outcome]:
+    """The same outcomes; those that are rejected with the reason for the customer."""
+    rejected = {it.order.id: it for it in outcomes if it.short}
+    if not rejected:
+        return outcomes
+    titles = await _TITLES(conn, [(order_id,) for order_id in rejected])
+    reasons: dict[int, list[str]] = {order_id: [] for order_id in rejected}
+    for order_id, book_id, title in sorted(titles):
+        if book_id in rejected[order_id].short:
+            reasons[order_id].append(_shortage(title, *rejected[order_id].short[book_id]))
+    return [
+        replace(it, reason="; ".join(reasons[it.order.id])) if it.short else it for it in outcomes
+    ]
+
+
+def _shortage(title: str, wanted: int, left: int) -> str:
+    return f"{title}: {wanted} wanted, {left} left" if left else f"{title}: sold out"
 
 
 def _ledger(confirmed: Iterable[_Outcome]) -> list[tuple[int, int, int]]:

@@ -18,7 +18,7 @@ from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import audit, letters, paging, pricing, tasks
-from bookstore.bulk import Bulk
+from bookstore.bulk import Bulk, BulkQuery
 from bookstore.errors import NotFound
 from bookstore.letters import Item, Kind, Letter, OrderFacts
 from bookstore.paging import Page
@@ -69,13 +69,13 @@ _QUEUE = Bulk(
     """,
 )
 # Told from those queued before by their task, which only the others have.
-_QUEUED = Bulk(
+_QUEUED = BulkQuery(
     "order_id BIGINT, kind VARCHAR(40)",
+    "n.id",
     """
-    SELECT n.id FROM {rows} AS v
-    {join} notifications AS n ON n.order_id = v.order_id AND n.kind = v.kind
+    FROM {rows} AS v {join} notifications AS n ON n.order_id = v.order_id AND n.kind = v.kind
     LEFT JOIN tasks AS t ON t.task = 'send_notifications' AND t.ref_id = n.id
-    WHERE n.status = 'queued' AND t.id IS NULL ORDER BY n.id
+    WHERE n.status = 'queued' AND t.id IS NULL
     """,
 )
 
@@ -132,7 +132,8 @@ async def queue_for_orders(
     if not rows:
         return []
     await _QUEUE(conn, rows, now=now)
-    ids = list((await _QUEUED(conn, [row[:2] for row in rows])).scalars())
+    found = await _QUEUED(conn, [row[:2] for row in rows])
+    ids: list[int] = sorted(notification_id for (notification_id,) in found)
     await tasks.add(conn, Task.SEND_NOTIFICATIONS, ids, now=now)
     return ids
 

@@ -21,7 +21,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import audit
-from bookstore.bulk import Bulk
+from bookstore.bulk import Bulk, BulkQuery
 from bookstore.crashpoints import crashpoint
 from bookstore.errors import NotFound
 from bookstore.tables import tasks
@@ -87,12 +87,11 @@ _COUNT = Bulk(
     """,
 )
 _FIND = """
-    SELECT t.ref_id, t.attempts FROM {rows} AS v
-    {join} tasks AS t ON t.task = :task AND t.ref_id = v.ref_id
+    FROM {rows} AS v {join} tasks AS t ON t.task = :task AND t.ref_id = v.ref_id
     WHERE t.parked_at IS NULL
 """
-_ATTEMPTS = Bulk("ref_id BIGINT", _FIND)
-_HOLD = Bulk("ref_id BIGINT", _FIND + " {for_update}")
+_ATTEMPTS = BulkQuery("ref_id BIGINT", "t.ref_id, t.attempts", _FIND)
+_HOLD = BulkQuery("ref_id BIGINT", "t.ref_id, t.attempts", _FIND + " {for_update}")
 _DONE = Bulk(
     "ref_id BIGINT",
     """
@@ -155,8 +154,7 @@ async def take_back(conn: AsyncConnection, task: Task, ref_ids: Collection[int])
 
 async def attempts(conn: AsyncConnection, task: Task, ref_ids: Collection[int]) -> dict[int, int]:
     """How often work on these rows was started; those done or parked are left out."""
-    found = await _ATTEMPTS(conn, _rows(ref_ids), task=task)
-    return {row.ref_id: row.attempts for row in found}
+    return dict(sorted(await _ATTEMPTS(conn, _rows(ref_ids), task=task)))
 
 
 async def hold(conn: AsyncConnection, task: Task, ref_ids: Collection[int]) -> dict[int, int]:
@@ -164,8 +162,7 @@ async def hold(conn: AsyncConnection, task: Task, ref_ids: Collection[int]) -> d
 
     Whoever else has a message about them waits here until we are through.
     """
-    found = await _HOLD(conn, _rows(ref_ids), task=task)
-    return {row.ref_id: row.attempts for row in found}
+    return dict(sorted(await _HOLD(conn, _rows(ref_ids), task=task)))
 
 
 async def done(conn: AsyncConnection, task: Task, ref_ids: Collection[int]) -> None:
