@@ -125,7 +125,8 @@ class RabbitPublisher:
         )
 
     def offer(self, offers: Sequence[Offer]) -> None:
-        if self.ready and len(self._buffer) + len(offers) <= BUFFER:
+        # Before the first connection too: a process that has just started will have one.
+        if not self._away and len(self._buffer) + len(offers) <= BUFFER:
             self._buffer.extend(offers)
             self._wake.set()
 

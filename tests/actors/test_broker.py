@@ -131,6 +131,19 @@ async def test_what_is_offered_reaches_the_actors_in_lists(broker_url):
     assert sorted(chain.from_iterable(lists)) == list(range(1, 121))
 
 
+async def test_what_is_offered_while_the_first_connection_is_made_waits_for_it(
+    broker_url, rabbitmq
+):
+    async with RabbitPublisher([broker_url], queue_type="classic", name="test") as publisher:
+        publisher.offer([Offer(Task.PROCESS_ORDERS, 1)])
+        await until(lambda: publisher.ready)
+    rabbit = StoreBroker(queue_type="classic", url=broker_url, middleware=[])
+
+    assert rabbit.get_queue_message_counts("orders")[0] == 1
+
+    rabbit.close()
+
+
 async def test_a_publisher_without_a_broker_takes_nothing_and_says_so():
     async with RabbitPublisher(
         ["amqp://127.0.0.1:1/"], queue_type="classic", name="test"
