@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from email.message import EmailMessage
+from email.utils import make_msgid
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -266,7 +267,9 @@ async def import_books(file: Path, dry_run: bool, as_json: bool) -> None:
                 now=datetime.now(UTC),
                 dry_run=dry_run,
                 on_progress=tell,
-                on_refusal=lambda refusal: shown.console.print(_told(refusal), markup=False),
+                on_refusal=lambda refusal: shown.console.print(
+                    _told(refusal), markup=False, soft_wrap=True
+                ),
             )
     if report.ignored_columns:
         click.echo(f"Columns without a meaning here: {', '.join(report.ignored_columns)}", err=True)
@@ -383,6 +386,7 @@ async def test_mail(address: str) -> None:
     settings = read_settings()
     letter = EmailMessage()
     letter["From"], letter["To"] = settings.mail_from, address
+    letter["Date"], letter["Message-ID"] = datetime.now(UTC), make_msgid(domain="bookstore")
     letter["Subject"] = f"A test letter from {settings.store_name}"
     letter.set_content("If you can read this, letters go out.\n")
     mailer = smtp.make_mailer(settings.smtp_url)

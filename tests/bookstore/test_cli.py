@@ -1,0 +1,199 @@
+"""The command line, as operators and scripts use it."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from bookstore.cli import main
+
+GOOD = "9780439023481,The Hunger Games,Suzanne Collins,12.90,EUR,5,2008,en,Young Adult"
+BAD = "9780439023482,The Hunger Games,Suzanne Collins,12.90,EUR,5,2008,en,Young Adult"
+HEADER = "isbn,title,authors,price,currency,stock,year,language,category"
+
+
+@pytest.fixture
+def bookstore(database_url, tmp_path, monkeypatch):
+    """Runs `bookstore ...` with settings of its own; gives stdout, stderr and exit code."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BOOKSTORE_DATABASE_URL", database_url)
+    monkeypatch.setenv("BOOKSTORE_VAR_DIR", str(tmp_path / "var"))
+
+    def run(*arguments, stdin=None):
+        return CliRunner().invoke(main, arguments, input=stdin)
+
+    return run
+
+
+@pytest.fixture
+def catalogue(tmp_path):
+    path = tmp_path / "catalogue.csv"
+    path.write_text("\n".join([HEADER, GOOD, BAD, ""]))
+    return str(path)
+
+
+def last_json(result):
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def test_an_import_says_what_it_refused_and_where(bookstore, catalogue):
+    result = bookstore("import", "books", catalogue)
+
+    assert result.exit_code == 3
+    assert "2 read, 1 created, 0 updated, 0 unchanged, 1 refused" in result.stdout
+    assert "line 3, isbn '9780439023482'" in result.stderr
+    assert "it would be 1" in result.stderr
+
+
+def test_a_second_import_of_the_same_file_changes_nothing(bookstore, catalogue):
+    bookstore("import", "books", catalogue)
+
+    result = bookstore("import", "books", catalogue, "--json")
+
+    assert last_json(result) == {
+        "read": 2,
+        "created": 0,
+        "updated": 0,
+        "unchanged": 1,
+        "refused": 1,
+    }
+
+
+def test_a_dry_run_says_what_would_be_done_and_does_not_do_it(bookstore, catalogue):
+    dry = last_json(bookstore("import", "books", catalogue, "--dry-run", "--json"))
+
+    assert dry == last_json(bookstore("import", "books", catalogue, "--json"))
+    assert dry["created"] == 1
+
+
+def test_a_file_that_is_no_catalogue_is_refused_in_one_line(bookstore, tmp_path):
+    path = tmp_path / "cover.csv"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR")
+
+    result = bookstore("import", "books", str(path))
+
+    assert result.exit_code == 1
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_an_account_is_opened_once(bookstore):
+    opened = bookstore(
+        "users", "create", "boss@example.com", "--role", "admin", "--password-stdin",
+        stdin="seven wells deep\n",
+    )  # fmt: skip
+    again = bookstore(
+        "users", "create", "BOSS@example.com", "--password-stdin", stdin="seven wells deep\n"
+    )
+
+    assert (opened.exit_code, again.exit_code) == (0, 1)
+    assert "already" in again.stderr
+
+
+def test_a_password_that_is_too_short_is_refused(bookstore):
+    result = bookstore("users", "create", "a@example.com", "--password-stdin", stdin="short\n")
+
+    assert result.exit_code == 1
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_the_tables_are_at_the_newest_revision(bookstore):
+    assert bookstore("db", "upgrade").exit_code == 0
+    assert bookstore("db", "check").exit_code == 0
+    assert bookstore("db", "current").stdout.strip() == "0001"
+
+
+def test_a_healthy_store_passes_the_doctor(bookstore):
+    bookstore("sample-data")
+
+    result = bookstore("doctor", "--json")
+
+    assert result.exit_code == 0
+    assert last_json(result) == {"findings": []}
+
+
+def test_unfinished_work_can_be_listed_shown_and_given_up(bookstore):
+    bookstore("users", "create", "a@example.com", "--password-stdin", stdin="seven wells deep\n")
+    (task,) = last_json(bookstore("tasks", "list", "--json"))["items"]
+    number = str(task["id"])
+
+    assert task["task"] == "send_notifications"
+    assert bookstore("tasks", "show", number).exit_code == 0
+    assert bookstore("tasks", "replay", number).exit_code == 0
+    assert bookstore("tasks", "discard", number, "--reason", "a test").exit_code == 0
+    assert bookstore("tasks", "show", number).exit_code == 1
+    assert last_json(bookstore("tasks", "list", "--json"))["items"] == []
+
+
+def test_a_test_letter_goes_out(bookstore, tmp_path):
+    result = bookstore("mail", "test", "me@example.com")
+
+    assert result.exit_code == 0
+    assert len(list((tmp_path / "var" / "mail").glob("*.eml"))) == 1
+
+
+def test_the_openapi_document_is_printed(bookstore):
+    assert last_json(bookstore("openapi"))["openapi"].startswith("3.1")
+
+
+def test_settings_are_shown_without_secrets(bookstore, monkeypatch):
+    monkeypatch.setenv("BOOKSTORE_SECRET_KEY", "planted-secret")
+    monkeypatch.setenv("BOOKSTORE_BROKER_URL", "amqp://shop:planted-password@mq/;amqp://mq2/")
+    monkeypatch.setenv("BOOKSTORE_SMTP_URL", "smtps://shop:planted-password@mail.example.com")
+
+    shown = bookstore("config", "show", "--json")
+
+    assert "planted" not in shown.output
+    assert last_json(shown)["broker_url"] == "amqp://shop:***@mq/;amqp://mq2/"
+
+
+def test_all_wrong_settings_are_named_at_once(bookstore, monkeypatch):
+    monkeypatch.setenv("BOOKSTORE_PORT", "http")
+    monkeypatch.setenv("BOOKSTORE_CURRENCY", "euro")
+    monkeypatch.setenv("BOOKSTORE_SMTP_URL", "ftp://mail")
+
+    result = bookstore("config", "check")
+
+    assert result.exit_code == 2
+    for name in ("BOOKSTORE_PORT", "BOOKSTORE_CURRENCY", "BOOKSTORE_SMTP_URL"):
+        assert name in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_production_refuses_what_is_unsafe(bookstore, monkeypatch):
+    monkeypatch.setenv("BOOKSTORE_ENV", "production")
+    monkeypatch.setenv("BOOKSTORE_SECRET_KEY", "short")
+    monkeypatch.setenv("BOOKSTORE_BROKER_URL", "amqp://guest:guest@mq/")
+    monkeypatch.setenv("BOOKSTORE_RATE_LIMITS", "off")
+
+    result = bookstore("config", "check")
+
+    assert result.exit_code == 2
+    for name in ("SECRET_KEY", "BASE_URL", "BROKER_URL", "RATE_LIMITS"):
+        assert f"BOOKSTORE_{name}" in result.stderr
+
+
+def test_workers_without_a_broker_and_a_store_with_one_are_wrong_use(bookstore, monkeypatch):
+    assert bookstore("worker").exit_code == 2
+    monkeypatch.setenv("BOOKSTORE_BROKER_URL", "amqp://127.0.0.1:1/")
+    assert bookstore("run").exit_code == 2
+
+
+def test_a_database_that_is_away_is_one_line_on_stderr(bookstore, monkeypatch):
+    monkeypatch.setenv("BOOKSTORE_DATABASE_URL", "mysql+aiomysql://nobody@127.0.0.1:1/nothing")
+
+    result = bookstore("doctor")
+
+    assert result.exit_code == 1
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_every_command_has_help():
+    def names(command, path=()):
+        yield path
+        for name, sub in getattr(command, "commands", {}).items():
+            yield from names(sub, (*path, name))
+
+    for path in names(main):
+        result = CliRunner().invoke(main, [*path, "--help"])
+        assert result.exit_code == 0
+        assert result.stdout.startswith("Usage:")
