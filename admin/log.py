@@ -1,6 +1,5 @@
 """One timeline of an order: its steps, copies moved, letters, and what staff did."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
 
@@ -11,7 +10,6 @@ from bookstore.trails import Moved, Posted, Step, Trail
 
 #: What can be shown alone.
 KINDS = ("steps", "stock", "letters", "staff", "work")
-_STAFF = "staff:"
 
 
 class Entry(NamedTuple):
@@ -26,10 +24,10 @@ class Entry(NamedTuple):
     who: str
 
 
-def entries(trail: Trail, names: Mapping[int, str]) -> list[Entry]:
-    """All that happened, oldest first; `names` are those of `staff_in`."""
+def entries(trail: Trail) -> list[Entry]:
+    """All that happened, oldest first."""
     found = [
-        *(_step(step, names) for step in trail.steps),
+        *map(_step, trail.steps),
         *_moved(trail.moved),
         *(_letter(letter) for letter in trail.letters if letter.attempts or letter.sent_at),
         *(
@@ -50,20 +48,8 @@ def entries(trail: Trail, names: Mapping[int, str]) -> list[Entry]:
     return sorted(found, key=lambda entry: entry.at)
 
 
-def staff_in(trail: Trail) -> set[int]:
-    """The ids of the staff who did something."""
-    return {
-        int(step.actor.removeprefix(_STAFF))
-        for step in trail.steps
-        if step.actor.startswith(_STAFF) and step.actor.removeprefix(_STAFF).isdecimal()
-    }
-
-
-def _step(step: Step, names: Mapping[int, str]) -> Entry:
-    by_staff = step.actor.startswith(_STAFF)
-    who = step.actor
-    if by_staff and step.actor.removeprefix(_STAFF).isdecimal():
-        who = names.get(int(step.actor.removeprefix(_STAFF)), step.actor)
+def _step(step: Step) -> Entry:
+    by_staff = step.actor.startswith("staff:")
     parts = [step.detail] if step.detail else []
     if step.waited_ms is not None:
         parts.append(f"waited {_lasted(step.waited_ms)}")
@@ -78,7 +64,7 @@ def _step(step: Step, names: Mapping[int, str]) -> Entry:
         "bad" if step.kind == State.REJECTED else "step" if step.kind in set(State) else "staff",
         step.kind.replace("-", " ").replace("_", " ").capitalize(),
         ", ".join(parts) or None,
-        f"worker {step.worker}" if step.worker else who,
+        f"worker {step.worker}" if step.worker else step.staff or step.actor,
     )
 
 

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from admin import inputs, log
 from admin.page import carry_out, page
-from bookstore import orders, shopfront, trails, users
+from bookstore import orders, shopfront, trails
 from bookstore.db import reading
 from bookstore.errors import Invalid
 from bookstore.orders import MACHINE_MADE, NEXT, NEXT_PAYMENT, Payment, State
@@ -60,16 +60,13 @@ async def show(request: web.Request) -> web.Response:
         order = await orders.get(conn, request.match_info["number"])
         trail = await trails.of_order(conn, order.id)
         books = await shopfront.by_ids(conn, [line.book_id for line in order.items])
-        customer = await users.get(conn, order.user_id) if order.user_id is not None else None
-        names = await trails.names(conn, log.staff_in(trail))
-    entries = log.entries(trail, names)
+    entries = log.entries(trail)
     wanted = request.query.get("show", "")
     kinds = [kind for kind in log.KINDS if any(entry.kind == kind for entry in entries)]
     return await page(
         request,
         "order.html",
         books=books,
-        customer=customer,
         entries=[entry for entry in entries if wanted not in kinds or entry.kind == wanted],
         entry_count=len(entries),
         kinds=kinds,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, and_, or_, select
+from sqlalchemy import BigInteger, Select, and_, case, cast, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import records
@@ -26,7 +26,10 @@ from bookstore.tasks import Row, Task
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """An order's event with all that is known of the work behind it."""
+    """An order's event with all that is known of the work behind it.
+
+    `staff` is the name of the member of staff who did it, None where it was somebody else.
+    """
 
     kind: str
     at: datetime
@@ -36,6 +39,7 @@ class Step:
     worker: str | None
     waited_ms: int | None
     worked_ms: int | None
+    staff: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,15 @@ class Change:
     changes: dict[str, Any]
 
 
+#: Steps by staff have the actor `staff:7`.
+_STAFF_ID = case(
+    (
+        order_events.c.actor.startswith("staff:"),
+        cast(func.substr(order_events.c.actor, len("staff:") + 1), BigInteger),
+    )
+)
+
+
 async def of_order(conn: AsyncConnection, order_id: int) -> Trail:
     """All that happened around an order, each kind oldest first."""
     steps = await conn.execute(
@@ -105,7 +118,9 @@ async def of_order(conn: AsyncConnection, order_id: int) -> Trail:
             order_events.c.worker,
             order_events.c.waited_ms,
             order_events.c.worked_ms,
+            users.c.name.label("staff"),
         )
+        .outerjoin(users, users.c.id == _STAFF_ID)
         .where(order_events.c.order_id == order_id)
         .order_by(order_events.c.seq)
     )
