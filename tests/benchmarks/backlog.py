@@ -1,0 +1,66 @@
+"""Placed orders that wait are worked off: in lists, all for one book, and one id a message."""
+
+from collections.abc import Callable, Mapping
+
+from tests.benchmarks import drain, report
+from tests.benchmarks.drain import Drain
+from tests.benchmarks.site import BOOKS, Site
+
+ROUNDS = 3
+ORDERS = 12_000
+#: The slow forms get fewer, so that a round of each takes about as long.
+FEWER = 2_500
+LINES = 3
+#: Where the measurement of dramatiq's threads found the most for messages with one id.
+THREADS_FOR_SINGLES = 64
+
+
+def backlog(site: Site) -> None:
+    """Orders of three lines: at least 1.0 x the procedure, and 8 x the ordinary way."""
+    _compare(
+        f"backlog: {ORDERS:,} orders of {LINES} lines from {BOOKS:,} books",
+        {
+            "procedure": lambda: drain.by_procedure(site, ORDERS, LINES, books=BOOKS),
+            "ours": lambda: drain.ours(site, ORDERS, LINES, books=BOOKS),
+            "ordinary": lambda: drain.plainly(site, FEWER, LINES, books=BOOKS),
+        },
+        limit="procedure",
+    )
+
+
+def hot_book(site: Site) -> None:
+    """Everybody wants one book: at least 5 x the procedure that locks the shelf first."""
+    _compare(
+        f"hot book: {ORDERS:,} orders of one line for the same book",
+        {
+            "shelf first": lambda: drain.by_procedure(
+                site, ORDERS // 2, 1, books=1, shelf_first=True
+            ),
+            "shelf last": lambda: drain.by_procedure(site, ORDERS // 2, 1, books=1),
+            "ours": lambda: drain.ours(site, ORDERS, 1, books=1),
+        },
+        limit="shelf first",
+    )
+
+
+def singles(site: Site) -> None:
+    """The same orders, each in a message of its own."""
+    _compare(
+        f"singles: {ORDERS:,} orders of {LINES} lines, one id a message",
+        {
+            "procedure": lambda: drain.by_procedure(site, ORDERS, LINES, books=BOOKS),
+            "ours, 8 threads": lambda: drain.ours(site, ORDERS, LINES, books=BOOKS, singly=True),
+            f"ours, {THREADS_FOR_SINGLES} threads": lambda: drain.ours(
+                site, ORDERS, LINES, books=BOOKS, singly=True, threads=THREADS_FOR_SINGLES
+            ),
+        },
+        limit="procedure",
+    )
+
+
+def _compare(title: str, forms: Mapping[str, Callable[[], Drain]], *, limit: str) -> None:
+    runs: dict[str, list[Drain]] = {name: [] for name in forms}
+    for _ in range(ROUNDS):
+        for name, work in forms.items():
+            runs[name].append(work())
+    report.drains(title, runs, limit)

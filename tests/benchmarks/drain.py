@@ -1,0 +1,124 @@
+"""Working a backlog off: its rate once it flows, and what an order cost."""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.benchmarks import procedure
+from tests.benchmarks.cpu import Meter, session_of
+from tests.benchmarks.site import DATABASE, LOOK_S, Site
+from tests.e2e.programs import Program, Workers
+from tests.servers.process import wait_until
+
+#: Before it programs start, connections open and caches fill; after it some have no more work.
+BEGIN, END = 0.1, 0.95
+LONGEST_S = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """One backlog worked off."""
+
+    per_second: float
+    #: CPU microseconds per order of each program.
+    cpu_us: Mapping[str, float]
+    #: Orders in one message, as the publisher made them.
+    list_length: float = 1.0
+    #: Orders in one transaction.
+    group_length: float = 1.0
+
+
+class OrderWorkers(Workers):
+    """Workers that leave the letters waiting."""
+
+    def __init__(self, settings: Mapping[str, str], threads: int) -> None:
+        super().__init__(settings)
+        self.command = (*Workers.command[:-1], str(threads), "-Q", "orders")
+
+
+class PlainWorkers(Workers):
+    """The ordinary actor."""
+
+    command = ("-m", "dramatiq", "tests.benchmarks.plain", *Workers.command[3:], "-Q", "plain")
+
+
+def ours(
+    site: Site, orders: int, lines: int, *, books: int, singly: bool = False, threads: int = 8
+) -> Drain:
+    """Our actors."""
+    site.clear()
+    cart_ids = site.fill_carts(orders, lines, books=books)
+    asyncio.run(site.place(cart_ids, singly=singly))
+    list_length = orders / site.messages("orders")
+    drain = _by_workers(site, OrderWorkers(site.settings, threads), "worker")
+    ((transactions,),) = site.ask(
+        "SELECT COUNT(DISTINCT worker, at) FROM order_events WHERE worker IS NOT NULL"
+    )
+    return Drain(drain.per_second, drain.cpu_us, list_length, orders / transactions)
+
+
+def plainly(site: Site, orders: int, lines: int, *, books: int) -> Drain:
+    """The ordinary actor."""
+    site.clear()
+    asyncio.run(site.place(site.fill_carts(orders, lines, books=books), announced=False))
+    os.environ.update(site.settings)
+    from tests.benchmarks import plain
+
+    for (order_id,) in site.ask("SELECT id FROM orders ORDER BY id"):
+        plain.process_order.send(order_id)
+    return _by_workers(site, PlainWorkers(site.settings), "worker")
+
+
+def by_procedure(
+    site: Site, orders: int, lines: int, *, books: int, shelf_first: bool = False
+) -> Drain:
+    """The stored procedure."""
+    site.clear()
+    asyncio.run(site.place(site.fill_carts(orders, lines, books=books), announced=False))
+    order_ids = [order_id for (order_id,) in site.ask("SELECT id FROM orders ORDER BY id")]
+    with TemporaryDirectory() as folder:
+        slap = procedure.start(
+            site.mariadb.port, DATABASE, order_ids, Path(folder), shelf_first=shelf_first
+        )
+
+        def ended() -> bool:
+            time.sleep(LOOK_S)
+            return slap.poll() is not None
+
+        drain = _measured(site, {"client": slap.pid}, ended)
+    if slap.wait():
+        assert slap.stderr is not None
+        raise SystemExit(slap.stderr.read())
+    return drain
+
+
+def _by_workers(site: Site, workers: Program, name: str) -> Drain:
+    with site.watch() as nothing_waits:
+        workers.start()
+        try:
+            return _measured(site, {name: session_of(workers)}, nothing_waits)
+        finally:
+            workers.stop()
+            workers.close()
+
+
+def _measured(site: Site, sessions: Mapping[str, int], ended: Callable[[], bool]) -> Drain:
+    with Meter({**site.sessions, **sessions}) as meter:
+        wait_until(ended, LONGEST_S)
+    asyncio.run(site.examine())
+    moments = [
+        float(at)
+        for (at,) in site.ask(
+            "SELECT UNIX_TIMESTAMP(at) FROM order_events WHERE worker IS NOT NULL ORDER BY at"
+        )
+    ]
+    begin, end = (moments[int(len(moments) * share)] for share in (BEGIN, END))
+    counted = sum(begin < moment <= end for moment in moments)
+    return Drain(
+        counted / (end - begin),
+        {name: used / counted * 1e6 for name, used in meter.used_s(begin, end).items()},
+    )

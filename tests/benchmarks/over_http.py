@@ -1,0 +1,197 @@
+"""From a customer's request to a confirmed order, with everything that belongs to it at work."""
+
+import asyncio
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+
+from tests.benchmarks import drain, report
+from tests.benchmarks.clients import Plan, Seen
+from tests.benchmarks.cpu import Meter, session_of
+from tests.benchmarks.drain import Drain
+from tests.benchmarks.sink import Sink
+from tests.benchmarks.site import BOOKS, Site
+from tests.e2e.programs import ROOT, Web, Workers
+from tests.servers.process import wait_until
+
+ROUNDS = 3
+SECONDS = 30
+LINES = 3
+#: Orders a second that leave the machine at rest.
+AT_REST = 5
+#: For the limit of the same run.
+ORDERS = 10_000
+#: More than are ordered in the time.
+CARTS = 40_000
+WARM_S = 3
+#: How long letters may take afterwards.
+LETTERS_S = 1200
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How customers come: so many orders a second, or None for as fast as they can."""
+
+    rate: float | None
+    full_carts: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What half a minute of customers came to."""
+
+    accepted_per_second: float
+    confirmed_per_second: float
+    #: Orders not yet decided after each third of the time.
+    waiting: Sequence[int]
+    #: Milliseconds.
+    change_ms: Sequence[float]
+    accept_ms: Sequence[float]
+    confirm_ms: Sequence[float]
+    list_length: float
+    together: float
+    group_length: float
+    cpu_us: Mapping[str, float]
+    failures: Mapping[str, int]
+
+
+def http(site: Site) -> None:
+    """32 customers as fast as they can, and a few at rest; the limit is the procedure's.
+
+    At least 0.2 x the limit; at rest at most 15 ms to accept and 25 ms more to confirm.
+    """
+    forms = {
+        "fill a cart and order": Form(None, full_carts=False),
+        "order a full cart": Form(None, full_carts=True),
+        f"{AT_REST} orders/s": Form(AT_REST, full_carts=False),
+    }
+    limits: list[Drain] = []
+    runs: dict[str, list[Run]] = {name: [] for name in forms}
+    for _ in range(ROUNDS):
+        limits.append(drain.by_procedure(site, ORDERS, LINES, books=BOOKS))
+        for name, form in forms.items():
+            runs[name].append(over_http(site, form))
+    limit = [found.per_second for found in limits]
+    print(f"\nhttp: carts of {LINES} books, {SECONDS} s each; procedure {report.middle(limit)}/s")
+    for name, found in runs.items():
+        accepted = report.middle([run.accepted_per_second for run in found])
+        confirmed = [run.confirmed_per_second for run in found]
+        print(f"{name}: accepted {accepted}/s, confirmed {report.middle(confirmed)}/s,")
+        print(f"  {report.ratio(confirmed, limit)} of limit")
+        for run in found:
+            _print(run)
+
+
+def over_http(site: Site, form: Form, *, seconds: float = SECONDS) -> Run:
+    """Customers at work against the programs as they are deployed."""
+    site.clear()
+    if form.full_carts:
+        site.open_sessions(site.fill_carts(CARTS, LINES))
+    book_ids = [book_id for (book_id,) in site.ask("SELECT id FROM books ORDER BY id")]
+    with ExitStack() as stack:
+        sink = stack.enter_context(Sink())
+        settings = {**site.settings, "BOOKSTORE_SMTP_URL": sink.url}
+        workers = stack.enter_context(Workers(settings))
+        web = stack.enter_context(Web(settings))
+        sessions = {
+            **site.sessions,
+            "web": session_of(web),
+            "workers": session_of(workers),
+            "sink": session_of(sink),
+        }
+        _customers(Plan(web.port, book_ids, seconds=WARM_S)).communicate()
+        warm = _last_order(site)
+        plan = Plan(
+            web.port,
+            book_ids,
+            seconds,
+            rate=form.rate,
+            sessions=CARTS if form.full_carts else None,
+        )
+        with Meter(sessions) as meter:
+            customers = _customers(plan)
+            waiting = [_waiting_after(site, seconds / 3) for _ in range(3)]
+            seen = Seen(**json.loads(customers.communicate()[0]))
+        used = meter.used_s(seen.began, seen.ended)
+        nothing_waits = stack.enter_context(site.watch())
+        wait_until(nothing_waits, 120)
+        wait_until(lambda: not site.ask("SELECT 1 FROM tasks LIMIT 1"), LETTERS_S)
+    asyncio.run(site.examine())
+    return _run(site, seen, used, waiting, warm)
+
+
+def _run(
+    site: Site, seen: Seen, used: Mapping[str, float], waiting: Sequence[int], warm: int
+) -> Run:
+    # The worker's clock, right before it takes the copies and commits.
+    decided = {
+        number: (float(at) + worked_ms / 1000, message, moment)
+        for number, at, worked_ms, message, moment in site.ask(
+            "SELECT o.number, UNIX_TIMESTAMP(e.at), e.worked_ms, e.message_id,"
+            " CONCAT(e.worker, e.at) FROM orders AS o JOIN order_events AS e ON e.order_id = o.id"
+            " WHERE e.worker IS NOT NULL AND o.id > %s",
+            warm,
+        )
+    }
+    ((shared,),) = site.ask("SELECT COUNT(DISTINCT placed_at) FROM orders WHERE id > %s", warm)
+    orders = len(seen.orders)
+    spent_s = seen.ended - seen.began
+    in_time = sum(seen.began < moment <= seen.ended for moment, _, _ in decided.values())
+    return Run(
+        accepted_per_second=orders / spent_s,
+        confirmed_per_second=in_time / spent_s,
+        waiting=waiting,
+        change_ms=[wait_s * 1000 for wait_s in seen.changes],
+        accept_ms=[wait_s * 1000 for _, _, wait_s in seen.orders],
+        confirm_ms=[(decided[number][0] - answered) * 1000 for number, answered, _ in seen.orders],
+        list_length=len(decided) / len({message for _, message, _ in decided.values()}),
+        together=orders / shared,
+        group_length=len(decided) / len({moment for _, _, moment in decided.values()}),
+        cpu_us={name: seconds / orders * 1e6 for name, seconds in used.items()},
+        failures=seen.failures,
+    )
+
+
+def _print(run: Run) -> None:
+    for name, waits in (
+        ("change of a cart", run.change_ms),
+        ("accept", run.accept_ms),
+        ("accept to confirmed", run.confirm_ms),
+    ):
+        if waits:
+            ranks = statistics.quantiles(waits, n=100)
+            p50, p95, p99 = (ranks[place] for place in (49, 94, 98))
+            print(f"    {name}: p50 {p50:.1f} ms, p95 {p95:.1f}, p99 {p99:.1f}")
+    print(
+        f"    {run.together:.1f} checkouts a transaction, {run.list_length:.1f} ids a message,"
+        f" {run.group_length:.1f} orders a transaction; undecided {list(run.waiting)};"
+        f" failures {dict(run.failures)}"
+    )
+    cpu = ", ".join(f"{program} {us:,.0f}" for program, us in run.cpu_us.items())
+    print(f"    CPU us per order: {cpu}", flush=True)
+
+
+def _customers(plan: Plan) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.benchmarks.clients", json.dumps(asdict(plan))],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def _waiting_after(site: Site, seconds: float) -> int:
+    time.sleep(seconds)
+    ((waiting,),) = site.ask("SELECT COUNT(*) FROM orders WHERE status = 'placed'")
+    return int(waiting)
+
+
+def _last_order(site: Site) -> int:
+    ((last,),) = site.ask("SELECT COALESCE(MAX(id), 0) FROM orders")
+    return int(last)

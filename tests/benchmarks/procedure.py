@@ -1,0 +1,68 @@
+"""The limit: a stored procedure that works off one order per transaction, without any queue.
+
+Driven by mysqlslap, which costs the machine least.
+"""
+
+import subprocess
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pymysql
+
+from tests.servers.mariadb import PASSWORD, USER
+from tests.servers.process import find
+
+CONNECTIONS = 8
+SQL = Path(__file__).with_suffix(".sql")
+
+
+def create(conn: "pymysql.Connection[Any]") -> None:
+    """Make the procedure."""
+    text = SQL.read_text()
+    with closing(conn), conn.cursor() as cursor:
+        cursor.execute(text[text.index("CREATE PROCEDURE") :])
+        # For connections made from now on; our own engines set it themselves.
+        cursor.execute("SET GLOBAL tx_isolation = 'READ-COMMITTED'")
+
+
+def start(
+    port: int, database: str, order_ids: Sequence[int], folder: Path, *, shelf_first: bool
+) -> "subprocess.Popen[str]":
+    """Work these orders off over `CONNECTIONS` connections, one call for each order.
+
+    The lists of calls lie in `folder` for as long as the process lives.
+    """
+    files = [folder / f"calls-{connection}.sql" for connection in range(CONNECTIONS)]
+    for connection, file in enumerate(files):
+        calls = [
+            f"CALL process_order({order_id}, {int(shelf_first)})"
+            for order_id in order_ids[connection::CONNECTIONS]
+        ]
+        file.write_text(";".join(calls))
+    slap = [
+        find("mysqlslap"),
+        "--no-defaults",
+        "--host=127.0.0.1",
+        f"--port={port}",
+        f"--user={USER}",
+        f"--password={PASSWORD}",
+        "--no-drop",
+        f"--create-schema={database}",
+        "--concurrency=1",
+        "--delimiter=;",
+        "--query={}",
+    ]
+    running = subprocess.Popen(
+        ["xargs", f"--max-procs={CONNECTIONS}", "-I{}", *slap],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert running.stdin is not None
+    running.stdin.write("\n".join(map(str, files)))
+    running.stdin.close()
+    return running

@@ -1,0 +1,238 @@
+"""What every benchmark stands on: servers of its own, a catalogue, orders that wait."""
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any, Self
+
+import pika
+import pymysql
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bookstore import db, doctor
+from bookstore.checkout import Checkouts, Wish
+from bookstore.idempotency import Key
+from bookstore.messages import RabbitPublisher
+from bookstore.pricing import Rates
+from bookstore.tasks import Offer, Task
+from tests.benchmarks import procedure
+from tests.benchmarks.clients import session_id
+from tests.benchmarks.cpu import session_of
+from tests.servers.mariadb import MariaDBServer
+from tests.servers.process import wait_until
+from tests.servers.rabbitmq import RabbitMQServer
+
+DATABASE, VHOST = "benchmark", "benchmark"
+BOOKS = 10_000
+#: More than all orders of a run take.
+COPIES = 1_000_000
+RATES = Rates("EUR", 290, 4000, 700)
+ADDRESS = {"name": "Mira", "line1": "Quay 9", "city": "Hamburg", "postcode": "20457"}
+#: Customers who check out at the same moment while a backlog is made.
+AT_ONCE = 128
+#: Seconds between two looks at what is left; each costs the database a little.
+LOOK_S = 0.2
+#: Everything that comes with orders; the catalogue stays.
+FLEETING = (
+    "tasks",
+    "notifications",
+    "idempotency_keys",
+    "stock_movements",
+    "order_events",
+    "order_lines",
+    "orders",
+    "cart_items",
+    "carts",
+    "sessions",
+    "book_stock",
+)
+
+
+class Site:
+    """A private MariaDB and RabbitMQ, with a catalogue of `BOOKS` books."""
+
+    def __init__(self) -> None:
+        self._open = ExitStack()
+        self._numbers = count(1)
+
+    def __enter__(self) -> Self:
+        self.mariadb = MariaDBServer()
+        self.rabbitmq = RabbitMQServer()
+        for server in (self.rabbitmq, self.mariadb):
+            self._open.enter_context(closing(server))
+            server.start()
+        self.mariadb.wait()
+        self.database_url = self.mariadb.client.create_database(DATABASE)
+        asyncio.run(self._migrate())
+        self._stock_the_shelves()
+        procedure.create(self.connect())
+        self.rabbitmq.wait()
+        self.broker_url = self.rabbitmq.client.create_vhost(VHOST)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._open.close()
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The environment of our programs."""
+        return {
+            "BOOKSTORE_DATABASE_URL": self.database_url,
+            "BOOKSTORE_BROKER_URL": self.broker_url,
+            "BOOKSTORE_RATE_LIMITS": "off",
+        }
+
+    @property
+    def sessions(self) -> dict[str, int]:
+        """The servers, for a `Meter`."""
+        return {"database": session_of(self.mariadb), "broker": session_of(self.rabbitmq)}
+
+    def connect(self) -> "pymysql.Connection[Any]":
+        return self.mariadb.client.connect(DATABASE)
+
+    def ask(self, query: str, *parameters: Any) -> Sequence[tuple[Any, ...]]:
+        """The rows of a query."""
+        with closing(self.connect()) as conn, conn.cursor() as cursor:
+            cursor.execute("SET time_zone = '+00:00'")
+            cursor.execute(query, parameters)
+            return cursor.fetchall()
+
+    def clear(self) -> None:
+        """No orders, no messages, full shelves."""
+        with closing(self.connect()) as conn, conn.cursor() as cursor:
+            cursor.execute("SET foreign_key_checks = 0")
+            for table in FLEETING:
+                cursor.execute(f"TRUNCATE TABLE {table}")
+            cursor.execute("SET foreign_key_checks = 1")
+            cursor.execute(
+                f"INSERT INTO book_stock (book_id, stock) SELECT id, {COPIES} FROM books"
+            )
+            cursor.execute(
+                "INSERT INTO stock_movements (book_id, delta, reason, created_at)"
+                " SELECT book_id, stock, 'received', UTC_TIMESTAMP(6) FROM book_stock"
+            )
+        self.broker_url = self.rabbitmq.client.create_vhost(VHOST)
+
+    def fill_carts(self, number: int, lines: int, *, books: int = BOOKS) -> list[int]:
+        """Carts of guests with so many lines each, drawn from so many books; their ids."""
+        dice = random.Random(number)
+        shelf = [book_id for (book_id,) in self.ask("SELECT id FROM books ORDER BY id")][:books]
+        with closing(self.connect()) as conn, conn.cursor() as cursor:
+            cursor.execute("SET unique_checks = 0, foreign_key_checks = 0")
+            cursor.executemany(
+                "INSERT INTO carts (id, checkout_no, created_at, updated_at)"
+                " VALUES (%s, 0, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6))",
+                [(cart_id,) for cart_id in range(1, number + 1)],
+            )
+            cursor.executemany(
+                "INSERT INTO cart_items (cart_id, book_id, quantity, unit_price_cents, added_at)"
+                " VALUES (%s, %s, %s, 1290, UTC_TIMESTAMP(6))",
+                [
+                    (cart_id, book_id, dice.randint(1, 2))
+                    for cart_id in range(1, number + 1)
+                    for book_id in sorted(dice.sample(shelf, lines))
+                ],
+            )
+        return list(range(1, number + 1))
+
+    def open_sessions(self, cart_ids: Sequence[int]) -> None:
+        """A guest's session for each cart."""
+        with closing(self.connect()) as conn, conn.cursor() as cursor:
+            cursor.executemany(
+                "INSERT INTO sessions (id_hash, data, created_at, last_seen_at, expires_at)"
+                " VALUES (UNHEX(SHA2(%s, 256)), %s, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6),"
+                " UTC_TIMESTAMP(6) + INTERVAL 1 DAY)",
+                [(session_id(cart_id), json.dumps({"cart_id": cart_id})) for cart_id in cart_ids],
+            )
+
+    async def place(
+        self, cart_ids: Sequence[int], *, announced: bool = True, singly: bool = False
+    ) -> None:
+        """Check the carts out, with no worker at work, and publish the orders if `announced`.
+
+        `singly` publishes each order in a message of its own.
+        """
+        waiting = list(cart_ids)
+        async with self._publisher() as publisher, self.engine() as made:
+            offered = announced and not singly
+            engine = db.announcing(made, publisher.offer) if offered else made
+            checkouts = Checkouts(engine, RATES)
+
+            async def customer() -> None:
+                while waiting:
+                    await checkouts.place(self._wish(waiting.pop()))
+
+            await asyncio.gather(*(customer() for _ in range(AT_ONCE)))
+            if singly:
+                for (order_id,) in self.ask("SELECT id FROM orders ORDER BY id"):
+                    publisher.offer([Offer(Task.PROCESS_ORDERS, order_id)])
+                    await publisher._publish_buffer()
+
+    @contextmanager
+    def watch(self) -> Iterator[Callable[[], bool]]:
+        """A question for `wait_until`: whether no order is left as it was placed."""
+        with closing(self.connect()) as conn, conn.cursor() as cursor:
+
+            def nothing_waits() -> bool:
+                time.sleep(LOOK_S)
+                return not cursor.execute("SELECT 1 FROM orders WHERE status = 'placed' LIMIT 1")
+
+            yield nothing_waits
+
+    def messages(self, queue: str) -> int:
+        """How many messages wait in a queue."""
+        with closing(pika.BlockingConnection(pika.URLParameters(self.broker_url))) as connection:
+            found = connection.channel().queue_declare(queue, passive=True)
+            return int(found.method.message_count)
+
+    async def examine(self) -> None:
+        """Stop when an order was lost, doubled or wrongly counted."""
+        async with self.engine() as engine, db.reading(engine) as conn:
+            now = datetime.now(UTC)
+            found = [finding async for finding in doctor.examine(conn, now=now)]
+        if found:
+            raise SystemExit("\n".join(f"{it.invariant}: {it.row}" for it in found))
+
+    @asynccontextmanager
+    async def engine(self) -> AsyncIterator[AsyncEngine]:
+        engine = db.make_engine(self.database_url, timeout_s=600)
+        yield engine
+        await engine.dispose()
+
+    @asynccontextmanager
+    async def _publisher(self) -> AsyncIterator[RabbitPublisher]:
+        async with RabbitPublisher(
+            [self.broker_url], queue_type="classic", name="benchmark"
+        ) as publisher:
+            await asyncio.to_thread(wait_until, lambda: publisher.ready)
+            yield publisher
+
+    def _wish(self, cart_id: int) -> Wish:
+        return Wish(
+            key=Key(f"cart:{cart_id}", f"key-{next(self._numbers)}"),
+            request_hash="0" * 64,
+            cart_id=cart_id,
+            user_id=None,
+            email=f"reader-{cart_id}@example.com",
+            shipping_address=ADDRESS,
+        )
+
+    async def _migrate(self) -> None:
+        async with self.engine() as engine:
+            await db.upgrade(engine)
+
+    def _stock_the_shelves(self) -> None:
+        with closing(self.connect()) as conn, conn.cursor() as cursor:
+            cursor.executemany(
+                "INSERT INTO books (isbn13, title, sort_title, price_cents, version, created_at,"
+                " updated_at) VALUES (%s, %s, %s, 1290, 1, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6))",
+                [
+                    (f"9798{number:09}", f"A Book of Some Length, {number}", f"book {number}")
+                    for number in range(BOOKS)
+                ],
+            )
