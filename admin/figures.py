@@ -67,6 +67,7 @@ def _bounds(days: int, now: datetime) -> tuple[datetime, datetime, datetime]:
     """Where the period starts, where the one before does, and how far that is compared.
 
     Today is compared with the same day a week ago: a shop's Mondays are no Saturdays.
+    The hour that has begun counts as a whole on both sides.
     """
     today = now.astimezone().date()
     first = today - timedelta(days=days - 1)

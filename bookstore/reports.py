@@ -78,7 +78,7 @@ class Stock:
 
 @dataclass(frozen=True, slots=True)
 class Sales:
-    """What was ordered within the ten minutes from `at`, and the money for what is sent."""
+    """What was ordered within the hour from `at`, and the money for what is sent."""
 
     at: datetime
     orders: int
@@ -187,15 +187,15 @@ async def shelf(
 
 
 async def sales(conn: AsyncConnection, *, since: datetime) -> list[Sales]:
-    """What was ordered since then, in steps of ten minutes, oldest first."""
+    """What was ordered since then, by the hour in UTC, oldest first."""
     # Both databases write a moment as 2026-03-21 12:34:56.789012.
-    step = func.substr(orders.c.placed_at, 1, 15, type_=String)
+    hour = func.substr(orders.c.placed_at, 1, 13, type_=String)
     taken = case((orders.c.status.not_in(_WITHOUT_MONEY), orders.c.total_cents), else_=0)
     found = await conn.execute(
-        select(step.label("step"), func.count(), func.sum(taken))
+        select(hour.label("hour"), func.count(), func.sum(taken))
         .where(orders.c.placed_at >= since)
-        .group_by(step)
-        .order_by(step)
+        .group_by(hour)
+        .order_by(hour)
     )
     return [Sales(_moment(text), number, int(cents or 0)) for text, number, cents in found]
 
@@ -260,7 +260,7 @@ def _sum(name: str, condition: Any) -> Label[int]:
 
 
 def _moment(text: str) -> datetime:
-    return datetime.strptime(f"{text}0", "%Y-%m-%d %H:%M").replace(tzinfo=UTC)
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
 def _bounded(value: int) -> int:
