@@ -7,15 +7,15 @@ from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from admin import inputs, log
-from admin.page import carry_out, page
+from admin.page import back_to, carry_out, page
 from bookstore import orders, shopfront, trails
-from bookstore.db import reading
-from bookstore.errors import Invalid
+from bookstore.db import reading, retrying, transaction
+from bookstore.errors import BookstoreError, Invalid
 from bookstore.orders import MACHINE_MADE, NEXT, NEXT_PAYMENT, Payment, State
 from web.keys import ENGINE
 from web.requests import now
 from web.sessions import me
-from web.store import forms
+from web.store import forms, notices
 
 _Choice = TypeVar("_Choice", State, Payment)
 
@@ -31,6 +31,8 @@ TABS = (
     (State.CANCELLED, "Cancelled"),
 )
 LONGEST_TRACKING = 200
+#: Steps that need no words for each order.
+IN_BULK = {State.PACKED, State.SHIPPED}
 
 
 async def show_all(request: web.Request) -> web.Response:
@@ -45,6 +47,7 @@ async def show_all(request: web.Request) -> web.Response:
     return await page(
         request,
         "orders.html",
+        back=request.path_qs,
         counts=counts,
         cursor=cursor,
         found=found,
@@ -98,6 +101,35 @@ async def move(request: web.Request) -> web.Response:
 
     await carry_out(request, work)
     raise web.HTTPSeeOther(f"/admin/orders/{_in_path(number)}")
+
+
+async def move_many(request: web.Request) -> web.Response:
+    """POST /admin/orders: every ticked order takes the same step, or says why it does not."""
+    form = await forms.read(request)
+    sent = await request.post()
+    numbers = [number for number in sent.getall("number", []) if isinstance(number, str)][:PAGE]
+    done = 0
+    for number in numbers:
+
+        async def work(number: str = number) -> None:
+            async with transaction(request.config_dict[ENGINE]) as conn:
+                to = _one_of(State, form.get("to", ""))
+                if to not in IN_BULK:
+                    raise Invalid("to", "Orders take this step one by one.")
+                await orders.transition(conn, number, to, actor=_actor(request), now=now())
+
+        try:
+            await retrying(work)
+        except BookstoreError as error:
+            await notices.leave(request, "bad", f"{number}: {error}")
+        else:
+            done += 1
+    if done:
+        word = "order is" if done == 1 else "orders are"
+        await notices.leave(request, "ok", f"{done} {word} {form['to']} now.")
+    elif not numbers:
+        await notices.leave(request, "warn", "Nothing was ticked. Tick the orders first.")
+    raise web.HTTPSeeOther(back_to(form.get("back"), "/admin/orders"))
 
 
 async def change_payment(request: web.Request) -> web.Response:

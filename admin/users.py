@@ -4,9 +4,11 @@ from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from admin.page import carry_out, page
-from bookstore import orders, trails, users
+from bookstore import notifications, orders, trails, users
 from bookstore.db import reading
+from bookstore.drafts import plain
 from bookstore.errors import Invalid
+from bookstore.letters import Kind
 from bookstore.permissions import GRANTS, Permission, Role, permits
 from web.keys import ENGINE
 from web.requests import now
@@ -15,6 +17,8 @@ from web.store import forms
 
 PAGE = 25
 _LATEST = 10
+SUBJECT_LENGTH = 200
+BODY_LENGTH = 10_000
 
 
 async def show_all(request: web.Request) -> web.Response:
@@ -77,6 +81,33 @@ async def change_disabled(request: web.Request) -> web.Response:
         if person.disabled:
             return f"{person.name} is shut out, and signed out everywhere."
         return f"{person.name} may sign in again."
+
+    await carry_out(request, work)
+    raise web.HTTPSeeOther(f"/admin/users/{user_id}")
+
+
+async def write(request: web.Request) -> web.Response:
+    """POST /admin/users/{user_id}/message: a letter in staff's own words."""
+    user_id, form = int(request.match_info["user_id"]), await forms.read(request)
+
+    async def work(conn: AsyncConnection) -> str:
+        subject = plain("subject", form.get("subject", ""), SUBJECT_LENGTH)
+        body = form.get("body", "").strip()
+        if not body:
+            raise Invalid("body", "A letter needs words.")
+        if len(body) > BODY_LENGTH:
+            raise Invalid("body", f"A letter has at most {BODY_LENGTH} characters.")
+        person = await users.get(conn, user_id)
+        await notifications.queue(
+            conn,
+            Kind.MESSAGE,
+            recipient=person.email,
+            user_id=user_id,
+            subject=subject,
+            body=body,
+            now=now(),
+        )
+        return f"The letter to {person.name} is on its way."
 
     await carry_out(request, work)
     raise web.HTTPSeeOther(f"/admin/users/{user_id}")

@@ -161,3 +161,33 @@ async def test_an_order_that_is_none_is_not_found(visitor):
 
     assert (await read(clerk, "/admin/orders/NONE")).status == 404
     assert (await send(clerk, "/admin/orders/NONE/transitions", to="packed")).status == 404
+
+
+async def test_ticked_orders_are_packed_together_and_each_refusal_is_told(visitor, database):
+    async with database() as conn:
+        dune = await add_book(conn)
+        for number, status in (("AAAA-0001", "confirmed"), ("AAAA-0002", "confirmed")):
+            await add_order(conn, {dune: 1}, number=number, status=status)
+        await add_order(conn, {dune: 1}, number="AAAA-0003", status="shipped")
+    clerk = await visitor(Role.CLERK)
+
+    listed = await read(clerk, "/admin/orders?status=confirmed")
+    answer = await clerk.post(
+        "/admin/orders",
+        data=[
+            *(("number", f"AAAA-000{place}") for place in (1, 2, 3)),
+            ("to", "packed"),
+            ("back", listed.path),
+        ],
+    )
+    page = await answer.text()
+    nothing = await send(clerk, "/admin/orders", to="packed")
+    cancelled = await send(clerk, "/admin/orders", to="cancelled", number="AAAA-0001")
+
+    assert "2 orders are packed now." in page
+    assert "AAAA-0003: An order that is shipped cannot become packed." in page
+    assert "Nothing to pack. All done." in page
+    assert "Nothing was ticked." in nothing.text
+    assert "one by one" in cancelled.text
+    assert await status_of(database, "AAAA-0001") is orders.State.PACKED
+    assert await status_of(database, "AAAA-0003") is orders.State.SHIPPED

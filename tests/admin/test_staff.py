@@ -141,6 +141,21 @@ async def test_a_letter_to_nobody_can_still_be_read(visitor, database):
     assert "the shelf was empty" in page.text
 
 
+async def test_staff_write_to_a_customer_in_their_own_words(visitor, database):
+    async with database() as conn:
+        user_id = await add_user(conn, name="Ana", email="ana@example.com")
+    clerk = await visitor(Role.CLERK)
+    address = f"/admin/users/{user_id}/message"
+
+    empty = await send(clerk, address, subject="Your parcel", body=" ")
+    page = await send(clerk, address, subject="Your parcel", body="It is here.")
+    listed = await read(clerk, "/admin/notifications?status=queued")
+
+    assert "A letter needs words." in empty.text
+    assert "The letter to Ana is on its way." in page.text
+    assert "Your parcel" in listed.text
+
+
 @pytest.mark.parametrize("letter", ["x", "999999", "-1", "9" * 40, "²"])
 async def test_a_letter_that_is_none_is_not_found(visitor, letter):
     clerk = await visitor(Role.CLERK)
@@ -198,7 +213,9 @@ async def test_managers_see_users_and_change_nothing(visitor, database):
     page = await read(manager, f"/admin/users/{user_id}")
 
     assert page.status == 200
-    assert not [action for action in page.forms if action.startswith("/admin")]
+    assert [action for action in page.forms if action.startswith("/admin")] == [
+        f"/admin/users/{user_id}/message"
+    ]
     assert (await send(manager, f"/admin/users/{user_id}/role", role="admin")).status == 403
 
 
