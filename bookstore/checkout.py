@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from bookstore import idempotency, notifications, orders, pricing, tasks
 from bookstore.bulk import Bulk
 from bookstore.crashpoints import crashpoint
-from bookstore.db import LOCK_WAIT_TIMEOUT, RETRYABLE, retrying, transaction
+from bookstore.db import LOCK_WAIT_TIMEOUT, RETRYABLE, is_gone, retrying, transaction
 from bookstore.errors import (
     BookstoreError,
     BookWithdrawn,
@@ -84,19 +84,30 @@ class Checkouts:
             CartEmpty, BookWithdrawn, PriceChanged: the cart cannot be ordered as it is.
             IdempotencyKeyReused: the key belongs to another request.
             RequestInProgress: the first request with this key is still running.
+            TimeoutError: the database stands still; whether the order was placed is unknown.
         """
         crashpoint("W0")
-        first = self._running.get(wish.key)
-        if first is not None:
+        # A transaction's own limit is not enough: others may have their turn before this one.
+        async with asyncio.timeout(self._engine.get_execution_options()["timeout_s"]):
+            first = self._running.get(wish.key)
+            if first is None:
+                return await asyncio.shield(self._run(wish))
             # Without a connection of its own: many repeats must not keep others out.
             await asyncio.wait([first], timeout=PATIENCE_S)
             if not first.done():
                 raise RequestInProgress
             return await self._place(wish)
-        running = asyncio.ensure_future(self._place(wish))
+
+    def _run(self, wish: Wish) -> asyncio.Task[Placed]:
+        running = asyncio.create_task(self._place(wish))
         self._running[wish.key] = running
-        running.add_done_callback(lambda _: self._running.pop(wish.key, None))
-        return await asyncio.shield(running)
+        running.add_done_callback(lambda done: self._forget(wish.key, done))
+        return running
+
+    def _forget(self, key: idempotency.Key, done: asyncio.Task[Placed]) -> None:
+        del self._running[key]
+        if not done.cancelled():
+            done.exception()  # Its caller may have gone, and an error that nobody saw is logged.
 
     async def _place(self, wish: Wish) -> Placed:
         try:
@@ -106,7 +117,7 @@ class Checkouts:
                 raise RequestInProgress from error  # In another process: it has the cart.
             raise
 
-    async def _check_out(self, wishes: list[Wish]) -> Sequence[Placed | BookstoreError]:
+    async def _check_out(self, wishes: list[Wish]) -> Sequence[Placed | Exception]:
         async def work() -> Sequence[Placed | BookstoreError]:
             async with transaction(self._engine) as conn:
                 answers = await check_out(conn, wishes, self._rates, now=datetime.now(UTC))
@@ -114,8 +125,14 @@ class Checkouts:
             crashpoint("W5")
             return answers
 
-        # Who waits for a cart that another process has must not make the others wait again.
-        return await retrying(work, RETRYABLE - {LOCK_WAIT_TIMEOUT})
+        try:
+            # Who waits for a cart that another process has must not make the others wait again.
+            return await retrying(work, RETRYABLE - {LOCK_WAIT_TIMEOUT})
+        except Exception as error:
+            if not is_gone(error):
+                raise
+            # It is everybody's.  One by one, each of them would wait for it once more.
+            return [error] * len(wishes)
 
 
 _LOCK = Bulk(

@@ -34,6 +34,8 @@ LOCK_WAIT_TIMEOUT = 1205
 RETRYABLE: frozenset[int | str] = frozenset(
     {1213, LOCK_WAIT_TIMEOUT, 1020, 3572, "database is locked"}
 )
+#: No connection, too many of them, connection lost (MySQL and MariaDB).
+UNREACHABLE: frozenset[int | str] = frozenset({2002, 2003, 2006, 2013, 1040})
 TRIES = 4
 #: Somebody wins each race, so losing this many in a row is next to impossible.
 RACES = 50
@@ -64,6 +66,9 @@ def make_engine(
             max_overflow=0,
             pool_timeout=timeout_s,
             pool_pre_ping=True,
+            # Every transaction ends before its connection is given back.  To make sure with a
+            # ROLLBACK costs a trip, and waits without a limit for a server that stands still.
+            pool_reset_on_return=None,
             pool_recycle=1800,
             isolation_level="READ COMMITTED",
             connect_args={
@@ -141,6 +146,14 @@ def is_away(error: BaseException) -> bool:
     """Whether it says that the database or the broker could not be reached, or not in time."""
     if isinstance(error, DBAPIError):
         return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+    return isinstance(error, TimeoutError | OSError | PoolTimeoutError)
+
+
+def is_gone(error: BaseException) -> bool:
+    """Whether whatever is asked next will meet the same: the database is not there, or stands
+    still.  Not so when rows are locked."""
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or _reason(error) in UNREACHABLE
     return isinstance(error, TimeoutError | OSError | PoolTimeoutError)
 
 

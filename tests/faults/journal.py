@@ -1,16 +1,20 @@
 """A client's own record of what it asked for and what it was promised."""
 
 import json
+import logging
 import os
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import aiohttp
 
 from tests.e2e.shopper import ADDRESS, Shopper
+
+log = logging.getLogger(__name__)
 
 _numbers = count(1)
 
@@ -22,6 +26,16 @@ class Promise:
     answers: list[Mapping[str, Any]] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer as the client met it; no status when there was none."""
+
+    status: int | None
+    retry_after: str | None
+    asked_at: float
+    took_s: float
+
+
 class Journal:
     """Appended and synced line by line, so that it knows at least what the client knew."""
 
@@ -29,10 +43,7 @@ class Journal:
         self._path = path
         self._file = path.open("ab", buffering=0)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         self._file.close()
 
     def request(self, key: str, email: str) -> None:
@@ -70,8 +81,7 @@ class Customer(Shopper):
         self.email = f"customer-{number}@example.com"
         #: The order, once it was accepted.
         self.accepted: dict[str, Any] | None = None
-        #: The status of each answer; None where there was none.
-        self.statuses: list[int | None] = []
+        self.answers: list[Answer] = []
         self._journal = journal
 
     async def ask_for_order(self) -> int | None:
@@ -103,10 +113,13 @@ class Customer(Shopper):
     async def _post(
         self, path: str, body: Mapping[str, Any], headers: Mapping[str, str]
     ) -> tuple[int | None, Any]:
+        asked_at = time.monotonic()
+        status, content, retry_after = None, None, None
         try:
             async with self.http.post(path, json=body, headers=headers) as answer:
-                status, content = answer.status, await answer.json(content_type=None)
-        except (aiohttp.ClientError, ConnectionError, TimeoutError, json.JSONDecodeError):
-            status, content = None, None
-        self.statuses.append(status)
+                content = await answer.json(content_type=None)
+                status, retry_after = answer.status, answer.headers.get("Retry-After")
+        except (aiohttp.ClientError, ConnectionError, TimeoutError, json.JSONDecodeError) as error:
+            log.debug("no answer: %r", error)
+        self.answers.append(Answer(status, retry_after, asked_at, time.monotonic() - asked_at))
         return status, content

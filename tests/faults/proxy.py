@@ -27,13 +27,13 @@ class Proxy:
     What is set here counts from the next chunk on.  `delay_s` passes before each chunk.
     """
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int = 0) -> None:
         self.port = free_port()
+        self.target = target
         self.delay_s = 0.0
         #: Connections accepted so far, and bytes passed on.
         self.connections = 0
         self.passed = dict.fromkeys(Way, 0)
-        self._target = target
         self._black_hole = False
         self._left: dict[Way, int | None] = dict.fromkeys(Way)
         self._writers: set[asyncio.StreamWriter] = set()
@@ -110,7 +110,7 @@ class Proxy:
             if self._black_hole:
                 await reader.read(-1)
                 return
-            answers, server = await asyncio.open_connection("127.0.0.1", self._target)
+            answers, server = await asyncio.open_connection("127.0.0.1", self.target)
             self._writers.add(server)
             await asyncio.gather(
                 self._pump(reader, server, Way.UP), self._pump(answers, writer, Way.DOWN)

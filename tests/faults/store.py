@@ -24,6 +24,12 @@ COPIES = 1_000_000
 #: Longer than the lease of a letter and the first pauses of the relay.
 A_WHILE_S = 120
 
+_UNCLAIMED = """
+    SELECT COUNT(*) FROM tasks AS t LEFT JOIN notifications AS n
+        ON t.task = 'send_notifications' AND n.id = t.ref_id AND n.status = 'sending'
+    WHERE t.parked_at IS NULL AND n.id IS NULL
+"""
+
 
 class OneWorker(Workers):
     """Actors in one process, which starts sooner and dies as a whole."""
@@ -50,7 +56,8 @@ class ScaledOut:
         self.rabbitmq = rabbitmq
         self.name = name
         self.sink = SmtpSink()
-        self.journal = Journal(folder / f"{name}.jsonl")
+        self.journal: Journal
+        self._folder = folder
         self.database_url = mariadb.create_database(name)
         self._settings = {
             "BOOKSTORE_DATABASE_URL": self.database_url,
@@ -71,13 +78,14 @@ class ScaledOut:
         for book_id in self.books:
             self.set_stock(book_id, COPIES)
         self.sink.start()
+        self.journal = Journal(self._folder / f"{self.name}.jsonl")
         return self
 
     def __exit__(self, *_: object) -> None:
         for program in (self.web, self.workers):
             program.close()
         self.sink.stop()
-        self.journal.__exit__()
+        self.journal.close()
 
     def start(self, web: str = "", workers: str = "") -> None:
         """Start what does not run, with these crash points armed."""
@@ -134,6 +142,15 @@ class ScaledOut:
             left = self.rows("SELECT * FROM tasks WHERE parked_at IS NULL LIMIT 5")
             raise AssertionError(f"{self.waiting()} tasks are waiting: {left}") from None
 
+    def settle(self, timeout_s: float = 60) -> None:
+        """Return when nothing is left to do.  Claims whose attempt ended unnoted end with it:
+        their leases would, in a minute."""
+        wait_until(lambda: not self.value(_UNCLAIMED), timeout_s)
+        time.sleep(1)  # What is claimed and alive is sent by then.
+        if self.waiting():
+            self.pass_time(leases=True)
+        self.wait_until_idle(timeout_s)
+
     async def customers(
         self, stack: AsyncExitStack, count: int, books: Sequence[int] | None = None
     ) -> list[Customer]:
@@ -168,7 +185,7 @@ async def all_accepted(customers: Iterable[Customer], timeout_s: float = 30) -> 
 
     async def insist(customer: Customer) -> None:
         while await customer.ask_for_order() != 202:
-            assert time.monotonic() < ends, customer.statuses
+            assert time.monotonic() < ends, [answer.status for answer in customer.answers]
             await asyncio.sleep(0.1)
 
     await asyncio.gather(*map(insist, customers))

@@ -1,0 +1,106 @@
+"""MariaDB is killed, or stands still, under load."""
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+
+import pytest
+from sqlalchemy import event, text
+
+from bookstore import db
+from tests.faults.proxy import Proxy
+from tests.faults.store import ScaledOut
+from tests.servers.mariadb import MariaDBServer
+from tests.servers.process import wait_until
+
+CLIENTS, ORDERS_EACH = 12, 12
+AWAY_S = 4.0
+#: No customer waits longer for the database; the rest is this machine's.
+ANSWER_S = 2.0 + 1.0
+BACK_S = 5.0
+
+
+@pytest.fixture(scope="module")
+def server():
+    with MariaDBServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def store(server, rabbitmq, tmp_path_factory):
+    with ScaledOut(
+        server.client, rabbitmq, tmp_path_factory.mktemp("database"), "database_away"
+    ) as store:
+        store.start()
+        yield store
+
+
+async def insist_one_after_the_other(customers, ends):
+    for customer in customers:
+        while await customer.ask_for_order() != 202:
+            assert time.monotonic() < ends, customer.answers[-3:]
+            await asyncio.sleep(0.1)
+
+
+async def load_while(store, break_it, mend):
+    """Eight clients order all the time; the answers they got, and when all was mended."""
+    async with AsyncExitStack() as stack:
+        customers = await store.customers(stack, CLIENTS * ORDERS_EACH)
+        ends = time.monotonic() + 60
+        loads = [
+            asyncio.create_task(insist_one_after_the_other(customers[number::CLIENTS], ends))
+            for number in range(CLIENTS)
+        ]
+        await asyncio.sleep(0.4)
+        broken = time.monotonic()
+        break_it()
+        await asyncio.sleep(AWAY_S)
+        mend()  # Not in a thread: what a thread starts ends with it.
+        await asyncio.to_thread(wait_until, store.mariadb.answers)
+        mended = time.monotonic()
+        await asyncio.gather(*loads)
+    return [answer for customer in customers for answer in customer.answers], broken, mended
+
+
+def check(answers, broken, mended):
+    meanwhile = [a for a in answers if broken < a.asked_at + a.took_s and a.asked_at < mended]
+    refused = [answer for answer in meanwhile if answer.status == 503]
+    assert refused
+    assert all(answer.retry_after for answer in refused)
+    assert {answer.status for answer in answers} <= {202, 409, 503}
+    assert [a for a in meanwhile if a.took_s > ANSWER_S] == []
+    first = min(a.asked_at + a.took_s for a in answers if a.status == 202 and a.asked_at > mended)
+    assert first - mended < BACK_S
+
+
+async def test_a_database_killed_under_load_keeps_every_order_it_promised(store, server):
+    seen = await load_while(store, server.kill, server.start)
+    await asyncio.to_thread(store.settle)
+
+    check(*seen)
+    assert await store.findings() == []
+
+
+async def test_a_database_that_stands_still_keeps_nobody_waiting(store, server):
+    seen = await load_while(store, server.freeze, server.thaw)
+    await asyncio.to_thread(store.settle)
+
+    check(*seen)
+    assert await store.findings() == []
+
+
+async def test_to_give_a_connection_back_needs_no_answer(server):
+    with Proxy(server.port) as link:
+        url = server.client.create_database("given_back")
+        engine = db.make_engine(url.replace(f":{server.port}/", f":{link.port}/"))
+        # The link goes dead after COMMIT, as the connection is given back.
+        event.listen(engine.sync_engine.pool, "reset", lambda *_: link.swallow())
+        began = time.monotonic()
+
+        async with db.transaction(engine) as conn:
+            await conn.execute(text("SELECT 1"))
+
+        took_s = time.monotonic() - began
+        link.cut()
+        await engine.dispose()
+    assert took_s < 1
