@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bookstore import idempotency, notifications, orders, pricing, tasks
-from bookstore.bulk import Bulk
+from bookstore.bulk import Bulk, BulkQuery
 from bookstore.crashpoints import crashpoint
 from bookstore.db import LOCK_WAIT_TIMEOUT, RETRYABLE, is_gone, retrying, transaction
 from bookstore.errors import (
@@ -135,18 +135,15 @@ class Checkouts:
             return [error] * len(wishes)
 
 
-_LOCK = Bulk(
+_LOCK = BulkQuery(
     "cart_id BIGINT",
-    """
-    SELECT c.id, c.checkout_no FROM {rows} AS v
-    {join} carts AS c ON c.id = v.cart_id {for_update}
-    """,
+    "c.id, c.checkout_no",
+    "FROM {rows} AS v {join} carts AS c ON c.id = v.cart_id {for_update}",
 )
-_ITEMS = Bulk(
+_ITEMS = BulkQuery(
     "cart_id BIGINT",
+    "i.cart_id, b.id, b.isbn13, b.title, i.quantity, b.price_cents, b.withdrawn_at IS NOT NULL",
     """
-    SELECT i.cart_id, i.quantity, b.id AS book_id, b.isbn13, b.title, b.price_cents,
-        b.withdrawn_at IS NOT NULL AS withdrawn
     FROM {rows} AS v {join} cart_items AS i ON i.cart_id = v.cart_id
     {join} books AS b ON b.id = i.book_id
     """,
@@ -177,10 +174,11 @@ _INSERT = Bulk(
         v.currency, v.shipping_address, v.terms, v.note, 1, :now, :now FROM {rows} AS v
     """,
 )
-_IDS = Bulk(
+_IDS = BulkQuery(
     "cart_id BIGINT, checkout_no INT",
+    "o.number, o.id",
     """
-    SELECT o.id, o.number FROM {rows} AS v
+    FROM {rows} AS v
     {join} orders AS o ON o.cart_id = v.cart_id AND o.checkout_no = v.checkout_no
     """,
 )
@@ -212,12 +210,9 @@ async def check_out(
     """
     # Locked before the keys are looked up: a repeat in another process waits here, and
     # then finds the key that the first request has written.
-    carts = {
-        row.id: row.checkout_no
-        for row in await _LOCK(conn, sorted({(wish.cart_id,) for wish in wishes}))
-    }
+    carts: dict[int, int] = dict(await _LOCK(conn, sorted({(wish.cart_id,) for wish in wishes})))
     used = await idempotency.find(conn, {wish.key for wish in wishes})
-    earlier = await orders.by_ids(conn, [use.order_id for use in used.values()])
+    earlier = await orders.by_ids(conn, [use.order_id for use in used.values()]) if used else {}
     contents = await _contents(conn, carts)
     answers: dict[int, Placed | BookstoreError] = {}
     drafts: dict[int, _Draft] = {}
@@ -249,13 +244,12 @@ async def _contents(
 ) -> dict[int, tuple[list[Line], list[str]]]:
     """The lines of each cart that has any, ascending by book, and the titles not sold any more."""
     contents: dict[int, tuple[list[Line], list[str]]] = {}
-    for row in await _ITEMS(conn, [(cart_id,) for cart_id in cart_ids]):
-        lines, withdrawn = contents.setdefault(row.cart_id, ([], []))
-        lines.append(Line(row.book_id, row.isbn13, row.title, row.quantity, row.price_cents))
-        if row.withdrawn:
-            withdrawn.append(row.title)
-    for lines, _ in contents.values():
-        lines.sort(key=lambda line: line.book_id)
+    found = await _ITEMS(conn, [(cart_id,) for cart_id in cart_ids])
+    for cart_id, book_id, isbn13, title, quantity, price_cents, is_withdrawn in sorted(found):
+        lines, withdrawn = contents.setdefault(cart_id, ([], []))
+        lines.append(Line(book_id, isbn13, title, quantity, price_cents))
+        if is_withdrawn:
+            withdrawn.append(title)
     return contents
 
 
@@ -281,7 +275,7 @@ async def _place(
     terms = json.dumps(asdict(rates))
     await _INSERT(conn, [_row(draft, rates.currency, terms) for draft in drafts], now=now)
     found = await _IDS(conn, [(draft.wish.cart_id, draft.checkout_no) for draft in drafts])
-    ids = {row.number: row.id for row in found}
+    ids: dict[str, int] = dict(found)
     placed = [_order(ids[draft.number], draft, rates, now=now) for draft in drafts]
     # By book, not by order: the foreign key locks book rows, and all lock them in one order.
     await _INSERT_LINES(
