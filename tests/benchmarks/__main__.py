@@ -1,6 +1,7 @@
-"""`python -m tests.benchmarks [name...]`: all of them, or those that are named."""
+"""`python -m tests.benchmarks [--rounds N] [name...]`: all of them, or those that are named."""
 
-import sys
+from argparse import ArgumentParser
+from collections.abc import Sequence
 
 from tests.benchmarks import backlog, over_http, report, requests
 from tests.benchmarks.site import Site
@@ -14,15 +15,19 @@ ALL = {
 }
 
 
-def main(names: list[str]) -> None:
-    unknown = set(names) - set(ALL)
-    if unknown:
-        raise SystemExit(f"no benchmark: {', '.join(sorted(unknown))}; there are {', '.join(ALL)}")
+def main(names: Sequence[str], rounds: int) -> None:
+    """Print how these came out."""
     with Site() as site:
         report.versions(site)
-        for name in names or ALL:
-            ALL[name](site)
+        for name in names:
+            ALL[name](site, rounds)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    parser = ArgumentParser(description="Benchmarks, each beside its limit.")
+    parser.add_argument("names", nargs="*", metavar="name", help=", ".join(ALL))
+    parser.add_argument("--rounds", type=int, default=3, help="of which the median is shown")
+    wanted = parser.parse_args()
+    if unknown := set(wanted.names) - set(ALL):
+        parser.error(f"there is no {', '.join(sorted(unknown))}")
+    main(wanted.names or list(ALL), wanted.rounds)

@@ -6,7 +6,6 @@ from tests.benchmarks import drain, report
 from tests.benchmarks.drain import Drain
 from tests.benchmarks.site import BOOKS, Site
 
-ROUNDS = 3
 ORDERS = 12_000
 #: The slow forms get fewer, so that a round of each takes about as long.
 FEWER = 2_500
@@ -15,7 +14,7 @@ LINES = 3
 THREADS_FOR_SINGLES = 64
 
 
-def backlog(site: Site) -> None:
+def backlog(site: Site, rounds: int) -> None:
     """Orders of three lines: at least 1.0 x the procedure, and 8 x the ordinary way."""
     _compare(
         f"backlog: {ORDERS:,} orders of {LINES} lines from {BOOKS:,} books",
@@ -25,10 +24,11 @@ def backlog(site: Site) -> None:
             "ordinary": lambda: drain.plainly(site, FEWER, LINES, books=BOOKS),
         },
         limit="procedure",
+        rounds=rounds,
     )
 
 
-def hot_book(site: Site) -> None:
+def hot_book(site: Site, rounds: int) -> None:
     """Everybody wants one book: at least 5 x the procedure that locks the shelf first."""
     _compare(
         f"hot book: {ORDERS:,} orders of one line for the same book",
@@ -40,10 +40,11 @@ def hot_book(site: Site) -> None:
             "ours": lambda: drain.ours(site, ORDERS, 1, books=1),
         },
         limit="shelf first",
+        rounds=rounds,
     )
 
 
-def singles(site: Site) -> None:
+def singles(site: Site, rounds: int) -> None:
     """The same orders, each in a message of its own."""
     _compare(
         f"singles: {ORDERS:,} orders of {LINES} lines, one id a message",
@@ -55,12 +56,16 @@ def singles(site: Site) -> None:
             ),
         },
         limit="procedure",
+        rounds=rounds,
     )
 
 
-def _compare(title: str, forms: Mapping[str, Callable[[], Drain]], *, limit: str) -> None:
+def _compare(
+    title: str, forms: Mapping[str, Callable[[], Drain]], *, limit: str, rounds: int
+) -> None:
     runs: dict[str, list[Drain]] = {name: [] for name in forms}
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for name, work in forms.items():
             runs[name].append(work())
+            report.progress(title, name, runs[name][-1].per_second)
     report.drains(title, runs, limit)

@@ -19,7 +19,6 @@ from tests.benchmarks.site import BOOKS, Site
 from tests.e2e.programs import ROOT, Web, Workers
 from tests.servers.process import wait_until
 
-ROUNDS = 3
 SECONDS = 30
 LINES = 3
 #: Orders a second that leave the machine at rest.
@@ -35,10 +34,12 @@ LETTERS_S = 1200
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How customers come: so many orders a second, or None for as fast as they can."""
+    """How customers come: with full carts or not, and how often."""
 
-    rate: float | None
     full_carts: bool
+    customers: int = 32
+    #: Orders a second; None: as fast as they can.
+    rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,22 +61,23 @@ class Run:
     failures: Mapping[str, int]
 
 
-def http(site: Site) -> None:
+def http(site: Site, rounds: int) -> None:
     """32 customers as fast as they can, and a few at rest; the limit is the procedure's.
 
     At least 0.2 x the limit; at rest at most 15 ms to accept and 25 ms more to confirm.
     """
     forms = {
-        "fill a cart and order": Form(None, full_carts=False),
-        "order a full cart": Form(None, full_carts=True),
-        f"{AT_REST} orders/s": Form(AT_REST, full_carts=False),
+        "fill a cart and order": Form(full_carts=False),
+        "order a full cart": Form(full_carts=True),
+        f"{AT_REST} orders/s": Form(full_carts=False, customers=AT_REST, rate=AT_REST),
     }
     limits: list[Drain] = []
     runs: dict[str, list[Run]] = {name: [] for name in forms}
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         limits.append(drain.by_procedure(site, ORDERS, LINES, books=BOOKS))
         for name, form in forms.items():
             runs[name].append(over_http(site, form))
+            report.progress("http", name, runs[name][-1].confirmed_per_second)
     limit = [found.per_second for found in limits]
     print(f"\nhttp: carts of {LINES} books, {SECONDS} s each; procedure {report.middle(limit)}/s")
     for name, found in runs.items():
@@ -110,6 +112,7 @@ def over_http(site: Site, form: Form, *, seconds: float = SECONDS) -> Run:
             web.port,
             book_ids,
             seconds,
+            customers=form.customers,
             rate=form.rate,
             sessions=CARTS if form.full_carts else None,
         )

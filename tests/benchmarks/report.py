@@ -2,6 +2,7 @@
 
 import platform
 import statistics
+import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
@@ -26,6 +27,11 @@ def versions(site: Site) -> None:
     print(", ".join(f"{package} {version(package)}" for package in PACKAGES))
     print(", ".join(f"{name} {value}" for name, value in zip(SETTINGS, found, strict=True)))
     print(f"RabbitMQ {broker['rabbitmq_version']}, classic queues, persistent, with confirms")
+
+
+def progress(title: str, name: str, per_second: float) -> None:
+    """One run is over; they take minutes."""
+    print(f"  {title.partition(':')[0]}, {name}: {per_second:,.0f}/s", file=sys.stderr, flush=True)
 
 
 def middle(values: Sequence[float]) -> str:

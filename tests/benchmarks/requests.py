@@ -16,7 +16,6 @@ from tests.benchmarks.site import Site
 from tests.e2e.programs import ROOT, Web
 from tests.servers.process import Server, free_port
 
-ROUNDS = 3
 SECONDS = 5
 
 
@@ -57,7 +56,7 @@ class Bare(Server):
         return True
 
 
-def web(site: Site) -> None:
+def web(site: Site, rounds: int) -> None:
     """A page of books, one book, and a book put into a cart, by 32 guests who ask at once."""
     site.clear()
     books = [book_id for (book_id,) in site.ask("SELECT id FROM books ORDER BY id LIMIT 3")]
@@ -76,7 +75,7 @@ def web(site: Site) -> None:
             sample = _ask(Knocks(ours.port, method, path, contents, seconds=1, customers=4))
             with Bare(sample.body) as bare:
                 runs: dict[str, list[Run]] = {"ours": [], "bare": []}
-                for _ in range(ROUNDS):
+                for _ in range(rounds):
                     for side, server in (("ours", ours), ("bare", bare)):
                         knocks = Knocks(server.port, method, path, contents, SECONDS)
                         runs[side].append(_run(site, server, knocks))

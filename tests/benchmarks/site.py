@@ -100,7 +100,7 @@ class Site:
         with closing(self.connect()) as conn, conn.cursor() as cursor:
             cursor.execute("SET time_zone = '+00:00'")
             cursor.execute(query, parameters)
-            return cursor.fetchall()
+            return tuple(cursor.fetchall())
 
     def clear(self) -> None:
         """No orders, no messages, full shelves."""
