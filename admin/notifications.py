@@ -16,6 +16,8 @@ from web.sessions import me
 from web.store import forms
 
 PAGE = 25
+#: One transaction takes no longer than a page does.
+AT_ONCE = 50
 LIST = "/admin/notifications"
 #: Each view of the list, by what its address says.
 TABS = {
@@ -50,6 +52,7 @@ async def show_all(request: web.Request) -> web.Response:
     return await page(
         request,
         "notifications.html",
+        at_once=AT_ONCE,
         back=request.path_qs,
         counts={
             "": counts.all,
@@ -81,6 +84,24 @@ async def resend(request: web.Request) -> web.Response:
     if form.get("order"):
         raise web.HTTPSeeOther(back_to(form["order"], "/admin/orders"))
     raise web.HTTPSeeOther(back_to(form.get("back"), LIST))
+
+
+async def resend_failed(request: web.Request) -> web.Response:
+    """POST /admin/notifications/resend-failed: as when a mail server was away for days."""
+
+    async def work(conn: AsyncConnection) -> str:
+        found = await notifications.find(conn, status=Status.FAILED, limit=AT_ONCE)
+        for letter in reversed(found.items):  # Rows are locked by ascending id.
+            await notifications.resend(conn, letter.id, user_id=me(request).id, now=now())
+        more = " There are more; send those next." if found.next else ""
+        return f"{len(found.items)} {_letters(len(found.items))} again.{more}"
+
+    await carry_out(request, work)
+    raise web.HTTPSeeOther(f"{LIST}?status=failed")
+
+
+def _letters(number: int) -> str:
+    return "letter goes out" if number == 1 else "letters go out"
 
 
 def _text(request: web.Request, letter: Letter) -> str:

@@ -15,6 +15,8 @@ from web.sessions import me
 from web.store import forms
 
 PAGE = 25
+#: One transaction takes no longer than a page does.
+AT_ONCE = 50
 LIST = "/admin/queues"
 
 
@@ -33,6 +35,7 @@ async def show(request: web.Request) -> web.Response:
     return await page(
         request,
         "queues.html",
+        at_once=AT_ONCE,
         alive=fresh,
         broker_ready=request.config_dict[PUBLISHER].ready,
         checked_at=moment,
@@ -55,6 +58,19 @@ async def replay(request: web.Request) -> web.Response:
     async def work(conn: AsyncConnection) -> str:
         row = await tasks.replay(conn, _task_id(request), user_id=me(request).id, now=now())
         return f"{row.task} {row.ref_id} is tried again."
+
+    await carry_out(request, work)
+    raise web.HTTPSeeOther(LIST)
+
+
+async def replay_all(request: web.Request) -> web.Response:
+    """POST /admin/queues/replay: try the oldest dead letters again, as after an outage."""
+
+    async def work(conn: AsyncConnection) -> str:
+        rows = await tasks.find(conn, parked=True, limit=AT_ONCE)
+        for row in rows:
+            await tasks.replay(conn, row.id, user_id=me(request).id, now=now())
+        return f"{len(rows)} {'task is' if len(rows) == 1 else 'tasks are'} tried again."
 
     await carry_out(request, work)
     raise web.HTTPSeeOther(LIST)
