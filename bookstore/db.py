@@ -36,6 +36,9 @@ RETRYABLE: frozenset[int | str] = frozenset(
 )
 #: No connection, too many of them, connection lost (MySQL and MariaDB).
 UNREACHABLE: frozenset[int | str] = frozenset({2002, 2003, 2006, 2013, 1040})
+#: A CHECK failed (MariaDB, MySQL), or there is no such column: the driver calls these
+#: operational, and no wait mends them.
+OUR_FAULT: frozenset[int | str] = frozenset({4025, 3819, 1054})
 TRIES = 4
 #: Somebody wins each race, so losing this many in a row is next to impossible.
 RACES = 50
@@ -145,7 +148,8 @@ async def _unless_overtaken(work: Callable[[], Awaitable[T]]) -> T:
 def is_away(error: BaseException) -> bool:
     """Whether it says that the database or the broker could not be reached, or not in time."""
     if isinstance(error, DBAPIError):
-        return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+        away = isinstance(error, OperationalError | InterfaceError)
+        return error.connection_invalidated or (away and _reason(error) not in OUR_FAULT)
     return isinstance(error, TimeoutError | OSError | PoolTimeoutError)
 
 

@@ -246,3 +246,13 @@ async def test_two_lists_that_want_the_same_copies_both_come_through(engine, pla
         findings = [found async for found in doctor.examine(conn, now=NOON)]
     assert (counts[State.CONFIRMED], counts[State.REJECTED]) == (30, 10)
     assert findings == []
+
+
+async def test_a_row_that_breaks_a_rule_of_the_database_is_parked_at_last(engine, batches, work):
+    await give(engine, 1)
+    work.bad[1] = OperationalError("UPDATE", None, Exception(4025, "CONSTRAINT failed"))
+
+    for _ in range(MAX_ATTEMPTS):
+        await batches.work_off([1], "m")
+
+    assert (await left(engine))[1].parked_at is not None
