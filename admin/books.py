@@ -20,8 +20,8 @@ from web.store.words import money
 
 PAGE = 25
 LIST = "/admin/books"
-#: What the address of a list says about an edit that met another one.
-_CLASH = ("clash", "book", "wanted", "had")
+#: What the address of a list says about the edit before: where it went, or what it met.
+_EDIT = ("saved", "next", "clash", "book", "wanted", "had")
 SORTS = {
     "-created_at": "Newest",
     "title": "Title",
@@ -46,13 +46,12 @@ async def show_all(request: web.Request) -> web.Response:
             found = await books.find(conn, query, cursor=cursor, limit=PAGE)
         else:
             found = await reports.shelf(conn, view, cursor=cursor, limit=PAGE)
-    clash = {name: asked.get(name, "") for name in _CLASH}
     return await page(
         request,
         "books.html",
-        back=_without_clash(request.path_qs),
+        back=_edited(request.path_qs),
         category=shelf,
-        clash=clash,
+        edit={name: asked.get(name, "") for name in _EDIT},
         counts=counts,
         cursor=cursor,
         found=found,
@@ -81,12 +80,13 @@ async def count_stock(request: web.Request) -> web.Response:
     try:
         said = await retrying(work)
     except stock.Overtaken:
-        back = _with_clash(back, "stock", book_id, form.get("stock", ""), form.get("seen", ""))
+        back = _clash(back, "stock", book_id, form.get("stock", ""), form.get("seen", ""))
     except BookstoreError as error:
         await notices.leave(request, "bad", str(error))
     else:
         await notices.leave(request, "ok", said)
-    raise web.HTTPSeeOther(f"{back}#book-{book_id}")
+        back = _edited(back, saved=f"stock-{book_id}", next=f"stock-{form.get('next', '')}")
+    raise web.HTTPSeeOther(back)
 
 
 async def change_price(request: web.Request) -> web.Response:
@@ -113,12 +113,13 @@ async def change_price(request: web.Request) -> web.Response:
     try:
         said = await retrying(work)
     except Stale:
-        back = _with_clash(back, "price", book_id, form.get("price", ""), form.get("had", ""))
+        back = _clash(back, "price", book_id, form.get("price", ""), form.get("had", ""))
     except BookstoreError as error:
         await notices.leave(request, "bad", str(error))
     else:
         await notices.leave(request, "ok", said)
-    raise web.HTTPSeeOther(f"{back}#book-{book_id}")
+        back = _edited(back, saved=f"price-{book_id}", next=f"price-{form.get('next', '')}")
+    raise web.HTTPSeeOther(back)
 
 
 async def withdraw(request: web.Request) -> web.Response:
@@ -148,13 +149,14 @@ async def restore(request: web.Request) -> web.Response:
     raise web.HTTPSeeOther(f"{LIST}/{book_id}")
 
 
-def _with_clash(address: str, what: str, book_id: int, wanted: str, had: str) -> str:
-    clash = dict(zip(_CLASH, (what, str(book_id), wanted, had), strict=True))
-    path, _, query = _without_clash(address).partition("?")
-    return f"{path}?{urlencode(parse_qsl(query) + list(clash.items()))}"
+def _clash(address: str, what: str, book_id: int, wanted: str, had: str) -> str:
+    edited = _edited(address, clash=what, book=str(book_id), wanted=wanted, had=had)
+    return f"{edited}#book-{book_id}"
 
 
-def _without_clash(address: str) -> str:
+def _edited(address: str, **facts: str) -> str:
+    """The list, saying what became of an edit instead of what became of the one before."""
     path, _, query = address.partition("?")
-    kept = [(name, value) for name, value in parse_qsl(query) if name not in _CLASH]
+    kept = [(name, value) for name, value in parse_qsl(query) if name not in _EDIT]
+    kept += facts.items()
     return f"{path}?{urlencode(kept)}" if kept else path

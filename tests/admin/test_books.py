@@ -20,11 +20,24 @@ async def test_counted_copies_are_typed_into_the_row(visitor, database):
     page = await send(clerk, f"/admin/books/{dune.id}/count", **(fields | {"stock": "8"}))
 
     assert "Saved: Dune, 2 → 8 copies (count)." in page.text
-    assert page.path == "/admin/books?view=low"
+    assert page.path.startswith("/admin/books?view=low")
     async with database() as conn:
         assert await stock.of(conn, dune.id) == 8
         latest = (await stock.movements(conn, dune.id)).items[0]
     assert (latest.delta, latest.reason) == (6, stock.Reason.COUNT)
+
+
+async def test_enter_saves_a_count_and_goes_on_to_the_next_row(visitor, database):
+    dune = await add(database, title="Dune", stock=1)
+    emma = await add(database, title="Emma", stock=2)
+    clerk = await visitor(Role.CLERK)
+    fields = (await read(clerk, "/admin/books?view=low")).forms[f"/admin/books/{dune.id}/count"]
+
+    page = await send(clerk, f"/admin/books/{dune.id}/count", **(fields | {"stock": "3"}))
+
+    assert fields["next"] == str(emma.id)
+    focused = [facts["aria-label"] for _, facts in page.elements if "autofocus" in facts]
+    assert focused == ["Copies of Emma"]
 
 
 async def test_a_count_that_met_a_sale_shows_both_numbers(visitor, database):
@@ -41,7 +54,7 @@ async def test_a_count_that_met_a_sale_shows_both_numbers(visitor, database):
     assert "keep 5" in page.text
     assert "set 8" in page.text
     fields = page.forms[f"/admin/books/{dune.id}/count"]
-    assert fields == {"seen": "5", "stock": "8", "back": "/admin/books?q=Dune"}
+    assert fields == {"seen": "5", "stock": "8", "back": "/admin/books?q=Dune", "next": ""}
     async with database() as conn:
         assert await stock.of(conn, dune.id) == 5
 
