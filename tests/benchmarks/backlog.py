@@ -6,9 +6,9 @@ from tests.benchmarks import drain, report
 from tests.benchmarks.drain import Drain
 from tests.benchmarks.site import BOOKS, Site
 
-ORDERS = 12_000
+ORDERS = 8_000
 #: The slow forms get fewer, so that a round of each takes about as long.
-FEWER = 2_500
+FEWER = 2_000
 LINES = 3
 #: Where the measurement of dramatiq's threads found the most for messages with one id.
 THREADS_FOR_SINGLES = 64

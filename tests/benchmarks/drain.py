@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,7 +13,7 @@ from tempfile import TemporaryDirectory
 from tests.benchmarks import procedure
 from tests.benchmarks.cpu import Meter, session_of
 from tests.benchmarks.site import DATABASE, LOOK_S, Site
-from tests.e2e.programs import Program, Workers
+from tests.e2e.programs import ROOT, Program, Workers
 from tests.servers.process import wait_until
 
 #: Before it programs start, connections open and caches fill; after it some have no more work.
@@ -65,11 +67,13 @@ def plainly(site: Site, orders: int, lines: int, *, books: int) -> Drain:
     """The ordinary actor."""
     site.clear()
     asyncio.run(site.place(site.fill_carts(orders, lines, books=books), announced=False))
-    os.environ.update(site.settings)
-    from tests.benchmarks import plain
-
-    for (order_id,) in site.ask("SELECT id FROM orders ORDER BY id"):
-        plain.process_order.send(order_id)
+    # A process of its own: dramatiq would not declare its queues again in a new virtual host.
+    subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.plain"],
+        env={**os.environ, **site.settings},
+        cwd=ROOT,
+        check=True,
+    )
     return _by_workers(site, PlainWorkers(site.settings), "worker")
 
 

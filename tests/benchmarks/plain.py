@@ -1,7 +1,7 @@
 """The ordinary way: a dramatiq actor with one order per message and per transaction.
 
 Written as the manuals of dramatiq and SQLAlchemy show it, with the same rows in the end.
-`dramatiq tests.benchmarks.plain -Q plain`
+`dramatiq tests.benchmarks.plain -Q plain` works off what `python -m tests.benchmarks.plain` sent.
 """
 
 import os
@@ -122,3 +122,9 @@ def process_order(order_id: int) -> None:
                 .values(stock=book_stock.c.stock - line.quantity)
             )
     send_letter.send(letter)
+
+
+if __name__ == "__main__":
+    with engine.connect() as placed:
+        for waiting in placed.execute(select(orders.c.id).order_by(orders.c.id)).scalars().all():
+            process_order.send(waiting)
