@@ -1,0 +1,16 @@
+"""The embedded store is killed at eight places."""
+
+import pytest
+
+from tests.faults.embedded import EmbeddedStore
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    with EmbeddedStore(tmp_path_factory.mktemp("embedded")) as store:
+        yield store
+
+
+@pytest.mark.parametrize("place", ["W3", "W5", "P2", "P5", "P7", "M1", "M6", "C3"])
+def test_a_killed_store_loses_and_doubles_nothing(store, place):
+    assert store.kill_at(place) == []
