@@ -1,7 +1,7 @@
 """The real application on a real database, and clients who visit it."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
@@ -21,31 +21,9 @@ NewVisitor = Callable[..., Awaitable[Visitor]]
 
 
 @pytest.fixture
-def settings(database_url: str, tmp_path: Path) -> Settings:
+def settings(settings: Settings) -> Settings:
     """The settings of a store whose broker is away, so that nobody works on anything."""
-    return Settings(
-        env="development",
-        var_dir=tmp_path,
-        database_url=database_url,
-        broker_url="amqp://127.0.0.1:1",
-        smtp_url=f"file:{tmp_path}/mail",
-        secret_key="secret of a test that nobody has to guess",
-        base_url="http://127.0.0.1:8080",
-        host="127.0.0.1",
-        port=8080,
-        queue_type="classic",
-        trusted_proxies=(),
-        rate_limits=False,
-        broker_admin_url=None,
-        admin_email=None,
-        admin_password=None,
-        store_name="Ampersand Books",
-        mail_from="orders@example.com",
-        currency="EUR",
-        shipping_cents=290,
-        free_shipping_from_cents=4000,
-        tax_basis_points=700,
-    )
+    return replace(settings, broker_url="amqp://127.0.0.1:1")
 
 
 @pytest.fixture

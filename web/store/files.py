@@ -42,12 +42,12 @@ def all_files() -> dict[str, File]:
     """Every file by its path below `/static/`."""
     root = files("web.store") / "static"
     fonts = {
-        f"fonts/{file.name}": _file(file.name, file.read_bytes())
+        f"fonts/{file.name}": held(file.name, file.read_bytes())
         for file in (root / "fonts").iterdir()
         if _suffix(file) == "woff2"
     }
     others = {
-        file.name: _file(file.name, _with_versions(file, fonts))
+        file.name: held(file.name, _with_versions(file, fonts))
         for file in root.iterdir()
         if _suffix(file) in _TYPES
     }
@@ -61,7 +61,15 @@ def url(path: str) -> str:
 
 async def show_file(request: web.Request) -> web.Response:
     """GET /static/{path}."""
-    file = all_files().get(request.match_info["path"])
+    return sent(request, all_files().get(request.match_info["path"]))
+
+
+def sent(request: web.Request, file: File | None) -> web.Response:
+    """The answer to a request for a file; one that is asked for by its version stays for ever.
+
+    Raises:
+        NotFound: there is no such file.
+    """
     if file is None:
         raise NotFound("This file")
     current = request.query.get("v") == file.version
@@ -79,7 +87,8 @@ async def show_file(request: web.Request) -> web.Response:
     return web.Response(body=body, content_type=file.content_type, headers=headers)
 
 
-def _file(name: str, body: bytes) -> File:
+def held(name: str, body: bytes) -> File:
+    """A file to be held in memory; its type follows from its name."""
     suffix = name.rpartition(".")[2]
     return File(
         content_type=_TYPES[suffix],
