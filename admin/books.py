@@ -75,6 +75,8 @@ async def count_stock(request: web.Request) -> web.Response:
         async with transaction(request.config_dict[ENGINE]) as conn:
             book = await books.get(conn, book_id)
             await stock.count(conn, book_id, counted, seen, user_id=me(request).id, now=now())
+        if counted == seen:
+            return f"Counted: {book.title}, still {counted}."
         return f"Saved: {book.title}, {seen} → {counted} copies (count)."
 
     try:
