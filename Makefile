@@ -14,7 +14,7 @@ PYTEST ?= tests
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install run test check format bench lock clean
+.PHONY: help install run test check format bench faults lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,10 @@ format: $(INSTALLED_TEST) ## put the code in shape: ruff format, and what ruff c
 bench: $(INSTALLED_TEST) ## benchmarks, each beside its limit; by hand, on a quiet machine
 	@tests/servers/install.sh
 	@$(BIN)/python -m tests.benchmarks
+
+faults: $(INSTALLED_TEST) ## 660 kills and the other faults in rounds; by hand, under two hours, goes on where it was
+	@tests/servers/install.sh
+	@$(BIN)/python -m tests.faults
 
 # The machine's own pip settings are kept out of it, so that every hash is the public index's.
 PIP_COMPILE := PIP_CONFIG_FILE=/dev/null PIP_FIND_LINKS= CUSTOM_COMPILE_COMMAND="make lock" \

@@ -293,9 +293,13 @@ async def restart_often(engine, ref_ids, killer):
             raise Died
 
     for _ in range(MAX_ATTEMPTS + 3):
-        with suppress(asyncio.CancelledError, TimeoutError):
-            async with asyncio.timeout(2):
-                await batches(engine, work).work_off(ref_ids, "m")
+        worker = batches(engine, work)
+        asking = asyncio.create_task(worker.work_off(ref_ids, "m"))
+        await asyncio.sleep(0)
+        assert worker._together._running is not None
+        await asyncio.wait([worker._together._running])
+        asking.cancel()  # Nobody is left to answer it.
+        await asyncio.gather(asking, return_exceptions=True)
     return worked
 
 
