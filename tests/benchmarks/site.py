@@ -33,8 +33,8 @@ BOOKS = 10_000
 COPIES = 1_000_000
 RATES = Rates("EUR", 290, 4000, 700)
 ADDRESS = {"name": "Mira", "line1": "Quay 9", "city": "Hamburg", "postcode": "20457"}
-#: Customers who check out at the same moment while a backlog is made.
-AT_ONCE = 128
+#: Customers who check out at the same moment while a backlog is made, as in so many processes.
+AT_ONCE, COUNTERS = 240, 4
 #: Seconds between two looks at what is left; each costs the database a little.
 LOOK_S = 0.2
 #: Everything that comes with orders; the catalogue stays.
@@ -161,13 +161,13 @@ class Site:
         async with self._publisher() as publisher, self.engine() as made:
             offered = announced and not singly
             engine = db.announcing(made, publisher.offer) if offered else made
-            checkouts = Checkouts(engine, RATES)
 
-            async def customer() -> None:
+            async def customer(checkouts: Checkouts) -> None:
                 while waiting:
                     await checkouts.place(self._wish(waiting.pop()))
 
-            await asyncio.gather(*(customer() for _ in range(AT_ONCE)))
+            counters = [Checkouts(engine, RATES) for _ in range(COUNTERS)]
+            await asyncio.gather(*(customer(counters[it % COUNTERS]) for it in range(AT_ONCE)))
             if singly:
                 for (order_id,) in self.ask("SELECT id FROM orders ORDER BY id"):
                     publisher.offer([Offer(Task.PROCESS_ORDERS, order_id)])
