@@ -2,7 +2,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, insert, select, update
 
 from bookstore import carts, db, doctor, orders
 from bookstore.checkout import Checkouts, Wish
@@ -16,7 +16,7 @@ from bookstore.errors import (
 from bookstore.idempotency import Key
 from bookstore.orders import State
 from bookstore.pricing import Rates
-from bookstore.tables import books, idempotency_keys, order_lines
+from bookstore.tables import books, cart_items, idempotency_keys, order_lines
 from bookstore.tables import orders as order_rows
 from tests.factories import NOON, add_book
 
@@ -188,3 +188,18 @@ async def test_sixty_checkouts_at_once_leave_no_trace_of_each_other(engine, chec
     async with db.reading(engine) as conn:
         assert (await orders.count_by_state(conn))[State.PLACED] == 60
         assert [found async for found in doctor.examine(conn, now=NOON)] == []
+
+
+async def test_an_order_of_more_than_a_megabyte_arrives_whole(engine):
+    patient = engine.execution_options(timeout_s=60)
+    async with db.transaction(patient) as conn:
+        long = "x" * 480
+        ids = [await add_book(conn, title=f"{number} {long}", stock=9) for number in range(2500)]
+        cart_id = await carts.make_guest(conn, now=NOON)
+        items = [{"cart_id": cart_id, "book_id": book_id, "quantity": 1} for book_id in ids]
+        await conn.execute(insert(cart_items).values(unit_price_cents=1000, added_at=NOON), items)
+    wanted = replace(await wish(engine, ids[0]), cart_id=cart_id)
+
+    order = (await Checkouts(patient, RATES).place(wanted)).order
+
+    assert [item.book_id for item in order.items] == ids
