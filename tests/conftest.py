@@ -55,6 +55,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         server.close()
 
 
+# First, for xdist reads the groups in a hook of the same name.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if WHOLE_FILES & set(item.path.parts):
