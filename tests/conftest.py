@@ -25,9 +25,6 @@ from tests.servers.process import Server, wait_until
 from tests.servers.rabbitmq import RabbitMQ, RabbitMQServer
 from tests.servers.smtp import SmtpSink
 
-#: Folders whose files open something dear: under xdist each file stays in one process.
-WHOLE_FILES = {"e2e", "browser", "faults"}
-
 SERVERS = pytest.StashKey[list[Server]]()
 
 
@@ -55,12 +52,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         server.close()
 
 
-# First, for xdist reads the groups in a hook of the same name.
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if WHOLE_FILES & set(item.path.parts):
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))
     # Those that need the broker last: it is the slowest to start.
     items.sort(key=lambda item: "rabbitmq" in getattr(item, "fixturenames", ()))
 
