@@ -13,13 +13,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bookstore import heartbeats, tasks
 from bookstore.crashpoints import crashpoint
 from bookstore.db import transaction
-from bookstore.messages import Publisher
+from bookstore.messages import BUFFER, Publisher
 
 log = logging.getLogger(__name__)
 
 PASS_S = 1.0
-#: Rows claimed in one pass; when there were as many, the next pass follows at once.
-LIMIT = 1000
+#: Rows claimed in one pass: the publisher has room for them beside what its own process
+#: writes meanwhile.
+LIMIT = BUFFER // 2
+#: When there were as many, more are waiting; the publisher has these away by then.
+FULL_PASS_S = 0.1
 
 
 class Relay:
@@ -52,8 +55,7 @@ class Relay:
                 ahead = timedelta(0)
             except Exception as error:  # Whatever it was, the loop must go on.
                 log.warning("relay: %s", type(error).__name__)
-            if offered < LIMIT:
-                await asyncio.sleep(PASS_S)
+            await asyncio.sleep(PASS_S if offered < LIMIT else FULL_PASS_S)
 
     async def offer_due(self, *, ahead: timedelta = timedelta(0)) -> int:
         """Offer what is due, and what will be within `ahead`; the number of rows."""

@@ -126,8 +126,8 @@ class RabbitPublisher:
 
     def offer(self, offers: Sequence[Offer]) -> None:
         # Before the first connection too: a process that has just started will have one.
-        if not self._away and len(self._buffer) + len(offers) <= BUFFER:
-            self._buffer.extend(offers)
+        if not self._away:
+            self._buffer.extend(offers[: BUFFER - len(self._buffer)])
             self._wake.set()
 
     async def _run(self) -> None:
