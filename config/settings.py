@@ -32,6 +32,8 @@ class Settings:
     env: str
     var_dir: Path
     database_url: str
+    #: No customer waits longer for the database than this; then it is a 503.
+    database_timeout_s: float
     broker_url: str
     smtp_url: str
     secret_key: str
@@ -87,6 +89,9 @@ def read_settings(env_file: Path | None = None) -> Settings:
                 "DATABASE_URL",
                 f"sqlite+aiosqlite:///{var_dir}/bookstore.db",
                 validate=_database,
+            ),
+            "database_timeout_s": env.float(
+                "DATABASE_TIMEOUT_S", 2.0, validate=validate.Range(0.1, 60)
             ),
             "broker_url": env.str("BROKER_URL", "memory:", validate=_broker),
             "smtp_url": env.str("SMTP_URL", f"file:{var_dir}/mail", validate=_smtp),

@@ -148,6 +148,7 @@ def settings(database_url: str, tmp_path: Path) -> Settings:
         env="development",
         var_dir=tmp_path,
         database_url=database_url,
+        database_timeout_s=20,  # A machine that is busy with other tests is no outage.
         broker_url="memory:",
         smtp_url=f"file:{tmp_path}/mail",
         secret_key="secret of a test that nobody has to guess",

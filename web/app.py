@@ -96,7 +96,9 @@ async def _publisher(app: web.Application) -> AsyncIterator[None]:
 
 async def _database(app: web.Application) -> AsyncIterator[None]:
     publisher = app[PUBLISHER]
-    engine = announcing(make_engine(app[SETTINGS].database_url), publisher.offer)
+    settings = app[SETTINGS]
+    engine = make_engine(settings.database_url, timeout_s=settings.database_timeout_s)
+    engine = announcing(engine, publisher.offer)
     app[ENGINE] = engine
     app[CHECKOUTS] = Checkouts(engine, app[RATES])
     app[READINESS].checks |= {

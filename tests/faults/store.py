@@ -64,6 +64,7 @@ class ScaledOut:
             "BOOKSTORE_BROKER_URL": rabbitmq.create_vhost(name),
             "BOOKSTORE_SMTP_URL": self.sink.url,
             "BOOKSTORE_RATE_LIMITS": "off",
+            "BOOKSTORE_DATABASE_TIMEOUT_S": "2",
             **(settings or {}),
         }
         self.web = Web(self._settings)

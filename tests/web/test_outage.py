@@ -1,6 +1,7 @@
 """The database is away: people are told so, soon, and the process lives."""
 
 import time
+from dataclasses import replace
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
@@ -15,6 +16,7 @@ def database_url():
 
 @pytest.fixture
 async def cut_off(settings):
+    settings = replace(settings, database_timeout_s=2)
     async with TestClient(TestServer(await make_app(settings))) as client:
         yield client
 
