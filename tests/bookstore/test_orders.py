@@ -47,7 +47,7 @@ async def wish(
         "email": "mira@example.com",
         "shipping_address": ADDRESS,
     }
-    return checkout.Wish(**{**values, **facts})  # type: ignore[arg-type]
+    return checkout.Wish(**{**values, **facts})
 
 
 async def place(conn: AsyncConnection, quantities: Mapping[int, int]) -> orders.Order:

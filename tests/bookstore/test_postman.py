@@ -306,7 +306,7 @@ async def test_who_lost_the_lease_may_still_say_that_it_arrived(
 
     async with transaction(engine) as conn:
         await postman.sent(conn, slow, "250 OK", now=clock.now)
-        await postman.put_off(conn, fast, "451 Later", now=clock.now)  # type: ignore[arg-type]
+        await postman.put_off(conn, fast, "451 Later", now=clock.now)
 
     assert (await row(engine, notification_id)).status == Status.SENT
 
