@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bookstore import heartbeats, tasks
+from bookstore import heartbeats, tasks, upkeep
 from bookstore.crashpoints import crashpoint
 from bookstore.db import transaction
 from bookstore.messages import BUFFER, Publisher
@@ -23,6 +23,8 @@ PASS_S = 1.0
 LIMIT = BUFFER // 2
 #: When there were as many, more are waiting; the publisher has these away by then.
 FULL_PASS_S = 0.1
+#: How often what has expired is thrown away.
+UPKEEP = timedelta(hours=1)
 
 
 class Relay:
@@ -48,14 +50,23 @@ class Relay:
         before this start is lost, and the first pass offers it at once.
         """
         ahead = tasks.GRACE if alone else timedelta(0)
+        tidied_at: datetime | None = None
         while True:
             offered = 0
             try:
+                if tidied_at is None or self._clock() >= tidied_at + UPKEEP:
+                    tidied_at = self._clock()
+                    await self.tidy()
                 offered = await self.offer_due(ahead=ahead)
                 ahead = timedelta(0)
             except Exception as error:  # Whatever it was, the loop must go on.
                 log.warning("relay: %s", type(error).__name__)
             await asyncio.sleep(PASS_S if offered < LIMIT else FULL_PASS_S)
+
+    async def tidy(self) -> None:
+        """Throw away what has expired; several relays that do so find nothing left."""
+        async with transaction(self._engine) as conn:
+            await upkeep.tidy(conn, now=self._clock())
 
     async def offer_due(self, *, ahead: timedelta = timedelta(0)) -> int:
         """Offer what is due, and what will be within `ahead`; the number of rows."""

@@ -237,8 +237,7 @@ async def change_role(
         return user
     if by == user_id:
         raise Invalid("role", "Nobody changes their own role.")
-    if administrators == [user_id]:
-        raise Invalid("role", "The store needs an administrator; this is the last one.")
+    _keep_one(administrators, user_id, "role")
     await conn.execute(update(users).where(users.c.id == user_id).values(role=role, updated_at=now))
     changes = {"role": [user.role, role]}
     await audit.record(conn, "change-role", "user", user_id, changes, user_id=by, now=now)
@@ -260,8 +259,7 @@ async def change_disabled(
         return user
     if by == user_id:
         raise Invalid("disabled", "Nobody disables their own account.")
-    if administrators == [user_id]:
-        raise Invalid("disabled", "The store needs an administrator; this is the last one.")
+    _keep_one(administrators, user_id, "disabled")
     await conn.execute(
         update(users)
         .where(users.c.id == user_id)
@@ -289,6 +287,11 @@ def normal_email(email: str) -> str:
     except EmailNotValidError as error:
         raise Invalid("email", str(error)) from None
     return checked.ascii_email or checked.normalized
+
+
+def _keep_one(administrators: list[int], user_id: int, field: str) -> None:
+    if administrators == [user_id]:
+        raise Invalid(field, "The store needs an administrator; this is the last one.")
 
 
 async def _lock_administrators(conn: AsyncConnection) -> list[int]:

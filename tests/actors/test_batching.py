@@ -193,11 +193,8 @@ async def test_fifty_innocents_are_confirmed_beside_an_order_that_always_fails(e
     assert parked.ref_id == bad.id
 
 
-async def test_two_workers_with_the_same_list_do_it_once(engine, place_order):
-    async with db.transaction(engine) as conn:
-        dune = await add_book(conn, stock=7)
-    placed = [await place_order({dune: 1}) for _ in range(10)]
-    workers = [
+def four_workers(engine):
+    return [
         Batches(
             engine,
             Task.PROCESS_ORDERS,
@@ -207,6 +204,13 @@ async def test_two_workers_with_the_same_list_do_it_once(engine, place_order):
         )
         for number in range(4)
     ]
+
+
+async def test_two_workers_with_the_same_list_do_it_once(engine, place_order):
+    async with db.transaction(engine) as conn:
+        dune = await add_book(conn, stock=7)
+    placed = [await place_order({dune: 1}) for _ in range(10)]
+    workers = four_workers(engine)
 
     await asyncio.gather(
         *(worker.work_off([order.id for order in placed], "m") for worker in workers)
@@ -223,16 +227,7 @@ async def test_two_lists_that_want_the_same_copies_both_come_through(engine, pla
     async with db.transaction(engine) as conn:
         books = [await add_book(conn, stock=30) for _ in range(3)]
     placed = [await place_order(dict.fromkeys(books, 1)) for _ in range(40)]
-    workers = [
-        Batches(
-            engine,
-            Task.PROCESS_ORDERS,
-            fulfilment.process,
-            worker=f"test-{number}",
-            clock=lambda: datetime.now(UTC),
-        )
-        for number in range(4)
-    ]
+    workers = four_workers(engine)
 
     await asyncio.gather(
         *(

@@ -6,7 +6,9 @@ import pytest
 from sqlalchemy import select
 
 from actors.relay import Relay
-from bookstore import db, heartbeats, tasks
+from bookstore import db, heartbeats, sessions, tasks
+from bookstore.tables import heartbeats as beats
+from bookstore.tables import sessions as session_rows
 from bookstore.tables import tasks as rows
 from bookstore.tasks import FIRST_PAUSE, GRACE, LONGEST_PAUSE, Offer, Task
 from tests.factories import NOON
@@ -129,3 +131,25 @@ async def test_two_relays_offer_each_row_once(engine, offers, clock):
     await second.offer_due()
 
     assert sorted(offer.ref_id for offer in offers.taken) == list(range(1, 101))
+
+
+async def test_a_relay_throws_away_what_has_expired_and_nothing_else(engine, relay, clock):
+    async with db.transaction(engine) as conn:
+        for name, beat_at in (("gone", NOON - timedelta(days=2)), ("alive", NOON)):
+            await heartbeats.beat(conn, name, now=beat_at)
+        for lifetime in (timedelta(hours=1), timedelta(days=30)):
+            await sessions.make(
+                conn,
+                user_id=None,
+                data={},
+                address=None,
+                user_agent=None,
+                now=NOON - timedelta(days=1),
+                lifetime=lifetime,
+            )
+
+    await relay.tidy()
+
+    async with db.reading(engine) as conn:
+        assert list((await conn.execute(select(beats.c.name))).scalars()) == ["alive"]
+        assert len((await conn.execute(select(session_rows))).all()) == 1

@@ -6,9 +6,9 @@ from marshmallow import Schema, fields, validate
 
 from bookstore.drafts import HIGHEST_PRICE_CENTS, MOST_PAGES, ROLES
 from bookstore.listing import Sort
-from bookstore.records import Book
+from bookstore.records import LARGEST_ID, Book
 from bookstore.stock import MOST
-from web.api.fields import LARGEST_ID, Count, Moment, QueryCount, QueryFlag
+from web.api.fields import Count, Moment, QueryCount, QueryFlag
 from web.api.schemas import PageQuery
 
 _FIELDS = Book.__slots__

@@ -10,8 +10,9 @@ from bookstore import carts
 from bookstore.carts import MAX_QUANTITY, Cart
 from bookstore.db import reading, retrying, transaction
 from bookstore.errors import NotFound, OutOfStock
+from bookstore.records import LARGEST_ID
 from web import carts as visitors
-from web.api.fields import LARGEST_ID, Count
+from web.api.fields import Count
 from web.api.operations import Fields, answer, operation
 from web.keys import ENGINE, RATES
 from web.requests import now

@@ -6,8 +6,6 @@ from typing import Any
 
 from marshmallow import fields, validate
 
-#: What an id can be in either database.
-LARGEST_ID = 2**63 - 1
 #: Far above any price, far below where cents times copies leave an integer column.
 LARGEST_CENTS = 99_999_999
 

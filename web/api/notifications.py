@@ -8,7 +8,8 @@ from bookstore.db import reading, transaction
 from bookstore.errors import Invalid, NotFound
 from bookstore.letters import Kind
 from bookstore.notifications import Status
-from web.api.fields import LARGEST_ID, Count, Line, Lines, Moment, QueryFlag
+from bookstore.records import LARGEST_ID
+from web.api.fields import Count, Line, Lines, Moment, QueryFlag
 from web.api.operations import Fields, answer, operation, page_answer
 from web.api.schemas import PageQuery, page_of
 from web.keys import ENGINE
