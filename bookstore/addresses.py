@@ -11,6 +11,8 @@ from bookstore.errors import Invalid
 #: Each field and how long it may be.
 LENGTHS = {"name": 200, "line1": 200, "line2": 200, "city": 100, "postcode": 20, "phone": 40}
 REQUIRED = ("name", "line1", "city", "country")
+#: All that an address has.
+FIELDS = (*LENGTHS, "country")
 
 #: In Babel's list, but no country that ISO 3166-1 has a code for.
 _NOT_ASSIGNED = {
@@ -30,26 +32,27 @@ _WITHOUT = """
 WITHOUT_POSTCODE = frozenset(_WITHOUT.split())
 
 
-def checked(facts: Mapping[str, Any], *, within: str) -> dict[str, Any]:
+def checked(facts: Mapping[str, Any], *, within: str = "") -> dict[str, Any]:
     """The address as the store keeps it: trimmed, all fields there, None for what is empty.
 
-    `within` is the field of the request that holds it.
+    `within` is the field of the request that holds it; without one the request itself does.
 
     Raises:
         Invalid: a field is missing, too long or no text; or there is no such country.
     """
+    place = f"{within}/" if within else ""
     address: dict[str, Any] = {}
     for field, longest in LENGTHS.items():
-        address[field] = _line(facts.get(field), longest, f"{within}/{field}")
-    country = _line(facts.get("country"), 100, f"{within}/country")
+        address[field] = _line(facts.get(field), longest, f"{place}{field}")
+    country = _line(facts.get("country"), 100, f"{place}country")
     address["country"] = country and country.upper()
     if address["country"] and address["country"] not in COUNTRIES:
-        raise Invalid(f"{within}/country", "Use the two letters of ISO 3166-1, such as DE.")
+        raise Invalid(f"{place}country", "Use the two letters of ISO 3166-1, such as DE.")
     for field in REQUIRED:
         if not address[field]:
-            raise Invalid(f"{within}/{field}", "A parcel does not arrive without this.")
+            raise Invalid(f"{place}{field}", "A parcel does not arrive without this.")
     if not address["postcode"] and address["country"] not in WITHOUT_POSTCODE:
-        raise Invalid(f"{within}/postcode", "A parcel does not arrive without this.")
+        raise Invalid(f"{place}postcode", "A parcel does not arrive without this.")
     return address
 
 

@@ -88,6 +88,14 @@ class NotAllowed(BookstoreError):
         super().__init__("Your account may not do this.")
 
 
+class AddressBookFull(BookstoreError):
+    code = "address-book-full"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"An address book takes {most} addresses. Please remove one first.")
+        self.most = most
+
+
 # Books
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Row, Select, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import notifications, paging, pricing
+from bookstore import audit, notifications, paging, pricing
 from bookstore.crashpoints import crashpoint
 from bookstore.errors import IllegalTransition, NotFound
 from bookstore.paging import Page
@@ -212,6 +212,8 @@ async def transition(
 ) -> Order:
     """Staff move an order on.
 
+    `actor` is `staff:7`, with the id of the user who does it.
+
     Raises:
         NotFound: there is no such order.
         IllegalTransition: its state does not lead there, or only the order service may decide it.
@@ -224,6 +226,7 @@ async def transition(
     changes = {"tracking": tracking} if tracking else {}
     detail = reason or tracking
     await _enter(conn, order, to, actor=actor, detail=detail, now=now, **changes)
+    await _audit(conn, order, "move-order", {"status": [order.status, to]}, actor, now=now)
     return await get(conn, number)
 
 
@@ -265,6 +268,8 @@ async def change_payment(
     await _record(
         conn, order, f"payment-{to}", actor=actor, detail=None, now=now, payment_status=to
     )
+    payment = {"payment_status": [order.payment_status, to]}
+    await _audit(conn, order, "change-payment", payment, actor, now=now)
     return await get(conn, number)
 
 
@@ -272,11 +277,14 @@ async def _cancel(
     conn: AsyncConnection, order: Order, *, actor: str, reason: str | None, now: datetime
 ) -> Order:
     changes: dict[str, Any] = {"reason": reason}
+    audited: dict[str, list[Any]] = {"status": [order.status, State.CANCELLED]}
     if order.payment_status is Payment.PAID:
         changes["payment_status"] = Payment.REFUND_DUE
+        audited["payment_status"] = [order.payment_status, Payment.REFUND_DUE]
     await _enter(conn, order, State.CANCELLED, actor=actor, detail=reason, now=now, **changes)
     if order.status is not State.PLACED:  # Before it is confirmed nothing was set aside.
         await _give_back(conn, order, now=now)
+    await _audit(conn, order, "move-order", audited, actor, now=now)
     crashpoint("C2")
     return await get(conn, order.number)
 
@@ -345,6 +353,22 @@ async def _record(
             order_id=order.id, seq=seq, kind=kind, at=now, actor=actor, detail=detail
         )
     )
+
+
+async def _audit(
+    conn: AsyncConnection,
+    order: Order,
+    action: str,
+    changes: dict[str, list[Any]],
+    actor: str,
+    *,
+    now: datetime,
+) -> None:
+    """Note what staff did; what customers do stands in the order's events alone."""
+    kind, _, user_id = actor.partition(":")
+    if kind == "staff":
+        by = int(user_id) if user_id else None
+        await audit.record(conn, action, "order", order.number, changes, user_id=by, now=now)
 
 
 async def _lock(conn: AsyncConnection, number: str) -> Order:

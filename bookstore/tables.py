@@ -97,7 +97,34 @@ users = _table(
     Column("role", Key(20), nullable=False),
     Column("email_verified_at", UtcDateTime),
     Column("disabled_at", UtcDateTime),
+    # When personal data was erased; the row stays, for the orders.
+    Column("erased_at", UtcDateTime),
     Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+
+addresses = _table(
+    "addresses",
+    Column("id", Id, primary_key=True),
+    Column("user_id", Id, ForeignKey("users.id"), nullable=False, index=True),
+    Column("name", String(200), nullable=False),
+    Column("line1", String(200), nullable=False),
+    Column("line2", String(200)),
+    Column("city", String(100), nullable=False),
+    Column("postcode", String(20)),
+    Column("country", Key(2), nullable=False),
+    Column("phone", String(40)),
+    Column("is_default", Boolean, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+
+# Only of users who have chosen; the others get every letter.
+preferences = _table(
+    "preferences",
+    Column("user_id", Id, ForeignKey("users.id"), primary_key=True, autoincrement=False),
+    Column("email_when_delivered", Boolean, nullable=False),
+    Column("email_messages", Boolean, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
 )
 
@@ -220,6 +247,7 @@ orders = _table(
     Column("email", String(254), nullable=False),
     Column("status", Key(20), nullable=False),
     Column("payment_status", Key(20), nullable=False),
+    Column("payment_provider", Key(20), nullable=False, server_default="invoice"),
     Column("currency", Key(3), nullable=False),
     Column("shipping_address", JSON, nullable=False),
     Column("terms", JSON, nullable=False),
@@ -234,6 +262,17 @@ orders = _table(
     CheckConstraint("total_cents >= 0", name="total_not_negative"),
     Index("ix_orders_user", "user_id", "id"),
     Index("ix_orders_status", "status", "id"),
+    Index("ix_orders_email", "email"),
+)
+
+# What invoices say about customers who were erased: kept for the tax office alone, until then.
+sealed_invoices = _table(
+    "sealed_invoices",
+    Column("order_id", Id, ForeignKey("orders.id"), primary_key=True, autoincrement=False),
+    Column("email", String(254), nullable=False),
+    Column("address", JSON, nullable=False),
+    Column("sealed_at", UtcDateTime, nullable=False),
+    Column("keep_until", UtcDateTime, nullable=False, index=True),
 )
 
 order_lines = _table(

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 #: The only place that knows which refusal has which status.
 STATUS: dict[type[BookstoreError], int] = {
+    errors.AddressBookFull: 409,
     errors.BadCredentials: 401,
     errors.BookWithdrawn: 409,
     errors.CartEmpty: 409,

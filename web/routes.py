@@ -10,6 +10,7 @@ from web import health, metrics
 from web.access import Access, Open
 from web.api import (
     accounts,
+    addresses,
     authors,
     books,
     carts,
@@ -32,6 +33,7 @@ USER = "{user_id:[0-9]{1,18}}"
 BOOK = "{book_id:[0-9]{1,18}}"
 TASK = "{task_id:[0-9]{1,18}}"
 LETTER = "{notification_id:[0-9]{1,18}}"
+ADDRESS = "{address_id:[0-9]{1,18}}"
 ORDER = "{number}"
 
 
@@ -49,6 +51,10 @@ OPERATIONS = [
     Route("PUT", "/users/me/password", accounts.change_password, SIGNED_IN),
     Route("GET", "/users/me/sessions", accounts.list_sessions, SIGNED_IN),
     Route("DELETE", "/users/me/sessions/{session}", accounts.end_session, SIGNED_IN),
+    Route("GET", "/users/me/addresses", addresses.list_addresses, SIGNED_IN),
+    Route("POST", "/users/me/addresses", addresses.add_address, SIGNED_IN),
+    Route("PATCH", f"/users/me/addresses/{ADDRESS}", addresses.change_address, SIGNED_IN),
+    Route("DELETE", f"/users/me/addresses/{ADDRESS}", addresses.remove_address, SIGNED_IN),
     Route("GET", "/users", accounts.list_users, Permission.SEE_USERS),
     Route("GET", f"/users/{USER}", accounts.show_user, Permission.SEE_USERS),
     Route("PATCH", f"/users/{USER}", accounts.change_user, Permission.CHANGE_USERS),

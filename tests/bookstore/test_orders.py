@@ -9,7 +9,7 @@ from bookstore import carts, checkout, fulfilment, orders, pricing
 from bookstore.errors import IllegalTransition
 from bookstore.idempotency import Key
 from bookstore.orders import Payment, State
-from bookstore.tables import book_stock, notifications, stock_movements, tasks
+from bookstore.tables import audit_log, book_stock, notifications, stock_movements, tasks
 from tests.factories import NOON, add_book, add_user
 
 RATES = pricing.Rates("EUR", 290, 4000, 700)
@@ -250,3 +250,37 @@ async def test_staff_find_an_order_by_number_address_title_and_isbn(conn):
     for q in (order.number[:6].lower(), "mira@", "march", order.items[0].isbn13):
         assert [found.number for found in (await orders.find(conn, q=q)).items] == [order.number]
     assert (await orders.find(conn, q="100%")).items == []
+
+
+async def test_what_staff_do_is_on_record_with_them(conn):
+    dune, staff = await add_book(conn, price_cents=1000, stock=9), await add_user(conn)
+    order = await place(conn, {dune: 1})
+    await process(conn, order)
+    who = f"staff:{staff}"
+
+    await orders.change_payment(conn, order.number, Payment.PAID, actor=who, now=NOON)
+    await orders.transition(conn, order.number, State.PACKED, actor=who, now=NOON)
+    await orders.transition(conn, order.number, State.CANCELLED, actor=who, now=NOON)
+
+    found = (await conn.execute(select(audit_log).order_by(audit_log.c.id))).all()
+    assert {(row.user_id, row.object_type, row.object_id) for row in found} == {
+        (staff, "order", order.number)
+    }
+    assert [(row.action, row.changes) for row in found] == [
+        ("change-payment", {"payment_status": ["unpaid", "paid"]}),
+        ("move-order", {"status": ["confirmed", "packed"]}),
+        (
+            "move-order",
+            {"status": ["packed", "cancelled"], "payment_status": ["paid", "refund_due"]},
+        ),
+    ]
+
+
+async def test_what_a_customer_does_is_no_business_of_the_audit(conn):
+    dune = await add_book(conn, price_cents=1000, stock=9)
+    order = await place(conn, {dune: 1})
+    await process(conn, order)
+
+    await orders.cancel(conn, order.number, actor="customer", by_staff=False, reason=None, now=NOON)
+
+    assert (await conn.execute(select(audit_log))).all() == []

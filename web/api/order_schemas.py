@@ -4,6 +4,7 @@ from marshmallow import Schema, fields, validate
 
 from bookstore.addresses import LENGTHS
 from bookstore.orders import Payment, State
+from bookstore.records import LARGEST_ID
 from web.api.fields import LARGEST_CENTS, Count, Lines, Moment
 from web.api.schemas import PageQuery, page_of
 
@@ -41,7 +42,12 @@ class AddressOut(Schema):
 
 
 class OrderIn(Schema):
-    shipping_address = fields.Nested(AddressIn, required=True)
+    shipping_address = fields.Nested(AddressIn)
+    address_id = Count(
+        1,
+        LARGEST_ID,
+        metadata={"description": "An address of the caller's address book, instead."},
+    )
     email = fields.String(
         validate=validate.Length(max=254),
         metadata={"format": "email", "description": "Required from guests."},

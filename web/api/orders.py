@@ -6,7 +6,7 @@ from typing import Any
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import addresses, carts, idempotency, orders, users
+from bookstore import address_book, addresses, carts, idempotency, orders, users
 from bookstore.checkout import Wish
 from bookstore.crashpoints import crashpoint
 from bookstore.db import reading, retrying, transaction
@@ -17,6 +17,7 @@ from bookstore.errors import (
     IdempotencyKeyReused,
     IllegalTransition,
     Invalid,
+    NotFound,
     PriceChanged,
     RequestInProgress,
 )
@@ -53,6 +54,7 @@ _KEY = re.compile(r"[\x20-\x7e]{1,255}")
     tags=TAGS,
     refusals=[
         Invalid,
+        NotFound,
         IdempotencyKeyRequired,
         IdempotencyKeyReused,
         RequestInProgress,
@@ -64,9 +66,11 @@ _KEY = re.compile(r"[\x20-\x7e]{1,255}")
 async def place_order(request: web.Request, body: Fields) -> web.Response:
     """Order what is in the cart.
 
-    The order is accepted at once and worked on afterwards: follow it by its events.  A repeat
-    with the same key and body is answered like the first, with `Idempotent-Replayed: true`.
-    Guests get an `access_token`, which opens the order for whoever has it.
+    The parcel goes to `shipping_address`, or to the address of one's address book that
+    `address_id` names.  The order is accepted at once and worked on afterwards: follow it by
+    its events.  A repeat with the same key and body is answered like the first, with
+    `Idempotent-Replayed: true`.  Guests get an `access_token`, which opens the order for
+    whoever has it.
     """
     placed = await request.config_dict[CHECKOUTS].place(await _wish(request, body))
     order = placed.order
@@ -175,13 +179,14 @@ async def _wish(request: web.Request, body: Fields) -> Wish:
     if user is None and "email" not in body:
         raise Invalid("email", "A guest has to say where the confirmation goes.")
     email = users.normal_email(body["email"]) if "email" in body else me(request).email
-    address = addresses.checked(body["shipping_address"], within="shipping_address")
+    typed = _typed_address(body)
 
-    async def work() -> int | None:
+    async def work() -> tuple[int | None, dict[str, Any]]:
         async with reading(request.config_dict[ENGINE]) as conn:
-            return await visitors.found(request, conn)
+            known = typed or await _known_address(conn, request, body["address_id"])
+            return await visitors.found(request, conn), known
 
-    cart_id = await retrying(work)
+    cart_id, address = await retrying(work)
     if cart_id is None:
         raise CartEmpty
     owner = f"cart:{cart_id}" if user is None else f"user:{user.id}"
@@ -196,3 +201,20 @@ async def _wish(request: web.Request, body: Fields) -> Wish:
         expected_total_cents=body.get("expected_total_cents"),
         request_id=request[REQUEST_ID],
     )
+
+
+def _typed_address(body: Fields) -> dict[str, Any] | None:
+    """The address in the request; None when it names one of the address book."""
+    typed = body.get("shipping_address")
+    if (typed is None) is ("address_id" not in body):
+        raise Invalid("shipping_address", "Send either an address or the id of one.")
+    return None if typed is None else addresses.checked(typed, within="shipping_address")
+
+
+async def _known_address(
+    conn: AsyncConnection, request: web.Request, address_id: int
+) -> dict[str, Any]:
+    user = request[USER]
+    if user is None:  # A guest has no address book.
+        raise NotFound("This address")
+    return (await address_book.get(conn, user.id, address_id)).for_parcel()

@@ -1,0 +1,154 @@
+"""The address book: where a user has had parcels sent to, and will again.
+
+Every change locks the user's own row first, so that two at once keep the limit and leave
+one default address.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bookstore import addresses
+from bookstore.errors import AddressBookFull, NotFound
+from bookstore.tables import addresses as table
+from bookstore.tables import users
+
+#: More nobody looks through, and a program that adds without end is stopped.
+MOST = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An address of a user; the default one is filled in at the checkout."""
+
+    id: int
+    name: str
+    line1: str
+    line2: str | None
+    city: str
+    postcode: str | None
+    country: str
+    phone: str | None
+    is_default: bool
+
+    def for_parcel(self) -> dict[str, Any]:
+        """The fields that an order keeps."""
+        return {name: value for name, value in asdict(self).items() if name in addresses.FIELDS}
+
+
+_COLUMNS = [table.c[name] for name in Address.__slots__]
+
+
+async def of_user(conn: AsyncConnection, user_id: int) -> list[Address]:
+    """A user's addresses: the default one, then the newest first."""
+    query = (
+        select(*_COLUMNS)
+        .where(table.c.user_id == user_id)
+        .order_by(table.c.is_default.desc(), table.c.id.desc())
+    )
+    return [Address(**row._mapping) for row in await conn.execute(query)]
+
+
+async def get(conn: AsyncConnection, user_id: int, address_id: int) -> Address:
+    """One of a user's addresses.
+
+    Raises:
+        NotFound: there is no such address, or it is somebody else's.
+    """
+    query = select(*_COLUMNS).where(table.c.id == address_id, table.c.user_id == user_id)
+    found = (await conn.execute(query)).one_or_none()
+    if found is None:
+        raise NotFound("This address")
+    return Address(**found._mapping)
+
+
+async def add(
+    conn: AsyncConnection,
+    user_id: int,
+    facts: Mapping[str, Any],
+    *,
+    is_default: bool = False,
+    now: datetime,
+) -> Address:
+    """Write an address down; the first one becomes the default.
+
+    Raises:
+        Invalid: no parcel would find it.
+        AddressBookFull: there are `MOST` already.
+        NotFound: the user was erased a moment ago.
+    """
+    address = addresses.checked(facts)
+    await _lock(conn, user_id)
+    others = await of_user(conn, user_id)
+    if len(others) >= MOST:
+        raise AddressBookFull(MOST)
+    made = await conn.execute(
+        insert(table).values(
+            user_id=user_id, is_default=False, created_at=now, updated_at=now, **address
+        )
+    )
+    address_id: int = made.lastrowid
+    if is_default or not others:
+        await _prefer(conn, user_id, address_id)
+    return await get(conn, user_id, address_id)
+
+
+async def change(
+    conn: AsyncConnection,
+    user_id: int,
+    address_id: int,
+    facts: Mapping[str, Any],
+    *,
+    is_default: bool | None = None,
+    now: datetime,
+) -> Address:
+    """Change the fields that `facts` has; orders that went there keep what they had.
+
+    Raises:
+        Invalid: no parcel would find it any more.
+        NotFound: there is no such address, or it is somebody else's.
+    """
+    await _lock(conn, user_id)
+    known = await get(conn, user_id, address_id)
+    address = addresses.checked(known.for_parcel() | dict(facts))
+    await conn.execute(
+        update(table).where(table.c.id == address_id).values(updated_at=now, **address)
+    )
+    if is_default:
+        await _prefer(conn, user_id, address_id)
+    elif is_default is False:
+        await conn.execute(update(table).where(table.c.id == address_id).values(is_default=False))
+    return await get(conn, user_id, address_id)
+
+
+async def remove(conn: AsyncConnection, user_id: int, address_id: int) -> None:
+    """Forget an address; when it was the default one, the newest of the others becomes it.
+
+    Raises:
+        NotFound: there is no such address, or it is somebody else's.
+    """
+    await _lock(conn, user_id)
+    gone = await get(conn, user_id, address_id)
+    await conn.execute(delete(table).where(table.c.id == address_id))
+    if gone.is_default and (others := await of_user(conn, user_id)):
+        await _prefer(conn, user_id, others[0].id)
+
+
+async def _prefer(conn: AsyncConnection, user_id: int, address_id: int) -> None:
+    await conn.execute(
+        update(table).where(table.c.user_id == user_id).values(is_default=table.c.id == address_id)
+    )
+
+
+async def _lock(conn: AsyncConnection, user_id: int) -> None:
+    found = await conn.execute(
+        select(users.c.id)
+        .where(users.c.id == user_id, users.c.erased_at.is_(None))
+        .with_for_update()
+    )
+    if found.one_or_none() is None:
+        raise NotFound("This user")

@@ -1,0 +1,104 @@
+"""The caller's address book."""
+
+from aiohttp import web
+from marshmallow import Schema, fields
+
+from bookstore import address_book
+from bookstore.address_book import Address
+from bookstore.addresses import LENGTHS
+from bookstore.db import reading, retrying, transaction
+from bookstore.errors import AddressBookFull, Invalid
+from web.api.fields import Flag
+from web.api.operations import Fields, answer, operation
+from web.api.order_schemas import AddressIn, AddressOut
+from web.keys import ENGINE
+from web.requests import now
+from web.sessions import me
+
+TAGS = ["users"]
+_DEFAULT = {"description": "Filled in at the checkout; only one address is."}
+
+
+class KnownAddressOut(AddressOut):
+    id = fields.Integer(required=True)
+    is_default = fields.Boolean(required=True, metadata=_DEFAULT)
+
+
+class AddressesOut(Schema):
+    items = fields.List(fields.Nested(KnownAddressOut), required=True)
+
+
+class NewAddressIn(AddressIn):
+    is_default = Flag(load_default=False, metadata=_DEFAULT)
+
+
+class AddressChangeIn(Schema):
+    """What is not sent stays as it is."""
+
+    name = fields.String(metadata={"maxLength": LENGTHS["name"]})
+    line1 = fields.String(metadata={"maxLength": LENGTHS["line1"]})
+    line2 = fields.String(allow_none=True, metadata={"maxLength": LENGTHS["line2"]})
+    city = fields.String(metadata={"maxLength": LENGTHS["city"]})
+    postcode = fields.String(allow_none=True, metadata={"maxLength": LENGTHS["postcode"]})
+    country = fields.String(metadata={"description": "ISO 3166-1 alpha-2.", "example": "DE"})
+    phone = fields.String(allow_none=True, metadata={"maxLength": LENGTHS["phone"]})
+    is_default = Flag(metadata=_DEFAULT)
+
+
+@operation(returns=(200, AddressesOut), tags=TAGS)
+async def list_addresses(request: web.Request) -> web.Response:
+    """Show the caller's addresses, the default one first."""
+    async with reading(request.config_dict[ENGINE]) as conn:
+        found = await address_book.of_user(conn, me(request).id)
+    return answer(AddressesOut, {"items": found})
+
+
+@operation(
+    body=NewAddressIn,
+    returns=(201, KnownAddressOut),
+    tags=TAGS,
+    refusals=[Invalid, AddressBookFull],
+)
+async def add_address(request: web.Request, body: Fields) -> web.Response:
+    """Add an address to the caller's address book; the first one becomes the default."""
+    is_default = body.pop("is_default")
+
+    async def work() -> Address:
+        async with transaction(request.config_dict[ENGINE]) as conn:
+            return await address_book.add(
+                conn, me(request).id, body, is_default=is_default, now=now()
+            )
+
+    address = await retrying(work)
+    location = {"Location": f"/api/v1/users/me/addresses/{address.id}"}
+    return answer(KnownAddressOut, address, status=201, headers=location)
+
+
+@operation(body=AddressChangeIn, returns=(200, KnownAddressOut), tags=TAGS, refusals=[Invalid])
+async def change_address(request: web.Request, body: Fields) -> web.Response:
+    """Change an address; orders that went there keep what they had."""
+    is_default = body.pop("is_default", None)
+
+    async def work() -> Address:
+        async with transaction(request.config_dict[ENGINE]) as conn:
+            return await address_book.change(
+                conn, me(request).id, _id(request), body, is_default=is_default, now=now()
+            )
+
+    return answer(KnownAddressOut, await retrying(work))
+
+
+@operation(returns=(204, None), tags=TAGS)
+async def remove_address(request: web.Request) -> web.Response:
+    """Remove an address; when it was the default one, the newest of the others becomes it."""
+
+    async def work() -> None:
+        async with transaction(request.config_dict[ENGINE]) as conn:
+            await address_book.remove(conn, me(request).id, _id(request))
+
+    await retrying(work)
+    return web.Response(status=204)
+
+
+def _id(request: web.Request) -> int:
+    return int(request.match_info["address_id"])
