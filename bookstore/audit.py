@@ -1,6 +1,7 @@
 """Who changed what: one row for each change by staff, in the change's own transaction."""
 
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from datetime import datetime
 from typing import Any
 
@@ -8,6 +9,10 @@ from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.tables import audit_log
+
+#: The network address behind the running request: it is a fact about the moment, as the clock
+#: is, and no service decides anything by it.  Nobody's where there is no request.
+ADDRESS: ContextVar[str | None] = ContextVar("address", default=None)
 
 
 async def record(
@@ -33,5 +38,6 @@ async def record(
             object_type=object_type,
             object_id=str(object_id),
             changes=dict(changes),
+            address=ADDRESS.get(),
         )
     )

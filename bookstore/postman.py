@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bookstore import letters, notifications, smtp, tasks
+from bookstore import failures, letters, notifications, smtp, tasks
 from bookstore.crashpoints import crashpoint
 from bookstore.db import retrying, transaction
 from bookstore.letters import Letter, Store
@@ -146,6 +146,7 @@ async def sent(conn: AsyncConnection, claimed: Claim, answer: str, *, now: datet
 async def refuse(conn: AsyncConnection, claimed: Claim, answer: str, *, now: datetime) -> None:
     """The letter will never be taken: it is not tried again."""
     if await _holds(conn, claimed):
+        await _note(conn, claimed, answer, now=now)
         await _finish(conn, claimed.letter.notification_id, Status.FAILED, answer)
 
 
@@ -153,6 +154,7 @@ async def put_off(conn: AsyncConnection, claimed: Claim, answer: str, *, now: da
     """The letter was not taken this time: tried again after ever longer pauses, for three days."""
     if not await _holds(conn, claimed):
         return
+    await _note(conn, claimed, answer, now=now)
     if claimed.attempt >= LAST_ATTEMPT:
         await _finish(conn, claimed.letter.notification_id, Status.FAILED, answer)
     else:
@@ -164,6 +166,7 @@ async def doubt(conn: AsyncConnection, claimed: Claim, answer: str, *, now: date
     """The mail server had the whole letter and did not answer: it is sent once more, no oftener."""
     if not await _holds(conn, claimed):
         return
+    await _note(conn, claimed, answer, now=now)
     if claimed.in_doubt:
         await _finish(conn, claimed.letter.notification_id, Status.FAILED, answer)
     else:
@@ -182,6 +185,17 @@ async def _holds(conn: AsyncConnection, claimed: Claim) -> bool:
         .with_for_update()
     )
     return found.one_or_none() is not None
+
+
+async def _note(conn: AsyncConnection, claimed: Claim, answer: str, *, now: datetime) -> None:
+    await failures.record(
+        conn,
+        Task.SEND_NOTIFICATIONS,
+        claimed.letter.notification_id,
+        claimed.attempt,
+        answer,
+        now=now,
+    )
 
 
 async def _finish(

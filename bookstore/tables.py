@@ -155,6 +155,8 @@ books = _table(
     Column("pages", Integer),
     Column("price_cents", Integer, nullable=False),
     Column("version", Integer, nullable=False),
+    # From so few copies on the book is low; NULL means what the store thinks of all others.
+    Column("low_stock", SmallInteger),
     Column("withdrawn_at", UtcDateTime),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
@@ -385,5 +387,44 @@ audit_log = _table(
     Column("object_id", Key(100), nullable=False),
     # {field: [before, after]}; of personal data the name only, with null.
     Column("changes", JSON, nullable=False),
+    # Whose request it was; NULL for what was done on the command line.
+    Column("address", Key(45)),
     Index("ix_audit_log_object", "object_type", "object_id", "id"),
+    Index("ix_audit_log_user", "user_id", "id"),
+)
+
+# What staff tell each other about an order; customers never see it.
+order_notes = _table(
+    "order_notes",
+    Column("id", Id, primary_key=True),
+    Column("order_id", Id, ForeignKey("orders.id"), nullable=False, index=True),
+    Column("user_id", Id, ForeignKey("users.id"), nullable=False),
+    Column("body", String(2000), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+# A task's row knows its last error and goes when the work is done; this stays to be read.
+task_failures = _table(
+    "task_failures",
+    Column("id", Id, primary_key=True),
+    Column("task", Key(40), nullable=False),
+    Column("ref_id", BigInteger, nullable=False),
+    Column("attempt", SmallInteger, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Index("ix_task_failures_of", "task", "ref_id"),
+    Index("ix_task_failures_at", "at"),
+)
+
+# `rows` is [[book id, version, before, after], ...]: what was shown is what is done.
+bulk_changes = _table(
+    "bulk_changes",
+    Column("id", Id, primary_key=True),
+    Column("user_id", Id, ForeignKey("users.id"), nullable=False),
+    Column("field", Key(20), nullable=False),
+    Column("wanted", String(200), nullable=False),
+    Column("rows", JSON, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("applied_at", UtcDateTime),
+    Column("undone_at", UtcDateTime),
 )

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import audit
+from bookstore import audit, failures
 from bookstore.bulk import Bulk, BulkQuery
 from bookstore.crashpoints import crashpoint
 from bookstore.errors import NotFound
@@ -66,7 +66,7 @@ FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=30), timedelta(minutes=10)
 #: After a failure that is no fault of the machinery.
 RETRY_PAUSE = timedelta(seconds=2)
 #: What staff read of an error; tracebacks are in the log.
-ERROR_LENGTH = 1000
+ERROR_LENGTH = failures.ERROR_LENGTH
 
 _ADD = Bulk(
     "ref_id BIGINT, request_id VARCHAR(64)",
@@ -185,6 +185,7 @@ async def fail(
     if started is None:
         return False
     last = started >= MAX_ATTEMPTS
+    await failures.record(conn, task, ref_id, started, error, now=now)
     await _change(
         conn,
         task,

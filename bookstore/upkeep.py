@@ -4,14 +4,17 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import heartbeats, idempotency, sessions
+from bookstore import failures, heartbeats, idempotency, sessions
 
 #: A process that has been silent for so long is not coming back.
 SILENCE = timedelta(days=1)
+#: Whoever still wonders why something failed has asked by then.
+FAILURES_KEPT = timedelta(days=90)
 
 
 async def tidy(conn: AsyncConnection, *, now: datetime) -> None:
-    """Drop expired sessions, old idempotency keys and the heartbeats of processes long gone."""
+    """Drop what has expired: sessions, idempotency keys, heartbeats of the gone, old failures."""
     await sessions.purge(conn, now=now)
     await idempotency.purge(conn, now=now)
     await heartbeats.forget(conn, before=now - SILENCE)
+    await failures.forget(conn, before=now - FAILURES_KEPT)

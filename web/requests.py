@@ -10,6 +10,7 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from bookstore import audit
 from web.keys import REQUEST_ID, SETTINGS
 
 #: Ids that are taken over from the client: nothing that could break a log line or a header.
@@ -23,8 +24,12 @@ async def numbered(request: web.Request, handler: Handler) -> web.StreamResponse
     request_id = wanted if _SANE.fullmatch(wanted) else secrets.token_hex(8)
     request[REQUEST_ID] = request_id
     # One task serves all requests of a connection, so the id is unbound at the end.
-    with structlog.contextvars.bound_contextvars(request_id=request_id):
-        return await handler(request)
+    address = audit.ADDRESS.set(sender(request))
+    try:
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            return await handler(request)
+    finally:
+        audit.ADDRESS.reset(address)
 
 
 async def send_id(request: web.Request, response: web.StreamResponse) -> None:
