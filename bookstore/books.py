@@ -33,6 +33,7 @@ __all__ = [
     "find",
     "get",
     "restore",
+    "touch",
     "withdraw",
 ]
 
@@ -163,6 +164,16 @@ async def restore(
     told = {"withdrawn_at": [book.withdrawn_at.isoformat(), None]}
     await audit.record(conn, "restore", "book", book_id, told, user_id=user_id, now=now)
     return await get(conn, book_id)
+
+
+async def touch(conn: AsyncConnection, book_id: int, version: int, *, now: datetime) -> None:
+    """Count the version up, because something beside the book's own row changes.
+
+    Raises:
+        NotFound: there is no such book.
+        Stale: the book is not at `version` any more.
+    """
+    await _update(conn, book_id, version, {}, now=now)
 
 
 async def get(conn: AsyncConnection, book_id: int, *, withdrawn: bool = False) -> Book:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import audit, search
 from bookstore.drafts import plain
-from bookstore.errors import CategoryInUse, Invalid, NotFound, SlugTaken
+from bookstore.errors import CategoryInUse, Invalid, NotFound, SlugTaken, Stale
 from bookstore.tables import book_categories, books, categories
 
 NAME_LENGTH = 200
@@ -27,6 +27,7 @@ class Category:
     """A node of the tree; `parent` is a slug, `depth` is 0 at the top.
 
     `book_count` counts the books that are sold, those in subcategories too, each once.
+    `version` counts the changes of the category itself.
     """
 
     id: int
@@ -36,6 +37,7 @@ class Category:
     position: int
     depth: int
     book_count: int
+    version: int
 
 
 def slug_of(name: str) -> str:
@@ -65,7 +67,16 @@ async def tree(conn: AsyncConnection) -> list[Category]:
         row, depth = waiting.pop()
         parent = None if row.parent_id is None else slugs[row.parent_id]
         found.append(
-            Category(row.id, row.slug, row.name, parent, row.position, depth, counts.get(row.id, 0))
+            Category(
+                id=row.id,
+                slug=row.slug,
+                name=row.name,
+                parent=parent,
+                position=row.position,
+                depth=depth,
+                book_count=counts.get(row.id, 0),
+                version=row.version,
+            )
         )
         waiting += [(child, depth + 1) for child in reversed(below.get(row.id, []))]
     return found
@@ -79,6 +90,18 @@ async def get(conn: AsyncConnection, slug: str) -> Category:
     """
     for category in await tree(conn):
         if category.slug == slug:
+            return category
+    raise NotFound("This category")
+
+
+async def by_id(conn: AsyncConnection, category_id: int) -> Category:
+    """One category, whatever its slug is now.
+
+    Raises:
+        NotFound: there is no such category (any more).
+    """
+    for category in await tree(conn):
+        if category.id == category_id:
             return category
     raise NotFound("This category")
 
@@ -124,6 +147,7 @@ async def change(
     slug: str,
     changes: Mapping[str, Any],
     *,
+    version: int | None = None,
     user_id: int | None,
     now: datetime,
 ) -> Category:
@@ -131,11 +155,14 @@ async def change(
 
     Raises:
         NotFound: there is no such category.
+        Stale: the category is not at `version` any more; None is whatever it is at.
         Invalid: a value breaks a rule, or the category would lie within itself.
         SlugTaken: another category has the new slug.
     """
     ids = await _lock(conn)
     before = await get(conn, slug)
+    if version not in (None, before.version):
+        raise Stale(before.version)
     rules: dict[str, Any] = {
         "name": lambda value: plain("name", value, NAME_LENGTH),
         "slug": _checked_slug,
@@ -153,7 +180,7 @@ async def change(
         return before
     if "slug" in after and after["slug"] in ids:
         raise SlugTaken(after["slug"])
-    columns = dict(after)
+    columns: dict[str, Any] = {**after, "version": before.version + 1}
     if "parent" in after:
         columns["parent_id"] = _parent_id(ids, columns.pop("parent"))
         await _refuse_cycle(conn, before.id, columns["parent_id"])
@@ -163,15 +190,25 @@ async def change(
     return await get(conn, after.get("slug", slug))
 
 
-async def remove(conn: AsyncConnection, slug: str, *, user_id: int | None, now: datetime) -> None:
+async def remove(
+    conn: AsyncConnection,
+    slug: str,
+    *,
+    version: int | None = None,
+    user_id: int | None,
+    now: datetime,
+) -> None:
     """Delete a category that is empty; withdrawn books do not count.
 
     Raises:
         NotFound: there is no such category.
+        Stale: the category is not at `version` any more; None is whatever it is at.
         CategoryInUse: it has books or subcategories.
     """
     await _lock(conn)
     category = await get(conn, slug)
+    if version not in (None, category.version):
+        raise Stale(category.version)
     children = await conn.scalar(select(func.count()).where(categories.c.parent_id == category.id))
     if children or category.book_count:
         raise CategoryInUse(slug)

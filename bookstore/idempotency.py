@@ -1,7 +1,15 @@
 """A request that is sent twice is done once.
 
-The key lies in the transaction of the order it made, with a hash of the request; the
-answer to a repeat is made anew from the order.  (draft-ietf-httpapi-idempotency-key-header)
+The key lies in the transaction of what it made, with a hash of the request; the answer to a
+repeat is made anew from that.  (draft-ietf-httpapi-idempotency-key-header)
+
+Orders are placed by the list: their keys are looked up with `find` and written with `keep`.
+Everything else is made one by one, and is claimed first and settled when it is there:
+
+    made_id = await idempotency.claim(conn, key, request_hash, now=now)
+    if made_id is None:
+        book = await books.create(conn, ...)
+        await idempotency.settle(conn, key, book.id)
 """
 
 import hashlib
@@ -10,10 +18,13 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import delete
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.bulk import Bulk
+from bookstore.db import LOCK_WAIT_TIMEOUT
+from bookstore.errors import IdempotencyKeyReused, RequestInProgress
 from bookstore.tables import idempotency_keys
 
 #: How long a repeat is recognised.
@@ -66,6 +77,45 @@ async def keep(conn: AsyncConnection, uses: Mapping[Key, Use], *, now: datetime)
     """Remember what these keys were used for, in the transaction that does it."""
     rows = [(*key, use.request_hash, use.order_id) for key, use in sorted(uses.items())]
     await _ADD(conn, rows, now=now)
+
+
+async def claim(conn: AsyncConnection, key: Key, request_hash: str, *, now: datetime) -> int | None:
+    """The id of what an earlier request with this key made; None when the key is ours now.
+
+    A request with the same key that is under way in another transaction is waited for.
+
+    Raises:
+        IdempotencyKeyReused: the key belongs to another request.
+        RequestInProgress: the first request with this key is still running.
+    """
+    owned = (idempotency_keys.c.owner == key.owner) & (idempotency_keys.c.key == key.key)
+    asked = select(idempotency_keys.c.request_hash, idempotency_keys.c.made_id).where(owned)
+    found = (await conn.execute(asked)).one_or_none()
+    if found is None:
+        ours = {"owner": key.owner, "key": key.key, "request_hash": request_hash}
+        try:
+            await conn.execute(insert(idempotency_keys).values(**ours, created_at=now))
+        except IntegrityError:
+            found = (await conn.execute(asked)).one()
+        except OperationalError as error:
+            if error.orig and error.orig.args[0] == LOCK_WAIT_TIMEOUT:
+                raise RequestInProgress from error
+            raise
+        else:
+            return None
+    if found.request_hash != request_hash:
+        raise IdempotencyKeyReused
+    made_id: int = found.made_id
+    return made_id
+
+
+async def settle(conn: AsyncConnection, key: Key, made_id: int) -> None:
+    """Remember what the request with this key, claimed in this transaction, has made."""
+    await conn.execute(
+        update(idempotency_keys)
+        .where(idempotency_keys.c.owner == key.owner, idempotency_keys.c.key == key.key)
+        .values(made_id=made_id)
+    )
 
 
 async def purge(conn: AsyncConnection, *, now: datetime) -> int:

@@ -121,6 +121,19 @@ async def look(conn: AsyncConnection, book_ids: Collection[int]) -> dict[int, in
     return {row.book_id: row.stock for row in found}
 
 
+async def movement(conn: AsyncConnection, movement_id: int) -> Movement:
+    """One line of the ledger.
+
+    Raises:
+        NotFound: there is no such movement.
+    """
+    asked = select(stock_movements).where(stock_movements.c.id == movement_id)
+    row = (await conn.execute(asked)).one_or_none()
+    if row is None:
+        raise NotFound("This movement")
+    return _movement(row)
+
+
 async def movements(
     conn: AsyncConnection, book_id: int, *, cursor: str | None = None, limit: int = 20
 ) -> Page[Movement]:

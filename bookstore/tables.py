@@ -199,6 +199,7 @@ categories = _table(
     Column("name", String(200), nullable=False),
     Column("parent_id", Id, ForeignKey("categories.id"), index=True),
     Column("position", Integer, nullable=False),
+    Column("version", Integer, nullable=False, server_default="1"),
 )
 
 book_categories = _table(
@@ -207,6 +208,13 @@ book_categories = _table(
     Column("category_id", Id, ForeignKey("categories.id"), primary_key=True),
     Column("position", SmallInteger, nullable=False),
     Index("ix_book_categories_category", "category_id", "book_id"),
+)
+
+# Books with the same `work_id` are editions of one work; the number is that of its oldest book.
+editions = _table(
+    "editions",
+    Column("book_id", Id, ForeignKey("books.id"), primary_key=True, autoincrement=False),
+    Column("work_id", Id, ForeignKey("books.id"), nullable=False, index=True),
 )
 
 # On SQLite the migration makes this an FTS5 table whose rowid is the book's id.
@@ -325,8 +333,10 @@ idempotency_keys = _table(
     Column("owner", Key(50), primary_key=True),
     Column("key", Key(255), primary_key=True),
     Column("request_hash", Key(64), nullable=False),
-    Column("order_id", Id, ForeignKey("orders.id"), nullable=False),
+    # What the request made: an order, or whatever else its operation makes.
+    Column("order_id", Id, ForeignKey("orders.id")),
     Column("created_at", UtcDateTime, nullable=False, index=True),
+    Column("made_id", BigInteger),
 )
 
 notifications = _table(

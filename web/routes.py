@@ -17,6 +17,7 @@ from web.api import (
     categories,
     covers,
     docs,
+    editions,
     notifications,
     orders,
     staff,
@@ -67,6 +68,8 @@ OPERATIONS = [
     Route("GET", f"/books/{BOOK}", books.show_book, ANYONE),
     Route("PATCH", f"/books/{BOOK}", books.change_book, Permission.CHANGE_BOOKS),
     Route("DELETE", f"/books/{BOOK}", books.withdraw_book, Permission.CHANGE_BOOKS),
+    Route("GET", f"/books/{BOOK}/editions", editions.list_editions, ANYONE),
+    Route("PUT", f"/books/{BOOK}/editions", editions.link_editions, Permission.CHANGE_BOOKS),
     Route(
         "GET", f"/books/{BOOK}/stock-movements", stock.list_stock_movements, Permission.CHANGE_STOCK
     ),

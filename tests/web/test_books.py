@@ -209,35 +209,6 @@ async def test_a_cover_is_a_picture(client, dune):
     assert again.status == 304
 
 
-async def test_categories_are_a_tree(editor, client):
-    made = await editor.post("/api/v1/categories", json={"name": "Fiction"})
-    assert made.headers["Location"] == "/api/v1/categories/fiction"
-    await editor.post("/api/v1/categories", json={"name": "Space", "parent": "fiction"})
-    await editor.post("/api/v1/books", json={**DUNE, "categories": ["space"]})
-
-    tree = await (await client.get("/api/v1/categories")).json()
-
-    assert [(item["slug"], item["parent"], item["book_count"]) for item in tree["items"]] == [
-        ("fiction", None, 1),
-        ("space", "fiction", 1),
-    ]
-    found = await (await client.get("/api/v1/books?category=fiction")).json()
-    assert [category["slug"] for category in found["items"][0]["categories"]] == ["space"]
-
-
-async def test_categories_are_changed_and_removed(editor):
-    await editor.post("/api/v1/categories", json={"name": "Fiction"})
-    taken = await editor.post("/api/v1/categories", json={"name": "Fiction"})
-
-    changed = await editor.patch("/api/v1/categories/fiction", json={"name": "Novels"})
-    removed = await editor.delete("/api/v1/categories/fiction")
-
-    assert (taken.status, (await taken.json())["code"]) == (409, "slug-taken")
-    assert (await changed.json())["name"] == "Novels"
-    assert removed.status == 204
-    assert (await editor.get("/api/v1/categories/fiction")).status == 404
-
-
 async def test_authors_are_found_by_name(client, dune):
     found = await (await client.get("/api/v1/authors?q=herb")).json()
 

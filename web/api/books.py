@@ -26,8 +26,9 @@ from web.api.book_schemas import (
     BookQuery,
     shown,
 )
+from web.api.once import made_once
 from web.api.operations import Fields, answer, operation, page_answer
-from web.api.preconditions import seen_version
+from web.api.preconditions import IF_MATCH, seen_version
 from web.api.schemas import page_of
 from web.keys import ENGINE, RATES
 from web.refusals import IfMatchRequired
@@ -38,7 +39,6 @@ TAGS = ["books"]
 STAFF = ["staff"]
 #: The same for everybody, and to be asked for again each time: stock moves.
 FOR_ALL = {"Cache-Control": "no-cache"}
-IF_MATCH = {"If-Match": 'The book\'s `ETag`, or `*` for "whatever it is now".'}
 
 BookPage = page_of(BookOut)
 
@@ -73,18 +73,25 @@ async def show_book_by_isbn(request: web.Request) -> web.Response:
 
 
 @operation(
-    body=BookIn, returns=(201, BookOut), tags=STAFF, refusals=[Invalid, InvalidIsbn, IsbnTaken]
+    body=BookIn,
+    returns=(201, BookOut),
+    tags=STAFF,
+    refusals=[Invalid, InvalidIsbn, IsbnTaken],
+    once=True,
 )
 async def create_book(request: web.Request, body: Fields) -> web.Response:
     """Take a book into the catalogue."""
     draft = Draft(**body)
 
-    async def work() -> Book:
-        async with transaction(request.config_dict[ENGINE]) as conn:
-            return await books.create(conn, draft, user_id=me(request).id, now=now())
+    async def make(conn: AsyncConnection) -> Book:
+        return await books.create(conn, draft, user_id=me(request).id, now=now())
 
-    book = await retrying(work)
-    return _answer(request, book, status=201, headers={"Location": f"/api/v1/books/{book.id}"})
+    async def again(conn: AsyncConnection, made_id: int) -> Book:
+        return await books.get(conn, made_id, withdrawn=True)
+
+    book, headers = await made_once(request, body, make, again)
+    headers["Location"] = f"/api/v1/books/{book.id}"
+    return _answer(request, book, status=201, headers=headers)
 
 
 @operation(

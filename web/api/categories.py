@@ -1,17 +1,22 @@
 """Categories: the tree in which shoppers browse."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
 from marshmallow import Schema, fields
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import categories
 from bookstore.categories import NAME_LENGTH, SLUG_LENGTH, Category
 from bookstore.db import reading, retrying, transaction
-from bookstore.errors import CategoryInUse, Invalid, SlugTaken
+from bookstore.errors import CategoryInUse, Invalid, SlugTaken, Stale
 from web.api.fields import Count, Line
+from web.api.once import made_once
 from web.api.operations import Fields, answer, operation
+from web.api.preconditions import IF_MATCH, seen_version
 from web.keys import ENGINE
+from web.refusals import IfMatchRequired
 from web.requests import now
 from web.sessions import me
 
@@ -27,6 +32,9 @@ class CategoryOut(Schema):
     position = fields.Integer(required=True)
     book_count = fields.Integer(
         required=True, metadata={"description": "Books that are sold, in subcategories too."}
+    )
+    version = fields.Integer(
+        required=True, metadata={"description": "Counts the changes of the category itself."}
     )
 
 
@@ -64,27 +72,33 @@ async def show_category(request: web.Request) -> web.Response:
     """Show one category."""
     async with reading(request.config_dict[ENGINE]) as conn:
         category = await categories.get(conn, _slug(request))
-    return answer(CategoryOut, category, headers=FOR_ALL)
+    return _answer(category)
 
 
-@operation(body=CategoryIn, returns=(201, CategoryOut), tags=STAFF, refusals=[Invalid, SlugTaken])
+@operation(
+    body=CategoryIn,
+    returns=(201, CategoryOut),
+    tags=STAFF,
+    refusals=[Invalid, SlugTaken],
+    once=True,
+)
 async def create_category(request: web.Request, body: Fields) -> web.Response:
     """Make a category, at the top or below `parent`; without a slug its name gives one."""
 
-    async def work() -> Category:
-        async with transaction(request.config_dict[ENGINE]) as conn:
-            return await categories.create(conn, **body, user_id=me(request).id, now=now())
+    async def make(conn: AsyncConnection) -> Category:
+        return await categories.create(conn, **body, user_id=me(request).id, now=now())
 
-    category = await retrying(work)
-    location = request.rel_url.with_query(None) / category.slug
-    return answer(CategoryOut, category, status=201, headers={"Location": str(location)})
+    category, headers = await made_once(request, body, make, categories.by_id)
+    headers["Location"] = str(request.rel_url.with_query(None) / category.slug)
+    return _answer(category, status=201, headers=headers)
 
 
 @operation(
     body=CategoryChangesIn,
+    headers=IF_MATCH,
     returns=(200, CategoryOut),
     tags=STAFF,
-    refusals=[Invalid, SlugTaken],
+    refusals=[Invalid, SlugTaken, Stale, IfMatchRequired],
 )
 async def change_category(request: web.Request, body: Fields) -> web.Response:
     """Rename or move a category."""
@@ -92,20 +106,29 @@ async def change_category(request: web.Request, body: Fields) -> web.Response:
 
     async def work() -> Category:
         async with transaction(request.config_dict[ENGINE]) as conn:
+            seen = await _seen(request, conn)
             return await categories.change(
-                conn, _slug(request), changes, user_id=me(request).id, now=now()
+                conn, _slug(request), changes, version=seen, user_id=me(request).id, now=now()
             )
 
-    return answer(CategoryOut, await retrying(work))
+    return _answer(await retrying(work))
 
 
-@operation(returns=(204, None), tags=STAFF, refusals=[CategoryInUse])
+@operation(
+    headers=IF_MATCH,
+    returns=(204, None),
+    tags=STAFF,
+    refusals=[CategoryInUse, Stale, IfMatchRequired],
+)
 async def remove_category(request: web.Request) -> web.Response:
     """Delete a category that has neither books nor subcategories."""
 
     async def work() -> None:
         async with transaction(request.config_dict[ENGINE]) as conn:
-            await categories.remove(conn, _slug(request), user_id=me(request).id, now=now())
+            seen = await _seen(request, conn)
+            await categories.remove(
+                conn, _slug(request), version=seen, user_id=me(request).id, now=now()
+            )
 
     await retrying(work)
     return web.Response(status=204)
@@ -113,3 +136,17 @@ async def remove_category(request: web.Request) -> web.Response:
 
 def _slug(request: web.Request) -> str:
     return request.match_info["slug"]
+
+
+async def _seen(request: web.Request, conn: AsyncConnection) -> int:
+    category = await categories.get(conn, _slug(request))
+    return seen_version(request, category.version)
+
+
+def _answer(
+    category: Category, *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """The category; its tag has the version, and what else is shown of it."""
+    response = answer(CategoryOut, category, status=status, headers={**FOR_ALL, **(headers or {})})
+    response.headers["ETag"] = f'"{category.version}.{response.headers["ETag"].strip(chr(34))}"'
+    return response

@@ -2,14 +2,16 @@
 
 from aiohttp import web
 from marshmallow import Schema, fields
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import notifications, users
 from bookstore.db import reading, transaction
 from bookstore.errors import Invalid, NotFound
 from bookstore.letters import Kind
-from bookstore.notifications import Status
+from bookstore.notifications import Notification, Status
 from bookstore.records import LARGEST_ID
 from web.api.fields import Count, Line, Lines, Moment, QueryFlag
+from web.api.once import made_once
 from web.api.operations import Fields, answer, operation, page_answer
 from web.api.schemas import PageQuery, page_of
 from web.keys import ENGINE
@@ -80,10 +82,11 @@ async def read_notification(request: web.Request) -> web.Response:
     return answer(NotificationOut, read)
 
 
-@operation(body=MessageIn, returns=(202, LetterOut), tags=STAFF, refusals=[NotFound])
+@operation(body=MessageIn, returns=(202, LetterOut), tags=STAFF, refusals=[NotFound], once=True)
 async def send_message(request: web.Request, body: Fields) -> web.Response:
     """Write to a customer; the worker mails it."""
-    async with transaction(request.config_dict[ENGINE]) as conn:
+
+    async def make(conn: AsyncConnection) -> Notification:
         user = await users.get(conn, body["user_id"])
         notification_id = await notifications.queue(
             conn,
@@ -94,8 +97,10 @@ async def send_message(request: web.Request, body: Fields) -> web.Response:
             body=body["body"],
             now=now(),
         )
-        queued = await notifications.get(conn, notification_id)
-    return answer(LetterOut, queued, status=202)
+        return await notifications.get(conn, notification_id)
+
+    queued, headers = await made_once(request, body, make, notifications.get)
+    return answer(LetterOut, queued, status=202, headers=headers)
 
 
 @operation(query=LetterQuery, returns=(200, LetterPage), tags=STAFF, refusals=[Invalid])

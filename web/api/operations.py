@@ -15,7 +15,12 @@ from typing import Any
 from aiohttp import web
 from marshmallow import Schema
 
-from bookstore.errors import BookstoreError
+from bookstore.errors import (
+    BookstoreError,
+    IdempotencyKeyRequired,
+    IdempotencyKeyReused,
+    RequestInProgress,
+)
 from bookstore.paging import Page
 from web.api.parsing import PARSER
 from web.api.schemas import NoQuery
@@ -26,6 +31,11 @@ from web.refusals import InvalidInput, MalformedJson, NotJson
 Fields = dict[str, Any]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+IDEMPOTENCY_KEY = "Idempotency-Key"
+_ONCE = (
+    "1 to 255 characters, new for each thing that is to be made.  A repeat with the same key and"
+    " body makes nothing new and shows what the first has made, with `Idempotent-Replayed: true`."
+)
 _DECLARED = "__operation__"
 
 
@@ -57,14 +67,20 @@ def operation(
     content_type: str | None = None,
     refusals: Sequence[type[BookstoreError]] = (),
     kept: bool = False,
+    once: bool = False,
 ) -> Callable[[Callable[..., Awaitable[web.StreamResponse]]], Handler]:
     """Make a handler an operation: its body and query come in checked, as arguments.
 
     `headers` says what the operation reads from the request's headers, `refusals` what it
     may answer beside what every operation may.  With `kept`, guests share one answer for
-    a moment.
+    a moment.  With `once`, a repeat with the same `Idempotency-Key` makes nothing new: the
+    handler uses `made_once`.
     """
     always: list[type[BookstoreError]] = [InvalidInput]
+    heard = dict(headers or {})
+    if once:
+        heard[IDEMPOTENCY_KEY] = _ONCE
+        always += [IdempotencyKeyRequired, IdempotencyKeyReused, RequestInProgress]
     if body is not None:
         always += [MalformedJson, NotJson]
 
@@ -96,7 +112,7 @@ def operation(
             tags=tags,
             body=body,
             query=query,
-            headers=headers or {},
+            headers=heard,
             status=returns[0],
             answer=returns[1],
             content_type=content_type,

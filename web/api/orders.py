@@ -26,6 +26,7 @@ from bookstore.permissions import Permission
 from web import carts as visitors
 from web import live, order_access
 from web.api.carts import CartOut, changed
+from web.api.once import key_of
 from web.api.operations import Fields, answer, operation, page_answer
 from web.api.order_schemas import (
     CancellationIn,
@@ -43,8 +44,6 @@ from web.requests import now
 from web.sessions import me
 
 TAGS = ["orders"]
-#: What can be said in a header and kept as it is.
-_KEY = re.compile(r"[\x20-\x7e]{1,255}")
 
 
 @operation(
@@ -172,8 +171,8 @@ async def stream_order(request: web.Request, query: Fields) -> web.StreamRespons
 
 
 async def _wish(request: web.Request, body: Fields) -> Wish:
-    key = request.headers.get("Idempotency-Key", "")
-    if not _KEY.fullmatch(key):
+    key = key_of(request)
+    if key is None:
         raise IdempotencyKeyRequired
     user = request[USER]
     if user is None and "email" not in body:

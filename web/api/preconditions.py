@@ -7,8 +7,10 @@ from aiohttp import web
 from bookstore.errors import Stale
 from web.refusals import IfMatchRequired
 
-#: A book's tag is `"version.stock"`: sales move the stock, and do not make a writer stale.
-_TAG = re.compile(r'"([0-9]{1,10})(?:\.[0-9]+)?"')
+#: What follows the version changes by itself (a book's stock, how many books a category has),
+#: and does not make a writer stale.
+_TAG = re.compile(r'"([0-9]{1,10})(?:\.[0-9a-f]+)?"')
+IF_MATCH = {"If-Match": 'The record\'s `ETag` (required), or `*` for "whatever it is now".'}
 
 
 def seen_version(request: web.Request, version: int) -> int:

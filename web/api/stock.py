@@ -1,16 +1,18 @@
 """Stock: copies in and out, and the ledger of one book."""
 
-from typing import Any
+from typing import NamedTuple
 
 from aiohttp import web
 from marshmallow import Schema, fields, validate
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import books, stock
-from bookstore.db import reading, retrying, transaction
+from bookstore.db import reading
 from bookstore.errors import Invalid, OutOfStock
 from bookstore.stock import BY_HAND, MOST, NOTE_LENGTH, Movement, Reason
 from web.api.books import book_id
 from web.api.fields import Count, Line, Moment
+from web.api.once import made_once
 from web.api.operations import Fields, answer, operation, page_answer
 from web.api.schemas import PageQuery, page_of
 from web.keys import ENGINE
@@ -46,19 +48,35 @@ class MovedOut(MovementOut):
 MovementPage = page_of(MovementOut)
 
 
-@operation(body=MovementIn, returns=(201, MovedOut), tags=TAGS, refusals=[Invalid, OutOfStock])
+class _Moved(NamedTuple):
+    """A movement, and the copies there are now."""
+
+    id: int
+    movement: Movement
+    stock: int
+
+
+@operation(
+    body=MovementIn,
+    returns=(201, MovedOut),
+    tags=TAGS,
+    refusals=[Invalid, OutOfStock],
+    once=True,
+)
 async def move_stock(request: web.Request, body: Fields) -> web.Response:
     """Put copies of a book on the shelf, or take them from it."""
 
-    async def work() -> dict[str, Any]:
-        async with transaction(request.config_dict[ENGINE]) as conn:
-            movement = await stock.move(
-                conn, book_id(request), **body, user_id=me(request).id, now=now()
-            )
-            left = await stock.of(conn, movement.book_id)
-        return {name: getattr(movement, name) for name in Movement.__slots__} | {"stock": left}
+    async def make(conn: AsyncConnection) -> _Moved:
+        made = await stock.move(conn, book_id(request), **body, user_id=me(request).id, now=now())
+        return _Moved(made.id, made, await stock.of(conn, made.book_id))
 
-    return answer(MovedOut, await retrying(work), status=201)
+    async def again(conn: AsyncConnection, made_id: int) -> _Moved:
+        made = await stock.movement(conn, made_id)
+        return _Moved(made_id, made, await stock.of(conn, made.book_id))
+
+    moved, headers = await made_once(request, body, make, again)
+    content = {name: getattr(moved.movement, name) for name in Movement.__slots__}
+    return answer(MovedOut, content | {"stock": moved.stock}, status=201, headers=headers)
 
 
 @operation(query=PageQuery, returns=(200, MovementPage), tags=TAGS, refusals=[Invalid])

@@ -1,0 +1,139 @@
+import asyncio
+
+import pytest
+from sqlalchemy import func, select
+
+from bookstore.db import reading, transaction
+from bookstore.idempotency import Key, claim
+from bookstore.permissions import Role
+from bookstore.tables import books, stock_movements
+from tests.factories import NOON
+from tests.web.test_books import DUNE
+from web.keys import ENGINE
+
+KEY = {"Idempotency-Key": "only once"}
+
+
+@pytest.fixture
+async def editor(visitor):
+    return await visitor(Role.EDITOR)
+
+
+@pytest.fixture
+async def manager(visitor):
+    return await visitor(Role.MANAGER)
+
+
+async def test_a_book_that_is_sent_twice_is_there_once(editor):
+    first = await editor.post("/api/v1/books", json=DUNE, headers=KEY)
+    second = await editor.post("/api/v1/books", json=DUNE, headers=KEY)
+
+    assert (first.status, second.status) == (201, 201)
+    assert await first.json() == await second.json()
+    assert first.headers["Location"] == second.headers["Location"]
+    assert "Idempotent-Replayed" not in first.headers
+    assert second.headers["Idempotent-Replayed"] == "true"
+
+
+async def test_without_a_key_everything_is_new(editor):
+    first = await editor.post("/api/v1/books", json=DUNE)
+    second = await editor.post("/api/v1/books", json=DUNE)
+
+    assert (first.status, second.status) == (201, 409)
+
+
+async def test_a_key_belongs_to_one_request(editor):
+    await editor.post("/api/v1/books", json=DUNE, headers=KEY)
+
+    other = await editor.post("/api/v1/books", json={**DUNE, "title": "Dune II"}, headers=KEY)
+
+    assert (other.status, (await other.json())["code"]) == (422, "idempotency-key-reused")
+
+
+async def test_a_key_belongs_to_one_address_and_one_user(editor, manager):
+    book = await (await editor.post("/api/v1/books", json=DUNE, headers=KEY)).json()
+
+    category = await editor.post("/api/v1/categories", json={"name": "Space"}, headers=KEY)
+    another = await manager.post("/api/v1/categories", json={"name": "Time"}, headers=KEY)
+
+    assert (category.status, another.status) == (201, 201)
+    assert (await another.json())["name"] == "Time"
+    assert (await editor.get(f"/api/v1/books/{book['id']}")).status == 200
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "caf\u00e9"])
+async def test_a_key_that_cannot_be_kept_is_refused(editor, key):
+    answer = await editor.post("/api/v1/books", json=DUNE, headers={"Idempotency-Key": key})
+
+    assert answer.status == 400
+    assert (await answer.json())["code"] == "idempotency-key-required"
+
+
+async def test_what_was_refused_leaves_its_key_free(editor):
+    refused = await editor.post("/api/v1/books", json={**DUNE, "isbn13": "7"}, headers=KEY)
+
+    made = await editor.post("/api/v1/books", json=DUNE, headers=KEY)
+
+    assert (refused.status, made.status) == (422, 201)
+
+
+async def test_copies_that_are_sent_twice_arrive_once(editor):
+    book = await (await editor.post("/api/v1/books", json=DUNE)).json()
+    address = f"/api/v1/books/{book['id']}/stock-movements"
+    copies = {"delta": 5, "reason": "received"}
+
+    first = await editor.post(address, json=copies, headers=KEY)
+    second = await editor.post(address, json=copies, headers=KEY)
+
+    assert await first.json() == await second.json()
+    assert (await second.json())["stock"] == DUNE["stock"] + 5
+
+
+async def test_a_renamed_category_is_found_by_its_key(editor):
+    made = await editor.post("/api/v1/categories", json={"name": "Space"}, headers=KEY)
+    await editor.patch("/api/v1/categories/space", json={"slug": "sky"}, headers={"If-Match": "*"})
+
+    again = await editor.post("/api/v1/categories", json={"name": "Space"}, headers=KEY)
+
+    assert made.status == again.status == 201
+    assert (await again.json())["slug"] == "sky"
+
+
+async def test_a_message_that_is_sent_twice_is_written_once(manager):
+    me = await (await manager.get("/api/v1/users/me")).json()
+    message = {"user_id": me["id"], "subject": "Hello", "body": "Your book is here."}
+
+    first = await manager.post("/api/v1/notifications", json=message, headers=KEY)
+    second = await manager.post("/api/v1/notifications", json=message, headers=KEY)
+
+    assert (first.status, second.status) == (202, 202)
+    assert (await first.json())["id"] == (await second.json())["id"]
+
+
+async def test_many_at_once_make_one_book(editor, server):
+    answers = await asyncio.gather(
+        *(editor.post("/api/v1/books", json=DUNE, headers=KEY) for _ in range(10))
+    )
+
+    assert {answer.status for answer in answers} <= {201, 409}
+    made = [await answer.json() for answer in answers if answer.status == 201]
+    refused = [await answer.json() for answer in answers if answer.status == 409]
+    assert len({book["id"] for book in made}) == 1
+    assert {problem["code"] for problem in refused} <= {"request-in-progress"}
+    async with reading(server.app[ENGINE]) as conn:
+        assert await conn.scalar(select(func.count()).select_from(books)) == 1
+        assert await conn.scalar(select(func.count()).select_from(stock_movements)) == 1
+
+
+async def test_who_comes_while_the_first_is_running_is_told_so(server, editor):
+    engine = server.app[ENGINE]
+    if engine.dialect.name == "sqlite":
+        pytest.skip("one writes at a time: the second waits, and finds what the first has made")
+    me = await (await editor.get("/api/v1/users/me")).json()
+    async with transaction(engine) as conn:
+        await claim(conn, Key(f"user:{me['id']} books", KEY["Idempotency-Key"]), "-", now=NOON)
+
+        answer = await editor.post("/api/v1/books", json=DUNE, headers=KEY)
+
+    assert (answer.status, (await answer.json())["code"]) == (409, "request-in-progress")
+    assert answer.headers["Retry-After"] == "1"
