@@ -3,6 +3,6 @@
 An actor registers with our broker when its module is imported.
 """
 
-from actors import broker, notifications, orders
+from actors import broker, jobs, notifications, orders
 
-__all__ = ["broker", "notifications", "orders"]
+__all__ = ["broker", "jobs", "notifications", "orders"]

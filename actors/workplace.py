@@ -18,6 +18,7 @@ from actors.relay import Relay
 from bookstore import db, fulfilment, smtp
 from bookstore.letters import Store
 from bookstore.messages import LocalPublisher, Publisher, RabbitPublisher
+from bookstore.runner import Runner
 from bookstore.tasks import Task
 from config import log
 from config.settings import Settings, read_settings
@@ -44,6 +45,9 @@ class Workplace(Middleware):
     letters: asyncio.Semaphore
     #: Threads that may wait for mail; the others are always there for orders.
     mail_threads: asyncio.Semaphore
+    jobs: Runner
+    #: Jobs that run at once: they are much work for the processor, and orders come first.
+    job_threads: asyncio.Semaphore
 
     def __init__(self) -> None:
         self.name = f"{socket.gethostname()}:{os.getpid()}"
@@ -82,6 +86,8 @@ class Workplace(Middleware):
         self._open.push_async_callback(self.mailer.close)
         self.letters = asyncio.Semaphore(smtp.CONNECTIONS)
         self.mail_threads = asyncio.Semaphore(max(1, worker.worker_threads // 2))
+        self.jobs = Runner(self.engine, {}, clock=clock)
+        self.job_threads = asyncio.Semaphore(1)
         relay = Relay(self.engine, publisher, name=f"relay:{self.name}", clock=clock)
         running = asyncio.create_task(relay.run(alone=settings.embedded))
         self._open.push_async_callback(_stop, running)

@@ -43,6 +43,16 @@ class InvalidIsbn(Invalid):
         self.reason = reason
 
 
+class TooLarge(BookstoreError):
+    """A file has more than `most` bytes."""
+
+    code = "too-large"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"This file is larger than {most // 1024 // 1024} MB.")
+        self.most = most
+
+
 class Stale(BookstoreError):
     """The record was changed since the caller read it."""
 
@@ -172,6 +182,16 @@ class IllegalTransition(BookstoreError):
         super().__init__(f"An order that is {status} cannot become {wanted}.")
         self.status = status
         self.wanted = wanted
+
+
+class JobEnded(BookstoreError):
+    """The job is done, given up or cancelled already."""
+
+    code = "job-ended"
+
+    def __init__(self, state: str) -> None:
+        super().__init__(f"This job is {state} already.")
+        self.state = state
 
 
 class IdempotencyKeyRequired(BookstoreError):

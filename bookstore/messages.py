@@ -21,9 +21,15 @@ from bookstore.tasks import Offer, Task
 log = logging.getLogger(__name__)
 
 #: Where each kind of work waits.  Mail has a queue of its own, so that it never slows orders.
-QUEUES = {Task.PROCESS_ORDERS: "orders", Task.SEND_NOTIFICATIONS: "notifications"}
+QUEUES = {
+    Task.PROCESS_ORDERS: "orders",
+    Task.SEND_NOTIFICATIONS: "notifications",
+    Task.RUN_JOBS: "bulk",
+}
 #: Ids in one message: above 50 nothing is gained, below 20 much is lost.
 LIST = 50
+#: A job takes so long that each has a message of its own.
+ALONE = frozenset({Task.RUN_JOBS})
 #: Confirms come too quickly to gather anything while one waits for them.
 ROUND_S = 0.01
 #: What a process keeps for a broker that is away; the rest is the relay's.
@@ -58,15 +64,16 @@ def queue_arguments(queue_type: str, queue: str) -> dict[str, Any]:
 
 
 def in_lists(offers: Sequence[Offer]) -> Iterator[dramatiq.Message[Any]]:
-    """The messages for these offers: one for each kind of work and each `LIST` of ids."""
+    """The messages for these offers: for each kind of work one for `LIST` ids or fewer."""
     ordered = sorted(set(offers))
     for task, group in groupby(ordered, attrgetter("task")):
         ids = [offer.ref_id for offer in group]
-        for start in range(0, len(ids), LIST):
+        length = 1 if task in ALONE else LIST
+        for start in range(0, len(ids), length):
             yield dramatiq.Message(
                 queue_name=QUEUES[task],
                 actor_name=task,
-                args=(ids[start : start + LIST],),
+                args=(ids[start : start + length],),
                 kwargs={},
                 options={},
             )

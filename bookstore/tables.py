@@ -64,6 +64,8 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 #: SQLite counts up only in columns that are exactly INTEGER PRIMARY KEY.
 Id = BigInteger().with_variant(Integer, "sqlite")
+#: A piece of a file: MariaDB's plain BLOB ends at 64 KiB.
+Chunk = LargeBinary().with_variant(mysql.MEDIUMBLOB(), "mysql")
 #: BLOB cannot be a key in MariaDB.
 Hash = LargeBinary(32).with_variant(mysql.BINARY(32), "mysql")
 
@@ -379,6 +381,72 @@ tasks = _table(
     Index("ix_tasks_due", "parked_at", "due_at"),
     # Without it SQLite gives an id out again once its row is gone.
     sqlite_autoincrement=True,
+)
+
+files = _table(
+    "files",
+    Column("id", Id, primary_key=True),
+    Column("name", String(255), nullable=False),
+    Column("media_type", Key(100), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    # NULL until all of it is there.
+    Column("sha256", Key(64)),
+    Column("kind", Key(20), nullable=False),
+    Column("owner_id", Id, ForeignKey("users.id"), index=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, index=True),
+    # An address that somebody kept must not lead to another file.
+    sqlite_autoincrement=True,
+)
+
+file_chunks = _table(
+    "file_chunks",
+    Column("file_id", Id, ForeignKey("files.id", ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("content", Chunk, nullable=False),
+)
+
+jobs = _table(
+    "jobs",
+    Column("id", Id, primary_key=True),
+    Column("kind", Key(20), nullable=False),
+    Column("state", Key(20), nullable=False),
+    Column("user_id", Id, ForeignKey("users.id"), index=True),
+    Column("file_id", Id, ForeignKey("files.id", ondelete="SET NULL"), index=True),
+    Column("result_id", Id, ForeignKey("files.id", ondelete="SET NULL"), index=True),
+    Column("options", JSON, nullable=False),
+    # What the job found out about its file, and the rules that decided.
+    Column("findings", JSON, nullable=False),
+    Column("read", Integer, nullable=False),
+    Column("created", Integer, nullable=False),
+    Column("updated", Integer, nullable=False),
+    Column("unchanged", Integer, nullable=False),
+    Column("refused", Integer, nullable=False),
+    # How far it is, in whatever its total counts; NULL until that is known.
+    Column("done", BigInteger, nullable=False),
+    Column("total", BigInteger),
+    Column("error", Text),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("started_at", UtcDateTime),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Column("finished_at", UtcDateTime),
+    Index("ix_jobs_kind", "kind", "id"),
+    sqlite_autoincrement=True,
+)
+
+# What became of single lines of an import: those refused, and where a report is wanted, all.
+job_lines = _table(
+    "job_lines",
+    Column("job_id", Id, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("line", Integer, nullable=False),
+    Column("outcome", Key(20), nullable=False),
+    Column("isbn13", Key(13)),
+    Column("field", String(100)),
+    Column("value", String(100)),
+    Column("reason", String(500)),
+    # The row as the file has it, to be mended and sent again.
+    Column("cells", JSON),
 )
 
 heartbeats = _table(

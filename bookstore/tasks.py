@@ -32,6 +32,7 @@ class Task(StrEnum):
 
     PROCESS_ORDERS = "process_orders"
     SEND_NOTIFICATIONS = "send_notifications"
+    RUN_JOBS = "run_jobs"
 
 
 class Offer(NamedTuple):
@@ -204,6 +205,11 @@ async def postpone(
     await _change(
         conn, task, ref_id, due_at=due_at, offers=0, attempts=0, error=error[:ERROR_LENGTH]
     )
+
+
+async def got_on(conn: AsyncConnection, task: Task, ref_id: int, *, now: datetime) -> None:
+    """Note that long work makes progress: it is offered again only when it has been silent."""
+    await _change(conn, task, ref_id, due_at=now + GRACE, offers=0, attempts=0, error=None)
 
 
 async def lease(conn: AsyncConnection, task: Task, ref_id: int, until: datetime) -> None:

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import failures, heartbeats, idempotency, sessions
+from bookstore import failures, files, heartbeats, idempotency, jobs, sessions
 
 #: A process that has been silent for so long is not coming back.
 SILENCE = timedelta(days=1)
@@ -13,8 +13,10 @@ FAILURES_KEPT = timedelta(days=90)
 
 
 async def tidy(conn: AsyncConnection, *, now: datetime) -> None:
-    """Drop what has expired: sessions, idempotency keys, heartbeats of the gone, old failures."""
+    """Drop what has expired: sessions, keys, files, old jobs and failures, heartbeats."""
     await sessions.purge(conn, now=now)
     await idempotency.purge(conn, now=now)
+    await files.purge(conn, now=now)
+    await jobs.purge(conn, now=now)
     await heartbeats.forget(conn, before=now - SILENCE)
     await failures.forget(conn, before=now - FAILURES_KEPT)
