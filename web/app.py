@@ -11,7 +11,7 @@ from bookstore.db import announcing, make_engine
 from bookstore.messages import RabbitPublisher
 from bookstore.pricing import Rates
 from config.settings import Settings
-from web import guard, health, kept, metrics, problems, requests, routes, sessions, throttle
+from web import guard, health, kept, limits, metrics, problems, requests, routes, sessions, throttle
 from web.api import docs
 from web.keys import (
     ACCESS,
@@ -20,6 +20,7 @@ from web.keys import (
     ENGINE,
     GUESSES,
     KEPT,
+    LIMITS,
     METRICS,
     PUBLISHER,
     RATES,
@@ -41,6 +42,7 @@ async def make_app(settings: Settings) -> web.Application:
             metrics.measured,
             # Twice: a session is saved only when no exception passes it, and saving can fail.
             problems.answered,
+            limits.counted,
             guard.same_site,
             sessions.middleware(settings),
             problems.answered,
@@ -57,6 +59,7 @@ async def make_app(settings: Settings) -> web.Application:
     )
     app[GUESSES] = throttle.Guesses()
     app[KEPT] = kept.Kept()
+    app[LIMITS] = limits.Limits()
     app[CLOSING] = asyncio.Event()
     app[METRICS] = metrics.Metrics()
     app[READINESS] = health.Readiness()
@@ -68,6 +71,7 @@ async def make_app(settings: Settings) -> web.Application:
     app.on_shutdown.append(_close)
     app.on_response_prepare.append(requests.send_id)
     app.on_response_prepare.append(guard.send_headers)
+    app.on_response_prepare.append(limits.send_counts)
     app.cleanup_ctx.append(_publisher)
     app.cleanup_ctx.append(_database)
     return app

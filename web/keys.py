@@ -17,6 +17,7 @@ from web.access import Access
 if TYPE_CHECKING:  # They use these keys themselves.
     from web.health import Readiness
     from web.kept import Kept
+    from web.limits import Limits
     from web.metrics import Metrics
     from web.problems import ErrorPage
     from web.throttle import Guesses
@@ -36,6 +37,8 @@ ACCESS = web.AppKey[Mapping[web.AbstractRoute, Access]]("access")
 KEPT: "web.AppKey[Kept]" = web.AppKey("kept")
 #: Wrong passwords, counted.
 GUESSES: "web.AppKey[Guesses]" = web.AppKey("guesses")
+#: The requests of the last minute, counted.
+LIMITS: "web.AppKey[Limits]" = web.AppKey("limits")
 #: Set when the process stops: what would go on for ever ends.
 CLOSING = web.AppKey("closing", asyncio.Event)
 #: Shows problems to people; without it they get the document that programs get.

@@ -50,6 +50,7 @@ STATUS: dict[type[BookstoreError], int] = {
     refusals.MalformedJson: 400,
     refusals.NotJson: 415,
     refusals.TooManyAttempts: 429,
+    refusals.TooManyRequests: 429,
 }
 #: Failures of the machinery below us, which pass.
 AWAY = (TimeoutError, PoolTimeoutError, OperationalError, InterfaceError, ConnectionError)
@@ -147,7 +148,7 @@ def document(request: web.Request, problem: Problem) -> web.Response:
 
 def _headers(error: BookstoreError) -> dict[str, str]:
     """When to try again, where it is worth it."""
-    if isinstance(error, refusals.TooManyAttempts):
+    if isinstance(error, refusals.TooManyAttempts | refusals.TooManyRequests):
         return {"Retry-After": str(error.retry_after_s)}
     return {"Retry-After": "1"} if isinstance(error, errors.RequestInProgress) else {}
 

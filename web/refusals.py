@@ -56,6 +56,16 @@ class TooManyAttempts(BookstoreError):
         self.retry_after_s = retry_after_s
 
 
+class TooManyRequests(BookstoreError):
+    """More requests in a minute than this address or token may send; see `RateLimit-Policy`."""
+
+    code = "too-many-requests"
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(f"That was too much in a minute. Go on in {retry_after_s} s.")
+        self.retry_after_s = retry_after_s
+
+
 class IfMatchRequired(BookstoreError):
     code = "if-match-required"
 
