@@ -88,6 +88,8 @@ def _letter(letter: Posted) -> Entry:
         words, icon, tone = f"Letter “{name}” is in doubt", "in-doubt", "bad"
     elif letter.status is Status.SENT:
         words, icon, tone = f"Letter “{name}” sent", "letter", ""
+    elif letter.status is Status.MUTED:
+        words, icon, tone = f"Letter “{name}” not wanted", "letter", ""
     else:
         words, icon, tone = f"Letter “{name}” is tried again", "queued", ""
     return Entry(

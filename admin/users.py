@@ -8,7 +8,6 @@ from bookstore import notifications, orders, trails, users
 from bookstore.db import reading
 from bookstore.drafts import plain
 from bookstore.errors import Invalid
-from bookstore.letters import Kind
 from bookstore.permissions import GRANTS, Permission, Role, permits
 from web.keys import ENGINE
 from web.requests import now
@@ -98,15 +97,7 @@ async def write(request: web.Request) -> web.Response:
         if len(body) > BODY_LENGTH:
             raise Invalid("body", f"A letter has at most {BODY_LENGTH} characters.")
         person = await users.get(conn, user_id)
-        await notifications.queue(
-            conn,
-            Kind.MESSAGE,
-            recipient=person.email,
-            user_id=user_id,
-            subject=subject,
-            body=body,
-            now=now(),
-        )
+        await notifications.write(conn, user_id, subject, body, by=me(request).id, now=now())
         return f"The letter to {person.name} is on its way."
 
     await carry_out(request, work)

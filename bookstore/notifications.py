@@ -1,7 +1,8 @@
 """Notifications: what we tell our customers, and the letter that carries it.
 
 queued ──claim──> sending ──answer──> sent
-  ^                  │
+  ^ │                │
+  │ └──> muted       │   (the customer wants no such letter; it stands in their list)
   ├── put off ───────┤
   ├── in doubt, once ┤
   └── resend         └──> failed
@@ -33,6 +34,8 @@ class Status(StrEnum):
     SENDING = "sending"
     SENT = "sent"
     FAILED = "failed"
+    #: Its customer wants no mail of this kind.
+    MUTED = "muted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,27 @@ async def queue(
     notification_id: int = found.lastrowid
     await tasks.add(conn, Task.SEND_NOTIFICATIONS, [notification_id], now=now)
     return notification_id
+
+
+async def write(
+    conn: AsyncConnection, user_id: int, subject: str, body: str, *, by: int | None, now: datetime
+) -> Notification:
+    """Staff write to a user.
+
+    Raises:
+        NotFound: there is no such user (any more).
+    """
+    # Locked, so that nothing is written to whoever is erased at this moment.
+    query = select(users.c.email).where(users.c.id == user_id, users.c.erased_at.is_(None))
+    email = await conn.scalar(query.with_for_update())
+    if email is None:
+        raise NotFound("This user")
+    notification_id = await queue(
+        conn, Kind.MESSAGE, recipient=email, user_id=user_id, subject=subject, body=body, now=now
+    )
+    changes = {"subject": None, "body": None}
+    await audit.record(conn, "write", "notification", notification_id, changes, user_id=by, now=now)
+    return await get(conn, notification_id)
 
 
 async def queue_for_orders(

@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bookstore import failures, letters, notifications, smtp, tasks
+from bookstore import failures, letters, notifications, preferences, smtp, tasks
 from bookstore.crashpoints import crashpoint
 from bookstore.db import retrying, transaction
 from bookstore.letters import Letter, Store
@@ -108,7 +108,7 @@ async def claim(conn: AsyncConnection, notification_id: int, *, now: datetime) -
     row = (
         await conn.execute(select(table).where(table.c.id == notification_id).with_for_update())
     ).one_or_none()
-    if row is None or row.status in (Status.SENT, Status.FAILED):
+    if row is None or row.status in (Status.SENT, Status.FAILED, Status.MUTED):
         await tasks.done(conn, Task.SEND_NOTIFICATIONS, [notification_id])
         return None
     lost = row.status == Status.SENDING
@@ -116,6 +116,9 @@ async def claim(conn: AsyncConnection, notification_id: int, *, now: datetime) -
         return None
     if lost and row.in_doubt:
         await _finish(conn, row.id, Status.FAILED, "Twice an attempt ended without an answer.")
+        return None
+    if await preferences.unwanted(conn, [(row.id, row.kind, row.user_id)]):
+        await _finish(conn, row.id, Status.MUTED, "The customer wants no e-mail of this kind.")
         return None
     claimed = Claim(
         await notifications.letter(conn, row.id),

@@ -83,6 +83,15 @@ async def test_an_address_book_has_an_end(anna):
     assert (answer.status, (await answer.json())["code"]) == (409, "address-book-full")
 
 
+async def test_an_address_that_is_sent_twice_is_added_once(anna):
+    first = await anna.post(PATH, json=HOME, headers={"Idempotency-Key": "k"})
+    again = await anna.post(PATH, json=HOME, headers={"Idempotency-Key": "k"})
+
+    assert (again.status, await again.json()) == (201, await first.json())
+    assert again.headers["Location"] == first.headers["Location"]
+    assert len((await (await anna.get(PATH)).json())["items"]) == 1
+
+
 async def test_an_order_goes_to_an_address_of_the_address_book(anna, server):
     address = await add(anna, line2="Second floor")
 

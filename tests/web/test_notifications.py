@@ -1,4 +1,10 @@
+from sqlalchemy import select, update
+
+from bookstore.db import reading, transaction
 from bookstore.permissions import Role
+from bookstore.tables import audit_log
+from bookstore.tables import notifications as table
+from web.keys import ENGINE
 
 
 async def user_id(client):
@@ -52,3 +58,42 @@ async def test_staff_see_letters_and_send_them_again(visitor):
     assert [letter["id"] for letter in queued["items"]] == [sent["id"]]
     assert queued["items"][0]["in_doubt"] is False
     assert resent.status == 202
+
+
+async def test_failed_letters_and_those_in_doubt_show(visitor, server):
+    clerk, anna = await visitor(Role.CLERK), await visitor(Role.CUSTOMER)
+    failed, doubtful, _ = [
+        (await (await write(clerk, await user_id(anna))).json())["id"] for _ in range(3)
+    ]
+    async with transaction(server.app[ENGINE]) as conn:
+        for changed, values in (
+            (failed, {"status": "failed", "smtp_answer": "550 nobody here"}),
+            (doubtful, {"in_doubt": True}),
+        ):
+            await conn.execute(update(table).where(table.c.id == changed).values(**values))
+
+    async def found(query):
+        answer = await clerk.get(f"/api/v1/admin/notifications?{query}")
+        return (await answer.json())["items"]
+
+    [letter] = await found("status=failed")
+    assert (letter["id"], letter["answer"]) == (failed, "550 nobody here")
+    assert [(it["id"], it["in_doubt"]) for it in await found("in_doubt=true")] == [(doubtful, True)]
+    assert (await anna.get("/api/v1/admin/notifications")).status == 403
+    assert len((await (await anna.get("/api/v1/notifications")).json())["items"]) == 3
+
+
+async def test_what_staff_write_and_send_again_is_on_record(visitor, server):
+    clerk, anna = await visitor(Role.CLERK), await visitor(Role.CUSTOMER)
+    sent = await (await write(clerk, await user_id(anna))).json()
+
+    await clerk.post(f"/api/v1/admin/notifications/{sent['id']}/resend")
+
+    async with reading(server.app[ENGINE]) as conn:
+        found = (await conn.execute(select(audit_log).order_by(audit_log.c.id))).all()
+    assert [(row.action, row.object_id, row.user_id) for row in found] == [
+        ("write", str(sent["id"]), await user_id(clerk)),
+        ("resend", str(sent["id"]), await user_id(clerk)),
+    ]
+    # What was said is nobody else's business.
+    assert found[0].changes == {"subject": None, "body": None}

@@ -2,6 +2,7 @@
 
 from aiohttp import web
 from marshmallow import Schema, fields
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import address_book
 from bookstore.address_book import Address
@@ -9,6 +10,7 @@ from bookstore.addresses import LENGTHS
 from bookstore.db import reading, retrying, transaction
 from bookstore.errors import AddressBookFull, Invalid
 from web.api.fields import Flag
+from web.api.once import made_once
 from web.api.operations import Fields, answer, operation
 from web.api.order_schemas import AddressIn, AddressOut
 from web.keys import ENGINE
@@ -58,20 +60,23 @@ async def list_addresses(request: web.Request) -> web.Response:
     returns=(201, KnownAddressOut),
     tags=TAGS,
     refusals=[Invalid, AddressBookFull],
+    once=True,
 )
 async def add_address(request: web.Request, body: Fields) -> web.Response:
     """Add an address to the caller's address book; the first one becomes the default."""
-    is_default = body.pop("is_default")
 
-    async def work() -> Address:
-        async with transaction(request.config_dict[ENGINE]) as conn:
-            return await address_book.add(
-                conn, me(request).id, body, is_default=is_default, now=now()
-            )
+    async def make(conn: AsyncConnection) -> Address:
+        facts = {name: value for name, value in body.items() if name != "is_default"}
+        return await address_book.add(
+            conn, me(request).id, facts, is_default=body["is_default"], now=now()
+        )
 
-    address = await retrying(work)
-    location = {"Location": f"/api/v1/users/me/addresses/{address.id}"}
-    return answer(KnownAddressOut, address, status=201, headers=location)
+    async def again(conn: AsyncConnection, address_id: int) -> Address:
+        return await address_book.get(conn, me(request).id, address_id)
+
+    address, headers = await made_once(request, body, make, again)
+    headers["Location"] = f"/api/v1/users/me/addresses/{address.id}"
+    return answer(KnownAddressOut, address, status=201, headers=headers)
 
 
 @operation(body=AddressChangeIn, returns=(200, KnownAddressOut), tags=TAGS, refusals=[Invalid])

@@ -4,7 +4,7 @@ from aiohttp import web
 from marshmallow import Schema, fields
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import notifications, users
+from bookstore import notifications
 from bookstore.db import reading, transaction
 from bookstore.errors import Invalid, NotFound
 from bookstore.letters import Kind
@@ -87,17 +87,7 @@ async def send_message(request: web.Request, body: Fields) -> web.Response:
     """Write to a customer; the worker mails it."""
 
     async def make(conn: AsyncConnection) -> Notification:
-        user = await users.get(conn, body["user_id"])
-        notification_id = await notifications.queue(
-            conn,
-            Kind.MESSAGE,
-            recipient=user.email,
-            user_id=user.id,
-            subject=body["subject"],
-            body=body["body"],
-            now=now(),
-        )
-        return await notifications.get(conn, notification_id)
+        return await notifications.write(conn, **body, by=me(request).id, now=now())
 
     queued, headers = await made_once(request, body, make, notifications.get)
     return answer(LetterOut, queued, status=202, headers=headers)
