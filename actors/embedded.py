@@ -1,7 +1,7 @@
 """Workers inside the web process, for a store that runs in one."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from dramatiq import Worker
@@ -17,10 +17,20 @@ POLL = 100
 STOP_TIMEOUT = 10_000
 
 
+def _nobody_listens(order_ids: list[int]) -> None:
+    """Nobody in this process watches orders."""
+
+
 @asynccontextmanager
-async def workers(settings: Settings) -> AsyncIterator[Publisher]:
-    """Start the workers; gives what offers tasks to them, and stops them at the end."""
+async def workers(
+    settings: Settings, tell: Callable[[list[int]], object] = _nobody_listens
+) -> AsyncIterator[Publisher]:
+    """Start the workers; gives what offers tasks to them, and stops them at the end.
+
+    `tell` gets the ids of the orders to which something happened, in the workers' thread.
+    """
     workplace.settings = settings
+    workplace.tell = tell
     worker = Worker(broker, worker_timeout=POLL, worker_threads=THREADS)
     if not workplace.booted:
         # Only dramatiq's own command line does this, and the time limits need it.

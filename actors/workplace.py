@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any
@@ -17,7 +17,7 @@ from actors.batching import Batches
 from actors.relay import Relay
 from bookstore import db, fulfilment, smtp
 from bookstore.letters import Store
-from bookstore.messages import LocalPublisher, Publisher, RabbitPublisher
+from bookstore.messages import EventExchange, LocalPublisher, Publisher, RabbitPublisher
 from bookstore.runner import Runner
 from bookstore.tasks import Task
 from config import log
@@ -52,6 +52,8 @@ class Workplace(Middleware):
     def __init__(self) -> None:
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self.settings: Settings | None = None
+        #: Who hears, in this process, to which orders something happened; else all web processes.
+        self.tell: Callable[[list[int]], object] | None = None
         #: Whether dramatiq has said that this process is up, which it may hear only once.
         self.booted = False
         self._open = AsyncExitStack()
@@ -77,7 +79,8 @@ class Workplace(Middleware):
             lock_wait_s=LOCK_WAIT_S,
         )
         self._open.push_async_callback(engine.dispose)
-        self.engine = db.announcing(engine, publisher.offer)
+        tell = self.tell or await self._exchange(settings)
+        self.engine = db.telling(db.announcing(engine, publisher.offer), tell)
         self.orders = Batches(
             self.engine, Task.PROCESS_ORDERS, fulfilment.process, worker=self.name, clock=clock
         )
@@ -100,6 +103,10 @@ class Workplace(Middleware):
                 settings.broker_urls, queue_type=settings.queue_type, name=f"worker {self.name}"
             )
         )
+
+    async def _exchange(self, settings: Settings) -> Callable[[list[int]], object]:
+        exchange = EventExchange(settings.broker_urls, name=f"worker {self.name}")
+        return (await self._open.enter_async_context(exchange)).tell
 
 
 def clock() -> datetime:

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from bookstore import idempotency, notifications, orders, pricing, tasks
 from bookstore.bulk import Bulk, BulkQuery
 from bookstore.crashpoints import crashpoint
-from bookstore.db import LOCK_WAIT_TIMEOUT, RETRYABLE, is_gone, retrying, transaction
+from bookstore.db import LOCK_WAIT_TIMEOUT, RETRYABLE, is_gone, retrying, tell, transaction
 from bookstore.errors import (
     BookstoreError,
     BookWithdrawn,
@@ -295,6 +295,7 @@ async def _place(
     )
     actors = [(order.id, "customer" if order.user_id else "guest") for order in placed]
     await _INSERT_EVENTS(conn, actors, now=now)
+    tell(conn, [order.id for order in placed])
     cart_ids = sorted((draft.wish.cart_id,) for draft in drafts)
     await _EMPTY(conn, cart_ids)
     await _NEXT_CHECKOUT(conn, cart_ids, now=now)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import uniform
@@ -92,6 +92,22 @@ def announcing(engine: AsyncEngine, announce: Callable[[list[Any]], None]) -> As
     return engine.execution_options(announce=announce)
 
 
+def telling(engine: AsyncEngine, tell: Callable[[list[int]], object]) -> AsyncEngine:
+    """The same pool; `tell` gets the ids of the orders to which something happened in a
+    transaction, once it is committed.
+
+    It must neither block nor raise: who watches looks once a second anyway.
+    """
+    return engine.execution_options(tell=tell)
+
+
+def tell(conn: AsyncConnection, order_ids: Iterable[int]) -> None:
+    """Have those who watch these orders woken right after this transaction's commit."""
+    assert conn.sync_connection is not None
+    happened: list[int] = conn.sync_connection.get_execution_options().get("happened", [])
+    happened.extend(order_ids)
+
+
 @asynccontextmanager
 async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     """A transaction that may write: committed at the end of the block, undone when it raises.
@@ -101,12 +117,15 @@ async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     """
     options = engine.get_execution_options()
     written: list[Any] = []
+    happened: list[int] = []
     async with asyncio.timeout(options["timeout_s"]), engine.connect() as conn:
-        await conn.execution_options(written=written)
+        await conn.execution_options(written=written, happened=happened)
         async with conn.begin():
             yield conn
     if written and "announce" in options:
         options["announce"](written)
+    if happened and "tell" in options:
+        options["tell"](happened)
 
 
 @asynccontextmanager

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bookstore import notifications, pricing
 from bookstore.bulk import Bulk, BulkQuery
 from bookstore.crashpoints import crashpoint
-from bookstore.db import Repeat
+from bookstore.db import Repeat, tell
 from bookstore.orders import State
 
 
@@ -261,6 +261,7 @@ async def _write_events(
         for it in outcomes
     ]
     await _WRITE_EVENTS(conn, rows, worker=trace.worker, worked_ms=trace.worked_ms(), now=now)
+    tell(conn, [it.order.id for it in outcomes])
 
 
 async def _take(conn: AsyncConnection, confirmed: Iterable[_Outcome]) -> None:

@@ -1,18 +1,27 @@
-"""Tasks on their way to the actors: wire format, queues, publishing.
+"""Tasks on their way to the actors, and news on its way to those who watch: wire format, queues,
+publishing.
 
 A message is a hint, so publishing may fail: the relay offers again whatever was lost.
 """
 
 import asyncio
+import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import aio_pika
 import dramatiq
-from aio_pika.abc import AbstractChannel, AbstractConnection, DeliveryMode
+from aio_pika.abc import (
+    AbstractChannel,
+    AbstractConnection,
+    AbstractExchange,
+    AbstractIncomingMessage,
+    DeliveryMode,
+    ExchangeType,
+)
 from aio_pika.exceptions import AMQPException
 
 from bookstore.crashpoints import crashpoint
@@ -26,6 +35,8 @@ QUEUES = {
     Task.SEND_NOTIFICATIONS: "notifications",
     Task.RUN_JOBS: "bulk",
 }
+#: Where is told what happened, for whoever wants to know; and what it is called there.
+EXCHANGE, ORDERS_CHANGED = "bookstore.events", "orders.changed"
 #: Ids in one message: above 50 nothing is gained, below 20 much is lost.
 LIST = 50
 #: A job takes so long that each has a message of its own.
@@ -92,25 +103,25 @@ class LocalPublisher:
             self._enqueue(message)
 
 
-class RabbitPublisher:
-    """Publishes to RabbitMQ, persistent, mandatory and with confirms.
+class _Link:
+    """A connection to RabbitMQ that one loop opens, uses and opens again.
 
-    One loop connects, gathers what is offered and publishes it in rounds: the first offer
-    leaves at once, what comes within `ROUND_S` goes together.
+    Whoever uses it fills a buffer and wakes the loop; what a broker does not take is dropped.
     """
 
-    def __init__(self, urls: Sequence[str], *, queue_type: str, name: str) -> None:
+    #: Whether the broker says that it has what was published.
+    confirms = True
+
+    def __init__(self, urls: Sequence[str], *, name: str) -> None:
         self._urls = urls
-        self._queue_type = queue_type
         self._name = name
-        self._buffer: list[Offer] = []
         self._away = False
         self._wake = asyncio.Event()
         self._connection: AbstractConnection | None = None
         self._channel: AbstractChannel | None = None
         self._running: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> "RabbitPublisher":
+    async def __aenter__(self) -> Self:
         self._running = asyncio.create_task(self._run())
         return self
 
@@ -118,7 +129,7 @@ class RabbitPublisher:
         if self._running is not None:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
-        if self._buffer and self.ready:
+        if self.ready:
             await self._publish_buffer()
         await self._disconnect()
 
@@ -131,11 +142,17 @@ class RabbitPublisher:
             and self._connection.connected.is_set()
         )
 
-    def offer(self, offers: Sequence[Offer]) -> None:
-        # Before the first connection too: a process that has just started will have one.
-        if not self._away:
-            self._buffer.extend(offers[: BUFFER - len(self._buffer)])
-            self._wake.set()
+    async def _declare(self, channel: AbstractChannel) -> None:
+        """Make sure that the broker has what this link needs."""
+        raise NotImplementedError
+
+    async def _publish_buffer(self) -> None:
+        """Send what waits."""
+        raise NotImplementedError
+
+    def _drop_buffer(self) -> None:
+        """Give up what waits."""
+        raise NotImplementedError
 
     async def _run(self) -> None:
         while True:
@@ -151,7 +168,7 @@ class RabbitPublisher:
                 if not self._away:
                     log.warning("broker away: %s", type(error).__name__)
                 self._away = True
-                self._buffer.clear()
+                self._drop_buffer()
                 await self._disconnect()
                 await asyncio.sleep(RECONNECT_S)
 
@@ -164,12 +181,64 @@ class RabbitPublisher:
             return
         self._wake.clear()
 
+    async def _connect(self) -> None:
+        failure: Exception | None = None
+        for url in self._urls:
+            try:
+                async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                    self._connection = await aio_pika.connect(
+                        url,
+                        heartbeat=HEARTBEAT_S,
+                        client_properties={"connection_name": self._name},
+                    )
+                    # Without `on_return_raises` an unroutable message looks like a success.
+                    self._channel = await self._connection.channel(
+                        publisher_confirms=self.confirms, on_return_raises=self.confirms
+                    )
+                    await self._declare(self._channel)
+                return
+            except (AMQPException, OSError, TimeoutError) as error:
+                failure = error
+                await self._disconnect()
+        raise ConnectionError("no broker answers") from failure
+
+    async def _disconnect(self) -> None:
+        connection, self._connection, self._channel = self._connection, None, None
+        if connection is not None and not connection.is_closed:
+            try:
+                async with asyncio.timeout(1):
+                    await connection.close()
+            except (AMQPException, OSError, TimeoutError, RuntimeError) as error:
+                log.debug("while closing the connection: %r", error)
+
+
+class RabbitPublisher(_Link):
+    """Publishes to RabbitMQ, persistent, mandatory and with confirms.
+
+    One loop connects, gathers what is offered and publishes it in rounds: the first offer
+    leaves at once, what comes within `ROUND_S` goes together.
+    """
+
+    def __init__(self, urls: Sequence[str], *, queue_type: str, name: str) -> None:
+        super().__init__(urls, name=name)
+        self._queue_type = queue_type
+        self._buffer: list[Offer] = []
+
+    def offer(self, offers: Sequence[Offer]) -> None:
+        # Before the first connection too: a process that has just started will have one.
+        if not self._away:
+            self._buffer.extend(offers[: BUFFER - len(self._buffer)])
+            self._wake.set()
+
     async def _publish_buffer(self) -> None:
         offers, self._buffer = self._buffer, []
         if offers:
             async with asyncio.timeout(PUBLISH_TIMEOUT_S):
                 await asyncio.gather(*(self._publish(message) for message in in_lists(offers)))
             crashpoint("R4")
+
+    def _drop_buffer(self) -> None:
+        self._buffer.clear()
 
     async def _publish(self, message: dramatiq.Message[Any]) -> None:
         assert self._channel is not None
@@ -184,38 +253,74 @@ class RabbitPublisher:
             mandatory=True,
         )
 
-    async def _connect(self) -> None:
-        failure: Exception | None = None
-        for url in self._urls:
-            try:
-                async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                    self._connection = await aio_pika.connect(
-                        url,
-                        heartbeat=HEARTBEAT_S,
-                        client_properties={"connection_name": self._name},
-                    )
-                    # Without `on_return_raises` an unroutable message looks like a success.
-                    self._channel = await self._connection.channel(
-                        publisher_confirms=True, on_return_raises=True
-                    )
-                    await self._declare(self._channel)
-                return
-            except (AMQPException, OSError, TimeoutError) as error:
-                failure = error
-                await self._disconnect()
-        raise ConnectionError("no broker answers") from failure
-
     async def _declare(self, channel: AbstractChannel) -> None:
         """The queues as dramatiq wants them, so that work can wait before any worker comes."""
         for queue in QUEUES.values():
             arguments = queue_arguments(self._queue_type, queue)
             await channel.declare_queue(queue, durable=True, arguments=arguments)
 
-    async def _disconnect(self) -> None:
-        connection, self._connection, self._channel = self._connection, None, None
-        if connection is not None and not connection.is_closed:
-            try:
-                async with asyncio.timeout(1):
-                    await connection.close()
-            except (AMQPException, OSError, TimeoutError, RuntimeError) as error:
-                log.debug("while closing the connection: %r", error)
+
+class EventExchange(_Link):
+    """Says to every web process which orders something happened to, and hears what others say.
+
+    Each message is a list of ids, no more than a hint: it is neither kept nor confirmed, and
+    whoever watches an order finds a lost one out within a second.
+    """
+
+    confirms = False
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        *,
+        name: str,
+        heard: Callable[[Collection[int]], None] | None = None,
+    ) -> None:
+        """`heard` gets the ids of what is told anywhere, on this event loop."""
+        super().__init__(urls, name=name)
+        self._heard = heard
+        self._buffer: dict[int, None] = {}
+        self._exchange: AbstractExchange | None = None
+
+    def tell(self, order_ids: Collection[int]) -> None:
+        """Say soon that something happened to these orders; neither blocks nor raises."""
+        if not self._away and len(self._buffer) < BUFFER:
+            self._buffer.update(dict.fromkeys(order_ids))
+            self._wake.set()
+
+    async def _declare(self, channel: AbstractChannel) -> None:
+        self._exchange = await channel.declare_exchange(EXCHANGE, ExchangeType.TOPIC, durable=True)
+        if self._heard is None:
+            return
+        # Of this process alone, gone with its connection; who does not keep up loses the oldest.
+        queue = await channel.declare_queue(
+            exclusive=True, auto_delete=True, arguments={"x-max-length": BUFFER}
+        )
+        await queue.bind(self._exchange, routing_key=ORDERS_CHANGED)
+        await queue.consume(self._hear, no_ack=True)
+
+    async def _hear(self, message: AbstractIncomingMessage) -> None:
+        assert self._heard is not None
+        try:
+            order_ids = json.loads(message.body)
+        except ValueError:
+            log.warning("event that is no JSON, of %d bytes", len(message.body))
+            return
+        if isinstance(order_ids, list):
+            self._heard([order_id for order_id in order_ids if isinstance(order_id, int)])
+
+    async def _publish_buffer(self) -> None:
+        order_ids, self._buffer = list(self._buffer), {}
+        if order_ids:
+            assert self._exchange is not None
+            async with asyncio.timeout(PUBLISH_TIMEOUT_S):
+                await self._exchange.publish(
+                    aio_pika.Message(
+                        json.dumps(order_ids).encode(), content_type="application/json"
+                    ),
+                    routing_key=ORDERS_CHANGED,
+                    mandatory=False,
+                )
+
+    def _drop_buffer(self) -> None:
+        self._buffer.clear()

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import audit, notifications, paging, pricing
 from bookstore.crashpoints import crashpoint
+from bookstore.db import tell
 from bookstore.errors import IllegalTransition, NotFound
 from bookstore.paging import Page
 from bookstore.tables import (
@@ -353,6 +354,7 @@ async def _record(
             order_id=order.id, seq=seq, kind=kind, at=now, actor=actor, detail=detail
         )
     )
+    tell(conn, [order.id])
 
 
 async def _audit(

@@ -1,24 +1,28 @@
 """The whole site, put together."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 
 from aiohttp import web
 
 from admin.app import make_admin
 from bookstore.checkout import Checkouts
-from bookstore.db import announcing, make_engine
-from bookstore.messages import RabbitPublisher
+from bookstore.db import announcing, make_engine, telling
+from bookstore.messages import EventExchange, RabbitPublisher
 from bookstore.pricing import Rates
 from config.settings import Settings
 from web import guard, health, kept, limits, metrics, problems, requests, routes, sessions, throttle
 from web.api import docs
+from web.feed import Feed
+from web.hub import Hub
 from web.keys import (
     ACCESS,
     CHECKOUTS,
     CLOSING,
     ENGINE,
+    FEED,
     GUESSES,
+    HUB,
     KEPT,
     LIMITS,
     METRICS,
@@ -26,6 +30,7 @@ from web.keys import (
     RATES,
     READINESS,
     SETTINGS,
+    TELL,
 )
 from web.store import routes as store
 
@@ -72,29 +77,63 @@ async def make_app(settings: Settings) -> web.Application:
     app.on_response_prepare.append(requests.send_id)
     app.on_response_prepare.append(guard.send_headers)
     app.on_response_prepare.append(limits.send_counts)
-    app.cleanup_ctx.append(_publisher)
+    app.cleanup_ctx.append(_live)
+    app.cleanup_ctx.append(_messages)
     app.cleanup_ctx.append(_database)
     return app
 
 
 async def _close(app: web.Application) -> None:
     app[CLOSING].set()
+    app[HUB].close()
+    app[FEED].close()
 
 
-async def _publisher(app: web.Application) -> AsyncIterator[None]:
+async def _live(app: web.Application) -> AsyncIterator[None]:
+    """The readers behind every stream, with connections of their own: a crowd of requests must
+    not keep news from those who wait for it."""
     settings = app[SETTINGS]
+    engine = make_engine(settings.database_url, pool_size=2, timeout_s=settings.database_timeout_s)
+    app[HUB], app[FEED] = Hub(engine), Feed(engine)
+    running = [asyncio.create_task(app[HUB].run()), asyncio.create_task(app[FEED].run())]
+    yield
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+    await engine.dispose()
+
+
+async def _messages(app: web.Application) -> AsyncIterator[None]:
+    """What offers tasks to the actors, and tells of and hears about orders."""
+    settings = app[SETTINGS]
+    hub, feed = app[HUB], app[FEED]
+
+    def heard(order_ids: Collection[int]) -> None:
+        hub.hint(order_ids)
+        feed.hint(order_ids)
+
     if settings.embedded:
         # Here, because importing the actors makes their broker.
         from actors.embedded import workers
 
-        async with workers(settings) as local:
-            app[PUBLISHER] = local
+        loop = asyncio.get_running_loop()
+
+        def told(order_ids: Collection[int]) -> None:
+            # Workers have an event loop of their own.
+            loop.call_soon_threadsafe(heard, order_ids)
+
+        async with workers(settings, told) as local:
+            app[PUBLISHER], app[TELL] = local, heard
             yield
         return
-    async with RabbitPublisher(
-        settings.broker_urls, queue_type=settings.queue_type, name="bookstore web"
-    ) as publisher:
-        app[PUBLISHER] = publisher
+    name = "bookstore web"
+    async with (
+        RabbitPublisher(
+            settings.broker_urls, queue_type=settings.queue_type, name=name
+        ) as publisher,
+        EventExchange(settings.broker_urls, name=name, heard=heard) as exchange,
+    ):
+        app[PUBLISHER], app[TELL] = publisher, exchange.tell
         yield
 
 
@@ -102,7 +141,7 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
     publisher = app[PUBLISHER]
     settings = app[SETTINGS]
     engine = make_engine(settings.database_url, timeout_s=settings.database_timeout_s)
-    engine = announcing(engine, publisher.offer)
+    engine = telling(announcing(engine, publisher.offer), app[TELL])
     app[ENGINE] = engine
     app[CHECKOUTS] = Checkouts(engine, app[RATES])
     app[READINESS].checks |= {

@@ -1,7 +1,7 @@
 """Typed keys for what the application and a request carry."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -15,7 +15,9 @@ from config.settings import Settings
 from web.access import Access
 
 if TYPE_CHECKING:  # They use these keys themselves.
+    from web.feed import Feed
     from web.health import Readiness
+    from web.hub import Hub
     from web.kept import Kept
     from web.limits import Limits
     from web.metrics import Metrics
@@ -27,7 +29,12 @@ ENGINE = web.AppKey("engine", AsyncEngine)
 RATES = web.AppKey("rates", Rates)
 #: Offers tasks to the actors right after a commit.
 PUBLISHER = web.AppKey[Publisher]("publisher")
+#: Says, right after a commit, to which orders something happened.
+TELL = web.AppKey[Callable[[list[int]], None]]("tell")
 CHECKOUTS = web.AppKey("checkouts", Checkouts)
+#: Tells those who watch orders what happens to them, and staff what happens to all.
+HUB: "web.AppKey[Hub]" = web.AppKey("hub")
+FEED: "web.AppKey[Feed]" = web.AppKey("feed")
 METRICS: "web.AppKey[Metrics]" = web.AppKey("metrics")
 #: What `/readyz` looks at.
 READINESS: "web.AppKey[Readiness]" = web.AppKey("readiness")

@@ -1,27 +1,25 @@
-"""Server-sent events: people watch what happens while it happens.
+"""Server-sent events: people watch what happens while it happens (HTML Standard, section 9.2).
 
-Each stream looks for new events once a second; they are numbered within their order, so
-that none is missed and none comes twice.  (HTML Standard, section 9.2)
+A stream waits for its listener and nothing else: no connection, no query of its own.  What
+listeners get, `web/hub.py` and `web/feed.py` read for all of them at once.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from typing import Protocol
 
 from aiohttp import web
 
-from bookstore import orders
-from bookstore.db import reading
-from bookstore.orders import NEXT, Event, Order
-from web.keys import CLOSING, ENGINE
-from web.problems import AWAY
-
 log = logging.getLogger(__name__)
 
-#: How often a stream looks for news.
-LOOK_S = 1.0
 #: Proxies close what is silent for longer; also how soon we notice that a reader has gone.
 COMMENT_S = 15.0
+#: Then the browser connects once more, perhaps to another process: so load spreads again.
+LONGEST_S = 30 * 60.0
+#: Milliseconds after which a browser that was cut off comes back.
+RETRY_MS = 3000
+#: Texts that wait for a slow reader; one that has more is cut off, and resumes when it can.
+MOST_WAITING = 1000
 HEADERS = {
     "Content-Type": "text/event-stream",
     "Cache-Control": "no-store",
@@ -30,57 +28,68 @@ HEADERS = {
 }
 
 
-async def follow_order(
-    request: web.Request, order: Order, after: int, dump: Callable[[Event], str]
-) -> web.StreamResponse:
-    """Send an order's events from number `after` on, until nothing more can happen to it.
+class Source(Protocol):
+    """Where a stream's texts come from."""
 
-    A reader who has seen the end gets 204, which tells browsers not to come again.
-    """
-    if order.final and after >= order.last_seq:
-        return web.Response(status=204)
+    async def next(self) -> str | None:
+        """The next text as it is sent; None when nothing more will come."""
+
+
+class Listener:
+    """Waits for texts that others hand to it."""
+
+    def __init__(self) -> None:
+        self._texts: asyncio.Queue[str | None] = asyncio.Queue()
+        self._ended = False
+
+    async def next(self) -> str | None:
+        """The next text; None at the end."""
+        return await self._texts.get()
+
+    def hear(self, text: str) -> None:
+        """Let the listener have this text."""
+        if self._texts.qsize() >= MOST_WAITING:
+            self.end()
+        if not self._ended:
+            self._texts.put_nowait(text)
+
+    def end(self) -> None:
+        """Nothing more comes after what waits."""
+        if not self._ended:
+            self._ended = True
+            self._texts.put_nowait(None)
+
+
+def event(event_id: int, name: str, data: str) -> str:
+    """An event as it is sent; `data` is JSON in one line."""
+    return f"id: {event_id}\nevent: {name}\ndata: {data}\n\n"
+
+
+async def stream(
+    request: web.Request,
+    source: Source,
+    *,
+    comment_s: float = COMMENT_S,
+    longest_s: float = LONGEST_S,
+) -> web.StreamResponse:
+    """Send what comes from the source until it ends, the reader goes or `longest_s` is over."""
+    loop = asyncio.get_running_loop()
     response = web.StreamResponse(headers=HEADERS)
     await response.prepare(request)
+    ends = loop.time() + longest_s
     try:
-        async for event in _events(request, response, order.id, after):
-            text = f"id: {event.id}\nevent: status\ndata: {dump(event)}\n\n"
+        await response.write(f"retry: {RETRY_MS}\n\n".encode())
+        while (left := ends - loop.time()) > 0:
+            try:
+                async with asyncio.timeout(min(comment_s, left)):
+                    text = await source.next()
+            except TimeoutError:
+                await response.write(b": still here\n\n")
+                continue
+            if text is None:
+                break
             await response.write(text.encode())
         await response.write_eof()
     except ConnectionResetError:
         log.debug("reader gone")
     return response
-
-
-async def _events(
-    request: web.Request, response: web.StreamResponse, order_id: int, after: int
-) -> AsyncIterator[Event]:
-    """The events as they come, up to the one that ends the order or the shutdown of the process."""
-    loop = asyncio.get_running_loop()
-    commented_at = loop.time()
-    closing = request.config_dict[CLOSING]
-    while not closing.is_set():
-        for event in await _look(request, order_id, after):
-            yield event
-            after, commented_at = event.id, loop.time()
-            if event.kind in _FINAL:
-                return
-        if loop.time() - commented_at >= COMMENT_S:
-            await response.write(b": still here\n\n")
-            commented_at = loop.time()
-        try:
-            async with asyncio.timeout(LOOK_S):
-                await closing.wait()
-        except TimeoutError:
-            continue
-
-
-async def _look(request: web.Request, order_id: int, after: int) -> list[Event]:
-    try:
-        async with reading(request.config_dict[ENGINE]) as conn:
-            return await orders.events(conn, order_id, after=after)
-    except AWAY:
-        # The reader need not know: events are not lost, they come later.
-        return []
-
-
-_FINAL = {state for state in orders.State if state not in NEXT}

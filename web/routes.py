@@ -98,6 +98,7 @@ OPERATIONS = [
     Route("GET", f"/orders/{ORDER}/events", orders.list_order_events, ANYONE),
     Route("GET", f"/orders/{ORDER}/stream", orders.stream_order, ANYONE),
     Route("GET", "/admin/orders", staff.list_all_orders, Permission.SEE_ORDERS),
+    Route("GET", "/admin/events", staff.stream_all_orders, Permission.SEE_ORDERS),
     Route("POST", f"/admin/orders/{ORDER}/transitions", staff.move_order, Permission.CHANGE_ORDERS),
     Route(
         "POST", f"/admin/orders/{ORDER}/payment", staff.change_payment, Permission.CHANGE_PAYMENT

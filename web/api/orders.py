@@ -39,7 +39,7 @@ from web.api.order_schemas import (
     PlacedOrderOut,
     TokenQuery,
 )
-from web.keys import CHECKOUTS, ENGINE, REQUEST_ID, USER
+from web.keys import CHECKOUTS, ENGINE, HUB, REQUEST_ID, USER
 from web.requests import now
 from web.sessions import me
 
@@ -167,7 +167,10 @@ async def stream_order(request: web.Request, query: Fields) -> web.StreamRespons
         order = await order_access.opened(request, conn, query["access_token"])
     seen = request.headers.get("Last-Event-ID", "")
     after = int(seen) if re.fullmatch(r"[0-9]{1,9}", seen) else 0
-    return await live.follow_order(request, order, after, EventOut().dumps)
+    if order.final and after >= order.last_seq:
+        return web.Response(status=204)  # Which tells browsers not to come again.
+    with request.config_dict[HUB].follow(order.id, after, EventOut().dumps) as follower:
+        return await live.stream(request, follower)
 
 
 async def _wish(request: web.Request, body: Fields) -> Wish:

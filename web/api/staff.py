@@ -1,5 +1,7 @@
 """For people who work here: orders, and the work that is left."""
 
+import re
+
 from aiohttp import web
 from marshmallow import Schema, fields, validate
 
@@ -9,11 +11,12 @@ from bookstore.errors import IllegalTransition, Invalid
 from bookstore.orders import Order
 from bookstore.paging import Page
 from bookstore.tasks import Row, Task
+from web import live
 from web.api.fields import Lines, Moment
 from web.api.operations import Fields, answer, operation, page_answer
 from web.api.order_schemas import AllOrdersQuery, OrderOut, OrderPage, PaymentIn, TransitionIn
 from web.api.schemas import PageQuery, page_of
-from web.keys import ENGINE
+from web.keys import ENGINE, FEED
 from web.requests import now
 from web.sessions import me
 
@@ -49,6 +52,37 @@ class DiscardIn(Schema):
 
 
 TaskPage = page_of(TaskOut)
+
+
+class HappeningOut(Schema):
+    id = fields.Integer(required=True)
+    number = fields.String(required=True, metadata={"description": "The order's."})
+    seq = fields.Integer(
+        required=True, metadata={"description": "Counts 1, 2, 3 ... within the order."}
+    )
+    kind = fields.String(required=True)
+    at = Moment(required=True)
+    actor = fields.String(required=True)
+    detail = fields.String(required=True, allow_none=True)
+
+
+@operation(
+    headers={"Last-Event-ID": "The `id` that came with the last event."},
+    returns=(200, None),
+    content_type="text/event-stream",
+    tags=TAGS,
+)
+async def stream_all_orders(request: web.Request) -> web.StreamResponse:
+    """Follow what happens to all orders, as server-sent events.
+
+    Each is named `order` and has the event as JSON in `data`.  Without `Last-Event-ID` the
+    stream begins now.  Who resumes misses nothing, but may get what came last a second time:
+    the `id` in `data` tells.  An event `reset` says that too much was missed to be told.
+    """
+    seen = request.headers.get("Last-Event-ID", "")
+    after = int(seen) if re.fullmatch(r"[0-9]{1,18}", seen) else None
+    with request.config_dict[FEED].follow(after, HappeningOut().dumps) as reader:
+        return await live.stream(request, reader)
 
 
 @operation(query=AllOrdersQuery, returns=(200, OrderPage), tags=TAGS, refusals=[Invalid])
