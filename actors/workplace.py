@@ -18,6 +18,7 @@ from actors.relay import Relay
 from bookstore import db, fulfilment, smtp
 from bookstore.letters import Store
 from bookstore.messages import EventExchange, LocalPublisher, Publisher, RabbitPublisher
+from bookstore.postman import Postman
 from bookstore.runner import Runner
 from bookstore.tasks import Task
 from config import log
@@ -39,10 +40,7 @@ class Workplace(Middleware):
 
     engine: AsyncEngine
     orders: Batches
-    mailer: smtp.Mailer
-    store: Store
-    #: Letters on their way at once, which is what the mailer keeps connections for.
-    letters: asyncio.Semaphore
+    postman: Postman
     #: Threads that may wait for mail; the others are always there for orders.
     mail_threads: asyncio.Semaphore
     jobs: Runner
@@ -84,10 +82,9 @@ class Workplace(Middleware):
         self.orders = Batches(
             self.engine, Task.PROCESS_ORDERS, fulfilment.process, worker=self.name, clock=clock
         )
-        self.store = Store.of(settings)
-        self.mailer = smtp.make_mailer(settings.smtp_url)
-        self._open.push_async_callback(self.mailer.close)
-        self.letters = asyncio.Semaphore(smtp.CONNECTIONS)
+        mailer = smtp.make_mailer(settings.smtp_url)
+        self._open.push_async_callback(mailer.close)
+        self.postman = Postman(self.engine, mailer, Store.of(settings), clock=clock)
         self.mail_threads = asyncio.Semaphore(max(1, worker.worker_threads // 2))
         self.jobs = Runner(self.engine, {}, clock=clock)
         self.job_threads = asyncio.Semaphore(1)

@@ -7,15 +7,24 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import and_, delete, insert, or_, select
+from sqlalchemy import and_, delete, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bookstore.bulk import Bulk
 from bookstore.tables import task_failures
 
 #: Longer errors are cut; tracebacks are in the log.
 ERROR_LENGTH = 1000
 #: Of one piece of work staff read the latest.
 _MOST = 100
+
+_RECORD = Bulk(
+    "ref_id BIGINT, attempt INT, error TEXT",
+    """
+    INSERT INTO task_failures (task, ref_id, attempt, error, at)
+    SELECT :task, v.ref_id, v.attempt, v.error, :now FROM {rows} AS v
+    """,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +39,17 @@ class Failure:
 
 
 async def record(
-    conn: AsyncConnection, task: str, ref_id: int, attempt: int, error: str, *, now: datetime
+    conn: AsyncConnection,
+    task: str,
+    failed: Collection[tuple[int, int, str]],
+    *,
+    now: datetime,
 ) -> None:
-    """Write down that this attempt failed, in the transaction that decides what comes next."""
-    await conn.execute(
-        insert(task_failures).values(
-            task=task, ref_id=ref_id, attempt=attempt, error=error[:ERROR_LENGTH], at=now
-        )
-    )
+    """Write down that each `(ref_id, attempt, error)` failed, in the transaction that decides
+    what comes next."""
+    if failed:
+        rows = [(ref_id, attempt, error[:ERROR_LENGTH]) for ref_id, attempt, error in failed]
+        await _RECORD(conn, rows, task=task, now=now)
 
 
 async def of(conn: AsyncConnection, work: Collection[tuple[str, int]]) -> list[Failure]:

@@ -8,10 +8,13 @@ queued ──claim──> sending ──answer──> sent
   └── resend         └──> failed
 """
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Select, func, insert, select, update
@@ -23,7 +26,7 @@ from bookstore.bulk import Bulk, BulkQuery
 from bookstore.errors import NotFound
 from bookstore.letters import Item, Kind, Letter, OrderFacts
 from bookstore.paging import Page
-from bookstore.tables import authors, book_authors, notifications, order_lines, orders, users
+from bookstore.tables import notifications, users
 from bookstore.tasks import Task
 
 
@@ -79,6 +82,26 @@ _QUEUED = BulkQuery(
     FROM {rows} AS v {join} notifications AS n ON n.order_id = v.order_id AND n.kind = v.kind
     LEFT JOIN tasks AS t ON t.task = 'send_notifications' AND t.ref_id = n.id
     WHERE n.status = 'queued' AND t.id IS NULL
+    """,
+)
+
+_LETTERS = BulkQuery(
+    "id BIGINT",
+    """n.id, n.kind, n.recipient, n.created_at, n.subject, n.body, u.name,
+    o.id, o.number, o.user_id IS NULL, o.payment_status, o.currency, CONCAT(o.terms),
+    CONCAT(o.shipping_address), o.reason, o.tracking, o.placed_at""",
+    """
+    FROM {rows} AS v {join} notifications AS n ON n.id = v.id
+    LEFT JOIN orders AS o ON o.id = n.order_id LEFT JOIN users AS u ON u.id = n.user_id
+    """,
+)
+_ITEMS = BulkQuery(
+    "order_id BIGINT",
+    "l.order_id, l.book_id, l.title, l.quantity, l.unit_price_cents, w.position, a.name",
+    """
+    FROM {rows} AS v {join} order_lines AS l ON l.order_id = v.order_id
+    LEFT JOIN book_authors AS w ON w.book_id = l.book_id AND w.role = 'author'
+    LEFT JOIN authors AS a ON a.id = w.author_id
     """,
 )
 
@@ -243,12 +266,33 @@ async def letter(conn: AsyncConnection, notification_id: int) -> Letter:
     Raises:
         NotFound: there is no notification with this id.
     """
-    rows = (
-        await conn.execute(select(notifications).where(notifications.c.id == notification_id))
-    ).all()
-    if not rows:
+    found = await letters_of(conn, [notification_id])
+    if not found:
         raise NotFound("This notification")
-    return (await _letters(conn, rows))[notification_id]
+    return found[notification_id]
+
+
+async def letters_of(conn: AsyncConnection, notification_ids: Collection[int]) -> dict[int, Letter]:
+    """What `letters.render` needs to write the letters of these notifications, by their ids.
+
+    Those that are not there are left out.
+    """
+    found = await _LETTERS(conn, [(it,) for it in sorted(notification_ids)])
+    items = await _items(conn, {row[7] for row in found if row[7] is not None})
+    written = {}
+    for notification_id, kind, recipient, created_at, subject, body, name, *order in found:
+        facts = _order(items[order[0]], *order[1:]) if order[0] is not None else None
+        written[notification_id] = Letter(
+            notification_id=notification_id,
+            kind=Kind(kind),
+            recipient=recipient,
+            name=name or (facts.shipping_address.get("name") if facts else None),
+            created_at=_moment(created_at),
+            subject=subject,
+            body=body,
+            order=facts,
+        )
+    return written
 
 
 async def resend(
@@ -297,7 +341,7 @@ async def _one(conn: AsyncConnection, query: Select[Any]) -> Notification:
 
 async def _load(conn: AsyncConnection, query: Select[Any]) -> list[Notification]:
     rows = (await conn.execute(query)).all()
-    written = await _letters(conn, rows)
+    written = await letters_of(conn, [row.id for row in rows])
     return [_notification(row, written[row.id]) for row in rows]
 
 
@@ -320,81 +364,50 @@ def _notification(row: Row[Any], written: Letter) -> Notification:
     )
 
 
-async def _letters(conn: AsyncConnection, rows: Sequence[Row[Any]]) -> dict[int, Letter]:
-    """What the letters of these notifications say today, by the notifications' ids."""
-    ordered = await _orders(conn, {row.order_id for row in rows if row.order_id is not None})
-    found = await conn.execute(
-        select(users.c.id, users.c.name).where(users.c.id.in_({row.user_id for row in rows}))
-    )
-    names = {user.id: user.name for user in found}
-    written = {}
-    for row in rows:
-        order = ordered.get(row.order_id)
-        written[row.id] = Letter(
-            notification_id=row.id,
-            kind=Kind(row.kind),
-            recipient=row.recipient,
-            name=names.get(row.user_id) or (order.shipping_address.get("name") if order else None),
-            created_at=row.created_at,
-            subject=row.subject,
-            body=row.body,
-            order=order,
-        )
-    return written
-
-
-async def _orders(conn: AsyncConnection, order_ids: set[int]) -> dict[int, OrderFacts]:
-    if not order_ids:
-        return {}
-    lines = (
-        await conn.execute(
-            select(order_lines)
-            .where(order_lines.c.order_id.in_(order_ids))
-            .order_by(order_lines.c.order_id, order_lines.c.book_id)
-        )
-    ).all()
-    writers = await _authors(conn, {line.book_id for line in lines})
+async def _items(conn: AsyncConnection, order_ids: Collection[int]) -> dict[int, list[Item]]:
+    """The books of each order, by id of the book; a row for each of their authors."""
     items: dict[int, list[Item]] = {order_id: [] for order_id in order_ids}
-    for line in lines:
-        items[line.order_id].append(
-            Item(
-                line.title,
-                tuple(writers.get(line.book_id, ())),
-                line.quantity,
-                line.unit_price_cents,
-            )
-        )
-    found = await conn.execute(select(orders).where(orders.c.id.in_(order_ids)))
-    return {row.id: _order(row, items[row.id]) for row in found}
+    if not order_ids:
+        return items
+    found = await _ITEMS(conn, [(order_id,) for order_id in sorted(order_ids)])
+    # The place of an author who is none is None, which has no order; it stands alone.
+    found.sort(key=lambda row: (row[0], row[1], row[5] or 0))
+    for (order_id, _), rows in groupby(found, itemgetter(0, 1)):
+        lines = list(rows)
+        writers = tuple(line[6] for line in lines if line[6] is not None)
+        items[order_id].append(Item(lines[0][2], writers, lines[0][3], lines[0][4]))
+    return items
 
 
-async def _authors(conn: AsyncConnection, book_ids: set[int]) -> dict[int, list[str]]:
-    found = await conn.execute(
-        select(book_authors.c.book_id, authors.c.name)
-        .join(authors, authors.c.id == book_authors.c.author_id)
-        .where(book_authors.c.book_id.in_(book_ids), book_authors.c.role == "author")
-        .order_by(book_authors.c.book_id, book_authors.c.position)
-    )
-    names: dict[int, list[str]] = {}
-    for book_id, name in found:
-        names.setdefault(book_id, []).append(name)
-    return names
-
-
-def _order(row: Row[Any], items: list[Item]) -> OrderFacts:
+def _order(
+    items: list[Item],
+    number: str,
+    guest: int,
+    payment_status: str,
+    currency: str,
+    terms: str,
+    shipping_address: str,
+    reason: str | None,
+    tracking: str | None,
+    placed_at: str,
+) -> OrderFacts:
     # Worked out again, because the order service may not have done it yet: from what was
     # fixed on the order when it was placed, so it comes to the same.
-    rates = pricing.Rates(**row.terms)
+    rates = pricing.Rates(**json.loads(terms))
     return OrderFacts(
-        number=row.number,
-        guest=row.user_id is None,
-        payment_status=row.payment_status,
-        currency=row.currency,
+        number=number,
+        guest=bool(guest),
+        payment_status=payment_status,
+        currency=currency,
         items=tuple(items),
         totals=pricing.totals([(item.quantity, item.unit_price_cents) for item in items], rates),
         tax_basis_points=rates.tax_basis_points,
-        shipping_address=row.shipping_address,
-        reason=row.reason,
-        tracking=row.tracking,
-        placed_at=row.placed_at,
+        shipping_address=json.loads(shipping_address),
+        reason=reason,
+        tracking=tracking,
+        placed_at=_moment(placed_at),
     )
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)

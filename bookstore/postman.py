@@ -1,31 +1,58 @@
-"""The postman: sends a letter, and notes what became of it.
+"""Letters leave: claimed with a lease, given to the mail server, and noted what it said.
 
-    claim it (COMMIT) ─> write it, give it to the mail server ─> note the answer (COMMIT)
+    claim a list (one transaction) ─> send, a few at a time ─> note what came of it (one more)
 
-No transaction is open while a mail server thinks.  What keeps others away meanwhile is a
-lease on the row; when it ends without an answer on record, nobody knows whether the letter
-arrived.
+Each letter has a task of its own, not one for the list that it was claimed in: one may be put
+off for an hour while its neighbour is done, and staff park, replay and resend single letters.
+As rows of lists are written, leased and deleted by one statement each, that costs a letter no
+trip of its own.
+
+A letter is sent by whoever claimed it, and by nobody else before the lease is over.  So
+letters for which the mail server has no time soon are given back, not sat on.
 """
 
+import asyncio
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
-from typing import Any
+from enum import Enum, auto
+from itertools import chain
+from operator import attrgetter
 
-from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bookstore import failures, letters, notifications, preferences, smtp, tasks
+from bookstore.bulk import Bulk, BulkQuery
 from bookstore.crashpoints import crashpoint
-from bookstore.db import retrying, transaction
+from bookstore.db import is_away, retrying, transaction
+from bookstore.grouping import Grouped
 from bookstore.letters import Letter, Store
 from bookstore.notifications import Status
-from bookstore.tables import notifications as table
 from bookstore.tasks import Task
 
 log = logging.getLogger(__name__)
+
+#: How long a claimed letter waits for its turn at the mail server before it is given back.
+TURN_S = 10.0
+#: Longer than a turn and an attempt to send (`smtp.DEADLINE_S`), so that no two run at once.
+LEASE = timedelta(seconds=60)
+#: While a letter of the list is still on its way, those that arrived are noted so often: a
+#: crash in between sends them again.
+NOTE_S = 0.25
+#: How long to wait for a database that went away, to note them nevertheless.
+MENDING_S = 15.0
+#: Claims and notes that wait at the same moment are joined up to this many letters.
+TOGETHER = 100
+#: After that no letter of a list is begun: the relay offers again what is left of it.
+LIST_S = 300.0
+#: Greylisting ends within minutes, full mailboxes and broken servers within days.
+PAUSES = [timedelta(minutes=minutes) for minutes in (1, 2, 5, 10, 30, 60)]
+PATIENCE = timedelta(hours=72)
+#: By then the pauses add up to our patience.
+LAST_ATTEMPT = len(PAUSES) + 1 + (PATIENCE - sum(PAUSES, timedelta())) // PAUSES[-1]
+ANSWER_LENGTH = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,192 +65,335 @@ class Claim:
     lease_until: datetime
 
 
-#: Longer than any attempt to send (`smtp.DEADLINE_S`), so that no two run at once.
-LEASE = timedelta(seconds=60)
-#: Greylisting ends within minutes, full mailboxes and broken servers within days.
-PAUSES = [timedelta(minutes=minutes) for minutes in (1, 2, 5, 10, 30, 60)]
-PATIENCE = timedelta(hours=72)
-#: By then the pauses add up to our patience.
-LAST_ATTEMPT = len(PAUSES) + 1 + (PATIENCE - sum(PAUSES, timedelta())) // PAUSES[-1]
-ANSWER_LENGTH = 500
+class End(Enum):
+    """How an attempt to send a letter ended."""
+
+    SENT = auto()
+    #: It will never be taken.
+    REFUSED = auto()
+    #: It was not taken this time.
+    PUT_OFF = auto()
+    #: The mail server had the whole letter and did not answer.
+    IN_DOUBT = auto()
+    #: Others took all the time that the mail server had.
+    NO_TURN = auto()
 
 
-async def deliver(
-    engine: AsyncEngine,
-    mailer: smtp.Mailer,
-    store: Store,
-    notification_id: int,
-    *,
-    clock: Callable[[], datetime],
-) -> None:
-    """Send a letter, if it is still to be sent and nobody else is at it.  Safe to repeat."""
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What came of a claim; `answer` is what the mail server said, or why it said nothing."""
 
-    async def take() -> Claim | None:
-        async with transaction(engine) as conn:
-            return await claim(conn, notification_id, now=clock())
+    claim: Claim
+    end: End
+    answer: str | None = None
 
-    claimed = await retrying(take)
-    if claimed is None:
-        return
-    crashpoint("M1", [notification_id])
-    note = await _send(claimed, mailer, store)
-    crashpoint("M6", [notification_id])
-
-    async def record() -> None:
-        async with transaction(engine) as conn:
-            await note(conn, claimed, now=clock())
-
-    await retrying(record)
-    crashpoint("M7", [notification_id])
+    @property
+    def notification_id(self) -> int:
+        return self.claim.letter.notification_id
 
 
-async def _send(claimed: Claim, mailer: smtp.Mailer, store: Store) -> Callable[..., Any]:
-    """What is to be noted about the attempt."""
-    notification_id = claimed.letter.notification_id
-    try:
-        message = letters.render(claimed.letter, store)
-    except ValueError as error:
-        return partial(refuse, answer=f"Nobody can be written to: {error}.")
-    except Exception:  # A bug: staff see it on the letter, and send it again once it is mended.
-        log.exception("no letter for notification %d", notification_id)
-        return partial(refuse, answer="This letter could not be written; the log says why.")
-    try:
-        return partial(sent, answer=await mailer.send(message))
-    except smtp.TryLater as error:
-        return partial(put_off, answer=error.answer)
-    except smtp.Refused as error:
-        log.warning("refused: notification %d", notification_id)
-        return partial(refuse, answer=error.answer)
-    except smtp.InDoubt as error:
-        log.warning("in doubt: notification %d", notification_id)
-        return partial(doubt, answer=error.answer)
+class Postman:
+    """Sends the letters of one process."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        mailer: smtp.Mailer,
+        store: Store,
+        *,
+        clock: Callable[[], datetime],
+        turn_s: float = TURN_S,
+        list_s: float = LIST_S,
+    ) -> None:
+        self._engine = engine
+        self._mailer = mailer
+        self._store = store
+        self._clock = clock
+        self._turn_s = turn_s
+        self._list_s = list_s
+        #: As many as the mailer keeps connections for.
+        self._turns = asyncio.Semaphore(smtp.CONNECTIONS)
+        self._claims = Grouped(self._claim, limit=TOGETHER, size=len)
+        self._notes = Grouped(self._note, limit=TOGETHER, size=len)
+
+    async def deliver(self, notification_ids: Collection[int]) -> None:
+        """Send those that are still to be sent and that nobody else is at.  Safe to repeat."""
+        waiting = sorted(set(notification_ids))
+        ends = time.monotonic() + self._list_s
+        room = len(waiting)
+        while waiting and time.monotonic() < ends:
+            some, waiting = waiting[:room], waiting[room:]
+            left = await self._deliver(some)
+            # A slow mail server gets as many as it had time for.
+            room = max(1, len(some) - len(left)) if left else 2 * room
+            waiting = left + waiting
+
+    async def _deliver(self, notification_ids: list[int]) -> list[int]:
+        """Send these letters; those come back for which there was no turn."""
+        claims = await self._claims(notification_ids)
+        for claimed in claims:
+            crashpoint("M1", [claimed.letter.notification_id])
+        turn_ends = asyncio.get_running_loop().time() + self._turn_s
+        sending = {asyncio.create_task(self._send(claimed, turn_ends)) for claimed in claims}
+        left: list[int] = []
+        failures: list[BaseException] = []
+        try:
+            while sending:
+                done, sending = await asyncio.wait(sending, timeout=NOTE_S)
+                # One that fails must not cut the others off in the middle of a letter.
+                outcomes = await asyncio.gather(*done, return_exceptions=True)
+                failures += [it for it in outcomes if isinstance(it, BaseException)]
+                attempts = [it for it in outcomes if isinstance(it, Attempt)]
+                left += [it.notification_id for it in attempts if it.end is End.NO_TURN]
+                try:
+                    await self._noted(attempts)
+                except Exception as error:
+                    failures.append(error)
+        finally:
+            for cut_off in sending:
+                cut_off.cancel()
+        if failures:
+            raise failures[0]
+        return sorted(left)
+
+    async def _send(self, claimed: Claim, turn_ends: float) -> Attempt:
+        try:
+            async with asyncio.timeout_at(turn_ends):
+                await self._turns.acquire()
+        except TimeoutError:
+            return Attempt(claimed, End.NO_TURN)
+        try:
+            attempt = Attempt(claimed, *await self._hand_over(claimed.letter))
+        finally:
+            self._turns.release()
+        crashpoint("M6", [attempt.notification_id])
+        return attempt
+
+    async def _hand_over(self, letter: Letter) -> tuple[End, str]:
+        """How it ended, and the answer."""
+        try:
+            message = letters.render(letter, self._store)
+        except ValueError as error:
+            return End.REFUSED, f"Nobody can be written to: {error}."
+        except Exception:  # A bug: staff see it on the letter, and send it again once mended.
+            log.exception("no letter for notification %d", letter.notification_id)
+            return End.REFUSED, "This letter could not be written; the log says why."
+        try:
+            return End.SENT, await self._mailer.send(message)
+        except smtp.TryLater as error:
+            return End.PUT_OFF, error.answer
+        except smtp.Refused as error:
+            log.warning("refused: notification %d", letter.notification_id)
+            return End.REFUSED, error.answer
+        except smtp.InDoubt as error:
+            log.warning("in doubt: notification %d", letter.notification_id)
+            return End.IN_DOUBT, error.answer
+
+    async def _noted(self, attempts: Sequence[Attempt]) -> None:
+        if not attempts:
+            return
+        ends = time.monotonic() + MENDING_S
+        while True:
+            try:
+                await self._notes(attempts)
+                break
+            except Exception as error:
+                # Unless it is noted these letters are sent again once their lease is over.
+                if not is_away(error) or time.monotonic() >= ends:
+                    raise
+            await asyncio.sleep(1)
+        for attempt in attempts:
+            crashpoint("M7", [attempt.notification_id])
+
+    async def _claim(self, lists: list[Collection[int]]) -> list[list[Claim]]:
+        async def work() -> list[Claim]:
+            async with transaction(self._engine) as conn:
+                return await claim(conn, {*chain(*lists)}, now=self._clock())
+
+        claims = {it.letter.notification_id: it for it in await retrying(work)}
+        # Two lists may ask for the same letter: the first one sends it.
+        return [[claims.pop(it) for it in some if it in claims] for some in lists]
+
+    async def _note(self, lists: list[Sequence[Attempt]]) -> list[None]:
+        async def work() -> None:
+            async with transaction(self._engine) as conn:
+                await note(conn, [*chain(*lists)], now=self._clock())
+
+        await retrying(work)
+        return [None] * len(lists)
 
 
-async def claim(conn: AsyncConnection, notification_id: int, *, now: datetime) -> Claim | None:
-    """The letter, for the caller alone to send; None when there is nothing to send (now).
+_LOCK = BulkQuery(
+    "id BIGINT",
+    "n.id, n.status, n.kind, n.user_id, n.attempts, n.in_doubt, n.lease_until > :now",
+    "FROM {rows} AS v {join} notifications AS n ON n.id = v.id {for_update}",
+)
+_TAKE = Bulk(
+    "id BIGINT, in_doubt INT",
+    """
+    UPDATE {rows} AS v STRAIGHT_JOIN notifications AS n ON n.id = v.id
+    SET n.status = 'sending', n.attempts = n.attempts + 1, n.in_doubt = v.in_doubt,
+        n.lease_until = :ends_at
+    """,
+    sqlite="""
+    UPDATE notifications SET status = 'sending', attempts = attempts + 1, in_doubt = v.in_doubt,
+        lease_until = :ends_at
+    FROM {rows} AS v WHERE notifications.id = v.id
+    """,
+)
+_HOLD = BulkQuery(
+    "id BIGINT, lease_until DATETIME(6)",
+    "n.id",
+    """
+    FROM {rows} AS v {join} notifications AS n ON n.id = v.id
+    WHERE n.status = 'sending' AND n.lease_until = v.lease_until {for_update}
+    """,
+)
+_NOTE = Bulk(
+    "id BIGINT, status VARCHAR(20), doubted INT, not_tried INT, answer TEXT, sent_at DATETIME(6)",
+    """
+    UPDATE {rows} AS v STRAIGHT_JOIN notifications AS n ON n.id = v.id
+    SET n.status = v.status, n.lease_until = NULL, n.in_doubt = n.in_doubt OR v.doubted,
+        n.attempts = n.attempts - v.not_tried, n.smtp_answer = COALESCE(v.answer, n.smtp_answer),
+        n.sent_at = COALESCE(v.sent_at, n.sent_at)
+    """,
+    sqlite="""
+    UPDATE notifications
+    SET status = v.status, lease_until = NULL, in_doubt = in_doubt OR v.doubted,
+        attempts = attempts - v.not_tried, smtp_answer = COALESCE(v.answer, smtp_answer),
+        sent_at = COALESCE(v.sent_at, notifications.sent_at)
+    FROM {rows} AS v WHERE notifications.id = v.id
+    """,
+)
 
-    Whoever claimed it and never came back may have sent it.  So it is claimed a second time
+
+async def claim(
+    conn: AsyncConnection, notification_ids: Collection[int], *, now: datetime
+) -> list[Claim]:
+    """Those letters that are to be sent (now), for the caller alone to send.
+
+    Whoever claimed one and never came back may have sent it.  So it is claimed a second time
     as in doubt, and given up when that claim too ends in silence.
     """
-    row = (
-        await conn.execute(select(table).where(table.c.id == notification_id).with_for_update())
-    ).one_or_none()
-    if row is None or row.status in (Status.SENT, Status.FAILED, Status.MUTED):
-        await tasks.done(conn, Task.SEND_NOTIFICATIONS, [notification_id])
-        return None
-    lost = row.status == Status.SENDING
-    if lost and row.lease_until > now:
-        return None
-    if lost and row.in_doubt:
-        await _finish(conn, row.id, Status.FAILED, "Twice an attempt ended without an answer.")
-        return None
-    if await preferences.unwanted(conn, [(row.id, row.kind, row.user_id)]):
-        await _finish(conn, row.id, Status.MUTED, "The customer wants no e-mail of this kind.")
-        return None
-    claimed = Claim(
-        await notifications.letter(conn, row.id),
-        row.attempts + 1,
-        row.in_doubt or lost,
-        now + LEASE,
-    )
-    await conn.execute(
-        update(table)
-        .where(table.c.id == row.id)
-        .values(
-            status=Status.SENDING,
-            attempts=claimed.attempt,
-            in_doubt=claimed.in_doubt,
-            lease_until=claimed.lease_until,
-        )
-    )
-    await tasks.lease(conn, Task.SEND_NOTIFICATIONS, row.id, claimed.lease_until)
-    return claimed
+    rows = sorted(await _LOCK(conn, [(it,) for it in sorted(notification_ids)], now=now))
+    unwanted = await preferences.unwanted(conn, [(row[0], row[2], row[3]) for row in rows])
+    over = {*notification_ids} - {row[0] for row in rows}
+    unsent: list[_Note] = []
+    taken: dict[int, tuple[int, bool]] = {}
+    for notification_id, status, _, _, attempts, in_doubt, leased in rows:
+        lost = status == Status.SENDING
+        if lost and leased:
+            continue
+        if status in (Status.SENT, Status.FAILED, Status.MUTED):
+            over.add(notification_id)
+        elif lost and in_doubt:
+            answer = "Twice an attempt ended without an answer."
+            unsent.append(_Note(notification_id, Status.FAILED, answer))
+        elif notification_id in unwanted:
+            answer = "The customer wants no e-mail of this kind."
+            unsent.append(_Note(notification_id, Status.MUTED, answer))
+        else:
+            taken[notification_id] = (attempts + 1, bool(in_doubt or lost))
+    await _write(conn, unsent)
+    await tasks.done(conn, Task.SEND_NOTIFICATIONS, over)
+    return await _take(conn, taken, now + LEASE)
 
 
-async def sent(conn: AsyncConnection, claimed: Claim, answer: str, *, now: datetime) -> None:
-    """The mail server took the letter.  True whoever holds the claim by now."""
-    notification_id = claimed.letter.notification_id
-    await _finish(conn, notification_id, Status.SENT, answer, sent_at=now)
+async def _take(
+    conn: AsyncConnection, taken: Mapping[int, tuple[int, bool]], lease_until: datetime
+) -> list[Claim]:
+    if not taken:
+        return []
+    written = await notifications.letters_of(conn, taken)
+    rows = [(it, int(in_doubt)) for it, (_, in_doubt) in taken.items()]
+    await _TAKE(conn, rows, ends_at=lease_until)
+    await tasks.lease(conn, Task.SEND_NOTIFICATIONS, taken, lease_until)
+    return [
+        Claim(written[it], attempt, in_doubt, lease_until)
+        for it, (attempt, in_doubt) in taken.items()
+    ]
 
 
-async def refuse(conn: AsyncConnection, claimed: Claim, answer: str, *, now: datetime) -> None:
-    """The letter will never be taken: it is not tried again."""
-    if await _holds(conn, claimed):
-        await _note(conn, claimed, answer, now=now)
-        await _finish(conn, claimed.letter.notification_id, Status.FAILED, answer)
+@dataclass(frozen=True, slots=True)
+class _Note:
+    """What is written on a letter that nobody has claimed any more."""
+
+    notification_id: int
+    status: Status
+    answer: str | None = None
+    doubted: bool = False
+    tried: bool = True
+    sent_at: datetime | None = None
+    #: When it is tried again; None: never.
+    due_at: datetime | None = None
 
 
-async def put_off(conn: AsyncConnection, claimed: Claim, answer: str, *, now: datetime) -> None:
-    """The letter was not taken this time: tried again after ever longer pauses, for three days."""
-    if not await _holds(conn, claimed):
-        return
-    await _note(conn, claimed, answer, now=now)
-    if claimed.attempt >= LAST_ATTEMPT:
-        await _finish(conn, claimed.letter.notification_id, Status.FAILED, answer)
-    else:
-        pause = PAUSES[min(claimed.attempt, len(PAUSES)) - 1]
-        await _wait(conn, claimed, answer, now + pause, in_doubt=claimed.in_doubt)
+async def note(conn: AsyncConnection, attempts: Collection[Attempt], *, now: datetime) -> None:
+    """Write down how these attempts ended.
 
-
-async def doubt(conn: AsyncConnection, claimed: Claim, answer: str, *, now: datetime) -> None:
-    """The mail server had the whole letter and did not answer: it is sent once more, no oftener."""
-    if not await _holds(conn, claimed):
-        return
-    await _note(conn, claimed, answer, now=now)
-    if claimed.in_doubt:
-        await _finish(conn, claimed.letter.notification_id, Status.FAILED, answer)
-    else:
-        await _wait(conn, claimed, answer, now + PAUSES[0], in_doubt=True)
-
-
-async def _holds(conn: AsyncConnection, claimed: Claim) -> bool:
-    """Whether the claim still stands; a worker that stood still for too long has lost it."""
-    found = await conn.execute(
-        select(table.c.id)
-        .where(
-            table.c.id == claimed.letter.notification_id,
-            table.c.status == Status.SENDING,
-            table.c.lease_until == claimed.lease_until,
-        )
-        .with_for_update()
-    )
-    return found.one_or_none() is not None
-
-
-async def _note(conn: AsyncConnection, claimed: Claim, answer: str, *, now: datetime) -> None:
+    A worker that stood still for too long has lost its claim, and has no say any more.  But
+    that a letter arrived is true, whoever has the claim by now.
+    """
+    tried = [it for it in attempts if it.end is not End.SENT]
+    held = {*await _held(conn, tried)}
+    failed = [it for it in tried if it.notification_id in held and it.end is not End.NO_TURN]
     await failures.record(
         conn,
         Task.SEND_NOTIFICATIONS,
-        claimed.letter.notification_id,
-        claimed.attempt,
-        answer,
+        [(it.notification_id, it.claim.attempt, it.answer or "") for it in failed],
         now=now,
     )
-
-
-async def _finish(
-    conn: AsyncConnection, notification_id: int, status: Status, answer: str, **values: Any
-) -> None:
-    await conn.execute(
-        update(table)
-        .where(table.c.id == notification_id)
-        .values(status=status, lease_until=None, smtp_answer=answer[:ANSWER_LENGTH], **values)
+    await _write(
+        conn,
+        [
+            _said(attempt, now)
+            for attempt in sorted(attempts, key=attrgetter("notification_id"))
+            if attempt.end is End.SENT or attempt.notification_id in held
+        ],
     )
-    await tasks.done(conn, Task.SEND_NOTIFICATIONS, [notification_id])
 
 
-async def _wait(
-    conn: AsyncConnection, claimed: Claim, answer: str, until: datetime, *, in_doubt: bool
-) -> None:
-    notification_id = claimed.letter.notification_id
-    await conn.execute(
-        update(table)
-        .where(table.c.id == notification_id)
-        .values(
-            status=Status.QUEUED,
-            lease_until=None,
-            in_doubt=in_doubt,
-            smtp_answer=answer[:ANSWER_LENGTH],
+async def _held(conn: AsyncConnection, attempts: Iterable[Attempt]) -> list[int]:
+    rows = sorted((it.notification_id, it.claim.lease_until) for it in attempts)
+    return [notification_id for (notification_id,) in await _HOLD(conn, rows)] if rows else []
+
+
+def _said(attempt: Attempt, now: datetime) -> _Note:
+    notification_id, answer, number = attempt.notification_id, attempt.answer, attempt.claim.attempt
+    match attempt.end:
+        case End.SENT:
+            return _Note(notification_id, Status.SENT, answer, sent_at=now)
+        case End.NO_TURN:
+            due_at = now + tasks.GRACE
+            return _Note(notification_id, Status.QUEUED, answer, tried=False, due_at=due_at)
+        # Tried again after ever longer pauses, for three days.
+        case End.PUT_OFF if number < LAST_ATTEMPT:
+            due_at = now + PAUSES[min(number, len(PAUSES)) - 1]
+            return _Note(notification_id, Status.QUEUED, answer, due_at=due_at)
+        # Sent once more, and no oftener.
+        case End.IN_DOUBT if not attempt.claim.in_doubt:
+            due_at = now + PAUSES[0]
+            return _Note(notification_id, Status.QUEUED, answer, doubted=True, due_at=due_at)
+        case _:
+            return _Note(notification_id, Status.FAILED, answer)
+
+
+async def _write(conn: AsyncConnection, notes: Collection[_Note]) -> None:
+    if not notes:
+        return
+    rows = [
+        (
+            it.notification_id,
+            it.status,
+            int(it.doubted),
+            int(not it.tried),
+            it.answer[:ANSWER_LENGTH] if it.answer else None,
+            it.sent_at,
         )
-    )
-    await tasks.postpone(conn, Task.SEND_NOTIFICATIONS, notification_id, until, answer)
+        for it in notes
+    ]
+    await _NOTE(conn, rows)
+    over = [it.notification_id for it in notes if it.due_at is None]
+    await tasks.done(conn, Task.SEND_NOTIFICATIONS, over)
+    later = [(it.notification_id, it.due_at, it.answer) for it in notes if it.due_at is not None]
+    await tasks.postpone(conn, Task.SEND_NOTIFICATIONS, later)

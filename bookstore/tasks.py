@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -100,6 +101,28 @@ _DONE = Bulk(
     """,
     sqlite="DELETE FROM tasks WHERE task = :task AND ref_id IN (SELECT ref_id FROM {rows})",
 )
+_LEASE = Bulk(
+    "ref_id BIGINT",
+    """
+    UPDATE {rows} AS v STRAIGHT_JOIN tasks AS t ON t.task = :task AND t.ref_id = v.ref_id
+    SET t.due_at = :due_at
+    """,
+    sqlite="""
+    UPDATE tasks SET due_at = :due_at
+    WHERE task = :task AND ref_id IN (SELECT ref_id FROM {rows})
+    """,
+)
+_POSTPONE = Bulk(
+    "ref_id BIGINT, due_at DATETIME(6), error TEXT",
+    """
+    UPDATE {rows} AS v STRAIGHT_JOIN tasks AS t ON t.task = :task AND t.ref_id = v.ref_id
+    SET t.due_at = v.due_at, t.offers = 0, t.attempts = 0, t.error = v.error
+    """,
+    sqlite="""
+    UPDATE tasks SET due_at = v.due_at, offers = 0, attempts = 0, error = v.error
+    FROM {rows} AS v WHERE tasks.task = :task AND tasks.ref_id = v.ref_id
+    """,
+)
 _OFFERED = Bulk(
     "id BIGINT, due_at DATETIME(6)",
     """
@@ -172,7 +195,8 @@ async def done(conn: AsyncConnection, task: Task, ref_ids: Collection[int]) -> N
     By a join: `DELETE ... WHERE ref_id IN (...)` scans this small table and waits for rows
     that strangers have not committed yet (MariaDB 10.11, error 1205).
     """
-    await _DONE(conn, _rows(ref_ids), task=task)
+    if ref_ids:
+        await _DONE(conn, _rows(ref_ids), task=task)
 
 
 async def fail(
@@ -186,7 +210,7 @@ async def fail(
     if started is None:
         return False
     last = started >= MAX_ATTEMPTS
-    await failures.record(conn, task, ref_id, started, error, now=now)
+    await failures.record(conn, task, [(ref_id, started, error)], now=now)
     await _change(
         conn,
         task,
@@ -199,12 +223,19 @@ async def fail(
 
 
 async def postpone(
-    conn: AsyncConnection, task: Task, ref_id: int, due_at: datetime, error: str
+    conn: AsyncConnection, task: Task, later: Collection[tuple[int, datetime, str | None]]
 ) -> None:
-    """Try again at `due_at`: somebody outside said to come back, so the attempts start anew."""
-    await _change(
-        conn, task, ref_id, due_at=due_at, offers=0, attempts=0, error=error[:ERROR_LENGTH]
-    )
+    """Try rows again: each `(ref_id, due_at, error)` at its `due_at`.
+
+    Somebody outside said to come back, so the attempts start anew.
+    """
+    if not later:
+        return
+    rows = [
+        (ref_id, due_at, error[:ERROR_LENGTH] if error else None)
+        for ref_id, due_at, error in sorted(later, key=itemgetter(0))
+    ]
+    await _POSTPONE(conn, rows, task=task)
 
 
 async def got_on(conn: AsyncConnection, task: Task, ref_id: int, *, now: datetime) -> None:
@@ -212,9 +243,11 @@ async def got_on(conn: AsyncConnection, task: Task, ref_id: int, *, now: datetim
     await _change(conn, task, ref_id, due_at=now + GRACE, offers=0, attempts=0, error=None)
 
 
-async def lease(conn: AsyncConnection, task: Task, ref_id: int, until: datetime) -> None:
-    """Keep the relay from offering a row again while somebody works on it."""
-    await _change(conn, task, ref_id, due_at=until)
+async def lease(
+    conn: AsyncConnection, task: Task, ref_ids: Collection[int], until: datetime
+) -> None:
+    """Keep the relay from offering rows again while somebody works on them."""
+    await _LEASE(conn, _rows(ref_ids), task=task, due_at=until)
 
 
 async def claim_due(

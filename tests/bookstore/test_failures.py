@@ -20,8 +20,9 @@ async def test_every_failed_attempt_stays_to_be_read(conn):
 
 
 async def test_failures_of_long_ago_are_dropped(conn):
-    await failures.record(conn, Task.PROCESS_ORDERS, 7, 1, "long ago", now=NOON)
-    await failures.record(conn, Task.PROCESS_ORDERS, 7, 2, "x" * 5000, now=NOON + timedelta(days=9))
+    await failures.record(conn, Task.PROCESS_ORDERS, [(7, 1, "long ago")], now=NOON)
+    later = NOON + timedelta(days=9)
+    await failures.record(conn, Task.PROCESS_ORDERS, [(7, 2, "x" * 5000)], now=later)
 
     await upkeep.tidy(conn, now=NOON + upkeep.FAILURES_KEPT + timedelta(days=1))
 

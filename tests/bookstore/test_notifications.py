@@ -242,14 +242,14 @@ async def test_staff_have_a_letter_sent_again(conn: AsyncConnection, status: Sta
     entry = (await conn.execute(select(audit_log))).one()
     assert (entry.action, entry.object_type, entry.user_id) == ("resend", "notification", staff)
     assert entry.changes == {"email_status": [status, "queued"]}
-    assert await postman.claim(conn, notification_id, now=LATER) is not None
+    assert await postman.claim(conn, [notification_id], now=LATER)
 
 
 async def test_a_letter_that_is_being_sent_is_not_sent_again(conn: AsyncConnection) -> None:
     notification_id = await queue(conn)
-    await postman.claim(conn, notification_id, now=NOON)
+    await postman.claim(conn, [notification_id], now=NOON)
 
     found = await notifications.resend(conn, notification_id, user_id=None, now=NOON)
 
     assert found.email_status is Status.SENDING
-    assert await postman.claim(conn, notification_id, now=NOON) is None
+    assert await postman.claim(conn, [notification_id], now=NOON) == []

@@ -14,9 +14,11 @@ from bookstore import letters, notifications, postman, smtp, tasks
 from bookstore.db import reading, transaction
 from bookstore.letters import Store
 from bookstore.notifications import Status
+from bookstore.postman import Attempt, Claim, End, Postman
 from bookstore.smtp import SmtpMailer
 from bookstore.tables import notifications as table
 from bookstore.tables import tasks as task_table
+from tests.counting import counted
 from tests.factories import NOON, add_book, add_order
 from tests.servers.smtp import SmtpSink
 
@@ -56,11 +58,11 @@ def clock() -> Clock:
 
 @pytest.fixture
 def deliver(engine: AsyncEngine, smtp_sink: SmtpSink, clock: Clock) -> Callable[..., Any]:
-    """What a worker does about a notification, by default over the sink."""
+    """What a worker does about notifications, by default over the sink."""
 
-    async def deliver(notification_id: int, mailer: smtp.Mailer | None = None) -> None:
+    async def deliver(*notification_ids: int, mailer: smtp.Mailer | None = None) -> None:
         given = mailer or SmtpMailer(smtp_sink.url, deadline_s=2)
-        await postman.deliver(engine, given, STORE, notification_id, clock=clock)
+        await Postman(engine, given, STORE, clock=clock).deliver(notification_ids)
         await given.close()
 
     return deliver
@@ -69,6 +71,17 @@ def deliver(engine: AsyncEngine, smtp_sink: SmtpSink, clock: Clock) -> Callable[
 async def queue(engine: AsyncEngine, recipient: str = "mira@example.com") -> int:
     async with transaction(engine) as conn:
         return await notifications.queue(conn, "welcome", recipient=recipient, now=NOON)
+
+
+async def claim(engine: AsyncEngine, notification_id: int, now: datetime) -> Claim:
+    async with transaction(engine) as conn:
+        (claimed,) = await postman.claim(conn, [notification_id], now=now)
+    return claimed
+
+
+async def note(engine: AsyncEngine, *attempts: Attempt, now: datetime) -> None:
+    async with transaction(engine) as conn:
+        await postman.note(conn, attempts, now=now)
 
 
 async def row(engine: AsyncEngine, notification_id: int) -> Row[Any]:
@@ -138,11 +151,11 @@ async def test_pauses_grow_and_after_three_days_a_letter_is_given_up(
     away = Broken(smtp.TryLater("no route"))
     pauses = []
 
-    await deliver(notification_id, away)
+    await deliver(notification_id, mailer=away)
     while (due := await due_at(engine)) is not None:
         pauses.append(round((due - clock.now).total_seconds() / 60))
         clock.now = due
-        await deliver(notification_id, away)
+        await deliver(notification_id, mailer=away)
 
     assert pauses[:7] == [1, 2, 5, 10, 30, 60, 60]
     assert max(pauses) == 60
@@ -155,12 +168,12 @@ async def test_staff_give_a_letter_its_three_days_anew(
     engine: AsyncEngine, deliver: Callable[..., Any], clock: Clock
 ) -> None:
     notification_id = await queue(engine)
-    await deliver(notification_id, Broken(smtp.Refused("550 Full")))
+    await deliver(notification_id, mailer=Broken(smtp.Refused("550 Full")))
     clock.move(days=30)
     async with transaction(engine) as conn:
         await notifications.resend(conn, notification_id, user_id=None, now=clock.now)
 
-    await deliver(notification_id, Broken(smtp.TryLater("451 Still full")))
+    await deliver(notification_id, mailer=Broken(smtp.TryLater("451 Still full")))
 
     assert (await row(engine, notification_id)).status == Status.QUEUED
     assert await due_at(engine) == clock.now + timedelta(minutes=1)
@@ -224,8 +237,7 @@ async def test_a_worker_that_died_is_followed_by_another_once_its_lease_is_over(
     engine: AsyncEngine, deliver: Callable[..., Any], smtp_sink: SmtpSink, clock: Clock
 ) -> None:
     notification_id = await queue(engine)
-    async with transaction(engine) as conn:
-        await postman.claim(conn, notification_id, now=NOON)
+    await claim(engine, notification_id, NOON)
 
     clock.move(seconds=59)
     await deliver(notification_id)
@@ -244,8 +256,7 @@ async def test_a_letter_that_kills_every_worker_is_given_up(
 ) -> None:
     notification_id = await queue(engine)
     for _ in range(2):
-        async with transaction(engine) as conn:
-            assert await postman.claim(conn, notification_id, now=clock.now) is not None
+        await claim(engine, notification_id, clock.now)
         clock.move(minutes=2)
 
     await deliver(notification_id)
@@ -267,7 +278,7 @@ async def test_an_attempt_that_ends_in_the_middle_leaves_the_lease(
     notification_id = await queue(engine)
 
     with pytest.raises(type(end)):
-        await deliver(notification_id, Broken(end))
+        await deliver(notification_id, mailer=Broken(end))
     clock.move(minutes=1)
     await deliver(notification_id)
 
@@ -275,19 +286,14 @@ async def test_an_attempt_that_ends_in_the_middle_leaves_the_lease(
     assert (await row(engine, notification_id)).in_doubt
 
 
-@pytest.mark.parametrize("note", [postman.put_off, postman.refuse, postman.doubt])
-async def test_who_lost_the_lease_has_no_say(
-    engine: AsyncEngine, clock: Clock, note: Callable[..., Any]
-) -> None:
+@pytest.mark.parametrize("end", [End.PUT_OFF, End.REFUSED, End.IN_DOUBT, End.NO_TURN])
+async def test_who_lost_the_lease_has_no_say(engine: AsyncEngine, clock: Clock, end: End) -> None:
     notification_id = await queue(engine)
-    async with transaction(engine) as conn:
-        slow = await postman.claim(conn, notification_id, now=NOON)
+    slow = await claim(engine, notification_id, NOON)
     clock.move(minutes=2)
-    async with transaction(engine) as conn:
-        await postman.claim(conn, notification_id, now=clock.now)
+    await claim(engine, notification_id, clock.now)
 
-    async with transaction(engine) as conn:
-        await note(conn, slow, answer="451 Later", now=clock.now)
+    await note(engine, Attempt(slow, end, "451 Later"), now=clock.now)
 
     found = await row(engine, notification_id)
     assert (found.status, found.lease_until) == (Status.SENDING, clock.now + postman.LEASE)
@@ -297,18 +303,15 @@ async def test_who_lost_the_lease_may_still_say_that_it_arrived(
     engine: AsyncEngine, clock: Clock
 ) -> None:
     notification_id = await queue(engine)
-    async with transaction(engine) as conn:
-        slow = await postman.claim(conn, notification_id, now=NOON)
+    slow = await claim(engine, notification_id, NOON)
     clock.move(minutes=2)
-    async with transaction(engine) as conn:
-        fast = await postman.claim(conn, notification_id, now=clock.now)
-    assert slow is not None
+    fast = await claim(engine, notification_id, clock.now)
 
-    async with transaction(engine) as conn:
-        await postman.sent(conn, slow, "250 OK", now=clock.now)
-        await postman.put_off(conn, fast, "451 Later", now=clock.now)
+    await note(engine, Attempt(slow, End.SENT, "250 OK"), now=clock.now)
+    await note(engine, Attempt(fast, End.PUT_OFF, "451 Later"), now=clock.now)
 
-    assert (await row(engine, notification_id)).status == Status.SENT
+    found = await row(engine, notification_id)
+    assert (found.status, found.smtp_answer, found.in_doubt) == (Status.SENT, "250 OK", True)
 
 
 async def test_an_address_that_is_none_fails_at_once(
@@ -338,7 +341,7 @@ async def test_a_letter_that_cannot_be_written_fails_and_the_log_says_why(
     broken = replace(STORE, access_token=tokens.__getitem__)
     mailer = Broken(AssertionError("nothing to send"))
 
-    await postman.deliver(engine, mailer, broken, notification_id, clock=clock)
+    await Postman(engine, mailer, broken, clock=clock).deliver([notification_id])
 
     assert (await row(engine, notification_id)).status == Status.FAILED
     assert await due_at(engine) is None
@@ -377,7 +380,8 @@ async def test_the_letter_of_an_order_says_what_was_ordered(
 
 
 def test_a_lease_outlives_the_longest_attempt() -> None:
-    assert postman.LEASE.total_seconds() > smtp.DEADLINE_S
+    longest = postman.TURN_S + smtp.DEADLINE_S + postman.MENDING_S
+    assert postman.LEASE.total_seconds() > longest
 
 
 async def test_every_attempt_at_a_letter_has_one_message_id(
@@ -396,3 +400,115 @@ async def test_every_attempt_at_a_letter_has_one_message_id(
     await deliver(notification_id)
 
     assert [letter["Message-ID"] for letter in smtp_sink.letters] == [expected] * 3
+
+
+# Letters travel in lists.
+
+
+class Choosy:
+    """A mailer that ends some letters another way, by their recipient."""
+
+    def __init__(self, ends: dict[str, BaseException]) -> None:
+        self.ends = ends
+        self.sent: list[str] = []
+        self.at_once = self.most_at_once = 0
+
+    async def send(self, message: EmailMessage) -> str:
+        recipient = message["To"].addresses[0].addr_spec
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        await asyncio.sleep(0.01)
+        self.at_once -= 1
+        if recipient in self.ends:
+            raise self.ends[recipient]
+        self.sent.append(recipient)
+        return "250 OK"
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+async def test_each_letter_of_a_list_ends_in_its_own_way(
+    engine: AsyncEngine, deliver: Callable[..., Any]
+) -> None:
+    ends: dict[str, BaseException] = {
+        "later@example.com": smtp.TryLater("451 Later"),
+        "never@example.com": smtp.Refused("550 Never"),
+        "perhaps@example.com": smtp.InDoubt("No answer in time."),
+    }
+    ids = {name: await queue(engine, name) for name in ["mira@example.com", *ends]}
+
+    await deliver(*ids.values(), mailer=Choosy(ends))
+
+    found = {name: await row(engine, notification_id) for name, notification_id in ids.items()}
+    assert {name: (it.status, it.smtp_answer, it.in_doubt) for name, it in found.items()} == {
+        "mira@example.com": (Status.SENT, "250 OK", False),
+        "later@example.com": (Status.QUEUED, "451 Later", False),
+        "never@example.com": (Status.FAILED, "550 Never", False),
+        "perhaps@example.com": (Status.QUEUED, "No answer in time.", True),
+    }
+    async with reading(engine) as conn:
+        left = (await conn.execute(select(task_table.c.ref_id))).scalars().all()
+    assert sorted(left) == sorted([ids["later@example.com"], ids["perhaps@example.com"]])
+
+
+async def test_a_list_costs_a_handful_of_statements(
+    engine: AsyncEngine, deliver: Callable[..., Any]
+) -> None:
+    ids = [await queue(engine, f"reader-{number}@example.com") for number in range(30)]
+    mailer = Choosy({})
+
+    with counted(engine) as statements:
+        await deliver(*ids, mailer=mailer)
+
+    assert len(mailer.sent) == 30
+    assert mailer.most_at_once == smtp.CONNECTIONS
+    # At worst one of the notes is written while letters are still on their way.
+    assert len(statements) <= 10
+
+
+async def test_one_that_breaks_its_sender_does_not_cut_off_its_neighbours(
+    engine: AsyncEngine, deliver: Callable[..., Any]
+) -> None:
+    bad = await queue(engine, "bad@example.com")
+    good = [await queue(engine, f"reader-{number}@example.com") for number in range(6)]
+
+    with pytest.raises(RuntimeError):
+        await deliver(bad, *good, mailer=Choosy({"bad@example.com": RuntimeError("bug")}))
+
+    assert {(await row(engine, it)).status for it in good} == {Status.SENT}
+    assert (await row(engine, bad)).status == Status.SENDING
+
+
+async def test_letters_that_a_slow_mail_server_has_no_time_for_are_given_back(
+    engine: AsyncEngine, smtp_sink: SmtpSink, clock: Clock
+) -> None:
+    ids = [await queue(engine, f"reader-{number}@example.com") for number in range(9)]
+    smtp_sink.delay_s = 0.4
+    mailer = SmtpMailer(smtp_sink.url, deadline_s=5)
+
+    hasty = Postman(engine, mailer, STORE, clock=clock, turn_s=0.1, list_s=0.2)
+
+    await hasty.deliver(ids)
+    await mailer.close()
+
+    found = [await row(engine, notification_id) for notification_id in ids]
+    arrived = [it for it in found if it.status == Status.SENT]
+    waiting = [it for it in found if it.status == Status.QUEUED]
+    assert len(arrived) == smtp.CONNECTIONS
+    assert {(it.attempts, it.in_doubt, it.lease_until) for it in waiting} == {(0, False, None)}
+    assert len(arrived) + len(waiting) == len(ids)
+
+
+async def test_lists_that_ask_for_the_same_letters_at_once_send_each_of_them_once(
+    engine: AsyncEngine, smtp_sink: SmtpSink, clock: Clock
+) -> None:
+    ids = [await queue(engine, f"reader-{number}@example.com") for number in range(8)]
+    mailer = SmtpMailer(smtp_sink.url, deadline_s=5)
+    one, other = (Postman(engine, mailer, STORE, clock=clock) for _ in range(2))
+
+    await asyncio.gather(*(it.deliver(ids) for it in (one, one, other, other)))
+    await mailer.close()
+
+    assert len(smtp_sink.letters) == len(ids)
+    assert {(await row(engine, it)).status for it in ids} == {Status.SENT}
