@@ -58,7 +58,9 @@ def make_engine(
     """
     if make_url(url).get_backend_name() == "sqlite":
         Path(make_url(url).database or "").parent.mkdir(parents=True, exist_ok=True)
-        engine = create_async_engine(url, pool_size=min(pool_size, 8), max_overflow=0)
+        engine = create_async_engine(
+            url, pool_size=min(pool_size, 8), max_overflow=0, hide_parameters=True
+        )
         timeout_s = max(timeout_s, SQLITE_TIMEOUT_S)
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
@@ -67,6 +69,8 @@ def make_engine(
             make_url(url).update_query_dict({"charset": "utf8mb4"}),
             pool_size=pool_size,
             max_overflow=0,
+            # Values are people's: an error names its statement only, in every log.
+            hide_parameters=True,
             pool_timeout=timeout_s,
             pool_pre_ping=True,
             # Every transaction ends before its connection is given back.  To make sure with a

@@ -3,7 +3,8 @@
 import os
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,25 +28,25 @@ class WrongSettings(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What an operator may choose.  `docs/settings.md` says what each one does."""
+    """What an operator may choose; what holds a secret is not shown with the rest."""
 
     env: str
     var_dir: Path
-    database_url: str
+    database_url: str = field(repr=False)
     #: No customer waits longer for the database than this; then it is a 503.
     database_timeout_s: float
-    broker_url: str
-    smtp_url: str
-    secret_key: str
+    broker_url: str = field(repr=False)
+    smtp_url: str = field(repr=False)
+    secret_key: str = field(repr=False)
     base_url: str
     host: str
     port: int
     queue_type: str
     trusted_proxies: tuple[str, ...]
     rate_limits: bool
-    broker_admin_url: str | None
+    broker_admin_url: str | None = field(repr=False)
     admin_email: str | None
-    admin_password: str | None
+    admin_password: str | None = field(repr=False)
     store_name: str
     mail_from: str
     currency: str
@@ -102,7 +103,7 @@ def read_settings(env_file: Path | None = None) -> Settings:
             "queue_type": env.str(
                 "QUEUE_TYPE", "classic", validate=validate.OneOf(["classic", "quorum"])
             ),
-            "trusted_proxies": tuple(env.list("TRUSTED_PROXIES", [])),
+            "trusted_proxies": env.list("TRUSTED_PROXIES", [], validate=_networks),
             "rate_limits": env.str("RATE_LIMITS", "on", validate=validate.OneOf(["on", "off"])),
             "broker_admin_url": env.str("BROKER_ADMIN_URL", None),
             "admin_email": env.str("ADMIN_EMAIL", None),
@@ -123,6 +124,7 @@ def read_settings(env_file: Path | None = None) -> Settings:
     except EnvError as error:
         problems = getattr(error, "error_messages", None) or {"BOOKSTORE_*": [str(error)]}
         raise WrongSettings(problems) from None
+    found["trusted_proxies"] = tuple(found["trusted_proxies"])
     found["rate_limits"] = found["rate_limits"] == "on"
     found["base_url"] = found["base_url"] or f"http://{found['host']}:{found['port']}"
     settings = Settings(**found)
@@ -147,6 +149,14 @@ def _broker(urls: str) -> None:
 def _smtp(url: str) -> None:
     if urlsplit(url).scheme not in ("file", "smtp", "smtp+starttls", "smtps"):
         raise ValidationError("It must begin with file:, smtp://, smtp+starttls:// or smtps://.")
+
+
+def _networks(networks: list[str]) -> None:
+    for network in networks:
+        try:
+            ip_network(network, strict=False)
+        except ValueError:
+            raise ValidationError(f"{network!r} is neither an address nor a network.") from None
 
 
 def _base(url: str) -> None:

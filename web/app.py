@@ -13,10 +13,12 @@ from bookstore.pricing import Rates
 from config.settings import Settings
 from web import guard, health, kept, limits, metrics, problems, requests, routes, sessions, throttle
 from web.api import docs
+from web.bounds import BOUNDED, Bounds
 from web.feed import Feed
 from web.hub import Hub
 from web.keys import (
     ACCESS,
+    BOUNDS,
     CHECKOUTS,
     CLOSING,
     ENGINE,
@@ -34,19 +36,17 @@ from web.keys import (
 )
 from web.store import routes as store
 
-#: No body but an upload is larger, and those are read in pieces.
-LARGEST_BODY = 64 * 1024
 
-
-async def make_app(settings: Settings) -> web.Application:
+async def make_app(settings: Settings, bounds: Bounds = BOUNDED) -> web.Application:
     """The application; it opens what it needs when it starts and closes it when it stops."""
     app = web.Application(
-        client_max_size=LARGEST_BODY,
+        client_max_size=bounds.body,
         middlewares=[
             requests.numbered,
             metrics.measured,
             # Twice: a session is saved only when no exception passes it, and saving can fail.
             problems.answered,
+            guard.bounded,
             limits.counted,
             guard.same_site,
             sessions.middleware(settings),
@@ -56,6 +56,7 @@ async def make_app(settings: Settings) -> web.Application:
         ],
     )
     app[SETTINGS] = settings
+    app[BOUNDS] = bounds
     app[RATES] = Rates(
         currency=settings.currency,
         shipping_cents=settings.shipping_cents,

@@ -1,12 +1,13 @@
 """What is refused before any handler runs, and the headers that every answer carries."""
 
+import asyncio
 from urllib.parse import urlsplit
 
-from aiohttp import web
+from aiohttp import HttpVersion10, web
 from aiohttp.typedefs import Handler
 
 from web.access import Open, admit
-from web.keys import ACCESS, SETTINGS, USER
+from web.keys import ACCESS, BOUNDS, SETTINGS, USER
 from web.refusals import CrossSiteRequest
 
 SAFE = {"GET", "HEAD", "OPTIONS"}
@@ -37,6 +38,25 @@ STRICT_TRANSPORT_SECURITY = "max-age=31536000; includeSubDomains"
 
 
 @web.middleware
+async def bounded(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse what is no request to us, and a body that does not come to an end in time."""
+    if request.version < HttpVersion10:
+        raise _VersionNotSupported
+    if not request.raw_path.startswith("/"):
+        # `http://elsewhere/` or `*`: we are nobody's proxy.
+        raise web.HTTPBadRequest
+    if request.content.is_eof():
+        return await handler(request)
+    timer = asyncio.get_running_loop().call_later(
+        _body_s(request), request.content.set_exception, web.HTTPRequestTimeout()
+    )
+    try:
+        return await handler(request)
+    finally:
+        timer.cancel()
+
+
+@web.middleware
 async def same_site(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse what another site makes a browser send.
 
@@ -64,6 +84,18 @@ async def send_headers(request: web.Request, response: web.StreamResponse) -> No
         response.headers["Strict-Transport-Security"] = STRICT_TRANSPORT_SECURITY
     # What we run is nobody's business.
     response.headers.popall("Server", None)
+
+
+class _VersionNotSupported(web.HTTPException):
+    status_code = 505
+
+
+def _body_s(request: web.Request) -> float:
+    """How long the whole body may take; only uploads may take longer, the longer they are."""
+    bounds = request.config_dict[BOUNDS]
+    if not request.content_type.startswith(("multipart/", "image/")):
+        return bounds.body_s
+    return bounds.body_s + (request.content_length or 0) / bounds.slowest_upload
 
 
 def _from_here(request: web.Request) -> bool:

@@ -13,6 +13,7 @@ from bookstore.pricing import Rates
 from bookstore.users import User
 from config.settings import Settings
 from web.access import Access
+from web.bounds import Bounds
 
 if TYPE_CHECKING:  # They use these keys themselves.
     from web.feed import Feed
@@ -25,6 +26,7 @@ if TYPE_CHECKING:  # They use these keys themselves.
     from web.throttle import Guesses
 
 SETTINGS = web.AppKey("settings", Settings)
+BOUNDS = web.AppKey("bounds", Bounds)
 ENGINE = web.AppKey("engine", AsyncEngine)
 RATES = web.AppKey("rates", Rates)
 #: Offers tasks to the actors right after a commit.

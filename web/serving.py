@@ -12,11 +12,11 @@ from aiohttp import web
 from config import log
 from config.settings import Settings, read_settings
 from web.app import make_app
+from web.bounds import BOUNDED
+from web.connections import Runner
 
 #: What is running when we are told to stop may take so long.
 SHUTDOWN_S = 10.0
-#: An idle connection is closed after this; aiohttp would keep it for an hour.
-KEEPALIVE_S = 15.0
 #: A process of its own from the start: nothing of ours survives a fork in good order.
 _SPAWN = get_context("spawn")
 
@@ -35,12 +35,7 @@ async def serve(
     if (parent := parent_process()) is not None:
         # Without its parent nobody would ever stop this process.
         loop.add_reader(parent.sentinel, stop.set)
-    runner = web.AppRunner(
-        await make_app(settings),
-        access_log=None,
-        keepalive_timeout=KEEPALIVE_S,
-        shutdown_timeout=SHUTDOWN_S,
-    )
+    runner = Runner(await make_app(settings), BOUNDED, shutdown_timeout=SHUTDOWN_S)
     try:
         await runner.setup()
         await web.TCPSite(

@@ -1,0 +1,85 @@
+"""What an operator may set, and what is refused at the start."""
+
+import pytest
+
+from config.settings import WrongSettings, read_settings
+
+SECRET = "5b1f" * 16
+PRODUCTION = {
+    "BOOKSTORE_ENV": "production",
+    "BOOKSTORE_SECRET_KEY": SECRET,
+    "BOOKSTORE_BASE_URL": "https://books.example.com",
+}
+
+
+@pytest.fixture
+def read(monkeypatch, tmp_path):
+    """Reads settings of these variables, and of no file."""
+
+    def with_these(**variables):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        return read_settings(tmp_path / "none")
+
+    return with_these
+
+
+def test_production_takes_what_is_safe(read):
+    assert read(**PRODUCTION).production
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("BOOKSTORE_SECRET_KEY", ""),
+        ("BOOKSTORE_SECRET_KEY", "short"),
+        ("BOOKSTORE_BASE_URL", "http://books.example.com"),
+        ("BOOKSTORE_BASE_URL", ""),
+        ("BOOKSTORE_RATE_LIMITS", "off"),
+        ("BOOKSTORE_CRASHPOINT", "P1:1:kill"),
+        ("BOOKSTORE_DATABASE_URL", "mysql+aiomysql://root:x@db/bookstore"),
+        ("BOOKSTORE_BROKER_URL", "amqp://guest:guest@mq/bookstore"),
+        ("BOOKSTORE_BROKER_URL", "amqp://shop:x@mq1/;amqp://guest:guest@mq2/"),
+    ],
+)
+def test_s45_production_refuses_what_is_not(read, name, value):
+    with pytest.raises(WrongSettings) as caught:
+        read(**{**PRODUCTION, name: value})
+
+    assert list(caught.value.problems) == [name]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("BOOKSTORE_TRUSTED_PROXIES", "10.0.0.0/8,proxy"),
+        ("BOOKSTORE_PORT", "http"),
+        ("BOOKSTORE_DATABASE_URL", "postgresql://db/bookstore"),
+        ("BOOKSTORE_BROKER_URL", "redis://mq"),
+        ("BOOKSTORE_SMTP_URL", "mailto:a@example.com"),
+        ("BOOKSTORE_CURRENCY", "euro"),
+        ("BOOKSTORE_BASE_URL", "books.example.com"),
+    ],
+)
+def test_what_is_wrong_is_named(read, name, value):
+    with pytest.raises(WrongSettings) as caught:
+        read(**{name: value, "BOOKSTORE_SHIPPING_CENTS": "-1"})
+
+    assert sorted(caught.value.problems) == sorted([name, "BOOKSTORE_SHIPPING_CENTS"])
+
+
+def test_s39_secrets_are_not_shown_with_the_other_settings(read):
+    settings = read(
+        BOOKSTORE_SECRET_KEY=SECRET,
+        BOOKSTORE_DATABASE_URL="mysql+aiomysql://shop:db-password@db/bookstore",
+        BOOKSTORE_BROKER_URL="amqp://shop:mq-password@mq/bookstore",
+        BOOKSTORE_BROKER_ADMIN_URL="http://shop:admin-password@mq:15672",
+        BOOKSTORE_SMTP_URL="smtp://shop:smtp-password@mail",
+        BOOKSTORE_ADMIN_PASSWORD="first-password",
+    )
+
+    shown = f"{settings} {settings!r}"
+
+    assert "password@" not in shown
+    assert "first-password" not in shown
+    assert SECRET not in shown
