@@ -1,9 +1,10 @@
 import asyncio
 
-from bookstore import notifications, postman, preferences
+from bookstore import notifications, preferences
 from bookstore.db import reading, retrying, transaction
 from bookstore.letters import Store
 from bookstore.notifications import Status
+from bookstore.postman import Postman
 from bookstore.preferences import Preferences
 from bookstore.smtp import SmtpMailer
 from tests.factories import NOON, add_book, add_order, add_user
@@ -13,7 +14,7 @@ STORE = Store("Ampersand Books", "https://books.example", "shop@books.example", 
 
 async def deliver(engine, sink, notification_id):
     mailer = SmtpMailer(sink.url)
-    await postman.deliver(engine, mailer, STORE, notification_id, clock=lambda: NOON)
+    await Postman(engine, mailer, STORE, clock=lambda: NOON).deliver([notification_id])
     await mailer.close()
     async with reading(engine) as conn:
         return (await notifications.get(conn, notification_id)).email_status
