@@ -10,7 +10,7 @@ import inspect
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiohttp import web
 from marshmallow import Schema
@@ -32,11 +32,14 @@ Fields = dict[str, Any]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
-_ONCE = (
-    "1 to 255 characters, new for each thing that is to be made.  A repeat with the same key and"
-    " body makes nothing new and shows what the first has made, with `Idempotent-Replayed: true`."
-)
 _DECLARED = "__operation__"
+
+
+class Header(NamedTuple):
+    """A header that an operation reads from the request."""
+
+    description: str
+    required: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ class Operation:
     tags: Sequence[str]
     body: type[Schema] | None
     query: type[Schema]
-    headers: Mapping[str, str]
+    headers: Mapping[str, Header]
     status: int
     answer: type[Schema] | None
     #: The media type where it is not JSON.
@@ -63,7 +66,7 @@ def operation(
     tags: Sequence[str],
     body: type[Schema] | None = None,
     query: type[Schema] = NoQuery,
-    headers: Mapping[str, str] | None = None,
+    headers: Mapping[str, Header] | None = None,
     content_type: str | None = None,
     refusals: Sequence[type[BookstoreError]] = (),
     kept: bool = False,
@@ -79,7 +82,11 @@ def operation(
     always: list[type[BookstoreError]] = [InvalidInput]
     heard = dict(headers or {})
     if once:
-        heard[IDEMPOTENCY_KEY] = _ONCE
+        heard[IDEMPOTENCY_KEY] = Header(
+            "1 to 255 characters, new for each thing that is to be made.  A repeat with the same"
+            " key and body makes nothing new and shows what the first has made, with"
+            " `Idempotent-Replayed: true`."
+        )
         always += [IdempotencyKeyRequired, IdempotencyKeyReused, RequestInProgress]
     if body is not None:
         always += [MalformedJson, NotJson]

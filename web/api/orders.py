@@ -27,7 +27,7 @@ from web import carts as visitors
 from web import live, order_access
 from web.api.carts import CartOut, changed
 from web.api.once import key_of
-from web.api.operations import Fields, answer, operation, page_answer
+from web.api.operations import IDEMPOTENCY_KEY, Fields, Header, answer, operation, page_answer
 from web.api.order_schemas import (
     CancellationIn,
     EventOut,
@@ -48,7 +48,7 @@ TAGS = ["orders"]
 
 @operation(
     body=OrderIn,
-    headers={"Idempotency-Key": "1 to 255 characters, new for each order (required)."},
+    headers={IDEMPOTENCY_KEY: Header("1 to 255 characters, new for each order.", required=True)},
     returns=(202, PlacedOrderOut),
     tags=TAGS,
     refusals=[
@@ -152,7 +152,7 @@ async def list_order_events(request: web.Request, query: Fields) -> web.Response
 
 @operation(
     query=TokenQuery,
-    headers={"Last-Event-ID": "The `id` of the last event that was seen."},
+    headers={"Last-Event-ID": Header("The `id` of the last event that was seen.")},
     returns=(200, None),
     content_type="text/event-stream",
     tags=TAGS,

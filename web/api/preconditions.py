@@ -5,12 +5,15 @@ import re
 from aiohttp import web
 
 from bookstore.errors import Stale
+from web.api.operations import Header
 from web.refusals import IfMatchRequired
 
 #: What follows the version changes by itself (a book's stock, how many books a category has),
 #: and does not make a writer stale.
 _TAG = re.compile(r'"([0-9]{1,10})(?:\.[0-9a-f]+)?"')
-IF_MATCH = {"If-Match": 'The record\'s `ETag` (required), or `*` for "whatever it is now".'}
+IF_MATCH = {
+    "If-Match": Header('The record\'s `ETag`, or `*` for "whatever it is now".', required=True)
+}
 
 
 def seen_version(request: web.Request, version: int) -> int:
