@@ -75,7 +75,17 @@ class Problem:
 
     @property
     def title(self) -> str:
-        return self.code.replace("-", " ").capitalize()
+        return title_of(self.code)
+
+
+def title_of(code: str) -> str:
+    """What a code is called."""
+    return code.replace("-", " ").capitalize()
+
+
+def type_of(code: str) -> str:
+    """Where a code is explained."""
+    return f"/api/docs/errors#{code}"
 
 
 #: Shows a problem to people, where a page was asked for.
@@ -130,7 +140,7 @@ def of_http(error: web.HTTPException) -> Problem:
 def document(request: web.Request, problem: Problem) -> web.Response:
     """The problem document."""
     content = {
-        "type": f"/api/docs#{problem.code}",
+        "type": type_of(problem.code),
         "title": problem.title,
         "status": int(problem.status),
         "detail": problem.detail,

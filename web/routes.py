@@ -123,6 +123,7 @@ AROUND = [
     Route("GET", "/metrics", metrics.show, ANYONE),
     Route("GET", "/api/openapi.json", docs.show_document, ANYONE),
     Route("GET", "/api/docs", docs.show_reference, ANYONE),
+    Route("GET", "/api/docs/errors", docs.show_errors, ANYONE),
     Route("GET", "/api/docs.css", docs.show_style, ANYONE),
 ]
 

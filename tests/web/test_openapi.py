@@ -59,8 +59,9 @@ async def test_people_can_read_the_description_too(client):
 
     assert "POST" in page
     assert "/api/v1/session" in page
+    errors = await (await client.get("/api/docs/errors")).text()
     for code in ("out-of-stock", "not-found", "method-not-allowed", "unavailable"):
-        assert page.count(f'id="{code}"') == 1
+        assert errors.count(f'<article id="{code}">') == 1
     assert "<script" not in page
     assert "style=" not in page
     assert (await client.get("/api/docs.css")).content_type == "text/css"

@@ -1,5 +1,6 @@
-"""/api/openapi.json, and /api/docs: the same for people, one page without scripts."""
+"""/api/openapi.json, and /api/docs: the same for people, on pages without scripts."""
 
+import inspect
 import json
 import re
 from functools import cache
@@ -9,10 +10,12 @@ from typing import Any
 from aiohttp import web
 from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup, escape
+from yarl import URL
 
-from bookstore.errors import BookstoreError
+from bookstore.errors import BookstoreError, Invalid
 from web.api import openapi
-from web.problems import ITS_OWN, STATUS
+from web.problems import ITS_OWN, STATUS, title_of
+from web.refusals import InvalidInput
 
 _DOCUMENT = web.AppKey("openapi_document", dict[str, Any])
 _CODE = re.compile(r"`([^`]+)`")
@@ -46,9 +49,19 @@ async def show_reference(request: web.Request) -> web.Response:
     page = _pages.get_template("reference.html").render(
         document=document,
         tags=_by_tag(document),
-        problems=_problems(),
         shape=_shape,
         codes=_codes,
+        as_json=_as_json,
+        request_line=_request_line,
+    )
+    return web.Response(text=page, content_type="text/html", headers={"Cache-Control": "no-cache"})
+
+
+async def show_errors(request: web.Request) -> web.Response:
+    """GET /api/docs/errors: what each code means; the `type` of every problem leads here."""
+    document = request.config_dict[_DOCUMENT]
+    page = _pages.get_template("errors.html").render(
+        document=document, problems=_problems(document), codes=_codes
     )
     return web.Response(text=page, content_type="text/html", headers={"Cache-Control": "no-cache"})
 
@@ -76,21 +89,56 @@ def _by_tag(document: dict[str, Any]) -> list[dict[str, Any]]:
     return [{**tag, "operations": found[tag["name"]]} for tag in document["tags"]]
 
 
-def _problems() -> list[dict[str, Any]]:
-    """Every code with its status and its meaning."""
-    codes: dict[str, tuple[int, type[BookstoreError]]] = {
-        refusal.code: (status, refusal) for refusal, status in STATUS.items()
-    }
-    told = [
-        {"code": code, "status": status, "meaning": openapi.meaning(refusal)}
-        for code, (status, refusal) in codes.items()
-    ]
-    told += [
-        {"code": code, "status": status, "meaning": text}
+def _problems(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every code with its status, what it means, and the operations that tell of it."""
+    told: dict[str, dict[str, Any]] = {
+        code: {"code": code, "status": status, "meaning": text, "facts": []}
         for status, (code, text) in {**openapi.EVERYWHERE, **ITS_OWN}.items()
-        if code not in codes
-    ]
-    return sorted(told, key=lambda problem: problem["code"])
+    }
+    for refusal, status in STATUS.items():
+        told[refusal.code] = {
+            "code": refusal.code,
+            "status": status,
+            "meaning": inspect.cleandoc(
+                refusal.__dict__.get("__doc__") or openapi.meaning(refusal)
+            ),
+            "facts": _facts(refusal),
+        }
+    for problem in told.values():
+        problem["title"] = title_of(problem["code"])
+        problem["operations"] = []
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            for response in operation["responses"].values():
+                content = response.get("content", {}).get(openapi.PROBLEM, {})
+                for code in content.get("examples", {}):
+                    told[code]["operations"].append(operation["operationId"])
+    return sorted(told.values(), key=lambda problem: str(problem["code"]))
+
+
+def _facts(refusal: type[BookstoreError]) -> list[str]:
+    """The fields that the problem document has beside those that all have."""
+    if issubclass(refusal, Invalid | InvalidInput):
+        return ["errors"]
+    names = refusal.__init__.__code__.co_names if "__init__" in refusal.__dict__ else ()
+    given = inspect.signature(refusal).parameters
+    return [name for name in given if name in names]
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=2)
+
+
+def _request_line(operation: dict[str, Any]) -> str:
+    """The example's address: the path with its parameters and query put in."""
+    path, query = operation["path"], {}
+    for parameter in operation["parameters"]:
+        example = parameter.get("example")
+        if example is not None and parameter["in"] == "path":
+            path = path.replace(f"{{{parameter['name']}}}", str(example))
+        elif example is not None and parameter["in"] == "query":
+            query[parameter["name"]] = str(example)
+    return str(URL.build(path=path, query=query))
 
 
 def _codes(text: str) -> Markup:

@@ -1,7 +1,7 @@
 """The API's description (OpenAPI 3.1), read off the router and what its operations declare."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aiohttp import web
@@ -12,11 +12,12 @@ import bookstore
 from bookstore.errors import BookstoreError, NotAllowed, NotFound, NotSignedIn
 from bookstore.permissions import GRANTS, Permission
 from web.access import Access, Open
+from web.api.examples import examples
 from web.api.fields import Moment
-from web.api.operations import Operation, operation_of
+from web.api.operations import IDEMPOTENCY_KEY, Operation, operation_of
 from web.keys import ACCESS, SETTINGS
-from web.problems import STATUS
-from web.refusals import CrossSiteRequest
+from web.problems import ITS_OWN, STATUS, title_of, type_of
+from web.refusals import CrossSiteRequest, TooManyRequests
 from web.sessions import cookie_name
 
 PROBLEM = "application/problem+json"
@@ -36,8 +37,16 @@ Whatever is refused is answered with a problem document (RFC 9457); its `code` n
 Lists come in pages: `next` is the `cursor` of the page after, and null on the last; the `Link`
 header has the same as an address.  Resources carry an `ETag`, and `If-None-Match` is honoured.
 
-Sign in with `POST /api/v1/session`; the answer sets a cookie.  Unsafe requests that a browser
-sends from another site are refused.
+Sign in with `POST /api/v1/session`; the answer sets a cookie.  Programs make themselves a token
+with `POST /api/v1/users/me/tokens` and send it as `Authorization: Bearer bks_...`.  Unsafe
+requests that a browser sends from another site are refused.
+
+`RateLimit-Policy` says how many requests an address or a token may send in a minute, and
+`RateLimit` how many are left; after them comes a 429 with `Retry-After`.
+
+Whatever makes something takes an `Idempotency-Key`: a repeat after a broken connection makes
+nothing new.  Catalogue records are changed with `If-Match`, so that nobody writes over a change
+that they have not seen.
 
 Send `X-Request-ID` to find a request in our logs again; without it we make one up.
 """
@@ -73,15 +82,40 @@ _PROBLEM_SCHEMA = {
             },
         },
     },
-    "example": {
-        "type": "/api/docs#out-of-stock",
-        "title": "Out of stock",
-        "status": 409,
-        "detail": "Only 2 of this book are left.",
-        "code": "out-of-stock",
-        "request_id": "7f3a9c51d2e84b06",
-        "book_id": 17,
-        "stock": 2,
+    "additionalProperties": True,
+}
+_REQUEST_ID = "7f3a9c51d2e84b06"
+#: Headers of answers, by their names among the components.
+_HEADERS: dict[str, dict[str, Any]] = {
+    "ETag": {
+        "description": "What the content is known by: for `If-None-Match` and `If-Match`.",
+        "schema": {"type": "string"},
+    },
+    "Link": {
+        "description": 'The address of the next page, `rel="next"` (RFC 8288); not on the last.',
+        "schema": {"type": "string"},
+    },
+    "Location": {
+        "description": "Where the new thing is.",
+        "schema": {"type": "string", "format": "uri-reference"},
+    },
+    "Idempotent-Replayed": {
+        "description": "`true` when an earlier request with this key had made it.",
+        "schema": {"type": "string", "enum": ["true"]},
+    },
+    "Retry-After": {
+        "description": "In how many seconds to try again.",
+        "schema": {"type": "integer", "minimum": 0},
+    },
+    "RateLimit": {
+        "description": "How many requests are left, and in how many seconds all are back.",
+        "schema": {"type": "string"},
+        "example": '"address";r=29999;t=60',
+    },
+    "RateLimit-Policy": {
+        "description": "How many requests pass in so many seconds.",
+        "schema": {"type": "string"},
+        "example": '"address";q=30000;w=60',
     },
 }
 
@@ -115,14 +149,23 @@ def describe(app: web.Application) -> dict[str, Any]:
             "summary": "Catalogue, carts, orders and their progress.",
             "description": _INTRODUCTION,
             "license": {"name": "MIT", "identifier": "MIT"},
+            "contact": {"name": app[SETTINGS].store_name, "url": app[SETTINGS].base_url},
         },
         servers=[{"url": "/"}],
         tags=[{"name": name, "description": text} for name, text in _TAGS.items()],
     )
     plugin.map_to_openapi_type(Moment, "string", "date-time")
     cookie = {"type": "apiKey", "in": "cookie", "name": cookie_name(app[SETTINGS])}
-    spec.components.security_scheme("session", cookie)
+    spec.components.security_scheme(
+        "session", {**cookie, "description": "Set by `POST /api/v1/session`."}
+    )
+    spec.components.security_scheme(
+        "token",
+        {"type": "http", "scheme": "bearer", "description": "A personal token, `bks_...`."},
+    )
     spec.components.schema("Problem", _PROBLEM_SCHEMA)
+    for name, header in _HEADERS.items():
+        spec.components.header(name, header)
     for described in operations(app):
         content = _operation(described)
         spec.path(path=described.path, operations={described.method.lower(): content})
@@ -131,67 +174,123 @@ def describe(app: web.Application) -> dict[str, Any]:
 
 def _operation(described: Described) -> dict[str, Any]:
     operation = described.operation
+    example = examples().get(operation.name, {})
     content: dict[str, Any] = {
         "operationId": operation.name,
         "summary": operation.summary,
         "tags": list(operation.tags),
         "parameters": [
-            *_path_parameters(described.path),
+            *_path_parameters(described.path, example.get("path", {})),
             {"in": "query", "schema": operation.query},
             *(
-                {"in": "header", "name": name, "schema": {"type": "string"}, "description": text}
-                for name, text in operation.headers.items()
+                {
+                    "in": "header",
+                    "name": name,
+                    "required": header.required,
+                    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+                    "description": header.description,
+                    **_only(example.get("headers", {}), name),
+                }
+                for name, header in operation.headers.items()
             ),
         ],
-        "responses": {str(operation.status): _success(described), **_refusals(described)},
-        "security": [{"session": []}]
-        if described.access is not Open.ANYONE
-        else [{}, {"session": []}],
+        "responses": {
+            str(operation.status): _success(described, example),
+            **_refusals(described),
+        },
+        "security": [
+            *([{}] if described.access is Open.ANYONE else []),
+            {"session": []},
+            {"token": []},
+        ],
     }
-    texts = [operation.description, _who(described.access)]
+    texts = [operation.description or f"{operation.summary}.", _who(described.access)]
     content["description"] = "\n\n".join(text for text in texts if text)
     if operation.body is not None:
         content["requestBody"] = {
             "required": any(field.required for field in operation.body().fields.values()),
-            "content": {"application/json": {"schema": operation.body}},
+            "content": {
+                "application/json": {
+                    "schema": operation.body,
+                    **({"example": example["body"]} if "body" in example else {}),
+                }
+            },
         }
     return content
 
 
-def _success(described: Described) -> dict[str, Any]:
+def _success(described: Described, example: Mapping[str, Any]) -> dict[str, Any]:
     operation = described.operation
+    shown = {"example": example["answer"]} if "answer" in example else {}
     response: dict[str, Any] = {"description": "Done."}
     if operation.answer is not None:
-        response["content"] = {"application/json": {"schema": operation.answer}}
-        response["headers"] = {"ETag": {"schema": {"type": "string"}}}
+        response["content"] = {"application/json": {"schema": operation.answer, **shown}}
     elif operation.content_type is not None:
-        response["content"] = {operation.content_type: {"schema": {"type": "string"}}}
+        response["content"] = {operation.content_type: {"schema": {"type": "string"}, **shown}}
+    names = ["RateLimit", "RateLimit-Policy"]
+    if operation.answer is not None:
+        names.append("ETag")
+    if "next" in getattr(operation.answer, "_declared_fields", {}):
+        names.append("Link")
+    if "location" in example:
+        names.append("Location")
+    if IDEMPOTENCY_KEY in operation.headers:
+        names.append("Idempotent-Replayed")
+    response["headers"] = {name: _header(name) for name in sorted(names)}
     return response
+
+
+def _header(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/headers/{name}"}
 
 
 def _refusals(described: Described) -> dict[str, Any]:
     """One response for each status, naming the codes that come with it."""
-    codes: dict[int, list[str]] = {}
+    codes: dict[int, dict[str, str]] = {}
     for refusal in _may_refuse(described):
-        codes.setdefault(STATUS[refusal], []).append(f"`{refusal.code}`: {meaning(refusal)}")
+        codes.setdefault(STATUS[refusal], {})[refusal.code] = meaning(refusal)
     for status, (code, text) in EVERYWHERE.items():
-        codes.setdefault(status, []).append(f"`{code}`: {text}")
+        codes.setdefault(status, {})[code] = text
     if described.operation.body is not None:
-        codes.setdefault(413, []).append("`too-large`: More than we take at once.")
-    responses: dict[str, Any] = {
-        str(status): {
-            "description": "\n".join(dict.fromkeys(texts)),
-            "content": {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-        }
-        for status, texts in sorted(codes.items())
+        code, text = ITS_OWN[413]
+        codes.setdefault(413, {})[code] = text
+    responses = {
+        str(status): _refusal(status, meanings) for status, meanings in sorted(codes.items())
     }
     if described.method == "GET" and described.operation.answer is not None:
         responses["304"] = {"description": "The client has it already (`If-None-Match`)."}
     return responses
 
 
+def _refusal(status: int, meanings: dict[str, str]) -> dict[str, Any]:
+    """A response with an example of each code; no more is known of what an instance brings."""
+    examples = {
+        code: {
+            "summary": title_of(code),
+            "value": {
+                "type": type_of(code),
+                "title": title_of(code),
+                "status": status,
+                "detail": text,
+                "code": code,
+                "request_id": _REQUEST_ID,
+            },
+        }
+        for code, text in meanings.items()
+    }
+    response: dict[str, Any] = {
+        "description": "\n".join(f"`{code}`: {text}" for code, text in meanings.items()),
+        "content": {
+            PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": examples}
+        },
+    }
+    if status in (429, 503):
+        response["headers"] = {"Retry-After": _header("Retry-After")}
+    return response
+
+
 def _may_refuse(described: Described) -> Sequence[type[BookstoreError]]:
-    refusals = list(described.operation.refusals)
+    refusals = [*described.operation.refusals, TooManyRequests]
     if described.access is not Open.ANYONE:
         refusals.append(NotSignedIn)
     if isinstance(described.access, Permission):
@@ -218,9 +317,20 @@ def _who(access: Access) -> str:
     return f"For staff with the permission `{access}`: {roles}."
 
 
-def _path_parameters(path: str) -> list[dict[str, Any]]:
+def _only(example: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The example of a parameter, where there is one."""
+    return {"example": example[name]} if name in example else {}
+
+
+def _path_parameters(path: str, example: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
-        {"in": "path", "name": name, "required": True, "schema": _path_schema(name)}
+        {
+            "in": "path",
+            "name": name,
+            "required": True,
+            "schema": _path_schema(name),
+            **_only(example, name),
+        }
         for name in _PARAMETER.findall(path)
     ]
 
