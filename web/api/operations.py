@@ -66,7 +66,7 @@ def operation(
     tags: Sequence[str],
     body: type[Schema] | None = None,
     query: type[Schema] = NoQuery,
-    headers: Mapping[str, Header] | None = None,
+    headers: Mapping[str, Header | str] | None = None,
     content_type: str | None = None,
     refusals: Sequence[type[BookstoreError]] = (),
     kept: bool = False,
@@ -74,13 +74,16 @@ def operation(
 ) -> Callable[[Callable[..., Awaitable[web.StreamResponse]]], Handler]:
     """Make a handler an operation: its body and query come in checked, as arguments.
 
-    `headers` says what the operation reads from the request's headers, `refusals` what it
-    may answer beside what every operation may.  With `kept`, guests share one answer for
-    a moment.  With `once`, a repeat with the same `Idempotency-Key` makes nothing new: the
-    handler uses `made_once`.
+    `headers` says what the operation reads from the request's headers (a text describes one
+    that is optional), `refusals` what it may answer beside what every operation may.  With
+    `kept`, guests share one answer for a moment.  With `once`, a repeat with the same
+    `Idempotency-Key` makes nothing new: the handler uses `made_once`.
     """
     always: list[type[BookstoreError]] = [InvalidInput]
-    heard = dict(headers or {})
+    heard = {
+        name: Header(header) if isinstance(header, str) else header
+        for name, header in (headers or {}).items()
+    }
     if once:
         heard[IDEMPOTENCY_KEY] = Header(
             "1 to 255 characters, new for each thing that is to be made.  A repeat with the same"
