@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from dramatiq import Worker
+from dramatiq.brokers.stub import StubBroker
 
 from actors.broker import broker, workplace
 from bookstore.messages import LocalPublisher, Publisher
@@ -37,6 +38,7 @@ async def workers(
         broker.emit_after("process_boot")
     await asyncio.to_thread(worker.start)
     try:
-        yield LocalPublisher(broker.enqueue)
+        assert isinstance(broker, StubBroker)
+        yield LocalPublisher(broker)
     finally:
         await asyncio.to_thread(worker.stop, STOP_TIMEOUT)

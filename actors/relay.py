@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bookstore import heartbeats, tasks, upkeep
 from bookstore.crashpoints import crashpoint
 from bookstore.db import transaction
-from bookstore.messages import BUFFER, Publisher
+from bookstore.messages import BUFFER, QUEUES, Publisher
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +23,10 @@ PASS_S = 1.0
 LIMIT = BUFFER // 2
 #: When there were as many, more are waiting; the publisher has these away by then.
 FULL_PASS_S = 0.1
+#: A queue with more messages keeps its workers busy, and most likely those about the row too.
+LONG_QUEUE = 100
+#: Then only each so many-th turn of a row is used: every ten minutes, in case it was lost.
+RARELY = 20
 #: How often what has expired is thrown away.
 UPKEEP = timedelta(hours=1)
 
@@ -74,11 +78,18 @@ class Relay:
         async with transaction(self._engine) as conn:
             await heartbeats.beat(conn, self._name, now=now)
         if not self._publisher.ready:
-            return 0  # Nothing is offered to nobody: the pauses would grow for nothing.
+            return 0  # What is due stays due, and is offered as soon as the broker is back.
         async with transaction(self._engine) as conn:
-            offers = await tasks.claim_due(conn, now=now, limit=LIMIT, ahead=ahead)
-        if offers:
+            due = await tasks.claim_due(conn, now=now, limit=LIMIT, ahead=ahead)
+        if due:
             crashpoint("R2")
-            self._publisher.offer(offers)
+            waiting = await self._publisher.waiting()
+            self._publisher.offer(
+                [
+                    offer
+                    for offer, offers in due
+                    if waiting[QUEUES[offer.task]] < LONG_QUEUE or offers % RARELY == RARELY - 1
+                ]
+            )
             crashpoint("R5")
-        return len(offers)
+        return len(due)

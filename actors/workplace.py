@@ -1,6 +1,7 @@
 """What the actors of this process work with: opened on the worker's event loop, closed with it."""
 
 import asyncio
+import logging
 import os
 import socket
 from collections.abc import Callable, Coroutine
@@ -10,6 +11,7 @@ from typing import Any
 
 from dramatiq import Broker, Worker
 from dramatiq.asyncio import get_event_loop_thread
+from dramatiq.brokers.stub import StubBroker
 from dramatiq.middleware import Middleware
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -21,8 +23,10 @@ from bookstore.messages import EventExchange, LocalPublisher, Publisher, RabbitP
 from bookstore.postman import Postman
 from bookstore.runner import Runner
 from bookstore.tasks import Task
-from config import log
+from config.log import quieten
 from config.settings import Settings, read_settings
+
+log = logging.getLogger(__name__)
 
 #: A list of fifty takes some hundredths of a second; a database that stalls, longer.
 TIMEOUT_S = 10.0
@@ -60,10 +64,13 @@ class Workplace(Middleware):
         self.booted = True
 
     def before_worker_boot(self, broker: Broker, worker: Worker) -> None:
-        log.quieten()
+        quieten()
         # The process was forked since, so it has a name of its own.
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         _run(self._start(broker, worker, self.settings or read_settings()))
+
+    def after_worker_boot(self, broker: Broker, worker: Worker) -> None:
+        log.info("at work: %s", self.name)
 
     def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
         _run(self._open.aclose())
@@ -93,8 +100,8 @@ class Workplace(Middleware):
         self._open.push_async_callback(_stop, running)
 
     async def _publisher(self, broker: Broker, settings: Settings) -> Publisher:
-        if settings.embedded:
-            return LocalPublisher(broker.enqueue)
+        if isinstance(broker, StubBroker):
+            return LocalPublisher(broker)
         return await self._open.enter_async_context(
             RabbitPublisher(
                 settings.broker_urls, queue_type=settings.queue_type, name=f"worker {self.name}"

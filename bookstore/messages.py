@@ -7,7 +7,7 @@ A message is a hint, so publishing may fail: the relay offers again whatever was
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, Protocol, Self
@@ -23,6 +23,7 @@ from aio_pika.abc import (
     ExchangeType,
 )
 from aio_pika.exceptions import AMQPException
+from dramatiq.brokers.stub import StubBroker
 
 from bookstore.crashpoints import crashpoint
 from bookstore.tasks import Offer, Task
@@ -61,6 +62,13 @@ class Publisher(Protocol):
     def ready(self) -> bool:
         """Whether what is offered now would get through."""
 
+    async def waiting(self) -> Mapping[str, int]:
+        """How many messages nobody has taken yet, by queue.
+
+        Raises:
+            AMQPException, OSError, TimeoutError: the broker does not say.
+        """
+
 
 def queue_arguments(queue_type: str, queue: str) -> dict[str, Any]:
     """How a queue is declared; everybody who declares it has to say the same.
@@ -95,12 +103,15 @@ class LocalPublisher:
 
     ready = True
 
-    def __init__(self, enqueue: Callable[[dramatiq.Message[Any]], object]) -> None:
-        self._enqueue = enqueue
+    def __init__(self, broker: StubBroker) -> None:
+        self._broker = broker
 
     def offer(self, offers: Sequence[Offer]) -> None:
         for message in in_lists(offers):
-            self._enqueue(message)
+            self._broker.enqueue(message)
+
+    async def waiting(self) -> dict[str, int]:
+        return {queue: self._broker.queues[queue].qsize() for queue in QUEUES.values()}
 
 
 class _Link:
@@ -253,11 +264,24 @@ class RabbitPublisher(_Link):
             mandatory=True,
         )
 
+    async def waiting(self) -> dict[str, int]:
+        if self._channel is None:
+            raise ConnectionError("no broker answers")
+        async with asyncio.timeout(PUBLISH_TIMEOUT_S):
+            return await self._queues(self._channel)
+
     async def _declare(self, channel: AbstractChannel) -> None:
-        """The queues as dramatiq wants them, so that work can wait before any worker comes."""
+        await self._queues(channel)
+
+    async def _queues(self, channel: AbstractChannel) -> dict[str, int]:
+        """Make the queues as dramatiq wants them, so that work can wait before any worker comes;
+        how many messages wait in each."""
+        waiting = {}
         for queue in QUEUES.values():
             arguments = queue_arguments(self._queue_type, queue)
-            await channel.declare_queue(queue, durable=True, arguments=arguments)
+            declared = await channel.declare_queue(queue, durable=True, arguments=arguments)
+            waiting[queue] = declared.declaration_result.message_count or 0
+        return waiting
 
 
 class EventExchange(_Link):

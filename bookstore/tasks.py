@@ -43,6 +43,13 @@ class Offer(NamedTuple):
     ref_id: int
 
 
+class Due(NamedTuple):
+    """A row whose time has come, and how often the relay had come by it before."""
+
+    offer: Offer
+    offers: int
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """A piece of unfinished work, as staff see it."""
@@ -63,8 +70,9 @@ class Row:
 GRACE = timedelta(seconds=30)
 #: Attempts are starts, so one that takes its worker down with it counts too.
 MAX_ATTEMPTS = 5
-#: The relay offers again what nobody finished, after ever longer pauses.
-FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=30), timedelta(minutes=10)
+#: The relay offers again what nobody finished.  Always so soon, because nothing tells a hint
+#: that waits its turn from one that the broker lost, but for the length of the queue.
+PAUSE = timedelta(seconds=30)
 #: After a failure that is no fault of the machinery.
 RETRY_PAUSE = timedelta(seconds=2)
 #: What staff read of an error; tracebacks are in the log.
@@ -124,13 +132,13 @@ _POSTPONE = Bulk(
     """,
 )
 _OFFERED = Bulk(
-    "id BIGINT, due_at DATETIME(6)",
+    "id BIGINT",
     """
     UPDATE {rows} AS v STRAIGHT_JOIN tasks AS t ON t.id = v.id
-    SET t.offers = t.offers + 1, t.due_at = v.due_at
+    SET t.offers = t.offers + 1, t.due_at = :due_at
     """,
     sqlite="""
-    UPDATE tasks SET offers = offers + 1, due_at = v.due_at FROM {rows} AS v WHERE tasks.id = v.id
+    UPDATE tasks SET offers = offers + 1, due_at = :due_at WHERE id IN (SELECT id FROM {rows})
     """,
 )
 
@@ -256,8 +264,8 @@ async def claim_due(
     now: datetime,
     limit: int = 1000,
     ahead: timedelta = timedelta(0),
-) -> list[Offer]:
-    """Rows whose time has come, to be offered to their actors; each offer makes the next later.
+) -> list[Due]:
+    """Rows whose time has come, to be offered to their actors; it comes again after a pause.
 
     `ahead` takes in what is due a little later too.
     """
@@ -271,12 +279,9 @@ async def claim_due(
         )
     ).all()
     if found:
-        await _OFFERED(
-            conn,
-            sorted((row.id, now + _pause(row.offers)) for row in found),
-        )
+        await _OFFERED(conn, sorted((row.id,) for row in found), due_at=now + PAUSE)
         crashpoint("R1")
-    return [Offer(Task(row.task), row.ref_id) for row in found]
+    return [Due(Offer(Task(row.task), row.ref_id), row.offers) for row in found]
 
 
 async def find(
@@ -367,10 +372,6 @@ async def _change(conn: AsyncConnection, task: Task, ref_id: int, **values: Any)
     await conn.execute(
         update(tasks).where(tasks.c.task == task, tasks.c.ref_id == ref_id).values(**values)
     )
-
-
-def _pause(offers: int) -> timedelta:
-    return min(FIRST_PAUSE * (1 << min(offers, 10)), LONGEST_PAUSE)
 
 
 def _rows(ref_ids: Collection[int]) -> Sequence[tuple[int]]:

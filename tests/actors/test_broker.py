@@ -144,6 +144,25 @@ async def test_what_is_offered_while_the_first_connection_is_made_waits_for_it(
     rabbit.close()
 
 
+async def test_a_publisher_says_how_many_messages_wait_and_makes_a_lost_queue_anew(
+    broker_url, rabbitmq
+):
+    vhost = broker_url.rpartition("/")[2]
+    async with RabbitPublisher([broker_url], queue_type="classic", name="test") as publisher:
+        await until(lambda: publisher.ready)
+        publisher.offer([Offer(Task.PROCESS_ORDERS, number) for number in range(120)])
+        await asyncio.sleep(0.5)
+        full = await publisher.waiting()
+        await asyncio.to_thread(rabbitmq.ask, "DELETE", f"queues/{vhost}/orders")
+
+        lost = await publisher.waiting()
+        publisher.offer([Offer(Task.PROCESS_ORDERS, 1)])
+        await asyncio.sleep(0.5)
+        found = await publisher.waiting()
+
+    assert [counts["orders"] for counts in (full, lost, found)] == [3, 0, 1]
+
+
 async def test_a_publisher_without_a_broker_takes_nothing_and_says_so():
     async with RabbitPublisher(
         ["amqp://127.0.0.1:1/"], queue_type="classic", name="test"

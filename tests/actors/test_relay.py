@@ -5,12 +5,12 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from actors.relay import Relay
+from actors.relay import LONG_QUEUE, RARELY, Relay
 from bookstore import db, heartbeats, sessions, tasks
+from bookstore.messages import QUEUES
 from bookstore.tables import heartbeats as beats
 from bookstore.tables import sessions as session_rows
-from bookstore.tables import tasks as rows
-from bookstore.tasks import FIRST_PAUSE, GRACE, LONGEST_PAUSE, Offer, Task
+from bookstore.tasks import GRACE, PAUSE, Offer, Task
 from tests.factories import NOON
 
 
@@ -20,6 +20,10 @@ class Offers:
     def __init__(self):
         self.ready = True
         self.taken = []
+        self.in_queue = 0
+
+    async def waiting(self):
+        return dict.fromkeys(QUEUES.values(), self.in_queue)
 
     def offer(self, offers):
         self.taken += offers
@@ -74,19 +78,48 @@ async def test_a_process_that_is_alone_offers_at_once_what_the_one_before_it_lef
     assert [offer.ref_id for offer in offers.taken] == [1, 2]
 
 
-async def test_the_pauses_between_offers_grow_up_to_the_longest(engine, relay, clock):
-    await give(engine, 1)
-    clock.now = NOON + GRACE
-    pauses = []
-    for _ in range(8):
-        await relay.offer_due()
-        async with db.reading(engine) as conn:
-            due_at = await conn.scalar(select(rows.c.due_at))
-        pauses.append(due_at - clock.now)
-        clock.now = due_at
+async def turns(relay, offers, clock, number):
+    """At which of so many turns of the only row it is offered."""
+    used = []
+    for turn in range(number):
+        clock.now = NOON + GRACE + turn * PAUSE
+        assert await relay.offer_due() == 1
+        assert await relay.offer_due() == 0
+        if offers.taken:
+            used.append(turn)
+        offers.taken.clear()
+    return used
 
-    assert pauses[:3] == [FIRST_PAUSE, 2 * FIRST_PAUSE, 4 * FIRST_PAUSE]
-    assert pauses[-1] == LONGEST_PAUSE
+
+async def test_a_row_is_offered_every_half_minute_until_somebody_takes_it(
+    engine, relay, offers, clock
+):
+    await give(engine, 1)
+
+    assert await turns(relay, offers, clock, 12) == list(range(12))
+
+
+async def test_a_row_is_offered_into_a_long_queue_every_ten_minutes(engine, relay, offers, clock):
+    await give(engine, 1)
+    offers.in_queue = LONG_QUEUE
+
+    assert await turns(relay, offers, clock, 2 * RARELY) == [RARELY - 1, 2 * RARELY - 1]
+    assert timedelta(minutes=10) == RARELY * PAUSE
+
+
+async def test_a_queue_that_is_short_again_gets_every_row_within_half_a_minute(
+    engine, relay, offers, clock
+):
+    await give(engine, *range(1, 11))
+    offers.in_queue = LONG_QUEUE
+    clock.now = NOON + GRACE
+    await relay.offer_due()
+    offers.in_queue = 0
+
+    clock.now += PAUSE
+    await relay.offer_due()
+
+    assert len(offers.taken) == 10
 
 
 async def test_nothing_is_offered_while_the_broker_is_away(engine, relay, offers, clock):

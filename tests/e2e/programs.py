@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -127,12 +126,15 @@ class Workers(Program):
 
     def __init__(self, settings: Mapping[str, str]) -> None:
         super().__init__(settings)
-        self._started = 0.0
+        self._said_before = 0
+        self._processes = int(self.command[self.command.index("-p") + 1])
 
     def _spawn(self) -> "subprocess.Popen[bytes]":
-        self._started = time.monotonic()
+        self._said_before = self._at_work()
         return super()._spawn()
 
     def _answers(self) -> bool:
-        # They answer nobody; what they do shows in the database.
-        return "Worker process is ready" in self.output() or time.monotonic() > self._started + 5
+        return self._at_work() == self._said_before + self._processes
+
+    def _at_work(self) -> int:
+        return self.output().count("at work: ") if self.log.exists() else 0
