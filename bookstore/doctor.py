@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import bindparam, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import pricing
+from bookstore import pricing, seals
 from bookstore.tables import UtcDateTime, order_lines, orders
 
 #: Rows named for each broken invariant; more would bury the reader.
@@ -132,6 +132,8 @@ async def examine(conn: AsyncConnection, *, now: datetime) -> AsyncIterator[Find
     found = await conn.execute(_OVERDUE, {"long_ago": now - OVERDUE, "named": NAMED})
     for row in found.scalars():
         yield Finding("no task is left undone", row)
+    async for row in seals.broken(conn):
+        yield Finding("the audit log is as it was written", row)
     async for row in _wrong_totals(conn):
         yield Finding("a total is the sum of its lines at the rates of its day", row)
 

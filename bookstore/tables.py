@@ -471,6 +471,17 @@ audit_log = _table(
     Index("ix_audit_log_user", "user_id", "id"),
 )
 
+# Each seals the rows of the audit log after `after_id` up to its own, and the seal before.
+audit_seals = _table(
+    "audit_seals",
+    Column("up_to_id", BigInteger, primary_key=True, autoincrement=False),
+    # Unique: a chain has one next link.
+    Column("after_id", BigInteger, nullable=False, unique=True),
+    # NULL until all rows that it is about can be seen.
+    Column("digest", Hash),
+    Column("marked_at", UtcDateTime, nullable=False),
+)
+
 # What staff tell each other about an order; customers never see it.
 order_notes = _table(
     "order_notes",

@@ -1,10 +1,10 @@
-"""What is thrown away when its time is over."""
+"""What has to be done now and then: sealing what is to stay, throwing away what is not."""
 
 from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import failures, files, heartbeats, idempotency, jobs, sessions
+from bookstore import failures, files, heartbeats, idempotency, jobs, seals, sessions
 
 #: A process that has been silent for so long is not coming back.
 SILENCE = timedelta(days=1)
@@ -13,7 +13,8 @@ FAILURES_KEPT = timedelta(days=90)
 
 
 async def tidy(conn: AsyncConnection, *, now: datetime) -> None:
-    """Drop what has expired: sessions, keys, files, old jobs and failures, heartbeats."""
+    """Seal the audit log; drop expired sessions, keys and files, old jobs, failures, heartbeats."""
+    await seals.seal(conn, now=now)
     await sessions.purge(conn, now=now)
     await idempotency.purge(conn, now=now)
     await files.purge(conn, now=now)
