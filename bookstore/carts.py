@@ -6,18 +6,24 @@ is being checked out.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, delete, insert, select, update
+from sqlalchemy import Select, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import pricing
-from bookstore.errors import Invalid, NotFound, OutOfStock
+from bookstore.errors import CartFull, Invalid, NotFound, OutOfStock
 from bookstore.tables import book_stock, books, cart_items, carts
 
 MAX_QUANTITY = 99
+#: Different books: an order's lines are worked on in one transaction.
+MAX_BOOKS = 200
+#: A guest who comes back later has to start anew; their session is over by then, too.
+STALE = timedelta(days=30)
+#: Carts thrown away in one go, every hour: shoppers must not wait for it.
+PURGED_AT_ONCE = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +93,7 @@ async def add(
     Raises:
         NotFound: the book is not sold (any more), or the cart is gone.
         OutOfStock: there are not as many copies.
+        CartFull: there are `MAX_BOOKS` different books in it.
         Invalid: fewer than one, or more than a cart takes of one book.
     """
     await _lock(conn, cart_id, now)
@@ -99,7 +106,7 @@ async def set_quantity(
     """Have exactly so many copies of a book in the cart.
 
     Raises:
-        NotFound, OutOfStock, Invalid: as for `add`.
+        NotFound, OutOfStock, CartFull, Invalid: as for `add`.
     """
     await _lock(conn, cart_id, now)
     await _put(conn, cart_id, book_id, quantity, now)
@@ -153,6 +160,22 @@ async def add_again(
     return [await _pour(conn, cart_id, *line, now) for line in sorted(wanted)]
 
 
+async def purge(conn: AsyncConnection, *, now: datetime) -> int:
+    """Throw away guests' carts that nobody has touched for long; the number of them."""
+    found = await conn.scalars(
+        select(carts.c.id)
+        .where(carts.c.user_id.is_(None), carts.c.updated_at < now - STALE)
+        .order_by(carts.c.id)
+        .limit(PURGED_AT_ONCE)
+        # A cart that is in use at this moment is not stale.
+        .with_for_update(skip_locked=True)
+    )
+    stale = list(found)
+    if stale:
+        await conn.execute(delete(carts).where(carts.c.id.in_(stale)))
+    return len(stale)
+
+
 async def _pour(
     conn: AsyncConnection, cart_id: int, book_id: int, title: str, quantity: int, now: datetime
 ) -> str:
@@ -167,6 +190,8 @@ async def _pour(
             return f"{title}: there are no more copies to add."
         await _put(conn, cart_id, book_id, short.stock, now)
         return f"{title}: we have {short.stock}, so the quantity is {short.stock}."
+    except CartFull as full:
+        return f"{title} was left out. {full}"
     return f"{title} was added."
 
 
@@ -198,9 +223,10 @@ async def _put(
 ) -> None:
     if not 1 <= quantity <= MAX_QUANTITY:
         raise Invalid("quantity", f"Between 1 and {MAX_QUANTITY} copies of a book, please.")
+    in_cart = select(func.count()).where(cart_items.c.cart_id == cart_id).scalar_subquery()
     book = (
         await conn.execute(
-            select(books.c.price_cents, book_stock.c.stock)
+            select(books.c.price_cents, book_stock.c.stock, in_cart.label("in_cart"))
             .join_from(books, book_stock)
             .where(books.c.id == book_id, books.c.withdrawn_at.is_(None))
         )
@@ -213,6 +239,8 @@ async def _put(
     values = {"quantity": quantity, "unit_price_cents": book.price_cents}
     changed = await conn.execute(update(cart_items).where(item).values(values))
     if changed.rowcount == 0:
+        if book.in_cart >= MAX_BOOKS:
+            raise CartFull(MAX_BOOKS)
         await conn.execute(
             insert(cart_items).values(cart_id=cart_id, book_id=book_id, added_at=now, **values)
         )

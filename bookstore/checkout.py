@@ -4,8 +4,9 @@ import asyncio
 import json
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy.exc import OperationalError
@@ -66,14 +67,15 @@ class _Draft:
     number: str
     checkout_no: int
     lines: Sequence[Line]
+    rates: pricing.Rates
 
 
 class Checkouts:
     """The checkouts of one process.  Those that wait at the same moment share a transaction."""
 
-    def __init__(self, engine: AsyncEngine, rates: pricing.Rates) -> None:
+    def __init__(self, engine: AsyncEngine, tariff: pricing.Tariff) -> None:
         self._engine = engine
-        self._rates = rates
+        self._tariff = tariff
         self._together = Grouped(self._check_out, limit=GROUP)
         self._running: dict[idempotency.Key, asyncio.Task[Placed]] = {}
 
@@ -81,7 +83,8 @@ class Checkouts:
         """Place the order, or find it if a request with the same key placed it before.
 
         Raises:
-            CartEmpty, BookWithdrawn, PriceChanged: the cart cannot be ordered as it is.
+            CartEmpty, BookWithdrawn, NotDelivered, PriceChanged: the cart cannot be ordered as
+                it is, or not to there.
             IdempotencyKeyReused: the key belongs to another request.
             RequestInProgress: the first request with this key is still running.
             TimeoutError: the database stands still; whether the order was placed is unknown.
@@ -120,7 +123,7 @@ class Checkouts:
     async def _check_out(self, wishes: list[Wish]) -> Sequence[Placed | Exception]:
         async def work() -> Sequence[Placed | BookstoreError]:
             async with transaction(self._engine) as conn:
-                answers = await check_out(conn, wishes, self._rates, now=datetime.now(UTC))
+                answers = await check_out(conn, wishes, self._tariff, now=datetime.now(UTC))
                 crashpoint("W4")
             crashpoint("W5")
             return answers
@@ -201,7 +204,7 @@ _INSERT_EVENTS = Bulk(
 
 
 async def check_out(
-    conn: AsyncConnection, wishes: Sequence[Wish], rates: pricing.Rates, *, now: datetime
+    conn: AsyncConnection, wishes: Sequence[Wish], tariff: pricing.Tariff, *, now: datetime
 ) -> list[Placed | BookstoreError]:
     """Turn carts into placed orders, all in this transaction, and empty them.
 
@@ -226,13 +229,14 @@ async def check_out(
             )
             continue
         lines, withdrawn = contents.get(wish.cart_id, ([], []))
-        refusal = _refusal(wish, lines, withdrawn, rates)
-        if refusal is not None:
+        try:
+            rates = _rates(wish, lines, withdrawn, tariff)
+        except BookstoreError as refusal:
             answers[place] = refusal
             continue
-        drafts[place] = _Draft(wish, _new_number(), carts[wish.cart_id], lines)
+        drafts[place] = _Draft(wish, _new_number(), carts[wish.cart_id], lines, rates)
         del contents[wish.cart_id]
-    placed = await _place(conn, list(drafts.values()), rates, now=now)
+    placed = await _place(conn, list(drafts.values()), now=now)
     answers |= {
         place: Placed(order, replayed=False) for place, order in zip(drafts, placed, strict=True)
     }
@@ -253,30 +257,33 @@ async def _contents(
     return contents
 
 
-def _refusal(
-    wish: Wish, lines: Sequence[Line], withdrawn: Sequence[str], rates: pricing.Rates
-) -> BookstoreError | None:
+def _rates(
+    wish: Wish, lines: Sequence[Line], withdrawn: Sequence[str], tariff: pricing.Tariff
+) -> pricing.Rates:
+    """The rules for this order, if it can be placed.
+
+    Raises:
+        CartEmpty, BookWithdrawn, NotDelivered, PriceChanged: it cannot.
+    """
     if not lines:
-        return CartEmpty()
+        raise CartEmpty
     if withdrawn:
-        return BookWithdrawn(withdrawn)
+        raise BookWithdrawn(withdrawn)
+    rates = tariff.to(wish.shipping_address["country"])
     total_cents = _totals(lines, rates).total_cents
     if wish.expected_total_cents not in (None, total_cents):
-        return PriceChanged(wish.expected_total_cents, total_cents)
-    return None
+        raise PriceChanged(wish.expected_total_cents, total_cents)
+    return rates
 
 
-async def _place(
-    conn: AsyncConnection, drafts: Sequence[_Draft], rates: pricing.Rates, *, now: datetime
-) -> list[Order]:
+async def _place(conn: AsyncConnection, drafts: Sequence[_Draft], *, now: datetime) -> list[Order]:
     """Write the orders, and in the same transaction all that must happen next."""
     if not drafts:
         return []
-    terms = json.dumps(asdict(rates))
-    await _INSERT(conn, [_row(draft, rates.currency, terms) for draft in drafts], now=now)
+    await _INSERT(conn, [_row(draft) for draft in drafts], now=now)
     found = await _IDS(conn, [(draft.wish.cart_id, draft.checkout_no) for draft in drafts])
     ids: dict[str, int] = dict(found)
-    placed = [_order(ids[draft.number], draft, rates, now=now) for draft in drafts]
+    placed = [_order(ids[draft.number], draft, now=now) for draft in drafts]
     # By book, not by order: the foreign key locks book rows, and all lock them in one order.
     await _INSERT_LINES(
         conn,
@@ -323,7 +330,7 @@ async def _place(
     return placed
 
 
-def _row(draft: _Draft, currency: str, terms: str) -> tuple[Any, ...]:
+def _row(draft: _Draft) -> tuple[Any, ...]:
     wish = draft.wish
     return (
         draft.number,
@@ -331,15 +338,21 @@ def _row(draft: _Draft, currency: str, terms: str) -> tuple[Any, ...]:
         draft.checkout_no,
         wish.user_id,
         wish.email,
-        currency,
+        draft.rates.currency,
         json.dumps(dict(wish.shipping_address)),
-        terms,
+        _terms(draft.rates),
         wish.note,
     )
 
 
-def _order(order_id: int, draft: _Draft, rates: pricing.Rates, *, now: datetime) -> Order:
-    totals = _totals(draft.lines, rates)
+# Most orders have the same terms.
+@lru_cache(maxsize=32)
+def _terms(rates: pricing.Rates) -> str:
+    return json.dumps(rates.to_json())
+
+
+def _order(order_id: int, draft: _Draft, *, now: datetime) -> Order:
+    totals = _totals(draft.lines, draft.rates)
     return Order(
         id=order_id,
         number=draft.number,
@@ -348,7 +361,7 @@ def _order(order_id: int, draft: _Draft, rates: pricing.Rates, *, now: datetime)
         user_id=draft.wish.user_id,
         email=draft.wish.email,
         items=list(draft.lines),
-        currency=rates.currency,
+        currency=draft.rates.currency,
         subtotal_cents=totals.subtotal_cents,
         discount_cents=totals.discount_cents,
         shipping_cents=totals.shipping_cents,

@@ -154,6 +154,26 @@ class CartEmpty(BookstoreError):
         super().__init__("There is nothing in this cart.")
 
 
+class CartFull(BookstoreError):
+    """A cart takes no more different books."""
+
+    code = "cart-full"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"A cart takes {most} different books. Order these first, please.")
+        self.most = most
+
+
+class NotDelivered(BookstoreError):
+    """The store sends no parcels to this country."""
+
+    code = "not-delivered"
+
+    def __init__(self, country: str) -> None:
+        super().__init__(f"We send no parcels to this country ({country}).")
+        self.country = country
+
+
 class PriceChanged(BookstoreError):
     """The total is not the one the customer agreed to; nothing was ordered."""
 

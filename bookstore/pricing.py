@@ -3,11 +3,28 @@
 Prices contain the tax, as shops in Europe must show them; the tax is told, not added:
 
     total = subtotal - discount + shipping
+
+What delivery costs and which tax the prices contain goes by the country that the parcel goes
+to.  A store sells books, so its rates are those for books, which most countries have reduced;
+delivery is taxed like what it delivers.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
+
+from bookstore.errors import NotDelivered
+
+
+class Tariff(Protocol):
+    """The rules for every country."""
+
+    def to(self, country: str) -> "Rates":
+        """The rules for parcels to this country (ISO 3166-1 alpha-2).
+
+        Raises:
+            NotDelivered: no parcel goes there.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +38,33 @@ class Rates:
     #: Hundredths of a per cent: 700 is 7 %.
     tax_basis_points: int
 
+    def to(self, country: str) -> "Rates":
+        """The same rules everywhere: the tariff of a store without a table of countries."""
+        return self
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class CountryTable:
+    """A tariff that differs by country; None stands where no parcel goes."""
+
+    #: What is shown as long as no country is chosen.
+    home: Rates
+    countries: Mapping[str, Rates | None]
+    #: For countries that are not in the table.
+    others: Rates | None
+
+    def to(self, country: str) -> Rates:
+        rates = self.countries.get(country, self.others)
+        if rates is None:
+            raise NotDelivered(country)
+        return rates
+
+    def refuses(self, country: str) -> bool:
+        """Whether no parcel goes there."""
+        return self.countries.get(country, self.others) is None
 
 
 @dataclass(frozen=True, slots=True)

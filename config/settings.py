@@ -1,12 +1,13 @@
 """Settings: read once from the environment and `.env`, then passed on as values."""
 
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from environs import Env, EnvError, validate
@@ -14,6 +15,7 @@ from marshmallow import ValidationError
 
 #: A secret shorter than this is refused in production (256 bits in hexadecimal are 64).
 SECRET_LENGTH = 32
+_COUNTRY = re.compile(r"([A-Z]{2}|\*):(no|[0-9]{1,8}/[0-9]{1,8}/[0-9]{1,5})")
 WEAK_ACCOUNTS = {"guest", "root"}
 
 
@@ -24,6 +26,14 @@ class WrongSettings(Exception):
         lines = [f"{name}: {' '.join(why)}" for name, why in sorted(problems.items())]
         super().__init__("Wrong settings.\n" + "\n".join(lines))
         self.problems = dict(problems)
+
+
+class Delivery(NamedTuple):
+    """What parcels to a country cost, and the tax that prices contain there."""
+
+    shipping_cents: int
+    free_shipping_from_cents: int
+    tax_basis_points: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +63,10 @@ class Settings:
     shipping_cents: int
     free_shipping_from_cents: int
     tax_basis_points: int
+    #: By country (ISO 3166-1 alpha-2) or `*` for all others; None where no parcel goes.
+    countries: Mapping[str, Delivery | None] = field(default_factory=dict)
+    #: How many years the law wants invoices to be kept.
+    invoices_kept_years: int = 10
 
     @property
     def production(self) -> bool:
@@ -118,6 +132,10 @@ def read_settings(env_file: Path | None = None) -> Settings:
             "tax_basis_points": env.int(
                 "TAX_BASIS_POINTS", 700, validate=validate.Range(0, 10_000)
             ),
+            "countries": env.list("COUNTRIES", [], validate=_countries),
+            "invoices_kept_years": env.int(
+                "INVOICES_KEPT_YEARS", 10, validate=validate.Range(0, 100)
+            ),
         }
     try:
         env.seal()
@@ -126,6 +144,7 @@ def read_settings(env_file: Path | None = None) -> Settings:
         raise WrongSettings(problems) from None
     found["trusted_proxies"] = tuple(found["trusted_proxies"])
     found["rate_limits"] = found["rate_limits"] == "on"
+    found["countries"] = dict(_country(entry) for entry in found["countries"])
     found["base_url"] = found["base_url"] or f"http://{found['host']}:{found['port']}"
     settings = Settings(**found)
     if settings.production and (problems := _unfit_for_production(settings)):
@@ -133,6 +152,28 @@ def read_settings(env_file: Path | None = None) -> Settings:
     if not settings.secret_key:
         found["secret_key"] = _kept_secret(settings.var_dir)
     return Settings(**found)
+
+
+def _countries(entries: list[str]) -> None:
+    countries = [_country(entry)[0] for entry in entries]
+    if len(set(countries)) < len(countries):
+        raise ValidationError("A country is in it twice.")
+
+
+def _country(entry: str) -> tuple[str, Delivery | None]:
+    """`AT:490/6000/1000`, or `CU:no` where no parcel goes."""
+    match = _COUNTRY.fullmatch(entry.strip())
+    if match is None:
+        raise ValidationError(
+            f"{entry.strip()!r} is neither COUNTRY:SHIPPING/FREE_FROM/TAX (cents, cents, hundredths"
+            " of a per cent) nor COUNTRY:no; * stands for all others."
+        )
+    if match[2] == "no":
+        return match[1], None
+    delivery = Delivery(*map(int, match[2].split("/")))
+    if delivery.tax_basis_points > 10_000:
+        raise ValidationError(f"{match[1]}: a tax of more than 100 %.")
+    return match[1], delivery
 
 
 def _database(url: str) -> None:

@@ -9,7 +9,7 @@ from admin.app import make_admin
 from bookstore.checkout import Checkouts
 from bookstore.db import announcing, make_engine, telling
 from bookstore.messages import EventExchange, RabbitPublisher
-from bookstore.pricing import Rates
+from bookstore.pricing import CountryTable, Rates
 from config.settings import Settings
 from web import guard, health, kept, limits, metrics, problems, requests, routes, sessions, throttle
 from web.api import docs
@@ -32,6 +32,7 @@ from web.keys import (
     RATES,
     READINESS,
     SETTINGS,
+    TARIFF,
     TELL,
 )
 from web.store import routes as store
@@ -57,12 +58,8 @@ async def make_app(settings: Settings, bounds: Bounds = BOUNDED) -> web.Applicat
     )
     app[SETTINGS] = settings
     app[BOUNDS] = bounds
-    app[RATES] = Rates(
-        currency=settings.currency,
-        shipping_cents=settings.shipping_cents,
-        free_shipping_from_cents=settings.free_shipping_from_cents,
-        tax_basis_points=settings.tax_basis_points,
-    )
+    app[TARIFF] = _tariff(settings)
+    app[RATES] = app[TARIFF].home
     app[GUESSES] = throttle.Guesses()
     app[KEPT] = kept.Kept()
     app[LIMITS] = limits.Limits()
@@ -82,6 +79,21 @@ async def make_app(settings: Settings, bounds: Bounds = BOUNDED) -> web.Applicat
     app.cleanup_ctx.append(_messages)
     app.cleanup_ctx.append(_database)
     return app
+
+
+def _tariff(settings: Settings) -> CountryTable:
+    home = Rates(
+        currency=settings.currency,
+        shipping_cents=settings.shipping_cents,
+        free_shipping_from_cents=settings.free_shipping_from_cents,
+        tax_basis_points=settings.tax_basis_points,
+    )
+    table = {
+        country: None if delivery is None else Rates(settings.currency, *delivery)
+        for country, delivery in settings.countries.items()
+    }
+    others = table.pop("*", home)
+    return CountryTable(home, table, others)
 
 
 async def _close(app: web.Application) -> None:
@@ -144,7 +156,7 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
     engine = make_engine(settings.database_url, timeout_s=settings.database_timeout_s)
     engine = telling(announcing(engine, publisher.offer), app[TELL])
     app[ENGINE] = engine
-    app[CHECKOUTS] = Checkouts(engine, app[RATES])
+    app[CHECKOUTS] = Checkouts(engine, app[TARIFF])
     app[READINESS].checks |= {
         "database": health.database(engine),
         "broker": health.broker(publisher),

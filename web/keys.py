@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bookstore.checkout import Checkouts
 from bookstore.messages import Publisher
-from bookstore.pricing import Rates
+from bookstore.pricing import CountryTable, Rates
 from bookstore.users import User
 from config.settings import Settings
 from web.access import Access
@@ -28,6 +28,8 @@ if TYPE_CHECKING:  # They use these keys themselves.
 SETTINGS = web.AppKey("settings", Settings)
 BOUNDS = web.AppKey("bounds", Bounds)
 ENGINE = web.AppKey("engine", AsyncEngine)
+#: The rules for parcels to each country, and those that are shown until one is chosen.
+TARIFF = web.AppKey("tariff", CountryTable)
 RATES = web.AppKey("rates", Rates)
 #: Offers tasks to the actors right after a commit.
 PUBLISHER = web.AppKey[Publisher]("publisher")

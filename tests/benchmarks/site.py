@@ -32,7 +32,13 @@ BOOKS = 10_000
 #: More than all orders of a run take.
 COPIES = 1_000_000
 RATES = Rates("EUR", 290, 4000, 700)
-ADDRESS = {"name": "Mira", "line1": "Quay 9", "city": "Hamburg", "postcode": "20457"}
+ADDRESS = {
+    "name": "Mira",
+    "line1": "Quay 9",
+    "city": "Hamburg",
+    "postcode": "20457",
+    "country": "DE",
+}
 #: Customers who check out at the same moment while a backlog is made, as in so many processes.
 AT_ONCE, COUNTERS = 240, 4
 #: Seconds between two looks at what is left; each costs the database a little.

@@ -1,10 +1,12 @@
-import pytest
-from sqlalchemy import select, update
+from datetime import timedelta
 
-from bookstore import carts
-from bookstore.errors import Invalid, NotFound, OutOfStock
+import pytest
+from sqlalchemy import insert, select, update
+
+from bookstore import carts, upkeep
+from bookstore.errors import CartFull, Invalid, NotFound, OutOfStock
 from bookstore.pricing import Rates
-from bookstore.tables import book_stock, books
+from bookstore.tables import book_stock, books, cart_items
 from bookstore.tables import carts as cart_rows
 from tests.factories import NOON, add_book, add_user
 
@@ -132,3 +134,45 @@ async def test_a_user_has_one_cart(conn):
 
     assert await carts.of_user(conn, user_id, now=NOON) == first
     assert len((await conn.execute(select(cart_rows))).all()) == 1
+
+
+async def test_a_cart_takes_so_many_different_books(conn):
+    cart_id = await carts.make_guest(conn, now=NOON)
+    books = [await add_book(conn, stock=2) for _ in range(carts.MAX_BOOKS + 1)]
+    for book in books[:-1]:
+        await carts.add(conn, cart_id, book, 1, now=NOON)
+
+    with pytest.raises(CartFull):
+        await carts.add(conn, cart_id, books[-1], 1, now=NOON)
+
+    await carts.add(conn, cart_id, books[0], 1, now=NOON)
+    said = await carts.add_again(conn, cart_id, [(books[-1], "Emma", 1)], now=NOON)
+    assert said == [f"Emma was left out. {CartFull(carts.MAX_BOOKS)}"]
+    assert (await carts.get(conn, cart_id, RATES)).item_count == carts.MAX_BOOKS + 1
+
+
+async def test_guests_carts_go_after_thirty_days_and_users_stay(conn):
+    dune, anna = await add_book(conn, stock=9), await add_user(conn)
+    late = NOON + carts.STALE
+    old = await carts.make_guest(conn, now=NOON - timedelta(seconds=1))
+    young = await carts.make_guest(conn, now=NOON)
+    own = await carts.of_user(conn, anna, now=NOON - timedelta(days=400))
+    await conn.execute(
+        insert(cart_items),
+        [
+            {
+                "cart_id": cart_id,
+                "book_id": dune,
+                "quantity": 1,
+                "unit_price_cents": 1,
+                "added_at": NOON,
+            }
+            for cart_id in (old, young, own)
+        ],
+    )
+
+    await upkeep.tidy(conn, now=late)
+
+    left = (await conn.scalars(select(cart_items.c.cart_id).order_by(cart_items.c.cart_id))).all()
+    assert left == [young, own]
+    assert await carts.purge(conn, now=late) == 0

@@ -46,7 +46,7 @@ async def wish(engine, book_id, quantity=1, **facts):
         cart_id=cart_id,
         user_id=None,
         email="mira@example.com",
-        shipping_address={"name": "Mira"},
+        shipping_address={"name": "Mira", "country": "DE"},
     )
     return replace(made, **facts)
 

@@ -131,7 +131,7 @@ class History(RuleBasedStateMachine):
             cart_id=cart_id,
             user_id=None,
             email="mira@example.com",
-            shipping_address={"name": "Mira"},
+            shipping_address={"name": "Mira", "country": "DE"},
         )
         self.requests.append((wish, kept))
         return self.requests[-1]

@@ -1,5 +1,6 @@
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import update
@@ -8,6 +9,7 @@ from bookstore import fulfilment, orders
 from bookstore.db import reading, transaction
 from bookstore.permissions import Role
 from bookstore.tables import books
+from config.settings import Delivery
 from tests.factories import NOON, add_book
 from web.keys import ENGINE
 
@@ -328,3 +330,46 @@ async def test_placing_carries_the_requests_id_to_the_workers(visitor, server, b
     assert task["request_id"] == "from-click-to-letter"
     async with reading(server.app[ENGINE]) as conn:
         assert task["ref_id"] in await orders.by_ids(conn, [task["ref_id"]])
+
+
+@pytest.fixture
+def settings(settings):
+    """A store that sends to Austria for more, and to Cuba not at all."""
+    return replace(settings, countries={"AT": Delivery(490, 6000, 1000), "CU": None})
+
+
+async def test_delivery_and_tax_go_by_the_country(client, book, work):
+    await put(client, book)
+
+    shown = await (await client.get("/api/v1/cart?country=AT")).json()
+    stale = await place(
+        client, shipping_address=HOME | {"country": "AT"}, expected_total_cents=1290
+    )
+    agreed = await place(
+        client,
+        key="k2",
+        shipping_address=HOME | {"country": "AT"},
+        expected_total_cents=shown["total_cents"],
+    )
+
+    assert (shown["shipping_cents"], shown["total_cents"], shown["tax_cents"]) == (490, 1490, 135)
+    assert (stale.status, (await stale.json())["total_cents"]) == (409, 1490)
+    order = await agreed.json()
+    assert (agreed.status, order["shipping_cents"], order["tax_cents"]) == (202, 490, 135)
+    # The order service works by what was fixed on the order.
+    await work(order["number"])
+    path = f"/api/v1/orders/{order['number']}?access_token={order['access_token']}"
+    assert (await (await client.get(path)).json())["total_cents"] == 1490
+
+
+async def test_some_countries_get_no_parcels(client, book):
+    await put(client, book)
+
+    refused = await place(client, shipping_address=HOME | {"country": "CU"})
+    shown = await client.get("/api/v1/cart?country=CU")
+    nowhere = await client.get("/api/v1/cart?country=XX")
+
+    assert (refused.status, (await refused.json())["code"]) == (409, "not-delivered")
+    assert (shown.status, (await shown.json())["country"]) == (409, "CU")
+    assert (nowhere.status, (await nowhere.json())["errors"][0]["pointer"]) == (422, "#/country")
+    assert (await place(client, key="k2")).status == 202

@@ -3,18 +3,19 @@
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
-from marshmallow import Schema, fields
+from marshmallow import Schema, ValidationError, fields, validate
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import carts
+from bookstore.addresses import COUNTRIES
 from bookstore.carts import MAX_QUANTITY, Cart
 from bookstore.db import reading, retrying, transaction
-from bookstore.errors import NotFound, OutOfStock
+from bookstore.errors import CartFull, NotDelivered, NotFound, OutOfStock
 from bookstore.records import LARGEST_ID
 from web import carts as visitors
 from web.api.fields import Count
 from web.api.operations import Fields, answer, operation
-from web.keys import ENGINE, RATES
+from web.keys import ENGINE, RATES, TARIFF
 from web.requests import now
 
 TAGS = ["cart"]
@@ -51,6 +52,22 @@ class CartOut(Schema):
     currency = fields.String(required=True)
 
 
+def _known(country: str) -> None:
+    if country not in COUNTRIES:
+        raise ValidationError("There is no such country.")
+
+
+class CartQuery(Schema):
+    country = fields.String(
+        load_default=None,
+        validate=[validate.Regexp("^[A-Z]{2}$"), _known],
+        metadata={
+            "description": "Where the parcel would go (ISO 3166-1 alpha-2): delivery and tax"
+            " differ by country.  Without it, at home."
+        },
+    )
+
+
 class CartItemIn(Schema):
     book_id = Count(1, LARGEST_ID, required=True)
     quantity = Count(1, MAX_QUANTITY, required=True)
@@ -60,19 +77,24 @@ class QuantityIn(Schema):
     quantity = Count(1, MAX_QUANTITY, required=True)
 
 
-@operation(returns=(200, CartOut), tags=TAGS)
-async def show_cart(request: web.Request) -> web.Response:
-    """Show the cart, at today's prices."""
+@operation(query=CartQuery, returns=(200, CartOut), tags=TAGS, refusals=[NotDelivered])
+async def show_cart(request: web.Request, query: Fields) -> web.Response:
+    """Show the cart, at today's prices: what an order placed now would cost."""
+    rates = request.config_dict[RATES]
+    if query["country"] is not None:
+        rates = request.config_dict[TARIFF].to(query["country"])
 
     async def work() -> Cart:
         async with reading(request.config_dict[ENGINE]) as conn:
             cart_id = await visitors.found(request, conn)
-            return await carts.get(conn, cart_id, request.config_dict[RATES])
+            return await carts.get(conn, cart_id, rates)
 
     return answer(CartOut, await retrying(work))
 
 
-@operation(body=CartItemIn, returns=(200, CartOut), tags=TAGS, refusals=[NotFound, OutOfStock])
+@operation(
+    body=CartItemIn, returns=(200, CartOut), tags=TAGS, refusals=[NotFound, OutOfStock, CartFull]
+)
 async def add_to_cart(request: web.Request, body: Fields) -> web.Response:
     """Put copies of a book into the cart, besides those that are in it already."""
 
@@ -82,7 +104,7 @@ async def add_to_cart(request: web.Request, body: Fields) -> web.Response:
     return answer(CartOut, await changed(request, change))
 
 
-@operation(body=QuantityIn, returns=(200, CartOut), tags=TAGS, refusals=[OutOfStock])
+@operation(body=QuantityIn, returns=(200, CartOut), tags=TAGS, refusals=[OutOfStock, CartFull])
 async def set_cart_quantity(request: web.Request, body: Fields) -> web.Response:
     """Have exactly so many copies of a book in the cart."""
 

@@ -81,11 +81,16 @@ class OrderOut(Schema):
     subtotal_cents = fields.Integer(required=True)
     discount_cents = fields.Integer(required=True)
     shipping_cents = fields.Integer(required=True)
-    tax_cents = fields.Integer(required=True)
+    tax_cents = fields.Integer(
+        required=True, metadata={"description": "Contained in the total, not added to it."}
+    )
     total_cents = fields.Integer(
         required=True,
         allow_none=True,
-        metadata={"description": "Null until the order service has worked it out."},
+        metadata={
+            "description": "Books less discount plus shipping, the tax contained.  Null until the"
+            " order service has worked it out."
+        },
     )
     currency = fields.String(required=True)
     shipping_address = fields.Nested(AddressOut, required=True)

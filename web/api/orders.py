@@ -17,6 +17,7 @@ from bookstore.errors import (
     IdempotencyKeyReused,
     IllegalTransition,
     Invalid,
+    NotDelivered,
     NotFound,
     PriceChanged,
     RequestInProgress,
@@ -59,6 +60,7 @@ TAGS = ["orders"]
         RequestInProgress,
         CartEmpty,
         PriceChanged,
+        NotDelivered,
         BookWithdrawn,
     ],
 )

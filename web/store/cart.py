@@ -7,6 +7,7 @@ from bookstore import books, carts, shopfront
 from bookstore.carts import Cart, CartItem
 from bookstore.db import reading, retrying
 from bookstore.errors import BookstoreError, NotFound
+from bookstore.pricing import Rates
 from bookstore.records import LARGEST_ID, Book
 from web import carts as visitors
 from web.api.carts import changed
@@ -78,13 +79,16 @@ async def change(request: web.Request) -> web.Response:
     raise web.HTTPSeeOther("/cart")
 
 
-async def load(request: web.Request) -> tuple[Cart, list[tuple[CartItem, Book]]]:
-    """The visitor's cart, and its lines with their books."""
+async def load(
+    request: web.Request, rates: Rates | None = None
+) -> tuple[Cart, list[tuple[CartItem, Book]]]:
+    """The visitor's cart, and its lines with their books; without `rates` at those of home."""
+    rates = rates or request.config_dict[RATES]
 
     async def work() -> tuple[Cart, dict[int, Book]]:
         async with reading(request.config_dict[ENGINE]) as conn:
             cart_id = await visitors.found(request, conn)
-            cart = await carts.get(conn, cart_id, request.config_dict[RATES])
+            cart = await carts.get(conn, cart_id, rates)
             return cart, await shopfront.by_ids(conn, [item.book_id for item in cart.items])
 
     cart, found = await retrying(work)

@@ -17,12 +17,14 @@ from bookstore.errors import (
     CartEmpty,
     IdempotencyKeyReused,
     Invalid,
+    NotDelivered,
     PriceChanged,
     RequestInProgress,
 )
 from bookstore.orders import Order
+from bookstore.pricing import CountryTable, Rates
 from web import carts as visitors
-from web.keys import CHECKOUTS, ENGINE, REQUEST_ID, USER
+from web.keys import CHECKOUTS, ENGINE, REQUEST_ID, TARIFF, USER
 from web.store import cart as cart_page
 from web.store import forms, notices, visits
 from web.store.page import page
@@ -59,8 +61,13 @@ async def place(request: web.Request) -> web.Response:
     except BookWithdrawn as error:
         await notices.leave(request, "bad", str(error))
         raise web.HTTPSeeOther("/cart") from None
+    except NotDelivered as error:
+        return await _form(request, typed, key=key, faults={"country": str(error)}, status=409)
     except PriceChanged:
-        return await _form(request, typed, key=key, changed=True, status=409)
+        tariff = request.config_dict[TARIFF]
+        before = _rates(tariff, form.get("priced_for", ""))
+        moved = before != _rates(tariff, typed["country"])
+        return await _form(request, typed, key=key, changed=True, moved=moved, status=409)
     except RequestInProgress as error:
         return await _form(request, typed, key=key, refusal=error, status=409)
     except IdempotencyKeyReused:
@@ -79,10 +86,13 @@ async def _form(
     key: str = "",
     faults: Mapping[str, str] | None = None,
     changed: bool = False,
+    moved: bool = False,
     refusal: BookstoreError | None = None,
     status: int = 200,
 ) -> web.Response:
-    cart, lines = await cart_page.load(request)
+    tariff = request.config_dict[TARIFF]
+    rates = _rates(tariff, typed.get("country", ""))
+    cart, lines = await cart_page.load(request, rates)
     if not cart.items or cart_page.is_blocked(cart):
         text = "Please look at the lines with a mark first." if cart.items else None
         if text:
@@ -95,10 +105,14 @@ async def _form(
         cart=cart,
         cart_count=cart.item_count,
         changed=changed,
-        countries=sorted(addresses.COUNTRIES.items(), key=lambda country: country[1]),
+        countries=sorted(
+            (name, code) for code, name in addresses.COUNTRIES.items() if not tariff.refuses(code)
+        ),
         faults=faults or {},
         key=key or _new_key(),
         lines=lines,
+        moved=moved,
+        rates=rates,
         refusal=refusal,
         typed=typed,
     )
@@ -181,6 +195,11 @@ async def _placed_before(request: web.Request, wish: Wish) -> Order:
     async with reading(request.config_dict[ENGINE]) as conn:
         use = (await idempotency.find(conn, [wish.key]))[wish.key]
         return (await orders.by_ids(conn, [use.order_id]))[use.order_id]
+
+
+def _rates(tariff: CountryTable, country: str) -> Rates:
+    """The rules for a country; those of home until there is one to go by."""
+    return tariff.home if not country or tariff.refuses(country) else tariff.to(country)
 
 
 def _likely_country(request: web.Request) -> str:

@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import func, select, update
@@ -6,6 +7,7 @@ from sqlalchemy import func, select, update
 from bookstore.db import reading, transaction
 from bookstore.permissions import Role
 from bookstore.tables import book_stock, books, orders
+from config.settings import Delivery
 from tests.web.store.pages import OWN, Browser
 from web.keys import ENGINE
 
@@ -197,3 +199,34 @@ async def test_other_sites_cannot_send_our_forms(filled, count_orders):
     assert answer.status == 403
     assert "another site" in await answer.text()
     assert await count_orders() == 0
+
+
+class TestAbroad:
+    @pytest.fixture
+    def settings(self, settings):
+        """A store that sends to Austria for more, and to Cuba not at all."""
+        return replace(settings, countries={"AT": Delivery(490, 6000, 1000), "CU": None})
+
+    async def test_what_another_country_costs_is_asked_first(self, filled, count_orders):
+        await filled.go("/checkout")
+        assert button(filled) == "Order and pay €15.80"
+
+        await filled.press(button(filled), **GUEST | {"country": "AT", "city": "Linz"})
+        assert filled.status == 409
+        assert "Delivery to Austria costs €4.90." in filled.text
+        assert await count_orders() == 0
+        assert filled.form(button(filled)).fields["city"] == "Linz"
+        await filled.press("Order and pay €17.80")
+
+        assert filled.title == "We have your order"
+        assert "€17.80" in filled.text
+
+    async def test_a_country_without_delivery_is_no_choice(self, filled, count_orders):
+        await filled.go("/checkout")
+        assert "Cuba" not in filled.html
+
+        await filled.press(button(filled), **GUEST | {"country": "CU"})
+
+        assert filled.status == 409
+        assert "We send no parcels to this country" in filled.text
+        assert await count_orders() == 0

@@ -1,0 +1,68 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bookstore.errors import NotDelivered
+from bookstore.pricing import CountryTable, Rates, totals
+
+HOME = Rates("EUR", 290, 4000, 700)
+AUSTRIA = Rates("EUR", 490, 6000, 1000)
+TABLE = CountryTable(HOME, {"AT": AUSTRIA, "CU": None}, HOME)
+
+lines = st.lists(st.tuples(st.integers(1, 99), st.integers(0, 10_000_000)), max_size=20)
+rates = st.builds(
+    Rates,
+    currency=st.just("EUR"),
+    shipping_cents=st.integers(0, 100_000),
+    free_shipping_from_cents=st.integers(0, 10_000_000),
+    tax_basis_points=st.integers(0, 10_000),
+)
+
+
+@given(lines, rates)
+def test_the_tax_lies_inside_the_total(bought, rules):
+    it = totals(bought, rules)
+
+    assert it.total_cents == it.subtotal_cents - it.discount_cents + it.shipping_cents
+    assert it.subtotal_cents == sum(quantity * cents for quantity, cents in bought)
+    net = it.total_cents - it.tax_cents
+    # To the cent: the tax is that rate of what is left without it.
+    assert abs(net * rules.tax_basis_points - it.tax_cents * 10_000) <= 10_000 + (
+        rules.tax_basis_points
+    )
+    assert 0 <= it.tax_cents <= it.total_cents
+
+
+@pytest.mark.parametrize(
+    ("subtotal", "rules", "shipping", "tax"),
+    [
+        (0, HOME, 0, 0),
+        (1000, HOME, 290, 84),
+        (3999, HOME, 290, 281),
+        (4000, HOME, 0, 262),
+        (4000, AUSTRIA, 490, 408),
+        (6000, AUSTRIA, 0, 545),
+        (1000, Rates("CHF", 0, 0, 260), 0, 25),
+    ],
+)
+def test_delivery_is_free_from_an_amount_on(subtotal, rules, shipping, tax):
+    it = totals([(1, subtotal)] if subtotal else [], rules)
+
+    assert (it.shipping_cents, it.tax_cents) == (shipping, tax)
+
+
+def test_the_rules_go_by_the_country():
+    assert TABLE.to("AT") is AUSTRIA
+    assert TABLE.to("DE") is HOME
+    assert [TABLE.refuses(country) for country in ("AT", "DE", "CU")] == [False, False, True]
+    with pytest.raises(NotDelivered):
+        TABLE.to("CU")
+
+
+def test_a_store_may_send_to_the_countries_of_its_table_alone():
+    table = CountryTable(HOME, {"AT": AUSTRIA}, None)
+
+    assert table.to("AT") is AUSTRIA
+    assert table.refuses("DE")
+    with pytest.raises(NotDelivered):
+        table.to("DE")
