@@ -106,9 +106,4 @@ def _letters(number: int) -> str:
 
 def _text(request: web.Request, letter: Letter) -> str:
     """The letter as a customer without pictures reads it."""
-    try:
-        message = letters.render(letter, Store.of(request.config_dict[SETTINGS]))
-    except ValueError:  # Nobody can be written to at this address.
-        return letters.summary(letter)
-    body = message.get_body(("plain",))
-    return body.get_content() if body is not None else letters.summary(letter)
+    return letters.plain(letter, Store.of(request.config_dict[SETTINGS]))

@@ -27,6 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bookstore import __version__, db, doctor, imports, sample, smtp, tasks, users
 from bookstore.errors import BookstoreError
+from bookstore.mail import Mail
 from bookstore.permissions import Role
 from bookstore.sheets import Refusal
 from config import log
@@ -391,7 +392,7 @@ async def test_mail(address: str) -> None:
     letter.set_content("If you can read this, letters go out.\n")
     mailer = smtp.make_mailer(settings.smtp_url)
     try:
-        click.echo(await mailer.send(letter))
+        click.echo(await mailer.send(Mail.of(letter)))
     finally:
         await mailer.close()
 

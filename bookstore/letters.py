@@ -9,13 +9,11 @@ import textwrap
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from email.headerregistry import Address
-from email.message import EmailMessage
-from email.policy import SMTP
 from enum import StrEnum
-from functools import partial
+from functools import lru_cache, partial
 from hashlib import sha256
 from typing import NamedTuple, Self
 from urllib.parse import quote, urlsplit
@@ -27,6 +25,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup, escape
 
 from bookstore import guests
+from bookstore.mail import Mail, compose
 from bookstore.pricing import Totals
 from config.settings import Settings
 
@@ -211,30 +210,28 @@ def summary(letter: Letter) -> str:
     return " ".join([text, *_reasons(letter), *_tracking(letter)])
 
 
-def render(letter: Letter, store: Store) -> EmailMessage:
+def render(letter: Letter, store: Store) -> Mail:
     """The letter, ready to be sent.
 
     Raises:
         ValueError: nobody can be written to at this address.
     """
-    message = EmailMessage(policy=SMTP)
-    message["Message-ID"] = message_id(letter, store)
-    message["Date"] = letter.created_at
-    message["From"] = store.mail_from
-    message["To"] = _address(letter)
-    message["Subject"] = subject(letter)
-    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no answer from a machine, please.
-    content = _content(letter, store)
-    message.set_content(
-        _templates.get_template("letter.txt").render(content), cte="quoted-printable"
+    recipient, content = _address(letter), _content(letter, store)
+    return compose(
+        message_id=message_id(letter, store),
+        written_at=letter.created_at,
+        sender=store.mail_from,
+        recipient=recipient,
+        subject=subject(letter),
+        text=_templates.get_template("letter.txt").render(content),
+        html=_templates.get_template("letter.html").render(content),
+        boundary=f"=_{_digest(letter)}",
     )
-    message.add_alternative(
-        _templates.get_template("letter.html").render(content),
-        subtype="html",
-        cte="quoted-printable",
-    )
-    message.set_boundary(f"=_{_digest(letter)}")
-    return message
+
+
+def plain(letter: Letter, store: Store) -> str:
+    """The letter as those read it who read no HTML."""
+    return _templates.get_template("letter.txt").render(_content(letter, store))
 
 
 def _content(letter: Letter, store: Store) -> dict[str, object]:
@@ -270,13 +267,18 @@ def _facts(letter: Letter) -> dict[str, str]:
         "number": order.number,
         "books": f"{_number(count)} book" + ("s" if count != 1 else ""),
         "copies": {1: "the copy", 2: "both copies"}.get(count, f"all {_number(count)} copies"),
-        "placed_on": format_date(order.placed_at, "d MMMM y", locale=LOCALE),
+        "placed_on": _day(order.placed_at.date()),
         "payment": (
             "What you paid comes back to you."
             if order.payment_status in PAID
             else "There is nothing to pay."
         ),
     }
+
+
+@lru_cache(maxsize=16)
+def _day(day: date) -> str:
+    return format_date(day, "d MMMM y", locale=LOCALE)
 
 
 def _greeting(letter: Letter) -> str:
@@ -355,7 +357,12 @@ def _shipping_address(order: OrderFacts) -> list[str]:
 
 def _country(order: OrderFacts) -> list[str]:
     code = _one_line(order.shipping_address.get("country") or "")
-    return [Locale(LOCALE).territories.get(code, code)] if code else []
+    return [_territories().get(code, code)] if code else []
+
+
+@lru_cache(maxsize=1)
+def _territories() -> Mapping[str, str]:
+    return Locale(LOCALE).territories
 
 
 def _address(letter: Letter) -> Address:
@@ -368,9 +375,13 @@ def _address(letter: Letter) -> Address:
 
 def _one_line(text: str) -> str:
     """Text by strangers: no line break of any alphabet, no sign that is not for reading."""
+    line = " ".join(text.split())
+    # Nearly always; no sign that is left out counts as printable.
+    if line.isprintable():
+        return line
     return "".join(
         sign
-        for sign in " ".join(text.split())
+        for sign in line
         if unicodedata.category(sign) not in ("Cc", "Cs") and sign not in _TURNS
     )
 
@@ -384,7 +395,13 @@ def _number(count: int) -> str:
 
 
 def _money(cents: int, order: OrderFacts) -> str:
-    text = format_currency(Decimal(cents).scaleb(-2), order.currency, locale=LOCALE)
+    return _amount(cents, order.currency)
+
+
+# Prices are few, and this costs more than all else on their lines.
+@lru_cache(maxsize=4096)
+def _amount(cents: int, currency: str) -> str:
+    text = format_currency(Decimal(cents).scaleb(-2), currency, locale=LOCALE)
     return text.replace("-", "−")
 
 
@@ -394,6 +411,8 @@ def _digest(letter: Letter) -> str:
 
 
 def _wrapped(text: str, indent: str = "") -> str:
+    if len(indent) + len(text) <= WIDTH and text.isprintable():
+        return indent + text
     return textwrap.fill(
         text,
         WIDTH,
@@ -406,7 +425,8 @@ def _wrapped(text: str, indent: str = "") -> str:
 
 def _led(label: str, amount: str) -> str:
     """A line as in a table of contents: dots lead from the label to its amount."""
-    lines = textwrap.wrap(label, WIDTH - len(amount) - len(" ... ")) or [""]
+    room = WIDTH - len(amount) - len(" ... ")
+    lines = [label] if len(label) <= room else textwrap.wrap(label, room)
     dots = "." * (WIDTH - len(lines[-1]) - len(amount) - 2)
     return "\n".join([*lines[:-1], f"{lines[-1]} {dots} {amount}"])
 
@@ -419,6 +439,7 @@ def _filled(sentence: str, facts: Mapping[str, str]) -> Markup:
 
 _templates = Environment(
     loader=PackageLoader("bookstore"),
+    auto_reload=False,
     autoescape=select_autoescape(["html"]),
     undefined=StrictUndefined,
     trim_blocks=True,

@@ -172,14 +172,14 @@ class Postman:
     async def _hand_over(self, letter: Letter) -> tuple[End, str]:
         """How it ended, and the answer."""
         try:
-            message = letters.render(letter, self._store)
+            mail = letters.render(letter, self._store)
         except ValueError as error:
             return End.REFUSED, f"Nobody can be written to: {error}."
         except Exception:  # A bug: staff see it on the letter, and send it again once mended.
             log.exception("no letter for notification %d", letter.notification_id)
             return End.REFUSED, "This letter could not be written; the log says why."
         try:
-            return End.SENT, await self._mailer.send(message)
+            return End.SENT, await self._mailer.send(mail)
         except smtp.TryLater as error:
             return End.PUT_OFF, error.answer
         except smtp.Refused as error:

@@ -4,8 +4,6 @@ import asyncio
 import os
 import re
 import tempfile
-from email.message import EmailMessage
-from email.policy import SMTP, SMTPUTF8
 from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 import aiosmtplib
 
 from bookstore.crashpoints import crashpoint
+from bookstore.mail import Mail
 
 #: For a letter as a whole, the wait for a connection included; shorter than a letter's lease.
 DEADLINE_S = 30.0
@@ -47,7 +46,7 @@ class InDoubt(_Outcome):
 class Mailer(Protocol):
     """A way for letters to leave."""
 
-    async def send(self, message: EmailMessage) -> str:
+    async def send(self, mail: Mail) -> str:
         """What the one who took the letter said.
 
         Raises:
@@ -72,12 +71,12 @@ class FileMailer:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    async def send(self, message: EmailMessage) -> str:
-        written = message["Date"].datetime.strftime("%Y%m%dT%H%M%S")
-        letter = sha256(message["Message-ID"].encode()).hexdigest()[:12]
+    async def send(self, mail: Mail) -> str:
+        written = mail.written_at.strftime("%Y%m%dT%H%M%S")
+        letter = sha256(mail.message_id.encode()).hexdigest()[:12]
         path = self._folder / f"{written}-{letter}.eml"
         try:
-            await asyncio.to_thread(_write, path, _content(message))
+            await asyncio.to_thread(_write, path, mail.content)
         except OSError as error:
             raise TryLater(f"Not written: {error.strerror}.") from error
         return f"Written to {path.name}."
@@ -98,8 +97,8 @@ class SmtpMailer:
         self._turns = asyncio.Semaphore(CONNECTIONS)
         self._kept: list[aiosmtplib.SMTP] = []
 
-    async def send(self, message: EmailMessage) -> str:
-        envelope = _Envelope(message)
+    async def send(self, mail: Mail) -> str:
+        envelope = _Envelope(mail)
         try:
             async with asyncio.timeout(self._deadline_s), self._turns:
                 return await self._send(envelope)
@@ -195,12 +194,12 @@ class SmtpMailer:
 class _Envelope:
     """A letter on its way; `gone` once the mail server may have all of it."""
 
-    def __init__(self, message: EmailMessage) -> None:
-        self.sender = _address(message, "From")
-        self.recipient = _address(message, "To")
-        self.encoding = "ascii" if (self.sender + self.recipient).isascii() else "utf-8"
+    def __init__(self, mail: Mail) -> None:
+        self.sender = mail.sender
+        self.recipient = mail.recipient
+        self.encoding = "ascii" if mail.ascii_only else "utf-8"
         # RFC 5321, section 4.5.2: a line with one dot would end the letter.
-        self.content = re.sub(rb"(?m)^\.", b"..", _content(message)) + b".\r\n"
+        self.content = re.sub(rb"(?m)^\.", b"..", mail.content) + b".\r\n"
         self.gone = False
 
 
@@ -233,17 +232,6 @@ def _told(error: Exception) -> str:
 def _readable(text: str) -> str:
     """What a mail server said, in one line; it may be bytes of any kind."""
     return " ".join(text.encode("utf-8", "replace").decode().split())
-
-
-def _address(message: EmailMessage, header: str) -> str:
-    (address,) = message[header].addresses
-    spec: str = address.addr_spec
-    return spec
-
-
-def _content(message: EmailMessage) -> bytes:
-    ascii_only = (_address(message, "From") + _address(message, "To")).isascii()
-    return message.as_bytes(policy=SMTP if ascii_only else SMTPUTF8)
 
 
 def _unquoted(text: str | None) -> str | None:

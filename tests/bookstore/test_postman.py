@@ -2,7 +2,6 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from email.message import EmailMessage
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bookstore import letters, notifications, postman, smtp, tasks
 from bookstore.db import reading, transaction
 from bookstore.letters import Store
+from bookstore.mail import Mail
 from bookstore.notifications import Status
 from bookstore.postman import Attempt, Claim, End, Postman
 from bookstore.smtp import SmtpMailer
@@ -43,7 +43,7 @@ class Broken:
         self.end = end
         self.attempts = 0
 
-    async def send(self, message: EmailMessage) -> str:
+    async def send(self, mail: Mail) -> str:
         self.attempts += 1
         raise self.end
 
@@ -413,8 +413,8 @@ class Choosy:
         self.sent: list[str] = []
         self.at_once = self.most_at_once = 0
 
-    async def send(self, message: EmailMessage) -> str:
-        recipient = message["To"].addresses[0].addr_spec
+    async def send(self, mail: Mail) -> str:
+        recipient = mail.recipient
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         await asyncio.sleep(0.01)

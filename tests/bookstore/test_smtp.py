@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from bookstore.mail import Mail
 from bookstore.smtp import FileMailer, InDoubt, Refused, SmtpMailer, TryLater, make_mailer
 from tests.factories import NOON
 from tests.servers.smtp import SmtpSink
 
 
-def letter(recipient: str = "mira@example.com", *, number: int = 1) -> EmailMessage:
+def letter(recipient: str = "mira@example.com", *, number: int = 1) -> Mail:
     local, _, domain = recipient.partition("@")
     message = EmailMessage(policy=SMTP)
     message["Message-ID"] = f"<n{number}@books.example>"
@@ -28,7 +29,7 @@ def letter(recipient: str = "mira@example.com", *, number: int = 1) -> EmailMess
     message["To"] = Address("Mira Sørensen", local, domain)
     message["Subject"] = "We have your order"
     message.set_content("One line\n.\n..and dots\n", cte="quoted-printable")
-    return message
+    return Mail.of(message)
 
 
 @asynccontextmanager

@@ -425,8 +425,8 @@ class SlowMailer:
         self.ids = []
         self._silent = silent
 
-    async def send(self, message):
-        self.ids.append(message["Message-ID"])
+    async def send(self, mail):
+        self.ids.append(mail.message_id)
         await asyncio.sleep(0.2)
         if len(self.ids) <= self._silent:
             raise smtp.InDoubt("No answer in time.")
