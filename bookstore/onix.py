@@ -232,11 +232,12 @@ def _encoding(head: bytes) -> str:
 def _opened(head: str) -> str:
     declared = _DECLARATION.match(head)
     before, rest = (declared[0], head[declared.end() :]) if declared else ("", head)
-    if theirs := _DOCTYPE.search(rest):
+    begins = rest.find("<!DOCTYPE")
+    if begins >= 0 and (theirs := _DOCTYPE.match(rest, begins)):
         if theirs[1] and "<!ENTITY" in theirs[1]:
             raise Invalid("file", "This file declares entities of its own, which may be a trap.")
         rest = rest[: theirs.start()] + "\n" * theirs[0].count("\n") + rest[theirs.end() :]
-    elif "<!DOCTYPE" in rest:
+    elif begins >= 0:
         raise Invalid("file", "The document type of this file does not come to an end.")
     return "\n" * before.count("\n") + _OUR_DOCTYPE + rest
 
