@@ -19,10 +19,10 @@ from typing import Any, BinaryIO
 from lxml import etree
 
 from bookstore import onix_facts
+from bookstore.entries import Refusal, shown
 from bookstore.errors import Invalid
 from bookstore.onix_codes import ACTIONS, LONG_NAMES, TESTS, WITHDRAWN_STATUSES, Action
 from bookstore.onix_facts import Unfit, text_of
-from bookstore.sheets import Refusal, shown
 
 _CHUNK = 1 << 16
 #: What a record may weigh; the longest real ones, with every blurb there is, have some 100 kB.
