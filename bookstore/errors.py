@@ -106,6 +106,88 @@ class AddressBookFull(BookstoreError):
         self.most = most
 
 
+class TooManyTokens(BookstoreError):
+    """One user has no more than `most` tokens."""
+
+    code = "too-many-tokens"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"You have {most} tokens, which is all we keep. Please end one first.")
+        self.most = most
+
+
+class BadToken(BookstoreError):
+    """The token was ended, has expired or never was one."""
+
+    code = "bad-token"
+
+    def __init__(self) -> None:
+        super().__init__("This token is not valid (any more). Make a new one in your account.")
+
+
+class PasswordNeeded(BookstoreError):
+    """The password was typed too long ago for this: sign in once more."""
+
+    code = "password-needed"
+
+    def __init__(self) -> None:
+        super().__init__("Please give your password once more for this.")
+
+
+class CodeRequired(BookstoreError):
+    """The password is right; a code of the second factor is due."""
+
+    code = "code-required"
+
+    def __init__(self) -> None:
+        super().__init__("Please give the code that your authenticator shows, or a recovery code.")
+
+
+class BadCode(BookstoreError):
+    """The code is wrong, too old, or was used before."""
+
+    code = "bad-code"
+
+    def __init__(self) -> None:
+        super().__init__("This code is wrong or was used before. Wait for the next one.")
+
+
+class SecondFactorRequired(BookstoreError):
+    """Staff need a second factor before they do anything as staff."""
+
+    code = "second-factor-required"
+
+    def __init__(self) -> None:
+        super().__init__("Please set up your second factor first.")
+
+
+class SecondFactorOn(BookstoreError):
+    """There is a second factor already: it has to be removed before there is another."""
+
+    code = "second-factor-on"
+
+    def __init__(self) -> None:
+        super().__init__("Your account has a second factor. Remove it to set up another.")
+
+
+class SecondFactorNotBegun(BookstoreError):
+    """There is no seed to which the code could belong."""
+
+    code = "second-factor-not-begun"
+
+    def __init__(self) -> None:
+        super().__init__("Ask for a new secret first, then confirm it with its first code.")
+
+
+class BadLink(BookstoreError):
+    """The link of a letter was used, is too old, or was never one of ours."""
+
+    code = "bad-link"
+
+    def __init__(self) -> None:
+        super().__init__("This link has been used, is too old or was never one of ours.")
+
+
 # Books
 
 
@@ -126,24 +208,6 @@ class OutOfStock(BookstoreError):
         )
         self.book_id = book_id
         self.stock = stock
-
-
-class NotAPicture(BookstoreError):
-    """The file is neither JPEG nor PNG nor WebP, whatever it is called."""
-
-    code = "not-a-picture"
-
-    def __init__(self) -> None:
-        super().__init__("Send a picture: JPEG, PNG or WebP.")
-
-
-class BrokenPicture(BookstoreError):
-    """A picture cannot be used; the detail says why."""
-
-    code = "broken-picture"
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(f"This picture cannot be used. {reason}")
 
 
 class SlugTaken(BookstoreError):

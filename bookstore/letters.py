@@ -15,7 +15,7 @@ from email.headerregistry import Address
 from enum import StrEnum
 from functools import lru_cache, partial
 from hashlib import sha256
-from typing import NamedTuple, Self
+from typing import Self
 from urllib.parse import quote, urlsplit
 
 from babel import Locale
@@ -24,7 +24,8 @@ from babel.numbers import format_currency, format_decimal
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
-from bookstore import guests
+from bookstore import guests, links
+from bookstore.letter_words import WORDS
 from bookstore.mail import Mail, compose
 from bookstore.pricing import Totals
 from config.settings import Settings
@@ -41,6 +42,15 @@ class Kind(StrEnum):
     ORDER_DELIVERED = "order-delivered"
     ORDER_CANCELLED = "order-cancelled"
     MESSAGE = "message"
+    VERIFY_EMAIL = "verify-email"
+    CONFIRM_EMAIL = "confirm-email"
+    EMAIL_CHANGING = "email-changing"
+    EMAIL_CHANGED = "email-changed"
+    EMAIL_KNOWN = "email-known"
+    RESET_PASSWORD = "reset-password"  # noqa: S105 - the name of a letter
+    PASSWORD_CHANGED = "password-changed"  # noqa: S105
+    SECOND_FACTOR_ON = "second-factor-on"
+    SECOND_FACTOR_OFF = "second-factor-off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +96,24 @@ class Letter:
     subject: str | None = None
     body: str | None = None
     order: OrderFacts | None = None
+    #: From what the secret of its link is worked out (`links.seeds`); None without one.
+    link_seed: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """Who writes.  `access_token` makes of an order's number what opens it to a guest."""
+    """Who writes.
+
+    `access_token` makes of an order's number what opens it to a guest, `link_token` of a letter's
+    seed what its link ends with.
+    """
 
     name: str
     base_url: str
     mail_from: str
     # Carries the secret key, which belongs into no log.
     access_token: Callable[[str], str] = field(repr=False)
+    link_token: Callable[[str], str] = field(repr=False)
     #: The sign on the label beside the name.
     mark: str = "&"
 
@@ -108,68 +125,17 @@ class Store:
             settings.base_url,
             settings.mail_from,
             partial(guests.access_token, settings.secret_key),
+            partial(links.token, secret_key=settings.secret_key),
         )
 
 
-class _Words(NamedTuple):
-    subject: str
-    heading: str
-    opening: str
-    link: str
-
-
-_WORDS = {
-    Kind.WELCOME: _Words(
-        "Your account is open",
-        "Your account is open",
-        "this address has an account with us now. Your orders, your addresses and our letters "
-        "to you are kept there. If it was not you who opened it, answer this letter and we "
-        "close it.",
-        "Go to your account",
-    ),
-    Kind.ORDER_PLACED: _Words(
-        "We have your order {number}",
-        "We have your order",
-        "thank you. Order {number} of {books} is with us since {placed_on}. We now see whether "
-        "every copy is on the shelf, and write again as soon as we know.",
-        "See where your order is",
-    ),
-    Kind.ORDER_CONFIRMED: _Words(
-        "Your books are set aside: order {number}",
-        "Your books are set aside",
-        "we have {copies} of order {number} on the shelf. Packing comes next, and you will get "
-        "one more letter when the parcel leaves us.",
-        "See where your order is",
-    ),
-    Kind.ORDER_REJECTED: _Words(
-        "We could not fill your order {number}",
-        "We could not fill your order",
-        "we are sorry: not every book of order {number} can be had, so we send none of it. "
-        "{payment} With one click on the order’s page the books go back into your cart, and you "
-        "can order those that are here.",
-        "See your order",
-    ),
-    Kind.ORDER_SHIPPED: _Words(
-        "Your parcel is on its way: order {number}",
-        "Your parcel is on its way",
-        "the parcel with {books} of order {number} has left us.",
-        "See where your order is",
-    ),
-    Kind.ORDER_DELIVERED: _Words(
-        "Your parcel has arrived: order {number}",
-        "Your parcel has arrived",
-        "the parcel with order {number} has been delivered. We hope that you enjoy what is in "
-        "it. If a book is missing or damaged, answer this letter.",
-        "See your order",
-    ),
-    Kind.ORDER_CANCELLED: _Words(
-        "Your order {number} is cancelled",
-        "Your order is cancelled",
-        "order {number} is cancelled, and nothing of it will be sent. {payment}",
-        "See your order",
-    ),
+#: Letters with a link of their own, and where it leads.
+LINKED = {
+    Kind.WELCOME: "/verify-email/",
+    Kind.VERIFY_EMAIL: "/verify-email/",
+    Kind.CONFIRM_EMAIL: "/verify-email/",
+    Kind.RESET_PASSWORD: "/reset-password/",
 }
-
 #: Letters that say where the parcel goes, and those that say why there is none.
 _SENT_TO = {Kind.ORDER_PLACED, Kind.ORDER_CONFIRMED, Kind.ORDER_SHIPPED}
 _REFUSED = {Kind.ORDER_REJECTED, Kind.ORDER_CANCELLED}
@@ -199,14 +165,14 @@ def subject(letter: Letter) -> str:
     """What the letter is about, in one line."""
     if letter.kind is Kind.MESSAGE:
         return _one_line(letter.subject or "")
-    return _WORDS[letter.kind].subject.format_map(_facts(letter))
+    return WORDS[letter.kind].subject.format_map(_facts(letter))
 
 
 def summary(letter: Letter) -> str:
     """The letter in a few sentences, for those who read it in their account."""
     if letter.kind is Kind.MESSAGE:
         return letter.body or ""
-    text = _capitalised(_WORDS[letter.kind].opening.format_map(_facts(letter)))
+    text = _capitalised(WORDS[letter.kind].opening.format_map(_facts(letter)))
     return " ".join([text, *_reasons(letter), *_tracking(letter)])
 
 
@@ -236,7 +202,7 @@ def plain(letter: Letter, store: Store) -> str:
 
 def _content(letter: Letter, store: Store) -> dict[str, object]:
     order = letter.order
-    words = _WORDS.get(letter.kind)
+    words = WORDS.get(letter.kind)
     greeting = _greeting(letter)
     opening = words.opening if words else ""
     return {
@@ -307,6 +273,8 @@ def _paragraphs(body: str) -> list[list[str]]:
 
 def _link(letter: Letter, store: Store) -> str:
     base = store.base_url.rstrip("/")
+    if letter.link_seed is not None:
+        return f"{base}{LINKED[letter.kind]}{store.link_token(letter.link_seed)}"
     if letter.order is None:
         return f"{base}/account"
     link = f"{base}/orders/{quote(letter.order.number)}"

@@ -10,7 +10,7 @@ queued ──claim──> sending ──answer──> sent
 
 import json
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import groupby
@@ -21,7 +21,7 @@ from sqlalchemy import Select, func, insert, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import audit, letters, paging, pricing, tasks
+from bookstore import audit, letters, links, paging, pricing, tasks
 from bookstore.bulk import Bulk, BulkQuery
 from bookstore.errors import NotFound
 from bookstore.letters import Item, Kind, Letter, OrderFacts
@@ -261,7 +261,7 @@ async def get(conn: AsyncConnection, notification_id: int) -> Notification:
 
 
 async def letter(conn: AsyncConnection, notification_id: int) -> Letter:
-    """What `letters.render` needs to show a letter to staff.
+    """What `letters.render` needs to show a letter to staff: without the secret of its link.
 
     Raises:
         NotFound: there is no notification with this id.
@@ -269,7 +269,7 @@ async def letter(conn: AsyncConnection, notification_id: int) -> Letter:
     found = await letters_of(conn, [notification_id])
     if not found:
         raise NotFound("This notification")
-    return found[notification_id]
+    return replace(found[notification_id], link_seed=None)
 
 
 async def letters_of(conn: AsyncConnection, notification_ids: Collection[int]) -> dict[int, Letter]:
@@ -279,6 +279,8 @@ async def letters_of(conn: AsyncConnection, notification_ids: Collection[int]) -
     """
     found = await _LETTERS(conn, [(it,) for it in sorted(notification_ids)])
     items = await _items(conn, {row[7] for row in found if row[7] is not None})
+    linked = [row[0] for row in found if row[1] in letters.LINKED]
+    seeds = await links.seeds(conn, linked) if linked else {}
     written = {}
     for notification_id, kind, recipient, created_at, subject, body, name, *order in found:
         facts = _order(items[order[0]], *order[1:]) if order[0] is not None else None
@@ -291,6 +293,7 @@ async def letters_of(conn: AsyncConnection, notification_ids: Collection[int]) -
             subject=subject,
             body=body,
             order=facts,
+            link_seed=seeds.get(notification_id),
         )
     return written
 

@@ -101,8 +101,19 @@ users = _table(
     Column("disabled_at", UtcDateTime),
     # When personal data was erased; the row stays, for the orders.
     Column("erased_at", UtcDateTime),
+    # What the seed of the second factor is worked out from, with the store's secret; the step of
+    # the last code that was taken, so that none is taken twice.
+    Column("totp_nonce", Hash),
+    Column("totp_at", UtcDateTime),
+    Column("totp_step", BigInteger),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
+)
+
+recovery_codes = _table(
+    "recovery_codes",
+    Column("user_id", Id, ForeignKey("users.id"), primary_key=True, autoincrement=False),
+    Column("code_hash", Hash, primary_key=True),
 )
 
 addresses = _table(
@@ -142,6 +153,48 @@ sessions = _table(
     Column("expires_at", UtcDateTime, nullable=False, index=True),
 )
 
+api_tokens = _table(
+    "api_tokens",
+    Column("id", Id, primary_key=True),
+    Column("user_id", Id, ForeignKey("users.id"), nullable=False, index=True),
+    Column("name", String(100), nullable=False),
+    Column("token_hash", Hash, nullable=False, unique=True),
+    Column("scopes", JSON, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, index=True),
+    Column("last_used_at", UtcDateTime),
+    sqlite_autoincrement=True,
+)
+
+# What letters lead to, once.  The link's secret is worked out from `nonce` and never stored.
+links = _table(
+    "links",
+    Column("id", Id, primary_key=True),
+    Column("purpose", Key(20), nullable=False),
+    Column("user_id", Id, ForeignKey("users.id"), nullable=False, index=True),
+    Column(
+        "notification_id",
+        Id,
+        ForeignKey("notifications.id", ondelete="CASCADE"),
+        nullable=False,
+        unique=True,
+    ),
+    # The address that the letter went to, which the link proves.
+    Column("email", String(254), nullable=False),
+    Column("nonce", Hash, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False, index=True),
+    sqlite_autoincrement=True,
+)
+
+# Failures by whose they are (an account, a network, a device), as a hash.
+guesses = _table(
+    "guesses",
+    Column("name_hash", Hash, primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("failed_at", UtcDateTime, nullable=False),
+    Column("forget_at", UtcDateTime, nullable=False, index=True),
+)
+
 books = _table(
     "books",
     Column("id", Id, primary_key=True),
@@ -162,8 +215,6 @@ books = _table(
     Column("withdrawn_at", UtcDateTime),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
-    # The name of its picture in `book_covers`; without one it gets a typographic cover.
-    Column("cover", Key(40)),
     CheckConstraint("price_cents >= 0", name="price_not_negative"),
     CheckConstraint("pages > 0", name="pages_positive"),
     Index("ix_books_title", "withdrawn_at", "sort_title", "id"),
@@ -399,13 +450,6 @@ files = _table(
     Column("expires_at", UtcDateTime, index=True),
     # An address that somebody kept must not lead to another file.
     sqlite_autoincrement=True,
-)
-
-book_covers = _table(
-    "book_covers",
-    Column("name", Key(60), primary_key=True),
-    Column("book_id", Id, ForeignKey("books.id"), nullable=False, index=True),
-    Column("file_id", Id, ForeignKey("files.id"), nullable=False, index=True),
 )
 
 file_chunks = _table(

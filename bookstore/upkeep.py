@@ -4,12 +4,26 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import carts, failures, files, heartbeats, idempotency, jobs, seals, sessions
+from bookstore import (
+    api_tokens,
+    carts,
+    failures,
+    files,
+    guesses,
+    heartbeats,
+    idempotency,
+    jobs,
+    links,
+    seals,
+    sessions,
+)
 
 #: A process that has been silent for so long is not coming back.
 SILENCE = timedelta(days=1)
 #: Whoever still wonders why something failed has asked by then.
 FAILURES_KEPT = timedelta(days=90)
+#: So long its owner still sees a token that has expired, and why a program fails.
+TOKENS_KEPT = timedelta(days=30)
 
 
 async def tidy(conn: AsyncConnection, *, now: datetime) -> None:
@@ -17,6 +31,9 @@ async def tidy(conn: AsyncConnection, *, now: datetime) -> None:
     await seals.seal(conn, now=now)
     await sessions.purge(conn, now=now)
     await carts.purge(conn, now=now)
+    await api_tokens.purge(conn, before=now - TOKENS_KEPT)
+    await links.purge(conn, now=now)
+    await guesses.purge(conn, now=now)
     await idempotency.purge(conn, now=now)
     await files.purge(conn, now=now)
     await jobs.purge(conn, now=now)

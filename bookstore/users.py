@@ -9,9 +9,10 @@ from sqlalchemy import insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bookstore import audit, notifications, paging, passwords, sessions
+from bookstore import audit, links, notifications, paging, passwords, sessions
 from bookstore.db import reading, retrying, transaction
 from bookstore.errors import BadCredentials, EmailTaken, Invalid, NotFound
+from bookstore.links import Purpose
 from bookstore.paging import Page
 from bookstore.permissions import Role
 from bookstore.tables import users
@@ -28,9 +29,11 @@ class User:
     email_verified: bool
     disabled: bool
     created_at: datetime
+    #: Whether signing in takes a code beside the password.
+    second_factor: bool = False
 
 
-_COLUMNS = [
+USER_COLUMNS = [
     users.c.id,
     users.c.email,
     users.c.name,
@@ -38,6 +41,7 @@ _COLUMNS = [
     users.c.email_verified_at.is_not(None).label("email_verified"),
     users.c.disabled_at.is_not(None).label("disabled"),
     users.c.created_at,
+    users.c.totp_at.is_not(None).label("second_factor"),
 ]
 
 
@@ -108,6 +112,8 @@ async def change_password(
 ) -> None:
     """Give a user another password; all sessions end but the one with this id.
 
+    Their owner is told by letter.
+
     Raises:
         BadCredentials: the current password is another one.
         Invalid: the new one breaks the rule.
@@ -130,6 +136,10 @@ async def change_password(
             if changed.rowcount == 0:  # Somebody else changed it a moment ago.
                 raise BadCredentials
             await sessions.end_all(conn, user.id, except_id=session_id)
+            await links.withdraw(conn, user.id, Purpose.RESET, Purpose.CHANGE)
+            await notifications.queue(
+                conn, "password-changed", recipient=user.email, user_id=user.id, now=now
+            )
 
     await retrying(work)
 
@@ -143,7 +153,7 @@ async def register(
     role: Role = Role.CUSTOMER,
     now: datetime,
 ) -> User:
-    """Write an account down and queue its owner's welcome.
+    """Write an account down and queue its owner's welcome, whose link confirms the address.
 
     Raises:
         Invalid: the address is none.
@@ -164,19 +174,18 @@ async def register(
     except IntegrityError:
         raise EmailTaken from None
     user_id = _new_id(result)
-    await notifications.queue(conn, "welcome", recipient=email, user_id=user_id, now=now)
+    letter = await notifications.queue(conn, "welcome", recipient=email, user_id=user_id, now=now)
+    await links.make(
+        conn, Purpose.VERIFY, user_id=user_id, notification_id=letter, email=email, now=now
+    )
     return await get(conn, user_id)
 
 
 async def credentials(conn: AsyncConnection, email: str) -> tuple[User, str] | None:
     """The user with this address and what their password was hashed to."""
-    try:
-        key = normal_email(email).casefold()
-    except Invalid:
-        return None
-    query = select(*_COLUMNS, users.c.password_hash).where(users.c.email_key == key)
+    query = select(*USER_COLUMNS, users.c.password_hash).where(users.c.email_key == key_of(email))
     found = (await conn.execute(query)).one_or_none()
-    return None if found is None else (_user(found), found.password_hash)
+    return None if found is None else (user_of(found), found.password_hash)
 
 
 async def get(conn: AsyncConnection, user_id: int) -> User:
@@ -185,18 +194,18 @@ async def get(conn: AsyncConnection, user_id: int) -> User:
     Raises:
         NotFound: there is none with this id.
     """
-    query = select(*_COLUMNS).where(users.c.id == user_id)
+    query = select(*USER_COLUMNS).where(users.c.id == user_id)
     found = (await conn.execute(query)).one_or_none()
     if found is None:
         raise NotFound("This user")
-    return _user(found)
+    return user_of(found)
 
 
 async def find(
     conn: AsyncConnection, q: str = "", *, cursor: str | None = None, limit: int = 20
 ) -> Page[User]:
     """Users for staff, the newest first; `q` is the beginning of an address or in a name."""
-    query = select(*_COLUMNS).order_by(users.c.id.desc()).limit(limit + 1)
+    query = select(*USER_COLUMNS).order_by(users.c.id.desc()).limit(limit + 1)
     if q.strip():
         text = q.strip()
         query = query.where(
@@ -207,7 +216,7 @@ async def find(
         )
     if cursor is not None:
         query = query.where(users.c.id < paging.decode(cursor, [int])[0])
-    found = [_user(row) for row in await conn.execute(query)]
+    found = [user_of(row) for row in await conn.execute(query)]
     more = len(found) > limit
     return Page(found[:limit], paging.encode(found[limit - 1].id) if more else None)
 
@@ -289,6 +298,29 @@ def normal_email(email: str) -> str:
     return checked.ascii_email or checked.normalized
 
 
+def key_of(email: str) -> str:
+    """What all spellings of one address have in common; of what is no address, just itself."""
+    try:
+        return normal_email(email).casefold()
+    except Invalid:
+        # Half surrogate pairs are taken by no database.
+        return email.strip().casefold()[:254].encode(errors="replace").decode()
+
+
+def user_of(found: Any) -> User:
+    """The user in a row that has `USER_COLUMNS`."""
+    return User(
+        id=found.id,
+        email=found.email,
+        name=found.name,
+        role=Role(found.role),
+        email_verified=bool(found.email_verified),
+        disabled=bool(found.disabled),
+        created_at=found.created_at,
+        second_factor=bool(found.second_factor),
+    )
+
+
 def _keep_one(administrators: list[int], user_id: int, field: str) -> None:
     if administrators == [user_id]:
         raise Invalid(field, "The store needs an administrator; this is the last one.")
@@ -307,15 +339,3 @@ async def _lock_administrators(conn: AsyncConnection) -> list[int]:
 
 def _new_id(result: Any) -> int:
     return int(result.inserted_primary_key[0])
-
-
-def _user(found: Any) -> User:
-    return User(
-        id=found.id,
-        email=found.email,
-        name=found.name,
-        role=Role(found.role),
-        email_verified=bool(found.email_verified),
-        disabled=bool(found.disabled),
-        created_at=found.created_at,
-    )

@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 
+from bookstore.api_tokens import ApiToken
 from bookstore.errors import NotAllowed, NotSignedIn
 from bookstore.permissions import Permission, permits
 from bookstore.users import User
@@ -13,22 +14,26 @@ class Open(StrEnum):
     ANYONE = "anyone"
     #: Whoever is signed in; handlers then show people what is theirs.
     SIGNED_IN = "signed-in"
+    #: Whoever has signed in themselves: what opens an account is not changed by a token.
+    IN_PERSON = "in-person"
 
 
 #: What an address asks for.
 Access = Open | Permission
 
 
-def admit(user: User | None, access: Access) -> None:
-    """Let the visitor in, or not.
+def admit(user: User | None, access: Access, *, token: ApiToken | None = None) -> None:
+    """Let the visitor in, or not; `token` is what they have shown instead of a password.
 
     Raises:
         NotSignedIn: a guest, where one must be signed in.
-        NotAllowed: a user without the permission.
+        NotAllowed: a user without the permission, or a token where nobody may come in with one.
     """
     if access is Open.ANYONE:
         return
     if user is None:
         raise NotSignedIn
+    if access is Open.IN_PERSON and token is not None:
+        raise NotAllowed
     if isinstance(access, Permission) and not permits(user.role, access):
         raise NotAllowed

@@ -11,7 +11,7 @@ from bookstore.db import announcing, make_engine, telling
 from bookstore.messages import EventExchange, RabbitPublisher
 from bookstore.pricing import CountryTable, Rates
 from config.settings import Settings
-from web import guard, health, kept, limits, metrics, problems, requests, routes, sessions, throttle
+from web import guard, health, kept, limits, metrics, problems, requests, routes, sessions
 from web.api import docs
 from web.bounds import BOUNDED, Bounds
 from web.feed import Feed
@@ -23,7 +23,6 @@ from web.keys import (
     CLOSING,
     ENGINE,
     FEED,
-    GUESSES,
     HUB,
     KEPT,
     LIMITS,
@@ -60,7 +59,6 @@ async def make_app(settings: Settings, bounds: Bounds = BOUNDED) -> web.Applicat
     app[BOUNDS] = bounds
     app[TARIFF] = _tariff(settings)
     app[RATES] = app[TARIFF].home
-    app[GUESSES] = throttle.Guesses()
     app[KEPT] = kept.Kept()
     app[LIMITS] = limits.Limits()
     app[CLOSING] = asyncio.Event()

@@ -6,9 +6,13 @@ from urllib.parse import urlsplit
 from aiohttp import HttpVersion10, web
 from aiohttp.typedefs import Handler
 
+from bookstore.api_tokens import Scope
+from bookstore.errors import NotAllowed, SecondFactorRequired
+from bookstore.permissions import Permission
 from web.access import Open, admit
-from web.keys import ACCESS, BOUNDS, SETTINGS, USER
+from web.keys import ACCESS, BOUNDS, ENROLS, SETTINGS, TOKEN, USER
 from web.refusals import CrossSiteRequest
+from web.requests import bearer
 
 SAFE = {"GET", "HEAD", "OPTIONS"}
 
@@ -62,8 +66,9 @@ async def same_site(request: web.Request, handler: Handler) -> web.StreamRespons
 
     `Sec-Fetch-Site` decides where it is present, else the `Origin`'s host must be the
     request's.  A client that sends neither is a program, and no browser lends it a cookie.
+    Who shows a token is a program too: then the cookie does not count.
     """
-    if request.method not in SAFE and not _from_here(request):
+    if request.method not in SAFE and not _from_here(request) and bearer(request) is None:
         raise CrossSiteRequest
     return await handler(request)
 
@@ -72,7 +77,14 @@ async def same_site(request: web.Request, handler: Handler) -> web.StreamRespons
 async def admitted(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let the visitor in where their role may come in."""
     access = request.config_dict[ACCESS].get(request.match_info.route, Open.ANYONE)
-    admit(request[USER], access)
+    token = request[TOKEN]
+    if token is not None:
+        needed = Scope.READ if request.method in SAFE else Scope.WRITE
+        if needed not in token.scopes:
+            raise NotAllowed
+    if isinstance(access, Permission) and request.get(ENROLS):
+        raise SecondFactorRequired
+    admit(request[USER], access, token=token)
     return await handler(request)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bookstore.api_tokens import ApiToken
 from bookstore.checkout import Checkouts
 from bookstore.messages import Publisher
 from bookstore.pricing import CountryTable, Rates
@@ -23,7 +24,6 @@ if TYPE_CHECKING:  # They use these keys themselves.
     from web.limits import Limits
     from web.metrics import Metrics
     from web.problems import ErrorPage
-    from web.throttle import Guesses
 
 SETTINGS = web.AppKey("settings", Settings)
 BOUNDS = web.AppKey("bounds", Bounds)
@@ -46,8 +46,6 @@ READINESS: "web.AppKey[Readiness]" = web.AppKey("readiness")
 ACCESS = web.AppKey[Mapping[web.AbstractRoute, Access]]("access")
 #: What guests are answered, for a second.
 KEPT: "web.AppKey[Kept]" = web.AppKey("kept")
-#: Wrong passwords, counted.
-GUESSES: "web.AppKey[Guesses]" = web.AppKey("guesses")
 #: The requests of the last minute, counted.
 LIMITS: "web.AppKey[Limits]" = web.AppKey("limits")
 #: Set when the process stops: what would go on for ever ends.
@@ -58,3 +56,7 @@ ERROR_PAGE: "web.AppKey[ErrorPage]" = web.AppKey("error_page")
 REQUEST_ID = web.RequestKey("request_id", str)
 #: Whoever is signed in, or None.
 USER = web.RequestKey[User | None]("user")
+#: The personal token that the request has shown, or None.
+TOKEN = web.RequestKey[ApiToken | None]("token")
+#: Set for staff who have no second factor yet and need one: until then they are customers.
+ENROLS = web.RequestKey("enrols", bool)

@@ -23,12 +23,15 @@ log = logging.getLogger(__name__)
 #: The only place that knows which refusal has which status.
 STATUS: dict[type[BookstoreError], int] = {
     errors.AddressBookFull: 409,
+    errors.BadCode: 401,
     errors.BadCredentials: 401,
+    errors.BadLink: 404,
+    errors.BadToken: 401,
     errors.BookWithdrawn: 409,
-    errors.BrokenPicture: 422,
     errors.CartEmpty: 409,
     errors.CartFull: 409,
     errors.CategoryInUse: 409,
+    errors.CodeRequired: 401,
     errors.EmailTaken: 409,
     errors.IdempotencyKeyRequired: 400,
     errors.IdempotencyKeyReused: 422,
@@ -39,15 +42,19 @@ STATUS: dict[type[BookstoreError], int] = {
     errors.JobEnded: 409,
     errors.NotAllowed: 403,
     errors.NotDelivered: 409,
-    errors.NotAPicture: 415,
     errors.NotFound: 404,
     errors.NotSignedIn: 401,
     errors.OutOfStock: 409,
+    errors.PasswordNeeded: 403,
     errors.PriceChanged: 409,
     errors.RequestInProgress: 409,
+    errors.SecondFactorNotBegun: 409,
+    errors.SecondFactorOn: 409,
+    errors.SecondFactorRequired: 403,
     errors.SlugTaken: 409,
     errors.Stale: 412,
     errors.TooLarge: 413,
+    errors.TooManyTokens: 409,
     refusals.CrossSiteRequest: 403,
     refusals.IfMatchRequired: 428,
     refusals.InvalidInput: 422,
@@ -164,6 +171,8 @@ def _headers(error: BookstoreError) -> dict[str, str]:
     """When to try again, where it is worth it."""
     if isinstance(error, refusals.TooManyAttempts | refusals.TooManyRequests):
         return {"Retry-After": str(error.retry_after_s)}
+    if isinstance(error, errors.BadToken):
+        return {"WWW-Authenticate": "Bearer"}
     return {"Retry-After": "1"} if isinstance(error, errors.RequestInProgress) else {}
 
 

@@ -1,8 +1,10 @@
 """What every request has: an id, a sender, a moment."""
 
+import asyncio
 import re
 import secrets
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from ipaddress import ip_address, ip_network
 
@@ -15,6 +17,8 @@ from web.keys import REQUEST_ID, SETTINGS
 
 #: Ids that are taken over from the client: nothing that could break a log line or a header.
 _SANE = re.compile(r"[A-Za-z0-9._-]{1,64}")
+#: Longer than it takes to look an account up and to queue a letter to it.
+ANSWERED_S = 0.15
 
 
 @web.middleware
@@ -43,6 +47,27 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def bearer(request: web.Request) -> str | None:
+    """The token that the request shows; None for one without, and outside the API.
+
+    Other schemes are not ours: a proxy in front may ask for a password of its own.
+    """
+    header = request.headers.get("Authorization")
+    if header is None or not request.path.startswith("/api/"):
+        return None
+    scheme, _, token = header.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+@asynccontextmanager
+async def no_sooner(seconds: float = ANSWERED_S) -> AsyncIterator[None]:
+    """Take so long at least, whatever is found within: then the time says nothing about it."""
+    loop = asyncio.get_running_loop()
+    begun_at = loop.time()
+    yield
+    await asyncio.sleep(begun_at + seconds - loop.time())
+
+
 def sender(request: web.Request) -> str:
     """The address of whoever sent the request.
 
@@ -57,15 +82,6 @@ def sender(request: web.Request) -> str:
             break
         address = hop
     return address
-
-
-def from_inside(request: web.Request) -> bool:
-    """Whether the request comes from this machine or a private network: what only operators read.
-
-    An address that we cannot read comes from nowhere.
-    """
-    address = sender(request)
-    return _is_address(address) and ip_address(address).is_private
 
 
 def _among(address: str, networks: Collection[str]) -> bool:

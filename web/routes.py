@@ -18,17 +18,21 @@ from web.api import (
     covers,
     docs,
     editions,
+    emails,
     notifications,
     orders,
     preferences,
+    resets,
     staff,
     stock,
+    tokens,
+    totp,
     users,
 )
 from web.api.operations import Handler, operation_of
 from web.store.routes import PAGES
 
-ANYONE, SIGNED_IN = Open.ANYONE, Open.SIGNED_IN
+ANYONE, SIGNED_IN, IN_PERSON = Open.ANYONE, Open.SIGNED_IN, Open.IN_PERSON
 API = "/api/v1"
 #: Ids that fit into the database; anything else is no address of ours.
 USER = "{user_id:[0-9]{1,18}}"
@@ -36,6 +40,7 @@ BOOK = "{book_id:[0-9]{1,18}}"
 TASK = "{task_id:[0-9]{1,18}}"
 LETTER = "{notification_id:[0-9]{1,18}}"
 ADDRESS = "{address_id:[0-9]{1,18}}"
+KEY = "{token_id:[0-9]{1,18}}"
 ORDER = "{number}"
 
 
@@ -50,9 +55,20 @@ OPERATIONS = [
     Route("POST", "/users", users.register, ANYONE),
     Route("GET", "/users/me", users.show_profile, SIGNED_IN),
     Route("PATCH", "/users/me", users.change_profile, SIGNED_IN),
-    Route("PUT", "/users/me/password", accounts.change_password, SIGNED_IN),
-    Route("GET", "/users/me/sessions", accounts.list_sessions, SIGNED_IN),
-    Route("DELETE", "/users/me/sessions/{session}", accounts.end_session, SIGNED_IN),
+    Route("PUT", "/users/me/password", accounts.change_password, IN_PERSON),
+    Route("PUT", "/users/me/email", emails.change_email, IN_PERSON),
+    Route("POST", "/users/me/email-verification", emails.send_email_verification, SIGNED_IN),
+    Route("PUT", "/email-verifications/{token}", emails.verify_email, ANYONE),
+    Route("POST", "/password-resets", resets.ask_for_password_reset, ANYONE),
+    Route("PUT", "/password-resets/{token}", resets.reset_password, ANYONE),
+    Route("GET", "/users/me/sessions", accounts.list_sessions, IN_PERSON),
+    Route("DELETE", "/users/me/sessions/{session}", accounts.end_session, IN_PERSON),
+    Route("GET", "/users/me/tokens", tokens.list_tokens, IN_PERSON),
+    Route("POST", "/users/me/tokens", tokens.create_token, IN_PERSON),
+    Route("DELETE", f"/users/me/tokens/{KEY}", tokens.end_token, IN_PERSON),
+    Route("POST", "/users/me/totp", totp.begin_totp, IN_PERSON),
+    Route("PUT", "/users/me/totp", totp.enable_totp, IN_PERSON),
+    Route("DELETE", "/users/me/totp", totp.remove_totp, IN_PERSON),
     Route("GET", "/users/me/addresses", addresses.list_addresses, SIGNED_IN),
     Route("POST", "/users/me/addresses", addresses.add_address, SIGNED_IN),
     Route("PATCH", f"/users/me/addresses/{ADDRESS}", addresses.change_address, SIGNED_IN),
@@ -77,8 +93,6 @@ OPERATIONS = [
         "GET", f"/books/{BOOK}/stock-movements", stock.list_stock_movements, Permission.CHANGE_STOCK
     ),
     Route("POST", f"/books/{BOOK}/stock-movements", stock.move_stock, Permission.CHANGE_STOCK),
-    Route("PUT", f"/books/{BOOK}/cover", covers.upload_cover, Permission.CHANGE_BOOKS),
-    Route("DELETE", f"/books/{BOOK}/cover", covers.remove_cover, Permission.CHANGE_BOOKS),
     Route("GET", "/covers/{name}", covers.show_cover, ANYONE),
     Route("GET", "/categories", categories.list_categories, ANYONE),
     Route("POST", "/categories", categories.create_category, Permission.CHANGE_CATEGORIES),
@@ -144,4 +158,4 @@ def add_to(app: web.Application) -> Mapping[web.AbstractRoute, Access]:
 
 def _endless(handler: Handler) -> bool:
     operation = operation_of(handler)
-    return operation is not None and "text/event-stream" in operation.content_type
+    return operation is not None and operation.content_type == "text/event-stream"

@@ -1,6 +1,10 @@
-"""Who is signed in: the cookie, the session behind it and the user of a request."""
+"""Who is signed in: the cookie, the session behind it and the user of a request.
+
+Programs show a personal token instead: then the cookie does not count, and nothing is kept.
+"""
 
 from contextvars import ContextVar
+from dataclasses import replace
 from datetime import timedelta
 from enum import Enum
 from typing import Any
@@ -11,25 +15,37 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from aiohttp_security.abc import AbstractAuthorizationPolicy
 from aiohttp_security.session_identity import SessionIdentityPolicy
-from aiohttp_session import AbstractStorage, Session, get_session, new_session
+from aiohttp_session import AbstractStorage, Session, SessionData, get_session, new_session
 
-from bookstore import sessions, users
+from bookstore import api_tokens, sessions, users
+from bookstore.api_tokens import Scope
 from bookstore.db import reading, transaction
-from bookstore.errors import NotSignedIn
-from bookstore.permissions import Permission, is_staff, permits
+from bookstore.errors import BadToken, NotSignedIn
+from bookstore.permissions import Permission, Role, is_staff, permits
 from bookstore.users import User
 from config.settings import Settings
-from web.keys import ENGINE, USER
-from web.requests import now, sender
+from web import devices
+from web.keys import ENGINE, ENROLS, TOKEN, USER
+from web.requests import bearer, now, sender
 
 #: From signing in to having to sign in again.  Staff see other people's orders.
 LIFETIME, LIFETIME_OF_STAFF = timedelta(days=30), timedelta(hours=10)
 #: Without a request for this long the session is over.
-IDLE, IDLE_OF_STAFF = timedelta(days=14), timedelta(hours=2)
+IDLE, IDLE_OF_STAFF = timedelta(days=14), timedelta(minutes=30)
+#: Whoever typed their password within this long need not do so again for what is delicate.
+CONFIRMED = timedelta(minutes=15)
 
-#: Under which name the user's id lies in the session's data.
+#: Under which names things lie in the session's data.
 _USER_ID = "user_id"
 _CART_ID = "cart_id"
+#: The role that the session was made for: with another one it gets another id.
+_ROLE = "role"
+#: When the password was last typed, in seconds since 1970.
+_CONFIRMED_AT = "confirmed_at"
+#: Who has given the right password and owes a code, and since when.
+_OWES_CODE = "owes_code"
+#: An authenticator is at hand, or is not.
+CODE_WITHIN = timedelta(minutes=5)
 
 _user: ContextVar[User | None] = ContextVar("user", default=None)
 
@@ -37,6 +53,11 @@ _user: ContextVar[User | None] = ContextVar("user", default=None)
 def cookie_name(settings: Settings) -> str:
     """What the cookie is called; browsers take a `__Host-` one only over HTTPS, for this host."""
     return "__Host-sid" if settings.base_url.startswith("https:") else "sid"
+
+
+def must_enrol(settings: Settings, user: User) -> bool:
+    """Whether the user works here and has to set up a second factor before anything else."""
+    return settings.production and is_staff(user.role) and not user.second_factor
 
 
 class Storage(AbstractStorage):
@@ -50,10 +71,19 @@ class Storage(AbstractStorage):
             samesite="Lax",
             max_age=int(LIFETIME.total_seconds()),
         )
+        self._settings = settings
 
     async def load_session(self, request: web.Request) -> Session:
-        """The session of the cookie, with its user; an empty one where there is none."""
-        request[USER] = None
+        """The session of the cookie, with its user; an empty one where there is none.
+
+        Raises:
+            BadToken: the request shows a token that is worth nothing.
+        """
+        request[USER] = request[TOKEN] = None
+        token = bearer(request)
+        if token is not None:
+            await self._load_token(request, token)
+            return await self.new_session()
         session_id = self.load_cookie(request)
         if not session_id:
             return await self.new_session()
@@ -65,7 +95,6 @@ class Storage(AbstractStorage):
                 user = await users.get(conn, found.user_id)
         if found is None or (user is not None and not _lives(found, user)):
             return await self.new_session()
-        request[USER] = user
         if found.last_seen_at <= moment - sessions.SEEN_EVERY:
             async with transaction(engine) as conn:
                 await sessions.touch(conn, session_id, now=moment)
@@ -73,12 +102,45 @@ class Storage(AbstractStorage):
         if user is not None:
             data[_USER_ID] = str(user.id)
         created = int(found.created_at.timestamp())
-        return Session(session_id, data={"created": created, "session": data}, new=False)
+        content: SessionData = {"created": created, "session": data}
+        if user is None:
+            return Session(session_id, data=content, new=False)
+        request[USER] = self._enrolled(request, user)
+        if data.get(_ROLE) == user.role:
+            return Session(session_id, data=content, new=False)
+        # The role has changed: without an identity the session gets a new id when it is saved.
+        session = Session(None, data=content, new=False)
+        session[_ROLE] = user.role
+        return session
+
+    async def _load_token(self, request: web.Request, text: str) -> None:
+        engine, moment = request.config_dict[ENGINE], now()
+        async with reading(engine) as conn:
+            found = await api_tokens.find(conn, text, now=moment)
+        if found is None:
+            raise BadToken
+        user, token = found
+        if token.last_used_at is None or token.last_used_at <= moment - api_tokens.USED_EVERY:
+            async with transaction(engine) as conn:
+                await api_tokens.touch(conn, token.id, now=moment)
+        user = self._enrolled(request, user)
+        if Scope.STAFF not in token.scopes:
+            user = replace(user, role=Role.CUSTOMER)
+        request[USER], request[TOKEN] = user, token
+
+    def _enrolled(self, request: web.Request, user: User) -> User:
+        """The user; staff without the second factor they need are customers like others."""
+        if not must_enrol(self._settings, user):
+            return user
+        request[ENROLS] = True
+        return replace(user, role=Role.CUSTOMER)
 
     async def save_session(
         self, request: web.Request, response: web.StreamResponse, session: Session
     ) -> None:
         """Keep what changed.  A new session gets a new id, and the old one's row goes."""
+        if request[TOKEN] is not None:
+            return
         data: dict[str, Any] = dict(session)
         user_id = int(data.pop(_USER_ID)) if _USER_ID in data else None
         cookie = self.load_cookie(request)
@@ -100,9 +162,12 @@ class Storage(AbstractStorage):
                 # Bytes that are no UTF-8 come as half surrogates, which no database takes.
                 user_agent=request.headers.get("User-Agent", "").encode(errors="replace").decode(),
                 now=moment,
-                lifetime=LIFETIME_OF_STAFF if _is_staff(request[USER]) else LIFETIME,
+                lifetime=_lifetime(data.get(_ROLE)),
             )
         self.save_cookie(response, session_id)
+        user = request[USER]
+        if user is not None and user_id == user.id:
+            devices.remember(request, response, user.email)
 
 
 class Authorization(AbstractAuthorizationPolicy):
@@ -155,15 +220,45 @@ def me(request: web.Request) -> User:
 async def sign_in(request: web.Request, user: User) -> None:
     """Make the visitor this user.  The session gets a new id: nobody can have planted it."""
     request[USER] = user
-    await new_session(request)
+    session = await new_session(request)
+    session[_ROLE] = user.role
+    session[_CONFIRMED_AT] = int(now().timestamp())
     # The response plays no part: the session's middleware sets the cookie.
     await aiohttp_security.remember(request, web.Response(), str(user.id))
+
+
+async def await_code(request: web.Request, user: User) -> None:
+    """Remember that this visitor has given the user's password: what is missing is a code."""
+    kept = dict(await get_session(request))
+    session = await new_session(request)
+    session.update({**kept, _OWES_CODE: [user.id, now().timestamp()]})
+
+
+async def owes_code(request: web.Request) -> int | None:
+    """The id of the user whose password this visitor gave a moment ago; None without one."""
+    user_id, since = (await get_session(request)).get(_OWES_CODE, (None, 0.0))
+    in_time = now().timestamp() - since < CODE_WITHIN.total_seconds()
+    return user_id if in_time else None
 
 
 async def sign_out(request: web.Request) -> None:
     """Make the visitor a guest without a past."""
     request[USER] = None
     (await get_session(request)).invalidate()
+
+
+async def confirm(request: web.Request) -> None:
+    """Note that whoever is signed in has just typed their password."""
+    (await get_session(request))[_CONFIRMED_AT] = int(now().timestamp())
+
+
+async def confirmed_lately(request: web.Request) -> bool:
+    """Whether whoever is signed in typed their password a moment ago.
+
+    If not, send them to `/account/confirm?next=...` before anything delicate.
+    """
+    confirmed_at: int = (await get_session(request)).get(_CONFIRMED_AT, 0)
+    return request[TOKEN] is None and now().timestamp() - confirmed_at < CONFIRMED.total_seconds()
 
 
 async def guest_cart(request: web.Request) -> int | None:
@@ -193,5 +288,5 @@ def _lives(session: sessions.Session, user: User) -> bool:
     return not user.disabled and now() - session.last_seen_at < idle
 
 
-def _is_staff(user: User | None) -> bool:
-    return user is not None and is_staff(user.role)
+def _lifetime(role: str | None) -> timedelta:
+    return LIFETIME_OF_STAFF if role is not None and is_staff(Role(role)) else LIFETIME

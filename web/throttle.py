@@ -1,139 +1,211 @@
-"""Guessing is slow: too many wrong passwords, and one has to wait (OWASP, Authentication).
+"""Who fails too often has to wait: for passwords, codes, registrations and letters with links.
 
-Counted in the memory of this process.  A restart forgets, and several processes let
-through a few tries each: enough against guessing, and nothing that a stranger could fill
-the database with.
+Strangers cannot lock an owner out: from a device that the owner has signed in from before,
+the account's own failures do not count, only the device's.
 """
 
-import math
-import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from enum import Enum
 from ipaddress import ip_address, ip_network
+from typing import NamedTuple
 
 from aiohttp import web
 
-from bookstore.errors import BadCredentials
-from web.keys import GUESSES, SETTINGS
+from bookstore import guesses, users
+from bookstore.db import reading, retrying, transaction
+from bookstore.errors import BadCode, BadCredentials, BookstoreError, EmailTaken
+from bookstore.guesses import Rule
+from bookstore.users import User
+from config.settings import Settings
+from web import devices
+from web.keys import ENGINE, SETTINGS
 from web.refusals import TooManyAttempts
-from web.requests import sender
+from web.requests import now, sender
 
-#: Failures that cost nothing: for one account from one network, for all accounts from it,
-#: and for one account from everywhere.  After them comes a pause, which doubles with each.
-FREE_FROM_HERE, FREE_OF_NETWORK, FREE_OF_ACCOUNT = 5, 50, 100
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 15 * 60.0
-#: After this long without a failure all is forgotten.
-FORGOTTEN_S = 15 * 60.0
-#: Names that are kept in mind; a flood of others pushes the oldest out.
-KEPT = 100_000
-
-
-class Throttle:
-    """Counts failures by name: an account, or a network."""
-
-    def __init__(self, free: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._free = free
-        self._clock = clock
-        self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()
-
-    def check(self, name: str) -> None:
-        """Let the next try pass.
-
-        Raises:
-            TooManyAttempts: it comes too soon after too many failures.
-        """
-        count, failed_at = self._failures.get(name, (0, 0.0))
-        wait_s = failed_at + self._pause(count) - self._clock()
-        if count and wait_s > 0:
-            raise TooManyAttempts(math.ceil(wait_s))
-
-    def fail(self, name: str) -> None:
-        """Note a failure.  Tries are noted before they are made, so that none overtakes another."""
-        count, failed_at = self._failures.pop(name, (0, 0.0))
-        if self._clock() - failed_at > FORGOTTEN_S:
-            count = 0
-        self._failures[name] = (count + 1, self._clock())
-        if len(self._failures) > KEPT:
-            self._failures.popitem(last=False)
-
-    def forget(self, name: str) -> None:
-        """Forget all failures of this name."""
-        self._failures.pop(name, None)
-
-    def undo(self, name: str) -> None:
-        """Take back one failure that was none."""
-        count, failed_at = self._failures.get(name, (0, 0.0))
-        if count > 1:
-            self._failures[name] = (count - 1, failed_at)
-        else:
-            self._failures.pop(name, None)
-
-    def _pause(self, count: int) -> float:
-        if count < self._free:
-            return 0.0
-        return min(FIRST_PAUSE_S * 2.0 ** (count - self._free), LONGEST_PAUSE_S)
+#: Wrong passwords for one account, or from one device that its owner knows.
+ACCOUNT = Rule(5, timedelta(seconds=1), timedelta(minutes=15))
+#: Wrong passwords from one network, whatever the account: one password for a thousand of them.
+NETWORK = Rule(50, timedelta(seconds=1), timedelta(minutes=15))
+#: Wrong codes, after the right password.
+CODE = Rule(5, timedelta(seconds=1), timedelta(minutes=15))
+#: New accounts and letters with links, in an hour.
+HOURLY = Rule(5, timedelta(hours=1), timedelta(hours=1))
 
 
-class Guesses:
-    """The wrong passwords that this process has seen.
+class Afterwards(Enum):
+    """What becomes of the count when there was no failure."""
 
-    Strangers cannot lock an owner out: from another network one is far slower to be stopped.
-    """
-
-    def __init__(self) -> None:
-        self._here = Throttle(FREE_FROM_HERE)
-        self._network = Throttle(FREE_OF_NETWORK)
-        self._account = Throttle(FREE_OF_ACCOUNT)
-
-    @contextmanager
-    def counted(self, email: str, address: str) -> Iterator[None]:
-        """Check a password within: `BadCredentials` counts as a failure.
-
-        Raises:
-            TooManyAttempts: there were too many; nothing was checked.
-        """
-        account, network = email.strip().casefold()[:254], _network_of(address)
-        counts = [
-            (self._here, f"{account} {network}"),
-            (self._network, network),
-            (self._account, account),
-        ]
-        for throttle, name in counts:
-            throttle.check(name)
-        for throttle, name in counts:
-            throttle.fail(name)
-        try:
-            yield
-        except BadCredentials:
-            raise
-        except BaseException:
-            for throttle, name in counts:
-                throttle.undo(name)
-            raise
-        self._here.forget(f"{account} {network}")
-        self._network.undo(network)
-        self._account.undo(account)
+    FORGET = "forget"
+    UNDO = "undo"
+    KEEP = "keep"
 
 
-@contextmanager
-def guessing(request: web.Request, email: str) -> Iterator[None]:
-    """Check this account's password within, unless it was guessed at too often.
+class Name(NamedTuple):
+    """Whose tries are counted, and by which rule."""
+
+    text: str
+    rule: Rule
+    afterwards: Afterwards
+
+
+@asynccontextmanager
+async def guessing(request: web.Request, email: str) -> AsyncIterator[None]:
+    """Check this account's password within: `BadCredentials` counts as a failure.
 
     Raises:
-        TooManyAttempts: one has to wait first.
+        TooManyAttempts: one has to wait first; nothing was checked.
     """
-    if not request.config_dict[SETTINGS].rate_limits:
+    device = devices.known(request, email)
+    if device is not None:
+        names = [Name(f"device {device}", ACCOUNT, Afterwards.FORGET)]
+    else:
+        names = [
+            Name(_account(email), ACCOUNT, Afterwards.FORGET),
+            Name(f"network {_network(request)}", NETWORK, Afterwards.UNDO),
+        ]
+    async with _counted(request, names, BadCredentials):
+        yield
+
+
+@asynccontextmanager
+async def guessing_code(request: web.Request, user: User) -> AsyncIterator[None]:
+    """Check a code of this user's within: `BadCode` counts as a failure.
+
+    Raises:
+        TooManyAttempts: one has to wait first; nothing was checked.
+    """
+    async with _counted(request, [Name(f"code {user.id}", CODE, Afterwards.FORGET)], BadCode):
+        yield
+
+
+@asynccontextmanager
+async def registering(request: web.Request) -> AsyncIterator[None]:
+    """Make an account within; what is not valid does not count.
+
+    Raises:
+        TooManyAttempts: there were too many from this address in the last hour.
+    """
+    names = (
+        []
+        if _ourselves(request)
+        else [Name(_address(request, "register"), HOURLY, Afterwards.KEEP)]
+    )
+    async with _counted(request, names, EmailTaken):
+        yield
+
+
+@asynccontextmanager
+async def asking_for_reset(request: web.Request) -> AsyncIterator[None]:
+    """Ask for a letter with a link within.
+
+    Raises:
+        TooManyAttempts: there were too many from this address in the last hour.
+    """
+    names = (
+        [] if _ourselves(request) else [Name(_address(request, "reset"), HOURLY, Afterwards.KEEP)]
+    )
+    async with _counted(request, names):
+        yield
+
+
+@asynccontextmanager
+async def writing_to(request: web.Request, email: str) -> AsyncIterator[None]:
+    """Have a letter with a link sent to this address within.
+
+    Raises:
+        TooManyAttempts: there were too many in the last hour.
+    """
+    async with _counted(request, [Name(f"letters {users.key_of(email)}", HOURLY, Afterwards.KEEP)]):
+        yield
+
+
+async def forgive(request: web.Request, email: str) -> None:
+    """Forget the account's wrong passwords: its owner has proven to be who they are."""
+    async with transaction(request.config_dict[ENGINE]) as conn:
+        await guesses.forget(conn, [_account(email)])
+
+
+@asynccontextmanager
+async def _counted(
+    request: web.Request, names: Iterable[Name], *failures: type[BookstoreError]
+) -> AsyncIterator[None]:
+    rules = {name.text: name.rule for name in names}
+    settings: Settings = request.config_dict[SETTINGS]
+    if not rules or not settings.rate_limits:
         yield
         return
-    with request.config_dict[GUESSES].counted(email, sender(request)):
-        yield
-
-
-def _network_of(address: str) -> str:
-    """A household or an office, not a single machine: providers hand out whole networks."""
+    await _count(request, rules)
     try:
-        bits = 24 if ip_address(address).version == 4 else 48
+        yield
+    except failures:
+        raise
+    except BaseException:
+        await _settle(request, undo=list(rules))
+        raise
+    await _settle(
+        request,
+        undo=[name.text for name in names if name.afterwards is Afterwards.UNDO],
+        forget=[name.text for name in names if name.afterwards is Afterwards.FORGET],
+    )
+
+
+async def _count(request: web.Request, rules: dict[str, Rule]) -> None:
+    engine = request.config_dict[ENGINE]
+    # First without a lock: a flood of guesses is refused by reading alone.
+    async with reading(engine) as conn:
+        wait_s = await guesses.wait_s(conn, rules, now=now())
+
+    async def work() -> int:
+        async with transaction(engine) as conn:
+            return await guesses.count(conn, rules, now=now())
+
+    wait_s = wait_s or await retrying(work)
+    if wait_s:
+        raise TooManyAttempts(wait_s)
+
+
+async def _settle(request: web.Request, *, undo: list[str], forget: Iterable[str] = ()) -> None:
+    forget = list(forget)
+    if not undo and not forget:
+        return
+
+    async def work() -> None:
+        async with transaction(request.config_dict[ENGINE]) as conn:
+            await guesses.undo(conn, undo)
+            await guesses.forget(conn, forget)
+
+    await retrying(work)
+
+
+def _account(email: str) -> str:
+    return f"account {users.key_of(email)}"
+
+
+def _address(request: web.Request, what: str) -> str:
+    """Whoever has one address; of IPv6 everybody has a whole network (RFC 6177)."""
+    return f"{what} {_shared(sender(request), 32, 64)}"
+
+
+def _network(request: web.Request) -> str:
+    """A household or an office, not a single machine: providers hand out whole networks."""
+    return _shared(sender(request), 24, 48)
+
+
+def _shared(address: str, bits4: int, bits6: int) -> str:
+    try:
+        bits = bits4 if ip_address(address).version == 4 else bits6
     except ValueError:
         return address
-    return str(ip_network(f"{address}/{bits}", strict=False))
+    return str(ip_network(f"{address.partition('%')[0]}/{bits}", strict=False))
+
+
+def _ourselves(request: web.Request) -> bool:
+    """Whether the store is being tried out on the machine that it runs on."""
+    address = sender(request)
+    try:
+        here = ip_address(address).is_loopback
+    except ValueError:
+        return False
+    return here and not request.config_dict[SETTINGS].production

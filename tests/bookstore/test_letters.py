@@ -28,7 +28,11 @@ BOOKS = (
     Item("The Master and Margarita", ("Mikhail Bulgakov",), 2, 1190),
 )
 STORE = Store(
-    "Ampersand Books", "https://books.example", "Ampersand Books <shop@books.example>", str.lower
+    "Ampersand Books",
+    "https://books.example",
+    "Ampersand Books <shop@books.example>",
+    str.lower,
+    str.upper,
 )
 ORDER_KINDS = [kind for kind in Kind if kind.startswith("order-")]
 #: Line breaks of all kinds, among them those that only some programs see.

@@ -22,7 +22,9 @@ from tests.counting import counted
 from tests.factories import NOON, add_book, add_order
 from tests.servers.smtp import SmtpSink
 
-STORE = Store("Ampersand Books", "https://books.example", "shop@books.example", str.lower)
+STORE = Store(
+    "Ampersand Books", "https://books.example", "shop@books.example", str.lower, str.upper
+)
 
 
 @dataclass

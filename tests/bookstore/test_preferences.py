@@ -9,7 +9,9 @@ from bookstore.preferences import Preferences
 from bookstore.smtp import SmtpMailer
 from tests.factories import NOON, add_book, add_order, add_user
 
-STORE = Store("Ampersand Books", "https://books.example", "shop@books.example", str.lower)
+STORE = Store(
+    "Ampersand Books", "https://books.example", "shop@books.example", str.lower, str.upper
+)
 
 
 async def deliver(engine, sink, notification_id):

@@ -76,7 +76,7 @@ async def change_password(request: web.Request, body: Fields) -> web.Response:
     """Change the caller's password; every other session ends."""
     user = me(request)
     try:
-        with guessing(request, user.email):
+        async with guessing(request, user.email):
             await users.change_password(
                 request.config_dict[ENGINE],
                 user,

@@ -9,7 +9,14 @@ from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 
 import bookstore
-from bookstore.errors import BookstoreError, NotAllowed, NotFound, NotSignedIn
+from bookstore.errors import (
+    BadToken,
+    BookstoreError,
+    NotAllowed,
+    NotFound,
+    NotSignedIn,
+    SecondFactorRequired,
+)
 from bookstore.permissions import GRANTS, Permission
 from web.access import Access, Open
 from web.api.examples import examples
@@ -201,7 +208,7 @@ def _operation(described: Described) -> dict[str, Any]:
         "security": [
             *([{}] if described.access is Open.ANYONE else []),
             {"session": []},
-            {"token": []},
+            *([] if described.access is Open.IN_PERSON else [{"token": []}]),
         ],
     }
     texts = [operation.description or f"{operation.summary}.", _who(described.access)]
@@ -216,12 +223,6 @@ def _operation(described: Described) -> dict[str, Any]:
                 }
             },
         }
-    if operation.upload:
-        # OpenAPI 3.1 says nothing more of bytes than their media type.
-        content["requestBody"] = {
-            "required": True,
-            "content": {name: {"schema": {}} for name in operation.upload},
-        }
     return content
 
 
@@ -231,11 +232,8 @@ def _success(described: Described, example: Mapping[str, Any]) -> dict[str, Any]
     response: dict[str, Any] = {"description": "Done."}
     if operation.answer is not None:
         response["content"] = {"application/json": {"schema": operation.answer, **shown}}
-    elif operation.content_type:
-        response["content"] = {
-            name: {"schema": {"type": "string"}, **(shown if not place else {})}
-            for place, name in enumerate(operation.content_type)
-        }
+    elif operation.content_type is not None:
+        response["content"] = {operation.content_type: {"schema": {"type": "string"}, **shown}}
     names = ["RateLimit", "RateLimit-Policy"]
     if operation.answer is not None:
         names.append("ETag")
@@ -300,10 +298,11 @@ def _refusal(status: int, meanings: dict[str, str]) -> dict[str, Any]:
 
 def _may_refuse(described: Described) -> Sequence[type[BookstoreError]]:
     refusals = [*described.operation.refusals, TooManyRequests]
+    refusals += [BadToken, NotAllowed]  # A token may be worthless, or of the wrong scope.
     if described.access is not Open.ANYONE:
         refusals.append(NotSignedIn)
     if isinstance(described.access, Permission):
-        refusals.append(NotAllowed)
+        refusals.append(SecondFactorRequired)
     if described.method not in ("GET", "HEAD"):
         refusals.append(CrossSiteRequest)
     if "{" in described.path:
@@ -322,6 +321,8 @@ def _who(access: Access) -> str:
         return ""
     if access is Open.SIGNED_IN:
         return "For whoever is signed in."
+    if access is Open.IN_PERSON:
+        return "For whoever is signed in with a session; not with a token."
     roles = ", ".join(role for role, granted in GRANTS.items() if access in granted)
     return f"For staff with the permission `{access}`: {roles}."
 

@@ -5,16 +5,17 @@ from marshmallow import Schema, fields, validate
 
 from bookstore import users
 from bookstore.db import transaction
-from bookstore.errors import BadCredentials, EmailTaken, Invalid
+from bookstore.errors import BadCode, BadCredentials, CodeRequired, EmailTaken, Invalid
 from bookstore.permissions import Role
 from web import carts, sessions
 from web.api.fields import Line, Moment
 from web.api.operations import Fields, answer, operation
+from web.credentials import check
 from web.keys import ENGINE, USER
 from web.refusals import TooManyAttempts
 from web.requests import now
 from web.sessions import me
-from web.throttle import guessing
+from web.throttle import registering
 
 TAGS = ["users"]
 
@@ -43,6 +44,12 @@ class CredentialsIn(Schema):
     password = fields.String(
         required=True, validate=validate.Length(max=1000), metadata={"format": "password"}
     )
+    code = fields.String(
+        load_default=None,
+        allow_none=True,
+        validate=validate.Length(max=100),
+        metadata={"description": "Of the second factor, or a recovery code; where it is on."},
+    )
 
 
 class ProfileIn(Schema):
@@ -53,10 +60,16 @@ class SessionOut(Schema):
     user = fields.Nested(UserOut, required=True, allow_none=True)
 
 
-@operation(body=RegistrationIn, returns=(201, UserOut), tags=TAGS, refusals=[EmailTaken, Invalid])
+@operation(
+    body=RegistrationIn,
+    returns=(201, UserOut),
+    tags=TAGS,
+    refusals=[EmailTaken, Invalid, TooManyAttempts],
+)
 async def register(request: web.Request, body: Fields) -> web.Response:
     """Make an account and sign in to it."""
-    user = await users.sign_up(request.config_dict[ENGINE], **body, now=now())
+    async with registering(request):
+        user = await users.sign_up(request.config_dict[ENGINE], **body, now=now())
     await carts.sign_in(request, user)
     return answer(UserOut, user, status=201, headers={"Location": "/api/v1/users/me"})
 
@@ -65,16 +78,15 @@ async def register(request: web.Request, body: Fields) -> web.Response:
     body=CredentialsIn,
     returns=(200, UserOut),
     tags=TAGS,
-    refusals=[BadCredentials, TooManyAttempts],
+    refusals=[BadCode, BadCredentials, CodeRequired, TooManyAttempts],
 )
 async def sign_in(request: web.Request, body: Fields) -> web.Response:
     """Sign in; the answer sets the session's cookie.
 
-    An unknown address and a wrong password are answered alike.  What lies in a guest's cart
-    moves to the user's.
+    An unknown address and a wrong password are answered alike.  Who has a second factor sends
+    its `code` along.  What lies in a guest's cart moves to the user's.
     """
-    with guessing(request, body["email"]):
-        user = await users.sign_in(request.config_dict[ENGINE], body["email"], body["password"])
+    user = await check(request, **body)
     await carts.sign_in(request, user)
     return answer(UserOut, user)
 

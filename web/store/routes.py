@@ -45,6 +45,8 @@ PAGES: list[tuple[str, str, Handler, Access]] = [
     ("POST", "/account", account.change, SIGNED_IN),
     ("GET", "/sign-in", sign_in.show, ANYONE),
     ("POST", "/sign-in", sign_in.sign_in, ANYONE),
+    ("GET", "/sign-in/code", sign_in.show_code, ANYONE),
+    ("POST", "/sign-in/code", sign_in.give_code, ANYONE),
     ("GET", "/register", sign_in.show_registration, ANYONE),
     ("POST", "/register", sign_in.register, ANYONE),
     ("POST", "/sign-out", sign_in.sign_out, ANYONE),

@@ -2,20 +2,23 @@
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 from aiohttp import web
 
 from bookstore import users
+from bookstore.db import reading
 from bookstore.drafts import plain
-from bookstore.errors import BadCredentials, BookstoreError, EmailTaken, Invalid
+from bookstore.errors import BadCode, BadCredentials, BookstoreError, EmailTaken, Invalid
 from bookstore.users import User
-from web import carts, sessions
-from web.keys import ENGINE, USER
+from web import carts, credentials, sessions
+from web.keys import ENGINE, SETTINGS, USER
+from web.problems import of_refusal
 from web.refusals import TooManyAttempts
 from web.requests import now
 from web.store import forms, notices
 from web.store.page import page
-from web.throttle import guessing
+from web.throttle import registering
 
 LONGEST_NAME = 200
 _START = "/account"
@@ -31,17 +34,35 @@ async def sign_in(request: web.Request) -> web.Response:
     """POST /sign-in."""
     form = await forms.read(request)
     email, password = form.get("email", ""), form.get("password", "")
+    following = form.get("next")
     try:
-        with guessing(request, email):
-            user = await users.sign_in(request.config_dict[ENGINE], email, password)
-    except BadCredentials as error:
-        return await _sign_in_page(request, form, form.get("next"), refusal=error, status=401)
-    except TooManyAttempts as error:
-        response = await _sign_in_page(request, form, form.get("next"), refusal=error, status=429)
-        response.headers["Retry-After"] = str(error.retry_after_s)
-        return response
+        user = await credentials.check_password(request, email, password)
+    except (BadCredentials, TooManyAttempts) as error:
+        return await _sign_in_page(request, form, following, refusal=error)
+    if user.second_factor:
+        await sessions.await_code(request, user)
+        raise web.HTTPSeeOther(_with_next("/sign-in/code", following))
     await _enter(request, user)
-    raise web.HTTPSeeOther(forms.local(form.get("next"), _START))
+    raise web.HTTPSeeOther(_after(request, user, following))
+
+
+async def show_code(request: web.Request) -> web.Response:
+    """GET /sign-in/code: the password was right, a code is missing."""
+    await _who_owes_a_code(request, request.query.get("next"))
+    return await _code_page(request, request.query.get("next"))
+
+
+async def give_code(request: web.Request) -> web.Response:
+    """POST /sign-in/code."""
+    form = await forms.read(request)
+    following = form.get("next")
+    user = await _who_owes_a_code(request, following)
+    try:
+        await credentials.check_code(request, user, form.get("code", ""))
+    except (BadCode, TooManyAttempts) as error:
+        return await _code_page(request, following, refusal=error)
+    await _enter(request, user)
+    raise web.HTTPSeeOther(_after(request, user, following))
 
 
 async def show_registration(request: web.Request) -> web.Response:
@@ -56,17 +77,22 @@ async def register(request: web.Request) -> web.Response:
     faults: dict[str, str] = {}
     try:
         name = plain("name", form.get("name", ""), LONGEST_NAME)
-        user = await users.sign_up(
-            request.config_dict[ENGINE],
-            email=form.get("email", ""),
-            name=name,
-            password=form.get("password", ""),
-            now=now(),
-        )
+        async with registering(request):
+            user = await users.sign_up(
+                request.config_dict[ENGINE],
+                email=form.get("email", ""),
+                name=name,
+                password=form.get("password", ""),
+                now=now(),
+            )
     except Invalid as error:
         faults[error.field] = str(error)
     except EmailTaken as error:
         faults["email"] = str(error)
+    except TooManyAttempts as error:
+        return refused(
+            await _registration_page(request, form, form.get("next"), refusal=error), error
+        )
     if faults:
         return await _registration_page(request, form, form.get("next"), faults=faults, status=422)
     await _enter(request, user)
@@ -78,6 +104,14 @@ async def sign_out(request: web.Request) -> web.Response:
     await sessions.sign_out(request)
     # Back must not show an account to whoever sits here next.
     raise web.HTTPSeeOther("/", headers={"Clear-Site-Data": '"cache", "storage"'})
+
+
+def refused(response: web.Response, error: BookstoreError) -> web.Response:
+    """The form again, with the refusal's status, and when to try again."""
+    problem = of_refusal(error)
+    response.set_status(problem.status)
+    response.headers.update(problem.headers)
+    return response
 
 
 def _pass_on(request: web.Request) -> None:
@@ -97,14 +131,46 @@ async def _sign_in_page(
     following: str | None,
     *,
     refusal: BookstoreError | None = None,
-    status: int = 200,
 ) -> web.Response:
     content: dict[str, Any] = {
         "typed": {"email": typed.get("email", "")},
         "next": forms.local(following, ""),
         "refusal": refusal,
     }
-    return await page(request, "sign_in.html", status=status, **content)
+    response = await page(request, "sign_in.html", **content)
+    return response if refusal is None else refused(response, refusal)
+
+
+async def _code_page(
+    request: web.Request, following: str | None, *, refusal: BookstoreError | None = None
+) -> web.Response:
+    response = await page(
+        request, "sign_in_code.html", next=forms.local(following, ""), refusal=refusal
+    )
+    return response if refusal is None else refused(response, refusal)
+
+
+async def _who_owes_a_code(request: web.Request, following: str | None) -> User:
+    """The user whose password was given a moment ago; without one, back to the start."""
+    user_id = await sessions.owes_code(request)
+    if user_id is not None:
+        async with reading(request.config_dict[ENGINE]) as conn:
+            user = await users.get(conn, user_id)
+        if not user.disabled:
+            return user
+    raise web.HTTPSeeOther(_with_next("/sign-in", following))
+
+
+def _after(request: web.Request, user: User, following: str | None) -> str:
+    """Where to go once signed in: staff who need a second factor set it up first."""
+    if sessions.must_enrol(request.config_dict[SETTINGS], user):
+        return "/account/second-factor"
+    return forms.local(following, _START)
+
+
+def _with_next(path: str, following: str | None) -> str:
+    back = forms.local(following, "")
+    return f"{path}?{urlencode({'next': back})}" if back else path
 
 
 async def _registration_page(
@@ -113,11 +179,13 @@ async def _registration_page(
     following: str | None,
     *,
     faults: Mapping[str, str] | None = None,
+    refusal: BookstoreError | None = None,
     status: int = 200,
 ) -> web.Response:
     content: dict[str, Any] = {
         "typed": {name: typed.get(name, "") for name in ("email", "name")},
         "next": forms.local(following, ""),
         "faults": faults or {},
+        "refusal": refusal,
     }
     return await page(request, "register.html", status=status, **content)

@@ -1,0 +1,90 @@
+"""The second factor of the caller's account."""
+
+from aiohttp import web
+from marshmallow import Schema, fields, validate
+
+from bookstore import totp
+from bookstore.db import transaction
+from bookstore.errors import (
+    BadCode,
+    BadCredentials,
+    PasswordNeeded,
+    SecondFactorNotBegun,
+    SecondFactorOn,
+)
+from web.api.operations import Fields, answer, operation
+from web.credentials import enable_second_factor, remove_second_factor
+from web.keys import ENGINE, SETTINGS
+from web.refusals import TooManyAttempts
+from web.requests import now
+from web.sessions import confirmed_lately, me
+
+TAGS = ["users"]
+NO_STORE = {"Cache-Control": "no-store"}
+
+
+class EnrolmentOut(Schema):
+    secret = fields.String(required=True, metadata={"description": "To be typed (base32)."})
+    uri = fields.String(
+        required=True, metadata={"description": "`otpauth://...`, to be shown as a QR code."}
+    )
+
+
+class CodeIn(Schema):
+    code = fields.String(
+        required=True,
+        validate=validate.Length(max=100),
+        metadata={"description": "What the authenticator shows now."},
+    )
+
+
+class RecoveryCodesOut(Schema):
+    recovery_codes = fields.List(
+        fields.String(),
+        required=True,
+        metadata={"description": "Each replaces one code, once; they are shown this once."},
+    )
+
+
+class RemovalIn(Schema):
+    password = fields.String(
+        required=True, validate=validate.Length(max=1000), metadata={"format": "password"}
+    )
+
+
+@operation(returns=(200, EnrolmentOut), tags=TAGS, refusals=[PasswordNeeded, SecondFactorOn])
+async def begin_totp(request: web.Request) -> web.Response:
+    """Begin to set up a second factor (TOTP, RFC 6238); `PUT` a first code to have it on."""
+    if not await confirmed_lately(request):
+        raise PasswordNeeded
+    settings = request.config_dict[SETTINGS]
+    async with transaction(request.config_dict[ENGINE]) as conn:
+        begun = await totp.begin(
+            conn,
+            me(request).id,
+            issuer=settings.store_name,
+            secret_key=settings.secret_key,
+            now=now(),
+        )
+    return answer(EnrolmentOut, begun, headers=NO_STORE)
+
+
+@operation(
+    body=CodeIn,
+    returns=(200, RecoveryCodesOut),
+    tags=TAGS,
+    refusals=[BadCode, SecondFactorNotBegun, SecondFactorOn, TooManyAttempts],
+)
+async def enable_totp(request: web.Request, body: Fields) -> web.Response:
+    """Have the second factor on: signing in takes a code from now on; other sessions end."""
+    codes = await enable_second_factor(request, body["code"])
+    return answer(RecoveryCodesOut, {"recovery_codes": codes}, headers=NO_STORE)
+
+
+@operation(
+    body=RemovalIn, returns=(204, None), tags=TAGS, refusals=[BadCredentials, TooManyAttempts]
+)
+async def remove_totp(request: web.Request, body: Fields) -> web.Response:
+    """Have no second factor any more; other sessions end."""
+    await remove_second_factor(request, body["password"])
+    return web.Response(status=204)

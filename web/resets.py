@@ -1,0 +1,32 @@
+"""Asking for a new password, by program or by page: both ways answer alike, and as late."""
+
+from aiohttp import web
+
+from bookstore import resets
+from bookstore.db import retrying, transaction
+from web.keys import ENGINE
+from web.refusals import TooManyAttempts
+from web.requests import no_sooner, now
+from web.throttle import asking_for_reset, writing_to
+
+
+async def ask(request: web.Request, email: str) -> None:
+    """Send a letter whose link sets a new password, if there is such an account.
+
+    Neither what is found nor how many letters were sent shows.
+
+    Raises:
+        TooManyAttempts: too many asked from this address; whatever they asked for.
+    """
+
+    async def work() -> None:
+        async with transaction(request.config_dict[ENGINE]) as conn:
+            await resets.ask(conn, email, now=now())
+
+    async with no_sooner(), asking_for_reset(request):
+        try:
+            async with writing_to(request, email):
+                await retrying(work)
+        except TooManyAttempts:
+            # Nobody fills somebody else's mailbox; they have a letter of a moment ago.
+            return
