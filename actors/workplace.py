@@ -18,10 +18,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from actors.batching import Batches
 from actors.relay import Relay
 from bookstore import db, fulfilment, smtp
+from bookstore.exports import Exporter
+from bookstore.imports import Importer
+from bookstore.jobs import Kind
 from bookstore.letters import Store
 from bookstore.messages import EventExchange, LocalPublisher, Publisher, RabbitPublisher
 from bookstore.postman import Postman
-from bookstore.runner import Runner
+from bookstore.runner import Runner, Work
 from bookstore.tasks import Task
 from config.log import quieten
 from config.settings import Settings, read_settings
@@ -93,7 +96,14 @@ class Workplace(Middleware):
         self._open.push_async_callback(mailer.close)
         self.postman = Postman(self.engine, mailer, Store.of(settings), clock=clock)
         self.mail_threads = asyncio.Semaphore(max(1, worker.worker_threads // 2))
-        self.jobs = Runner(self.engine, {}, clock=clock)
+        currency = settings.currency
+        exporter = Exporter(self.engine, currency=currency, clock=clock)
+        works: dict[Kind, Work] = {
+            Kind.IMPORT_BOOKS: Importer(self.engine, currency=currency, clock=clock),
+            Kind.EXPORT_BOOKS: exporter,
+            Kind.EXPORT_ORDERS: exporter,
+        }
+        self.jobs = Runner(self.engine, works, clock=clock)
         self.job_threads = asyncio.Semaphore(1)
         relay = Relay(self.engine, publisher, name=f"relay:{self.name}", clock=clock)
         running = asyncio.create_task(relay.run(alone=settings.embedded))

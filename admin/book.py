@@ -39,7 +39,7 @@ LABELS = {
     "categories": "Categories",
     "description": "Description",
 }
-_WITH_ROLE = re.compile(r"(.+?)\s*\(([a-z]+)\)")
+_WITH_ROLE = re.compile(r"(.*\S)\s*\(([a-z]+)\)")
 
 
 async def show_new(request: web.Request) -> web.Response:

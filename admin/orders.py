@@ -11,7 +11,7 @@ from admin.page import back_to, carry_out, page
 from bookstore import orders, shopfront, trails
 from bookstore.db import reading, retrying, transaction
 from bookstore.errors import BookstoreError, Invalid
-from bookstore.orders import MACHINE_MADE, NEXT, NEXT_PAYMENT, Payment, State
+from bookstore.orders import MACHINE_MADE, NEXT, Payment, State
 from web.keys import ENGINE
 from web.requests import now
 from web.sessions import me
@@ -76,9 +76,7 @@ async def show(request: web.Request) -> web.Response:
         next_states=[
             state for state in State if state in NEXT.get(order.status, set()) - MACHINE_MADE
         ],
-        next_payments=[
-            payment for payment in Payment if payment in NEXT_PAYMENT.get(order.payment_status, ())
-        ],
+        next_payments=[payment for payment in Payment if payment in order.next_payments],
         order=order,
         trail=trail,
         wanted=wanted if wanted in kinds else "",

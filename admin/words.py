@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from bookstore import covers
 from bookstore.records import Book
+from web.store.markup import picture
 
 _STEPS = (
     (timedelta(days=2), timedelta(days=1), "days"),
@@ -58,7 +59,9 @@ def value(of: Any) -> str:
 
 
 def cover_of(book: Book) -> Markup:
-    """The book's cover, for rows: its cloth and one letter."""
+    """The book's cover, for rows: its picture, or its cloth and one letter."""
+    if book.cover is not None:
+        return picture(book.cover)
     author = book.authors[0].name if book.authors else ""
     category = book.categories[0].name if book.categories else None
     # The drawing escapes what stands on it.

@@ -4,99 +4,32 @@ Data goes to stdout and messages to stderr, so that programs can read it.  Exit 
 fine, 1 failed, 2 wrong use, 3 partly (some rows were refused).
 """
 
-import asyncio
-import json
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import make_msgid
-from functools import wraps
-from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
 
 import click
-from rich.console import Console
-from rich.progress import Progress
-from rich.table import Table
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bookstore import __version__, db, doctor, imports, sample, smtp, tasks, users
-from bookstore.errors import BookstoreError
+from bookstore import __version__, cli_books, db, doctor, sample, smtp, tasks, users
 from bookstore.mail import Mail
 from bookstore.permissions import Role
-from bookstore.sheets import Refusal
+from bookstore.terminal import (
+    FAILED,
+    Store,
+    as_json,
+    asynchronous,
+    database,
+    print_json,
+    print_table,
+)
 from config import log
-from config.settings import WrongSettings, read_settings
+from config.settings import read_settings
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
-#: The command line waits longer than a customer would.
-TIMEOUT_S = 600.0
-FAILED, WRONG_USE, PARTLY = 1, 2, 3
 #: Shown as three stars, and addresses without their passwords.
 SECRETS = {"secret_key", "admin_password"}
-#: What is told of an import.
-COUNTS = ("read", "created", "updated", "unchanged", "refused")
-
-messages = Console(stderr=True, highlight=False)
-
-
-class Store(click.Group):
-    """Commands whose refusals and failures are one line on stderr."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except WrongSettings as error:
-            click.echo(error, err=True)
-            ctx.exit(WRONG_USE)
-        except BookstoreError as error:
-            click.echo(error, err=True)
-            ctx.exit(FAILED)
-        except (DBAPIError, OSError, smtp.TryLater, smtp.Refused, smtp.InDoubt) as error:
-            reason = error.orig if isinstance(error, DBAPIError) else error
-            click.echo(f"{type(error).__name__}: {reason}", err=True)
-            ctx.exit(FAILED)
-
-
-def asynchronous(command: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
-    """A command that runs on an event loop of its own."""
-
-    @wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> T:
-        return asyncio.run(command(*args, **kwargs))
-
-    return run
-
-
-@asynccontextmanager
-async def database() -> AsyncIterator[AsyncEngine]:
-    """An engine for one command."""
-    engine = db.make_engine(read_settings().database_url, pool_size=4, timeout_s=TIMEOUT_S)
-    try:
-        yield engine
-    finally:
-        await engine.dispose()
-
-
-def print_json(value: object) -> None:
-    click.echo(json.dumps(value, default=str))
-
-
-def print_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    table = Table(*titles, box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*("" if cell is None else str(cell) for cell in row))
-    Console(highlight=False).print(table)
-
-
-as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs.")
 
 
 @click.group(cls=Store, context_settings={"help_option_names": ["-h", "--help"]})
@@ -236,50 +169,8 @@ async def create_user(email: str, role: str, name: str, password_stdin: bool) ->
 # Books
 
 
-@main.group("import")
-def import_group() -> None:
-    """Files into the store."""
-
-
-@import_group.command("books")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--dry-run", "-n", is_flag=True, help="Only say what would be done.")
-@as_json
-@asynchronous
-async def import_books(file: Path, dry_run: bool, as_json: bool) -> None:
-    """Read books from a CSV FILE; a second run of the same file changes nothing.
-
-    Each row is taken whole or refused whole; the refused ones are listed on stderr with
-    line, column, value and reason, and make the exit code 3.
-    """
-    settings = read_settings()
-    with Progress(console=messages, transient=True) as shown:
-        bar = shown.add_task(file.name, total=1.0)
-
-        async def tell(report: imports.Report, part: float) -> None:
-            told = f"{report.read:,} rows read, {report.refused:,} refused"
-            shown.update(bar, completed=part, description=told)
-
-        async with database() as engine:
-            report = await imports.books(
-                engine,
-                file,
-                currency=settings.currency,
-                now=datetime.now(UTC),
-                dry_run=dry_run,
-                on_progress=tell,
-                on_refusal=lambda refusal: shown.console.print(
-                    _told(refusal), markup=False, soft_wrap=True
-                ),
-            )
-    if report.ignored_columns:
-        click.echo(f"Columns without a meaning here: {', '.join(report.ignored_columns)}", err=True)
-    counts = {name: getattr(report, name) for name in COUNTS}
-    if as_json:
-        print_json(counts)
-    else:
-        click.echo(", ".join(f"{number:,} {name}" for name, number in counts.items()))
-    sys.exit(PARTLY if report.refused else 0)
+main.add_command(cli_books.import_group)
+main.add_command(cli_books.export_group)
 
 
 @main.command("sample-data")
@@ -434,13 +325,6 @@ def check_config() -> None:
 def version() -> None:
     """Print the version."""
     click.echo(__version__)
-
-
-def _told(refusal: Refusal) -> str:
-    where = f"line {refusal.line}"
-    if refusal.column:
-        where += f", {refusal.column} {refusal.value!r}"
-    return f"{where}: {refusal.reason}"
 
 
 def _shown(name: str, value: object) -> object:

@@ -39,7 +39,7 @@ class Entry:
     `columns` says what the file calls a field, where that is another name, and `values` what
     it has there, both for a refusal to point at.  With `roles` the roles of all authors are
     meant as they are; without, an author may be somebody to whom staff gave another role.
-    `cells` are the row as the file has it.
+    `cells` are the row as the file has it, `notes` what the reader has to say for the report.
     """
 
     line: int
@@ -49,6 +49,7 @@ class Entry:
     columns: Mapping[str, str] = field(default_factory=dict)
     values: Mapping[str, str] = field(default_factory=dict)
     cells: Sequence[str] | None = None
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,31 +67,49 @@ class Refusal:
     cells: Sequence[str] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Superseded:
+    """A record of a book of which the same file has a later one, in `later_line`."""
+
+    line: int
+    isbn13: str
+    later_line: int
+
+
 class Source(Protocol):
     """A file that was opened for reading.
 
-    `findings` are what was found out about it, ready for JSON: the format, and what a person
-    would have to know to trust the reading, as sentences in the list `rules`.  They may grow
-    while it is read.  `total` and `done` count bytes or rows.
+    `total` and `done` count bytes or rows.
     """
 
-    findings: dict[str, Any]
     total: int
     #: The names of its columns, for the file of refused rows; None where it has none.
     header: Sequence[str] | None
-    #: Whether it may name a book again, so that the last record counts; else the first does
-    #: and the others are refused.
-    last_counts: bool
+    #: Whether the report has a line for each of its records, not only for those refused.
+    reported: bool
 
     @property
     def done(self) -> int:
         """How much of `total` is read."""
 
-    def __iter__(self) -> Iterator[Entry | Refusal]:
+    @property
+    def findings(self) -> dict[str, Any]:
+        """What was found out so far, ready for JSON: the format, and as sentences in the list
+        `rules` what a person has to know to trust the reading.
+        """
+
+    def __iter__(self) -> Iterator[Entry | Refusal | Superseded]:
         """The entries, in the order of the file; may be asked for once."""
+
+    def raw(self) -> Iterator[tuple[int, list[str]] | Refusal]:
+        """Instead of entries the rows as they are, each with its line: to look at."""
+
+    def close(self) -> None:
+        """Let go of whatever reads it."""
 
 
 def shown(value: str) -> str:
-    """A value, shortened to what fits into a report."""
+    """A value, shortened to what fits into a report, without what would move a terminal."""
     line = " ".join(value[: 4 * _SHOWN].split())
+    line = "".join(sign if sign.isprintable() else "\ufffd" for sign in line)
     return line if len(line) <= _SHOWN else f"{line[: _SHOWN - 1]}…"

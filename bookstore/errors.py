@@ -210,6 +210,24 @@ class OutOfStock(BookstoreError):
         self.stock = stock
 
 
+class NotAPicture(BookstoreError):
+    """The file is neither JPEG nor PNG nor WebP, whatever it is called."""
+
+    code = "not-a-picture"
+
+    def __init__(self) -> None:
+        super().__init__("Send a picture: JPEG, PNG or WebP.")
+
+
+class BrokenPicture(BookstoreError):
+    """A picture cannot be used; the detail says why."""
+
+    code = "broken-picture"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"This picture cannot be used. {reason}")
+
+
 class SlugTaken(BookstoreError):
     code = "slug-taken"
 

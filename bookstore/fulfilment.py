@@ -107,11 +107,15 @@ _WRITE_STATES = Bulk(
     """
     UPDATE {rows} AS v STRAIGHT_JOIN orders AS o ON o.id = v.order_id
     SET o.status = v.status, o.reason = v.reason, o.total_cents = v.total_cents,
-        o.last_seq = v.seq, o.updated_at = :now
+        o.last_seq = v.seq, o.updated_at = :now, o.payment_status = CASE
+            WHEN v.status = 'rejected' AND o.payment_status = 'paid' THEN 'refund_due'
+            ELSE o.payment_status END
     """,
     sqlite="""
     UPDATE orders SET status = v.status, reason = v.reason, total_cents = v.total_cents,
-        last_seq = v.seq, updated_at = :now
+        last_seq = v.seq, updated_at = :now, payment_status = CASE
+            WHEN v.status = 'rejected' AND payment_status = 'paid' THEN 'refund_due'
+            ELSE payment_status END
     FROM {rows} AS v WHERE orders.id = v.order_id
     """,
 )

@@ -1,255 +1,385 @@
-"""Imports: rows of a file become books.
+"""Imports: what a file says about books is taken into the catalogue, as a job.
 
-The file has the columns of `COLUMNS`, named in its first line in any case and order; what
-else it has is ignored and told.  Each row is taken whole or refused whole.  A row whose ISBN
-the store knows changes that book; an empty cell says nothing, so the book keeps what it has.
-A second row with the same ISBN is refused: nobody could say which of the two is right.
+Each row is taken whole or refused whole.  One whose ISBN the store knows changes that book;
+what the file does not say, the book keeps.  A dry run does all but the change, and so says
+exactly what the real one would do.
+
+What a batch of rows does and how far the job is are committed together, so an import that is
+killed goes on behind the last batch: the file is read again from its start, and what was done
+is passed over.
 """
 
 import asyncio
-import os
-import re
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from itertools import islice
-from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bookstore import drafts, intake
+from bookstore import drafts, files, intake, jobs, tasks
 from bookstore.categories import NAME_LENGTH
 from bookstore.db import TRIES, reading, retrying, transaction
+from bookstore.entries import Action, Entry, Refusal, Source, Superseded, shown
 from bookstore.errors import Invalid
+from bookstore.formats import Options, open_source
 from bookstore.intake import Overtaken, Plan, Row
-from bookstore.sheets import Line, Refusal, Sheet, open_text, shown
+from bookstore.jobs import Job, Kind, Line, Outcome
+from bookstore.runner import Runner, Watch
+from bookstore.tasks import Task
 
-REQUIRED = ("isbn", "title", "authors", "price")
-COLUMNS = (
-    *REQUIRED,
-    "currency",
-    "stock",
-    "year",
-    "language",
-    "category",
-    "description",
-    "publisher",
-    "pages",
-    "format",
-    "subtitle",
-)
 #: So many rows are committed at once: a shopper waits for no more than these.
 BATCH = 200
 #: A batch is worth waiting for, when nobody looks at a page meanwhile.
 _TIMEOUT_S = 60.0
-#: A report keeps so many refusals; `on_refusal` gets all.
-KEPT_REFUSALS = 1000
+#: Rows passed over at once when a job goes on, so that a sign of life can be given between.
+_PASSED = 2000
+_SIGN_OF_LIFE_S = 10.0
+_PREVIEWED = 10
 
-#: What the rules of a book call a column.
-_COLUMN_OF = {"isbn13": "isbn", "price_cents": "price", "categories": "category"}
-_PRICE = re.compile(r"([0-9]{1,9})(?:[.,]([0-9]{1,2}))?")
-#: Spreadsheets like to write 1965.0.
-_WHOLE = re.compile(r"(-?[0-9]{1,9})(?:\.0+)?")
+#: A row or record that was read: checked, or not to be taken.
+Read = Row | Refusal | Superseded
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """What became of the rows: `read` is the sum of the four after it.
+class Preview:
+    """A file before it is imported: `findings` as a job has them, with the columns that were
+    recognised and those missing; the sheet's own `header` and its first `rows`.
 
-    `refusals` are the first of them, in the order of the file.
+    `error` says why none of it can be imported as it is.
     """
 
-    read: int = 0
-    created: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    refused: int = 0
-    refusals: list[Refusal] = field(default_factory=list)
-    ignored_columns: list[str] = field(default_factory=list)
+    findings: dict[str, Any]
+    header: Sequence[str]
+    rows: list[Sequence[str]]
+    error: str | None
 
 
-Progress = Callable[[Report, float], Awaitable[None]]
-
-
-class _Unfit(Exception):
-    """A cell that cannot be taken."""
-
-    def __init__(self, column: str, reason: str) -> None:
-        super().__init__(reason)
-        self.column = column
-
-
-async def books(
-    engine: AsyncEngine,
-    source: TextIO | Path,
+async def start(
+    conn: AsyncConnection,
+    file_id: int,
     *,
-    currency: str,
-    user_id: int | None = None,
-    now: datetime,
+    user_id: int | None,
     dry_run: bool = False,
-    on_progress: Progress | None = None,
-    on_refusal: Callable[[Refusal], None] | None = None,
-) -> Report:
-    """Take the books of a file into the catalogue, `BATCH` rows at a time.
-
-    May be repeated, also after a crash: what is there already is `unchanged`.  A stream is
-    opened with `newline=""`.  `on_progress` is awaited after each batch, with the report so
-    far and how much of the file is read (0 to 1; of a stream nobody knows: 0).  A dry run
-    reports the same and writes nothing.
+    options: Options = Options(),  # noqa: B008 - it cannot be changed
+    may_change_prices: bool = True,
+    now: datetime,
+    request_id: str | None = None,
+) -> Job:
+    """Have the books of a stored file taken in by the actors.
 
     Raises:
-        Invalid: the file is no CSV in UTF-8, or lacks a column; nothing was taken, or where a
-            stream turns out not to be UTF-8 later, the rows before.
+        NotFound: there is no such file.
+        Invalid: an option is none.
     """
-    engine = engine.execution_options(timeout_s=_TIMEOUT_S)
-    stream = await asyncio.to_thread(open_text, source) if isinstance(source, Path) else source
-    try:
-        size = os.fstat(stream.fileno()).st_size if isinstance(source, Path) else 0
-        sheet = await asyncio.to_thread(Sheet, stream, known=COLUMNS, required=REQUIRED)
-        reader = _Reader(sheet, currency, now)
-        report = Report(ignored_columns=sheet.ignored)
-        # In a thread: reading and checking are too slow for the event loop of a web server.
-        while batch := await asyncio.to_thread(reader.take, BATCH):
-            rows = [row for row in batch if isinstance(row, Row)]
-            refusals = [row for row in batch if isinstance(row, Refusal)]
-            plan = await _work_off(engine, rows, user_id=user_id, now=now, dry_run=dry_run)
-            refusals += [_withdrawn(row) for row in plan.withdrawn]
-            refusals.sort(key=lambda refusal: refusal.line)
-            report = _added_up(report, plan, refusals)
-            if on_refusal:
-                for refusal in refusals:
-                    on_refusal(refusal)
-            if on_progress:
-                await on_progress(report, stream.buffer.tell() / size if size else 0.0)
-    finally:
-        if isinstance(source, Path):
-            stream.close()
-    return report
+    await files.get(conn, file_id)
+    options.check()
+    return await jobs.add(
+        conn,
+        Kind.IMPORT_BOOKS,
+        user_id=user_id,
+        file_id=file_id,
+        options={
+            "dry_run": dry_run,
+            "may_change_prices": may_change_prices,
+            **options.to_json(),
+        },
+        now=now,
+        request_id=request_id,
+    )
 
 
-async def _work_off(
-    engine: AsyncEngine, rows: list[Row], *, user_id: int | None, now: datetime, dry_run: bool
-) -> Plan:
-    if not rows:
-        return Plan()
-    if dry_run:
-        async with reading(engine) as conn:
-            return await intake.plan(conn, rows)
+async def preview(
+    engine: AsyncEngine, file_id: int, *, currency: str, options: Options, now: datetime
+) -> Preview:
+    """What a stored file looks like, and how its columns would be understood.
 
-    async def write(*, locked: bool) -> Plan:
-        async with transaction(engine) as conn:
-            if locked:
-                await intake.lock(conn, rows)
-            plan = await intake.plan(conn, rows)
-            await intake.carry_out(conn, plan, user_id=user_id, now=now)
-            return plan
+    Raises:
+        NotFound: there is no such file.
+    """
+    with tempfile.TemporaryFile() as file:
+        await files.fetch(engine, file_id, file)
+        return await asyncio.to_thread(_previewed, file, options, currency, now)
 
-    for _ in range(TRIES):
-        try:
-            return await retrying(lambda: write(locked=False))
-        except Overtaken:
-            continue
-    return await retrying(lambda: write(locked=True))
+
+async def take_in(
+    engine: AsyncEngine,
+    file: BinaryIO,
+    *,
+    name: str,
+    currency: str,
+    user_id: int | None = None,
+    dry_run: bool = False,
+    options: Options = Options(),  # noqa: B008 - it cannot be changed
+    clock: Callable[[], datetime],
+    watch: Watch | None = None,
+) -> Job:
+    """Store a file and import it here and now, while somebody waits; gives the ended job.
+
+    When this process is killed, a worker finishes the job.
+
+    Raises:
+        TooLarge: the file is.
+        Invalid: an option is none.
+    """
+    stored = await files.store(
+        engine,
+        files.pieces(file),
+        name=name,
+        media_type="application/octet-stream",
+        kind="import",
+        owner_id=user_id,
+        now=clock(),
+        expires_at=clock() + jobs.KEPT,
+    )
+    async with transaction(engine) as conn:
+        job = await start(
+            conn, stored.id, user_id=user_id, dry_run=dry_run, options=options, now=clock()
+        )
+    importer = Importer(engine, currency=currency, clock=clock)
+    runner = Runner(engine, {Kind.IMPORT_BOOKS: importer}, clock=clock)
+    while await runner.run(job.id, watch=watch):
+        pass
+    async with reading(engine) as conn:
+        return await jobs.get(conn, job.id)
+
+
+class Importer:
+    """Works on jobs that import books (see `runner.Work`)."""
+
+    def __init__(
+        self, engine: AsyncEngine, *, currency: str, clock: Callable[[], datetime]
+    ) -> None:
+        self._engine = engine.execution_options(timeout_s=_TIMEOUT_S)
+        self._currency = currency
+        self._clock = clock
+
+    async def __call__(self, job: Job, /, *, slice_s: float, watch: Watch | None) -> bool:
+        if job.file_id is None:
+            raise Invalid("file", "The file of this import is not kept any more.")
+        options = Options.of_json(job.options)
+        with tempfile.TemporaryFile() as file:
+            await files.fetch(self._engine, job.file_id, file)
+            # In a thread: reading and checking are too slow for the event loop of a server.
+            source = await asyncio.to_thread(
+                open_source,
+                file,
+                options,
+                currency=self._currency,
+                today=job.created_at.date(),
+            )
+            try:
+                return await self._go_on(job, _Reader(source, job.created_at), slice_s, watch)
+            finally:
+                source.close()
+
+    async def _go_on(
+        self, job: Job, reader: "_Reader", slice_s: float, watch: Watch | None
+    ) -> bool:
+        await self._pass_over(job, reader)
+        ends = time.monotonic() + slice_s
+        while True:
+            batch = await asyncio.to_thread(reader.take, BATCH)
+            if not batch:
+                await self._end(job, reader.source)
+                return False
+            job = await self._take(job, batch, reader.source)
+            if watch:
+                await watch(job)
+            if time.monotonic() >= ends:
+                return True
+
+    async def _pass_over(self, job: Job, reader: "_Reader") -> None:
+        """Read again what was done already: which books have been named has to be known."""
+        left, told_at = job.read, time.monotonic()
+        while left > 0:
+            passed = await asyncio.to_thread(reader.take, min(left, _PASSED))
+            if not passed:
+                raise Invalid("file", "The file is not the one with which this import began.")
+            left -= len(passed)
+            if time.monotonic() >= told_at + _SIGN_OF_LIFE_S:
+                async with transaction(self._engine) as conn:
+                    until = self._clock() + timedelta(seconds=6 * _SIGN_OF_LIFE_S)
+                    await tasks.lease(conn, Task.RUN_JOBS, [job.id], until)
+                told_at = time.monotonic()
+
+    async def _take(self, job: Job, batch: Sequence[Read], source: Source) -> Job:
+        """Do what a batch asks for and write down how far the job is, in one transaction."""
+        rows = [row for row in batch if isinstance(row, Row)]
+        prices: bool = job.options["may_change_prices"]
+        dry_run: bool = job.options["dry_run"]
+        planned: Plan | None = None
+        if dry_run:
+            async with reading(self._engine) as conn:
+                planned = await intake.plan(conn, rows, may_change_prices=prices)
+
+        async def write(*, locked: bool) -> Job:
+            async with transaction(self._engine) as conn:
+                if locked:
+                    await intake.lock(conn, rows)
+                plan = planned or await intake.plan(conn, rows, may_change_prices=prices)
+                after = await self._advance(conn, job, _lines(batch, plan, job.read), source)
+                if not dry_run:
+                    now = self._clock()
+                    await intake.carry_out(conn, plan, user_id=job.user_id, now=now)
+                return after
+
+        for _ in range(TRIES):
+            try:
+                return await retrying(lambda: write(locked=False))
+            except Overtaken:
+                continue
+        return await retrying(lambda: write(locked=True))
+
+    async def _advance(
+        self, conn: AsyncConnection, job: Job, lines: Sequence[Line], source: Source
+    ) -> Job:
+        counts = {outcome.value: getattr(job, outcome) for outcome in Outcome}
+        for line in lines:
+            counts[line.outcome] += 1
+        kept = lines if source.reported else [x for x in lines if x.outcome is Outcome.REFUSED]
+        return await jobs.advance(
+            conn,
+            job,
+            lines=kept,
+            findings=_findings(source),
+            read=job.read + len(lines),
+            done=source.done,
+            total=source.total,
+            **counts,
+            now=self._clock(),
+        )
+
+    async def _end(self, job: Job, source: Source) -> None:
+        async def work() -> None:
+            async with transaction(self._engine) as conn:
+                after = await jobs.advance(
+                    conn,
+                    job,
+                    findings=_findings(source),
+                    done=source.total,
+                    total=source.total,
+                    now=self._clock(),
+                )
+                await jobs.finish(conn, after, now=self._clock())
+
+        await retrying(work)
 
 
 class _Reader:
-    """Lines become rows, each ISBN once."""
+    """Entries become rows, each ISBN once."""
 
-    def __init__(self, sheet: Sheet, currency: str, now: datetime) -> None:
-        self._lines = iter(sheet)
-        self._currency = currency
+    def __init__(self, source: Source, now: datetime) -> None:
+        self.source = source
+        self._entries = iter(source)
         self._now = now
         #: The line of each ISBN that was taken: about 100 bytes a row, all that grows.
         self._seen: dict[int, int] = {}
 
-    def take(self, count: int) -> list[Row | Refusal]:
-        """The next rows of the file; none at its end."""
+    def take(self, count: int) -> list[Read]:
+        """What is next in the file; nothing at its end."""
         return list(islice(self._rows(), count))
 
-    def _rows(self) -> Iterator[Row | Refusal]:
-        for line in self._lines:
-            if isinstance(line, Refusal):
-                yield line
+    def _rows(self) -> Iterator[Read]:
+        for entry in self._entries:
+            if not isinstance(entry, Entry):
+                yield entry
                 continue
             try:
-                row = _row(line, self._currency, self._now)
-                earlier = self._seen.setdefault(int(row.isbn13), line.number)
-                if earlier != line.number:
-                    raise _Unfit("isbn", f"The book is in line {earlier} already.")
+                row = _row(entry, self._now)
+                earlier = self._seen.setdefault(int(row.isbn13), entry.line)
+                if earlier != entry.line:
+                    raise Invalid("isbn13", f"The book is in line {earlier} already.")
                 yield row
-            except _Unfit as error:
-                value = shown(line.cells.get(error.column, ""))
-                yield Refusal(line.number, error.column, value, str(error))
+            except Invalid as error:
+                yield _refused(entry, error.field, str(error))
 
 
-def _row(line: Line, currency: str, now: datetime) -> Row:
-    cells = {name: cell for name, cell in line.cells.items() if cell}
-    for column in REQUIRED:
-        if column not in cells:
-            raise _Unfit(column, "This must not be blank.")
-    if cells.get("currency", currency).upper() != currency:
-        raise _Unfit("currency", f"The store sells in {currency}.")
-    facts: dict[str, Any] = {"isbn13": cells["isbn"], "price_cents": _price(cells["price"])}
-    facts["authors"] = _parts("authors", cells["authors"], ";|")
-    for column in ("stock", "year", "pages"):
-        if column in cells:
-            facts[column] = _whole(column, cells[column])
-    for column in ("title", "subtitle", "description", "publisher", "language", "format"):
-        if column in cells:
-            facts[column] = cells[column]
-    names = _parts("category", cells["category"], "|") if "category" in cells else None
-    try:
-        facts = drafts.checked(facts, now=now)
-        if names and len(names) > drafts.MOST_CATEGORIES:
+def _row(entry: Entry, now: datetime) -> Row:
+    """The entry, if it keeps the rules of a book.
+
+    Raises:
+        Invalid: it does not.
+    """
+    if entry.action is Action.WITHDRAW:
+        # Whatever else it says, the book goes.
+        return Row(entry=entry, columns=drafts.checked({"isbn13": entry.facts["isbn13"]}, now=now))
+    facts = dict(entry.facts)
+    names = facts.pop("categories", None)
+    facts = drafts.checked(facts, now=now)
+    if names is not None:
+        if len(names) > drafts.MOST_CATEGORIES:
             raise Invalid("categories", f"A book is in at most {drafts.MOST_CATEGORIES}.")
-        names = names and [drafts.plain("categories", name, NAME_LENGTH) for name in names]
-    except Invalid as error:
-        raise _Unfit(_COLUMN_OF.get(error.field, error.field), str(error)) from None
+        names = [drafts.plain("categories", name, NAME_LENGTH) for name in names]
     return Row(
-        line=line.number,
-        authors=facts.pop("authors"),
+        entry=entry,
+        authors=facts.pop("authors", None),
         stock=facts.pop("stock", None),
         categories=names,
-        columns={name: value for name, value in facts.items() if value is not None},
+        columns=facts,
     )
 
 
-def _parts(column: str, cell: str, separators: str) -> list[str]:
-    """The names in a cell; a comma is part of a name: `Tolkien, J.R.R.; Lee, Alan`."""
-    parts = [part.strip() for part in re.split(f"[{separators}]", cell)]
-    if not any(parts):
-        raise _Unfit(column, "There is no name here.")
-    return [part for part in parts if part]
+def _refused(entry: Entry, field: str, reason: str) -> Refusal:
+    column = entry.columns.get(field, field)
+    return Refusal(entry.line, column, shown(entry.values.get(field, "")), reason, entry.cells)
 
 
-def _price(cell: str) -> int:
-    """Cents, exactly: `12`, `12.9` and `12,90`; nothing that could mean two things."""
-    if not (parts := _PRICE.fullmatch(cell)):
-        raise _Unfit("price", "A price is a number like 12.90 or 12,90, without a sign for money.")
-    return int(parts[1]) * 100 + int((parts[2] or "").ljust(2, "0"))
+def _lines(batch: Sequence[Read], plan: Plan, position: int) -> list[Line]:
+    """What becomes of each row of a batch, in the order of the file."""
+    outcomes: dict[int, Outcome] = {}
+    reasons = {id(row): _refused(row.entry, field, reason) for row, field, reason in plan.refused}
+    for outcome, rows in (
+        (Outcome.CREATED, plan.new),
+        (Outcome.UPDATED, [change.row for change in plan.changed]),
+        (Outcome.UPDATED, [withdrawal.row for withdrawal in plan.withdrawn]),
+        (Outcome.UNCHANGED, plan.unchanged),
+    ):
+        outcomes |= {id(row): outcome for row in rows}
+    return [
+        _line(position + place, reasons.get(id(read), read), outcomes.get(id(read)))
+        for place, read in enumerate(batch)
+    ]
 
 
-def _whole(column: str, cell: str) -> int:
-    if not (parts := _WHOLE.fullmatch(cell)):
-        raise _Unfit(column, "This has to be a whole number.")
-    return int(parts[1])
+def _line(position: int, read: Read, outcome: Outcome | None) -> Line:
+    if isinstance(read, Refusal):
+        return Line(
+            position,
+            read.line,
+            Outcome.REFUSED,
+            column=read.column,
+            value=read.value,
+            reason=read.reason,
+            cells=read.cells,
+        )
+    if isinstance(read, Superseded):
+        reason = f"The record in line {read.later_line} is about the same book, and right."
+        return Line(position, read.line, Outcome.UNCHANGED, read.isbn13, reason=reason)
+    assert outcome is not None
+    reason = " ".join(read.entry.notes)
+    return Line(position, read.entry.line, outcome, read.isbn13, reason=reason or None)
 
 
-def _withdrawn(row: Row) -> Refusal:
-    reason = "This book was withdrawn from the store. Restore it first."
-    return Refusal(row.line, "isbn", row.isbn13, reason)
+def _findings(source: Source) -> dict[str, Any]:
+    return {**source.findings, "header": None if source.header is None else list(source.header)}
 
 
-def _added_up(report: Report, plan: Plan, refusals: list[Refusal]) -> Report:
-    taken = len(plan.new) + len(plan.changed) + plan.unchanged
-    kept = report.refusals + refusals[: max(KEPT_REFUSALS - len(report.refusals), 0)]
-    return replace(
-        report,
-        read=report.read + taken + len(refusals),
-        created=report.created + len(plan.new),
-        updated=report.updated + len(plan.changed),
-        unchanged=report.unchanged + plan.unchanged,
-        refused=report.refused + len(refusals),
-        refusals=kept,
-    )
+def _previewed(file: BinaryIO, options: Options, currency: str, now: datetime) -> Preview:
+    try:
+        source = open_source(file, options, currency=currency, today=now.date())
+    except Invalid as error:
+        return Preview({}, [], [], str(error))
+    try:
+        rows = [
+            row.cells or [row.value] if isinstance(row, Refusal) else row[1]
+            for row in islice(source.raw(), _PREVIEWED)
+        ]
+        missing = source.findings.get("missing_columns")
+        fault = f"These columns are missing: {', '.join(missing)}." if missing else None
+        return Preview(source.findings, source.header or [], rows, fault)
+    finally:
+        source.close()

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bookstore import authors, books, categories, records, search
 from bookstore.bulk import Bulk
 from bookstore.drafts import Contribution
+from bookstore.entries import Action, Entry
 from bookstore.records import COLUMNS, CategoryRef, Contributor
 from bookstore.stock import Reason
 
@@ -136,6 +137,21 @@ _SET_STOCK = Bulk(
 )
 
 
+_WITHDRAW = Bulk(
+    "id BIGINT, version INT",
+    """
+    UPDATE {rows} AS v STRAIGHT_JOIN books AS b ON b.id = v.id AND b.version = v.version
+    SET b.withdrawn_at = :now, b.version = v.version + 1, b.updated_at = :now
+    """,
+    sqlite="""
+    UPDATE books SET withdrawn_at = :now, version = v.version + 1, updated_at = :now
+    FROM {rows} AS v WHERE books.id = v.id AND books.version = v.version
+    """,
+)
+#: The role of whom a file just names.
+_PLAIN = "author"
+
+
 class Overtaken(Exception):
     """Somebody changed or sold one of the books meanwhile: roll back and do it again."""
 
@@ -144,9 +160,9 @@ class Overtaken(Exception):
 class Row:
     """A book as a file has it, checked.  What the file does not say is not there, or None."""
 
-    line: int
+    entry: Entry
     columns: dict[str, Any]
-    authors: list[Contribution]
+    authors: list[Contribution] | None = None
     categories: list[str] | None = None
     stock: int | None = None
 
@@ -160,6 +176,7 @@ class Row:
 class Change:
     """A book that a row changes."""
 
+    row: Row
     id: int
     version: int
     #: The whole record as it will be.
@@ -175,18 +192,28 @@ class Change:
     stock: int
 
 
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """A book that a row takes out of the sale."""
+
+    row: Row
+    id: int
+    version: int
+
+
 @dataclass(slots=True)
 class Plan:
     """What is to be done about rows."""
 
     new: list[Row] = field(default_factory=list)
     changed: list[Change] = field(default_factory=list)
-    unchanged: int = 0
-    #: Rows of books that were withdrawn from the store: they are not taken.
-    withdrawn: list[Row] = field(default_factory=list)
+    withdrawn: list[Withdrawal] = field(default_factory=list)
+    unchanged: list[Row] = field(default_factory=list)
+    #: Rows that the store does not take: which field is in the way, and why.
+    refused: list[tuple[Row, str, str]] = field(default_factory=list)
 
 
-async def plan(conn: AsyncConnection, rows: Sequence[Row]) -> Plan:
+async def plan(conn: AsyncConnection, rows: Sequence[Row], *, may_change_prices: bool) -> Plan:
     """Compare the rows, each with an ISBN of its own, with what the store has."""
     found = {book.isbn13: book for book in await _FIND(conn, sorted((row.isbn13,) for row in rows))}
     ids = [book.id for book in found.values()]
@@ -196,16 +223,42 @@ async def plan(conn: AsyncConnection, rows: Sequence[Row]) -> Plan:
     for row in rows:
         book = found.get(row.isbn13)
         if book is None:
-            made.new.append(row)
+            _plan_new(made, row)
+        elif row.entry.action is Action.WITHDRAW:
+            if book.withdrawn:
+                made.unchanged.append(row)
+            else:
+                made.withdrawn.append(Withdrawal(row, book.id, book.version))
         elif book.withdrawn:
-            made.withdrawn.append(row)
+            reason = "This book was withdrawn from the store. Restore it first."
+            made.refused.append((row, "isbn13", reason))
         else:
             change = _compared(row, book, contributors.get(book.id, []), refs.get(book.id, []))
-            if change.told or change.stock != change.stock_before:
+            if "price_cents" in change.told and not may_change_prices:
+                reason = "Your account may add books, but not change their prices."
+                made.refused.append((row, "price_cents", reason))
+            elif change.told or change.stock != change.stock_before:
                 made.changed.append(change)
             else:
-                made.unchanged += 1
+                made.unchanged.append(row)
     return made
+
+
+def _plan_new(made: Plan, row: Row) -> None:
+    there = {name for name, value in row.columns.items() if value is not None}
+    missing = [name for name in ("title", "price_cents") if name not in there]
+    if not row.authors:
+        missing.append("authors")
+    if row.entry.action is Action.WITHDRAW:
+        made.unchanged.append(row)
+    elif row.entry.action is Action.CHANGE:
+        reason = "The store does not have this book, and this only changes one."
+        made.refused.append((row, "isbn13", reason))
+    elif missing:
+        reason = "The store does not have this book yet, and to take it this must not be missing."
+        made.refused.append((row, missing[0], reason))
+    else:
+        made.new.append(row)
 
 
 async def lock(conn: AsyncConnection, rows: Iterable[Row]) -> None:
@@ -230,9 +283,13 @@ async def carry_out(
         )
         if (await _CHANGE(conn, values, now=now)).rowcount != len(recorded):
             raise Overtaken
+    if made.withdrawn:
+        gone = sorted((book.id, book.version) for book in made.withdrawn)
+        if (await _WITHDRAW(conn, gone, now=now)).rowcount != len(gone):
+            raise Overtaken
     await _write_authors(
         conn,
-        {book_id: row.authors for book_id, row in added},
+        {book_id: row.authors for book_id, row in added if row.authors},
         {change.id: change.authors for change in recorded if change.authors is not None},
     )
     await _write_categories(
@@ -240,11 +297,13 @@ async def carry_out(
         {book_id: row.categories for book_id, row in added if row.categories},
         {change.id: change.categories for change in recorded if change.categories is not None},
     )
-    entries = [_entry(book_id, row.columns, _names(row.authors)) for book_id, row in added]
+    entries = [_entry(book_id, row.columns, _names(row.authors or [])) for book_id, row in added]
     entries += [_entry(change.id, change.columns, change.names) for change in recorded]
     await search.index(conn, entries)
     audited = [("create", str(book_id), _json(_told_of(row))) for book_id, row in added]
     audited += [("change", str(change.id), _json(change.told)) for change in recorded]
+    withdrawn = _json({"withdrawn_at": [None, now.isoformat()]})
+    audited += [("withdraw", str(book.id), withdrawn) for book in made.withdrawn]
     if audited:
         await _AUDIT(conn, audited, user_id=user_id, now=now)
     await _move(conn, added, made.changed, user_id=user_id, now=now)
@@ -256,26 +315,58 @@ def _compared(
     before = {name: getattr(book, name) for name in COLUMNS}
     columns = before | row.columns
     told = {name: [before[name], value] for name, value in columns.items() if value != before[name]}
-    # Who is named is the same person in any spelling, and keeps the role that staff gave.
-    roles = {authors.key(person.name): person.role for person in people}
-    persons = [replace(person, role=roles.get(_key(person), person.role)) for person in row.authors]
-    same_people = [_key(person) for person in persons] == list(roles)
-    if not same_people:
+    persons = _people(row, people)
+    if persons is not None:
         told["authors"] = [[person.name for person in people], _names(persons)]
     same_categories = row.categories is None or _same(row.categories, refs)
     if not same_categories:
         told["categories"] = [[ref.name for ref in refs], row.categories]
     return Change(
+        row=row,
         id=book.id,
         version=book.version,
         columns=columns,
         told=told,
-        authors=None if same_people else persons,
+        authors=persons,
         categories=None if same_categories else row.categories,
-        names=_names(persons),
+        names=[person.name for person in people] if persons is None else _names(persons),
         stock_before=book.stock,
         stock=book.stock if row.stock is None else row.stock,
     )
+
+
+def _people(row: Row, people: Sequence[Contributor]) -> list[Contribution] | None:
+    """The authors as they will be, or None when they stay as they are.
+
+    Who is named is the same person in any spelling.  Where a row does not say the roles, those
+    that staff gave are kept.
+    """
+    if row.authors is None:
+        return None
+    before = [(authors.key(person.name), person.role) for person in people]
+    known: dict[str, list[str]] = {}
+    for key, role in before:
+        known.setdefault(key, []).append(role)
+    unsaid = not row.entry.roles and all(person.role == _PLAIN for person in row.authors)
+    if unsaid and [_key(person) for person in row.authors] == list(known):
+        return None
+    persons = [
+        replace(person, role=role)
+        for person in row.authors
+        for role in _roles(person, known, row.entry.roles, unsaid)
+    ]
+    return None if [(_key(person), person.role) for person in persons] == before else persons
+
+
+def _roles(
+    person: Contribution, known: Mapping[str, Sequence[str]], meant: bool, unsaid: bool
+) -> Sequence[str]:
+    had = known.get(_key(person), [])
+    if meant or person.role != _PLAIN or not had:
+        return [person.role]
+    if unsaid:
+        return had
+    return [_PLAIN if _PLAIN in had else had[0]]
 
 
 def _same(names: Sequence[str], refs: Sequence[CategoryRef]) -> bool:

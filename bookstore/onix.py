@@ -19,10 +19,10 @@ from typing import Any, BinaryIO
 from lxml import etree
 
 from bookstore import onix_facts
+from bookstore.entries import Refusal, shown
 from bookstore.errors import Invalid
 from bookstore.onix_codes import ACTIONS, LONG_NAMES, TESTS, WITHDRAWN_STATUSES, Action
 from bookstore.onix_facts import Unfit, text_of
-from bookstore.sheets import Refusal, shown
 
 _CHUNK = 1 << 16
 #: What a record may weigh; the longest real ones, with every blurb there is, have some 100 kB.
@@ -232,11 +232,12 @@ def _encoding(head: bytes) -> str:
 def _opened(head: str) -> str:
     declared = _DECLARATION.match(head)
     before, rest = (declared[0], head[declared.end() :]) if declared else ("", head)
-    if theirs := _DOCTYPE.search(rest):
+    begins = rest.find("<!DOCTYPE")
+    if begins >= 0 and (theirs := _DOCTYPE.match(rest, begins)):
         if theirs[1] and "<!ENTITY" in theirs[1]:
             raise Invalid("file", "This file declares entities of its own, which may be a trap.")
         rest = rest[: theirs.start()] + "\n" * theirs[0].count("\n") + rest[theirs.end() :]
-    elif "<!DOCTYPE" in rest:
+    elif begins >= 0:
         raise Invalid("file", "The document type of this file does not come to an end.")
     return "\n" * before.count("\n") + _OUR_DOCTYPE + rest
 

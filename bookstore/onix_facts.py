@@ -15,7 +15,7 @@ from lxml import etree
 
 from bookstore import onix_codes as codes
 from bookstore.drafts import Contribution
-from bookstore.sheets import shown
+from bookstore.entries import shown
 
 _PRICE = re.compile(r"([0-9]{1,7})(?:\.([0-9]{1,2})0*)?")
 _YEAR = re.compile(r"[0-9]{4}")

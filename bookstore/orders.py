@@ -20,13 +20,17 @@ from bookstore.crashpoints import crashpoint
 from bookstore.db import tell
 from bookstore.errors import IllegalTransition, NotFound
 from bookstore.paging import Page
+from bookstore.payments import INVOICE, PROVIDERS
+from bookstore.payments import Payment as Payment
 from bookstore.tables import (
     book_stock,
     order_events,
     order_lines,
     orders,
     stock_movements,
+    users,
 )
+from bookstore.tables import notifications as letters
 
 
 class State(StrEnum):
@@ -50,22 +54,6 @@ NEXT = {
 MACHINE_MADE = {State.CONFIRMED, State.REJECTED}
 #: Once packed, a customer has to ask the staff.
 CUSTOMER_CANCELS = {State.PLACED, State.CONFIRMED}
-
-
-class Payment(StrEnum):
-    UNPAID = "unpaid"
-    AUTHORIZED = "authorized"
-    PAID = "paid"
-    REFUND_DUE = "refund_due"
-    REFUNDED = "refunded"
-
-
-NEXT_PAYMENT = {
-    Payment.UNPAID: {Payment.AUTHORIZED, Payment.PAID},
-    Payment.AUTHORIZED: {Payment.PAID, Payment.UNPAID},
-    Payment.PAID: {Payment.REFUND_DUE},
-    Payment.REFUND_DUE: {Payment.REFUNDED},
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +95,16 @@ class Order:
     last_seq: int
     placed_at: datetime
     updated_at: datetime
+    payment_provider: str = INVOICE.code
 
     @property
     def final(self) -> bool:
         return self.status not in NEXT
+
+    @property
+    def next_payments(self) -> frozenset[Payment]:
+        """Where the payment may go from here."""
+        return PROVIDERS[self.payment_provider].steps.get(self.payment_status, frozenset())
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +258,7 @@ async def change_payment(
         IllegalTransition: the state of the payment does not lead there.
     """
     order = await _lock(conn, number)
-    if to not in NEXT_PAYMENT.get(order.payment_status, ()):
+    if to not in order.next_payments:
         raise IllegalTransition(order.payment_status, to)
     await _record(
         conn, order, f"payment-{to}", actor=actor, detail=None, now=now, payment_status=to
@@ -274,14 +268,61 @@ async def change_payment(
     return await get(conn, number)
 
 
+async def claim(conn: AsyncConnection, user_id: int, *, now: datetime) -> list[str]:
+    """Give a user what a guest ordered with the user's confirmed address; the orders' numbers.
+
+    Nobody gets anything for an address that they have not shown to be theirs.
+    """
+    own = select(users.c.email_key).where(
+        users.c.id == user_id, users.c.email_verified_at.is_not(None), users.c.erased_at.is_(None)
+    )
+    email_key = await conn.scalar(own)
+    if email_key is None:
+        return []
+    # MariaDB compares addresses as mailboxes do, whatever their case, and by an index.
+    email = orders.c.email if conn.dialect.name == "mysql" else func.lower(orders.c.email)
+    found = await conn.execute(
+        select(orders.c.id, orders.c.number, orders.c.last_seq)
+        .where(email == email_key, orders.c.user_id.is_(None))
+        .order_by(orders.c.id)
+        .with_for_update()
+    )
+    claimed = found.all()
+    if not claimed:
+        return []
+    ids = [row.id for row in claimed]
+    await conn.execute(
+        update(orders)
+        .where(orders.c.id.in_(ids))
+        .values(user_id=user_id, last_seq=orders.c.last_seq + 1, updated_at=now)
+    )
+    await conn.execute(
+        insert(order_events),
+        [
+            {
+                "order_id": row.id,
+                "seq": row.last_seq + 1,
+                "kind": "claimed",
+                "at": now,
+                "actor": "customer",
+            }
+            for row in claimed
+        ],
+    )
+    # The letters about them stand in the user's list from now on.
+    await conn.execute(update(letters).where(letters.c.order_id.in_(ids)).values(user_id=user_id))
+    return [row.number for row in claimed]
+
+
 async def _cancel(
     conn: AsyncConnection, order: Order, *, actor: str, reason: str | None, now: datetime
 ) -> Order:
     changes: dict[str, Any] = {"reason": reason}
     audited: dict[str, list[Any]] = {"status": [order.status, State.CANCELLED]}
-    if order.payment_status is Payment.PAID:
-        changes["payment_status"] = Payment.REFUND_DUE
-        audited["payment_status"] = [order.payment_status, Payment.REFUND_DUE]
+    payment = PROVIDERS[order.payment_provider].called_off(order.payment_status)
+    if payment is not order.payment_status:
+        changes["payment_status"] = payment
+        audited["payment_status"] = [order.payment_status, payment]
     await _enter(conn, order, State.CANCELLED, actor=actor, detail=reason, now=now, **changes)
     if order.status is not State.PLACED:  # Before it is confirmed nothing was set aside.
         await _give_back(conn, order, now=now)
@@ -437,4 +478,5 @@ def _order(row: Row[Any], lines: list[Line]) -> Order:
         last_seq=row.last_seq,
         placed_at=row.placed_at,
         updated_at=row.updated_at,
+        payment_provider=row.payment_provider,
     )

@@ -42,7 +42,10 @@ class CategoryRef:
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """A book as the store sells it; `description` is sanitised HTML."""
+    """A book as the store sells it; `description` is sanitised HTML.
+
+    `cover` is the name of its picture (see `pictures`); None is a typographic cover.
+    """
 
     id: int
     isbn13: str
@@ -57,6 +60,7 @@ class Book:
     format: str | None
     pages: int | None
     price_cents: int
+    cover: str | None
     stock: int
     available: bool
     withdrawn_at: datetime | None
@@ -84,6 +88,7 @@ async def load(conn: AsyncConnection, rows: Sequence[Any]) -> list[Book]:
             id=row.id,
             authors=people.get(row.id, []),
             categories=refs.get(row.id, []),
+            cover=row.cover,
             stock=row.stock,
             available=row.withdrawn_at is None and row.stock > 0,
             withdrawn_at=row.withdrawn_at,

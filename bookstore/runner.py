@@ -1,7 +1,6 @@
 """Works jobs off, slice by slice: in an actor, or on the command line while somebody watches."""
 
 import logging
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Protocol
@@ -27,8 +26,8 @@ Watch = Callable[[Job], Awaitable[None]]
 class Work(Protocol):
     """What is done about a kind of job."""
 
-    async def __call__(self, job: Job, /, *, until: float, watch: Watch | None) -> bool:
-        """Go on with a job until `until` (of the monotonic clock); True when there is more to do.
+    async def __call__(self, job: Job, /, *, slice_s: float, watch: Watch | None) -> bool:
+        """Go on with a job for so long; True when there is more to do.
 
         Progress is committed with the work itself (`jobs.advance`), the end too (`jobs.finish`).
 
@@ -61,7 +60,7 @@ class Runner:
         if job is None:
             return False
         try:
-            more = await self._works[job.kind](job, until=time.monotonic() + SLICE_S, watch=watch)
+            more = await self._works[job.kind](job, slice_s=SLICE_S, watch=watch)
         except jobs.Ended:
             return False
         except BookstoreError as error:

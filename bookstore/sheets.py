@@ -1,160 +1,184 @@
 """Spreadsheets as text (CSV), read line by line: never more than one row in memory.
 
-The first line names the columns and shows what stands between them: a comma, a semicolon
-or a tab.  A cell in quotation marks may hold anything, line breaks too (RFC 4180).  A row
+The first line names the columns and shows what stands between them: a comma, a semicolon, a
+tab or a bar.  A cell in quotation marks may hold anything, line breaks too (RFC 4180).  A row
 that cannot be read is a `Refusal`, and the next line is read as if nothing had happened.
 """
 
-import codecs
 import csv
+import io
 import re
 from collections import deque
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TextIO
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, BinaryIO, TextIO
 
+from bookstore import columns, encodings
+from bookstore.columns import Columns
+from bookstore.entries import Entry, Refusal, shown
 from bookstore.errors import Invalid
 
-_SEPARATORS = (",", ";", "\t")
+_SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 #: A row is refused when it is longer; the longest description has 16,000 characters.
 _LONGEST_ROW = 100_000
 _MOST_LINES = 200
-#: What is shown of a value that is refused.
-_SHOWN = 60
-_CHUNK = 1 << 20
+#: What is kept of a line that cannot be taken apart, to be mended.
+_KEPT = 1000
 #: Excel writes this line, and shows it to nobody.
-_HINT = re.compile(r"\ufeff?sep=(.)\s*")
-
-_STARTS = {
-    codecs.BOM_UTF16_LE: "This file is in UTF-16.",
-    codecs.BOM_UTF16_BE: "This file is in UTF-16.",
-    b"PK\x03\x04": "This is an Excel or OpenDocument workbook.",
-    b"\xd0\xcf\x11\xe0": "This is an old Excel workbook.",
-    b"%PDF": "This is a PDF.",
-}
-_HOW = "Save it as CSV in UTF-8 and try again."
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a row was not taken.  `column` is None when it is about the row as a whole."""
-
-    line: int
-    column: str | None
-    value: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A row: its cells by column, trimmed; `number` is that of its first line, from 1."""
-
-    number: int
-    cells: dict[str, str]
-
-
-class _Unreadable(Exception):
-    """The text is no row; `unclosed` when more of it could make it one."""
-
-    def __init__(self, reason: str, *, unclosed: bool = False) -> None:
-        super().__init__(reason)
-        self.unclosed = unclosed
-
-
-def open_text(path: Path) -> TextIO:
-    """The file, opened for reading, once it is certain that all of it is UTF-8.
-
-    Raises:
-        Invalid: it is not; the sentence says what to do.
-    """
-    line = 1
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    with path.open("rb") as file:
-        for chunk in iter(lambda: file.read(_CHUNK), b""):
-            if line == 1:
-                for start, what in _STARTS.items():
-                    if chunk.startswith(start):
-                        raise Invalid("file", f"{what} {_HOW}")
-            try:
-                decoder.decode(chunk)
-            except UnicodeDecodeError as error:
-                line += error.object[: error.start].count(b"\n")
-                raise Invalid("file", f"Line {line} is not in UTF-8. {_HOW}") from None
-            line += chunk.count(b"\n")
-        try:
-            decoder.decode(b"", final=True)
-        except UnicodeDecodeError:
-            raise Invalid("file", f"Line {line} is not in UTF-8. {_HOW}") from None
-    return path.open(encoding="utf-8-sig", newline="")
-
-
-def shown(value: str) -> str:
-    """A value, shortened to what fits into a report."""
-    line = " ".join(value.split())
-    return line if len(line) <= _SHOWN else f"{line[: _SHOWN - 1]}…"
+_HINT = re.compile(r"sep=(.)\s*", re.IGNORECASE)
 
 
 class Sheet:
-    """The rows of a stream; its columns by the names in `known`, in any case and order.
-
-    `ignored` are the names in the first line that nobody knows.
+    """The entries of a CSV file (see `Source`).
 
     Raises:
-        Invalid: the first line lacks a column of `required`, or has one twice.
+        Invalid: the encoding or the separator is not clear, or the first line lacks a column.
     """
 
-    def __init__(self, stream: TextIO, *, known: Collection[str], required: Collection[str]):
+    reported = False
+
+    def __init__(
+        self,
+        file: BinaryIO,
+        *,
+        currency: str,
+        mapping: Mapping[str, str] | None = None,
+        encoding: str | None = None,
+    ) -> None:
+        found = encodings.of(file, encoding)
+        self.total = file.seek(0, io.SEEK_END)
+        file.seek(0)
+        self._file = file
+        self._rows = _Rows(io.TextIOWrapper(file, encoding=found.codec, newline=""))
+        names = self._rows.header()
+        self._columns = Columns(names, currency=currency, mapping=mapping)
+        self.header: Sequence[str] | None = names
+        self._encoding = found
+
+    @property
+    def done(self) -> int:
+        return self.total if self._rows.ended else min(self._file.tell(), self.total)
+
+    @property
+    def findings(self) -> dict[str, Any]:
+        separator = self._rows.separator
+        rule = f"The file was read as {self._encoding.name}. {self._encoding.rule}"
+        return {
+            "format": "csv",
+            "encoding": self._encoding.name,
+            "separator": _SEPARATORS.get(separator, separator),
+            **told(self._columns, rule),
+        }
+
+    def raw(self) -> Iterator[tuple[int, list[str]] | Refusal]:
+        return iter(self._rows)
+
+    def close(self) -> None:
+        self._rows.close()
+
+    def __iter__(self) -> Iterator[Entry | Refusal]:
+        refuse_missing(self._columns)
+        for row in self._rows:
+            if isinstance(row, Refusal):
+                yield row
+                continue
+            number, cells = row
+            yield fitted(self._columns, number, cells)
+
+
+def told(known: Columns, *rules: str) -> dict[str, Any]:
+    """What was found out about a sheet's columns, and the rules that decided."""
+    return {
+        "columns": known.named,
+        "ignored_columns": known.ignored,
+        "missing_columns": known.missing(),
+        "rules": [*rules, *known.told()],
+    }
+
+
+def refuse_missing(known: Columns) -> None:
+    """Raise Invalid when a sheet lacks columns without which no row can be read."""
+    if missing := known.missing():
+        raise Invalid(
+            "file",
+            f"The first line has to name the columns; these are missing: {', '.join(missing)}.",
+        )
+
+
+def fitted(known: Columns, number: int, cells: list[str]) -> Entry | Refusal:
+    """The entry of a row, if it has as many cells as the first line."""
+    width = len(known.header)
+    while len(cells) > width and not cells[-1].strip():
+        cells.pop()
+    if len(cells) == width:
+        return known.entry(number, cells)
+    reason = f"This row has {len(cells):,} cells, the first line {width:,}."
+    return Refusal(number, None, shown(" ".join(cells[:5])), reason, cells)
+
+
+class _Rows:
+    """The rows of a text, behind a first line that names the columns."""
+
+    def __init__(self, stream: io.TextIOWrapper) -> None:
+        self._stream = stream
         self._lines = _numbered(stream)
         self._pending: deque[tuple[int, str]] = deque()
-        first = self._next_line()
-        while first and not first[1].strip("\ufeff \t\r\n,;"):
-            first = self._next_line()
-        hint = _HINT.fullmatch(first[1]) if first else None
-        if hint:
-            first = self._next_line()
-        header = first[1].removeprefix("\ufeff") if first else ""
-        separators = (hint[1],) if hint else _SEPARATORS
-        readings = [(separator, _names(header, separator)) for separator in separators]
-        self._separator, names = max(
-            readings, key=lambda reading: sum(name.casefold() in known for name in reading[1])
-        )
-        self.columns = [name.casefold() for name in names]
-        self.ignored = [name for name in names if name and name.casefold() not in known]
-        for name in known:
-            if self.columns.count(name) > 1:
-                raise Invalid("file", f"The column {name} is there more than once.")
-        missing = [name for name in required if name not in self.columns]
-        if missing:
-            raise Invalid(
-                "file",
-                f"The first line has to name the columns; these are missing: {', '.join(missing)}.",
-            )
+        self.separator = ","
+        self.ended = False
 
-    def __iter__(self) -> Iterator[Line | Refusal]:
+    def close(self) -> None:
+        # The file under it belongs to whoever opened it.
+        self._stream.detach()
+
+    def header(self) -> list[str]:
+        """The names in the first line that is not empty; it decides about the separator."""
+        first = self._next_line()
+        while first and not first[1].strip(" \t\r\n,;|"):
+            first = self._next_line()
+        if first is None:
+            raise Invalid("file", "This file is empty.")
+        hint = _HINT.fullmatch(first[1])
+        if hint:
+            first = self._next_line() or first
+        number, text = first
+        readings = {
+            separator: self._names(text, separator)
+            for separator in ([hint[1]] if hint else _SEPARATORS)
+        }
+        self.separator = _decided(readings)
+        try:
+            cells, _ = self._row(text)
+        except _Unreadable as error:
+            raise Invalid("file", f"Line {number}: {error}") from None
+        return [" ".join(cell.split()) for cell in cells]
+
+    def _names(self, text: str, separator: str) -> list[str]:
+        """What the first line would say with this separator; nothing where it makes no sense."""
+        self.separator = separator
+        try:
+            cells, taken = self._row(text)
+        except _Unreadable:
+            return []
+        self._pending.extendleft(reversed(taken))
+        return [" ".join(cell.split()) for cell in cells]
+
+    def __iter__(self) -> Iterator[tuple[int, list[str]] | Refusal]:
         while first := self._next_line():
             number, text = first
             try:
-                cells = [cell.strip() for cell in self._row(text)]
+                cells, _ = self._row(text)
             except _Unreadable as error:
-                yield Refusal(number, None, shown(text), str(error))
+                yield Refusal(number, None, shown(text), str(error), [text[:_KEPT].rstrip("\r\n")])
                 continue
-            if not any(cells):
-                continue
-            while len(cells) > len(self.columns) and not cells[-1]:
-                cells.pop()
-            if len(cells) == len(self.columns):
-                yield Line(number, dict(zip(self.columns, cells, strict=True)))
-            else:
-                reason = f"This row has {len(cells)} cells, the first line {len(self.columns)}."
-                yield Refusal(number, None, shown(text), reason)
+            if any(cell.strip() for cell in cells):
+                yield number, cells
+        self.ended = True
 
-    def _row(self, text: str) -> list[str]:
-        """The cells of the row that begins with this line; takes the lines that belong to it."""
+    def _row(self, text: str) -> tuple[list[str], list[tuple[int, str]]]:
+        """The cells of the row that begins with this line, and the further lines it took."""
         taken: list[tuple[int, str]] = []
         while True:
             try:
-                return _cells(text, self._separator)
+                return _cells(text, self.separator), taken
             except _Unreadable as error:
                 following = (
                     self._next_line()
@@ -175,18 +199,38 @@ class Sheet:
         return self._pending.popleft() if self._pending else next(self._lines, None)
 
 
+def _decided(readings: Mapping[str, list[str]]) -> str:
+    """The separator with which most names in the first line are those of our columns."""
+    counts = {
+        separator: sum(columns.known(name) is not None for name in names)
+        for separator, names in readings.items()
+    }
+    best = max(counts.values())
+    likely = [separator for separator, count in counts.items() if count == best]
+    if best > 1 and len(likely) > 1:
+        names = " or ".join(_SEPARATORS[separator] for separator in likely)
+        raise Invalid("file", f"What stands between the columns could be a {names}.")
+    # Where none makes sense of it, the one that makes the most of it.
+    return max(likely, key=lambda separator: len(readings[separator]))
+
+
+class _Unreadable(Exception):
+    """The text is no row; `unclosed` when more of it could make it one."""
+
+    def __init__(self, reason: str, *, unclosed: bool = False) -> None:
+        super().__init__(reason)
+        self.unclosed = unclosed
+
+
 def _numbered(stream: TextIO) -> Iterator[tuple[int, str]]:
     """The lines with their numbers; of one that is too long, the beginning."""
     number = 0
-    try:
-        while line := stream.readline(_LONGEST_ROW):
-            number += 1
-            rest = line
-            while len(rest) == _LONGEST_ROW and not rest.endswith(("\n", "\r")):
-                rest = stream.readline(_LONGEST_ROW)
-            yield number, line
-    except UnicodeDecodeError:
-        raise Invalid("file", f"Line {number + 1} is not in UTF-8. {_HOW}") from None
+    while line := stream.readline(_LONGEST_ROW):
+        number += 1
+        rest = line
+        while len(rest) == _LONGEST_ROW and not rest.endswith(("\n", "\r")):
+            rest = stream.readline(_LONGEST_ROW)
+        yield number, line
 
 
 def _cells(text: str, separator: str) -> list[str]:
@@ -198,12 +242,9 @@ def _cells(text: str, separator: str) -> list[str]:
         if str(error) == "unexpected end of data":
             reason = "A quotation mark is opened here and never closed."
             raise _Unreadable(reason, unclosed=True) from None
+        if "field larger" in str(error):
+            raise _Unreadable("This row is too long.") from None
+        if "new-line" in str(error):
+            raise _Unreadable("A line ends within this row, outside of quotation marks.") from None
         reason = "There is text behind a closing quotation mark; inside a cell they are doubled."
         raise _Unreadable(reason) from None
-
-
-def _names(header: str, separator: str) -> list[str]:
-    try:
-        return [" ".join(cell.split()) for cell in _cells(header, separator)]
-    except _Unreadable:
-        return []

@@ -215,6 +215,8 @@ books = _table(
     Column("withdrawn_at", UtcDateTime),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
+    # The name of its picture in `book_covers`; without one it gets a typographic cover.
+    Column("cover", Key(40)),
     CheckConstraint("price_cents >= 0", name="price_not_negative"),
     CheckConstraint("pages > 0", name="pages_positive"),
     Index("ix_books_title", "withdrawn_at", "sort_title", "id"),
@@ -450,6 +452,13 @@ files = _table(
     Column("expires_at", UtcDateTime, index=True),
     # An address that somebody kept must not lead to another file.
     sqlite_autoincrement=True,
+)
+
+book_covers = _table(
+    "book_covers",
+    Column("name", Key(60), primary_key=True),
+    Column("book_id", Id, ForeignKey("books.id"), nullable=False, index=True),
+    Column("file_id", Id, ForeignKey("files.id"), nullable=False, index=True),
 )
 
 file_chunks = _table(

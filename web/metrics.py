@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from web.keys import METRICS
+from web.requests import from_inside
 
 #: From a cached answer to what a customer gives up on.
 _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -61,6 +62,8 @@ _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}
 
 
 async def show(request: web.Request) -> web.Response:
-    """GET /metrics, in the text format of Prometheus."""
+    """GET /metrics, in the text format of Prometheus; to the outside there is nothing here."""
+    if not from_inside(request):
+        raise web.HTTPNotFound
     body = generate_latest(request.config_dict[METRICS].registry)
     return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})

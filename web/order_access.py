@@ -4,7 +4,7 @@ from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import guests, orders
-from bookstore.errors import NotFound
+from bookstore.errors import NotFound, NotSignedIn
 from bookstore.orders import Order
 from bookstore.permissions import Permission, permits
 from web.keys import SETTINGS, USER
@@ -15,14 +15,18 @@ async def opened(request: web.Request, conn: AsyncConnection, token: str | None)
 
     Raises:
         NotFound: there is none, or it is somebody else's.
+        NotSignedIn: the token was right, until the order moved to its customer's account.
     """
     order = await orders.get(conn, request.match_info["number"])
     user = request[USER]
     if user is not None and (order.user_id == user.id or may(request, Permission.SEE_ORDERS)):
         return order
     secret_key = request.config_dict[SETTINGS].secret_key
-    if order.user_id is None and token and guests.opens(token, secret_key, order.number):
-        return order
+    if token and guests.opens(token, secret_key, order.number):
+        if order.user_id is None:
+            return order
+        if user is None:
+            raise NotSignedIn
     raise NotFound("This order")
 
 

@@ -84,6 +84,15 @@ def sender(request: web.Request) -> str:
     return address
 
 
+def from_inside(request: web.Request) -> bool:
+    """Whether the request comes from this machine or a private network: what only operators read.
+
+    An address that we cannot read comes from nowhere.
+    """
+    address = sender(request)
+    return _is_address(address) and ip_address(address).is_private
+
+
 def _among(address: str, networks: Collection[str]) -> bool:
     return _is_address(address) and any(
         ip_address(address) in ip_network(network, strict=False) for network in networks

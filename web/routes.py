@@ -93,6 +93,8 @@ OPERATIONS = [
         "GET", f"/books/{BOOK}/stock-movements", stock.list_stock_movements, Permission.CHANGE_STOCK
     ),
     Route("POST", f"/books/{BOOK}/stock-movements", stock.move_stock, Permission.CHANGE_STOCK),
+    Route("PUT", f"/books/{BOOK}/cover", covers.upload_cover, Permission.CHANGE_BOOKS),
+    Route("DELETE", f"/books/{BOOK}/cover", covers.remove_cover, Permission.CHANGE_BOOKS),
     Route("GET", "/covers/{name}", covers.show_cover, ANYONE),
     Route("GET", "/categories", categories.list_categories, ANYONE),
     Route("POST", "/categories", categories.create_category, Permission.CHANGE_CATEGORIES),
@@ -158,4 +160,4 @@ def add_to(app: web.Application) -> Mapping[web.AbstractRoute, Access]:
 
 def _endless(handler: Handler) -> bool:
     operation = operation_of(handler)
-    return operation is not None and operation.content_type == "text/event-stream"
+    return operation is not None and "text/event-stream" in operation.content_type

@@ -9,7 +9,8 @@ from sqlalchemy import Table, func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bookstore import db, imports, users
-from bookstore.imports import Report
+from bookstore.errors import Invalid
+from bookstore.jobs import Job, State
 from bookstore.permissions import Role
 from bookstore.tables import books
 from bookstore.tables import users as user_rows
@@ -43,9 +44,15 @@ async def prepare(engine: AsyncEngine, settings: Settings, *, tell: Callable[[st
         tell(f"Administrator: {email}, password: {shown}")
 
 
-async def load(engine: AsyncEngine, currency: str, *, now: datetime) -> Report:
+async def load(engine: AsyncEngine, currency: str, *, now: datetime) -> Job:
     """Import the sample catalogue; books that are there already stay as they are."""
-    return await imports.books(engine, CATALOGUE, currency=currency, now=now)
+    with CATALOGUE.open("rb") as file:
+        job = await imports.take_in(
+            engine, file, name=CATALOGUE.name, currency=currency, clock=lambda: now
+        )
+    if job.state is not State.DONE:
+        raise Invalid("currency", job.error or "The sample catalogue could not be loaded.")
+    return job
 
 
 async def _is_empty(engine: AsyncEngine, table: Table) -> bool:

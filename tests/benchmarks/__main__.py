@@ -3,7 +3,7 @@
 from argparse import ArgumentParser
 from collections.abc import Sequence
 
-from tests.benchmarks import backlog, over_http, report, requests
+from tests.benchmarks import backlog, over_http, report, requests, slow
 from tests.benchmarks.site import Site
 
 ALL = {
@@ -12,6 +12,7 @@ ALL = {
     "singles": backlog.singles,
     "http": over_http.http,
     "web": requests.web,
+    "slow": slow.slow,
 }
 
 

@@ -50,7 +50,7 @@ class Bare(Server):
 
     def _answers(self) -> bool:
         try:
-            _ask(Knocks(self.port, "GET", "/", [None], seconds=0.1, customers=1))
+            ask(Knocks(self.port, "GET", "/", [None], seconds=0.1, customers=1))
         except subprocess.CalledProcessError:
             return False
         return True
@@ -72,7 +72,7 @@ def web(site: Site, rounds: int) -> None:
     print(f"\nweb: {SECONDS} s each, 32 connections")
     with Web(site.settings) as ours:
         for name, (method, path, contents) in kinds.items():
-            sample = _ask(Knocks(ours.port, method, path, contents, seconds=1, customers=4))
+            sample = ask(Knocks(ours.port, method, path, contents, seconds=1, customers=4))
             with Bare(sample.body) as bare:
                 runs: dict[str, list[Run]] = {"ours": [], "bare": []}
                 for _ in range(rounds):
@@ -84,7 +84,7 @@ def web(site: Site, rounds: int) -> None:
 
 def _run(site: Site, server: Server, knocks: Knocks) -> Run:
     with Meter({"database": site.sessions["database"], "web": session_of(server)}) as meter:
-        answers = _ask(knocks)
+        answers = ask(knocks)
     if answers.failures:
         raise SystemExit(f"{answers.failures} failures: {answers.body}")
     number = len(answers.waits)
@@ -113,7 +113,8 @@ def _print(name: str, runs: Mapping[str, Sequence[Run]], length: int) -> None:
         )
 
 
-def _ask(knocks: Knocks) -> Answers:
+def ask(knocks: Knocks) -> Answers:
+    """What came of it, from a process of its own."""
     found = subprocess.run(
         [sys.executable, "-m", "tests.benchmarks.knock", json.dumps(asdict(knocks))],
         cwd=ROOT,

@@ -24,7 +24,7 @@ class Counting:
         self.error = None
         self.started = 0
 
-    async def __call__(self, job, /, *, until, watch):
+    async def __call__(self, job, /, *, slice_s, watch):
         self.started += 1
         if self.error:
             raise self.error

@@ -9,9 +9,11 @@ from bookstore import carts, checkout, fulfilment, orders, pricing
 from bookstore.errors import IllegalTransition
 from bookstore.idempotency import Key
 from bookstore.orders import Payment, State
+from bookstore.payments import PROVIDERS
 from bookstore.tables import audit_log, book_stock, notifications, stock_movements, tasks
 from tests.factories import NOON, add_book, add_user
 
+NOTHING_OWED = {Payment.UNPAID, Payment.REFUNDED}
 RATES = pricing.Rates("EUR", 290, 4000, 700)
 ADDRESS = {"name": "Mira", "line1": "Quay 9", "city": "Hamburg", "postcode": "1", "country": "DE"}
 _keys = count(1)
@@ -226,6 +228,31 @@ async def test_cancelling_a_paid_order_makes_a_refund_due(conn):
     )
 
     assert cancelled.payment_status is Payment.REFUND_DUE
+
+
+async def test_a_paid_order_that_cannot_be_filled_makes_a_refund_due(conn):
+    dune = await add_book(conn, stock=1)
+    first, second, third = [await place(conn, {dune: 1}) for _ in range(3)]
+    for order in (first, second):
+        await orders.change_payment(conn, order.number, Payment.PAID, actor="staff", now=NOON)
+
+    states = await process(conn, first, second, third)
+
+    assert states == [State.CONFIRMED, State.REJECTED, State.REJECTED]
+    payments = [(await orders.get(conn, it.number)).payment_status for it in (first, second, third)]
+    assert payments == [Payment.PAID, Payment.REFUND_DUE, Payment.UNPAID]
+
+
+@pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS)
+def test_a_way_to_pay_leads_from_one_known_state_to_others(provider):
+    assert PROVIDERS[provider.code] is provider
+    for payment in Payment:
+        after = provider.called_off(payment)
+        # Money that was taken is owed; nothing else may be left over from a dead order.
+        assert after in (
+            {Payment.REFUND_DUE} if payment is Payment.PAID else NOTHING_OWED | {payment}
+        )
+        assert payment not in provider.steps.get(payment, frozenset())
 
 
 async def test_a_list_of_orders_comes_in_pages_the_newest_first(conn):

@@ -83,7 +83,7 @@ async def place(engine, number):
 async def pay(engine, number, to, *, held_s=0.0):
     """Something that can happen to an order as often as one likes."""
     async with db.transaction(engine) as conn:
-        await orders.change_payment(conn, number, to, actor="staff:1", now=NOON)
+        await orders.change_payment(conn, number, to, actor="staff", now=NOON)
         await asyncio.sleep(held_s)
 
 

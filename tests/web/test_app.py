@@ -1,7 +1,9 @@
 import gzip
 import json
+from dataclasses import replace
 
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 from sqlalchemy import func, select
 
 from bookstore import errors
@@ -9,6 +11,7 @@ from bookstore.db import reading
 from bookstore.errors import BookstoreError
 from bookstore.tables import sessions
 from web import refusals
+from web.app import make_app
 from web.keys import ENGINE
 from web.problems import STATUS
 
@@ -187,6 +190,18 @@ async def test_requests_are_counted_by_route(client):
         in text
     )
     assert "nothing" not in text
+
+
+async def test_s47_what_operators_read_is_not_for_the_outside(settings):
+    behind_a_proxy = replace(settings, trusted_proxies=("127.0.0.0/8",))
+    async with TestClient(TestServer(await make_app(behind_a_proxy))) as client:
+        outside = {"X-Forwarded-For": "9.9.9.9"}
+        inside = {"X-Forwarded-For": "10.1.2.3"}
+
+        assert (await client.get("/metrics", headers=outside)).status == 404
+        assert (await client.get("/metrics", headers=inside)).status == 200
+        assert await (await client.get("/readyz", headers=outside)).json() == {"status": "degraded"}
+        assert "checks" in await (await client.get("/readyz", headers=inside)).json()
 
 
 async def test_an_answer_that_the_client_has_is_not_sent_again(client):

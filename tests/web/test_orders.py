@@ -8,7 +8,7 @@ from sqlalchemy import update
 from bookstore import fulfilment, orders
 from bookstore.db import reading, transaction
 from bookstore.permissions import Role
-from bookstore.tables import books
+from bookstore.tables import books, users
 from config.settings import Delivery
 from tests.factories import NOON, add_book
 from web.keys import ENGINE
@@ -373,3 +373,22 @@ async def test_some_countries_get_no_parcels(client, book):
     assert (shown.status, (await shown.json())["country"]) == (409, "CU")
     assert (nowhere.status, (await nowhere.json())["errors"][0]["pointer"]) == (422, "#/country")
     assert (await place(client, key="k2")).status == 202
+
+
+async def test_a_guests_link_leads_to_the_sign_in_once_the_order_has_an_owner(
+    client, visitor, server, book
+):
+    order = await (await place(client, book)).json()
+    anna, boris = await visitor(Role.CUSTOMER, "anna@example.com"), await visitor(Role.CUSTOMER)
+    async with transaction(server.app[ENGINE]) as conn:
+        await conn.execute(update(users).values(email_verified_at=NOON))
+        user_id = (await (await anna.get("/api/v1/users/me")).json())["id"]
+        await orders.claim(conn, user_id, now=NOON)
+
+    path = f"/api/v1/orders/{order['number']}"
+    with_token = f"{path}?access_token={order['access_token']}"
+
+    assert (await anna.get(path)).status == 200
+    assert (await client.get(with_token)).status == 401
+    assert (await client.get(f"{path}?access_token=guess")).status == 404
+    assert (await boris.get(with_token)).status == 404

@@ -11,7 +11,7 @@ from bookstore.stock import MOST
 from web.api.fields import Count, Moment, QueryCount, QueryFlag
 from web.api.schemas import PageQuery
 
-_FIELDS = Book.__slots__
+_FIELDS = [name for name in Book.__slots__ if name != "cover"]
 #: The longest that `drafts` lets pass is shorter; this only bounds the work.
 _LONGEST = validate.Length(max=20_000)
 
@@ -141,10 +141,10 @@ def shown(book: Book, currency: str) -> dict[str, Any]:
     """The book as `BookOut` has it."""
     return {name: getattr(book, name) for name in _FIELDS} | {
         "currency": currency,
-        "cover_url": cover_url(book.isbn13),
+        "cover_url": cover_url(book),
     }
 
 
-def cover_url(isbn13: str) -> str:
+def cover_url(book: Book) -> str:
     """Where the cover of a book is to be had."""
-    return f"/api/v1/covers/{isbn13}.svg"
+    return f"/api/v1/covers/{book.cover or f'{book.isbn13}.svg'}"

@@ -62,14 +62,14 @@ async def list_books(request: web.Request, query: Fields) -> web.Response:
 async def show_book(request: web.Request) -> web.Response:
     """Show one book."""
     async with reading(request.config_dict[ENGINE]) as conn:
-        return _answer(request, await books.get(conn, book_id(request)))
+        return book_answer(request, await books.get(conn, book_id(request)))
 
 
 @operation(returns=(200, BookOut), tags=TAGS, refusals=[InvalidIsbn], kept=True)
 async def show_book_by_isbn(request: web.Request) -> web.Response:
     """Show the book with this ISBN, in any spelling."""
     async with reading(request.config_dict[ENGINE]) as conn:
-        return _answer(request, await books.by_isbn(conn, request.match_info["isbn"]))
+        return book_answer(request, await books.by_isbn(conn, request.match_info["isbn"]))
 
 
 @operation(
@@ -91,7 +91,7 @@ async def create_book(request: web.Request, body: Fields) -> web.Response:
 
     book, headers = await made_once(request, body, make, again)
     headers["Location"] = f"/api/v1/books/{book.id}"
-    return _answer(request, book, status=201, headers=headers)
+    return book_answer(request, book, status=201, headers=headers)
 
 
 @operation(
@@ -117,7 +117,7 @@ async def change_book(request: web.Request, body: Fields) -> web.Response:
                 conn, book_id(request), version, body, user_id=user.id, now=now()
             )
 
-    return _answer(request, await retrying(work))
+    return book_answer(request, await retrying(work))
 
 
 @operation(headers=IF_MATCH, returns=(204, None), tags=STAFF, refusals=[Stale, IfMatchRequired])
@@ -143,13 +143,14 @@ async def _seen(request: web.Request, conn: AsyncConnection) -> int:
     return seen_version(request, book.version)
 
 
-def _answer(
+def book_answer(
     request: web.Request,
     book: Book,
     *,
     status: int = 200,
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
+    """The book; its tag has the version, and the stock that sales move."""
     etag = f"{book.version}.{book.stock}"
     content = shown(book, request.config_dict[RATES].currency)
     return answer(

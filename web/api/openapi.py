@@ -223,6 +223,12 @@ def _operation(described: Described) -> dict[str, Any]:
                 }
             },
         }
+    if operation.upload:
+        # OpenAPI 3.1 says nothing more of bytes than their media type.
+        content["requestBody"] = {
+            "required": True,
+            "content": {name: {"schema": {}} for name in operation.upload},
+        }
     return content
 
 
@@ -232,8 +238,11 @@ def _success(described: Described, example: Mapping[str, Any]) -> dict[str, Any]
     response: dict[str, Any] = {"description": "Done."}
     if operation.answer is not None:
         response["content"] = {"application/json": {"schema": operation.answer, **shown}}
-    elif operation.content_type is not None:
-        response["content"] = {operation.content_type: {"schema": {"type": "string"}, **shown}}
+    elif operation.content_type:
+        response["content"] = {
+            name: {"schema": {"type": "string"}, **(shown if not place else {})}
+            for place, name in enumerate(operation.content_type)
+        }
     names = ["RateLimit", "RateLimit-Policy"]
     if operation.answer is not None:
         names.append("ETag")

@@ -55,8 +55,10 @@ class Operation:
     headers: Mapping[str, Header]
     status: int
     answer: type[Schema] | None
-    #: The media type where it is not JSON.
-    content_type: str | None
+    #: The media types where it is not JSON.
+    content_type: Sequence[str]
+    #: The media types of a body that is no JSON.
+    upload: Sequence[str]
     refusals: Sequence[type[BookstoreError]]
 
 
@@ -67,7 +69,8 @@ def operation(
     body: type[Schema] | None = None,
     query: type[Schema] = NoQuery,
     headers: Mapping[str, Header | str] | None = None,
-    content_type: str | None = None,
+    content_type: str | Sequence[str] = (),
+    upload: Sequence[str] = (),
     refusals: Sequence[type[BookstoreError]] = (),
     kept: bool = False,
     once: bool = False,
@@ -76,7 +79,8 @@ def operation(
 
     `headers` says what the operation reads from the request's headers (a text describes one
     that is optional), `refusals` what it may answer beside what every operation may.  With
-    `kept`, guests share one answer for a moment.  With `once`, a repeat with the same
+    `upload` names the media types of a body that the handler reads by itself.  With `kept`,
+    guests share one answer for a moment.  With `once`, a repeat with the same
     `Idempotency-Key` makes nothing new: the handler uses `made_once`.
     """
     always: list[type[BookstoreError]] = [InvalidInput]
@@ -125,7 +129,8 @@ def operation(
             headers=heard,
             status=returns[0],
             answer=returns[1],
-            content_type=content_type,
+            content_type=[content_type] if isinstance(content_type, str) else content_type,
+            upload=upload,
             refusals=[*always, *refusals],
         )
         setattr(run, _DECLARED, declared)

@@ -19,6 +19,7 @@ from bookstore.errors import (
     Invalid,
     NotDelivered,
     NotFound,
+    NotSignedIn,
     PriceChanged,
     RequestInProgress,
 )
@@ -94,7 +95,7 @@ async def list_orders(request: web.Request, query: Fields) -> web.Response:
     return page_answer(OrderPage, request, page)
 
 
-@operation(query=TokenQuery, returns=(200, OrderOut), tags=TAGS)
+@operation(query=TokenQuery, returns=(200, OrderOut), tags=TAGS, refusals=[NotSignedIn])
 async def show_order(request: web.Request, query: Fields) -> web.Response:
     """Show an order: one's own, or with a guest's token."""
     async with reading(request.config_dict[ENGINE]) as conn:
@@ -107,7 +108,7 @@ async def show_order(request: web.Request, query: Fields) -> web.Response:
     query=TokenQuery,
     returns=(200, OrderOut),
     tags=TAGS,
-    refusals=[IllegalTransition],
+    refusals=[IllegalTransition, NotSignedIn],
 )
 async def cancel_order(request: web.Request, body: Fields, query: Fields) -> web.Response:
     """Cancel an order.  Once it is packed, only staff can."""
@@ -131,7 +132,7 @@ async def cancel_order(request: web.Request, body: Fields, query: Fields) -> web
     return answer(OrderOut, await retrying(work))
 
 
-@operation(query=TokenQuery, returns=(200, CartOut), tags=TAGS)
+@operation(query=TokenQuery, returns=(200, CartOut), tags=TAGS, refusals=[NotSignedIn])
 async def reorder(request: web.Request, query: Fields) -> web.Response:
     """Put the books of an order into the cart again, those that can be had."""
 
@@ -143,7 +144,7 @@ async def reorder(request: web.Request, query: Fields) -> web.Response:
     return answer(CartOut, await changed(request, change))
 
 
-@operation(query=TokenQuery, returns=(200, EventsOut), tags=TAGS)
+@operation(query=TokenQuery, returns=(200, EventsOut), tags=TAGS, refusals=[NotSignedIn])
 async def list_order_events(request: web.Request, query: Fields) -> web.Response:
     """Show what has happened to an order, the oldest first."""
     async with reading(request.config_dict[ENGINE]) as conn:
@@ -158,6 +159,7 @@ async def list_order_events(request: web.Request, query: Fields) -> web.Response
     returns=(200, None),
     content_type="text/event-stream",
     tags=TAGS,
+    refusals=[NotSignedIn],
 )
 async def stream_order(request: web.Request, query: Fields) -> web.StreamResponse:
     """Follow an order live, as server-sent events.

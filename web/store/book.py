@@ -8,6 +8,7 @@ from bookstore import books, listing
 from bookstore.db import reading
 from bookstore.listing import Query
 from bookstore.records import Book
+from web.api.book_schemas import cover_url
 from web.keys import ENGINE, RATES, SETTINGS
 from web.store import forms
 from web.store.kept import kept
@@ -49,7 +50,7 @@ def _linked_data(request: web.Request, book: Book) -> dict[str, Any]:
         "inLanguage": book.language,
         "numberOfPages": book.pages,
         "publisher": book.publisher,
-        "image": f"{site}/api/v1/covers/{book.isbn13}.svg",
+        "image": f"{site}{cover_url(book)}",
         "url": f"{site}/books/{book.id}",
         "offers": {
             "@type": "Offer",

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from markupsafe import Markup
 
-from bookstore import covers
+from bookstore import covers, pictures
 from bookstore.records import Book
 
 #: What already makes blocks of a description.
@@ -13,10 +13,26 @@ _BLOCK = re.compile(r"<(?:p|ul|ol|blockquote|h[1-6])\b")
 
 
 def cover(book: Book, place: str = "") -> Markup:
-    """The book's cover as SVG; `place` tells apart two drawings of a book on one page."""
+    """The book's cover: its picture, or a drawing as SVG.
+
+    `place` tells apart two drawings of a book on one page.
+    """
+    if book.cover is not None:
+        return picture(book.cover)
     author = book.authors[0].name if book.authors else ""
     category = book.categories[0].name if book.categories else None
     return _drawn(book.title, author, category, book.year, place)
+
+
+def picture(name: str) -> Markup:
+    """An uploaded cover in the size that fits the screen; its name has its width and height."""
+    _, _, size = name.removesuffix(".jpg").partition("-")
+    width, _, height = size.partition("x")
+    # Without words of its own: the title stands beside it.
+    return Markup(
+        '<img src="/api/v1/covers/{small}" srcset="/api/v1/covers/{small} 1x,'
+        ' /api/v1/covers/{large} 2x" width="{width}" height="{height}" alt="" loading="lazy">'
+    ).format(small=pictures.small_name(name), large=name, width=width, height=height)
 
 
 def blurb(description: str) -> Markup:

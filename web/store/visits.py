@@ -30,7 +30,9 @@ async def of_guest(request: web.Request, conn: AsyncConnection) -> list[Order]:
     """The orders that a guest has placed in this session, the newest first."""
     ids = (await get_session(request)).get(_ORDERS, [])
     found = await orders.by_ids(conn, ids) if ids else {}
-    return [found[order_id] for order_id in ids if order_id in found]
+    mine = [found[order_id] for order_id in ids if order_id in found]
+    # Those that moved to an account are seen by whoever is signed in to it.
+    return [order for order in mine if order.user_id is None]
 
 
 async def last_order(request: web.Request, conn: AsyncConnection) -> Order | None:

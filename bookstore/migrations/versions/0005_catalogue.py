@@ -36,6 +36,19 @@ def upgrade() -> None:
         **INNODB,
     )
     op.create_index("ix_editions_work_id", "editions", ["work_id"])
+    op.add_column("books", sa.Column("cover", key(40), nullable=True))
+    op.create_table(
+        "book_covers",
+        sa.Column("name", key(60), nullable=False),
+        sa.Column("book_id", Id, nullable=False),
+        sa.Column("file_id", Id, nullable=False),
+        sa.ForeignKeyConstraint(["book_id"], ["books.id"], name=op.f("fk_book_covers_book_id")),
+        sa.ForeignKeyConstraint(["file_id"], ["files.id"], name=op.f("fk_book_covers_file_id")),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_book_covers")),
+        **INNODB,
+    )
+    op.create_index("ix_book_covers_book_id", "book_covers", ["book_id"])
+    op.create_index("ix_book_covers_file_id", "book_covers", ["file_id"])
     # SQLite cannot change a column; there alembic copies the table.
     with op.batch_alter_table("idempotency_keys") as table:
         table.alter_column("order_id", existing_type=Id, nullable=True)

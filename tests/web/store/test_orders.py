@@ -45,7 +45,7 @@ def work(server, ordered):
             await fulfilment.process(conn, [order.id], trace=Trace(), now=NOON)
             for state in states:
                 await orders.transition(
-                    conn, number, state, actor="staff:1", tracking="JD 0001", now=NOON
+                    conn, number, state, actor="staff", tracking="JD 0001", now=NOON
                 )
 
     return work

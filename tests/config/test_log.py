@@ -1,0 +1,50 @@
+"""What our logs look like to machines that read them."""
+
+import io
+import json
+import logging
+
+import pytest
+
+from config import log
+
+HOSTILE = [
+    "two\r\nlines",
+    '", "level": "critical", "x": "',
+    "\x1b[31mred\x1b[0m",
+    "\x00\x07\x7f",
+    "\u2028\u2029\u202e",
+    "half \ud800 a letter",
+    "{0.__class__} %s %n",
+]
+
+
+@pytest.fixture
+def lines(monkeypatch):
+    """What is written to stderr from here on."""
+    stream = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    log.set_up()
+    yield lambda: stream.getvalue().splitlines()
+    root.handlers, root.level = handlers, level
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_s40_a_log_line_is_one_line_whatever_is_in_it(lines, text):
+    logging.getLogger("bookstore.test").warning("said: %s", text)
+
+    [line] = lines()
+    assert line.isprintable()
+    assert json.loads(line)["event"].startswith("said: ")
+
+
+def test_s40_a_traceback_is_one_line_too(lines):
+    try:
+        raise ValueError("one\ntwo")
+    except ValueError:
+        logging.getLogger("bookstore.test").exception("failed")
+
+    [line] = lines()
+    assert "ValueError" in json.loads(line)["exception"]
