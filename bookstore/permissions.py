@@ -21,6 +21,8 @@ class Permission(StrEnum):
     CHANGE_STOCK = "change-stock"
     CHANGE_CATEGORIES = "change-categories"
     IMPORT_BOOKS = "import-books"
+    EXPORT_BOOKS = "export-books"
+    EXPORT_ORDERS = "export-orders"
     SEE_USERS = "see-users"
     CHANGE_USERS = "change-users"
     SEE_NOTIFICATIONS = "see-notifications"
@@ -46,6 +48,7 @@ _EDITOR = {
     Permission.CHANGE_STOCK,
     Permission.CHANGE_CATEGORIES,
     Permission.IMPORT_BOOKS,
+    Permission.EXPORT_BOOKS,
 }
 
 #: What each role may do beyond what every signed-in user may.

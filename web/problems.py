@@ -61,7 +61,9 @@ STATUS: dict[type[BookstoreError], int] = {
     refusals.IfMatchRequired: 428,
     refusals.InvalidInput: 422,
     refusals.MalformedJson: 400,
+    refusals.MalformedMultipart: 400,
     refusals.NotJson: 415,
+    refusals.NotMultipart: 415,
     refusals.TooManyAttempts: 429,
     refusals.TooManyRequests: 429,
 }

@@ -39,6 +39,24 @@ class NotJson(BookstoreError):
         super().__init__("Send the body as application/json.")
 
 
+class NotMultipart(BookstoreError):
+    """The body's media type is another one than that of a form with files."""
+
+    code = "not-multipart"
+
+    def __init__(self) -> None:
+        super().__init__("Send the file in a form, as multipart/form-data.")
+
+
+class MalformedMultipart(BookstoreError):
+    """The body says that it is a form with files, and is none."""
+
+    code = "malformed-multipart"
+
+    def __init__(self) -> None:
+        super().__init__("The form cannot be taken apart: its parts are broken or cut off.")
+
+
 class CrossSiteRequest(BookstoreError):
     code = "cross-site-request"
 

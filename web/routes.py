@@ -19,6 +19,8 @@ from web.api import (
     docs,
     editions,
     emails,
+    exports,
+    imports,
     notifications,
     orders,
     preferences,
@@ -41,6 +43,7 @@ TASK = "{task_id:[0-9]{1,18}}"
 LETTER = "{notification_id:[0-9]{1,18}}"
 ADDRESS = "{address_id:[0-9]{1,18}}"
 KEY = "{token_id:[0-9]{1,18}}"
+JOB = "{job_id:[0-9]{1,18}}"
 ORDER = "{number}"
 
 
@@ -121,6 +124,18 @@ OPERATIONS = [
     Route(
         "POST", f"/admin/orders/{ORDER}/payment", staff.change_payment, Permission.CHANGE_PAYMENT
     ),
+    Route("GET", "/imports", imports.list_imports, Permission.IMPORT_BOOKS),
+    Route("POST", "/imports", imports.start_import, Permission.IMPORT_BOOKS),
+    Route("GET", f"/imports/{JOB}", imports.show_import, Permission.IMPORT_BOOKS),
+    Route("GET", f"/imports/{JOB}/lines", imports.list_import_lines, Permission.IMPORT_BOOKS),
+    Route("GET", f"/imports/{JOB}/errors.csv", imports.show_refused_rows, Permission.IMPORT_BOOKS),
+    Route("GET", f"/imports/{JOB}/stream", imports.stream_import, Permission.IMPORT_BOOKS),
+    Route("POST", f"/imports/{JOB}/cancel", imports.cancel_import, Permission.IMPORT_BOOKS),
+    Route("GET", "/exports", exports.list_exports, Permission.EXPORT_BOOKS),
+    Route("POST", "/exports", exports.start_export, Permission.EXPORT_BOOKS),
+    Route("GET", f"/exports/{JOB}", exports.show_export, Permission.EXPORT_BOOKS),
+    Route("GET", f"/exports/{JOB}/file", exports.fetch_export, Permission.EXPORT_BOOKS),
+    Route("POST", f"/exports/{JOB}/cancel", exports.cancel_export, Permission.EXPORT_BOOKS),
     Route("GET", "/admin/tasks", staff.list_tasks, Permission.SEE_TASKS),
     Route("POST", f"/admin/tasks/{TASK}/replay", staff.replay_task, Permission.CHANGE_TASKS),
     Route("POST", f"/admin/tasks/{TASK}/discard", staff.discard_task, Permission.CHANGE_TASKS),
