@@ -255,8 +255,8 @@ def _plan_new(made: Plan, row: Row) -> None:
         reason = "The store does not have this book, and this only changes one."
         made.refused.append((row, "isbn13", reason))
     elif missing:
-        reason = "The store does not have this book yet, and to take it this must not be missing."
-        made.refused.append((row, missing[0], reason))
+        reason = "This is missing, and the store does not have the book yet."
+        made.refused.append((row, missing[0], " ".join([reason, *row.entry.notes])))
     else:
         made.new.append(row)
 
