@@ -1,51 +1,100 @@
-"""Who changed what."""
+"""Who changed what, before and after, and from where."""
+
+from collections.abc import Sequence
 
 from aiohttp import web
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from admin import exports, inputs
+from admin.lists import Filter, Listing
 from admin.page import page
+from admin.words import value
 from bookstore import trails
 from bookstore.db import reading
+from bookstore.desk.slices import Slice
 from bookstore.records import LARGEST_ID
+from bookstore.trails import Asked, Change
 from web.keys import ENGINE
 
-PAGE = 50
+LIST = "/admin/audit"
 #: What is changed by staff, and where it is shown.
 OBJECTS = {
+    "author": "/admin/authors/{}",
     "book": "/admin/books/{}",
     "category": "/admin/categories?change={}",
     "notification": "/admin/notifications?letter={}",
-    "task": "",
+    "order": "/admin/orders/{}",
     "user": "/admin/users/{}",
 }
-_LONGEST_ID = 64
+#: Kinds of objects without a page of their own.
+_OTHERS = ("task", "import", "token", "session")
+_FILTERS = (
+    Filter("object", "What", {it: it.capitalize() for it in sorted((*OBJECTS, *_OTHERS))}),
+    Filter("id", "Its number or slug"),
+    Filter("action", "Done"),
+    Filter("user", "User"),
+    Filter("since", "Since", kind="day"),
+)
+_HEADS = ("at", "who", "address", "action", "object", "id", "field", "before", "after")
+
+
+def _listing(request: web.Request) -> Listing:
+    return Listing(request, LIST, _FILTERS, sorts=["time"], sort="-time")
+
+
+def _asked(listing: Listing) -> Asked:
+    who = listing.text("user") or ""
+    is_id = inputs.is_id(who)
+    action = listing.text("action")
+    return Asked(
+        object_type=listing.text("object"),
+        object_id=listing.text("id"),
+        user_id=min(int(who), LARGEST_ID) if is_id else None,
+        action=action.lower().replace(" ", "-") if action else None,
+        since=listing.day("since"),
+    )
 
 
 async def show_all(request: web.Request) -> web.Response:
-    """GET /admin/audit, filtered by object and by who changed it."""
-    object_type = request.query.get("object", "")
-    object_type = object_type if object_type in OBJECTS else ""
-    object_id = request.query.get("id", "").strip()[:_LONGEST_ID]
-    who = request.query.get("user", "")
-    user_id = int(who) if who.isascii() and who.isdecimal() and len(who) < 19 else None
-    cursor = request.query.get("cursor")
+    """GET /admin/audit."""
+    listing = _listing(request)
+    asked = _asked(listing)
     async with reading(request.config_dict[ENGINE]) as conn:
-        found = await trails.audit(
-            conn,
-            object_type=object_type or None,
-            object_id=object_id or None,
-            user_id=min(user_id, LARGEST_ID) if user_id is not None else None,
-            cursor=cursor,
-            limit=PAGE,
-        )
-        names = await trails.names(conn, {user_id} if user_id is not None else set())
+        found = await trails.audit(conn, asked, cursor=listing.cursor, limit=listing.size)
+        names = await trails.names(conn, {asked.user_id} if asked.user_id is not None else set())
     return await page(
         request,
         "audit.html",
-        cursor=cursor,
         found=found,
-        object_id=object_id,
-        object_type=object_type,
+        list=listing,
         objects=OBJECTS,
-        who=user_id,
-        who_name=names.get(user_id, f"user {user_id}") if user_id is not None else None,
+        who_name=names.get(asked.user_id or 0),
     )
+
+
+async def export(request: web.Request) -> web.StreamResponse:
+    """GET /admin/audit/export.csv: all changes that the list shows."""
+    listing = _listing(request)
+
+    async def fetch(conn: AsyncConnection, cursor: str | None, limit: int) -> Slice[Change]:
+        return await trails.audit(conn, _asked(listing), cursor=cursor, limit=limit)
+
+    def row(change: Change) -> Sequence[object]:
+        fields = change.changes or {"": None}
+        told = [
+            (field, *(map(value, pair) if pair else ("", ""))) for field, pair in fields.items()
+        ]
+        first, before, after = zip(*told, strict=True)
+        return (
+            change.at,
+            change.user_name or "command line",
+            change.address,
+            change.action,
+            change.object_type,
+            change.object_id,
+            "; ".join(first),
+            "; ".join(before),
+            "; ".join(after),
+        )
+
+    return await exports.send(request, "change", _HEADS, fetch, row)

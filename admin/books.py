@@ -1,67 +1,134 @@
 """The catalogue as a list, with stock and prices to be typed into its rows."""
 
+from collections.abc import Sequence
 from urllib.parse import parse_qsl, urlencode
 
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from admin import inputs, stock
+from admin import exports, inputs, stock
+from admin.lists import Filter, Listing, total
 from admin.page import back_to, carry_out, page
-from bookstore import books, categories, reports
-from bookstore.books import Query, Sort
+from bookstore import books, categories
+from bookstore.books import Book, Query
+from bookstore.categories import Category
 from bookstore.db import reading, retrying, transaction
+from bookstore.desk import books as desk
+from bookstore.desk.books import Shelf
+from bookstore.desk.slices import Slice
 from bookstore.errors import BookstoreError, Stale
-from bookstore.reports import Shelf
 from web.keys import ENGINE, RATES
 from web.requests import now
 from web.sessions import me
 from web.store import forms, notices
-from web.store.words import money
+from web.store.words import money, plain_money
 
-PAGE = 25
 LIST = "/admin/books"
 #: What the address of a list says about the edit before: where it went, or what it met.
 _EDIT = ("saved", "next", "clash", "book", "wanted", "had")
-SORTS = {
-    "-created_at": "Newest",
-    "title": "Title",
-    "price": "Cheapest",
-    "-price": "Dearest",
+TABS: dict[str, str] = {
+    Shelf.LOW: "Low",
+    Shelf.SOLD_OUT: "Sold out",
+    Shelf.WITHDRAWN: "Withdrawn",
 }
+#: The columns of an import, so that the file can be changed and taken in again.
+_HEADS = (
+    "isbn",
+    "title",
+    "authors",
+    "price",
+    "currency",
+    "stock",
+    "year",
+    "language",
+    "category",
+)
 
 
 async def show_all(request: web.Request) -> web.Response:
     """GET /admin/books: all books, or a view of the stock."""
-    asked = request.query
-    view = Shelf(asked["view"]) if asked.get("view") in set(Shelf) else None
-    q = " ".join(asked.get("q", "").split())[:200]
-    sort = asked.get("sort", "")
-    shelf = asked.get("category", "")
-    query = Query(q=q or None, category=shelf or None, sort=Sort(sort) if sort in SORTS else None)
-    cursor = asked.get("cursor")
     async with reading(request.config_dict[ENGINE]) as conn:
-        counts = await reports.stock(conn)
+        counts = await desk.stock(conn)
         tree = await categories.tree(conn)
-        if view is None:
-            found = await books.find(conn, query, cursor=cursor, limit=PAGE)
-        else:
-            found = await reports.shelf(conn, view, cursor=cursor, limit=PAGE)
+        listing = listing_of(request, tree)
+        query, view = query_of(listing)
+        found = await desk.find(
+            conn, query, view, sort=listing.sort, cursor=listing.cursor, limit=listing.size
+        )
+        number = total(await desk.count(conn, query, view)) if listing.chips else None
+    numbers = {
+        "": counts.all,
+        Shelf.LOW: counts.low,
+        Shelf.SOLD_OUT: counts.sold_out,
+        Shelf.WITHDRAWN: counts.withdrawn,
+    }
     return await page(
         request,
         "books.html",
-        back=_edited(request.path_qs),
-        category=shelf,
-        edit={name: asked.get(name, "") for name in _EDIT},
-        counts=counts,
-        cursor=cursor,
+        edit={name: request.query.get(name, "") for name in _EDIT},
         found=found,
-        low=reports.LOW_STOCK,
-        q=q,
-        sort=sort,
-        sorts=SORTS,
+        list=listing,
+        numbers=numbers,
+        number=number or f"{numbers[view or '']:,}",
+        tabs=TABS,
         tree=tree,
         view=view,
     )
+
+
+async def export(request: web.Request) -> web.StreamResponse:
+    """GET /admin/books/export.csv: all books that the list shows, as an import takes them."""
+    async with reading(request.config_dict[ENGINE]) as conn:
+        listing = listing_of(request, await categories.tree(conn))
+    query, view = query_of(listing)
+    currency = request.config_dict[RATES].currency
+
+    async def fetch(conn: AsyncConnection, cursor: str | None, limit: int) -> Slice[Book]:
+        return await desk.find(conn, query, view, sort=listing.sort, cursor=cursor, limit=limit)
+
+    def row(book: Book) -> Sequence[object]:
+        return (
+            book.isbn13,
+            book.title,
+            "|".join(person.name for person in book.authors),
+            plain_money(book.price_cents),
+            currency,
+            book.stock,
+            book.year,
+            book.language,
+            "|".join(category.name for category in book.categories),
+        )
+
+    return await exports.send(request, "book", _HEADS, fetch, row)
+
+
+def listing_of(request: web.Request, tree: Sequence[Category]) -> Listing:
+    """What a request asks of the list of books."""
+    shelves = {each.slug: f"{'– ' * each.depth}{each.name}" for each in tree}
+    filters = (
+        Filter("view", "View", TABS, tab=True),
+        Filter("q", "Find"),
+        Filter("category", "Category", shelves),
+        Filter("price_from", "Price from", kind="money"),
+        Filter("price_to", "to", kind="money"),
+        Filter("stock", "Stock", {"yes": "On the shelf", "no": "Sold out"}),
+    )
+    # A stock sheet begins with what is scarcest.
+    first = desk.SCARCEST if request.query.get("view") == Shelf.LOW else desk.NEWEST
+    return Listing(request, LIST, filters, sorts=[*desk.SORTS], sort=first)
+
+
+def query_of(listing: Listing) -> tuple[Query, Shelf | None]:
+    """Which books a list shows."""
+    view, stock = listing.text("view"), listing.text("stock")
+    query = Query(
+        q=listing.text("q"),
+        category=listing.text("category"),
+        min_price_cents=listing.cents("price_from"),
+        max_price_cents=listing.cents("price_to"),
+        in_stock=stock == "yes" if stock else None,
+    )
+    return query, Shelf(view) if view else None
 
 
 async def count_stock(request: web.Request) -> web.Response:

@@ -10,7 +10,6 @@ from admin.page import carry_out, page
 from bookstore import categories
 from bookstore.categories import Category
 from bookstore.db import reading
-from bookstore.errors import NotFound
 from web.keys import ENGINE
 from web.requests import now
 from web.sessions import me
@@ -76,28 +75,12 @@ async def change(request: web.Request) -> web.Response:
 async def move(request: web.Request) -> web.Response:
     """POST /admin/categories/{slug}/move: one place up or down among its neighbours."""
     slug, form = request.match_info["slug"], await forms.read(request)
-    step = -1 if form.get("step") == "up" else 1
+    places = -1 if form.get("step") == "up" else 1
 
     async def work(conn: AsyncConnection) -> str:
-        tree = await categories.tree(conn)
-        around = [it for it in tree if it.slug == slug]
-        if not around:
-            raise NotFound("This category")
-        row = [it for it in tree if it.parent == around[0].parent]
-        place = row.index(around[0])
-        other = place + step
-        if 0 <= other < len(row):
-            row[place], row[other] = row[other], row[place]
-        for position, category in enumerate(row):
-            if category.position != position:
-                await categories.change(
-                    conn,
-                    category.slug,
-                    {"position": position},
-                    user_id=me(request).id,
-                    now=now(),
-                )
-        return f"{around[0].name} is number {max(0, min(other, len(row) - 1)) + 1} of {len(row)}."
+        name = (await categories.get(conn, slug)).name
+        place, of = await categories.step(conn, slug, places, user_id=me(request).id, now=now())
+        return f"{name} is number {place} of {of}."
 
     await carry_out(request, work)
     raise web.HTTPSeeOther(LIST)

@@ -6,6 +6,7 @@ from admin import figures
 from admin.page import page
 from bookstore import orders, reports, trails
 from bookstore.db import reading
+from bookstore.desk import books
 from bookstore.permissions import Permission, permits
 from web.keys import ENGINE
 from web.requests import now
@@ -22,7 +23,7 @@ async def show(request: web.Request) -> web.Response:
     sees_orders = permits(role, Permission.SEE_ORDERS)
     async with reading(request.config_dict[ENGINE]) as conn:
         worries = await reports.worries(conn, now=moment)
-        stock = await reports.stock(conn)
+        stock = await books.stock(conn)
         latest = (await orders.find(conn, limit=_LATEST)).items if sees_orders else []
         shown = await figures.load(conn, days, now=moment) if sees_orders else None
         audit = None

@@ -1,6 +1,7 @@
 """What staff type into fields, as values."""
 
 import re
+from collections.abc import Iterable
 
 from bookstore.errors import Invalid
 
@@ -29,6 +30,16 @@ def whole(field: str, text: str) -> int:
     if not _WHOLE.fullmatch(text.strip()):
         raise Invalid(field, "Type a whole number.")
     return int(text)
+
+
+def ids(values: Iterable[object], most: int) -> list[int]:
+    """The numbers among what ticked boxes send, at most so many."""
+    return [int(it) for it in values if isinstance(it, str) and is_id(it)][:most]
+
+
+def is_id(text: str) -> bool:
+    """Whether it can be the number of a row."""
+    return text.isascii() and text.isdecimal() and len(text) < 19
 
 
 def reason(field: str, text: str, longest: int = 500) -> str:

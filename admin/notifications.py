@@ -1,72 +1,137 @@
 """Letters: what became of each, what it says, and sending it again."""
 
+from collections.abc import Sequence
+
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from admin import exports, inputs
+from admin.lists import Filter, Listing, total
 from admin.page import back_to, carry_out, page
-from bookstore import letters, notifications, reports
+from bookstore import failures, letters, notifications, reports
 from bookstore.db import reading
+from bookstore.desk import letters as desk
+from bookstore.desk.slices import Slice
 from bookstore.errors import NotFound
-from bookstore.letters import Letter, Store
-from bookstore.notifications import Status
+from bookstore.letters import Kind, Store
+from bookstore.notifications import Notification, Status
 from bookstore.records import LARGEST_ID
+from bookstore.tasks import Task
+from web.guard import CONTENT_SECURITY_POLICY
 from web.keys import ENGINE, SETTINGS
 from web.requests import now
 from web.sessions import me
-from web.store import forms
+from web.store import forms, notices
 
-PAGE = 25
 #: One transaction takes no longer than a page does.
-AT_ONCE = 50
+AT_ONCE = 100
 LIST = "/admin/notifications"
+IN_DOUBT = "in-doubt"
 #: Each view of the list, by what its address says.
-TABS = {
-    "": "All",
-    "failed": "Failed",
-    "in-doubt": "In doubt",
-    "queued": "Waiting",
-}
+TABS = {str(Status.FAILED): "Failed", IN_DOUBT: "In doubt", str(Status.QUEUED): "Waiting"}
+_FILTERS = (
+    Filter("status", "State", TABS, tab=True),
+    Filter("q", "Find"),
+    Filter("kind", "Kind", {kind: kind.replace("-", " ").capitalize() for kind in map(str, Kind)}),
+    Filter("since", "Since", kind="day"),
+)
+_HEADS = (
+    "id", "kind", "subject", "recipient", "order", "status", "in_doubt", "tries",
+    "answer", "created_at", "sent_at",
+)  # fmt: skip
+#: A letter's own styles are let in, and nothing else: no script, no picture, no other host.
+BODY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'self'"
+
+
+def _listing(request: web.Request) -> Listing:
+    return Listing(request, LIST, _FILTERS, sorts=[*desk.SORTS], sort=desk.NEWEST)
+
+
+def _query(listing: Listing) -> desk.Query:
+    status, kind = listing.text("status"), listing.text("kind")
+    return desk.Query(
+        q=listing.text("q"),
+        status=Status(status) if status and status != IN_DOUBT else None,
+        in_doubt=status == IN_DOUBT,
+        kind=Kind(kind) if kind else None,
+        since=listing.day("since"),
+    )
 
 
 async def show_all(request: web.Request) -> web.Response:
     """GET /admin/notifications; `letter` is the one to be read beside the list."""
-    tab = request.query.get("status", "")
-    tab = tab if tab in TABS else ""
-    chosen = request.query.get("letter", "")
-    cursor = request.query.get("cursor")
+    listing, chosen = _listing(request), request.query.get("letter", "")
     async with reading(request.config_dict[ENGINE]) as conn:
-        counts = await reports.letters(conn)
-        found = await notifications.find(
-            conn,
-            status=Status(tab) if tab in set(Status) else None,
-            in_doubt=True if tab == "in-doubt" else None,
-            cursor=cursor,
-            limit=PAGE,
+        counted = await reports.letters(conn)
+        ids = await desk.chosen(conn, _query(listing))
+        opened, tries = await _opened(conn, chosen) if chosen else (None, [])
+        # A letter beside the list takes its own look at the database.
+        number = None
+        if listing.chips and opened is None:
+            number = total(await desk.count(conn, ids))
+        found = await desk.find(
+            conn, ids, sort=listing.sort, cursor=listing.cursor, limit=listing.size
         )
-        opened, letter = None, None
-        if chosen.isdecimal() and chosen.isascii() and int(chosen) <= LARGEST_ID:
-            opened = await notifications.get(conn, int(chosen))
-            letter = await notifications.letter(conn, opened.id)
-        elif chosen:
-            raise NotFound("This letter")
-    return await page(
+    counts = {
+        "": counted.all,
+        str(Status.FAILED): counted.failed,
+        IN_DOUBT: counted.in_doubt,
+        str(Status.QUEUED): counted.waiting,
+    }
+    tab = listing.values["status"]
+    answer = await page(
         request,
         "notifications.html",
-        at_once=AT_ONCE,
-        back=request.path_qs,
-        counts={
-            "": counts.all,
-            "failed": counts.failed,
-            "in-doubt": counts.in_doubt,
-            "queued": counts.waiting,
-        },
-        cursor=cursor,
+        counts=counts,
         found=found,
+        list=listing,
+        number=number or ("" if listing.chips else f"{counts[tab]:,}"),
         opened=opened,
         tab=tab,
         tabs=TABS,
-        text=_text(request, letter) if letter is not None else "",
+        tries=tries,
     )
+    if opened is not None:
+        # Nothing is framed in the dashboard but this.
+        answer.headers["Content-Security-Policy"] = f"{CONTENT_SECURITY_POLICY}; frame-src 'self'"
+    return answer
+
+
+async def show_body(request: web.Request) -> web.Response:
+    """GET /admin/notifications/{notification_id}/body: the letter as the customer sees it."""
+    async with reading(request.config_dict[ENGINE]) as conn:
+        letter = await notifications.letter(conn, int(request.match_info["notification_id"]))
+    return web.Response(
+        text=letters.html(letter, Store.of(request.config_dict[SETTINGS])),
+        content_type="text/html",
+        headers={"Content-Security-Policy": BODY_POLICY, "Cache-Control": "no-store"},
+    )
+
+
+async def export(request: web.Request) -> web.StreamResponse:
+    """GET /admin/notifications/export.csv: all letters that the list shows."""
+    listing = _listing(request)
+
+    async def fetch(conn: AsyncConnection, cursor: str | None, limit: int) -> Slice[Notification]:
+        ids = await desk.chosen(conn, _query(listing))
+        return await desk.find(conn, ids, sort=listing.sort, cursor=cursor, limit=limit)
+
+    def row(letter: Notification) -> Sequence[object]:
+        return (
+            letter.id,
+            str(letter.kind),
+            letter.subject,
+            letter.recipient,
+            letter.order_number,
+            str(letter.email_status),
+            "yes" if letter.in_doubt else "no",
+            letter.attempts,
+            letter.answer,
+            letter.created_at,
+            letter.sent_at,
+        )
+
+    return await exports.send(request, "letter", _HEADS, fetch, row)
 
 
 async def resend(request: web.Request) -> web.Response:
@@ -86,24 +151,58 @@ async def resend(request: web.Request) -> web.Response:
     raise web.HTTPSeeOther(back_to(form.get("back"), LIST))
 
 
-async def resend_failed(request: web.Request) -> web.Response:
-    """POST /admin/notifications/resend-failed: as when a mail server was away for days."""
+async def resend_many(request: web.Request) -> web.Response:
+    """POST /admin/notifications/resend: those that are ticked, or the latest that failed.
+
+    As when a mail server was away for days.
+    """
+    form, sent = await forms.read(request), await request.post()
+    ticked = inputs.ids(sent.getall("letter", []), AT_ONCE)
+    failed = form.get("all") == "failed"
 
     async def work(conn: AsyncConnection) -> str:
-        found = await notifications.find(conn, status=Status.FAILED, limit=AT_ONCE)
-        for letter in reversed(found.items):  # Rows are locked by ascending id.
-            await notifications.resend(conn, letter.id, user_id=me(request).id, now=now())
-        more = " There are more; send those next." if found.next else ""
-        return f"{len(found.items)} {_letters(len(found.items))} again.{more}"
+        ids, more = ticked, ""
+        if failed:
+            chosen = await desk.chosen(conn, desk.Query(status=Status.FAILED))
+            found = await desk.find(conn, chosen, cursor=None, limit=AT_ONCE)
+            ids = [letter.id for letter in found.items]
+            more = " There are more; send those next." if found.next else ""
+        number = await notifications.resend_many(conn, ids, user_id=me(request).id, now=now())
+        return f"{number} {'letter goes' if number == 1 else 'letters go'} out again.{more}"
+
+    if ticked or failed:
+        await carry_out(request, work)
+    else:
+        await notices.leave(request, "warn", "Nothing was ticked. Tick the letters first.")
+    raise web.HTTPSeeOther(back_to(form.get("back"), LIST))
+
+
+async def send_test(request: web.Request) -> web.Response:
+    """POST /admin/notifications/test: a letter to oneself, on the way that all letters take."""
+    who = me(request)
+    store = request.config_dict[SETTINGS].store_name
+
+    async def work(conn: AsyncConnection) -> str:
+        await notifications.queue(
+            conn,
+            Kind.MESSAGE,
+            recipient=who.email,
+            user_id=who.id,
+            subject=f"A test letter from {store}",
+            body=f"Dear {who.name},\n\nthis letter came the way that all letters of {store} take."
+            " If you can read it, they arrive.",
+            now=now(),
+        )
+        return f"A test letter goes to {who.email}. What became of it stands in the list."
 
     await carry_out(request, work)
-    raise web.HTTPSeeOther(f"{LIST}?status=failed")
+    raise web.HTTPSeeOther(LIST)
 
 
-def _letters(number: int) -> str:
-    return "letter goes out" if number == 1 else "letters go out"
-
-
-def _text(request: web.Request, letter: Letter) -> str:
-    """The letter as a customer without pictures reads it."""
-    return letters.plain(letter, Store.of(request.config_dict[SETTINGS]))
+async def _opened(
+    conn: AsyncConnection, chosen: str
+) -> tuple[Notification, list[failures.Failure]]:
+    if not (inputs.is_id(chosen) and int(chosen) <= LARGEST_ID):
+        raise NotFound("This letter")
+    letter = await notifications.get(conn, int(chosen))
+    return letter, await failures.of(conn, [(Task.SEND_NOTIFICATIONS, letter.id)])

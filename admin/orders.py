@@ -1,173 +1,198 @@
-"""Orders: found, followed, packed and sent."""
+"""Orders: found, and moved on many at once."""
 
-from typing import Any, TypeVar
-from urllib.parse import quote
+from collections.abc import Iterable, Sequence
 
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from admin import inputs, log
-from admin.page import back_to, carry_out, page
-from bookstore import orders, shopfront, trails
+from admin import exports, inputs
+from admin.lists import Filter, Listing, total
+from admin.page import back_to, page
+from bookstore import orders, parcels, shopfront
 from bookstore.db import reading, retrying, transaction
-from bookstore.errors import BookstoreError, Invalid
-from bookstore.orders import MACHINE_MADE, NEXT, Payment, State
-from web.keys import ENGINE
+from bookstore.desk import orders as desk
+from bookstore.desk.slices import Slice
+from bookstore.errors import BookstoreError, Invalid, NotFound
+from bookstore.orders import Order, Payment, State
+from bookstore.parcels import Moved
+from web.keys import ENGINE, SETTINGS
 from web.requests import now
 from web.sessions import me
 from web.store import forms, notices
+from web.store.words import plain_money
 
-_Choice = TypeVar("_Choice", State, Payment)
-
-PAGE = 25
+LIST = "/admin/orders"
+UNPAID = "unpaid"
 #: Packing is the work that waits, so it comes first.
-TABS = (
-    (State.CONFIRMED, "To pack"),
-    (State.PACKED, "To ship"),
-    (State.PLACED, "Placed"),
-    (State.SHIPPED, "Shipped"),
-    (State.DELIVERED, "Delivered"),
-    (State.REJECTED, "Rejected"),
-    (State.CANCELLED, "Cancelled"),
+TABS = {
+    str(State.CONFIRMED): "To pack",
+    str(State.PACKED): "To ship",
+    UNPAID: "Unpaid",
+    str(State.PLACED): "Placed",
+    str(State.SHIPPED): "Shipped",
+    str(State.DELIVERED): "Delivered",
+    str(State.REJECTED): "Rejected",
+    str(State.CANCELLED): "Cancelled",
+}
+#: What is done next with the orders of a tab.
+STEPS = {str(State.CONFIRMED): State.PACKED, str(State.PACKED): State.SHIPPED}
+#: As many as the longest page ticks.
+MOST = 100
+#: Refusals that are told one by one.
+_TOLD = 5
+_FILTERS = (
+    Filter("status", "State", TABS, tab=True),
+    Filter("q", "Find"),
+    Filter(
+        "payment", "Payment", {it: it.replace("_", " ").capitalize() for it in map(str, Payment)}
+    ),
+    Filter("since", "Placed from", kind="day"),
+    Filter("until", "to", kind="day"),
+    Filter("notes", "Notes", {"yes": "With a note of staff"}),
+    Filter("user", "User"),
 )
-LONGEST_TRACKING = 200
-#: Steps that need no words for each order.
-IN_BULK = {State.PACKED, State.SHIPPED}
+_HEADS = (
+    "number", "placed_at", "status", "payment_status", "name", "email", "country",
+    "copies", "total", "currency", "tracking",
+)  # fmt: skip
+
+
+def _listing(request: web.Request) -> Listing:
+    # What waits is worked off in turn; elsewhere the latest is looked for.
+    waits = request.query.get("status") in STEPS
+    first = desk.OLDEST if waits else desk.NEWEST
+    return Listing(request, LIST, _FILTERS, sorts=[*desk.SORTS], sort=first)
+
+
+def _query(listing: Listing) -> desk.Query:
+    status, payment = listing.text("status"), listing.text("payment")
+    user = listing.text("user") or ""
+    return desk.Query(
+        q=listing.text("q"),
+        status=State(status) if status and status != UNPAID else None,
+        payment=Payment(payment) if payment else None,
+        unpaid=status == UNPAID,
+        user_id=int(user) if inputs.is_id(user) else None,
+        since=listing.day("since"),
+        until=listing.day_after("until"),
+        noted=bool(listing.text("notes")),
+    )
 
 
 async def show_all(request: web.Request) -> web.Response:
-    """GET /admin/orders: by state, by question, the newest first."""
-    asked = request.query.get("status")
-    status = State(asked) if asked in set(State) else None
-    q = " ".join(request.query.get("q", "").split())[:200]
-    cursor = request.query.get("cursor")
+    """GET /admin/orders."""
+    listing = _listing(request)
     async with reading(request.config_dict[ENGINE]) as conn:
-        counts = await orders.count_by_state(conn)
-        found = await orders.find(conn, status=status, q=q or None, cursor=cursor, limit=PAGE)
+        states = await orders.count_by_state(conn)
+        unpaid = await desk.count_unpaid(conn)
+        ids = await desk.chosen(conn, _query(listing))
+        found = await desk.find(
+            conn, ids, sort=listing.sort, cursor=listing.cursor, limit=listing.size
+        )
+        counts = {str(state): number for state, number in states.items()} | {UNPAID: unpaid}
+        every = sum(states.values())
+        tab = listing.values["status"]
+        number = counts[tab] if tab else every
+        if listing.chips:
+            number = await desk.count(conn, ids)
+        noted = await desk.with_notes(conn, [order.id for order in found.items])
     return await page(
         request,
         "orders.html",
-        back=request.path_qs,
         counts=counts,
-        cursor=cursor,
+        every=every,
         found=found,
-        q=q,
-        state=status,
+        list=listing,
+        noted=noted,
+        number=total(number) if listing.chips else f"{number:,}",
+        step=STEPS.get(tab),
+        tab=tab,
         tabs=TABS,
     )
 
 
-async def show(request: web.Request) -> web.Response:
-    """GET /admin/orders/{number}: all that is known of one order."""
+async def export(request: web.Request) -> web.StreamResponse:
+    """GET /admin/orders/export.csv: all orders that the list shows."""
+    listing = _listing(request)
+
+    async def fetch(conn: AsyncConnection, cursor: str | None, limit: int) -> Slice[Order]:
+        ids = await desk.chosen(conn, _query(listing))
+        return await desk.find(conn, ids, sort=listing.sort, cursor=cursor, limit=limit)
+
+    def row(order: Order) -> Sequence[object]:
+        cents = order.total_cents
+        return (
+            order.number,
+            order.placed_at,
+            str(order.status),
+            str(order.payment_status),
+            order.shipping_address.get("name") or "",
+            order.email,
+            order.shipping_address.get("country") or "",
+            sum(line.quantity for line in order.items),
+            plain_money(cents) if cents is not None else "",
+            order.currency,
+            order.tracking,
+        )
+
+    return await exports.send(request, "order", _HEADS, fetch, row)
+
+
+async def slips(request: web.Request) -> web.Response:
+    """GET /admin/orders/slips?number=...&number=...: one sheet of paper for each order."""
+    numbers = _numbers(request.query.getall("number", []))
     async with reading(request.config_dict[ENGINE]) as conn:
-        order = await orders.get(conn, request.match_info["number"])
-        trail = await trails.of_order(conn, order.id)
-        books = await shopfront.by_ids(conn, [line.book_id for line in order.items])
-    entries = log.entries(trail)
-    wanted = request.query.get("show", "")
-    kinds = [kind for kind in log.KINDS if any(entry.kind == kind for entry in entries)]
+        found = await desk.by_numbers(conn, numbers)
+        book_ids = {line.book_id for order in found for line in order.items}
+        books = await shopfront.by_ids(conn, sorted(book_ids))
+    if not found:
+        raise NotFound("This order")
     return await page(
         request,
-        "order.html",
+        "slips.html",
+        back=back_to(request.query.get("back"), LIST),
         books=books,
-        entries=[entry for entry in entries if wanted not in kinds or entry.kind == wanted],
-        entry_count=len(entries),
-        kinds=kinds,
-        next_states=[
-            state for state in State if state in NEXT.get(order.status, set()) - MACHINE_MADE
-        ],
-        next_payments=[payment for payment in Payment if payment in order.next_payments],
-        order=order,
-        trail=trail,
-        wanted=wanted if wanted in kinds else "",
+        orders=found,
+        sender=request.config_dict[SETTINGS].store_name,
     )
-
-
-async def move(request: web.Request) -> web.Response:
-    """POST /admin/orders/{number}/transitions: packed, shipped, delivered or cancelled."""
-    number, form = request.match_info["number"], await forms.read(request)
-
-    async def work(conn: AsyncConnection) -> str:
-        to = _one_of(State, form.get("to", ""))
-        facts: dict[str, Any] = {}
-        if to is State.CANCELLED:
-            facts["reason"] = inputs.reason("reason", form.get("reason", ""))
-        if to is State.SHIPPED:
-            facts["tracking"] = _tracking(form.get("tracking", ""))
-        await orders.transition(conn, number, to, actor=_actor(request), now=now(), **facts)
-        return _SAID[to].format(number=number)
-
-    await carry_out(request, work)
-    raise web.HTTPSeeOther(f"/admin/orders/{_in_path(number)}")
 
 
 async def move_many(request: web.Request) -> web.Response:
     """POST /admin/orders: every ticked order takes the same step, or says why it does not."""
     form = await forms.read(request)
     sent = await request.post()
-    numbers = [number for number in sent.getall("number", []) if isinstance(number, str)][:PAGE]
-    done = 0
-    for number in numbers:
-
-        async def work(number: str = number) -> None:
-            async with transaction(request.config_dict[ENGINE]) as conn:
-                to = _one_of(State, form.get("to", ""))
-                if to not in IN_BULK:
-                    raise Invalid("to", "Orders take this step one by one.")
-                await orders.transition(conn, number, to, actor=_actor(request), now=now())
-
-        try:
-            await retrying(work)
-        except BookstoreError as error:
-            await notices.leave(request, "bad", f"{number}: {error}")
-        else:
-            done += 1
-    if done:
-        word = "order is" if done == 1 else "orders are"
-        await notices.leave(request, "ok", f"{done} {word} {form['to']} now.")
-    elif not numbers:
+    numbers = _numbers(value for value in sent.getall("number", []) if isinstance(value, str))
+    back = back_to(form.get("back"), LIST)
+    if not numbers:
         await notices.leave(request, "warn", "Nothing was ticked. Tick the orders first.")
-    raise web.HTTPSeeOther(back_to(form.get("back"), "/admin/orders"))
+        raise web.HTTPSeeOther(back)
 
+    async def work() -> Moved:
+        if form.get("to") not in set(State):
+            raise Invalid("to", "There is no such state.")
+        async with transaction(request.config_dict[ENGINE]) as conn:
+            return await parcels.move(
+                conn, numbers, State(form["to"]), user_id=me(request).id, now=now()
+            )
 
-async def change_payment(request: web.Request) -> web.Response:
-    """POST /admin/orders/{number}/payment: what happened to the money."""
-    number, form = request.match_info["number"], await forms.read(request)
-
-    async def work(conn: AsyncConnection) -> str:
-        to = _one_of(Payment, form.get("to", ""))
-        await orders.change_payment(conn, number, to, actor=_actor(request), now=now())
-        return f"The payment of order {number} is now: {to.replace('_', ' ')}."
-
-    await carry_out(request, work)
-    raise web.HTTPSeeOther(f"/admin/orders/{_in_path(number)}")
-
-
-_SAID = {
-    State.PACKED: "Order {number} is packed. Next it is shipped.",
-    State.SHIPPED: "Order {number} is on its way, and a letter says so.",
-    State.DELIVERED: "Order {number} has arrived.",
-    State.CANCELLED: "Order {number} is cancelled; its books are back on the shelf.",
-}
-
-
-def _one_of(kind: type[_Choice], value: str) -> _Choice:
     try:
-        return kind(value)
-    except ValueError:
-        raise Invalid("to", "There is no such state.") from None
+        moved = await retrying(work)
+    except BookstoreError as error:
+        await notices.leave(request, "bad", str(error))
+    else:
+        await _tell(request, moved, form["to"])
+    raise web.HTTPSeeOther(back)
 
 
-def _tracking(text: str) -> str | None:
-    line = " ".join(text.split())
-    if len(line) > LONGEST_TRACKING:
-        raise Invalid("tracking", f"A tracking number has at most {LONGEST_TRACKING} characters.")
-    return line or None
+async def _tell(request: web.Request, moved: Moved, to: str) -> None:
+    for number, why in list(moved.refused.items())[:_TOLD]:
+        await notices.leave(request, "bad", f"{number}: {why}")
+    if len(moved.refused) > _TOLD:
+        await notices.leave(request, "bad", f"and {len(moved.refused) - _TOLD} more stayed.")
+    if moved.done:
+        word = "order is" if len(moved.done) == 1 else "orders are"
+        await notices.leave(request, "ok", f"{len(moved.done)} {word} {to} now.")
 
 
-def _actor(request: web.Request) -> str:
-    return f"staff:{me(request).id}"
-
-
-def _in_path(number: str) -> str:
-    return quote(number, safe="")
+def _numbers(values: Iterable[str]) -> list[str]:
+    return [each for each in values if each.isprintable()][:MOST]

@@ -46,6 +46,7 @@ RAIL = (
         Place("/orders", "Orders", "orders", Permission.SEE_ORDERS, "to_pack"),
         Place("/books", "Books", "books", Permission.CHANGE_STOCK),
         Place("/categories", "Categories", "categories", Permission.CHANGE_CATEGORIES),
+        Place("/authors", "Authors", "authors", Permission.CHANGE_BOOKS),
     ),
     (
         Place(

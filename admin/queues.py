@@ -1,13 +1,18 @@
 """What is still to be done, who does it, and what was given up."""
 
+from collections.abc import Mapping
+
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from admin import inputs
-from admin.page import carry_out, page
-from bookstore import paging, reports, tasks, trails
+from admin import broker, inputs
+from admin.explain import explained
+from admin.page import back_to, carry_out, page
+from bookstore import failures, paging, reports, tasks, trails
 from bookstore.db import reading
+from bookstore.errors import NotFound
 from bookstore.messages import QUEUES
+from bookstore.tasks import Row
 from web.health import HEARTBEAT_LIMIT
 from web.keys import ENGINE, PUBLISHER, SETTINGS
 from web.requests import now
@@ -21,56 +26,76 @@ LIST = "/admin/queues"
 
 
 async def show(request: web.Request) -> web.Response:
-    """GET /admin/queues: `state` is `parked`, the dead letters, or `waiting`."""
+    """GET /admin/queues: `state` is `parked`, the dead letters, or `waiting`; `task` is open."""
     parked = request.query.get("state") != "waiting"
     cursor, moment = request.query.get("cursor"), now()
     after_id = paging.decode(cursor, [int])[0] if cursor else 0
     async with reading(request.config_dict[ENGINE]) as conn:
         queues = await reports.queues(conn)
+        done = await reports.done_lately(conn, now=moment)
         alive = await reports.signs_of_life(conn)
         found = await tasks.find(conn, parked=parked, after_id=after_id, limit=PAGE + 1)
         rows = found[:PAGE]
-        subjects = await trails.subjects(conn, rows)
+        opened = await _opened(conn, request.query.get("task", ""), rows)
+        subjects = await trails.subjects(
+            conn, rows if opened is None or opened in rows else [*rows, opened]
+        )
+        tries = await failures.of(conn, [(opened.task, opened.ref_id)]) if opened else []
     fresh = [(name, at) for name, at in alive if moment - at <= HEARTBEAT_LIMIT]
+    # After the transaction: the broker may take its time.
+    said = await broker.ask(request.config_dict[PUBLISHER], request.config_dict[SETTINGS])
     return await page(
         request,
         "queues.html",
         at_once=AT_ONCE,
         alive=fresh,
-        broker_ready=request.config_dict[PUBLISHER].ready,
+        broker=said,
         checked_at=moment,
         cursor=cursor,
+        done=done,
         embedded=request.config_dict[SETTINGS].embedded,
+        explained=explained,
         last_seen=alive[0][1] if alive else None,
         most_attempts=tasks.MAX_ATTEMPTS,
         next=paging.encode(rows[-1].id) if len(found) > PAGE else None,
+        opened=opened,
         parked=parked,
         queue_names=QUEUES,
         queues=queues,
         rows=rows,
         subjects=subjects,
+        tries=tries,
     )
 
 
 async def replay(request: web.Request) -> web.Response:
     """POST /admin/queues/{task_id}/replay: try again, with all attempts."""
+    form = await forms.read(request)
 
     async def work(conn: AsyncConnection) -> str:
         row = await tasks.replay(conn, _task_id(request), user_id=me(request).id, now=now())
         return f"{row.task} {row.ref_id} is tried again."
 
     await carry_out(request, work)
-    raise web.HTTPSeeOther(LIST)
+    raise web.HTTPSeeOther(_back(form))
 
 
 async def replay_all(request: web.Request) -> web.Response:
-    """POST /admin/queues/replay: try the oldest dead letters again, as after an outage."""
+    """POST /admin/queues/replay: try the oldest dead letters again, as after an outage.
+
+    With `like`, the id of one, only those of its kind that failed with the same words.
+    """
+    form = await forms.read(request)
 
     async def work(conn: AsyncConnection) -> str:
         rows = await tasks.find(conn, parked=True, limit=AT_ONCE)
-        for row in rows:
-            await tasks.replay(conn, row.id, user_id=me(request).id, now=now())
-        return f"{len(rows)} {'task is' if len(rows) == 1 else 'tasks are'} tried again."
+        if like := form.get("like", ""):
+            pattern = await tasks.get(conn, _whole(like))
+            rows = [it for it in rows if (it.task, it.error) == (pattern.task, pattern.error)]
+        number = await tasks.replay_many(
+            conn, [row.id for row in rows], user_id=me(request).id, now=now()
+        )
+        return f"{number} {'task is' if number == 1 else 'tasks are'} tried again."
 
     await carry_out(request, work)
     raise web.HTTPSeeOther(LIST)
@@ -87,7 +112,28 @@ async def discard(request: web.Request) -> web.Response:
         return f"{row.task} {row.ref_id} is discarded."
 
     await carry_out(request, work)
-    raise web.HTTPSeeOther(LIST)
+    raise web.HTTPSeeOther(_back(form))
+
+
+async def _opened(conn: AsyncConnection, chosen: str, rows: list[Row]) -> Row | None:
+    if not chosen:
+        return None
+    task_id = _whole(chosen)
+    for row in rows:
+        if row.id == task_id:
+            return row
+    return await tasks.get(conn, task_id)
+
+
+def _back(form: Mapping[str, str]) -> str:
+    address = form.get("back", "")
+    return back_to(address, "/admin/orders" if address.startswith("/admin/orders") else LIST)
+
+
+def _whole(text: str) -> int:
+    if not inputs.is_id(text):
+        raise NotFound("This task")
+    return int(text)
 
 
 def _task_id(request: web.Request) -> int:

@@ -6,16 +6,20 @@ from aiohttp import web
 
 from admin import (
     audit,
+    authors,
     book,
     books,
+    bulk,
     categories,
     files,
     home,
     notifications,
+    order,
     orders,
     queues,
     search,
     stock,
+    user,
     users,
 )
 from bookstore.permissions import Permission
@@ -23,10 +27,12 @@ from web.access import Access, Open
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+_AUTHOR = "/authors/{author_id:[0-9]{1,18}}"
 _BOOK = "/books/{book_id:[0-9]{1,18}}"
 _CATEGORY = "/categories/{slug}"
 _LETTER = "/notifications/{notification_id:[0-9]{1,18}}"
 _ORDER = "/orders/{number}"
+_PLAN = "/books/bulk/{plan_id:[0-9]{1,18}}"
 _TASK = "/queues/{task_id:[0-9]{1,18}}"
 _USER = "/users/{user_id:[0-9]{1,18}}"
 
@@ -35,12 +41,20 @@ PAGES: list[tuple[str, str, Handler, Access]] = [
     ("GET", "/search", search.go, Permission.OPEN_DASHBOARD),
     ("GET", "/orders", orders.show_all, Permission.SEE_ORDERS),
     ("POST", "/orders", orders.move_many, Permission.CHANGE_ORDERS),
-    ("GET", _ORDER, orders.show, Permission.SEE_ORDERS),
-    ("POST", f"{_ORDER}/transitions", orders.move, Permission.CHANGE_ORDERS),
-    ("POST", f"{_ORDER}/payment", orders.change_payment, Permission.CHANGE_PAYMENT),
+    ("GET", "/orders/export.csv", orders.export, Permission.SEE_ORDERS),
+    ("GET", "/orders/slips", orders.slips, Permission.SEE_ORDERS),
+    ("GET", _ORDER, order.show, Permission.SEE_ORDERS),
+    ("POST", f"{_ORDER}/transitions", order.move, Permission.CHANGE_ORDERS),
+    ("POST", f"{_ORDER}/notes", order.add_note, Permission.CHANGE_ORDERS),
+    ("POST", f"{_ORDER}/payment", order.change_payment, Permission.CHANGE_PAYMENT),
     ("GET", "/books", books.show_all, Permission.CHANGE_STOCK),
+    ("GET", "/books/export.csv", books.export, Permission.CHANGE_STOCK),
     ("GET", "/books/new", book.show_new, Permission.CHANGE_BOOKS),
     ("POST", "/books/new", book.create, Permission.CHANGE_BOOKS),
+    ("POST", "/books/bulk", bulk.plan, Permission.CHANGE_BOOKS),
+    ("GET", _PLAN, bulk.show, Permission.CHANGE_BOOKS),
+    ("POST", _PLAN, bulk.carry_out, Permission.CHANGE_BOOKS),
+    ("POST", f"{_PLAN}/undo", bulk.undo, Permission.CHANGE_BOOKS),
     ("GET", _BOOK, book.show, Permission.CHANGE_BOOKS),
     ("POST", _BOOK, book.change, Permission.CHANGE_BOOKS),
     ("POST", f"{_BOOK}/withdraw", books.withdraw, Permission.CHANGE_BOOKS),
@@ -49,29 +63,35 @@ PAGES: list[tuple[str, str, Handler, Access]] = [
     ("POST", f"{_BOOK}/count", books.count_stock, Permission.CHANGE_STOCK),
     ("GET", f"{_BOOK}/stock", stock.show, Permission.CHANGE_STOCK),
     ("POST", f"{_BOOK}/stock", stock.move, Permission.CHANGE_STOCK),
+    ("POST", f"{_BOOK}/low-stock", stock.set_low, Permission.CHANGE_STOCK),
     ("GET", "/categories", categories.show_all, Permission.CHANGE_CATEGORIES),
     ("POST", "/categories", categories.create, Permission.CHANGE_CATEGORIES),
     ("POST", _CATEGORY, categories.change, Permission.CHANGE_CATEGORIES),
     ("POST", f"{_CATEGORY}/move", categories.move, Permission.CHANGE_CATEGORIES),
     ("POST", f"{_CATEGORY}/delete", categories.remove, Permission.CHANGE_CATEGORIES),
+    ("GET", "/authors", authors.show_all, Permission.CHANGE_BOOKS),
+    ("GET", "/authors/export.csv", authors.export, Permission.CHANGE_BOOKS),
+    ("GET", _AUTHOR, authors.show, Permission.CHANGE_BOOKS),
+    ("POST", _AUTHOR, authors.rename, Permission.CHANGE_BOOKS),
     ("GET", "/users", users.show_all, Permission.SEE_USERS),
-    ("GET", _USER, users.show, Permission.SEE_USERS),
-    ("POST", f"{_USER}/role", users.change_role, Permission.CHANGE_USERS),
-    ("POST", f"{_USER}/disabled", users.change_disabled, Permission.CHANGE_USERS),
-    ("POST", f"{_USER}/message", users.write, Permission.SEND_NOTIFICATIONS),
+    ("GET", "/users/export.csv", users.export, Permission.CHANGE_USERS),
+    ("GET", _USER, user.show, Permission.SEE_USERS),
+    ("POST", f"{_USER}/role", user.change_role, Permission.CHANGE_USERS),
+    ("POST", f"{_USER}/disabled", user.change_disabled, Permission.CHANGE_USERS),
+    ("POST", f"{_USER}/sessions", user.end_sessions, Permission.CHANGE_USERS),
+    ("POST", f"{_USER}/message", user.write, Permission.SEND_NOTIFICATIONS),
     ("GET", "/notifications", notifications.show_all, Permission.SEE_NOTIFICATIONS),
+    ("GET", "/notifications/export.csv", notifications.export, Permission.SEE_NOTIFICATIONS),
+    ("POST", "/notifications/resend", notifications.resend_many, Permission.SEND_NOTIFICATIONS),
+    ("POST", "/notifications/test", notifications.send_test, Permission.SEND_NOTIFICATIONS),
+    ("GET", f"{_LETTER}/body", notifications.show_body, Permission.SEE_NOTIFICATIONS),
     ("POST", f"{_LETTER}/resend", notifications.resend, Permission.SEND_NOTIFICATIONS),
-    (
-        "POST",
-        "/notifications/resend-failed",
-        notifications.resend_failed,
-        Permission.SEND_NOTIFICATIONS,
-    ),
     ("GET", "/queues", queues.show, Permission.SEE_TASKS),
     ("POST", "/queues/replay", queues.replay_all, Permission.CHANGE_TASKS),
     ("POST", f"{_TASK}/replay", queues.replay, Permission.CHANGE_TASKS),
     ("POST", f"{_TASK}/discard", queues.discard, Permission.CHANGE_TASKS),
     ("GET", "/audit", audit.show_all, Permission.SEE_AUDIT),
+    ("GET", "/audit/export.csv", audit.export, Permission.SEE_AUDIT),
     ("GET", "/static/{name:[a-z.-]+}", files.show, Open.ANYONE),
 ]
 

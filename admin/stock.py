@@ -10,6 +10,7 @@ from admin.page import carry_out, page
 from bookstore import books, trails
 from bookstore import stock as ledger
 from bookstore.db import reading
+from bookstore.desk import books as desk
 from bookstore.errors import Invalid, OutOfStock
 from bookstore.stock import BY_HAND, Reason
 from web.keys import ENGINE
@@ -55,13 +56,18 @@ async def show(request: web.Request) -> web.Response:
         book = await books.get(conn, book_id, withdrawn=True)
         found = await ledger.movements(conn, book_id, cursor=cursor, limit=PAGE)
         names = await trails.names(conn, {it.user_id for it in found.items if it.user_id})
+        sold = await trails.order_numbers(conn, {it.order_id for it in found.items if it.order_id})
+        low = await desk.low_stock(conn, book_id)
     return await page(
         request,
         "stock.html",
         book=book,
         cursor=cursor,
         found=found,
+        low=low,
         names=names,
+        numbers=sold,
+        usual=desk.LOW_STOCK,
         reasons=[reason for reason in Reason if reason in BY_HAND],
     )
 
@@ -85,6 +91,22 @@ async def move(request: web.Request) -> web.Response:
             now=now(),
         )
         return f"Saved: {await ledger.of(conn, book_id)} copies are on the shelf now."
+
+    await carry_out(request, work)
+    raise web.HTTPSeeOther(f"/admin/books/{book_id}/stock")
+
+
+async def set_low(request: web.Request) -> web.Response:
+    """POST /admin/books/{book_id}/low-stock: from how many copies on it is low."""
+    book_id, form = int(request.match_info["book_id"]), await forms.read(request)
+
+    async def work(conn: AsyncConnection) -> str:
+        typed = form.get("low_stock", "").strip()
+        copies = inputs.whole("low_stock", typed) if typed else None
+        await ledger.set_low(conn, book_id, copies, user_id=me(request).id, now=now())
+        if copies is None:
+            return f"Saved: low with {desk.LOW_STOCK} copies or fewer, as all others."
+        return f"Saved: low with {copies} copies or fewer."
 
     await carry_out(request, work)
     raise web.HTTPSeeOther(f"/admin/books/{book_id}/stock")

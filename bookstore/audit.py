@@ -41,3 +41,29 @@ async def record(
             address=ADDRESS.get(),
         )
     )
+
+
+async def record_many(
+    conn: AsyncConnection,
+    action: str,
+    object_type: str,
+    changes: Mapping[str, Mapping[str, Sequence[Any] | None]],
+    *,
+    user_id: int | None,
+    now: datetime,
+) -> None:
+    """Write down the same action on many objects; `changes` has those of each by its id."""
+    if changes:
+        rows = [
+            {
+                "at": now,
+                "user_id": user_id,
+                "action": action,
+                "object_type": object_type,
+                "object_id": object_id,
+                "changes": dict(fields),
+                "address": ADDRESS.get(),
+            }
+            for object_id, fields in changes.items()
+        ]
+        await conn.execute(insert(audit_log), rows)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, func, insert, literal, select, update
+from sqlalchemy import case, delete, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import audit, search
@@ -188,6 +188,37 @@ async def change(
     told = {field: [getattr(before, field), value] for field, value in after.items()}
     await audit.record(conn, "change", "category", slug, told, user_id=user_id, now=now)
     return await get(conn, after.get("slug", slug))
+
+
+async def step(
+    conn: AsyncConnection, slug: str, places: int, *, user_id: int | None, now: datetime
+) -> tuple[int, int]:
+    """Move a category up (negative) or down among its neighbours.
+
+    The answer is which of them it is then, counted from 1, and how many there are.
+
+    Raises:
+        NotFound: there is no such category.
+    """
+    ids = await _lock(conn)
+    if slug not in ids:
+        raise NotFound("This category")
+    all_ = await tree(conn)
+    parent = next(it.parent for it in all_ if it.slug == slug)
+    row = [it for it in all_ if it.parent == parent]
+    before = [it.slug for it in row].index(slug)
+    after = max(0, min(before + places, len(row) - 1))
+    row.insert(after, row.pop(before))
+    moved = {it.id: position for position, it in enumerate(row) if it.position != position}
+    if moved:
+        position = case(moved, value=categories.c.id)
+        await conn.execute(
+            update(categories).where(categories.c.id.in_([*moved])).values(position=position)
+        )
+    if after != before:
+        told = {"place": [before + 1, after + 1]}
+        await audit.record(conn, "change", "category", slug, told, user_id=user_id, now=now)
+    return after + 1, len(row)
 
 
 async def remove(

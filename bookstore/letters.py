@@ -200,6 +200,11 @@ def plain(letter: Letter, store: Store) -> str:
     return _templates.get_template("letter.txt").render(_content(letter, store))
 
 
+def html(letter: Letter, store: Store) -> str:
+    """The letter as mail programs show it."""
+    return _templates.get_template("letter.html").render(_content(letter, store))
+
+
 def _content(letter: Letter, store: Store) -> dict[str, object]:
     order = letter.order
     words = WORDS.get(letter.kind)

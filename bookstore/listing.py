@@ -68,7 +68,11 @@ async def find(
     question = (query.q or "").strip()
     match = search.matching(conn, question) if question else None
     order = _order(query.sort, match)
-    found = _filtered(query).add_columns(order.by.label("sorted_by"))
+    found = (
+        filtered(query)
+        .where(books.c.withdrawn_at.is_(None))
+        .add_columns(order.by.label("sorted_by"))
+    )
     if match is not None:
         found = found.where(match.condition)
     if cursor is not None:
@@ -83,8 +87,9 @@ async def find(
     return Page(await records.load(conn, rows), following)
 
 
-def _filtered(query: Query) -> Select[Any]:
-    found = records.select_books().where(books.c.withdrawn_at.is_(None))
+def filtered(query: Query) -> Select[Any]:
+    """The rows of all books that meet the conditions but `q`, withdrawn ones too."""
+    found = records.select_books()
     if query.category is not None:
         found = found.where(_in_category(query.category))
     if query.author is not None:

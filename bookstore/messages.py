@@ -8,6 +8,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, Protocol, Self
@@ -22,7 +23,7 @@ from aio_pika.abc import (
     DeliveryMode,
     ExchangeType,
 )
-from aio_pika.exceptions import AMQPException
+from aio_pika.exceptions import AMQPException, ChannelNotFoundEntity
 from dramatiq.brokers.stub import StubBroker
 
 from bookstore.crashpoints import crashpoint
@@ -48,8 +49,19 @@ ROUND_S = 0.01
 BUFFER = 1000
 CONNECT_TIMEOUT_S = 3.0
 PUBLISH_TIMEOUT_S = 5.0
+#: Staff who look at the queues wait no longer for what the broker says.
+ASK_TIMEOUT_S = 1.0
 RECONNECT_S = 1.0
 HEARTBEAT_S = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """What the broker says of a queue: messages that wait, and who takes them."""
+
+    queue: str
+    ready: int
+    consumers: int
 
 
 class Publisher(Protocol):
@@ -67,6 +79,13 @@ class Publisher(Protocol):
 
         Raises:
             AMQPException, OSError, TimeoutError: the broker does not say.
+        """
+
+    async def depths(self) -> list[Depth]:
+        """How full the broker's queues are; none where there is no broker.
+
+        Raises:
+            ConnectionError: it does not answer.
         """
 
 
@@ -112,6 +131,9 @@ class LocalPublisher:
 
     async def waiting(self) -> dict[str, int]:
         return {queue: self._broker.queues[queue].qsize() for queue in QUEUES.values()}
+
+    async def depths(self) -> list[Depth]:
+        return []
 
 
 class _Link:
@@ -263,6 +285,30 @@ class RabbitPublisher(_Link):
             routing_key=message.queue_name,
             mandatory=True,
         )
+
+    async def depths(self) -> list[Depth]:
+        if self._connection is None or not self.ready:
+            raise ConnectionError("no broker answers")
+        found = []
+        try:
+            async with asyncio.timeout(ASK_TIMEOUT_S):
+                for queue in dict.fromkeys(QUEUES.values()):
+                    for name in (queue, f"{queue}.DQ", f"{queue}.XQ"):
+                        found += await self._depth(self._connection, name)
+        except (AMQPException, OSError, TimeoutError, RuntimeError) as error:
+            raise ConnectionError("no broker answers") from error
+        return found
+
+    @staticmethod
+    async def _depth(connection: AbstractConnection, name: str) -> list[Depth]:
+        # A queue that is not there closes the channel on which it is asked about.
+        async with connection.channel(publisher_confirms=False) as channel:
+            try:
+                queue = await channel.declare_queue(name, passive=True)
+            except ChannelNotFoundEntity:
+                return []
+            said = queue.declaration_result
+            return [Depth(name, said.message_count or 0, said.consumer_count or 0)]
 
     async def waiting(self) -> dict[str, int]:
         if self._channel is None:

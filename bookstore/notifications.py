@@ -9,7 +9,7 @@ queued ──claim──> sending ──answer──> sent
 """
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -260,6 +260,12 @@ async def get(conn: AsyncConnection, notification_id: int) -> Notification:
     return await _one(conn, select(notifications).where(notifications.c.id == notification_id))
 
 
+async def by_ids(conn: AsyncConnection, ids: Sequence[int]) -> dict[int, Notification]:
+    """Notifications by their ids; what is not there is left out."""
+    found = await _load(conn, select(notifications).where(notifications.c.id.in_(ids)))
+    return {each.id: each for each in found}
+
+
 async def letter(conn: AsyncConnection, notification_id: int) -> Letter:
     """What `letters.render` needs to show a letter to staff: without the secret of its link.
 
@@ -322,6 +328,33 @@ async def resend(
         conn, "resend", "notification", notification_id, changes, user_id=user_id, now=now
     )
     return await _one(conn, query)
+
+
+async def resend_many(
+    conn: AsyncConnection, ids: Collection[int], *, user_id: int | None, now: datetime
+) -> int:
+    """Staff have these letters sent (again); how many there were.  Those being sent are left."""
+    found = (
+        await conn.execute(
+            select(notifications.c.id, notifications.c.status)
+            .where(notifications.c.id.in_(ids), notifications.c.status != Status.SENDING)
+            .order_by(notifications.c.id)
+            .with_for_update()
+        )
+    ).all()
+    wanted = [row.id for row in found]
+    if not wanted:
+        return 0
+    await conn.execute(
+        update(notifications)
+        .where(notifications.c.id.in_(wanted))
+        .values(status=Status.QUEUED, attempts=0)
+    )
+    await tasks.done(conn, Task.SEND_NOTIFICATIONS, wanted)
+    await tasks.add(conn, Task.SEND_NOTIFICATIONS, wanted, now=now)
+    changes = {str(row.id): {"email_status": [row.status, Status.QUEUED]} for row in found}
+    await audit.record_many(conn, "resend", "notification", changes, user_id=user_id, now=now)
+    return len(wanted)
 
 
 async def _page(

@@ -6,43 +6,30 @@ Nothing here changes anything, and nothing here decides.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from itertools import pairwise
 from typing import Any
 
 from sqlalchemy import Label, String, case, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import records
 from bookstore.notifications import Status
 from bookstore.orders import Payment, State
-from bookstore.paging import Page, decode, encode
-from bookstore.records import Book
 from bookstore.tables import (
-    book_stock,
-    books,
     heartbeats,
     notifications,
+    order_events,
     orders,
     tasks,
     users,
 )
 from bookstore.tasks import Task
 
-#: A book with this few copies is soon sold out.
-LOW_STOCK = 3
 #: Invoices are paid within two days, or somebody should ask.
 PATIENCE = timedelta(days=2)
+#: More than a store with eight workers does in a minute is not counted.
+_LOOKED_AT = 5000
 #: Orders that nobody pays for.
 _WITHOUT_MONEY = (State.REJECTED, State.CANCELLED)
-
-
-class Shelf(StrEnum):
-    """Views of the stock."""
-
-    LOW = "low"
-    SOLD_OUT = "sold-out"
-    WITHDRAWN = "withdrawn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +51,6 @@ class Worries:
     letters_in_doubt: int
     tasks_waiting: int
     oldest_task_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Stock:
-    """How many books there are in each view; `low` are not sold out."""
-
-    all: int
-    low: int
-    sold_out: int
-    withdrawn: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,48 +121,6 @@ async def worries(conn: AsyncConnection, *, now: datetime) -> Worries:
     return Worries(**found.one()._mapping)
 
 
-async def stock(conn: AsyncConnection) -> Stock:
-    """How many books there are in each view of the stock."""
-    sold = books.c.withdrawn_at.is_(None)
-    found = await conn.execute(
-        select(
-            _sum("all", sold),
-            _sum("low", sold & book_stock.c.stock.between(1, LOW_STOCK)),
-            _sum("sold_out", sold & (book_stock.c.stock == 0)),
-            _sum("withdrawn", books.c.withdrawn_at.is_not(None)),
-        ).join_from(books, book_stock, book_stock.c.book_id == books.c.id)
-    )
-    return Stock(**{name: int(number or 0) for name, number in found.one()._mapping.items()})
-
-
-async def shelf(
-    conn: AsyncConnection, view: Shelf, *, cursor: str | None = None, limit: int = 25
-) -> Page[Book]:
-    """The books of a view, the scarcest first.
-
-    Raises:
-        Invalid: the cursor is not one of this list's.
-    """
-    query = records.select_books()
-    if view is Shelf.WITHDRAWN:
-        query = query.where(books.c.withdrawn_at.is_not(None))
-    else:
-        few = book_stock.c.stock.between(1, LOW_STOCK)
-        query = query.where(
-            books.c.withdrawn_at.is_(None), few if view is Shelf.LOW else book_stock.c.stock == 0
-        )
-    if cursor is not None:
-        copies, book_id = decode(cursor, [int, int])
-        copies, book_id = _bounded(copies), _bounded(book_id)
-        tied = (book_stock.c.stock == copies) & (books.c.id > book_id)
-        query = query.where((book_stock.c.stock > copies) | tied)
-    query = query.order_by(book_stock.c.stock, books.c.id).limit(limit + 1)
-    rows = (await conn.execute(query)).all()
-    more, rows = len(rows) > limit, rows[:limit]
-    following = encode(rows[-1].stock, rows[-1].id) if more else None
-    return Page(await records.load(conn, rows), following)
-
-
 async def sales(conn: AsyncConnection, *, since: datetime) -> list[Sales]:
     """What was ordered since then, by the hour in UTC, oldest first."""
     # Both databases write a moment as 2026-03-21 12:34:56.789012.
@@ -243,6 +178,36 @@ async def queues(conn: AsyncConnection) -> list[Queue]:
     return list(kinds.values())
 
 
+async def done_lately(conn: AsyncConnection, *, now: datetime) -> dict[str, int]:
+    """How much of each kind of work was done within the last minute, as far as it can be told.
+
+    Of the latest `_LOOKED_AT` rows: what is done leaves no task behind.
+    """
+    since = now - timedelta(minutes=1)
+    steps = (
+        select(order_events.c.at, order_events.c.worker)
+        .order_by(order_events.c.id.desc())
+        .limit(_LOOKED_AT)
+        .subquery()
+    )
+    posted = (
+        select(notifications.c.sent_at)
+        .order_by(notifications.c.id.desc())
+        .limit(_LOOKED_AT)
+        .subquery()
+    )
+    found = await conn.execute(
+        select(
+            select(func.count())
+            .where(steps.c.at >= since, steps.c.worker.is_not(None))
+            .scalar_subquery(),
+            select(func.count()).where(posted.c.sent_at >= since).scalar_subquery(),
+        )
+    )
+    orders_done, letters_done = found.one()
+    return {Task.PROCESS_ORDERS: orders_done, Task.SEND_NOTIFICATIONS: letters_done}
+
+
 async def signs_of_life(conn: AsyncConnection) -> list[tuple[str, datetime]]:
     """Who relays work, and when each was last alive; the liveliest first."""
     found = await conn.execute(
@@ -261,8 +226,3 @@ def _sum(name: str, condition: Any) -> Label[int]:
 
 def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
-
-
-def _bounded(value: int) -> int:
-    # SQLite cannot even be asked for more.
-    return max(-records.LARGEST_ID, min(value, records.LARGEST_ID))

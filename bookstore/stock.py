@@ -13,9 +13,10 @@ from typing import Any
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bookstore import audit
 from bookstore.errors import Invalid, NotFound, OutOfStock
 from bookstore.paging import Page, decode, encode
-from bookstore.tables import book_stock, stock_movements
+from bookstore.tables import book_stock, books, stock_movements
 
 
 class Reason(StrEnum):
@@ -33,6 +34,8 @@ class Reason(StrEnum):
 BY_HAND = frozenset({Reason.RECEIVED, Reason.DAMAGED, Reason.COUNT, Reason.RETURNED})
 #: More copies of one book are a slip of the finger.
 MOST = 1_000_000
+#: A shelf that is low with more copies than this never is anything else.
+MOST_LOW = 10_000
 NOTE_LENGTH = 500
 
 
@@ -97,6 +100,28 @@ async def move(
     }
     inserted = await conn.execute(insert(stock_movements).values(facts))
     return Movement(id=inserted.lastrowid, **facts)
+
+
+async def set_low(
+    conn: AsyncConnection, book_id: int, copies: int | None, *, user_id: int, now: datetime
+) -> None:
+    """Say from how many copies on a book is low; None: as the store's other books.
+
+    Raises:
+        Invalid: nobody has so many copies, or fewer than none.
+        NotFound: there is no such book.
+    """
+    if copies is not None and not 0 <= copies <= MOST_LOW:
+        raise Invalid("low_stock", f"Type a number up to {MOST_LOW}, or nothing.")
+    found = (
+        await conn.execute(select(books.c.low_stock).where(books.c.id == book_id).with_for_update())
+    ).one_or_none()
+    if found is None:
+        raise NotFound("This book")
+    if found.low_stock != copies:
+        await conn.execute(update(books).where(books.c.id == book_id).values(low_stock=copies))
+        told = {"low_stock": [found.low_stock, copies]}
+        await audit.record(conn, "change", "book", book_id, told, user_id=user_id, now=now)
 
 
 async def of(conn: AsyncConnection, book_id: int) -> int:

@@ -328,13 +328,37 @@ async def replay(conn: AsyncConnection, task_id: int, *, user_id: int | None, no
         conn,
         "replay",
         "task",
-        task_id,
+        work_name(task.task, task.ref_id),
         {"error": [task.error, None]},
         user_id=user_id,
         now=now,
     )
     announce(conn, task.task, [task.ref_id])
     return await get(conn, task_id)
+
+
+async def replay_many(
+    conn: AsyncConnection, task_ids: Collection[int], *, user_id: int | None, now: datetime
+) -> int:
+    """Give those of these tasks that are parked their attempts back; how many there were."""
+    found = (
+        await conn.execute(
+            select(tasks)
+            .where(tasks.c.id.in_(task_ids), tasks.c.parked_at.is_not(None))
+            .order_by(tasks.c.id)
+            .with_for_update()
+        )
+    ).all()
+    await conn.execute(
+        update(tasks)
+        .where(tasks.c.id.in_([row.id for row in found]))
+        .values(parked_at=None, attempts=0, offers=0, error=None, due_at=now)
+    )
+    told = {work_name(row.task, row.ref_id): {"error": [row.error, None]} for row in found}
+    await audit.record_many(conn, "replay", "task", told, user_id=user_id, now=now)
+    for row in found:
+        announce(conn, Task(row.task), [row.ref_id])
+    return len(found)
 
 
 async def discard(
@@ -357,7 +381,20 @@ async def discard(
         "ref_id": [task.ref_id, None],
         "reason": [None, reason],
     }
-    await audit.record(conn, "discard", "task", task_id, changes, user_id=user_id, now=now)
+    await audit.record(
+        conn,
+        "discard",
+        "task",
+        work_name(task.task, task.ref_id),
+        changes,
+        user_id=user_id,
+        now=now,
+    )
+
+
+def work_name(task: str, ref_id: int) -> str:
+    """What the audit calls a piece of work: its row's id is gone with the row."""
+    return f"{task}:{ref_id}"
 
 
 async def count(conn: AsyncConnection) -> dict[str, int]:

@@ -1,27 +1,44 @@
 """What happened, as staff read it: around one order, and in the audit."""
 
+import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Select, and_, case, cast, func, or_, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    String,
+    and_,
+    case,
+    cast,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+    union_all,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import records
+from bookstore.desk import slices
+from bookstore.desk.slices import Slice
 from bookstore.notifications import Status
-from bookstore.paging import Page, decode, encode
 from bookstore.tables import (
     audit_log,
     books,
     notifications,
     order_events,
+    order_notes,
     orders,
     stock_movements,
+    task_failures,
     tasks,
     users,
 )
-from bookstore.tasks import Row, Task
+from bookstore.tasks import Row, Task, work_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +53,7 @@ class Step:
     actor: str
     detail: str | None
     attempt: int | None
+    message_id: str | None
     worker: str | None
     waited_ms: int | None
     worked_ms: int | None
@@ -66,13 +84,46 @@ class Posted:
 
 
 @dataclass(frozen=True, slots=True)
+class Failed:
+    """An attempt at the order's work, or at one of its letters, that came to nothing."""
+
+    at: datetime
+    task: str
+    attempt: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Acted:
+    """What staff did around the order that is no step of it."""
+
+    at: datetime
+    action: str
+    object_type: str
+    changes: dict[str, Any]
+    user_name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """What staff wrote about the order."""
+
+    at: datetime
+    body: str
+    user_name: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Trail:
     """All that happened around one order; `tasks` is what is still to be done for it."""
 
     steps: list[Step]
-    moved: list[Moved]
     letters: list[Posted]
     tasks: list[Row]
+    moved: list[Moved]
+    failed: list[Failed]
+    acted: list[Acted]
+    noted: list[Noted]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +146,11 @@ class Change:
     object_type: str
     object_id: str
     changes: dict[str, Any]
+    #: The network address it came from; None for the command line.
+    address: str | None
 
 
+_AUDITED = ("id", "at", "user_id", "action", "object_type", "object_id", "changes", "address")
 #: Steps by staff have the actor `staff:7`.
 _STAFF_ID = case(
     (
@@ -115,6 +169,7 @@ async def of_order(conn: AsyncConnection, order_id: int) -> Trail:
             order_events.c.actor,
             order_events.c.detail,
             order_events.c.attempt,
+            order_events.c.message_id,
             order_events.c.worker,
             order_events.c.waited_ms,
             order_events.c.worked_ms,
@@ -123,12 +178,6 @@ async def of_order(conn: AsyncConnection, order_id: int) -> Trail:
         .outerjoin(users, users.c.id == _STAFF_ID)
         .where(order_events.c.order_id == order_id)
         .order_by(order_events.c.seq)
-    )
-    moved = await conn.execute(
-        select(stock_movements.c.created_at.label("at"), books.c.title, stock_movements.c.delta)
-        .join(books, books.c.id == stock_movements.c.book_id)
-        .where(stock_movements.c.order_id == order_id)
-        .order_by(stock_movements.c.id)
     )
     found = await conn.execute(
         select(notifications)
@@ -148,12 +197,102 @@ async def of_order(conn: AsyncConnection, order_id: int) -> Trail:
         )
         for row in found
     ]
+    around = await _around(conn, order_id)
     return Trail(
-        [Step(**row._mapping) for row in steps],
-        [Moved(**row._mapping) for row in moved],
-        letters,
-        await _tasks(conn, order_id, [letter.id for letter in letters]),
+        steps=[Step(**row._mapping) for row in steps],
+        letters=letters,
+        tasks=await _tasks(conn, order_id, [letter.id for letter in letters]),
+        moved=[Moved(row.at, row.words, row.number) for row in around if row.what == "moved"],
+        failed=[
+            Failed(row.at, row.about, row.number, row.words)
+            for row in around
+            if row.what == "failed"
+        ],
+        acted=[
+            Acted(row.at, row.about, row.detail, json.loads(row.words), row.who)
+            for row in around
+            if row.what == "acted"
+        ],
+        noted=[Noted(row.at, row.words, row.who) for row in around if row.what == "noted"],
     )
+
+
+async def _around(conn: AsyncConnection, order_id: int) -> Sequence[Any]:
+    """Copies moved, attempts that failed, what staff did and wrote: oldest first, at one go."""
+    letter_ids = select(notifications.c.id).where(notifications.c.order_id == order_id)
+    none = null().label("none")
+    moved = (
+        _row("moved", stock_movements.c.created_at, none, books.c.title, none)
+        .add_columns(stock_movements.c.delta.label("number"), _text(null()).label("who"))
+        .join_from(stock_movements, books, books.c.id == stock_movements.c.book_id)
+        .where(stock_movements.c.order_id == order_id)
+    )
+    failed = (
+        _row("failed", task_failures.c.at, task_failures.c.task, task_failures.c.error, none)
+        .add_columns(task_failures.c.attempt.label("number"), _text(null()).label("who"))
+        .where(
+            or_(
+                _work(Task.PROCESS_ORDERS, task_failures, [order_id]),
+                _work(Task.SEND_NOTIFICATIONS, task_failures, letter_ids),
+            )
+        )
+    )
+    own_work = or_(
+        audit_log.c.object_id == work_name(Task.PROCESS_ORDERS, order_id),
+        audit_log.c.object_id.in_(_of_letters(f"{Task.SEND_NOTIFICATIONS}:", order_id)),
+    )
+    own_letter = audit_log.c.object_id.in_(_of_letters("", order_id))
+    acted = (
+        _row(
+            "acted",
+            audit_log.c.at,
+            audit_log.c.action,
+            audit_log.c.changes,
+            audit_log.c.object_type,
+        )
+        .add_columns(literal(0).label("number"), _text(users.c.name).label("who"))
+        .outerjoin_from(audit_log, users, users.c.id == audit_log.c.user_id)
+        .where(
+            or_(
+                and_(audit_log.c.object_type == "task", own_work),
+                and_(audit_log.c.object_type == "notification", own_letter),
+            )
+        )
+    )
+    noted = (
+        _row("noted", order_notes.c.created_at, none, order_notes.c.body, none)
+        .add_columns(literal(0).label("number"), _text(users.c.name).label("who"))
+        .join_from(order_notes, users, users.c.id == order_notes.c.user_id)
+        .where(order_notes.c.order_id == order_id)
+    )
+    every = union_all(moved, failed, acted, noted).subquery()
+    return (await conn.execute(select(every).order_by(every.c.at))).all()
+
+
+def _row(what: str, at: Any, about: Any, words: Any, detail: Any) -> Select[Any]:
+    return select(
+        _text(literal(what)).label("what"),
+        at.label("at"),
+        _text(about).label("about"),
+        _text(words).label("words"),
+        _text(detail).label("detail"),
+    )
+
+
+def _of_letters(before: str, order_id: int) -> Select[Any]:
+    """What the audit calls an order's letters, and the work on them."""
+    return select(func.concat(before, notifications.c.id)).where(
+        notifications.c.order_id == order_id
+    )
+
+
+def _text(of: Any) -> ColumnElement[str]:
+    # One kind of text for all: columns compared letter by letter do not unite with others.
+    return cast(of, String(2000))
+
+
+def _work(task: Task, table: Any, ref_ids: Any) -> ColumnElement[bool]:
+    return and_(table.c.task == task, table.c.ref_id.in_(ref_ids))
 
 
 async def subjects(conn: AsyncConnection, rows: Sequence[Row]) -> dict[int, Subject]:
@@ -182,36 +321,58 @@ async def subjects(conn: AsyncConnection, rows: Sequence[Row]) -> dict[int, Subj
     }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Which changes; all conditions have to hold, None is no condition."""
+
+    object_type: str | None = None
+    object_id: str | None = None
+    user_id: int | None = None
+    action: str | None = None
+    since: datetime | None = None
+
+
 async def audit(
-    conn: AsyncConnection,
-    *,
-    object_type: str | None = None,
-    object_id: str | None = None,
-    user_id: int | None = None,
-    cursor: str | None = None,
-    limit: int = 25,
-) -> Page[Change]:
+    conn: AsyncConnection, asked: Asked | None = None, *, cursor: str | None = None, limit: int = 25
+) -> Slice[Change]:
     """Who changed what, the newest first.
 
     Raises:
         Invalid: the cursor is not one of this list's.
     """
-    query: Select[Any] = select(audit_log, users.c.name.label("user_name")).outerjoin_from(
+    asked = asked or Asked()
+    columns = [audit_log.c[name] for name in _AUDITED]
+    query: Select[Any] = select(*columns, users.c.name.label("user_name")).outerjoin_from(
         audit_log, users, users.c.id == audit_log.c.user_id
     )
-    if object_type:
-        query = query.where(audit_log.c.object_type == object_type)
-    if object_id:
-        query = query.where(audit_log.c.object_id == object_id)
-    if user_id is not None:
-        query = query.where(audit_log.c.user_id == user_id)
-    if cursor is not None:
-        last_id = min(decode(cursor, [int])[0], records.LARGEST_ID)
-        query = query.where(audit_log.c.id < last_id)
-    query = query.order_by(audit_log.c.id.desc()).limit(limit + 1)
-    found = [Change(**row._mapping) for row in await conn.execute(query)]
-    more = len(found) > limit
-    return Page(found[:limit], encode(found[limit - 1].id) if more else None)
+    for column, wanted in (
+        (audit_log.c.object_type, asked.object_type),
+        (audit_log.c.object_id, asked.object_id),
+        (audit_log.c.user_id, asked.user_id),
+        (audit_log.c.action, asked.action),
+    ):
+        if wanted is not None:
+            query = query.where(column == wanted)
+    if asked.since is not None:
+        query = query.where(audit_log.c.at >= asked.since)
+    newest = slices.Order(audit_log.c.id, audit_log.c.id, down=True)
+    found = await slices.cut(conn, query, newest, cursor=cursor, limit=limit)
+    return found.of(
+        [
+            Change(user_name=row.user_name, **{name: row._mapping[name] for name in _AUDITED})
+            for row in found.items
+        ]
+    )
+
+
+async def order_numbers(conn: AsyncConnection, order_ids: Collection[int]) -> dict[int, str]:
+    """What these orders are called."""
+    if not order_ids:
+        return {}
+    found = await conn.execute(
+        select(orders.c.id, orders.c.number).where(orders.c.id.in_(order_ids))
+    )
+    return {row.id: row.number for row in found}
 
 
 async def names(conn: AsyncConnection, user_ids: Collection[int]) -> dict[int, str]:

@@ -6,6 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import (
     api_tokens,
+    bulk_changes,
     carts,
     failures,
     files,
@@ -24,6 +25,8 @@ SILENCE = timedelta(days=1)
 FAILURES_KEPT = timedelta(days=90)
 #: So long its owner still sees a token that has expired, and why a program fails.
 TOKENS_KEPT = timedelta(days=30)
+#: Until then a bulk change can be undone.
+PLANS_KEPT = timedelta(days=30)
 
 
 async def tidy(conn: AsyncConnection, *, now: datetime) -> None:
@@ -39,3 +42,4 @@ async def tidy(conn: AsyncConnection, *, now: datetime) -> None:
     await jobs.purge(conn, now=now)
     await heartbeats.forget(conn, before=now - SILENCE)
     await failures.forget(conn, before=now - FAILURES_KEPT)
+    await bulk_changes.forget(conn, before=now - PLANS_KEPT)

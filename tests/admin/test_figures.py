@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import event
 
 from admin import figures
-from bookstore import reports, stock
+from bookstore import stock
 from bookstore.permissions import Role
 from tests.admin.conftest import read
 from tests.factories import NOON, add_book, add_order, add_user
@@ -66,24 +66,6 @@ async def test_new_users_are_those_of_the_period(database):
     assert later.new_users.now == 0
 
 
-async def test_scarce_books_come_first_and_withdrawn_ones_do_not_count(database):
-    async with database() as conn:
-        three = await add_book(conn, stock=3)
-        one = await add_book(conn, stock=1)
-        await add_book(conn, stock=4)
-        none = await add_book(conn, stock=0)
-
-        counts = await reports.stock(conn)
-        first = await reports.shelf(conn, reports.Shelf.LOW, limit=1)
-        second = await reports.shelf(conn, reports.Shelf.LOW, cursor=first.next, limit=1)
-        sold_out = await reports.shelf(conn, reports.Shelf.SOLD_OUT)
-
-    assert counts == reports.Stock(all=4, low=2, sold_out=1, withdrawn=0)
-    assert [book.id for book in first.items + second.items] == [one, three]
-    assert second.next is None
-    assert [book.id for book in sold_out.items] == [none]
-
-
 async def test_the_home_page_says_what_is_to_be_done(visitor, database):
     async with database() as conn:
         dune = await add_book(conn, stock=2)
@@ -110,12 +92,20 @@ async def test_the_home_page_says_what_is_to_be_done(visitor, database):
         "/books",
         "/books?view=low",
         "/books/new",
+        "/orders?q=dune&status=unpaid&since=2026-01-01",
+        "/orders/slips?number=7Q4M-0001&number=7Q4M-0002",
+        "/books?q=dune&price_from=5",
+        "/books/1/stock",
+        "/books/bulk/1",
+        "/authors",
+        "/authors/1",
         "/categories",
         "/users",
         "/users/1",
         "/notifications?letter=1",
-        "/queues",
-        "/audit",
+        "/queues?task=1",
+        "/notifications?q=mira&letter=1",
+        "/audit?user=1",
     ],
 )
 async def test_a_page_asks_the_database_a_dozen_times_at_most(server, visitor, database, path):

@@ -1,5 +1,7 @@
 """Orders in the dashboard, from the list to the parcel."""
 
+import re
+
 from sqlalchemy import insert
 
 from bookstore import orders, stock
@@ -7,13 +9,13 @@ from bookstore.notifications import Status
 from bookstore.permissions import Role
 from bookstore.tables import notifications
 from tests.admin.conftest import read, send
-from tests.factories import NOON, add_book, add_order
+from tests.factories import NOON, add_book, add_order, create_book
 
 
 async def add_confirmed(database, **columns):
     """The number of an order that waits to be packed."""
     async with database() as conn:
-        dune = await add_book(conn, title="Dune", price_cents=1290, stock=5)
+        dune = (await create_book(conn, title="Dune", price_cents=1290, stock=5)).id
         facts = {"status": "confirmed", "number": "7Q4M-XK2P", "total_cents": 2870} | columns
         await add_order(conn, {dune: 2}, **facts)
     return facts["number"]
@@ -108,7 +110,7 @@ async def test_orders_are_found_by_number_address_title_and_isbn(visitor, databa
     nothing = await read(clerk, "/admin/orders?q=Emma")
     jumped = await read(clerk, f"/admin/search?q={number.lower()}")
 
-    assert "No order has this" in nothing.text
+    assert "No order fits" in nothing.text
     assert jumped.path == f"/admin/orders/{number}"
 
 
@@ -124,7 +126,7 @@ async def test_more_orders_than_fit_go_on_on_the_next_page(visitor, database):
     second = await read(clerk, further)
 
     def numbers(page):
-        return [link for link in page.links if link.startswith("/admin/orders/")]
+        return [link for link in page.links if re.match(r"/admin/orders/\d+-TEST", link)]
 
     assert len(numbers(first)) == 25
     assert len(numbers(second)) == 5

@@ -76,12 +76,12 @@ async def test_a_dead_letter_is_tried_again(visitor, database):
 
 
 async def test_a_dead_letter_is_discarded_with_a_reason(visitor, database):
-    task_id, _ = await add_parked(database)
+    task_id, order_id = await add_parked(database)
     manager = await visitor(Role.MANAGER)
 
     silent = await send(manager, f"/admin/queues/{task_id}/discard", reason="")
     said = await send(manager, f"/admin/queues/{task_id}/discard", reason="A test order")
-    audit = await read(manager, f"/admin/audit?object=task&id={task_id}")
+    audit = await read(manager, f"/admin/audit?object=task&id=process_orders:{order_id}")
 
     assert "Say why" in silent.text
     assert "is discarded" in said.text
@@ -119,10 +119,11 @@ async def test_a_letter_is_read_and_sent_again(visitor, database):
     clerk = await visitor(Role.CLERK)
 
     page = await read(clerk, f"/admin/notifications?status=failed&letter={letter_id}")
+    body = await read(clerk, f"/admin/notifications/{letter_id}/body")
     fields = page.forms[f"/admin/notifications/{letter_id}/resend"]
     again = await send(clerk, f"/admin/notifications/{letter_id}/resend", **fields)
 
-    assert "the shelf was empty" in page.text
+    assert "the shelf was empty" in body.text
     assert "550 no such mailbox" in page.text
     assert "“About your order” goes to mira@example.com again." in again.text
     async with database() as conn:
@@ -137,9 +138,14 @@ async def test_all_failed_letters_are_sent_again(visitor, database):
     clerk = await visitor(Role.CLERK)
 
     listed = await read(clerk, "/admin/notifications?status=failed")
-    page = await send(clerk, "/admin/notifications/resend-failed")
+    page = await send(
+        clerk,
+        "/admin/notifications/resend",
+        all="failed",
+        back="/admin/notifications?status=failed",
+    )
 
-    assert "/admin/notifications/resend-failed" in listed.forms
+    assert "/admin/notifications/resend" in listed.forms
     assert "3 letters go out again." in page.text
     assert "No letter failed. All done." in page.text
     async with database() as conn:
@@ -162,8 +168,10 @@ async def test_a_letter_to_nobody_can_still_be_read(visitor, database):
     clerk = await visitor(Role.CLERK)
 
     page = await read(clerk, f"/admin/notifications?letter={letter_id}")
+    body = await read(clerk, f"/admin/notifications/{letter_id}/body")
 
-    assert "the shelf was empty" in page.text
+    assert page.status == 200
+    assert "the shelf was empty" in body.text
 
 
 async def test_staff_write_to_a_customer_in_their_own_words(visitor, database):
@@ -335,14 +343,18 @@ async def test_hostile_words_stay_words_on_every_page(visitor, database):
         page = await read(administrator, path)
         assert page.status == 200, path
         for name, facts in page.elements:
-            assert name != "script", path
+            if name == "script":
+                assert (facts.get("src") or "").startswith("/admin/static/"), path
             assert name != "img", path
             assert not any(fact.startswith("on") for fact in facts), (path, facts)
             assert not (facts.get("href") or "").lower().startswith("javascript"), path
         waiting += [
             link
             for link in dict.fromkeys(link.partition("#")[0] for link in page.links)
-            if link.startswith("/admin") and link not in seen and link not in waiting
+            if link.startswith("/admin")
+            and ".csv" not in link
+            and link not in seen
+            and link not in waiting
         ][: max(0, 120 - len(seen) - len(waiting))]
 
     assert {f"/admin/orders/EV1L-{place:04}" for place in range(len(HOSTILE))} <= seen

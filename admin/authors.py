@@ -1,0 +1,87 @@
+"""Authors: found, called by their right names, made one where they are the same."""
+
+from collections.abc import Sequence
+
+from aiohttp import web
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from admin import exports
+from admin.lists import Filter, Listing
+from admin.page import carry_out, page
+from bookstore import author_names, authors
+from bookstore.authors import Author
+from bookstore.db import reading
+from bookstore.desk import authors as desk
+from bookstore.desk.slices import Slice
+from bookstore.errors import NotFound
+from web.keys import ENGINE
+from web.requests import now
+from web.sessions import me
+from web.store import forms
+
+LIST = "/admin/authors"
+_FILTERS = (Filter("q", "Find"),)
+_BOOKS = 50
+
+
+def _listing(request: web.Request) -> Listing:
+    return Listing(request, LIST, _FILTERS, sorts=[*desk.SORTS], sort=desk.BY_NAME)
+
+
+async def show_all(request: web.Request) -> web.Response:
+    """GET /admin/authors: by name."""
+    listing = _listing(request)
+    async with reading(request.config_dict[ENGINE]) as conn:
+        found = await desk.find(
+            conn,
+            listing.text("q") or "",
+            sort=listing.sort,
+            cursor=listing.cursor,
+            limit=listing.size,
+        )
+    return await page(request, "authors.html", found=found, list=listing)
+
+
+async def show(request: web.Request) -> web.Response:
+    """GET /admin/authors/{author_id}: their books, and their name."""
+    author_id = int(request.match_info["author_id"])
+    async with reading(request.config_dict[ENGINE]) as conn:
+        author = await authors.get(conn, author_id)
+        books = await desk.books_of(conn, author_id, limit=_BOOKS)
+    return await page(request, "author.html", author=author, books=books)
+
+
+async def rename(request: web.Request) -> web.Response:
+    """POST /admin/authors/{author_id}: a name that another one has makes the two one."""
+    author_id, form = int(request.match_info["author_id"]), await forms.read(request)
+    landed = author_id
+
+    async def work(conn: AsyncConnection) -> str:
+        nonlocal landed
+        before = await authors.get(conn, author_id)
+        if form.get("seen") and form["seen"] != before.name:
+            raise NotFound("An author of this name")
+        after = await author_names.rename(
+            conn, author_id, form.get("name", ""), user_id=me(request).id, now=now()
+        )
+        landed = after.id
+        if after.id != author_id:
+            return f"{before.name} and {after.name} are one now."
+        return f"{after.name} is saved."
+
+    await carry_out(request, work)
+    raise web.HTTPSeeOther(f"{LIST}/{landed}")
+
+
+async def export(request: web.Request) -> web.StreamResponse:
+    """GET /admin/authors/export.csv: all authors that the list shows."""
+    listing = _listing(request)
+
+    async def fetch(conn: AsyncConnection, cursor: str | None, limit: int) -> Slice[Author]:
+        q = listing.text("q") or ""
+        return await desk.find(conn, q, sort=listing.sort, cursor=cursor, limit=limit)
+
+    def row(author: Author) -> Sequence[object]:
+        return author.id, author.name, author.book_count
+
+    return await exports.send(request, "author", ("id", "name", "books"), fetch, row)

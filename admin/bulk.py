@@ -1,0 +1,156 @@
+"""Prices and categories of many books: chosen, looked at, carried out, undone."""
+
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+from sqlalchemy import Select, select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from admin import inputs
+from admin.books import LIST, listing_of, query_of
+from admin.page import back_to, page
+from bookstore import bulk_changes, categories, shopfront
+from bookstore.bulk_changes import Field, Outcome, Plan
+from bookstore.db import reading, retrying, transaction
+from bookstore.desk import books as desk
+from bookstore.errors import BookstoreError, Invalid, NotAllowed
+from bookstore.permissions import Permission, permits
+from bookstore.tables import books
+from web.keys import ENGINE
+from web.requests import now
+from web.sessions import me
+from web.store import forms, notices
+
+#: As many as the longest page ticks.
+MOST_TICKED = 100
+#: So many of a plan's books are shown by name.
+SHOWN = 100
+
+_Step = Callable[..., Awaitable[bool]]
+
+
+async def plan(request: web.Request) -> web.Response:
+    """POST /admin/books/bulk: the ticked books, or with `all` every book that the list shows.
+
+    Nothing is changed yet: the page after this shows what would be.
+    """
+    form = await forms.read(request)
+    sent = await request.post()
+    back = back_to(form.get("back"), LIST)
+    ticked = inputs.ids(sent.getall("book", []), MOST_TICKED)
+    field, every = form.get("field", ""), form.get("all") == "yes"
+
+    async def work() -> int:
+        if field not in set(Field):
+            raise Invalid("field", "Choose what to change.")
+        _allow(request, Field(field))
+        async with transaction(request.config_dict[ENGINE]) as conn:
+            chosen = await _chosen(conn, request, back) if every else _these(ticked)
+            if field == Field.PRICE:
+                return await bulk_changes.plan_prices(
+                    conn, chosen, form.get("price", ""), user_id=me(request).id, now=now()
+                )
+            return await bulk_changes.plan_category(
+                conn,
+                chosen,
+                Field(field),
+                form.get("category", ""),
+                user_id=me(request).id,
+                now=now(),
+            )
+
+    if not ticked and not every:
+        await notices.leave(request, "warn", "Nothing was ticked. Tick the books first.")
+        raise web.HTTPSeeOther(back)
+    try:
+        plan_id = await retrying(work)
+    except NotAllowed:
+        raise
+    except BookstoreError as error:
+        await notices.leave(request, "bad", str(error))
+        raise web.HTTPSeeOther(back) from None
+    raise web.HTTPSeeOther(f"/admin/books/bulk/{plan_id}")
+
+
+async def show(request: web.Request) -> web.Response:
+    """GET /admin/books/bulk/{plan_id}: what would change, or what became of it."""
+    async with reading(request.config_dict[ENGINE]) as conn:
+        found = await bulk_changes.get(conn, int(request.match_info["plan_id"]))
+        _allow(request, found.field)
+        shown = sorted(found.changes, key=lambda it: it.outcome is not Outcome.OVERTAKEN)[:SHOWN]
+        by_id = await shopfront.by_ids(conn, [change.book_id for change in shown])
+        name = found.wanted
+        if found.field is not Field.PRICE:
+            name = next(
+                (it.name for it in await categories.tree(conn) if it.slug == found.wanted), name
+            )
+    return await page(
+        request,
+        "bulk.html",
+        books=by_id,
+        name=name,
+        outcome=Outcome,
+        plan=found,
+        shown=shown,
+    )
+
+
+async def carry_out(request: web.Request) -> web.Response:
+    """POST /admin/books/bulk/{plan_id}: do what was shown."""
+    found = await _all_steps(request, bulk_changes.carry_out)
+    done, left = found.number(Outcome.DONE), found.number(Outcome.OVERTAKEN)
+    await notices.leave(request, "ok", f"{_books(done)} changed.")
+    if left:
+        await notices.leave(
+            request, "warn", f"{_books(left)} left alone: somebody changed them meanwhile."
+        )
+    raise web.HTTPSeeOther(f"/admin/books/bulk/{found.id}")
+
+
+async def undo(request: web.Request) -> web.Response:
+    """POST /admin/books/bulk/{plan_id}/undo: give the books back what they had."""
+    found = await _all_steps(request, bulk_changes.undo)
+    done, kept = found.number(Outcome.UNDONE), found.number(Outcome.KEPT)
+    await notices.leave(request, "ok", f"{_books(done)} as before.")
+    if kept:
+        await notices.leave(
+            request, "warn", f"{_books(kept)} left alone: somebody changed them since."
+        )
+    raise web.HTTPSeeOther(f"/admin/books/bulk/{found.id}")
+
+
+async def _all_steps(request: web.Request, step: _Step) -> Plan:
+    """Take the plan's books a batch at a time, so that no shopper waits for all of them."""
+    engine: AsyncEngine = request.config_dict[ENGINE]
+    plan_id = int(request.match_info["plan_id"])
+    async with reading(engine) as conn:
+        _allow(request, (await bulk_changes.get(conn, plan_id)).field)
+
+    async def work() -> bool:
+        async with transaction(engine) as conn:
+            return await step(conn, plan_id, user_id=me(request).id, now=now())
+
+    while await retrying(work):
+        pass
+    async with reading(engine) as conn:
+        return await bulk_changes.get(conn, plan_id)
+
+
+async def _chosen(conn: AsyncConnection, request: web.Request, address: str) -> Select[tuple[int]]:
+    """All books of the list at this address."""
+    listing = listing_of(request.clone(rel_url=address), await categories.tree(conn))
+    query, view = query_of(listing)
+    return desk.ids(conn, query, view)
+
+
+def _these(ids: list[int]) -> Select[tuple[int]]:
+    return select(books.c.id).where(books.c.id.in_(ids))
+
+
+def _allow(request: web.Request, field: Field) -> None:
+    if field is Field.PRICE and not permits(me(request).role, Permission.CHANGE_PRICES):
+        raise NotAllowed
+
+
+def _books(number: int) -> str:
+    return "1 book is" if number == 1 else f"{number:,} books are"

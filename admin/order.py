@@ -1,0 +1,128 @@
+"""One order: followed, moved on, paid, written about."""
+
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from aiohttp import web
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from admin import inputs, log
+from admin.page import carry_out, page
+from bookstore import orders, shopfront, trails
+from bookstore.db import reading
+from bookstore.desk import orders as desk
+from bookstore.errors import Invalid
+from bookstore.orders import MACHINE_MADE, NEXT, Payment, State
+from web.keys import ENGINE
+from web.requests import now
+from web.sessions import me
+from web.store import forms
+
+_Choice = TypeVar("_Choice", State, Payment)
+
+LONGEST_TRACKING = 200
+
+
+async def show(request: web.Request) -> web.Response:
+    """GET /admin/orders/{number}: all that is known of one order."""
+    async with reading(request.config_dict[ENGINE]) as conn:
+        order = await orders.get(conn, request.match_info["number"])
+        trail = await trails.of_order(conn, order.id)
+        books = await shopfront.by_ids(conn, [line.book_id for line in order.items])
+    entries = log.entries(trail)
+    wanted = request.query.get("show", "")
+    kinds = [kind for kind in log.KINDS if any(entry.kind == kind for entry in entries)]
+    return await page(
+        request,
+        "order.html",
+        books=books,
+        entries=[entry for entry in entries if wanted not in kinds or entry.kind == wanted],
+        entry_count=len(entries),
+        kinds=kinds,
+        next_states=[
+            state for state in State if state in NEXT.get(order.status, set()) - MACHINE_MADE
+        ],
+        next_payments=[payment for payment in Payment if payment in order.next_payments],
+        note_length=desk.NOTE_LENGTH,
+        order=order,
+        trail=trail,
+        wanted=wanted if wanted in kinds else "",
+    )
+
+
+async def move(request: web.Request) -> web.Response:
+    """POST /admin/orders/{number}/transitions: packed, shipped, delivered or cancelled.
+
+    No state leads to itself, so what somebody else did meanwhile is not done again.
+    """
+    number, form = request.match_info["number"], await forms.read(request)
+
+    async def work(conn: AsyncConnection) -> str:
+        to = _one_of(State, form.get("to", ""))
+        facts: dict[str, Any] = {}
+        if to is State.CANCELLED:
+            facts["reason"] = inputs.reason("reason", form.get("reason", ""))
+        elif note := " ".join(form.get("reason", "").split()):
+            facts["reason"] = inputs.reason("reason", note)
+        if to is State.SHIPPED:
+            facts["tracking"] = _tracking(form.get("tracking", ""))
+        await orders.transition(conn, number, to, actor=_actor(request), now=now(), **facts)
+        return _SAID[to].format(number=number)
+
+    await carry_out(request, work)
+    raise web.HTTPSeeOther(f"/admin/orders/{_in_path(number)}")
+
+
+async def change_payment(request: web.Request) -> web.Response:
+    """POST /admin/orders/{number}/payment: what happened to the money."""
+    number, form = request.match_info["number"], await forms.read(request)
+
+    async def work(conn: AsyncConnection) -> str:
+        to = _one_of(Payment, form.get("to", ""))
+        await orders.change_payment(conn, number, to, actor=_actor(request), now=now())
+        return f"The payment of order {number} is now: {to.replace('_', ' ')}."
+
+    await carry_out(request, work)
+    raise web.HTTPSeeOther(f"/admin/orders/{_in_path(number)}")
+
+
+async def add_note(request: web.Request) -> web.Response:
+    """POST /admin/orders/{number}/notes: something for other staff to know."""
+    number, form = request.match_info["number"], await forms.read(request)
+
+    async def work(conn: AsyncConnection) -> str:
+        await desk.add_note(conn, number, form.get("body", ""), user_id=me(request).id, now=now())
+        return "The note is kept. Customers never see it."
+
+    await carry_out(request, work)
+    raise web.HTTPSeeOther(f"/admin/orders/{_in_path(number)}")
+
+
+_SAID = {
+    State.PACKED: "Order {number} is packed. Next it is shipped.",
+    State.SHIPPED: "Order {number} is on its way, and a letter says so.",
+    State.DELIVERED: "Order {number} has arrived.",
+    State.CANCELLED: "Order {number} is cancelled; its books are back on the shelf.",
+}
+
+
+def _one_of(kind: type[_Choice], value: str) -> _Choice:
+    try:
+        return kind(value)
+    except ValueError:
+        raise Invalid("to", "There is no such state.") from None
+
+
+def _tracking(text: str) -> str | None:
+    line = " ".join(text.split())
+    if len(line) > LONGEST_TRACKING:
+        raise Invalid("tracking", f"A tracking number has at most {LONGEST_TRACKING} characters.")
+    return line or None
+
+
+def _actor(request: web.Request) -> str:
+    return f"staff:{me(request).id}"
+
+
+def _in_path(number: str) -> str:
+    return quote(number, safe="")

@@ -1,0 +1,216 @@
+// What the dashboard gains where scripts run: keys, ticks that are counted, fields that save
+// themselves.  Without it every form works as it is.
+
+const said = document.querySelector("[data-said]");
+const bar = document.querySelector("[data-keys]");
+const sheet = document.querySelector("#all-keys");
+const rows = () => [...document.querySelectorAll("table[data-rows] tbody tr")];
+
+const PLACES = {
+  h: "", o: "/orders", b: "/books", s: "/books?view=low", c: "/categories", i: "/imports",
+  l: "/notifications", q: "/queues", u: "/users", a: "/audit",
+};
+
+// Keys, which can be switched off (WCAG 2.1.4).
+
+const OFF = "keys-off";
+const box = document.querySelector("[data-keys-on]");
+let off = stored() === "yes";
+let going = false;
+show();
+box?.addEventListener("change", () => {
+  off = !box.checked;
+  try {
+    localStorage.setItem(OFF, off ? "yes" : "no");
+  } catch {
+    // A browser that keeps nothing forgets it with the page.
+  }
+  show();
+});
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const field = event.target.closest("input:not([type=checkbox]), select, textarea");
+  if (off || field || event.target.closest("dialog, iframe")) return;
+  const act = going ? () => go(event.key) : KEYS[event.key];
+  const went = going;
+  going = false;
+  if (act && (act(event) !== false || went)) event.preventDefault();
+});
+
+const KEYS = {
+  "/": () => document.querySelector(".fascia [type=search]").focus(),
+  "?": () => sheet.togglePopover?.(),
+  g: () => { going = true; },
+  j: () => step(1),
+  k: () => step(-1),
+  x: () => tick(current()),
+  e: () => edit(current()),
+  Enter: (event) => (event.target === document.body || event.target.matches("tr") ? open(current()) : false),
+};
+
+function go(key) {
+  const place = PLACES[key];
+  const link = place !== undefined && `/admin${place}`;
+  // Only where this member of the staff may go.
+  const path = link && link.split("?")[0];
+  if (link && document.querySelector(`.rail a[href="${path}"]`)) location.assign(link);
+  return true;
+}
+
+function current() {
+  return document.querySelector("tr[data-here]");
+}
+
+function step(by) {
+  const all = rows();
+  if (!all.length) return;
+  const from = all.indexOf(current());
+  const to = Math.max(0, Math.min(all.length - 1, from < 0 ? (by > 0 ? 0 : all.length - 1) : from + by));
+  current()?.removeAttribute("data-here");
+  all[to].setAttribute("data-here", "");
+  const link = all[to].querySelector("th a") ?? all[to].querySelector("a, button, input");
+  link?.focus();
+  all[to].scrollIntoView({ block: "nearest" });
+}
+
+function tick(row) {
+  row?.querySelector(".tick input")?.click();
+}
+
+function edit(row) {
+  const field = row?.querySelector("[name=stock], [name=price]");
+  field?.focus();
+  field?.select();
+}
+
+function open(row) {
+  const link = row?.querySelector("th a");
+  if (!link) return false;
+  link.click();
+}
+
+function stored() {
+  try {
+    return localStorage.getItem(OFF);
+  } catch {
+    return null;
+  }
+}
+
+function show() {
+  if (bar) bar.hidden = off;
+  if (box) box.checked = !off;
+}
+
+// Ticks: counted, and one box in the head for all rows of the page.
+
+const bulk = document.querySelector("#bulk");
+if (bulk) {
+  const words = bulk.querySelector("[data-ticked]");
+  const before = words.textContent;
+  const boxes = () => [...document.querySelectorAll(".tick input[form=bulk]")];
+  const head = document.querySelector("thead .tick");
+  const all = document.createElement("input");
+  all.type = "checkbox";
+  all.setAttribute("aria-label", "Tick all rows of this page");
+  head?.append(all);
+  const count = () => {
+    const number = boxes().filter((each) => each.checked).length;
+    words.textContent = number ? `${number} ticked:` : before;
+    all.checked = number > 0 && number === boxes().length;
+    all.indeterminate = number > 0 && !all.checked;
+  };
+  all.addEventListener("change", () => {
+    for (const each of boxes()) each.checked = all.checked;
+    count();
+  });
+  document.addEventListener("change", (event) => {
+    if (event.target.matches(".tick input[form=bulk]")) count();
+  });
+  bulk.addEventListener("reset", () => setTimeout(count));
+  count();
+}
+
+// Fields in rows: Enter saves and goes on to the next, Esc gives the old value back.
+
+document.addEventListener("keydown", (event) => {
+  const field = event.target.closest("[data-cell] .input");
+  if (field && event.key === "Escape") {
+    field.value = field.defaultValue;
+    field.select();
+  }
+});
+
+document.addEventListener("submit", async (event) => {
+  const form = event.target.closest("form[data-cell]");
+  if (!form || form.closest("tr").matches(".clash")) return;
+  event.preventDefault();
+  const row = form.closest("tr");
+  const name = form.querySelector(".input").name;
+  const all = [...document.querySelectorAll(`[data-cell] .input[name=${name}]`)];
+  const next = all[all.indexOf(form.querySelector(".input")) + 1];
+  let fresh;
+  try {
+    const answer = await fetch(form.action, {
+      method: "POST",
+      body: new URLSearchParams(new FormData(form)),
+      headers: { Accept: "text/html" },
+    });
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    fresh = { page, row: page.getElementById(row.id), notes: page.querySelectorAll("main > .note") };
+    if (!answer.ok || !answer.redirected || answer.url.includes("/sign-in")) throw new Error("not saved");
+  } catch {
+    // As a browser without scripts would do it; what went wrong is said there.
+    form.submit();
+    return;
+  }
+  // The row may have left this view by what was saved: then it stays, with what was typed.
+  if (fresh.row) row.replaceWith(document.adoptNode(fresh.row));
+  tell([...fresh.notes].map((note) => note.textContent.trim()).join(" "));
+  const clashing = document.querySelector(`#${row.id}.clash .input.meant`);
+  const goal = clashing ?? next;
+  goal?.focus();
+  goal?.select();
+});
+
+function tell(words) {
+  said.textContent = "";
+  setTimeout(() => { said.textContent = words; }, 50);
+}
+
+// What was typed and not saved is not lost by a slip.
+
+let unsaved = false;
+for (const form of document.querySelectorAll("form[data-whole]")) {
+  form.addEventListener("input", () => { unsaved = true; });
+  form.addEventListener("submit", () => { unsaved = false; });
+}
+addEventListener("beforeunload", (event) => {
+  if (unsaved) event.preventDefault();
+});
+
+for (const button of document.querySelectorAll("[data-print]")) {
+  button.hidden = false;
+  button.addEventListener("click", () => print());
+}
+
+// Work that goes on: its page follows it.
+
+const job = document.querySelector("[data-follow]");
+if (job) {
+  const source = new EventSource(job.dataset.follow);
+  const refresh = async () => {
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    if (!answer.ok) return;
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const fresh = page.querySelector("[data-job]");
+    if (!fresh) return;
+    document.querySelector("[data-job]").replaceChildren(...fresh.childNodes);
+    if (!fresh.querySelector("[data-follow]")) {
+      source.close();
+      tell(document.querySelector("[data-job] [data-outcome]")?.textContent.trim() ?? "");
+    }
+  };
+  source.addEventListener("progress", refresh);
+}

@@ -1,0 +1,123 @@
+"""One user: what they ordered, where they are signed in, what they may do."""
+
+from aiohttp import web
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from admin.page import carry_out, page
+from bookstore import audit, notifications, orders, sessions, trails, users
+from bookstore.db import reading
+from bookstore.drafts import plain
+from bookstore.errors import Invalid
+from bookstore.permissions import GRANTS, Permission, Role, permits
+from bookstore.trails import Asked
+from web.keys import ENGINE
+from web.requests import now
+from web.sessions import me
+from web.store import forms
+
+_LATEST = 10
+SUBJECT_LENGTH = 200
+BODY_LENGTH = 10_000
+
+
+async def show(request: web.Request) -> web.Response:
+    """GET /admin/users/{user_id}."""
+    user_id, role = int(request.match_info["user_id"]), me(request).role
+    async with reading(request.config_dict[ENGINE]) as conn:
+        person = await users.get(conn, user_id)
+        devices = await sessions.of_user(conn, user_id, now=now())
+        bought = None
+        if permits(role, Permission.SEE_ORDERS):
+            bought = await orders.of_user(conn, user_id, limit=_LATEST)
+        changes = None
+        if permits(role, Permission.SEE_AUDIT):
+            changes = (
+                await trails.audit(
+                    conn, Asked(object_type="user", object_id=str(user_id)), limit=_LATEST
+                )
+            ).items
+    return await page(
+        request,
+        "user.html",
+        audit=changes,
+        bought=bought,
+        devices=devices,
+        grants=GRANTS,
+        permissions=list(Permission),
+        person=person,
+        roles=list(Role),
+    )
+
+
+async def change_role(request: web.Request) -> web.Response:
+    """POST /admin/users/{user_id}/role."""
+    user_id, form = int(request.match_info["user_id"]), await forms.read(request)
+
+    async def work(conn: AsyncConnection) -> str:
+        if form.get("role") not in set(Role):
+            raise Invalid("role", "There is no such role.")
+        seen = form.get("seen")
+        if seen and seen != (await users.get(conn, user_id)).role:
+            raise Invalid("role", "Somebody gave another role meanwhile. Look again, then choose.")
+        person = await users.change_role(
+            conn, user_id, Role(form["role"]), by=me(request).id, now=now()
+        )
+        return f"{person.name} is {person.role} now."
+
+    await carry_out(request, work)
+    raise web.HTTPSeeOther(f"/admin/users/{user_id}")
+
+
+async def change_disabled(request: web.Request) -> web.Response:
+    """POST /admin/users/{user_id}/disabled: `yes` shuts out, `no` lets in again."""
+    user_id, form = int(request.match_info["user_id"]), await forms.read(request)
+
+    async def work(conn: AsyncConnection) -> str:
+        person = await users.change_disabled(
+            conn, user_id, form.get("disabled") == "yes", by=me(request).id, now=now()
+        )
+        if person.disabled:
+            return f"{person.name} is shut out, and signed out everywhere."
+        return f"{person.name} may sign in again."
+
+    await carry_out(request, work)
+    raise web.HTTPSeeOther(f"/admin/users/{user_id}")
+
+
+async def end_sessions(request: web.Request) -> web.Response:
+    """POST /admin/users/{user_id}/sessions: signed out everywhere, or on one `device`."""
+    user_id, form = int(request.match_info["user_id"]), await forms.read(request)
+
+    async def work(conn: AsyncConnection) -> str:
+        person = await users.get(conn, user_id)
+        device = form.get("device", "")
+        if device:
+            await sessions.end_device(conn, user_id, device)
+        else:
+            await sessions.end_all(conn, user_id)
+        told = {"sessions": ["one" if device else "all", None]}
+        by = me(request).id
+        await audit.record(conn, "end-sessions", "user", user_id, told, user_id=by, now=now())
+        return f"{person.name} is signed out {'there' if device else 'everywhere'}."
+
+    await carry_out(request, work)
+    raise web.HTTPSeeOther(f"/admin/users/{user_id}")
+
+
+async def write(request: web.Request) -> web.Response:
+    """POST /admin/users/{user_id}/message: a letter in staff's own words."""
+    user_id, form = int(request.match_info["user_id"]), await forms.read(request)
+
+    async def work(conn: AsyncConnection) -> str:
+        subject = plain("subject", form.get("subject", ""), SUBJECT_LENGTH)
+        body = form.get("body", "").strip()
+        if not body:
+            raise Invalid("body", "A letter needs words.")
+        if len(body) > BODY_LENGTH:
+            raise Invalid("body", f"A letter has at most {BODY_LENGTH} characters.")
+        person = await users.get(conn, user_id)
+        await notifications.write(conn, user_id, subject, body, by=me(request).id, now=now())
+        return f"The letter to {person.name} is on its way."
+
+    await carry_out(request, work)
+    raise web.HTTPSeeOther(f"/admin/users/{user_id}")

@@ -1,0 +1,350 @@
+"""Prices and categories of many books at once: planned, looked at, carried out, undone.
+
+    planned ──carry out──> applied ──undo──> undone
+
+What was shown is what is done: the plan keeps every book with the version and the values it
+had.  A book that somebody changed meanwhile is left as it is, and told.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from itertools import islice
+from typing import Any, NamedTuple
+
+from sqlalchemy import Select, case, delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bookstore import audit
+from bookstore.bulk import Bulk
+from bookstore.errors import Invalid, NotFound
+from bookstore.tables import book_categories, books, bulk_changes, categories
+
+#: A shopper waits for no more than these.
+BATCH = 500
+#: More books than this are a file's work, not a form's.
+MOST = 20_000
+LARGEST_PRICE_CENTS = 99_999_999
+
+_AMOUNT = re.compile(r"([+-]?)\s*([0-9]{1,7})(?:[.,]([0-9]{1,2}))?\s*(%?)")
+_SET_PRICES = Bulk(
+    "book_id BIGINT, price INT",
+    """
+    UPDATE {rows} AS v STRAIGHT_JOIN books AS b ON b.id = v.book_id
+    SET b.price_cents = v.price, b.version = b.version + 1, b.updated_at = :now
+    """,
+    sqlite="""
+    UPDATE books SET price_cents = v.price, version = version + 1, updated_at = :now
+    FROM {rows} AS v WHERE books.id = v.book_id
+    """,
+)
+
+
+class Field(StrEnum):
+    """What can be changed of many books."""
+
+    PRICE = "price"
+    ADD_CATEGORY = "add-category"
+    REMOVE_CATEGORY = "remove-category"
+
+
+class Outcome(StrEnum):
+    """What became of a book's change."""
+
+    WAITING = ""
+    DONE = "done"
+    OVERTAKEN = "overtaken"
+    UNDONE = "undone"
+    KEPT = "kept"
+
+
+class Change(NamedTuple):
+    """A book at a version: a price in cents, or a place among its categories, before and after."""
+
+    book_id: int
+    version: int
+    before: int | None
+    after: int | None
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A bulk change; `wanted` is how it was typed, or the category's slug."""
+
+    id: int
+    field: Field
+    wanted: str
+    changes: list[Change]
+    user_id: int
+    created_at: datetime
+    applied_at: datetime | None
+    undone_at: datetime | None
+
+    def number(self, outcome: Outcome) -> int:
+        """For how many books it came out so."""
+        return sum(change.outcome is outcome for change in self.changes)
+
+
+def price_rule(text: str) -> Callable[[int], int]:
+    """What a price becomes: `12.90` for all, `+1.50` or `-1` more or less, `+5%` or `-10 %`.
+
+    Per cents are rounded half up.
+
+    Raises:
+        Invalid: it is none of these.
+    """
+    found = _AMOUNT.fullmatch(text.strip())
+    if found is None or (found[4] and not found[1]):
+        raise Invalid("price", "Type a price such as 12.90, or a change such as +5% or -1.50.")
+    amount = int(found[2]) * 100 + int((found[3] or "").ljust(2, "0"))
+    signed = -amount if found[1] == "-" else amount
+    if found[4]:
+        # `amount` counts hundredths of a per cent.
+        return lambda cents: (2 * cents * (10_000 + signed) + 10_000) // 20_000
+    if found[1]:
+        return lambda cents: cents + signed
+    return lambda cents: amount
+
+
+async def plan_prices(
+    conn: AsyncConnection, chosen: Select[tuple[int]], text: str, *, user_id: int, now: datetime
+) -> int:
+    """Plan other prices for the books whose ids the query `chosen` finds; the plan's id.
+
+    Raises:
+        Invalid: it is no change of a price, a price would fall below nothing, there are too
+            many books, or none whose price would change.
+    """
+    rule = price_rule(text)
+    rows = await _chosen(conn, chosen)
+    changes = [
+        Change(row.id, row.version, row.price_cents, rule(row.price_cents), Outcome.WAITING)
+        for row in rows
+    ]
+    wrong = [it for it in changes if not 0 <= (it.after or 0) <= LARGEST_PRICE_CENTS]
+    if wrong:
+        raise Invalid("price", f"{len(wrong)} of these prices would fall below nothing.")
+    changing = [it for it in changes if it.before != it.after]
+    return await _keep(conn, Field.PRICE, text.strip(), changing, user_id=user_id, now=now)
+
+
+async def plan_category(
+    conn: AsyncConnection,
+    chosen: Select[tuple[int]],
+    field: Field,
+    slug: str,
+    *,
+    user_id: int,
+    now: datetime,
+) -> int:
+    """Plan to put books into a category, or take them out; the plan's id.
+
+    Raises:
+        Invalid: there is no such category, or no book would change.
+    """
+    category_id = await _category_id(conn, slug)
+    rows = await _chosen(conn, chosen)
+    placed = await conn.execute(
+        select(
+            book_categories.c.book_id,
+            func.max(book_categories.c.position).label("last"),
+            func.max(
+                case((book_categories.c.category_id == category_id, book_categories.c.position))
+            ).label("here"),
+        )
+        .where(book_categories.c.book_id.in_(chosen))
+        .group_by(book_categories.c.book_id)
+    )
+    places = {row.book_id: row for row in placed}
+    changes = []
+    for row in rows:
+        place = places.get(row.id)
+        here = place.here if place else None
+        if field is Field.ADD_CATEGORY and here is None:
+            last = place.last + 1 if place else 0
+            changes.append(Change(row.id, row.version, None, last, Outcome.WAITING))
+        elif field is Field.REMOVE_CATEGORY and here is not None:
+            changes.append(Change(row.id, row.version, here, None, Outcome.WAITING))
+    return await _keep(conn, field, slug, changes, user_id=user_id, now=now)
+
+
+async def get(conn: AsyncConnection, plan_id: int, *, lock: bool = False) -> Plan:
+    """A bulk change.
+
+    Raises:
+        NotFound: there is none with this id.
+    """
+    query = select(bulk_changes).where(bulk_changes.c.id == plan_id)
+    found = (await conn.execute(query.with_for_update() if lock else query)).one_or_none()
+    if found is None:
+        raise NotFound("This change")
+    changes = [Change(row[0], row[1], row[2], row[3], Outcome(row[4])) for row in found.rows]
+    return Plan(
+        found.id,
+        Field(found.field),
+        found.wanted,
+        changes,
+        found.user_id,
+        found.created_at,
+        found.applied_at,
+        found.undone_at,
+    )
+
+
+async def carry_out(
+    conn: AsyncConnection, plan_id: int, *, user_id: int, now: datetime, at_once: int = BATCH
+) -> bool:
+    """Change the next `at_once` books of a plan; whether there are more to change after them.
+
+    Repeated after a crash it goes on where it was.
+
+    Raises:
+        NotFound: there is no such plan.
+    """
+    outcomes = (Outcome.WAITING, Outcome.DONE, Outcome.OVERTAKEN)
+    return await _step(conn, plan_id, *outcomes, user_id=user_id, now=now, at_once=at_once)
+
+
+async def undo(
+    conn: AsyncConnection, plan_id: int, *, user_id: int, now: datetime, at_once: int = BATCH
+) -> bool:
+    """Give the next `at_once` books back what they had; whether there are more after them.
+
+    Raises:
+        NotFound: there is no such plan.
+    """
+    outcomes = (Outcome.DONE, Outcome.UNDONE, Outcome.KEPT)
+    return await _step(conn, plan_id, *outcomes, user_id=user_id, now=now, at_once=at_once)
+
+
+async def forget(conn: AsyncConnection, *, before: datetime) -> None:
+    """Drop plans that are too old to be undone."""
+    await conn.execute(delete(bulk_changes).where(bulk_changes.c.created_at < before))
+
+
+async def _step(
+    conn: AsyncConnection,
+    plan_id: int,
+    waiting: Outcome,
+    done: Outcome,
+    overtaken: Outcome,
+    *,
+    user_id: int,
+    now: datetime,
+    at_once: int,
+) -> bool:
+    plan = await get(conn, plan_id, lock=True)
+    back = done is Outcome.UNDONE
+    column = bulk_changes.c.undone_at if back else bulk_changes.c.applied_at
+    chosen = list(islice((it for it in plan.changes if it.outcome is waiting), at_once))
+    versions = await _versions(conn, [it.book_id for it in chosen])
+    able = [it for it in chosen if versions.get(it.book_id) == it.version + back]
+    if able:
+        turned = [it._replace(before=it.after, after=it.before) for it in able]
+        await _write(conn, plan, turned if back else able, user_id=user_id, now=now)
+    outcome = dict.fromkeys((it.book_id for it in chosen), overtaken)
+    outcome |= dict.fromkeys((it.book_id for it in able), done)
+    rows = [
+        [*it[:4], outcome.get(it.book_id, it.outcome) if it.outcome is waiting else it.outcome]
+        for it in plan.changes
+    ]
+    more = any(row[4] is waiting for row in rows)
+    values: dict[str, Any] = {"rows": rows}
+    if not more:
+        values[column.name] = now
+    await conn.execute(update(bulk_changes).where(bulk_changes.c.id == plan_id).values(values))
+    return more
+
+
+async def _write(
+    conn: AsyncConnection, plan: Plan, changes: Sequence[Change], *, user_id: int, now: datetime
+) -> None:
+    """Change these books, whose rows are locked, and write it down."""
+    ids = [it.book_id for it in changes]
+    if plan.field is Field.PRICE:
+        await _SET_PRICES(conn, [(it.book_id, it.after) for it in changes], now=now)
+        told: dict[str, dict[str, list[Any]]] = {
+            str(it.book_id): {"price_cents": [it.before, it.after]} for it in changes
+        }
+    else:
+        category_id = await _category_id(conn, plan.wanted)
+        # Gone first, so that a book that somebody put there meanwhile is not there twice.
+        await conn.execute(
+            delete(book_categories).where(
+                book_categories.c.category_id == category_id, book_categories.c.book_id.in_(ids)
+            )
+        )
+        added = [
+            {"book_id": it.book_id, "category_id": category_id, "position": it.after}
+            for it in changes
+            if it.after is not None
+        ]
+        if added:
+            await conn.execute(insert(book_categories), added)
+        await conn.execute(
+            update(books)
+            .where(books.c.id.in_(ids))
+            .values(version=books.c.version + 1, updated_at=now)
+        )
+        pair = [None, plan.wanted] if added else [plan.wanted, None]
+        told = {str(book_id): {"category": pair} for book_id in ids}
+    await audit.record_many(conn, "change", "book", told, user_id=user_id, now=now)
+
+
+async def _versions(conn: AsyncConnection, book_ids: Sequence[int]) -> dict[int, int]:
+    """The versions of those that are sold; nobody else changes them now."""
+    found = await conn.execute(
+        select(books.c.id, books.c.version)
+        .where(books.c.id.in_(book_ids), books.c.withdrawn_at.is_(None))
+        .order_by(books.c.id)
+        .with_for_update()
+    )
+    return {row.id: row.version for row in found}
+
+
+async def _chosen(conn: AsyncConnection, chosen: Select[tuple[int]]) -> Sequence[Any]:
+    rows = (
+        await conn.execute(
+            select(books.c.id, books.c.version, books.c.price_cents)
+            .where(books.c.id.in_(chosen), books.c.withdrawn_at.is_(None))
+            .order_by(books.c.id)
+            .limit(MOST + 1)
+        )
+    ).all()
+    if len(rows) > MOST:
+        raise Invalid("book", f"At most {MOST} books change at once. Choose fewer.")
+    return rows
+
+
+async def _keep(
+    conn: AsyncConnection,
+    field: Field,
+    wanted: str,
+    changes: Sequence[Change],
+    *,
+    user_id: int,
+    now: datetime,
+) -> int:
+    if not changes:
+        raise Invalid("book", "None of these books would change.")
+    inserted = await conn.execute(
+        insert(bulk_changes).values(
+            user_id=user_id,
+            field=field,
+            wanted=wanted[:200],
+            rows=[list(change) for change in changes],
+            created_at=now,
+        )
+    )
+    return int(inserted.lastrowid)
+
+
+async def _category_id(conn: AsyncConnection, slug: str) -> int:
+    asked = select(categories.c.id).where(categories.c.slug == slug)
+    found = await conn.scalar(asked) if slug.isprintable() else None
+    if found is None:
+        raise Invalid("category", "There is no such category.")
+    return int(found)

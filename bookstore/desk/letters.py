@@ -1,0 +1,86 @@
+"""Letters as staff search them: what became of each."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Select, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bookstore import notifications
+from bookstore.desk import slices
+from bookstore.desk.slices import Slice
+from bookstore.letters import Kind
+from bookstore.notifications import Notification, Status
+from bookstore.tables import notifications as table
+from bookstore.tables import orders
+
+SORTS: dict[str, ColumnElement[object]] = {"time": table.c.id, "tries": table.c.attempts}
+NEWEST = "-time"
+#: Of what a question finds, the newest so many are looked through further.
+_FOUND = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """Which letters; all conditions have to hold, None is no condition.
+
+    `q` is the beginning of an address, or an order's number.
+    """
+
+    q: str | None = None
+    status: Status | None = None
+    in_doubt: bool = False
+    kind: Kind | None = None
+    since: datetime | None = None
+
+
+async def chosen(conn: AsyncConnection, query: Query) -> Select[tuple[int]]:
+    """The ids of the letters that meet the query, for `find` and `count`."""
+    found = select(table.c.id)
+    if query.q:
+        found = found.where(table.c.id.in_(await _matching(conn, query.q)))
+    if query.status is not None:
+        found = found.where(table.c.status == query.status)
+    if query.in_doubt:
+        found = found.where(table.c.in_doubt)
+    if query.kind is not None:
+        found = found.where(table.c.kind == query.kind)
+    if query.since is not None:
+        found = found.where(table.c.created_at >= query.since)
+    return found
+
+
+async def find(
+    conn: AsyncConnection,
+    ids: Select[tuple[int]],
+    *,
+    sort: str = NEWEST,
+    cursor: str | None,
+    limit: int,
+) -> Slice[Notification]:
+    """The letters that were `chosen`.
+
+    Raises:
+        Invalid: the cursor is not one of this list's.
+    """
+    by = slices.order(sort, SORTS, table.c.id, NEWEST)
+    found = await slices.cut(conn, ids, by, cursor=cursor, limit=limit)
+    rows = [row.id for row in found.items]
+    return found.of(slices.ordered(rows, await notifications.by_ids(conn, rows) if rows else {}))
+
+
+async def count(conn: AsyncConnection, ids: Select[tuple[int]]) -> int:
+    """How many were `chosen`, up to `slices.COUNTED`."""
+    return await slices.count(conn, ids)
+
+
+async def _matching(conn: AsyncConnection, q: str) -> list[int]:
+    start = q.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_") + "%"
+    of_order = select(orders.c.id).where(orders.c.number == q.upper())
+    newest = (
+        select(table.c.id)
+        .where(or_(table.c.recipient.like(start, escape="\\"), table.c.order_id.in_(of_order)))
+        .order_by(table.c.id.desc())
+        .limit(_FOUND)
+    )
+    return list(await conn.scalars(newest))
