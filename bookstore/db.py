@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,9 +14,11 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, event, make_url, text
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.engine.interfaces import IsolationLevel
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
 
 T = TypeVar("T")
 
@@ -26,6 +29,8 @@ log = logging.getLogger(__name__)
 POOL_SIZE = 32
 #: No customer waits longer for the database than this; then it is a 503.
 TIMEOUT_S = 2.0
+#: A connection that rested for longer is tried before it is used, which costs a trip.
+REST_S = 1.0
 #: SQLite has one writer at a time, and the others look again in ever longer intervals.
 SQLITE_TIMEOUT_S = 6.0
 LOCK_WAIT_TIMEOUT = 1205
@@ -64,20 +69,23 @@ def make_engine(
         timeout_s = max(timeout_s, SQLITE_TIMEOUT_S)
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
-    else:
+        reader = engine.execution_options(read_only=True)
+        return engine.execution_options(timeout_s=timeout_s, reader=reader)
+
+    def pool(size: int, isolation_level: IsolationLevel) -> AsyncEngine:
         engine = create_async_engine(
             make_url(url).update_query_dict({"charset": "utf8mb4"}),
-            pool_size=pool_size,
+            pool_size=size,
             max_overflow=0,
             # Values are people's: an error names its statement only, in every log.
             hide_parameters=True,
             pool_timeout=timeout_s,
-            pool_pre_ping=True,
             # Every transaction ends before its connection is given back.  To make sure with a
             # ROLLBACK costs a trip, and waits without a limit for a server that stands still.
             pool_reset_on_return=None,
             pool_recycle=1800,
-            isolation_level="READ COMMITTED",
+            isolation_level=isolation_level,
+            skip_autocommit_rollback=True,
             connect_args={
                 "connect_timeout": 2,
                 # MariaDB cuts off what JSON_ARRAYAGG gathers beyond the last of these.
@@ -85,7 +93,16 @@ def make_engine(
                 " time_zone='+00:00', group_concat_max_len=67108864",
             },
         )
-    return engine.execution_options(timeout_s=timeout_s)
+        event.listen(engine.sync_engine, "checkin", _note_rest)
+        event.listen(engine.sync_engine, "checkout", _ping_rested)
+        return engine
+
+    engine = pool(pool_size, "READ COMMITTED")
+    # Under READ COMMITTED every statement sees what is committed when it begins, so a
+    # transaction of reads adds nothing to them but a trip for its end.
+    reader = pool(max(1, pool_size // 2), "AUTOCOMMIT")
+    event.listen(engine.sync_engine, "engine_disposed", lambda _: reader.sync_engine.dispose())
+    return engine.execution_options(timeout_s=timeout_s, reader=reader)
 
 
 def announcing(engine: AsyncEngine, announce: Callable[[list[Any]], None]) -> AsyncEngine:
@@ -134,14 +151,11 @@ async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 
 @asynccontextmanager
 async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """A transaction that only reads: on SQLite it waits for no writer."""
-    async with (
-        asyncio.timeout(engine.get_execution_options()["timeout_s"]),
-        engine.connect() as conn,
-    ):
-        await conn.execution_options(read_only=True)
-        async with conn.begin():
-            yield conn
+    """A connection for statements that only read: on SQLite they wait for no writer, and see
+    one moment together."""
+    options = engine.get_execution_options()
+    async with asyncio.timeout(options["timeout_s"]), options["reader"].connect() as conn:
+        yield conn
 
 
 async def retrying(work: Callable[[], Awaitable[T]], errors: frozenset[int | str] = RETRYABLE) -> T:
@@ -220,6 +234,20 @@ def _upgrade(conn: Connection) -> None:
 
 def _reason(error: DBAPIError) -> int | str | None:
     return error.orig.args[0] if error.orig and error.orig.args else None
+
+
+def _note_rest(_connection: Any, record: ConnectionPoolEntry) -> None:
+    record.info["rests_since"] = time.monotonic()
+
+
+def _ping_rested(connection: Any, record: ConnectionPoolEntry, _proxy: Any) -> None:
+    """Find out that the server has hung up before it costs somebody their request."""
+    since = record.info.get("rests_since")
+    if since is not None and time.monotonic() - since > REST_S:
+        try:
+            connection.ping()
+        except Exception as error:  # Whatever it says, the pool takes a new connection.
+            raise DisconnectionError from error
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
