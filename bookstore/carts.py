@@ -4,18 +4,18 @@ Every change locks the cart's own row first, so that no item slips into a cart w
 is being checked out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import NamedTuple
 
-from sqlalchemy import Select, delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import pricing
 from bookstore.errors import CartFull, Invalid, NotFound, OutOfStock
-from bookstore.tables import book_stock, books, cart_items, carts
+from bookstore.tables import UtcDateTime, cart_items, carts
 
 MAX_QUANTITY = 99
 #: Different books: an order's lines are worked on in one transaction.
@@ -59,15 +59,64 @@ class Cart:
         return sum(item.quantity for item in self.items)
 
 
+class _Shelved(NamedTuple):
+    """A book that is in a cart, or is to go into it: then it has no quantity yet."""
+
+    book_id: int
+    isbn13: str
+    title: str
+    price_cents: int
+    withdrawn: int
+    stock: int
+    quantity: int | None
+    old_price_cents: int | None
+
+
+#: Every step of a customer's way takes these, so they are written out: constructs cost more
+#: than the database does.
+_OF_USER = text("SELECT id FROM carts WHERE user_id = :user_id")
+_LOCK = text("UPDATE carts SET updated_at = :now WHERE id = :cart_id").bindparams(
+    bindparam("now", type_=UtcDateTime)
+)
+_LOOK = text(
+    """
+    SELECT b.id, b.isbn13, b.title, b.price_cents, b.withdrawn_at IS NOT NULL, s.stock,
+        i.quantity, i.unit_price_cents
+    FROM (SELECT book_id FROM cart_items WHERE cart_id = :cart_id UNION SELECT :book_id) AS w
+    JOIN books AS b ON b.id = w.book_id JOIN book_stock AS s ON s.book_id = b.id
+    LEFT JOIN cart_items AS i ON i.cart_id = :cart_id AND i.book_id = b.id
+    ORDER BY i.added_at IS NULL, i.added_at, b.id
+    """
+)
+_INSERT = text(
+    """
+    INSERT INTO cart_items (cart_id, book_id, quantity, unit_price_cents, added_at)
+    VALUES (:cart_id, :book_id, :quantity, :price_cents, :now)
+    """
+).bindparams(bindparam("now", type_=UtcDateTime))
+_UPDATE = text(
+    """
+    UPDATE cart_items SET quantity = :quantity, unit_price_cents = :price_cents
+    WHERE cart_id = :cart_id AND book_id = :book_id
+    """
+)
+
+
+async def find_of_user(conn: AsyncConnection, user_id: int) -> int | None:
+    """The id of a user's cart; None when they have never put anything into one."""
+    cart_id: int | None = await conn.scalar(_OF_USER, {"user_id": user_id})
+    return cart_id
+
+
 async def of_user(conn: AsyncConnection, user_id: int, *, now: datetime) -> int:
     """The id of a user's cart, made when there is none."""
-    query: Select[Any] = select(carts.c.id).where(carts.c.user_id == user_id)
-    cart_id: int | None = await conn.scalar(query)
+    cart_id = await find_of_user(conn, user_id)
     if cart_id is None:
         try:
             async with conn.begin_nested():
                 return await _make(conn, user_id, now)
         except IntegrityError:  # Another request of the same user was quicker.
+            query = select(carts.c.id).where(carts.c.user_id == user_id)
             cart_id = await conn.scalar(query.with_for_update())
     assert cart_id is not None
     return cart_id
@@ -80,15 +129,21 @@ async def make_guest(conn: AsyncConnection, *, now: datetime) -> int:
 
 async def get(conn: AsyncConnection, cart_id: int | None, rates: pricing.Rates) -> Cart:
     """The cart as it stands now; None is a visitor who has put nothing into one yet."""
-    items = [_item(row) for row in await _rows(conn, cart_id)]
+    items = [] if cart_id is None else _items(await _look(conn, cart_id))
+    return priced(items, rates)
+
+
+def priced(items: Sequence[CartItem], rates: pricing.Rates) -> Cart:
+    """A cart of these items."""
     sums = [(item.quantity, item.unit_price_cents) for item in items if not item.withdrawn]
-    return Cart(items, pricing.totals(sums, rates), rates.currency)
+    return Cart([*items], pricing.totals(sums, rates), rates.currency)
 
 
 async def add(
     conn: AsyncConnection, cart_id: int, book_id: int, quantity: int, *, now: datetime
-) -> None:
-    """Put copies of a book into the cart, besides those that are in it already.
+) -> list[CartItem]:
+    """Put copies of a book into the cart, besides those that are in it already; what is in it
+    afterwards.
 
     Raises:
         NotFound: the book is not sold (any more), or the cart is gone.
@@ -97,19 +152,22 @@ async def add(
         Invalid: fewer than one, or more than a cart takes of one book.
     """
     await _lock(conn, cart_id, now)
-    await _put(conn, cart_id, book_id, await _quantity(conn, cart_id, book_id) + quantity, now)
+    shelf = await _look(conn, cart_id, book_id)
+    had = _quantity(shelf, book_id)
+    return await _put(conn, cart_id, book_id, had + quantity, shelf, now)
 
 
 async def set_quantity(
     conn: AsyncConnection, cart_id: int, book_id: int, quantity: int, *, now: datetime
-) -> None:
-    """Have exactly so many copies of a book in the cart.
+) -> list[CartItem]:
+    """Have exactly so many copies of a book in the cart; what is in it afterwards.
 
     Raises:
         NotFound, OutOfStock, CartFull, Invalid: as for `add`.
     """
     await _lock(conn, cart_id, now)
-    await _put(conn, cart_id, book_id, quantity, now)
+    shelf = await _look(conn, cart_id, book_id)
+    return await _put(conn, cart_id, book_id, quantity, shelf, now)
 
 
 async def remove(conn: AsyncConnection, cart_id: int, book_id: int, *, now: datetime) -> None:
@@ -138,8 +196,8 @@ async def merge(
     for locked in sorted((cart_id, guest_cart_id)):
         await _lock(conn, locked, now)
     sentences = [
-        await _pour(conn, cart_id, row.book_id, row.title, row.quantity, now)
-        for row in await _rows(conn, guest_cart_id)
+        await _pour(conn, cart_id, book.book_id, book.title, book.quantity or 0, now)
+        for book in await _look(conn, guest_cart_id)
     ]
     await conn.execute(delete(carts).where(carts.c.id == guest_cart_id))
     return sentences
@@ -179,16 +237,17 @@ async def purge(conn: AsyncConnection, *, now: datetime) -> int:
 async def _pour(
     conn: AsyncConnection, cart_id: int, book_id: int, title: str, quantity: int, now: datetime
 ) -> str:
-    had = await _quantity(conn, cart_id, book_id)
+    shelf = await _look(conn, cart_id, book_id)
+    had = _quantity(shelf, book_id)
     wanted = min(had + quantity, MAX_QUANTITY)
     try:
-        await _put(conn, cart_id, book_id, wanted, now)
+        await _put(conn, cart_id, book_id, wanted, shelf, now)
     except NotFound:
         return f"{title} is not sold any more."
     except OutOfStock as short:
         if short.stock <= had:
             return f"{title}: there are no more copies to add."
-        await _put(conn, cart_id, book_id, short.stock, now)
+        await _put(conn, cart_id, book_id, short.stock, shelf, now)
         return f"{title}: we have {short.stock}, so the quantity is {short.stock}."
     except CartFull as full:
         return f"{title} was left out. {full}"
@@ -204,94 +263,80 @@ async def _make(conn: AsyncConnection, user_id: int | None, now: datetime) -> in
 
 
 async def _lock(conn: AsyncConnection, cart_id: int, now: datetime) -> None:
-    found = await conn.execute(update(carts).where(carts.c.id == cart_id).values(updated_at=now))
+    found = await conn.execute(_LOCK, {"cart_id": cart_id, "now": now})
     if found.rowcount == 0:
         raise NotFound("This cart")
 
 
-async def _quantity(conn: AsyncConnection, cart_id: int, book_id: int) -> int:
-    found = await conn.scalar(
-        select(cart_items.c.quantity).where(
-            cart_items.c.cart_id == cart_id, cart_items.c.book_id == book_id
-        )
-    )
-    return int(found or 0)
+async def _look(conn: AsyncConnection, cart_id: int, book_id: int | None = None) -> list[_Shelved]:
+    """The books in the cart, in the order they were put in, and the one that is to go in."""
+    found = await conn.execute(_LOOK, {"cart_id": cart_id, "book_id": book_id})
+    return [_Shelved(*row) for row in found]
+
+
+def _quantity(shelf: Sequence[_Shelved], book_id: int) -> int:
+    return sum(book.quantity or 0 for book in shelf if book.book_id == book_id)
 
 
 async def _put(
-    conn: AsyncConnection, cart_id: int, book_id: int, quantity: int, now: datetime
-) -> None:
+    conn: AsyncConnection,
+    cart_id: int,
+    book_id: int,
+    quantity: int,
+    shelf: Sequence[_Shelved],
+    now: datetime,
+) -> list[CartItem]:
     if not 1 <= quantity <= MAX_QUANTITY:
         raise Invalid("quantity", f"Between 1 and {MAX_QUANTITY} copies of a book, please.")
-    in_cart = select(func.count()).where(cart_items.c.cart_id == cart_id).scalar_subquery()
-    book = (
-        await conn.execute(
-            select(books.c.price_cents, book_stock.c.stock, in_cart.label("in_cart"))
-            .join_from(books, book_stock)
-            .where(books.c.id == book_id, books.c.withdrawn_at.is_(None))
-        )
-    ).one_or_none()
-    if book is None:
+    book = next((book for book in shelf if book.book_id == book_id), None)
+    if book is None or book.withdrawn:
         raise NotFound("This book")
     if book.stock < quantity:
         raise OutOfStock(book_id, book.stock)
-    item = (cart_items.c.cart_id == cart_id) & (cart_items.c.book_id == book_id)
-    values = {"quantity": quantity, "unit_price_cents": book.price_cents}
-    changed = await conn.execute(update(cart_items).where(item).values(values))
-    if changed.rowcount == 0:
-        if book.in_cart >= MAX_BOOKS:
-            raise CartFull(MAX_BOOKS)
-        await conn.execute(
-            insert(cart_items).values(cart_id=cart_id, book_id=book_id, added_at=now, **values)
-        )
+    if book.quantity is None and len(shelf) > MAX_BOOKS:
+        raise CartFull(MAX_BOOKS)
+    values = {
+        "cart_id": cart_id,
+        "book_id": book_id,
+        "quantity": quantity,
+        "price_cents": book.price_cents,
+    }
+    if book.quantity is None:
+        await conn.execute(_INSERT, {**values, "now": now})
+    else:
+        await conn.execute(_UPDATE, values)
+    put = book._replace(quantity=quantity, old_price_cents=book.price_cents)
+    return _items([put if other is book else other for other in shelf])
 
 
-async def _rows(conn: AsyncConnection, cart_id: int | None) -> Sequence[Any]:
-    if cart_id is None:
-        return []
-    return (
-        await conn.execute(
-            select(
-                cart_items.c.book_id,
-                cart_items.c.quantity,
-                cart_items.c.unit_price_cents.label("old_price_cents"),
-                books.c.isbn13,
-                books.c.title,
-                books.c.price_cents,
-                books.c.withdrawn_at,
-                book_stock.c.stock,
-            )
-            .join_from(cart_items, books)
-            .join(book_stock, book_stock.c.book_id == books.c.id)
-            .where(cart_items.c.cart_id == cart_id)
-            .order_by(cart_items.c.added_at, cart_items.c.book_id)
-        )
-    ).all()
+def _items(shelf: Iterable[_Shelved]) -> list[CartItem]:
+    return [_item(book, book.quantity) for book in shelf if book.quantity is not None]
 
 
-def _item(row: Any) -> CartItem:
+def _item(book: _Shelved, quantity: int) -> CartItem:
+    changed = book.old_price_cents != book.price_cents
     return CartItem(
-        book_id=row.book_id,
-        isbn13=row.isbn13,
-        title=row.title,
-        quantity=row.quantity,
-        unit_price_cents=row.price_cents,
-        stock=row.stock,
-        withdrawn=row.withdrawn_at is not None,
-        old_price_cents=row.old_price_cents if row.old_price_cents != row.price_cents else None,
-        problems=_problems(row),
+        book_id=book.book_id,
+        isbn13=book.isbn13,
+        title=book.title,
+        quantity=quantity,
+        unit_price_cents=book.price_cents,
+        stock=book.stock,
+        withdrawn=bool(book.withdrawn),
+        old_price_cents=book.old_price_cents if changed else None,
+        problems=_problems(book, quantity),
     )
 
 
-def _problems(row: Any) -> list[str]:
-    if row.withdrawn_at is not None:
+def _problems(book: _Shelved, quantity: int) -> list[str]:
+    if book.withdrawn:
         return ["This book is not sold any more. Please remove it."]
     problems = []
-    if row.stock == 0:
+    if book.stock == 0:
         problems.append("Sold out.")
-    elif row.stock < row.quantity:
-        problems.append(f"You asked for {row.quantity}, we have {row.stock}.")
-    if row.old_price_cents != row.price_cents:
-        went = "up" if row.price_cents > row.old_price_cents else "down"
+    elif book.stock < quantity:
+        problems.append(f"You asked for {quantity}, we have {book.stock}.")
+    if book.old_price_cents is not None and book.old_price_cents != book.price_cents:
+        went = "up" if book.price_cents > book.old_price_cents else "down"
         problems.append(f"The price went {went} since you put it in.")
     return problems

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.errors import NotFound
-from bookstore.tables import sessions
+from bookstore.tables import UtcDateTime, sessions
 
 #: `last_seen_at` is for people to read; writing it on every request would be a write for
 #: every page.
@@ -48,6 +49,13 @@ class Device:
     current: bool
 
 
+#: Written once, because every request asks.
+FIND = select(*(sessions.c[name] for name in Session.__slots__)).where(
+    sessions.c.id_hash == bindparam("id_hash"),
+    sessions.c.expires_at > bindparam("now", type_=UtcDateTime),
+)
+
+
 async def make(
     conn: AsyncConnection,
     *,
@@ -77,17 +85,19 @@ async def make(
 
 async def find(conn: AsyncConnection, session_id: str, *, now: datetime) -> Session | None:
     """The session of a cookie; None when it ended, expired or never was."""
-    columns = [column for column in sessions.c if column.name != "id_hash"]
-    found = (
-        await conn.execute(
-            select(*columns).where(
-                sessions.c.id_hash == _hash(session_id), sessions.c.expires_at > now
-            )
-        )
-    ).one_or_none()
-    if found is None:
-        return None
-    return Session(**{**found._mapping, "data": json.loads(found.data)})
+    found = (await conn.execute(FIND, named(session_id, now=now))).one_or_none()
+    return None if found is None else made_of(found)
+
+
+def named(session_id: str, *, now: datetime) -> dict[str, Any]:
+    """The parameters of `FIND`."""
+    return {"id_hash": _hash(session_id), "now": now}
+
+
+def made_of(row: Row[Any]) -> Session:
+    """The session of a row that begins with what `FIND` gives."""
+    values = dict(zip(Session.__slots__, row, strict=False))
+    return Session(**{**values, "data": json.loads(values["data"])})
 
 
 async def save(

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Any
 
 from email_validator import EmailNotValidError, validate_email
@@ -15,6 +16,7 @@ from bookstore.errors import BadCredentials, EmailTaken, Invalid, NotFound
 from bookstore.links import Purpose
 from bookstore.paging import Page
 from bookstore.permissions import Role
+from bookstore.tables import sessions as session_table
 from bookstore.tables import users
 
 
@@ -43,6 +45,11 @@ USER_COLUMNS = [
     users.c.created_at,
     users.c.totp_at.is_not(None).label("second_factor"),
 ]
+
+
+_OF_SESSION = sessions.FIND.outerjoin(users, users.c.id == session_table.c.user_id).add_columns(
+    *USER_COLUMNS
+)
 
 
 async def sign_up(
@@ -199,6 +206,19 @@ async def get(conn: AsyncConnection, user_id: int) -> User:
     if found is None:
         raise NotFound("This user")
     return user_of(found)
+
+
+async def of_session(
+    conn: AsyncConnection, session_id: str, *, now: datetime
+) -> tuple[sessions.Session | None, User | None]:
+    """The session of a cookie and who is signed in, in one trip: every request asks for them."""
+    row = (await conn.execute(_OF_SESSION, sessions.named(session_id, now=now))).one_or_none()
+    if row is None:
+        return None, None
+    session = sessions.made_of(row)
+    names = [column.name for column in USER_COLUMNS]
+    found = SimpleNamespace(**dict(zip(names, row[-len(names) :], strict=True)))
+    return session, None if session.user_id is None else user_of(found)
 
 
 async def find(

@@ -13,16 +13,19 @@ from web.requests import now
 
 
 async def found(request: web.Request, conn: AsyncConnection) -> int | None:
-    """The id of the visitor's cart; None for a guest who has put nothing into one."""
+    """The id of the visitor's cart; None for one who has put nothing into any."""
     user = request[USER]
     if user is not None:
-        return await carts.of_user(conn, user.id, now=now())
+        return await carts.find_of_user(conn, user.id)
     return await sessions.guest_cart(request)
 
 
 async def to_fill(request: web.Request, conn: AsyncConnection) -> int:
     """The id of the visitor's cart, made when there is none: `remember` it after the commit."""
-    cart_id = await found(request, conn)
+    user = request[USER]
+    if user is not None:
+        return await carts.of_user(conn, user.id, now=now())
+    cart_id = await sessions.guest_cart(request)
     return await carts.make_guest(conn, now=now()) if cart_id is None else cart_id
 
 

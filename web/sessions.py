@@ -89,10 +89,7 @@ class Storage(AbstractStorage):
             return await self.new_session()
         engine, moment = request.config_dict[ENGINE], now()
         async with reading(engine) as conn:
-            found = await sessions.find(conn, session_id, now=moment)
-            user = None
-            if found is not None and found.user_id is not None:
-                user = await users.get(conn, found.user_id)
+            found, user = await users.of_session(conn, session_id, now=moment)
         if found is None or (user is not None and not _lives(found, user)):
             return await self.new_session()
         if found.last_seen_at <= moment - sessions.SEEN_EVERY:

@@ -4,6 +4,7 @@ from sqlalchemy import func, select
 from bookstore.db import reading, transaction
 from bookstore.permissions import Role
 from bookstore.tables import carts
+from tests.counting import counted
 from tests.factories import add_book
 from tests.web.conftest import PASSWORD
 from web.keys import ENGINE
@@ -116,3 +117,19 @@ async def test_a_guests_cart_moves_to_the_user(client, visitor, book):
     assert await quantities(anna) == {book: 3}
     await client.delete("/api/v1/session")
     assert await quantities(client) == {}
+
+
+@pytest.mark.parametrize("role", [None, Role.CUSTOMER])
+async def test_a_book_goes_into_a_cart_in_few_trips(server, visitor, book, role):
+    client = await visitor(role)
+    await put(client, book)
+    engine = server.app[ENGINE]
+
+    with counted(engine) as changes, counted(engine.get_execution_options()["reader"]) as looks:
+        answer = await put(client, book)
+
+    assert answer.status == 200
+    # On SQLite both are one pool, and the BEGINs count.
+    both = [it for it in {id(it): it for it in changes + looks}.values() if "BEGIN" not in it]
+    # Who it is; the cart's lock, what is in it, the change; a user's cart has to be found.
+    assert len(both) == (4 if role is None else 5)

@@ -1,6 +1,6 @@
 """The cart: a user's own, or a guest's."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import web
 from marshmallow import Schema, ValidationError, fields, validate
@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import carts
 from bookstore.addresses import COUNTRIES
-from bookstore.carts import MAX_QUANTITY, Cart
+from bookstore.carts import MAX_QUANTITY, Cart, CartItem
 from bookstore.db import reading, retrying, transaction
 from bookstore.errors import CartFull, NotDelivered, NotFound, OutOfStock
 from bookstore.records import LARGEST_ID
@@ -20,8 +20,8 @@ from web.requests import now
 
 TAGS = ["cart"]
 
-#: Changes the cart with this id, within a transaction.
-Change = Callable[[AsyncConnection, int], Awaitable[object]]
+#: Changes the cart with this id, within a transaction; may tell what is in it afterwards.
+Change = Callable[[AsyncConnection, int], Awaitable[Sequence[CartItem] | None]]
 
 
 class CartItemOut(Schema):
@@ -98,8 +98,8 @@ async def show_cart(request: web.Request, query: Fields) -> web.Response:
 async def add_to_cart(request: web.Request, body: Fields) -> web.Response:
     """Put copies of a book into the cart, besides those that are in it already."""
 
-    async def change(conn: AsyncConnection, cart_id: int) -> None:
-        await carts.add(conn, cart_id, **body, now=now())
+    async def change(conn: AsyncConnection, cart_id: int) -> Sequence[CartItem]:
+        return await carts.add(conn, cart_id, **body, now=now())
 
     return answer(CartOut, await changed(request, change))
 
@@ -108,8 +108,8 @@ async def add_to_cart(request: web.Request, body: Fields) -> web.Response:
 async def set_cart_quantity(request: web.Request, body: Fields) -> web.Response:
     """Have exactly so many copies of a book in the cart."""
 
-    async def change(conn: AsyncConnection, cart_id: int) -> None:
-        await carts.set_quantity(conn, cart_id, _book_id(request), **body, now=now())
+    async def change(conn: AsyncConnection, cart_id: int) -> Sequence[CartItem]:
+        return await carts.set_quantity(conn, cart_id, _book_id(request), **body, now=now())
 
     return answer(CartOut, await changed(request, change))
 
@@ -142,9 +142,10 @@ async def changed(request: web.Request, change: Change, *, make: bool = True) ->
     async def work() -> tuple[int | None, Cart]:
         async with transaction(request.config_dict[ENGINE]) as conn:
             found = await (visitors.to_fill if make else visitors.found)(request, conn)
-            if found is not None:
-                await change(conn, found)
-            return found, await carts.get(conn, found, rates)
+            items = await change(conn, found) if found is not None else []
+            if items is None:
+                return found, await carts.get(conn, found, rates)
+            return found, carts.priced(items, rates)
 
     cart_id, cart = await retrying(work)
     if cart_id is not None:

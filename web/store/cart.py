@@ -3,7 +3,7 @@
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import books, carts, shopfront
+from bookstore import carts, shopfront
 from bookstore.carts import Cart, CartItem
 from bookstore.db import reading, retrying
 from bookstore.errors import BookstoreError, NotFound
@@ -45,9 +45,8 @@ async def add(request: web.Request) -> web.Response:
     if "step" in form:
         raise web.HTTPSeeOther(f"/books/{book_id}?copies={max(1, copies)}")
 
-    async def put(conn: AsyncConnection, cart_id: int) -> str:
-        await carts.add(conn, cart_id, book_id, copies, now=now())
-        return (await books.get(conn, book_id)).title
+    async def put(conn: AsyncConnection, cart_id: int) -> list[CartItem]:
+        return await carts.add(conn, cart_id, book_id, copies, now=now())
 
     try:
         await changed(request, put)
