@@ -7,7 +7,7 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import audit, links, notifications, users
+from bookstore import audit, links, notifications, orders, users
 from bookstore.errors import BadLink, Invalid
 from bookstore.links import Purpose
 from bookstore.tables import users as table
@@ -46,6 +46,8 @@ async def ask_to_change(conn: AsyncConnection, user: User, email: str, *, now: d
 async def confirm(conn: AsyncConnection, token: str, *, secret_key: str, now: datetime) -> User:
     """Note that an address is its user's; with the link of a change they have it from now on.
 
+    What guests have ordered with this address is the user's too.
+
     Raises:
         BadLink: the link does not work (any more).
     """
@@ -59,6 +61,7 @@ async def confirm(conn: AsyncConnection, token: str, *, secret_key: str, now: da
         own = (table.c.id == user.id) & (table.c.email == link.email)
         if (await conn.execute(update(table).where(own).values(values))).rowcount == 0:
             raise BadLink
+        await orders.claim(conn, user.id, now=now)
         return await users.get(conn, user.id)
     values |= {"email": link.email, "email_key": link.email.casefold()}
     try:
@@ -71,6 +74,7 @@ async def confirm(conn: AsyncConnection, token: str, *, secret_key: str, now: da
     await audit.record(
         conn, "change-email", "user", user.id, {"email": None}, user_id=user.id, now=now
     )
+    await orders.claim(conn, user.id, now=now)
     return await users.get(conn, user.id)
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bookstore import links, notifications, passwords, sessions, users
+from bookstore import links, notifications, orders, passwords, sessions, users
 from bookstore.db import reading, retrying, transaction
 from bookstore.errors import BadLink
 from bookstore.links import Purpose
@@ -65,6 +65,7 @@ async def reset(
             )
             if changed.rowcount == 0:
                 raise BadLink
+            await orders.claim(conn, link.user_id, now=now)
             user = await users.get(conn, link.user_id)
             await sessions.end_all(conn, user.id)
             await links.withdraw(conn, user.id, Purpose.RESET, Purpose.CHANGE)

@@ -4,7 +4,7 @@ from aiohttp import web
 from marshmallow import Schema, fields, validate
 
 from bookstore import emails
-from bookstore.db import transaction
+from bookstore.db import retrying, transaction
 from bookstore.errors import BadCredentials, BadLink, Invalid
 from web.api.fields import Line
 from web.api.operations import Fields, operation
@@ -43,13 +43,17 @@ async def verify_email(request: web.Request) -> web.Response:
 
     With the link of a change, the account has the new address from then on.
     """
-    async with transaction(request.config_dict[ENGINE]) as conn:
-        await emails.confirm(
-            conn,
-            request.match_info["token"],
-            secret_key=request.config_dict[SETTINGS].secret_key,
-            now=now(),
-        )
+
+    async def work() -> None:
+        async with transaction(request.config_dict[ENGINE]) as conn:
+            await emails.confirm(
+                conn,
+                request.match_info["token"],
+                secret_key=request.config_dict[SETTINGS].secret_key,
+                now=now(),
+            )
+
+    await retrying(work)
     return web.Response(status=204)
 
 

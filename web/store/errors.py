@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from bookstore.errors import NotSignedIn
+from bookstore.errors import BadLink, NotSignedIn, SecondFactorRequired
 from web.keys import REQUEST_ID
 from web.problems import Problem
 from web.store.page import plain_page
@@ -16,6 +16,8 @@ _PAGES = {
     HTTPStatus.INTERNAL_SERVER_ERROR: "errors/500.html",
     HTTPStatus.SERVICE_UNAVAILABLE: "errors/503.html",
 }
+#: Whatever their status.
+_BY_CODE = {BadLink.code: "errors/link.html"}
 
 
 async def show_problem(request: web.Request, problem: Problem) -> web.StreamResponse:
@@ -25,7 +27,11 @@ async def show_problem(request: web.Request, problem: Problem) -> web.StreamResp
         return web.Response(
             status=303, headers={"Location": "/sign-in?" + urlencode({"next": back})}
         )
-    template = _PAGES.get(HTTPStatus(problem.status), "errors/other.html")
+    if problem.code == SecondFactorRequired.code:
+        return web.Response(status=303, headers={"Location": "/account/second-factor"})
+    template = _BY_CODE.get(problem.code) or _PAGES.get(
+        HTTPStatus(problem.status), "errors/other.html"
+    )
     response = plain_page(
         request,
         template,

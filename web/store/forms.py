@@ -8,7 +8,8 @@ from aiohttp import web
 from bookstore.carts import MAX_QUANTITY
 
 #: A path of our own: browsers read `//` and `/\` as another host, and skip tabs and line breaks.
-_LOCAL = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")
+#: Spelled with per cent signs these are harmless, but not every proxy leaves them spelled so.
+_LOCAL = re.compile(r"/(?![/\\]|%(?:0.|2f|5c))[\x21-\x5b\x5d-\x7e]*", re.IGNORECASE)
 
 
 async def read(request: web.Request) -> Mapping[str, str]:

@@ -25,6 +25,22 @@ _BY_ROLE = {
     "translator": "translated by",
     "contributor": "with",
 }
+#: Browsers name those that they are descended from: the youngest is asked for first.
+_BROWSERS = (
+    ("Edg", "Edge"),
+    ("OPR/", "Opera"),
+    ("Firefox/", "Firefox"),
+    ("Chrome/", "Chrome"),
+    ("Safari/", "Safari"),
+)
+_SYSTEMS = (
+    ("Android", "Android"),
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Windows", "Windows"),
+    ("Mac OS X", "Mac"),
+    ("Linux", "Linux"),
+)
 
 
 @lru_cache(maxsize=4096)
@@ -101,11 +117,22 @@ def authors_of(book: Book) -> str:
     return names[0] + " and others" if len(names) > 2 else " and ".join(names)
 
 
+def device(user_agent: str | None) -> str:
+    """What a browser calls itself, in two words: Firefox on Linux; the beginning of any other."""
+    agent = user_agent or ""
+    browser = next((name for mark, name in _BROWSERS if mark in agent), None)
+    system = next((name for mark, name in _SYSTEMS if mark in agent), None)
+    if browser is None:
+        return agent[:60]
+    return f"{browser} on {system}" if system else browser
+
+
 FILTERS: dict[str, Callable[..., str]] = {
     "authors": authors_of,
     "clock": clock,
     "country": country,
     "day": day,
+    "device": device,
     "hyphenated": isbn.hyphenated,
     "language": language,
     "money": money,

@@ -1,0 +1,102 @@
+"""Personal tokens, made and ended by their owner."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from aiohttp import web
+
+from bookstore import api_tokens
+from bookstore.api_tokens import ApiToken, Scope
+from bookstore.db import reading, retrying, transaction
+from bookstore.drafts import plain
+from bookstore.errors import BookstoreError, Invalid, NotFound, TooManyTokens
+from bookstore.permissions import is_staff
+from web.keys import ENGINE
+from web.requests import now
+from web.sessions import me
+from web.store import forms, notices
+from web.store.page import page
+from web.store.security import confirmed
+from web.store.sign_in import refused
+
+PATH = "/account/tokens"
+LONGEST_NAME = 100
+#: For how many days a token may be made; none means until it is ended.
+LASTS = {"30": 30, "90": 90, "365": 365, "": None}
+
+
+async def show(request: web.Request) -> web.Response:
+    """GET /account/tokens."""
+    return await _page(request)
+
+
+async def create(request: web.Request) -> web.Response:
+    """POST /account/tokens: the one page that shows the token."""
+    await confirmed(request, PATH)
+    form = await forms.read(request)
+    scopes = [scope for scope in Scope if form.get(f"scope-{scope}")]
+
+    async def work() -> tuple[ApiToken, str]:
+        async with transaction(request.config_dict[ENGINE]) as conn:
+            return await api_tokens.make(
+                conn,
+                me(request).id,
+                name=plain("name", form.get("name", ""), LONGEST_NAME),
+                scopes=scopes,
+                expires_at=_expiry(form.get("days", "")),
+                now=now(),
+            )
+
+    try:
+        made, token = await retrying(work)
+    except Invalid as error:
+        return await _page(request, form, faults={error.field: str(error)}, status=422)
+    except TooManyTokens as error:
+        return refused(await _page(request, form, refusal=error), error)
+    return await _page(request, made=made, token=token)
+
+
+async def end(request: web.Request) -> web.Response:
+    """POST /account/tokens/{token_id}: it is worthless from now on."""
+    try:
+        async with transaction(request.config_dict[ENGINE]) as conn:
+            await api_tokens.end(conn, me(request).id, int(request.match_info["token_id"]))
+    except NotFound:
+        await notices.leave(request, "info", "That token had ended already.")
+    else:
+        await notices.leave(request, "ok", "That token is worthless from now on.")
+    raise web.HTTPSeeOther(PATH)
+
+
+def _expiry(days: str) -> datetime | None:
+    lasts = LASTS.get(days)
+    return now() + timedelta(days=lasts) if lasts else None
+
+
+async def _page(
+    request: web.Request,
+    typed: Mapping[str, str] | None = None,
+    *,
+    faults: Mapping[str, str] | None = None,
+    made: ApiToken | None = None,
+    token: str | None = None,
+    refusal: BookstoreError | None = None,
+    status: int = 200,
+) -> web.Response:
+    user = me(request)
+    async with reading(request.config_dict[ENGINE]) as conn:
+        found = await api_tokens.of_user(conn, user.id)
+    scopes = [scope for scope in Scope if scope is not Scope.STAFF or is_staff(user.role)]
+    content: dict[str, Any] = {
+        "faults": faults or {},
+        "lasts": LASTS,
+        "made": made,
+        "moment": now(),
+        "refusal": refusal,
+        "scopes": scopes,
+        "token": token,
+        "tokens": found,
+        "typed": typed or {"scope-read": "yes", "days": "90"},
+    }
+    return await page(request, "account_tokens.html", status=status, **content)
