@@ -22,6 +22,7 @@ from web.requests import now
 from web.sessions import me
 from web.store import files as store_files
 from web.store import forms, notices, theme
+from web.store.page import speak
 from web.store.words import FILTERS
 
 TEMPLATES = web.AppKey("admin_templates", Environment)
@@ -61,6 +62,7 @@ RAIL = (
     ),
     (
         Place("/users", "Users", "users", Permission.SEE_USERS),
+        Place("/texts", "Texts", "texts", Permission.CHANGE_TEXTS),
         Place("/audit", "Audit", "audit", Permission.SEE_AUDIT),
     ),
 )
@@ -78,8 +80,10 @@ def prepare(app: web.Application, settings: Settings) -> None:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
         filters=FILTERS | words.FILTERS,
     )
+    speak(environment)
     environment.globals |= {
         "own_file": files.url,
         "cover_of": words.cover_of,

@@ -19,6 +19,7 @@ from admin import (
     queues,
     search,
     stock,
+    texts,
     user,
     users,
 )
@@ -34,6 +35,7 @@ _LETTER = "/notifications/{notification_id:[0-9]{1,18}}"
 _ORDER = "/orders/{number}"
 _PLAN = "/books/bulk/{plan_id:[0-9]{1,18}}"
 _TASK = "/queues/{task_id:[0-9]{1,18}}"
+_TEXT = "/texts/{name}/{language}"
 _USER = "/users/{user_id:[0-9]{1,18}}"
 
 PAGES: list[tuple[str, str, Handler, Access]] = [
@@ -90,6 +92,9 @@ PAGES: list[tuple[str, str, Handler, Access]] = [
     ("POST", "/queues/replay", queues.replay_all, Permission.CHANGE_TASKS),
     ("POST", f"{_TASK}/replay", queues.replay, Permission.CHANGE_TASKS),
     ("POST", f"{_TASK}/discard", queues.discard, Permission.CHANGE_TASKS),
+    ("GET", "/texts", texts.show_all, Permission.CHANGE_TEXTS),
+    ("GET", _TEXT, texts.show, Permission.CHANGE_TEXTS),
+    ("POST", _TEXT, texts.save, Permission.CHANGE_TEXTS),
     ("GET", "/audit", audit.show_all, Permission.SEE_AUDIT),
     ("GET", "/audit/export.csv", audit.export, Permission.SEE_AUDIT),
     ("GET", "/static/{name:[a-z.-]+}", files.show, Open.ANYONE),

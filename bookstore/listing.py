@@ -41,6 +41,7 @@ class Query:
     category: str | None = None
     author: int | None = None
     language: str | None = None
+    format: str | None = None
     min_price_cents: int | None = None
     max_price_cents: int | None = None
     in_stock: bool | None = None
@@ -65,16 +66,8 @@ async def find(
     Raises:
         Invalid: the cursor is not one of a list sorted like this, or there is no such language.
     """
-    question = (query.q or "").strip()
-    match = search.matching(conn, question) if question else None
-    order = _order(query.sort, match)
-    found = (
-        filtered(query)
-        .where(books.c.withdrawn_at.is_(None))
-        .add_columns(order.by.label("sorted_by"))
-    )
-    if match is not None:
-        found = found.where(match.condition)
+    order = _order(query.sort, _match(conn, query))
+    found = matching(conn, query).add_columns(order.by.label("sorted_by"))
     if cursor is not None:
         found = found.where(_after(order, cursor))
     found = found.order_by(
@@ -85,6 +78,22 @@ async def find(
     more, rows = len(rows) > limit, rows[:limit]
     following = encode(rows[-1].sorted_by, rows[-1].id) if more else None
     return Page(await records.load(conn, rows), following)
+
+
+def matching(conn: AsyncConnection, query: Query) -> Select[Any]:
+    """The rows of the books that are sold and meet the query, in no order.
+
+    Raises:
+        Invalid: there is no such language.
+    """
+    found = filtered(query).where(books.c.withdrawn_at.is_(None))
+    match = _match(conn, query)
+    return found if match is None else found.where(match.condition)
+
+
+def _match(conn: AsyncConnection, query: Query) -> search.Match | None:
+    question = (query.q or "").strip()
+    return search.matching(conn, question) if question else None
 
 
 def filtered(query: Query) -> Select[Any]:
@@ -100,6 +109,8 @@ def filtered(query: Query) -> Select[Any]:
     if query.language is not None:
         tag = languages.normal(query.language)
         found = found.where(or_(books.c.language == tag, books.c.language.startswith(f"{tag}-")))
+    if query.format is not None:
+        found = found.where(books.c.format == query.format)
     if query.min_price_cents is not None:
         found = found.where(books.c.price_cents >= _bounded(query.min_price_cents))
     if query.max_price_cents is not None:

@@ -30,6 +30,7 @@ class Permission(StrEnum):
     SEE_TASKS = "see-tasks"
     CHANGE_TASKS = "change-tasks"
     SEE_AUDIT = "see-audit"
+    CHANGE_TEXTS = "change-texts"
 
 
 _CLERK = {

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, case, false, literal, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import isbn
+from bookstore import isbn, vocabulary
 from bookstore.bulk import Bulk
 from bookstore.errors import InvalidIsbn
 from bookstore.tables import Id, books
@@ -97,11 +97,18 @@ def normal(text: str) -> str:
     return " ".join(_WORD.findall(unicodedata.normalize("NFC", plain.translate(_PLAIN))))
 
 
+def words_of(question: str) -> list[str]:
+    """The words that are looked for, normalised."""
+    return normal(question[:_LONGEST_QUESTION]).split()[:_MOST_WORDS]
+
+
 async def index(conn: AsyncConnection, entries: Iterable[Entry]) -> None:
     """Make these books findable by what they are called now."""
-    rows = sorted((entry.book_id, _indexed(entry)) for entry in entries)
-    if rows:
-        await _INDEX(conn, rows)
+    tokens = {entry.book_id: _indexed(entry) for entry in entries}
+    if tokens:
+        rows = [(book_id, " ".join(f"__{it}" for it in words)) for book_id, words in tokens.items()]
+        await _INDEX(conn, sorted(rows))
+        await vocabulary.learn(conn, {word for words in tokens.values() for word in words})
 
 
 def matching(conn: AsyncConnection, question: str) -> Match:
@@ -110,12 +117,11 @@ def matching(conn: AsyncConnection, question: str) -> Match:
     All words have to be there, in any order; the last one may be unfinished.  A question
     without any letter or digit matches nothing.
     """
-    question = question[:_LONGEST_QUESTION]
     try:
-        return Match(books.c.isbn13 == isbn.parse(question), _NO_SCORE)
+        return Match(books.c.isbn13 == isbn.parse(question[:_LONGEST_QUESTION]), _NO_SCORE)
     except InvalidIsbn:
         pass
-    words = normal(question).split()[:_MOST_WORDS]
+    words = words_of(question)
     tokens = [token for word in words for token in _tokens(word)]
     if not tokens:
         return Match(false(), _NO_SCORE)
@@ -144,7 +150,7 @@ def _score(words: Sequence[str]) -> ColumnElement[int]:
     return score
 
 
-def _indexed(entry: Entry) -> str:
+def _indexed(entry: Entry) -> list[str]:
     facts = " ".join(
         fact
         for fact in (entry.isbn13, entry.title, entry.subtitle, *entry.authors, entry.publisher)
@@ -154,11 +160,11 @@ def _indexed(entry: Entry) -> str:
     spellings = (facts, _APOSTROPHES.sub(" ", facts), _HYPHENS.sub("", facts))
     tokens = dict.fromkeys(
         token
-        for spelling in spellings
-        for word in normal(spelling).split()
+        for written in spellings
+        for word in normal(written).split()
         for token in _tokens(word, to_index=True)
     )
-    return " ".join(f"__{token}" for token in tokens)
+    return list(tokens)
 
 
 def _tokens(word: str, *, to_index: bool = False) -> list[str]:

@@ -282,6 +282,9 @@ book_search = _table(
     Index("ft_book_search_words", "words", mysql_prefix="FULLTEXT").ddl_if(dialect="mysql"),
 )
 
+# Every word by which a book was ever found, for those who mistype one.
+search_words = _table("search_words", Column("word", Key(40), primary_key=True))
+
 carts = _table(
     "carts",
     Column("id", Id, primary_key=True),
@@ -578,4 +581,15 @@ bulk_changes = _table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("applied_at", UtcDateTime),
     Column("undone_at", UtcDateTime),
+)
+
+# What staff have written in place of the texts that the store comes with, as Markdown.
+texts = _table(
+    "texts",
+    Column("name", Key(20), primary_key=True),
+    Column("language", Key(10), primary_key=True),
+    Column("body", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Column("updated_by", Id, ForeignKey("users.id")),
 )

@@ -11,7 +11,19 @@ from bookstore.db import announcing, make_engine, telling
 from bookstore.messages import EventExchange, RabbitPublisher
 from bookstore.pricing import CountryTable, Rates
 from config.settings import Settings
-from web import guard, health, kept, limits, metrics, problems, requests, routes, sessions
+from web import (
+    finished,
+    guard,
+    health,
+    kept,
+    languages,
+    limits,
+    metrics,
+    problems,
+    requests,
+    routes,
+    sessions,
+)
 from web.api import docs
 from web.bounds import BOUNDED, Bounds
 from web.feed import Feed
@@ -23,6 +35,7 @@ from web.keys import (
     CLOSING,
     ENGINE,
     FEED,
+    FINISHED,
     HUB,
     KEPT,
     LIMITS,
@@ -42,7 +55,9 @@ async def make_app(settings: Settings, bounds: Bounds = BOUNDED) -> web.Applicat
     app = web.Application(
         client_max_size=bounds.body,
         middlewares=[
+            finished.short_way,
             requests.numbered,
+            languages.spoken,
             metrics.measured,
             # Twice: a session is saved only when no exception passes it, and saving can fail.
             problems.answered,
@@ -60,6 +75,7 @@ async def make_app(settings: Settings, bounds: Bounds = BOUNDED) -> web.Applicat
     app[TARIFF] = _tariff(settings)
     app[RATES] = app[TARIFF].home
     app[KEPT] = kept.Kept()
+    app[FINISHED] = finished.Finished()
     app[LIMITS] = limits.Limits()
     app[CLOSING] = asyncio.Event()
     app[METRICS] = metrics.Metrics()
@@ -73,6 +89,7 @@ async def make_app(settings: Settings, bounds: Bounds = BOUNDED) -> web.Applicat
     app.on_response_prepare.append(requests.send_id)
     app.on_response_prepare.append(guard.send_headers)
     app.on_response_prepare.append(limits.send_counts)
+    app.on_response_prepare.append(finished.keep)
     app.cleanup_ctx.append(_live)
     app.cleanup_ctx.append(_messages)
     app.cleanup_ctx.append(_database)

@@ -21,6 +21,16 @@ class _Answer(NamedTuple):
     made: "asyncio.Future[web.StreamResponse]"
 
 
+class KeptResponse(web.Response):
+    """An answer that others get too, `until` so many seconds of the monotonic clock."""
+
+    def __init__(self, made: web.Response, until: float) -> None:
+        assert isinstance(made.body, bytes)
+        super().__init__(body=made.body, status=made.status, headers=made.headers)
+        self.bytes = made.body
+        self.until = until
+
+
 class Kept:
     """Answers by address.  Whoever comes while one is being made waits for the same."""
 
@@ -46,7 +56,7 @@ class Kept:
             raise
         assert isinstance(made, web.Response)
         # An answer belongs to one request; its bytes do not.
-        return web.Response(body=made.body, status=made.status, headers=made.headers)
+        return KeptResponse(made, kept.until)
 
 
 async def _made(make: Make) -> web.StreamResponse:

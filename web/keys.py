@@ -18,6 +18,7 @@ from web.bounds import Bounds
 
 if TYPE_CHECKING:  # They use these keys themselves.
     from web.feed import Feed
+    from web.finished import Finished
     from web.health import Readiness
     from web.hub import Hub
     from web.kept import Kept
@@ -46,6 +47,8 @@ READINESS: "web.AppKey[Readiness]" = web.AppKey("readiness")
 ACCESS = web.AppKey[Mapping[web.AbstractRoute, Access]]("access")
 #: What guests are answered, for a second.
 KEPT: "web.AppKey[Kept]" = web.AppKey("kept")
+#: The same, as it was sent.
+FINISHED: "web.AppKey[Finished]" = web.AppKey("finished")
 #: The requests of the last minute, counted.
 LIMITS: "web.AppKey[Limits]" = web.AppKey("limits")
 #: Set when the process stops: what would go on for ever ends.

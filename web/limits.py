@@ -8,7 +8,7 @@ a stranger could fill the database with.  Several processes let through as many 
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ipaddress import ip_network
 from typing import NamedTuple
 
@@ -71,6 +71,11 @@ class Limits:
         return Count(policy, policy.most - count - 1, math.ceil(ends_at - now))
 
 
+def count_address(request: web.Request) -> list[Count]:
+    """Count the request under the address that it comes from, and nothing else."""
+    return [request.config_dict[LIMITS].count(ADDRESS, _household(sender(request)))]
+
+
 @web.middleware
 async def counted(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Count a request to the API, and refuse it when there were too many.
@@ -81,7 +86,7 @@ async def counted(request: web.Request, handler: Handler) -> web.StreamResponse:
     if not request.path.startswith("/api/v1/") or not request.config_dict[SETTINGS].rate_limits:
         return await handler(request)
     limits = request.config_dict[LIMITS]
-    counts = request[COUNTS] = [limits.count(ADDRESS, _household(sender(request)))]
+    counts = request[COUNTS] = count_address(request)
     token = request.headers.get("Authorization")
     if token is not None:
         counts.append(limits.count(TOKEN, str(hash(token))))
@@ -95,12 +100,14 @@ async def send_counts(request: web.Request, response: web.StreamResponse) -> Non
     """Tell the client what it has left; a signal, so that streams and refusals have it too."""
     counts: list[Count] = request.get(COUNTS, [])
     if counts:
-        response.headers["RateLimit-Policy"] = ", ".join(
-            f'"{policy.name}";q={policy.most};w={WINDOW_S}' for policy, _, _ in counts
-        )
-        response.headers["RateLimit"] = ", ".join(
-            f'"{policy.name}";r={max(left, 0)};t={reset_s}' for policy, left, reset_s in counts
-        )
+        response.headers.update(headers_of(counts))
+
+
+def headers_of(counts: Sequence[Count]) -> list[tuple[str, str]]:
+    """The headers that tell what is left."""
+    policies = (f'"{policy.name}";q={policy.most};w={WINDOW_S}' for policy, _, _ in counts)
+    left = (f'"{policy.name}";r={max(left, 0)};t={reset_s}' for policy, left, reset_s in counts)
+    return [("RateLimit-Policy", ", ".join(policies)), ("RateLimit", ", ".join(left))]
 
 
 def _household(address: str) -> str:

@@ -24,9 +24,7 @@ ANSWERED_S = 0.15
 @web.middleware
 async def numbered(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give the request its id: the client's `X-Request-ID` if it is sane, else a new one."""
-    wanted = request.headers.get("X-Request-ID", "")
-    request_id = wanted if _SANE.fullmatch(wanted) else secrets.token_hex(8)
-    request[REQUEST_ID] = request_id
+    request_id = request[REQUEST_ID] = id_of(request)
     # One task serves all requests of a connection, so the id is unbound at the end.
     address = audit.ADDRESS.set(sender(request))
     try:
@@ -34,6 +32,14 @@ async def numbered(request: web.Request, handler: Handler) -> web.StreamResponse
             return await handler(request)
     finally:
         audit.ADDRESS.reset(address)
+
+
+def id_of(request: web.Request) -> str:
+    """The client's own id for the request if it is sane, else a new one."""
+    wanted = request.headers.get("X-Request-ID")
+    if wanted is not None and _SANE.fullmatch(wanted):
+        return wanted
+    return secrets.token_hex(8)
 
 
 async def send_id(request: web.Request, response: web.StreamResponse) -> None:

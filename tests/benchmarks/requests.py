@@ -57,12 +57,15 @@ class Bare(Server):
 
 
 def web(site: Site, rounds: int) -> None:
-    """A page of books, one book, and a book put into a cart, by 32 guests who ask at once."""
+    """A list of books and one book, as JSON and as pages, and a book put into a cart, by 32 guests
+    who ask at once."""
     site.clear()
     books = [book_id for (book_id,) in site.ask("SELECT id FROM books ORDER BY id LIMIT 3")]
     kinds: dict[str, tuple[str, str, Sequence[Any]]] = {
         "list of books": ("GET", "/api/v1/books", [None]),
         "one book": ("GET", f"/api/v1/books/{books[0]}", [None]),
+        "page with a list": ("GET", "/books", [None]),
+        "page of a book": ("GET", f"/books/{books[0]}", [None]),
         "add to cart": (
             "POST",
             "/api/v1/cart/items",

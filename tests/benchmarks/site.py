@@ -242,3 +242,8 @@ class Site:
                     for number in range(BOOKS)
                 ],
             )
+            cursor.execute("INSERT INTO authors (id, name, name_key) VALUES (1, 'A', 'a')")
+            cursor.execute(
+                "INSERT INTO book_authors (book_id, position, author_id, role)"
+                " SELECT id, 0, 1, 'author' FROM books"
+            )

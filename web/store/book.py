@@ -1,21 +1,34 @@
 """One book: its cover, its title page and the slip with its price."""
 
+import html
+import re
+import textwrap
 from typing import Any
 
 from aiohttp import web
 
-from bookstore import books, listing
+from bookstore import books, editions, listing
 from bookstore.db import reading
 from bookstore.listing import Query
 from bookstore.records import Book
 from web.api.book_schemas import cover_url
 from web.keys import ENGINE, RATES, SETTINGS
-from web.store import forms
+from web.store import forms, words
 from web.store.kept import kept
 from web.store.page import page
 
 #: How many more books by the same author stand on the shelf.
 _MORE = 6
+#: Letters of a description that search engines show.
+_SUMMARY = 155
+_TAG = re.compile(r"<[^>]*>")
+#: What schema.org calls those who made a book; other roles are contributors.
+_PROPERTIES = {
+    "author": "author",
+    "editor": "editor",
+    "illustrator": "illustrator",
+    "translator": "translator",
+}
 
 
 @kept
@@ -25,6 +38,7 @@ async def show(request: web.Request) -> web.Response:
         book = await books.get(conn, int(request.match_info["book_id"]))
         author = book.authors[0]
         same = await listing.find(conn, Query(author=author.id), limit=_MORE + 1)
+        others = await editions.of(conn, book.id)
     shelf = book.categories[0] if book.categories else None
     return await page(
         request,
@@ -32,9 +46,35 @@ async def show(request: web.Request) -> web.Response:
         book=book,
         copies=max(1, forms.quantity({"quantity": request.query.get("copies", "1")})),
         more=[other for other in same.items if other.id != book.id][:_MORE],
+        editions=others,
         shelf=shelf.slug if shelf else None,
+        summary=_summary(book),
         data=_linked_data(request, book),
+        trail=_breadcrumb(request, book),
     )
+
+
+def _summary(book: Book) -> str:
+    """The book in a line or two of plain text, for those who find it elsewhere."""
+    text = " ".join(html.unescape(_TAG.sub(" ", book.description or "")).split())
+    text = text or f"{book.title} by {words.authors_of(book)}"
+    return textwrap.shorten(text, _SUMMARY, placeholder=" …")
+
+
+def _breadcrumb(request: web.Request, book: Book) -> dict[str, Any]:
+    """Where the book stands (schema.org, as JSON-LD)."""
+    site = request.config_dict[SETTINGS].base_url.rstrip("/")
+    places = [("Home", f"{site}/")]
+    places += [(it.name, f"{site}/books?category={it.slug}") for it in book.categories[:1]]
+    places.append((book.title, f"{site}/books/{book.id}"))
+    return {
+        "@context": "https://schema.org",
+        "@type": "BreadcrumbList",
+        "itemListElement": [
+            {"@type": "ListItem", "position": position, "name": name, "item": address}
+            for position, (name, address) in enumerate(places, 1)
+        ],
+    }
 
 
 def _linked_data(request: web.Request, book: Book) -> dict[str, Any]:
@@ -45,7 +85,7 @@ def _linked_data(request: web.Request, book: Book) -> dict[str, Any]:
         "@context": "https://schema.org",
         "@type": "Book",
         "name": book.title,
-        "author": [{"@type": "Person", "name": person.name} for person in book.authors],
+        **_people(book),
         "isbn": book.isbn13,
         "inLanguage": book.language,
         "numberOfPages": book.pages,
@@ -61,3 +101,11 @@ def _linked_data(request: web.Request, book: Book) -> dict[str, Any]:
         },
     }
     return {name: value for name, value in facts.items() if value is not None}
+
+
+def _people(book: Book) -> dict[str, list[dict[str, str]]]:
+    people: dict[str, list[dict[str, str]]] = {}
+    for person in book.authors:
+        role = _PROPERTIES.get(person.role, "contributor")
+        people.setdefault(role, []).append({"@type": "Person", "name": person.name})
+    return people

@@ -5,18 +5,23 @@ from collections.abc import Sequence
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import authors, books, categories, listing, search
+from bookstore import authors, books, categories, facets, listing, search, spelling
 from bookstore.categories import Category
 from bookstore.db import reading
 from bookstore.errors import Invalid, InvalidIsbn, NotFound
+from bookstore.facets import Count, Facets
 from bookstore.listing import Query, Sort
 from bookstore.records import Book
+from bookstore.shopfront import LanguageCount
 from web.keys import ENGINE
 from web.store.choice import Choice
+from web.store.counts import COUNTS
 from web.store.kept import kept
 from web.store.page import SHELVES, page
 
 _PAGE = 20
+#: The commonest languages; whoever wants another one searches for it.
+_LANGUAGES = 8
 #: Of a word that is found nowhere, so many letters are tried: endings are where spelling differs.
 _BEGINNINGS = (5, 3)
 
@@ -37,15 +42,19 @@ async def _list(request: web.Request) -> web.Response:
     engine = request.config_dict[ENGINE]
     frame = await request.config_dict[SHELVES].get(engine)
     near: list[Book] = []
+    meant = None
     async with reading(engine) as conn:
         shelf = await _shelf(conn, frame.tree, choice.category)
         author = await authors.get(conn, int(choice.author)) if choice.author else None
         try:
-            found = await listing.find(conn, choice.query(), cursor=choice.cursor or None)
+            found = await listing.find(
+                conn, choice.query(), cursor=choice.cursor or None, limit=_PAGE
+            )
+            numbers = await request.config_dict[COUNTS].get(conn, choice.query())
         except Invalid:  # A cursor or a language that nobody was given by us.
             raise NotFound from None
         if not found.items and not choice.cursor:
-            near = await _near(conn, choice)
+            meant, near = await _near(conn, choice)
     return await page(
         request,
         "books.html" if found.items or choice.cursor else "nothing.html",
@@ -53,12 +62,16 @@ async def _list(request: web.Request) -> web.Response:
         books=found.items,
         category=shelf,
         choice=choice,
+        first=choice.pages_before * _PAGE + 1,
+        formats=sorted({*numbers.formats} | ({choice.format} if choice.format else set())),
+        meant=meant,
         near=near,
         next=choice.next(found.next) if found.next else None,
+        numbers=numbers,
         shelf=shelf.slug if shelf else None,
-        shown_shelves=_beside(frame.tree, frame.shelves, shelf),
+        shown_languages=_languages(choice, numbers, frame.languages),
+        shown_shelves=_beside(frame.tree, frame.shelves, shelf, numbers),
         sorts=_sorts(choice),
-        total=_total(choice, shelf, None if found.next else len(found.items)),
     )
 
 
@@ -82,37 +95,64 @@ async def _shelf(conn: AsyncConnection, tree: Sequence[Category], slug: str) -> 
     return known or await categories.get(conn, slug)
 
 
-async def _near(conn: AsyncConnection, choice: Choice) -> list[Book]:
-    """Books for whoever found none: without the filters, or with words that begin alike."""
+async def _near(conn: AsyncConnection, choice: Choice) -> tuple[str | None, list[Book]]:
+    """For whoever found nothing: what was meant perhaps, and books that are near to it."""
     if not choice.q:
-        return []
+        return None, []
     if choice.filters:
         found = await listing.find(conn, Query(q=choice.q), limit=_PAGE)
         if found.items:
-            return found.items
-    word = max(search.normal(choice.q).split(), key=len, default="")
+            return None, found.items
+    meant = await spelling.meant(conn, choice.q)
+    if meant is not None:
+        return meant, (await listing.find(conn, Query(q=meant), limit=_PAGE)).items
+    word = max(search.words_of(choice.q), key=len, default="")
     for length in _BEGINNINGS:
         if len(word) > length:
             found = await listing.find(conn, Query(q=word[:length]), limit=_PAGE // 2)
             if found.items:
-                return found.items
-    return []
+                return None, found.items
+    return None, []
 
 
 def _beside(
-    tree: Sequence[Category], tops: Sequence[Category], shelf: Category | None
-) -> list[Category]:
-    """The shelves to choose from: those at the top, and what lies around the chosen one."""
-    if shelf is None:
-        return list(tops)
-    around = {shelf.slug, shelf.parent}
-    return [
+    tree: Sequence[Category],
+    tops: Sequence[Category],
+    shelf: Category | None,
+    numbers: Facets,
+) -> list[tuple[Category, Count]]:
+    """The shelves to choose from, with how many books each would leave: those at the top, and
+    what lies around the chosen one."""
+    around = {shelf.slug, shelf.parent} if shelf else set()
+    none = Count(0, False)
+    shown = [
         category
         for category in tree
         if category in tops
         or category.slug in around
-        or (category.parent in around and category.parent is not None and category.book_count)
+        or (category.parent in around and category.parent is not None)
     ]
+    found = [(category, numbers.categories.get(category.slug, none)) for category in shown]
+    return [(category, number) for category, number in found if number.number or category is shelf]
+
+
+def _languages(
+    choice: Choice, numbers: Facets, known: Sequence[LanguageCount]
+) -> list[tuple[str, Count]]:
+    """The languages to choose from; a language has the books in its regional forms too."""
+    shown = []
+    for tag, _ in known:
+        forms = [
+            it
+            for own, it in numbers.languages.items()
+            if own == tag or own[: len(tag) + 1] == f"{tag}-"
+        ]
+        number = Count(
+            min(sum(it.number for it in forms), facets.MOST), any(it.more for it in forms)
+        )
+        if number.number or tag == choice.language:
+            shown.append((tag, number))
+    return shown[:_LANGUAGES]
 
 
 def _sorts(choice: Choice) -> list[tuple[str, str, bool]]:
@@ -133,10 +173,3 @@ def _sorts(choice: Choice) -> list[tuple[str, str, bool]]:
         (name, choice.but(sort="" if sort is default else sort), sort == current)
         for sort, name in names.items()
     ]
-
-
-def _total(choice: Choice, shelf: Category | None, on_page: int | None) -> int | None:
-    """How many books there are, where that is known without counting."""
-    if shelf is not None and choice.fields.keys() <= {"category", "sort", "cursor", "trail"}:
-        return shelf.book_count
-    return on_page if not choice.cursor else None

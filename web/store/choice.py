@@ -26,6 +26,7 @@ class Choice:
     category: str = ""
     author: str = ""
     language: str = ""
+    format: str = ""
     price_from: str = ""
     price_to: str = ""
     in_stock: str = ""
@@ -85,6 +86,11 @@ class Choice:
         return self.but(cursor=cursor, trail=".".join(trail))
 
     @property
+    def pages_before(self) -> int:
+        """How many pages come before this one."""
+        return len(self._trail) + 1 if self.cursor else 0
+
+    @property
     def wrong_price(self) -> bool:
         """Whether something stands in a price's field that is none."""
         return any(price and cents(price) is None for price in (self.price_from, self.price_to))
@@ -100,6 +106,7 @@ class Choice:
             "category": self.category or None,
             "author": int(self.author) if self.author else None,
             "language": self.language or None,
+            "format": self.format or None,
             "min_price_cents": cents(self.price_from),
             "max_price_cents": cents(self.price_to),
             "in_stock": True if self.in_stock else None,

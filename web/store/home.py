@@ -2,16 +2,19 @@
 
 from aiohttp import web
 
-from bookstore import listing
+from bookstore import listing, shopfront
 from bookstore.db import reading
 from bookstore.listing import Query, Sort
 from web.keys import ENGINE
 from web.requests import now
+from web.store import words
 from web.store.kept import kept
 from web.store.page import page
 
 #: Books on the front table, on the shelf below it, and in the contents list.
 _FRONT, _SHELF, _CONTENTS = 5, 6, 8
+#: With fewer than these a list of bestsellers says nothing; then cheap books stand in its place.
+_ENOUGH = 4
 
 
 @kept
@@ -21,12 +24,16 @@ async def show(request: web.Request) -> web.Response:
     cheapest = Query(in_stock=True, sort=Sort.PRICE)
     async with reading(request.config_dict[ENGINE]) as conn:
         new = (await listing.find(conn, newest, limit=_FRONT + _SHELF)).items
-        cheap = (await listing.find(conn, cheapest, limit=_CONTENTS)).items
+        best = await shopfront.bestsellers(conn, _CONTENTS)
+        if len(best) < _ENOUGH:
+            best = []
+        cheap = [] if best else (await listing.find(conn, cheapest, limit=_CONTENTS)).items
     return await page(
         request,
         "home.html",
         front=new[:_FRONT],
         new=new[_FRONT:],
+        best=best,
         cheap=cheap,
-        month=f"{now().astimezone():%B}",
+        month=words.month(now()),
     )

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 from aiohttp_session import get_session
 
+from bookstore import locales
 from web.keys import KEPT, USER
 from web.store import theme
 
@@ -27,7 +28,7 @@ def kept(
             response.enable_compression()
             return response
         small = "gzip" in request.headers.get("Accept-Encoding", "")
-        address = f"{theme.of(request)} {small} {request.path_qs}"
+        address = f"{theme.of(request)} {locales.current()} {small} {request.path_qs}"
         shared = await request.config_dict[KEPT].answer(address, lambda: make(request, small))
         if request.headers.get("If-None-Match") != shared.headers["ETag"]:
             return shared
@@ -41,7 +42,7 @@ def kept(
             "Content-Type": "text/html; charset=utf-8",
             "Cache-Control": "private, no-cache",
             "ETag": f'W/"{hashlib.sha256(body).hexdigest()[:24]}"',
-            "Vary": "Cookie, Accept-Encoding",
+            "Vary": "Cookie, Accept-Encoding, Accept-Language",
         }
         if small:
             body = gzip.compress(body, compresslevel=6, mtime=0)

@@ -11,13 +11,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bookstore import carts as cart_service
-from bookstore import categories, covers, shopfront
+from bookstore import categories, covers, locales, shopfront
 from bookstore.categories import Category
 from bookstore.db import reading, retrying
 from bookstore.shopfront import LanguageCount
 from web import carts, sessions
 from web.keys import ENGINE, RATES, SETTINGS, USER
 from web.store import files, markup, notices, theme, words
+from web.store.counts import COUNTS, Counts
 
 TEMPLATES = web.AppKey("store_templates", Environment)
 
@@ -66,6 +67,7 @@ SHELVES = web.AppKey("store_shelves", Shelves)
 def prepare(app: web.Application) -> None:
     """Let the application make pages."""
     app[SHELVES] = Shelves()
+    app[COUNTS] = Counts()
     environment = aiohttp_jinja2.setup(
         app,
         app_key=TEMPLATES,
@@ -74,8 +76,10 @@ def prepare(app: web.Application) -> None:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
         filters=words.FILTERS,
     )
+    speak(environment)
     settings = app[SETTINGS]
     environment.globals |= {
         "blurb": markup.blurb,
@@ -87,8 +91,18 @@ def prepare(app: web.Application) -> None:
         "rates": app[RATES],
         "site": settings.base_url.rstrip("/"),
         "stock_of": words.stock_of,
+        "spoken": locales.LANGUAGES,
         "store_name": settings.store_name,
     }
+
+
+def speak(environment: Environment) -> None:
+    """Let templates say what they say in the visitor's language."""
+    # Put there by the extension.
+    environment.install_gettext_callables(  # type: ignore[attr-defined]
+        locales._, locales.ngettext, newstyle=True
+    )
+    environment.globals["language_code"] = locales.current
 
 
 async def page(

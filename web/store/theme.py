@@ -1,9 +1,12 @@
-"""Light or dark: kept in a cookie, so that the first byte of a page is right already."""
+"""Light or dark, and the language: kept in cookies, so that the first byte is right already."""
 
+from collections.abc import Collection
 from datetime import timedelta
 
 from aiohttp import web
 
+from bookstore.locales import LANGUAGES
+from web import languages
 from web.keys import SETTINGS
 from web.store import forms
 
@@ -20,16 +23,26 @@ def of(request: web.Request) -> str:
 
 async def choose(request: web.Request) -> web.Response:
     """POST /theme: back to where the visitor was."""
+    raise await _back(request, _COOKIE, _THEMES)
+
+
+async def choose_language(request: web.Request) -> web.Response:
+    """POST /language: the same."""
+    raise await _back(request, languages.COOKIE, LANGUAGES)
+
+
+async def _back(request: web.Request, name: str, values: Collection[str]) -> web.HTTPSeeOther:
+    """The way back, with the choice in a cookie if it is one of these values."""
     form = await forms.read(request)
-    chosen = form.get("theme", "auto")
+    chosen = form.get(name, "")
     back = web.HTTPSeeOther(forms.local(form.get("next")))
-    if chosen in _THEMES:
+    if chosen in values:
         back.set_cookie(
-            _COOKIE,
+            name,
             chosen,
             max_age=int(_KEPT.total_seconds()),
             secure=request.config_dict[SETTINGS].base_url.startswith("https:"),
             httponly=True,
             samesite="Lax",
         )
-    raise back
+    return back

@@ -6,24 +6,47 @@ from decimal import Decimal
 from functools import lru_cache
 
 from babel import Locale, UnknownLocaleError
-from babel.numbers import format_currency, format_decimal
+from babel.dates import format_date
+from babel.numbers import format_currency, format_decimal, format_percent
 
-from bookstore import isbn
+from bookstore import isbn, locales
 from bookstore.addresses import COUNTRIES
+from bookstore.facets import Count
+from bookstore.locales import N_, Language, _
 from bookstore.records import Book, Contributor
 
+#: A day as it is written out.
+_DAY = {"en": "d MMMM y", "de": "d. MMMM y"}
 #: From here on a shopper need not hurry.
 _LOW = 4
-_LOCALE = "en"
 #: What stands before a contributor; for other roles the role itself does (`foreword by`).
 _BY_ROLE = {
-    "author": "by",
-    "editor": "edited by",
-    "illustrator": "illustrated by",
-    "narrator": "read by",
-    "photographer": "photographs by",
-    "translator": "translated by",
-    "contributor": "with",
+    "author": N_("by"),
+    "editor": N_("edited by"),
+    "illustrator": N_("illustrated by"),
+    "narrator": N_("read by"),
+    "photographer": N_("photographs by"),
+    "translator": N_("translated by"),
+    "foreword": N_("foreword by"),
+    "introduction": N_("introduction by"),
+    "afterword": N_("afterword by"),
+    "contributor": N_("with"),
+}
+_STATES = {
+    "placed": N_("Placed"),
+    "confirmed": N_("Confirmed"),
+    "packed": N_("Packed"),
+    "shipped": N_("Shipped"),
+    "delivered": N_("Delivered"),
+    "rejected": N_("Rejected"),
+    "cancelled": N_("Cancelled"),
+}
+_FORMATS = {
+    "paperback": N_("Paperback"),
+    "hardback": N_("Hardback"),
+    "ebook": N_("E-book"),
+    "audiobook": N_("Audiobook"),
+    "other": N_("Other"),
 }
 #: Browsers name those that they are descended from: the youngest is asked for first.
 _BROWSERS = (
@@ -43,10 +66,14 @@ _SYSTEMS = (
 )
 
 
-@lru_cache(maxsize=4096)
 def money(cents: int, currency: str) -> str:
-    """An amount with its currency: €12.90."""
-    return format_currency(Decimal(cents) / 100, currency, locale=_LOCALE)
+    """An amount with its currency: €12.90, or 12,90 €."""
+    return _money(cents, currency, locales.current())
+
+
+@lru_cache(maxsize=4096)
+def _money(cents: int, currency: str, language: Language) -> str:
+    return format_currency(Decimal(cents) / 100, currency, locale=language)
 
 
 def plain_money(cents: int) -> str:
@@ -56,18 +83,32 @@ def plain_money(cents: int) -> str:
 
 def number(value: int) -> str:
     """A number with its thousands apart: 1,217."""
-    return format_decimal(value, locale=_LOCALE)
+    return format_decimal(value, locale=locales.current())
+
+
+def counted(count: Count) -> str:
+    """A number that stops counting somewhere: 217, or 1,000+."""
+    return number(count.number) + ("+" if count.more else "")
 
 
 def per_cent(basis_points: int) -> str:
     """A rate, from hundredths of a per cent: 7% or 5.5%."""
-    return f"{basis_points / 100:g}%"
+    return format_percent(
+        Decimal(basis_points) / 10_000,
+        format=None,
+        locale=locales.current(),
+        decimal_quantization=False,
+    )
 
 
 def day(moment: datetime) -> str:
     """A day in the store's own time: 24 November 2026."""
-    local = moment.astimezone()
-    return f"{local.day} {local:%B %Y}"
+    return format_date(moment.astimezone(), _DAY[locales.current()], locale=locales.current())
+
+
+def month(moment: datetime) -> str:
+    """The month in the store's own time: November."""
+    return format_date(moment.astimezone(), "LLLL", locale=locales.current())
 
 
 def clock(moment: datetime) -> str:
@@ -77,21 +118,48 @@ def clock(moment: datetime) -> str:
 
 def year(value: int) -> str:
     """A year: 1967, or 750 BC."""
-    return str(value) if value >= 0 else f"{-value} BC"
+    return str(value) if value >= 0 else _("%s BC") % -value
 
 
-@lru_cache(maxsize=500)
 def language(tag: str) -> str:
-    """A language's English name."""
+    """A language's name."""
+    return _language(tag, locales.current())
+
+
+@lru_cache(maxsize=1000)
+def _language(tag: str, spoken: Language) -> str:
     try:
-        return Locale.parse(tag, sep="-").get_display_name(_LOCALE) or tag
+        return Locale.parse(tag, sep="-").get_display_name(spoken) or tag
     except (UnknownLocaleError, ValueError):
         return tag
 
 
 def country(code: str) -> str:
-    """A country's English name."""
-    return COUNTRIES.get(code, code)
+    """A country's name."""
+    if locales.current() == locales.DEFAULT:
+        return COUNTRIES.get(code, code)
+    return locales.babel().territories.get(code) or COUNTRIES.get(code, code)
+
+
+def state_name(status: str) -> str:
+    """An order's state in a word."""
+    return _(_STATES[status])
+
+
+def format_name(value: str) -> str:
+    """How a book is bound, or what it is instead."""
+    known = _FORMATS.get(value)
+    return _(known) if known else value.replace("-", " ").capitalize()
+
+
+def edition(book: Book) -> str:
+    """What sets an edition apart from others of the same work: Paperback, 1998, German."""
+    facts = [
+        format_name(book.format) if book.format else None,
+        year(book.year) if book.year is not None else None,
+        language(book.language) if book.language else None,
+    ]
+    return ", ".join(fact for fact in facts if fact) or book.title
 
 
 def stock_of(book: Book) -> tuple[str, str]:
@@ -105,7 +173,8 @@ def credits_of(book: Book) -> list[tuple[str, list[Contributor]]]:
     """Who made the book: `by` these, `translated by` those."""
     credits_: dict[str, list[Contributor]] = {}
     for person in book.authors:
-        words = _BY_ROLE.get(person.role, f"{person.role} by")
+        known = _BY_ROLE.get(person.role)
+        words = _(known) if known else f"{person.role} by"
         credits_.setdefault(words, []).append(person)
     return list(credits_.items())
 
@@ -114,7 +183,9 @@ def authors_of(book: Book) -> str:
     """The authors in a line, for places where there is little room."""
     names = [person.name for person in book.authors if person.role == "author"]
     names = names or [person.name for person in book.authors]
-    return names[0] + " and others" if len(names) > 2 else " and ".join(names)
+    if len(names) > 2:
+        return _("%s and others") % names[0]
+    return _(" and ").join(names)
 
 
 def device(user_agent: str | None) -> str:
@@ -130,14 +201,18 @@ def device(user_agent: str | None) -> str:
 FILTERS: dict[str, Callable[..., str]] = {
     "authors": authors_of,
     "clock": clock,
+    "counted": counted,
     "country": country,
     "day": day,
     "device": device,
+    "edition": edition,
+    "format_name": format_name,
     "hyphenated": isbn.hyphenated,
     "language": language,
     "money": money,
     "number": number,
     "per_cent": per_cent,
+    "state_name": state_name,
     "plain_money": plain_money,
     "year": year,
 }

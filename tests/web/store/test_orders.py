@@ -62,7 +62,7 @@ async def test_each_state_is_a_sentence(ordered, work):
     assert "Tracking number JD 0001" in ordered.text
     await work(State.DELIVERED)
     assert (await ordered.go(ordered.path)).title == "Your books have arrived"
-    assert "store.js" not in ordered.html
+    assert " data-over" in ordered.html
 
 
 async def test_an_order_is_cancelled_by_its_guest(ordered, work):

@@ -1,0 +1,77 @@
+"""The store's own texts: imprint, terms, privacy, withdrawal."""
+
+from aiohttp import web
+
+from admin.page import page
+from bookstore import texts
+from bookstore.db import reading, retrying, transaction
+from bookstore.errors import BookstoreError
+from bookstore.texts import LANGUAGES, NAMES, Text
+from web.keys import ENGINE
+from web.requests import now
+from web.sessions import me
+from web.store import forms, notices
+from web.store.texts import shown
+
+LIST = "/admin/texts"
+
+
+async def show_all(request: web.Request) -> web.Response:
+    """GET /admin/texts."""
+    async with reading(request.config_dict[ENGINE]) as conn:
+        found = [await texts.get(conn, name, it) for name in NAMES for it in LANGUAGES]
+    return await page(request, "texts.html", texts=found)
+
+
+async def show(request: web.Request) -> web.Response:
+    """GET /admin/texts/{name}/{language}."""
+    return await _form(request, await _text(request))
+
+
+async def save(request: web.Request) -> web.Response:
+    """POST /admin/texts/{name}/{language}: back to the list, or to the form with what was typed."""
+    form = await forms.read(request)
+    text = await _text(request)
+    version = int(form["version"]) if form.get("version", "").isdecimal() else text.version
+
+    async def work() -> None:
+        async with transaction(request.config_dict[ENGINE]) as conn:
+            await texts.save(
+                conn,
+                text.name,
+                text.language,
+                form.get("body", ""),
+                version,
+                user_id=me(request).id,
+                now=now(),
+            )
+
+    try:
+        await retrying(work)
+    except BookstoreError as error:
+        return await _form(request, text, typed=form.get("body", ""), refusal=error)
+    await notices.leave(request, "ok", "The text is saved, and shown from now on.")
+    raise web.HTTPSeeOther(LIST)
+
+
+async def _text(request: web.Request) -> Text:
+    async with reading(request.config_dict[ENGINE]) as conn:
+        return await texts.get(conn, request.match_info["name"], request.match_info["language"])
+
+
+async def _form(
+    request: web.Request,
+    text: Text,
+    *,
+    typed: str | None = None,
+    refusal: BookstoreError | None = None,
+) -> web.Response:
+    return await page(
+        request,
+        "text.html",
+        status=200 if refusal is None else 422,
+        text=text,
+        typed=text.body if typed is None else typed,
+        preview=shown(request, text),
+        refusal=refusal,
+    )

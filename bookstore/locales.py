@@ -1,0 +1,93 @@
+"""In which language somebody is spoken to: texts through gettext, numbers and dates by locale.
+
+English stands in the code.  The other languages lie in `locale/`, as catalogues that
+translators edit; they are read as they are when a process starts.
+"""
+
+import gettext
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from importlib.resources import files
+from io import BytesIO
+from typing import NewType
+
+from babel import Locale as BabelLocale
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from babel.support import Translations
+
+Language = NewType("Language", str)
+
+DEFAULT = Language("en")
+#: The languages that the store speaks, by the codes that browsers use, each in its own words.
+LANGUAGES = {DEFAULT: "English"}
+
+_language: ContextVar[Language] = ContextVar("language", default=DEFAULT)
+
+
+def current() -> Language:
+    """The language of whoever is served at this moment."""
+    return _language.get()
+
+
+def speak(language: Language) -> None:
+    """From now on, until the end of this task, speak this language."""
+    _language.set(language)
+
+
+@contextmanager
+def speaking(language: Language) -> Iterator[None]:
+    """Speak this language for a while."""
+    token = _language.set(language)
+    try:
+        yield
+    finally:
+        _language.reset(token)
+
+
+def babel() -> BabelLocale:
+    """The locale for numbers, money and dates."""
+    return BabelLocale.parse(current())
+
+
+def known(code: str | None) -> Language:
+    """The language with this code; the default for any other."""
+    return next((language for language in LANGUAGES if language == code), DEFAULT)
+
+
+def wanted(accepted: Iterable[str]) -> Language:
+    """The first of the accepted tags (`de-AT`, `en`) in which the store speaks."""
+    for tag in accepted:
+        language = tag.partition("-")[0].lower()
+        if language in LANGUAGES:
+            return Language(language)
+    return DEFAULT
+
+
+def _(message: str) -> str:
+    """The message in the current language."""
+    return _translations(current()).gettext(message)
+
+
+def ngettext(one: str, many: str, number: int) -> str:
+    """The message for so many, in the current language."""
+    return _translations(current()).ngettext(one, many, number)
+
+
+def N_(message: str) -> str:
+    """The message itself, to be translated when it is shown."""
+    return message
+
+
+@cache
+def _translations(language: Language) -> gettext.NullTranslations:
+    if language == DEFAULT:
+        return gettext.NullTranslations()
+    path = files("bookstore") / "locale" / language / "LC_MESSAGES" / "bookstore.po"
+    compiled = BytesIO()
+    with path.open("rb") as file:
+        write_mo(compiled, read_po(file, locale=language))
+    compiled.seek(0)
+    return Translations(compiled)

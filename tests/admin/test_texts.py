@@ -1,0 +1,29 @@
+"""Staff write the store's own texts."""
+
+from bookstore.permissions import Role
+from tests.admin.conftest import read, send
+
+
+async def test_a_text_is_written_and_shown(visitor, client):
+    manager = await visitor(Role.MANAGER)
+    listed = await read(manager, "/admin/texts")
+    assert "/admin/texts/terms/en" in listed.links
+
+    saved = await send(manager, "/admin/texts/terms/en", version="0", body="## Our terms\n\n<b>")
+
+    assert "saved" in saved.text
+    shown = await read(client, "/terms")
+    assert "Our terms" in shown.text
+    assert "&lt;b&gt;" in shown.html
+
+
+async def test_nothing_typed_is_lost_when_somebody_was_faster(visitor):
+    manager = await visitor(Role.MANAGER)
+    await send(manager, "/admin/texts/terms/en", version="0", body="First")
+
+    late = await send(manager, "/admin/texts/terms/en", version="0", body="Second")
+    empty = await send(manager, "/admin/texts/terms/en", version="1", body=" ")
+
+    assert late.status == empty.status == 422
+    assert "Second" in late.html
+    assert "cannot be empty" in empty.text

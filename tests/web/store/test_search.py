@@ -1,0 +1,82 @@
+"""Finding what was meant."""
+
+import re
+
+from bookstore.db import transaction
+from tests.factories import add_order
+from web.keys import ENGINE
+
+
+async def test_a_slip_is_understood(browser, stand):
+    await stand(title="The Idiot", authors=["Fyodor Dostoyevsky"])
+
+    await browser.go("/books?q=dostoyevski+idoit")
+
+    assert browser.title == "Nothing found for dostoyevski idoit"
+    assert "The Idiot" in browser.page.links
+    await browser.follow("dostoyevsky idiot")
+    assert browser.path == "/books?q=dostoyevsky idiot"
+    assert "The Idiot" in browser.page.links
+
+
+async def test_suggestions_are_a_page_too(browser, dune, shelf):
+    await browser.go("/suggestions?q=dun")
+    assert browser.page.links["Dune"] == f"/books/{dune.id}"
+    await browser.go("/suggestions?q=herb")
+    assert f'href="/authors/{dune.authors[0].id}"' in browser.html
+    await browser.go("/suggestions?q=fic")
+    assert browser.page.links["Science Fiction"] == "/books?category=science-fiction"
+    await browser.go("/suggestions?q=herbret")
+    assert browser.page.links["herbert"] == "/books?q=herbert"
+    await browser.go("/suggestions?q=%00%3Cb%3E")
+    assert (browser.status, "Nothing begins like this." in browser.text) == (200, True)
+    await browser.go("/suggestions")
+    assert browser.status == 200
+
+
+async def test_an_author_has_a_page(browser, dune, stand):
+    await stand(title="Dune Messiah", year=1969)
+    await stand(title="Emma", authors=["Jane Austen"])
+
+    await browser.go(f"/books/{dune.id}")
+    await browser.follow("Frank Herbert")
+
+    assert browser.path == f"/authors/{dune.authors[0].id}"
+    assert browser.title == "Frank Herbert"
+    assert "2 books" in browser.text
+    assert "Emma" not in browser.text
+    await browser.go(f"/authors/{dune.authors[0].id}?cursor=nonsense")
+    assert browser.status == 404
+    await browser.go("/authors/999")
+    assert browser.status == 404
+
+
+async def test_filters_say_how_many_books_they_leave(browser, dune, stand):
+    await stand(title="Dune Messiah", language="de", format="hardback", stock=0)
+    await stand(title="Dune, the paperback", language="de", format="paperback")
+    await stand(title="Emma", language="de", authors=["Jane Austen"])
+
+    await browser.go("/books?q=dune")
+
+    assert "3 books" in browser.text
+    assert "German 2" in browser.text
+    assert "On the shelf 2" in browser.text
+    await browser.press("Show books", language="de")
+    assert "Dune Messiah" in browser.page.links
+    assert "English 1" in browser.text
+    await browser.press("Show books", language="", format="hardback")
+    assert browser.path == "/books?q=dune&format=hardback"
+    assert "Dune" not in browser.page.links
+
+
+async def test_what_sells_best_stands_on_the_front_page(browser, server, stand):
+    books = [await stand(title=f"Volume {number}") for number in range(5)]
+    async with transaction(server.app[ENGINE]) as conn:
+        for number, book in enumerate(books[:4]):
+            await add_order(conn, {book.id: number + 1}, status="confirmed")
+        await add_order(conn, {books[4].id: 9}, status="rejected")
+
+    await browser.go("/")
+
+    best = browser.text.split("What others read")[1].split("What you should know")[0]
+    assert [f"Volume {it}" for it in "3210"] == re.findall(r"Volume \d", best)

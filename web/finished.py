@@ -1,0 +1,153 @@
+"""The shortest way: an answer that is kept, and known to its last byte, is sent as it is.
+
+What a guest is answered lies in `kept` for a second.  Here it lies as the bytes that went
+over the wire, so that whoever asks the same within that second costs a look into a dictionary:
+no session, no route's handler, no headers set one by one.  It is counted and limited like any
+other request, and has an id of its own.
+"""
+
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import HttpVersion11, hdrs, web
+from aiohttp.typedefs import Handler
+
+from web import limits, requests
+from web.kept import MOST, KeptResponse
+from web.keys import FINISHED, METRICS
+from web.metrics import Metrics
+
+#: What belongs to one request and no other.
+_OWN = {"X-Request-ID", "RateLimit", "RateLimit-Policy", "Date", "Connection", "Content-Length"}
+#: With one of these the answer may be another one.
+_DECIDING = (
+    hdrs.COOKIE,
+    hdrs.AUTHORIZATION,
+    hdrs.IF_NONE_MATCH,
+    hdrs.RANGE,
+    hdrs.CONNECTION,
+)
+
+_Key = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Bytes:
+    """An answer without its end of headers, and where its request is counted."""
+
+    until: float
+    head: bytes
+    body: bytes
+    route: str
+    limited: bool
+
+
+class Finished:
+    """Answers by all that decides what they are."""
+
+    def __init__(self) -> None:
+        self._answers: OrderedDict[_Key, _Bytes] = OrderedDict()
+
+    def get(self, request: web.Request) -> _Bytes | None:
+        """The answer to this request, if it is known and not too old."""
+        headers = request.headers
+        if request.method != hdrs.METH_GET or request.version < HttpVersion11:
+            return None
+        if any(name in headers for name in _DECIDING):
+            return None
+        found = self._answers.get(_key(request))
+        return found if found is not None and found.until > time.monotonic() else None
+
+    def keep(self, request: web.Request, response: KeptResponse) -> None:
+        """Keep an answer as it is about to be sent."""
+        head = [f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}"]
+        head += [f"{name}: {value}" for name, value in response.headers.items() if name not in _OWN]
+        head += [f"Date: {formatdate(usegmt=True)}", f"Content-Length: {len(response.bytes)}"]
+        resource = request.match_info.route.resource
+        key = _key(request)
+        self._answers[key] = _Bytes(
+            response.until,
+            "\r\n".join(head).encode(),
+            response.bytes,
+            resource.canonical if resource else "unknown",
+            limits.COUNTS in request,
+        )
+        self._answers.move_to_end(key)
+        if len(self._answers) > MOST:
+            self._answers.popitem(last=False)
+
+
+class _Sent(web.StreamResponse):
+    """Writes bytes that are an answer already."""
+
+    def __init__(self, head: bytes, body: bytes) -> None:
+        super().__init__()
+        self._whole = head + b"\r\n\r\n" + body
+        self._prepared_at: web.BaseRequest | None = None
+
+    @property
+    def prepared(self) -> bool:
+        return self._prepared_at is not None
+
+    @property
+    def keep_alive(self) -> bool:
+        return True
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        self._prepared_at = request
+        if request.transport is None or request.transport.is_closing():
+            raise ConnectionResetError("reader gone")
+        request.transport.write(self._whole)
+
+    async def write_eof(self, data: Any = b"") -> None:
+        # Whoever does not read is waited for, as with any other answer.
+        assert self._prepared_at is not None
+        await self._prepared_at.writer.drain()
+
+
+@web.middleware
+async def short_way(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Send what is finished; everything else goes the long way."""
+    started = time.perf_counter()
+    app = request.config_dict
+    found = app[FINISHED].get(request)
+    if found is None:
+        return await handler(request)
+    head = found.head + b"\r\nX-Request-ID: " + requests.id_of(request).encode()
+    if found.limited:
+        counts = limits.count_address(request)
+        if counts[0].left < 0:
+            return await handler(request)  # It counts once more, and is refused.
+        for name, value in limits.headers_of(counts):
+            head += f"\r\n{name}: {value}".encode()
+    _count(app[METRICS], found.route, time.perf_counter() - started)
+    return _Sent(head, found.body)
+
+
+async def keep(request: web.Request, response: web.StreamResponse) -> None:
+    """Keep an answer with all its headers; a signal, the last of them."""
+    if (
+        isinstance(response, KeptResponse)
+        and response.status == HTTPStatus.OK
+        and request.method == hdrs.METH_GET
+        and not any(name in request.headers for name in _DECIDING)
+    ):
+        request.config_dict[FINISHED].keep(request, response)
+
+
+def _key(request: web.Request) -> _Key:
+    headers = request.headers
+    return (
+        request.raw_path,
+        headers.get(hdrs.ACCEPT_ENCODING, ""),
+        headers.get(hdrs.ACCEPT_LANGUAGE, ""),
+    )
+
+
+def _count(metrics: Metrics, route: str, took_s: float) -> None:
+    metrics.requests.labels("GET", route, 200).inc()
+    metrics.seconds.labels("GET", route).observe(took_s)

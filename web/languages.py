@@ -1,0 +1,45 @@
+"""The language of a request: the visitor's choice, else what their browser prefers."""
+
+from functools import lru_cache
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from bookstore import locales
+from bookstore.locales import DEFAULT, LANGUAGES, Language
+
+COOKIE = "language"
+
+
+@web.middleware
+async def spoken(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Speak the visitor's language.  The API and the dashboard speak English."""
+    # One task serves all requests of a connection, so it is set for each.
+    locales.speak(of(request))
+    return await handler(request)
+
+
+def of(request: web.Request) -> Language:
+    """The language in which this request is answered."""
+    if request.path.startswith(("/api/", "/admin")):
+        return DEFAULT
+    chosen = request.cookies.get(COOKIE)
+    if chosen in LANGUAGES:
+        return Language(chosen)
+    return _preferred(request.headers.get("Accept-Language", ""))
+
+
+@lru_cache(maxsize=1000)
+def _preferred(header: str) -> Language:
+    """What is liked best of the languages that we speak (RFC 9110, section 12.5.4)."""
+    liked: list[tuple[float, str]] = []
+    for part in header[:500].split(","):
+        tag, _, weight = part.partition(";")
+        try:
+            quality = float(weight.strip().removeprefix("q=")) if weight else 1.0
+        except ValueError:
+            quality = 0.0
+        if quality > 0:
+            liked.append((quality, tag.strip()))
+    liked.sort(key=lambda it: -it[0])
+    return locales.wanted(tag for _, tag in liked)

@@ -1,0 +1,48 @@
+"""One author: everything by them that is sold."""
+
+from aiohttp import web
+
+from bookstore import authors, listing
+from bookstore.db import reading
+from bookstore.errors import Invalid, NotFound
+from bookstore.listing import Query, Sort
+from web.keys import ENGINE
+from web.store.choice import Choice
+from web.store.kept import kept
+from web.store.page import page
+
+_PAGE = 24
+
+
+@kept
+async def show(request: web.Request) -> web.Response:
+    """GET /authors/{author_id}: their books, the latest first."""
+    author_id = int(request.match_info["author_id"])
+    choice = Choice(
+        cursor=request.query.get("cursor", "")[:500], trail=request.query.get("trail", "")[:8000]
+    )
+    async with reading(request.config_dict[ENGINE]) as conn:
+        author = await authors.get(conn, author_id)
+        try:
+            found = await listing.find(
+                conn,
+                Query(author=author_id, sort=Sort.YEAR_DOWN),
+                cursor=choice.cursor or None,
+                limit=_PAGE,
+            )
+        except Invalid:  # A cursor that nobody was given by us.
+            raise NotFound from None
+    return await page(
+        request,
+        "author.html",
+        author=author,
+        books=found.items,
+        first=choice.pages_before * _PAGE + 1,
+        next=_here(author_id, choice.next(found.next)) if found.next else None,
+        previous=_here(author_id, choice.previous) if choice.previous else None,
+    )
+
+
+def _here(author_id: int, address: str) -> str:
+    """A page of a list, as an address of the author's."""
+    return address.replace("/books", f"/authors/{author_id}", 1)

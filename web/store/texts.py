@@ -1,0 +1,29 @@
+"""Imprint, terms, privacy and withdrawal: what staff have written about the store."""
+
+from email.utils import parseaddr
+
+from aiohttp import web
+from markupsafe import Markup
+
+from bookstore import locales, texts
+from bookstore.db import reading
+from bookstore.texts import Text
+from web.keys import ENGINE, SETTINGS
+from web.store.kept import kept
+from web.store.page import page
+
+
+@kept
+async def show(request: web.Request) -> web.Response:
+    """GET /imprint, /terms, /privacy, /withdrawal."""
+    name = request.match_info["name"]
+    async with reading(request.config_dict[ENGINE]) as conn:
+        text = await texts.get(conn, name, locales.current())
+    return await page(request, "text.html", text=text, body=shown(request, text))
+
+
+def shown(request: web.Request, text: Text) -> Markup:
+    """The text with the store's own name and address in it."""
+    settings = request.config_dict[SETTINGS]
+    facts = {"store_name": settings.store_name, "email": parseaddr(settings.mail_from)[1]}
+    return Markup(texts.html(text, facts))  # noqa: S704 - `texts.html` has cleaned it
