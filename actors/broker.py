@@ -16,6 +16,7 @@ from dramatiq.middleware import (
     TimeLimit,
 )
 
+from actors.metrics import Measured
 from actors.workplace import Workplace
 from bookstore.crashpoints import crashpoint
 from bookstore.messages import queue_arguments
@@ -102,6 +103,7 @@ def _middleware(workplace: Workplace) -> Iterator[Middleware]:
     # The event loop starts first and stops last: the workplace lives on it.
     yield AsyncIO()
     yield workplace
+    yield Measured()
     yield TimeLimit()
     yield ShutdownNotifications()
     yield Callbacks()

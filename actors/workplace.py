@@ -15,6 +15,7 @@ from dramatiq.brokers.stub import StubBroker
 from dramatiq.middleware import Middleware
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from actors import metrics
 from actors.batching import Batches
 from actors.relay import Relay
 from bookstore import db, fulfilment, smtp
@@ -94,7 +95,9 @@ class Workplace(Middleware):
         )
         mailer = smtp.make_mailer(settings.smtp_url)
         self._open.push_async_callback(mailer.close)
-        self.postman = Postman(self.engine, mailer, Store.of(settings), clock=clock)
+        self.postman = Postman(
+            self.engine, mailer, Store.of(settings), clock=clock, watch=metrics.mailed
+        )
         self.mail_threads = asyncio.Semaphore(max(1, worker.worker_threads // 2))
         currency = settings.currency
         exporter = Exporter(self.engine, currency=currency, clock=clock)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -73,10 +73,16 @@ class _Draft:
 class Checkouts:
     """The checkouts of one process.  Those that wait at the same moment share a transaction."""
 
-    def __init__(self, engine: AsyncEngine, tariff: pricing.Tariff) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        tariff: pricing.Tariff,
+        *,
+        watch: Callable[[int], object] = lambda together: None,
+    ) -> None:
         self._engine = engine
         self._tariff = tariff
-        self._together = Grouped(self._check_out, limit=GROUP)
+        self._together = Grouped(self._check_out, limit=GROUP, watch=watch)
         self._running: dict[idempotency.Key, asyncio.Task[Placed]] = {}
 
     async def place(self, wish: Wish) -> Placed:

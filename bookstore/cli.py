@@ -4,16 +4,18 @@ Data goes to stdout and messages to stderr, so that programs can read it.  Exit 
 fine, 1 failed, 2 wrong use, 3 partly (some rows were refused).
 """
 
+import asyncio
 import os
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import make_msgid
+from pathlib import Path
 
 import click
 
-from bookstore import __version__, cli_books, db, doctor, sample, smtp, tasks, users
+from bookstore import __version__, cli_books, db, doctor, metrics, sample, smtp, tasks, users
 from bookstore.mail import Mail
 from bookstore.permissions import Role
 from bookstore.terminal import (
@@ -95,6 +97,21 @@ def worker(processes: int, threads: int, queues: tuple[str, ...]) -> None:
     if queues:
         command += ["--queues", *queues]
     os.execv(sys.executable, [sys.executable, *command])  # noqa: S606 - this is dramatiq
+
+
+@main.command("metrics")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=click.IntRange(0, 65535), default=9180, show_default=True)
+def show_metrics(host: str, port: int) -> None:
+    """Show Prometheus what the workers of this machine count.
+
+    They and this command share the folder that PROMETHEUS_MULTIPROC_DIR names.
+    """
+    from web import serving
+
+    if not Path(os.environ.get(metrics.FOLDER, "nowhere")).is_dir():
+        raise click.UsageError(f"{metrics.FOLDER} has to name a folder, for the workers too.")
+    asyncio.run(serving.serve_metrics(read_settings(), host, port))
 
 
 # The database

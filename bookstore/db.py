@@ -18,7 +18,7 @@ from sqlalchemy.engine.interfaces import IsolationLevel
 from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 T = TypeVar("T")
 
@@ -127,6 +127,13 @@ def tell(conn: AsyncConnection, order_ids: Iterable[int]) -> None:
     assert conn.sync_connection is not None
     happened: list[int] = conn.sync_connection.get_execution_options().get("happened", [])
     happened.extend(order_ids)
+
+
+def connections_in_use(engine: AsyncEngine) -> int:
+    """How many connections of the pool somebody has at this moment."""
+    pool = engine.sync_engine.pool
+    assert isinstance(pool, QueuePool)
+    return pool.checkedout()
 
 
 @asynccontextmanager

@@ -14,7 +14,8 @@ class Grouped(Generic[Wish, Answer]):
     Whoever finds nothing running starts at once and alone, so at rest nobody waits; those
     who come meanwhile go together next.  `work` answers a list of wishes with a list as
     long, an exception in the place of each wish that it refuses.  When it raises, nothing
-    of the list was done, and each of the wishes is worked off alone.
+    of the list was done, and each of the wishes is worked off alone.  `watch` gets to know
+    how many went together.
     """
 
     def __init__(
@@ -23,10 +24,12 @@ class Grouped(Generic[Wish, Answer]):
         *,
         limit: int,
         size: Callable[[Wish], int] = lambda wish: 1,
+        watch: Callable[[int], object] = lambda together: None,
     ) -> None:
         self._work = work
         self._limit = limit
         self._size = size
+        self._watch = watch
         self._waiting: list[tuple[Wish, asyncio.Future[Answer]]] = []
         self._running: asyncio.Task[None] | None = None
 
@@ -44,7 +47,9 @@ class Grouped(Generic[Wish, Answer]):
     async def _run(self) -> None:
         try:
             while self._waiting:
-                await self._work_off(self._next())
+                group = self._next()
+                self._watch(len(group))
+                await self._work_off(group)
         finally:
             self._running = None
             for _, answer in self._waiting:

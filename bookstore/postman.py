@@ -104,6 +104,7 @@ class Postman:
         clock: Callable[[], datetime],
         turn_s: float = TURN_S,
         list_s: float = LIST_S,
+        watch: Callable[[End], object] = lambda end: None,
     ) -> None:
         self._engine = engine
         self._mailer = mailer
@@ -111,6 +112,7 @@ class Postman:
         self._clock = clock
         self._turn_s = turn_s
         self._list_s = list_s
+        self._watch = watch
         #: As many as the mailer keeps connections for.
         self._turns = asyncio.Semaphore(smtp.CONNECTIONS)
         self._claims = Grouped(self._claim, limit=TOGETHER, size=len)
@@ -203,6 +205,7 @@ class Postman:
                     raise
             await asyncio.sleep(1)
         for attempt in attempts:
+            self._watch(attempt.end)
             crashpoint("M7", [attempt.notification_id])
 
     async def _claim(self, lists: list[Collection[int]]) -> list[list[Claim]]:

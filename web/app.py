@@ -171,7 +171,7 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
     engine = make_engine(settings.database_url, timeout_s=settings.database_timeout_s)
     engine = telling(announcing(engine, publisher.offer), app[TELL])
     app[ENGINE] = engine
-    app[CHECKOUTS] = Checkouts(engine, app[TARIFF])
+    app[CHECKOUTS] = Checkouts(engine, app[TARIFF], watch=app[METRICS].checkouts.observe)
     app[READINESS].checks |= {
         "database": health.database(engine),
         "broker": health.broker(publisher),

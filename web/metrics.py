@@ -1,21 +1,29 @@
-"""What Prometheus reads: requests by route and status, and how long they took."""
+"""What Prometheus reads of the web process: requests, checkouts, connections."""
 
+import asyncio
 import time
+from typing import Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics_core import Metric
 
-from web.keys import METRICS
-from web.requests import from_inside
+from bookstore import db, metrics
+from web.keys import ENGINE, METRICS
+from web.problems import AWAY
+from web.requests import from_inside, now
 
 #: From a cached answer to what a customer gives up on.
 _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+#: Prometheus asks every 15 s, and there may be two; counting a million orders takes a while.
+KEPT_S: Final = 10.0
+#: A scrape is given up after 10 s.
+LIMIT_S: Final = 5.0
 
 
 class Metrics:
-    """The counters of one application; `registry` takes in those of others."""
+    """The counters of one application, and the last look at the database."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -26,12 +34,46 @@ class Metrics:
             registry=self.registry,
         )
         self.seconds = Histogram(
-            "bookstore_http_request_seconds",
+            "bookstore_http_request_duration_seconds",
             "From a request's headers to the end of its answer.",
             ["method", "route"],
             buckets=_SECONDS,
             registry=self.registry,
         )
+        self.checkouts = Histogram(
+            "bookstore_checkout_group_orders",
+            "Orders that were placed in one transaction.",
+            buckets=(1, 2, 5, 10, 20, 50),
+            registry=self.registry,
+        )
+        self.connections = Gauge(
+            "bookstore_web_database_connections",
+            "Connections to the database that requests are using.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
+        self._lock = asyncio.Lock()
+        self._looked_at = float("-inf")
+        self._store: list[Metric] = []
+
+    async def text(self, request: web.Request) -> bytes:
+        """Everything, in the text format; what the database says may be some seconds old.
+
+        While the database is away, that part is missing.
+        """
+        async with self._lock:
+            if time.monotonic() - self._looked_at >= KEPT_S:
+                self._store = await self._look(request)
+                self._looked_at = time.monotonic()
+        return metrics.text([self.registry], self._store)
+
+    async def _look(self, request: web.Request) -> list[Metric]:
+        engine = request.config_dict[ENGINE].execution_options(timeout_s=LIMIT_S)
+        try:
+            async with db.reading(engine) as conn:
+                return await metrics.of_store(conn, now=now())
+        except AWAY:
+            return []
 
 
 @web.middleware
@@ -48,14 +90,15 @@ async def measured(request: web.Request, handler: Handler) -> web.StreamResponse
         status = error.status
         raise
     finally:
-        metrics = request.config_dict[METRICS]
+        counts = request.config_dict[METRICS]
         resource = request.match_info.route.resource
         route = resource.canonical if resource else "unknown"
         method = request.method if request.method in _METHODS else "other"
-        metrics.requests.labels(method, route, status).inc()
+        counts.requests.labels(method, route, status).inc()
         # A stream lasts as long as somebody watches.
         if response is None or response.content_type != "text/event-stream":
-            metrics.seconds.labels(method, route).observe(time.perf_counter() - started)
+            counts.seconds.labels(method, route).observe(time.perf_counter() - started)
+        counts.connections.set(db.connections_in_use(request.config_dict[ENGINE]))
 
 
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}
@@ -65,5 +108,5 @@ async def show(request: web.Request) -> web.Response:
     """GET /metrics, in the text format of Prometheus; to the outside there is nothing here."""
     if not from_inside(request):
         raise web.HTTPNotFound
-    body = generate_latest(request.config_dict[METRICS].registry)
-    return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+    body = await request.config_dict[METRICS].text(request)
+    return web.Response(body=body, headers={"Content-Type": metrics.CONTENT_TYPE})

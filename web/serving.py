@@ -1,19 +1,23 @@
 """The web process: from settings to an open port, and back on SIGTERM."""
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
+from tempfile import TemporaryDirectory
 
 from aiohttp import web
 
+from bookstore import metrics
 from config import log
 from config.settings import Settings, read_settings
 from web.app import make_app
 from web.bounds import BOUNDED
 from web.connections import Runner
+from web.exposition import make_exposition
 
 #: What is running when we are told to stop may take so long.
 SHUTDOWN_S = 10.0
@@ -24,10 +28,26 @@ _SPAWN = get_context("spawn")
 async def serve(
     settings: Settings, *, ready: Callable[[], None] = lambda: None, shared: bool = False
 ) -> None:
-    """Serve until SIGTERM or SIGINT; requests under way are finished first.
+    """Serve the store until SIGTERM or SIGINT; requests under way are finished first.
 
     `shared` lets several processes listen on the same port.
     """
+    site = (settings.host, settings.port)
+    await _serve(await make_app(settings), site, ready=ready, shared=shared)
+
+
+async def serve_metrics(settings: Settings, host: str, port: int) -> None:
+    """Serve the metrics of this machine's processes, and nothing else, until SIGTERM or SIGINT."""
+    await _serve(make_exposition(settings), (host, port))
+
+
+async def _serve(
+    app: web.Application,
+    site: tuple[str, int],
+    *,
+    ready: Callable[[], None] = lambda: None,
+    shared: bool = False,
+) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -35,12 +55,10 @@ async def serve(
     if (parent := parent_process()) is not None:
         # Without its parent nobody would ever stop this process.
         loop.add_reader(parent.sentinel, stop.set)
-    runner = Runner(await make_app(settings), BOUNDED, shutdown_timeout=SHUTDOWN_S)
+    runner = Runner(app, BOUNDED, shutdown_timeout=SHUTDOWN_S)
     try:
         await runner.setup()
-        await web.TCPSite(
-            runner, settings.host, settings.port, reuse_port=True if shared else None
-        ).start()
+        await web.TCPSite(runner, *site, reuse_port=True if shared else None).start()
         ready()
         await stop.wait()
     finally:
@@ -58,7 +76,13 @@ def serve_in(processes: int) -> int:
         return 0
     if settings.embedded:
         raise ValueError("workers inside the web process allow one process only")
-    spawned = [_SPAWN.Process(target=_serve_shared) for _ in range(processes)]
+    with TemporaryDirectory(prefix="bookstore-metrics-") as folder:
+        # Whichever process is asked for metrics answers for all.
+        os.environ.setdefault(metrics.FOLDER, folder)
+        return _serve_together([_SPAWN.Process(target=_serve_shared) for _ in range(processes)])
+
+
+def _serve_together(spawned: list[SpawnProcess]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: _stop(spawned))
     for process in spawned:
