@@ -52,6 +52,8 @@ PUBLISH_TIMEOUT_S = 5.0
 #: Staff who look at the queues wait no longer for what the broker says.
 ASK_TIMEOUT_S = 1.0
 RECONNECT_S = 1.0
+#: What is offered last is published within this, or left to the relay.
+CLOSE_S = 2.0
 HEARTBEAT_S = 10
 
 
@@ -149,6 +151,7 @@ class _Link:
         self._urls = urls
         self._name = name
         self._away = False
+        self._closing = False
         self._wake = asyncio.Event()
         self._connection: AbstractConnection | None = None
         self._channel: AbstractChannel | None = None
@@ -159,11 +162,14 @@ class _Link:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._running is not None:
-            self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
+        assert self._running is not None
+        self._closing = True
+        self._wake.set()
         if self.ready:
-            await self._publish_buffer()
+            # To cancel it amid a round would close the channel under what is on its way.
+            await asyncio.wait([self._running], timeout=CLOSE_S)
+        self._running.cancel()
+        await asyncio.gather(self._running, return_exceptions=True)
         await self._disconnect()
 
     @property
@@ -196,6 +202,9 @@ class _Link:
                     self._away = False
                 await self._wait()
                 await self._publish_buffer()
+                if self._closing:
+                    await self._publish_buffer()  # What was offered meanwhile.
+                    return
                 await asyncio.sleep(ROUND_S)
             except Exception as error:  # Whatever it was, the loop must go on.
                 if not self._away:

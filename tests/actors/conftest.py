@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
 from itertools import count
 
 import pytest
@@ -16,7 +17,6 @@ from bookstore.messages import Publisher
 from bookstore.orders import Order
 from bookstore.pricing import Rates
 from config.settings import Settings
-from tests.factories import NOON
 
 RATES = Rates("EUR", 290, 4000, 700)
 ADDRESS = {"name": "Mira", "line1": "Quay 9", "city": "Hamburg", "postcode": "1", "country": "DE"}
@@ -37,10 +37,11 @@ def place_order(engine: AsyncEngine) -> PlaceOrder:
     """Places a guest's order of `{book_id: quantity}`; no worker is told."""
 
     async def place(quantities: dict[int, int], through: AsyncEngine = engine) -> Order:
+        now = datetime.now(UTC)  # Workers purge the carts of long ago.
         async with db.transaction(engine) as conn:
-            cart_id = await carts.make_guest(conn, now=NOON)
+            cart_id = await carts.make_guest(conn, now=now)
             for book_id, quantity in quantities.items():
-                await carts.add(conn, cart_id, book_id, quantity, now=NOON)
+                await carts.add(conn, cart_id, book_id, quantity, now=now)
         wish = Wish(
             key=Key(f"cart:{cart_id}", str(next(_keys))),
             request_hash="0" * 64,
