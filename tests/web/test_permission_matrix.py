@@ -1,69 +1,20 @@
 """Who may come in, and to whose things: the routers themselves are asked, so that nothing is
 forgotten.  Security checks S-12 and S-13."""
 
-import re
-from typing import NamedTuple
 from uuid import uuid4
 
 import pytest
 
-from admin.access import ACCESS as ADMIN_ACCESS
-from bookstore.permissions import GRANTS, Permission, Role, is_staff
+from bookstore.permissions import GRANTS, Role, is_staff
+from tests.web.test_permissions import OWNED, PARTS, cells
 from web import routes
 from web.access import Open
-from web.keys import ACCESS
 
 #: Which database it is makes no difference to who may come in.
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
-P = Permission
-#: What the roles are for, written down a second time: a slip in the table shows here.
-MATRIX = {
-    Role.CUSTOMER: set(),
-    Role.CLERK: {
-        P.OPEN_DASHBOARD, P.SEE_ORDERS, P.CHANGE_ORDERS, P.CHANGE_STOCK, P.SEE_USERS,
-        P.SEE_NOTIFICATIONS, P.SEND_NOTIFICATIONS, P.SEE_TASKS,
-    },
-    Role.EDITOR: {
-        P.OPEN_DASHBOARD, P.CHANGE_BOOKS, P.CHANGE_STOCK, P.CHANGE_CATEGORIES, P.IMPORT_BOOKS,
-    },
-    Role.MANAGER: set(Permission) - {P.CHANGE_USERS},
-    Role.ADMIN: set(Permission),
-}  # fmt: skip
-
-#: What an address has in it that is everybody's, or whose finding is a matter of permissions.
-NOBODYS = {
-    "author_id", "book_id", "isbn", "job_id", "name", "path", "slug", "task_id", "token", "user_id",
-}  # fmt: skip
-#: What belongs to somebody, and which permission opens other people's: None is nobody's.
-OWNED = {
-    "address_id": None,
-    "notification_id": None,
-    "number": P.SEE_ORDERS,
-    "session": None,
-    "token_id": None,
-}
 #: Here a wrong password, or none, is answered like this to whoever may come in.
 ASKS_FOR_PASSWORD = {("POST", "/sign-in")}
-PARTS = re.compile(r"\{(\w+)\}")
-
-
-class Cell(NamedTuple):
-    """A route, and who may come in at it."""
-
-    method: str
-    path: str
-    access: object
-
-
-def cells(app):
-    """Every route of the router, the dashboard's too; one without a row is an error."""
-    access = dict(app[ACCESS])
-    for dashboard in app._subapps:
-        access |= dashboard[ADMIN_ACCESS]
-    for route in app.router.routes():
-        info = route.resource.get_info()
-        yield Cell(route.method, info.get("path") or info["formatter"], access[route])
 
 
 def example(path, **known):
@@ -95,16 +46,6 @@ def expected(cell, role):
     if cell.path.startswith("/admin") and not is_staff(role):
         return 404
     return 403
-
-
-async def test_the_table_says_what_it_should():
-    assert GRANTS == MATRIX
-
-
-def test_every_part_of_an_address_is_known_to_belong_to_somebody_or_nobody(server):
-    found = {name for cell in cells(server.app) for name in PARTS.findall(cell.path)}
-
-    assert found <= NOBODYS | OWNED.keys()
 
 
 @pytest.mark.parametrize("role", [None, *Role])
