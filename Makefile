@@ -14,7 +14,7 @@ PYTEST ?= tests
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install run test check format bench faults lock clean
+.PHONY: help install run test check format examples bench faults lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ check: $(INSTALLED_TEST) ## format, lint, types and import contracts; changes no
 format: $(INSTALLED_TEST) ## put the code in shape: ruff format, and what ruff can fix by itself
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+examples: $(INSTALLED_TEST) ## write the examples of the API's description down anew
+	@WRITE_EXAMPLES=1 $(BIN)/pytest -q tests/web/test_examples.py
 
 bench: $(INSTALLED_TEST) ## benchmarks, each beside its limit; by hand, on a quiet machine
 	@tests/servers/install.sh
