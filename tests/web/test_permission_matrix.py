@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from bookstore.permissions import GRANTS, Role, is_staff
-from tests.web.test_permissions import OWNED, PARTS, cells
+from tests.web.test_permissions import NOBODYS, OWNED, PARTS, cells
 from web import routes
 from web.access import Open
 
@@ -47,6 +47,12 @@ def expected(cell, role):
     if cell.path.startswith("/admin") and not is_staff(role):
         return 404
     return 403
+
+
+async def test_every_part_of_an_address_is_known_to_have_an_owner_or_none(server):
+    found = {name for cell in cells(server.app) for name in PARTS.findall(cell.path)}
+
+    assert found <= NOBODYS | OWNED.keys()
 
 
 @pytest.mark.parametrize("role", [None, *Role])
