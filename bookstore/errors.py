@@ -98,6 +98,28 @@ class NotAllowed(BookstoreError):
         super().__init__("Your account may not do this.")
 
 
+class OrdersOpen(BookstoreError):
+    """Somebody who is still waiting for books, or for money, cannot be erased."""
+
+    code = "orders-open"
+
+    def __init__(self, numbers: Sequence[str]) -> None:
+        super().__init__(
+            f"Not while an order is open: {', '.join(numbers)}. Cancel it, or wait until it has"
+            " arrived and no refund is due."
+        )
+        self.orders = list(numbers)
+
+
+class LetterUnderWay(BookstoreError):
+    """A letter to somebody is being sent at this moment, so they cannot be erased yet."""
+
+    code = "letter-under-way"
+
+    def __init__(self) -> None:
+        super().__init__("A letter is being sent at this moment. Please try again in a minute.")
+
+
 class AddressBookFull(BookstoreError):
     code = "address-book-full"
 

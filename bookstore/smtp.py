@@ -4,6 +4,9 @@ import asyncio
 import os
 import re
 import tempfile
+from collections.abc import Collection
+from email.parser import BytesHeaderParser
+from email.policy import SMTP
 from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
@@ -65,6 +68,16 @@ def make_mailer(url: str) -> Mailer:
     return FileMailer(Path(folder)) if scheme == "file" else SmtpMailer(url)
 
 
+async def shred(url: str, recipients: Collection[str]) -> None:
+    """Delete the letters to these addresses from the folder of `url`, if it is one.
+
+    What a mail server took lies in mailboxes that are not ours.
+    """
+    scheme, _, folder = url.partition(":")
+    if scheme == "file":
+        await asyncio.to_thread(_shred, Path(folder), {it.casefold() for it in recipients})
+
+
 class FileMailer:
     """Puts letters into a folder, one file each; a letter that comes twice is one file."""
 
@@ -83,6 +96,15 @@ class FileMailer:
 
     async def close(self) -> None:
         """There is nothing to hang up."""
+
+
+def _shred(folder: Path, recipients: Collection[str]) -> None:
+    reader = BytesHeaderParser(policy=SMTP)
+    for path in folder.glob("*.eml"):
+        with path.open("rb") as file:
+            to = reader.parse(file)["To"]
+        if to is not None and any(it.addr_spec.casefold() in recipients for it in to.addresses):
+            path.unlink(missing_ok=True)
 
 
 class SmtpMailer:

@@ -8,6 +8,7 @@ from bookstore import (
     api_tokens,
     bulk_changes,
     carts,
+    erasure,
     failures,
     files,
     guesses,
@@ -37,6 +38,7 @@ async def tidy(conn: AsyncConnection, *, now: datetime) -> None:
     await api_tokens.purge(conn, before=now - TOKENS_KEPT)
     await links.purge(conn, now=now)
     await guesses.purge(conn, now=now)
+    await erasure.purge(conn, now=now)
     await idempotency.purge(conn, now=now)
     await files.purge(conn, now=now)
     await jobs.purge(conn, now=now)

@@ -266,6 +266,7 @@ async def change_role(
         return user
     if by == user_id:
         raise Invalid("role", "Nobody changes their own role.")
+    await _refuse_erased(conn, user_id, "role")
     _keep_one(administrators, user_id, "role")
     await conn.execute(update(users).where(users.c.id == user_id).values(role=role, updated_at=now))
     changes = {"role": [user.role, role]}
@@ -288,6 +289,7 @@ async def change_disabled(
         return user
     if by == user_id:
         raise Invalid("disabled", "Nobody disables their own account.")
+    await _refuse_erased(conn, user_id, "disabled")
     _keep_one(administrators, user_id, "disabled")
     await conn.execute(
         update(users)
@@ -339,6 +341,28 @@ def user_of(found: Any) -> User:
         created_at=found.created_at,
         second_factor=bool(found.second_factor),
     )
+
+
+async def lock_for_erasure(conn: AsyncConnection, user_id: int) -> str:
+    """The address of a user who is about to be erased; nobody changes their account now.
+
+    Raises:
+        NotFound: there is none with this id, or it was erased before.
+        Invalid: it is the last administrator's.
+    """
+    administrators = await _lock_administrators(conn)
+    query = select(users.c.email).where(users.c.id == user_id, users.c.erased_at.is_(None))
+    email: str | None = await conn.scalar(query.with_for_update())
+    if email is None:
+        raise NotFound("This user")
+    _keep_one(administrators, user_id, "user")
+    return email
+
+
+async def _refuse_erased(conn: AsyncConnection, user_id: int, field: str) -> None:
+    query = select(users.c.erased_at).where(users.c.id == user_id).with_for_update()
+    if await conn.scalar(query) is not None:
+        raise Invalid(field, "This account was erased, and stays so.")
 
 
 def _keep_one(administrators: list[int], user_id: int, field: str) -> None:
