@@ -11,6 +11,8 @@ from bookstore.permissions import Role
 from bookstore.tables import books, users
 from config.settings import Delivery
 from tests.factories import NOON, add_book
+from tests.web.conftest import PASSWORD
+from tests.web.mailbox import token_to
 from web.keys import ENGINE
 
 HOME = {
@@ -392,3 +394,35 @@ async def test_a_guests_link_leads_to_the_sign_in_once_the_order_has_an_owner(
     assert (await client.get(with_token)).status == 401
     assert (await client.get(f"{path}?access_token=guess")).status == 404
     assert (await boris.get(with_token)).status == 404
+
+
+async def test_a_guests_order_moves_to_the_account_by_the_link_in_its_letter(
+    client, visitor, server, book
+):
+    number = (await (await place(client, book)).json())["number"]
+    anna = await visitor()
+    new = {"email": "anna@example.com", "password": PASSWORD, "name": "Anna"}
+    await anna.post("/api/v1/users", json=new)
+    before = (await (await anna.get("/api/v1/orders")).json())["items"]
+
+    token = await token_to(server, "anna@example.com", "welcome")
+    await anna.put(f"/api/v1/email-verifications/{token}")
+
+    assert before == []
+    [order] = (await (await anna.get("/api/v1/orders")).json())["items"]
+    assert order["number"] == number
+
+
+async def test_a_guests_order_moves_to_the_account_whose_password_was_reset_by_letter(
+    client, visitor, server, book
+):
+    anna = await visitor(Role.CUSTOMER, "anna@example.com")
+    await place(client, book)
+    await client.post("/api/v1/password-resets", json={"email": "anna@example.com"})
+    token = await token_to(server, "anna@example.com", "reset-password")
+
+    body = {"password": "eight wells deep"}
+    assert (await client.put(f"/api/v1/password-resets/{token}", json=body)).status == 204
+    await anna.post("/api/v1/session", json={"email": "anna@example.com", **body})
+
+    assert len((await (await anna.get("/api/v1/orders")).json())["items"]) == 1
