@@ -20,7 +20,7 @@ from web.sessions import me
 TAGS = ["users"]
 
 
-class ExportOut(Schema):
+class DossierOut(Schema):
     exported_at = Moment(required=True)
     held = fields.Dict(
         keys=fields.String(),
@@ -40,13 +40,13 @@ class GoodbyeIn(Schema):
     )
 
 
-@operation(returns=(200, ExportOut), tags=TAGS)
+@operation(returns=(200, DossierOut), tags=TAGS)
 async def export_data(request: web.Request) -> web.Response:
     """Take away everything that is held about the caller."""
     moment: datetime = now()
     async with reading(request.config_dict[ENGINE]) as conn:
         held = await dossier.of_user(conn, me(request).id)
-    response = answer(ExportOut, {"exported_at": moment, "held": held})
+    response = answer(DossierOut, {"exported_at": moment, "held": held})
     response.headers["Content-Disposition"] = 'attachment; filename="my-data.json"'
     return response
 
