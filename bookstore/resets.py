@@ -67,7 +67,6 @@ async def reset(
                 raise BadLink
             await orders.claim(conn, link.user_id, now=now)
             user = await users.get(conn, link.user_id)
-            await orders.claim(conn, user.id, now=now)
             await sessions.end_all(conn, user.id)
             await links.withdraw(conn, user.id, Purpose.RESET, Purpose.CHANGE)
             await notifications.queue(
