@@ -56,7 +56,7 @@ def ours(
     cart_ids = site.fill_carts(orders, lines, books=books)
     asyncio.run(site.place(cart_ids, singly=singly))
     list_length = orders / site.messages("orders")
-    drain = _by_workers(site, OrderWorkers(site.settings, threads), "worker")
+    drain = by_workers(site, OrderWorkers(site.settings, threads), "worker")
     ((transactions,),) = site.ask(
         "SELECT COUNT(DISTINCT worker, at) FROM order_events WHERE worker IS NOT NULL"
     )
@@ -74,7 +74,7 @@ def plainly(site: Site, orders: int, lines: int, *, books: int) -> Drain:
         cwd=ROOT,
         check=True,
     )
-    return _by_workers(site, PlainWorkers(site.settings), "worker")
+    return by_workers(site, PlainWorkers(site.settings), "worker")
 
 
 def by_procedure(
@@ -100,7 +100,8 @@ def by_procedure(
     return drain
 
 
-def _by_workers(site: Site, workers: Program, name: str) -> Drain:
+def by_workers(site: Site, workers: Program, name: str) -> Drain:
+    """What these programs do with the orders that wait; they are stopped at the end."""
     with site.watch() as nothing_waits:
         workers.start()
         try:

@@ -1,40 +1,44 @@
-"""The long tier, `make faults`: each place killed twenty times, each other fault in rounds.
+"""The long tier, `make faults`: each place killed twenty times, everything else in full.
 
 What is done is kept in build/faults.jsonl, line by line, so a run that was stopped goes on
 where it was.  Remove the file to start anew.
 """
 
-import json
-import subprocess
+import os
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+
+import pytest
 
 from bookstore.crashpoints import NAMES
+from tests.faults.figures import VARIABLE
 from tests.faults.kills import IN_FLIGHT, kill_at
+from tests.faults.results import ROOT, Recorder, Results
 from tests.faults.store import ScaledOut
 from tests.servers.mariadb import MariaDBServer
 from tests.servers.rabbitmq import RabbitMQServer
 
-ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "build" / "faults.jsonl"
 LIMIT_S = 110 * 60
 KILLS = 20
+#: Stores that are killed side by side: most of a kill is waiting for programs to start.
+LANES = 3
 #: Passed once for each order or letter, and so at least ten times; the others once for a group.
 OFTEN = {name for name in NAMES if name[0] in "CM"} | {"W0", "W6"}
-#: The other tests, and how many rounds of each: twenty kills of either server in all.
-ROUNDS = {
-    "test_database_away.py": 20,
-    "test_broker_away.py": 10,
-    "test_mail_away.py": 10,
-    "test_races.py": 5,
-    "test_poison.py": 5,
-    "test_embedded_kills.py": 5,
-}
+#: Everything else, in this order: what is most telling, first.
+TESTS = (
+    "tests/faults",
+    "tests/bookstore/test_histories.py",
+    # The kills above are these, twenty times.
+    "--deselect=tests/faults/test_web_kills.py",
+    "--deselect=tests/faults/test_worker_kills.py",
+)
+#: Longer than the longest of them.
+TEST_TIMEOUT_S = 1800
 LOST = {
     "every accepted order is stored",
     "every placed order is waiting for the order service",
@@ -54,23 +58,6 @@ DOUBLED = {
 }
 
 
-class Results:
-    """What was done, by what it was called; each line is written as soon as it is known."""
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._path = path
-        lines = path.read_text().splitlines() if path.exists() else []
-        self.entries: dict[str, dict[str, Any]] = {
-            entry["name"]: entry for entry in map(json.loads, lines)
-        }
-
-    def add(self, name: str, **facts: Any) -> None:
-        self.entries[name] = {"name": name, **facts}
-        with self._path.open("a") as file:
-            file.write(json.dumps(self.entries[name]) + "\n")
-
-
 def kills() -> Iterator[tuple[str, str, int]]:
     """Name, place and hit of each kill; round by round, so that a part is worth something."""
     for number in range(KILLS):
@@ -78,65 +65,106 @@ def kills() -> Iterator[tuple[str, str, int]]:
             yield f"{place}/{number}", place, 1 + number % 10 if place in OFTEN else 1
 
 
-def run_kills(results: Results, ends: float) -> None:
-    left = [kill for kill in kills() if kill[0] not in results.entries]
-    if not left:
-        return
-    with (
-        MariaDBServer() as mariadb,
-        RabbitMQServer() as rabbitmq,
-        tempfile.TemporaryDirectory() as folder,
-    ):
+class Kills:
+    """The kills that are not on record, shared out to lanes."""
+
+    def __init__(self, results: Results, ends: float) -> None:
+        self._results = results
+        self._ends = ends
+        self._left = [kill for kill in kills() if kill[0] not in results.entries]
+        self._lock = threading.Lock()
+
+    def run(self) -> None:
+        if not self._left:
+            return
+        with (
+            MariaDBServer() as mariadb,
+            RabbitMQServer() as rabbitmq,
+            tempfile.TemporaryDirectory() as folder,
+        ):
+            # A lane is one thread for all of its life: the kernel ends its programs with it.
+            lanes = [
+                threading.Thread(target=self._lane, args=(mariadb, rabbitmq, Path(folder), number))
+                for number in range(LANES)
+            ]
+            for lane in lanes:
+                lane.start()
+            for lane in lanes:
+                lane.join()
+
+    def _lane(
+        self, mariadb: MariaDBServer, rabbitmq: RabbitMQServer, folder: Path, lane: int
+    ) -> None:
         stores = 0
-        while left and time.monotonic() < ends:
+        kill = self._next()
+        while kill is not None:
             stores += 1
-            name = f"faults_{stores}"
-            with ScaledOut(mariadb.client, rabbitmq.client, Path(folder), name) as store:
+            name = f"faults_{lane}_{stores}"
+            with ScaledOut(mariadb.client, rabbitmq.client, folder, name) as store:
                 store.start()
-                while left and time.monotonic() < ends:
-                    if not run_kill(results, store, *left.pop(0)):
-                        break  # What is wrong in this store would be found again each time.
+                # What is wrong in this store would be found again each time.
+                while kill is not None and self._kill(store, *kill):
+                    kill = self._next()
+            kill = kill and self._next()
+
+    def _next(self) -> tuple[str, str, int] | None:
+        with self._lock:
+            return self._left.pop(0) if self._left and time.monotonic() < self._ends else None
+
+    def _kill(self, store: ScaledOut, name: str, place: str, hit: int) -> bool:
+        """Whether all was well afterwards."""
+        began = time.monotonic()
+        try:
+            outcome = kill_at(store, place, hit)
+        except Exception as error:  # The other lanes go on.
+            print(f"{name}: {error!r}", flush=True)
+            with self._lock:
+                self._results.add(name, place=place, failed=repr(error)[:2000])
+            return False
+        for finding in outcome.findings:
+            print(f"{name}: {finding.invariant}: {finding.row}", flush=True)
+        with self._lock:
+            self._results.add(
+                name,
+                place=place,
+                orders=outcome.orders,
+                copies=outcome.copies,
+                findings=[finding.invariant for finding in outcome.findings],
+                rows=[finding.row for finding in outcome.findings],
+                took_s=round(time.monotonic() - began, 1),
+            )
+        return not outcome.findings
 
 
-def run_kill(results: Results, store: ScaledOut, name: str, place: str, hit: int) -> bool:
-    try:
-        outcome = kill_at(store, place, hit)
-    except AssertionError as error:
-        print(f"{name}: {error}", flush=True)
-        results.add(name, kill=True, failed=str(error)[:500])
-        return False
-    found = [finding.invariant for finding in outcome.findings]
-    for finding in outcome.findings:
-        print(f"{name}: {finding.invariant}: {finding.row}", flush=True)
-    results.add(name, kill=True, orders=outcome.orders, copies=outcome.copies, findings=found)
-    return not found
+class Deadline:
+    """A plugin of pytest that begins nothing more when the time is over."""
+
+    def __init__(self, ends: float) -> None:
+        self._ends = ends
+
+    def pytest_runtest_setup(self) -> None:
+        if time.monotonic() > self._ends:
+            pytest.exit("the time is over; the next run goes on from here", 0)
 
 
-def run_rounds(results: Results, ends: float) -> None:
-    for number in range(max(ROUNDS.values())):
-        for file, rounds in ROUNDS.items():
-            name = f"{file}/{number}"
-            if number >= rounds or name in results.entries or time.monotonic() > ends:
-                continue
-            command = [sys.executable, "-m", "pytest", "-q", f"tests/faults/{file}"]
-            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-            if done.returncode:
-                print(f"{name}\n{done.stdout[-5000:]}", flush=True)
-            results.add(name, kill=False, code=done.returncode)
+def run_tests(results: Results, ends: float) -> None:
+    if time.monotonic() < ends:
+        arguments = [*TESTS, "-q", f"--timeout={TEST_TIMEOUT_S}", "-p", "no:cacheprovider"]
+        pytest.main([*arguments, f"--rootdir={ROOT}"], plugins=[Recorder(results), Deadline(ends)])
 
 
 def report(results: Results) -> int:
     """Print the counts; the exit code is 1 when anything was lost, doubled or red."""
-    killed = [entry for entry in results.entries.values() if entry["kill"]]
+    killed = [entry for entry in results.entries.values() if "place" in entry]
+    tests = [entry for entry in results.entries.values() if "outcome" in entry]
     hits = [entry for entry in killed if "orders" in entry]
     found = Counter(invariant for entry in hits for invariant in entry["findings"])
     lost = sum(found[invariant] for invariant in LOST)
     doubled = sum(found[invariant] for invariant in DOUBLED)
-    rounds = [entry for entry in results.entries.values() if not entry["kill"]]
-    red = [entry["name"] for entry in rounds if entry["code"]]
-    red += [entry["name"] for entry in killed if "failed" in entry]
+    red = [entry["name"] for entry in killed if "failed" in entry]
+    red += [entry["name"] for entry in tests if entry["outcome"] == "failed"]
     print(
-        f"{len(hits)} of {len(NAMES) * KILLS} kills at {len({e['name'][:2] for e in hits})} places,"
+        f"{len(hits)} of {len(NAMES) * KILLS} kills at {len({e['place'] for e in hits})} places,"
         f" {len(hits) * IN_FLIGHT} orders: {lost} lost, {doubled} doubled,"
         f" {found.total() - lost - doubled} other findings;"
         f" {sum(entry['copies'] for entry in hits)} copies of letters, all of them in doubt."
@@ -145,19 +173,35 @@ def report(results: Results) -> int:
         # The rule of three: none seen in n tries.  The orders of one kill are no tries of
         # their own.
         print(f"With 95 % confidence fewer than {3 / len(hits):.2%} of kills lose or double.")
-    print(f"{len(rounds)} of {sum(ROUNDS.values())} rounds of the other faults, {len(red)} red.")
+    passed = [entry for entry in tests if entry["outcome"] == "passed"]
+    print(f"{len(passed)} of {len(tests)} tests of the other faults passed.")
+    for entry in passed:
+        if entry["figures"]:
+            print(f"  {entry['name'].rpartition('::')[2]}: {_told(entry['figures'])}")
     for name in red:
-        print(f"  {name}")
+        print(f"  red: {name}")
     return 1 if found or red else 0
 
 
-def main() -> int:
-    ends = time.monotonic() + LIMIT_S
-    results = Results(RESULTS)
-    run_kills(results, ends)
-    run_rounds(results, ends)
+def _told(figures: dict[str, object]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in figures.items())
+
+
+def main(arguments: Sequence[str]) -> int:
+    if os.environ.get(VARIABLE) != "full":
+        # Read when the tests are imported, so before anything else.
+        os.execve(
+            sys.executable,
+            [sys.executable, "-m", "tests.faults", *arguments],
+            {**os.environ, VARIABLE: "full"},
+        )
+    results = Results()
+    if arguments != ["report"]:
+        ends = time.monotonic() + LIMIT_S
+        Kills(results, ends).run()
+        run_tests(results, ends)
     return report(results)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -1,23 +1,33 @@
-"""The mail server refuses for now, dawdles, or hangs up in the middle of a letter."""
+"""The mail server is away, refuses, dawdles, or hangs up in the middle of a letter."""
 
 import asyncio
 import time
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 
 import pytest
 
+from bookstore import db, notifications
+from tests.faults.figures import figure
 from tests.faults.proxy import Proxy, Way
 from tests.faults.store import ScaledOut, all_accepted
 from tests.servers.process import wait_until
 
-ORDERS = 10
+#: In full 1,000 orders, so 2,000 letters: six times this, and the cuts.
+ORDERS = figure(10, 150)
 #: Bytes of a letter's way to the mail server after which the link is cut: the greeting, the
 #: envelope, DATA, the letter's beginning, middle and end.
 CUTS = (0, 10, 40, 90, 130, 500, 2000, 6000)
+CUT_EACH = figure(1, 13)
+#: For how long it answers slowly, or with 451.
+SLOW_S = figure(0, 90)
+LATER_S = figure(0, 300)
 #: Both letters of an order.
 LETTERS = 2
-DECIDED = "SELECT COUNT(*) FROM orders WHERE status = 'placed'"
+UNDECIDED = "SELECT COUNT(*) FROM orders WHERE status = 'placed'"
 BEING_SENT = "SELECT COUNT(*) FROM notifications WHERE status = 'sending'"
+UNTRIED = "SELECT COUNT(*) FROM notifications WHERE status = 'queued' AND attempts = 0"
+FAILED = "SELECT id, attempts, smtp_answer FROM notifications WHERE status = 'failed'"
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +48,14 @@ def store(mariadb, rabbitmq, link, tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def healthy(store, link):
+def healthy(store, link, record_property):
+    before = len(store.sink.letters)
     yield
     store.sink.answer, store.sink.hang_up, store.sink.delay_s = "250 2.0.0 OK", False, 0
     link.heal()
+    arrived = store.sink.letters[before:]
+    record_property("letters", len({letter["Message-ID"] for letter in arrived}))
+    record_property("copies", len(arrived) - len({letter["Message-ID"] for letter in arrived}))
 
 
 async def order(store, count):
@@ -50,28 +64,36 @@ async def order(store, count):
         customers = await store.customers(stack, count)
         began = time.monotonic()
         await all_accepted(customers)
-    await asyncio.to_thread(wait_until, lambda: not store.value(DECIDED), 30)
+    await asyncio.to_thread(wait_until, lambda: not store.value(UNDECIDED), 60)
     return time.monotonic() - began
 
 
-def wait_until_tried(store):
-    """No letter is on its way, and none was not tried."""
-    wait_until(
-        lambda: (
-            not store.value(
-                "SELECT COUNT(*) FROM notifications WHERE status = 'sending'"
-                " OR (status = 'queued' AND attempts = 0)"
-            )
-        ),
-        60,
-    )
+#: The orders of a test are decided within this, however the mail server is.
+DECIDED_S = figure(5, 20)
 
 
 async def deliver_the_rest(store):
     """Time passes, and every letter gets its next chances."""
-    await asyncio.to_thread(wait_until_tried, store)
+    await asyncio.to_thread(
+        wait_until, lambda: not store.value(BEING_SENT) and not store.value(UNTRIED), 120
+    )
     store.pass_time()
-    await asyncio.to_thread(store.wait_until_idle)
+    await asyncio.to_thread(store.wait_until_idle, 120)
+
+
+async def test_letters_wait_for_a_mail_server_that_is_down(store, link):
+    before = len(store.sink.letters)
+    link.refuse()
+
+    decided_s = await order(store, ORDERS)
+    sent = len(store.sink.letters) - before
+    link.heal()
+    await deliver_the_rest(store)
+
+    assert sent == 0
+    assert decided_s < DECIDED_S
+    assert len(store.sink.letters) == before + LETTERS * ORDERS
+    assert await store.findings() == []
 
 
 async def test_letters_that_are_refused_for_now_all_arrive_later(store):
@@ -79,27 +101,67 @@ async def test_letters_that_are_refused_for_now_all_arrive_later(store):
     before = len(store.sink.letters)
 
     decided_s = await order(store, ORDERS)
-    await asyncio.to_thread(wait_until_tried, store)
+    await asyncio.sleep(LATER_S)
+    await asyncio.to_thread(wait_until, lambda: not store.value(UNTRIED), 120)
     refused = len(store.sink.letters) == before
     store.sink.answer = "250 2.0.0 OK"
     await deliver_the_rest(store)
 
     assert refused
-    assert decided_s < 5
+    assert decided_s < DECIDED_S
     assert len(store.sink.letters) == before + LETTERS * ORDERS
     assert await store.findings() == []
 
 
-async def test_a_slow_mail_server_holds_up_no_order(store):
-    store.sink.delay_s = 3
+async def test_letters_that_are_refused_for_good_are_tried_once_and_shown_to_staff(store):
+    store.sink.answer = "550 5.1.1 Nobody here"
+
+    decided_s = await order(store, ORDERS)
+    await asyncio.to_thread(store.wait_until_idle, 120)
+    failed = store.rows(FAILED)
+    store.sink.answer = "250 2.0.0 OK"
+    engine = db.make_engine(store.database_url)
+    for row in failed:
+        async with db.transaction(engine) as conn:
+            await notifications.resend(conn, row["id"], user_id=None, now=datetime.now(UTC))
+    await engine.dispose()
+    store.pass_time()
+    await asyncio.to_thread(store.wait_until_idle, 120)
+
+    assert decided_s < DECIDED_S
+    assert len(failed) == LETTERS * ORDERS
+    assert {(row["attempts"], row["smtp_answer"]) for row in failed} == {
+        (1, "550 5.1.1 Nobody here")
+    }
+    assert await store.findings() == []
+
+
+async def test_a_mail_server_slow_to_take_a_letter_holds_up_no_order(store):
+    store.sink.delay_s = figure(3, 30)
 
     decided_s = await order(store, ORDERS)
     waiting = store.waiting()
+    await asyncio.sleep(SLOW_S)
     store.sink.delay_s = 0
     await deliver_the_rest(store)
 
     assert waiting
-    assert decided_s < 5
+    assert decided_s < DECIDED_S
+    assert await store.findings() == []
+
+
+async def test_a_mail_server_slow_at_every_step_holds_up_no_order(store, link):
+    link.cut()  # A connection that is kept has its greeting already.
+    link.delay_s = figure(1, 30)
+
+    decided_s = await order(store, ORDERS)
+    waiting = store.waiting()
+    await asyncio.sleep(SLOW_S)
+    link.heal()
+    await deliver_the_rest(store)
+
+    assert waiting
+    assert decided_s < DECIDED_S
     assert await store.findings() == []
 
 
@@ -108,7 +170,9 @@ async def test_letters_without_an_answer_come_once_more_and_are_marked(store):
     before = len(store.sink.letters)
 
     await order(store, ORDERS)
-    await asyncio.to_thread(wait_until_tried, store)
+    await asyncio.to_thread(
+        wait_until, lambda: not store.value(BEING_SENT) and not store.value(UNTRIED), 120
+    )
     store.sink.hang_up = False
     await deliver_the_rest(store)
 
@@ -120,11 +184,12 @@ async def test_letters_without_an_answer_come_once_more_and_are_marked(store):
 
 @pytest.mark.parametrize("count", CUTS)
 async def test_a_link_cut_in_the_middle_of_a_letter_loses_none(store, link, count):
-    link.cut()  # So that the next letter begins with the greeting.
-    link.cut_after(count, Way.UP)
+    for _ in range(CUT_EACH):
+        link.cut()  # So that the next letter begins with the greeting.
+        link.cut_after(count, Way.UP)
 
-    await order(store, 1)
-    await deliver_the_rest(store)
+        await order(store, 1)
+        await deliver_the_rest(store)
 
     assert await store.findings() == []
 

@@ -1,0 +1,37 @@
+"""A stranger at the broker who takes every message and loses it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aio_pika
+
+from bookstore.messages import QUEUES, queue_arguments
+
+#: RabbitMQ serves a consumer with a higher priority first, as long as it takes what comes.
+BEFORE_ALL_OTHERS = {"x-priority": 10}
+
+
+class Thief:
+    """How many messages were lost so far."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    async def take(self, _message: aio_pika.abc.AbstractIncomingMessage) -> None:
+        self.taken += 1
+
+
+@asynccontextmanager
+async def stealing(url: str) -> AsyncIterator[Thief]:
+    """Publishers get their confirms and workers stay connected, but nothing reaches them."""
+    thief = Thief()
+    async with await aio_pika.connect(url) as connection:
+        channel = await connection.channel()
+        for name in QUEUES.values():
+            queue = await channel.declare_queue(
+                name, durable=True, arguments=queue_arguments("classic", name)
+            )
+            await queue.consume(thief.take, no_ack=True, arguments=BEFORE_ALL_OTHERS)
+        await asyncio.sleep(0.5)  # What was under way before is delivered.
+        yield thief
