@@ -64,9 +64,10 @@ class _Trace:
 class Batches:
     """Works off lists of one task's rows.
 
-    A row that was tried before runs alone, so that it cannot take others down with it, and
-    those tried least come first.  A bad row is recorded as such and its message is done
-    with; when the database is away, that is raised, and the message comes again.
+    A row that was tried before runs alone, so that it cannot take others down with it; those
+    tried least come first, and from its second attempt on a row pauses before the next.  A bad
+    row is recorded as such and its message is done with; when the database is away, that is
+    raised, and the message comes again.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class Batches:
         return [None] * len(wanted)
 
     async def _work_off(self, messages: Mapping[int, str | None]) -> None:
-        attempts = await self._attempts(messages)
+        attempts = await self._ready(messages)
         fresh = [ref_id for ref_id, count in attempts.items() if count == 0]
         tried = [ref_id for ref_id, count in attempts.items() if count > 0]
         if fresh:
@@ -117,7 +118,7 @@ class Batches:
             await self._alone(ref_id, messages)
 
     async def _alone(self, ref_id: int, messages: Mapping[int, str | None]) -> None:
-        attempts = await self._start([ref_id])
+        attempts = await self._start([ref_id], again=True)
         if ref_id not in attempts:
             return
         if attempts[ref_id] > tasks.MAX_ATTEMPTS:
@@ -157,14 +158,18 @@ class Batches:
                 await self._take_back(ref_ids)
             raise
 
-    async def _attempts(self, ref_ids: Collection[int]) -> dict[int, int]:
+    async def _ready(self, ref_ids: Collection[int]) -> dict[int, int]:
         async with reading(self._engine) as conn:
-            return await tasks.attempts(conn, self._task, ref_ids)
+            return await tasks.ready(conn, self._task, ref_ids, now=self._clock())
 
-    async def _start(self, ref_ids: Collection[int]) -> dict[int, int]:
+    async def _start(self, ref_ids: Collection[int], *, again: bool = False) -> dict[int, int]:
         async def work() -> dict[int, int]:
             async with transaction(self._engine) as conn:
-                return await tasks.start(conn, self._task, ref_ids)
+                started = await tasks.start(conn, self._task, ref_ids)
+                if again:
+                    for ref_id, times in started.items():
+                        await tasks.pause(conn, self._task, ref_id, times, now=self._clock())
+                return started
 
         return await retrying(work)
 

@@ -25,7 +25,8 @@ LIMIT = BUFFER // 2
 FULL_PASS_S = 0.1
 #: A queue with more messages keeps its workers busy, and most likely those about the row too.
 LONG_QUEUE = 100
-#: Then only each so many-th turn of a row is used: every ten minutes, in case it was lost.
+#: Then only the first turn of a row, for which nothing may be in the queue yet, and each so
+#: many-th after it is used: every ten minutes, in case the message was lost.
 RARELY = 20
 #: How often what has expired is thrown away.
 UPKEEP = timedelta(hours=1)
@@ -88,7 +89,7 @@ class Relay:
                 [
                     offer
                     for offer, offers in due
-                    if waiting[QUEUES[offer.task]] < LONG_QUEUE or offers % RARELY == RARELY - 1
+                    if waiting[QUEUES[offer.task]] < LONG_QUEUE or offers % RARELY == 0
                 ]
             )
             crashpoint("R5")

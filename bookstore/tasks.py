@@ -101,6 +101,11 @@ _FIND = """
     WHERE t.parked_at IS NULL
 """
 _ATTEMPTS = BulkQuery("ref_id BIGINT", "t.ref_id, t.attempts", _FIND)
+_READY = BulkQuery(
+    "ref_id BIGINT",
+    "t.ref_id, t.attempts",
+    _FIND + " AND (t.attempts < 2 OR t.offers > 0 OR t.due_at <= :now)",
+)
 _HOLD = BulkQuery("ref_id BIGINT", "t.ref_id, t.attempts", _FIND + " {for_update}")
 _DONE = Bulk(
     "ref_id BIGINT",
@@ -184,6 +189,25 @@ async def take_back(conn: AsyncConnection, task: Task, ref_ids: Collection[int])
     await _COUNT(conn, _rows(ref_ids), task=task, change=-1)
 
 
+async def ready(
+    conn: AsyncConnection, task: Task, ref_ids: Collection[int], *, now: datetime
+) -> dict[int, int]:
+    """How often work on these rows was started; left out are those done, parked or to be tried
+    later: nobody has to work on them (yet)."""
+    return dict(sorted(await _READY(conn, _rows(ref_ids), task=task, now=now)))
+
+
+async def pause(
+    conn: AsyncConnection, task: Task, ref_id: int, started: int, *, now: datetime
+) -> None:
+    """Have a row left alone for a while after this attempt, its `started`-th, however it ends.
+
+    It may take its worker down, and its message comes again as soon as the next one is there:
+    others come in between.
+    """
+    await _change(conn, task, ref_id, due_at=now + _pause(started), offers=0)
+
+
 async def attempts(conn: AsyncConnection, task: Task, ref_ids: Collection[int]) -> dict[int, int]:
     """How often work on these rows was started; those done or parked are left out."""
     return dict(sorted(await _ATTEMPTS(conn, _rows(ref_ids), task=task)))
@@ -224,7 +248,7 @@ async def fail(
         task,
         ref_id,
         error=error[:ERROR_LENGTH],
-        due_at=now + RETRY_PAUSE * (1 << max(started - 1, 0)),
+        due_at=now + _pause(started),
         parked_at=now if last else None,
     )
     return last
@@ -409,6 +433,10 @@ async def _change(conn: AsyncConnection, task: Task, ref_id: int, **values: Any)
     await conn.execute(
         update(tasks).where(tasks.c.task == task, tasks.c.ref_id == ref_id).values(**values)
     )
+
+
+def _pause(started: int) -> timedelta:
+    return RETRY_PAUSE * (1 << max(started - 1, 0))
 
 
 def _rows(ref_ids: Collection[int]) -> Sequence[tuple[int]]:

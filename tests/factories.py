@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
-from sqlalchemy import insert, literal, select
+from sqlalchemy import insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import books as catalogue
@@ -13,12 +13,17 @@ from bookstore.books import Book
 from bookstore.drafts import Draft
 from bookstore.permissions import Role
 from bookstore.pricing import Rates
-from bookstore.tables import book_stock, books, order_lines, orders, stock_movements, users
+from bookstore.tables import book_stock, books, order_lines, orders, stock_movements, tasks, users
 
 #: The moment at which everything in a test happens, if nothing else is said.
 NOON = datetime(2026, 3, 21, 12, 0, tzinfo=UTC)
 
 _numbers = count(1)
+
+
+async def come_by(conn: AsyncConnection) -> None:
+    """As if the relay had offered all that is unfinished once more."""
+    await conn.execute(update(tasks).values(offers=tasks.c.offers + 1))
 
 
 async def add_user(

@@ -14,7 +14,7 @@ from bookstore import db, doctor, fulfilment, orders, tasks
 from bookstore.orders import State
 from bookstore.tables import tasks as rows
 from bookstore.tasks import MAX_ATTEMPTS, Task
-from tests.factories import NOON, add_book
+from tests.factories import NOON, add_book, come_by
 
 
 class Work:
@@ -54,6 +54,11 @@ async def give(engine, *ref_ids, attempts=0):
             await conn.execute(
                 update(rows).where(rows.c.ref_id.in_(ref_ids)).values(attempts=attempts)
             )
+
+
+async def offer_again(engine):
+    async with db.transaction(engine) as conn:
+        await come_by(conn)
 
 
 async def left(engine):
@@ -96,11 +101,31 @@ async def test_a_row_that_always_fails_is_parked_after_its_last_attempt(engine, 
 
     for _ in range(MAX_ATTEMPTS + 3):
         await batches.work_off([1], "m")
+        await offer_again(engine)
 
     row = (await left(engine))[1]
     assert row.parked_at is not None
     assert row.attempts == MAX_ATTEMPTS
     assert len(work.lists) == MAX_ATTEMPTS
+
+
+async def test_a_row_that_was_tried_twice_is_left_alone_until_its_pause_is_over(
+    engine, batches, work
+):
+    await give(engine, 1, 2)
+    work.bad[2] = ValueError("no such thing")
+    await batches.work_off([1, 2], "m")
+    tried = len(work.lists)
+
+    await batches.work_off([2], "m")
+    at_once = len(work.lists)
+    await offer_again(engine)
+    await batches.work_off([2], "m")
+
+    row = (await left(engine))[2]
+    assert (at_once, len(work.lists)) == (tried, tried + 1)
+    assert (row.attempts, row.offers) == (3, 0)
+    assert row.due_at > datetime.now(UTC)
 
 
 async def test_an_attempt_that_dies_with_its_worker_is_counted(engine, batches, work):
@@ -183,6 +208,7 @@ async def test_fifty_innocents_are_confirmed_beside_an_order_that_always_fails(e
 
     for _ in range(MAX_ATTEMPTS):
         await batches.work_off([order.id for order in placed], "m")
+        await offer_again(engine)
 
     async with db.reading(engine) as conn:
         counts = await orders.count_by_state(conn)
@@ -249,5 +275,6 @@ async def test_a_row_that_breaks_a_rule_of_the_database_is_parked_at_last(engine
 
     for _ in range(MAX_ATTEMPTS):
         await batches.work_off([1], "m")
+        await offer_again(engine)
 
     assert (await left(engine))[1].parked_at is not None

@@ -5,13 +5,9 @@ import time
 from itertools import chain
 from urllib.parse import quote
 
-import dramatiq
 import pytest
-from dramatiq import Worker
-from dramatiq.brokers.stub import StubBroker
-from dramatiq.middleware import Retries
 
-from actors.broker import Consumer, SafeRetries, StoreBroker, _RabbitmqConsumer, broker
+from actors.broker import StoreBroker, broker
 from bookstore.messages import QUEUES, RabbitPublisher, queue_arguments
 from bookstore.tasks import Offer, Task
 
@@ -27,70 +23,6 @@ def test_every_actor_says_how_it_is_retried():
         assert actor.options["max_retries"] is None
         assert actor.options["max_backoff"] <= 60_000
         assert actor.options["time_limit"] <= 600_000
-
-
-def stale_acknowledgement(broker_url, consumer_class):
-    """How many of two messages are left when the first is acknowledged after a reconnect."""
-    rabbit = StoreBroker(queue_type="classic", url=broker_url, middleware=[])
-    rabbit.declare_queue("orders", ensure=True)
-    for number in (1, 2):
-        rabbit.enqueue(dramatiq.Message("orders", "process_orders", ([number],), {}, {}))
-    before = consumer_class(rabbit, "orders", 1, 5000)
-    taken = next(before)
-    before.connection.close()  # The link is cut: RabbitMQ gives both out again.
-    after = consumer_class(rabbit, "orders", 1, 5000)
-    assert next(after) is not None
-
-    after.ack(taken)
-
-    for _ in range(5):
-        after.connection.process_data_events(0.1)
-    after.connection.close()
-    left = rabbit.get_queue_message_counts("orders")[0]
-    rabbit.close()
-    return left
-
-
-def test_an_acknowledgement_that_outlived_its_connection_hits_no_other_message(broker_url):
-    assert stale_acknowledgement(broker_url, Consumer) == 2
-
-
-def test_dramatiq_alone_would_acknowledge_the_wrong_message(broker_url):
-    """When this fails the library has mended it, and `Consumer` can go."""
-    assert stale_acknowledgement(broker_url, _RabbitmqConsumer) == 1
-
-
-class NoDelays(StubBroker):
-    """A broker that takes messages, but none for later."""
-
-    def enqueue(self, message, *, delay=None):
-        if delay is not None:
-            raise ConnectionError("publishers are blocked")
-        return super().enqueue(message, delay=delay)
-
-
-def dead_letters_of_a_failure(retries):
-    stub = NoDelays(middleware=[retries])
-
-    @dramatiq.actor(broker=stub, queue_name="orders")
-    def fail():
-        raise ValueError("try again")
-
-    worker = Worker(stub, worker_timeout=10, worker_threads=1)
-    worker.start()
-    fail.send()
-    stub.join("orders", fail_fast=False, timeout=10_000)
-    worker.stop()
-    return len(stub.dead_letters)
-
-
-def test_a_message_whose_retry_cannot_be_published_goes_to_the_dead_letters():
-    assert dead_letters_of_a_failure(SafeRetries()) == 1
-
-
-def test_dramatiq_alone_would_lose_it():
-    """When this fails the library has mended it, and `SafeRetries` can go."""
-    assert dead_letters_of_a_failure(Retries()) == 0
 
 
 @pytest.mark.parametrize("queue_type", ["classic", "quorum"])

@@ -1,0 +1,19 @@
+"""With a guard, and without it."""
+
+import pytest
+
+WITH, WITHOUT = True, False
+
+
+@pytest.fixture
+def database_url(mariadb, mariadb_database, pytestconfig):
+    """MariaDB only: SQLite has one writer, which hides what locks are for."""
+    worker = getattr(pytestconfig, "workerinput", {}).get("workerid", "main")
+    mariadb.empty(mariadb_database)
+    return mariadb.url(f"test_{worker}")
+
+
+@pytest.fixture(params=[WITH, WITHOUT], ids=["with", "without"])
+def guarded(request):
+    """Whether the guard is there; the check has to come out the same."""
+    return request.param

@@ -1,0 +1,72 @@
+"""What keeps one click one order, and an accepted order from being forgotten."""
+
+from dataclasses import replace
+
+from bookstore import (
+    checkout,
+    idempotency,
+)
+from bookstore.checkout import Checkouts
+from bookstore.errors import CartEmpty, IdempotencyKeyReused
+from tests.actors.conftest import RATES
+from tests.faults.guards.scene import books, findings, full_cart, nothing, place
+
+
+async def test_key_in_the_transaction(engine, guarded, monkeypatch):
+    if not guarded:
+        monkeypatch.setattr(idempotency, "keep", nothing)
+    (dune,) = await books(engine, stock=7)
+    wish = await full_cart(engine, {dune: 1})
+    first = await Checkouts(engine, RATES).place(wish)
+
+    try:
+        again = (await Checkouts(engine, RATES).place(wish)).order.number
+    except CartEmpty:
+        again = None
+
+    assert (again == first.order.number) == guarded
+
+
+async def test_request_hash(engine, guarded, monkeypatch):
+    if not guarded:
+
+        class Any(str):
+            __slots__ = ()
+            __hash__ = str.__hash__
+
+            def __eq__(self, other):
+                return True
+
+        found = idempotency.find
+
+        async def find(conn, keys):
+            return {
+                key: use._replace(request_hash=Any(use.request_hash))
+                for key, use in (await found(conn, keys)).items()
+            }
+
+        monkeypatch.setattr(idempotency, "find", find)
+    (dune,) = await books(engine, stock=7)
+    wish = await full_cart(engine, {dune: 1})
+    await Checkouts(engine, RATES).place(wish)
+
+    try:
+        await Checkouts(engine, RATES).place(replace(wish, request_hash="1" * 64))
+    except IdempotencyKeyReused:
+        refused = True
+    else:
+        refused = False
+
+    assert refused == guarded
+
+
+async def test_task_written_in_the_transaction(engine, guarded, monkeypatch):
+    if not guarded:
+        # Written after it instead, by a process that was killed in between.
+        monkeypatch.setattr(checkout.tasks, "add", nothing)
+    (dune,) = await books(engine, stock=7)
+
+    await place(engine, {dune: 1})
+
+    broken = "every placed order is waiting for the order service" in await findings(engine)
+    assert broken != guarded

@@ -1,0 +1,72 @@
+"""What keeps a letter from being sent twice at once, and its copies alike."""
+
+import asyncio
+from datetime import timedelta
+from itertools import count
+
+from bookstore import (
+    db,
+    letters,
+    notifications,
+    postman,
+    smtp,
+)
+from bookstore.letters import Store
+from tests.factories import NOON
+from tests.faults.guards.scene import (
+    clock,
+)
+
+_numbers = count(1)
+
+
+class SlowMailer:
+    """Takes its time, and may hang up at the first letters without an answer."""
+
+    def __init__(self, silent=0):
+        self.ids = []
+        self._silent = silent
+
+    async def send(self, mail):
+        self.ids.append(mail.message_id)
+        await asyncio.sleep(0.2)
+        if len(self.ids) <= self._silent:
+            raise smtp.InDoubt("No answer in time.")
+        return "250 OK"
+
+
+async def one_letter(engine):
+    async with db.transaction(engine) as conn:
+        return await notifications.queue(
+            conn, "message", recipient="mira@example.com", subject="Hello", body="There", now=NOON
+        )
+
+
+async def test_notification_lease(engine, settings, guarded, monkeypatch):
+    if not guarded:
+        monkeypatch.setattr(postman, "LEASE", timedelta(0))
+    mailer, store = SlowMailer(), Store.of(settings)
+    letter = await one_letter(engine)
+
+    async def deliver_after(seconds):
+        await asyncio.sleep(seconds)
+        await postman.Postman(engine, mailer, store, clock=clock).deliver([letter])
+
+    await asyncio.gather(deliver_after(0), deliver_after(0.1))
+
+    assert (len(mailer.ids) == 1) == guarded
+
+
+async def test_same_message_id(engine, settings, guarded, monkeypatch):
+    if not guarded:
+        monkeypatch.setattr(
+            letters, "message_id", lambda letter, store: f"<n{next(_numbers)}@example.com>"
+        )
+    mailer, store = SlowMailer(silent=1), Store.of(settings)
+    letter = await one_letter(engine)
+
+    for _ in range(2):
+        await postman.Postman(engine, mailer, store, clock=clock).deliver([letter])
+
+    assert len(mailer.ids) == 2
+    assert (len(set(mailer.ids)) == 1) == guarded

@@ -1,0 +1,73 @@
+"""What keeps an order's history straight."""
+
+import asyncio
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from bookstore import (
+    db,
+    fulfilment,
+    orders,
+)
+from bookstore.bulk import BulkQuery
+from bookstore.tables import orders as order_rows
+from tests.factories import NOON
+from tests.faults.guards.scene import (
+    batches,
+    books,
+    place,
+)
+
+
+async def test_state_check_on_redelivery(engine, guarded, monkeypatch):
+    if not guarded:
+        blind = BulkQuery(
+            "order_id BIGINT",
+            "o.id, o.user_id, o.email, CONCAT(o.terms), o.last_seq, o.placed_at",
+            "FROM {rows} AS v {join} orders AS o ON o.id = v.order_id {for_update}",
+        )
+        monkeypatch.setattr(fulfilment, "_LOCK", blind)
+    (dune,) = await books(engine, stock=7)
+    order = await place(engine, {dune: 1})
+    async with db.transaction(engine) as conn:
+        await orders.cancel(
+            conn, order.number, actor="guest", by_staff=False, reason=None, now=NOON
+        )
+
+    await batches(engine).work_off([order.id], "m")
+
+    async with db.reading(engine) as conn:
+        status = await conn.scalar(select(order_rows.c.status))
+    assert (status == "cancelled") == guarded
+
+
+async def test_event_numbers_under_the_lock_of_the_order(engine, guarded, monkeypatch):
+    async def unlocked(conn, number):
+        return await orders.get(conn, number)
+
+    if not guarded:
+        monkeypatch.setattr(orders, "_lock", unlocked)
+    (dune,) = await books(engine, stock=70)
+    placed = [await place(engine, {dune: 1}) for _ in range(20)]
+
+    async def cancel(order):
+        async with db.transaction(engine) as conn:
+            await orders.cancel(
+                conn, order.number, actor="guest", by_staff=False, reason=None, now=NOON
+            )
+
+    async def pay(order):
+        async with db.transaction(engine) as conn:
+            await orders.change_payment(
+                conn, order.number, orders.Payment.PAID, actor="clerk", now=NOON
+            )
+
+    outcomes = [
+        outcome
+        for order in placed
+        for outcome in await asyncio.gather(cancel(order), pay(order), return_exceptions=True)
+    ]
+
+    clashes = [outcome for outcome in outcomes if isinstance(outcome, IntegrityError)]
+    assert (not clashes) == guarded

@@ -1,0 +1,78 @@
+"""What keeps the last copy from being sold twice."""
+
+import asyncio
+import random
+
+from sqlalchemy import text
+
+from bookstore import (
+    db,
+    fulfilment,
+)
+from bookstore.bulk import Bulk
+from tests.faults.guards.scene import (
+    batches,
+    books,
+    place,
+)
+
+
+async def test_conditional_stock(engine, guarded, monkeypatch):
+    if not guarded:
+        blind = Bulk(
+            "book_id BIGINT, quantity INT",
+            "UPDATE {rows} AS v STRAIGHT_JOIN book_stock AS s ON s.book_id = v.book_id"
+            " SET s.stock = s.stock - v.quantity",
+        )
+        monkeypatch.setattr(fulfilment, "_TAKE", blind)
+    (dune,) = await books(engine, stock=1)
+    take = fulfilment._take
+    rivals = [1]
+
+    async def overtaken(conn, confirmed):
+        if rivals:  # Somebody takes the last copy between our look and our grasp.
+            async with db.transaction(engine) as rival:
+                await rival.execute(
+                    text("UPDATE book_stock SET stock = stock - :n"), {"n": rivals.pop()}
+                )
+        await take(conn, confirmed)
+
+    monkeypatch.setattr(fulfilment, "_take", overtaken)
+    order = await place(engine, {dune: 1})
+
+    await batches(engine).work_off([order.id], "m")
+
+    # The CHECK of the table is behind it: nothing is oversold, but the attempt fails.
+    async with db.reading(engine) as conn:
+        attempt = await conn.scalar(text("SELECT MAX(attempt) FROM order_events"))
+    assert (attempt == 1) == guarded
+
+
+async def test_row_lock_order(engine, guarded, monkeypatch):
+    deadlocks = []
+    reason = db._reason
+
+    def counted(error):
+        deadlocks.extend([1] if reason(error) == 1213 else [])
+        return reason(error)
+
+    monkeypatch.setattr(db, "_reason", counted)
+    if not guarded:
+
+        def shuffled(rows, **_named):
+            rows = list(rows)
+            random.shuffle(rows)
+            return rows
+
+        monkeypatch.setattr(fulfilment, "sorted", shuffled, raising=False)
+    shelf = await books(engine, stock=1000, number=40)
+    placed = [await place(engine, dict.fromkeys(shelf, 1)) for _ in range(24)]
+
+    await asyncio.gather(
+        *(
+            batches(engine, name=f"w{number}").work_off([order.id], "m")
+            for number, order in enumerate(placed)
+        )
+    )
+
+    assert (not deadlocks) == guarded

@@ -1,0 +1,149 @@
+"""What brings work to its end, and keeps bad work from taking good work with it."""
+
+import asyncio
+from collections import Counter
+from contextlib import suppress
+
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+
+from actors import batching, relay
+from actors.batching import Batches
+from actors.embedded import workers
+from bookstore import (
+    db,
+    tasks,
+)
+from bookstore.tasks import MAX_ATTEMPTS, Task
+from tests.factories import NOON, come_by
+from tests.faults.guards.scene import (
+    batches,
+    books,
+    findings,
+    place,
+    unfinished,
+)
+
+
+async def test_task_deleted_in_the_transaction(engine, guarded, monkeypatch):
+    done = tasks.done
+
+    async def first_of_all(conn, task, ref_ids):
+        await done(conn, task, ref_ids)
+        await conn.execute(text("COMMIT"))
+
+    if not guarded:
+        monkeypatch.setattr(batching.tasks, "done", first_of_all)
+    (dune,) = await books(engine, stock=7)
+    order = await place(engine, {dune: 1})
+
+    async def fails(conn, ref_ids, /, **_named):
+        raise ValueError("a bug")
+
+    await batches(engine, fails).work_off([order.id], "m")
+
+    broken = "every placed order is waiting for the order service" in await findings(engine)
+    assert broken != guarded
+
+
+async def test_relay(engine, settings, guarded, monkeypatch):
+    async def rest(self, *, alone):
+        await asyncio.sleep(3600)
+
+    if not guarded:
+        monkeypatch.setattr(relay.Relay, "run", rest)
+    (dune,) = await books(engine, stock=7)
+    await place(engine, {dune: 1})  # No message tells of it.
+
+    async with workers(settings):
+        for _ in range(40):
+            await asyncio.sleep(0.1)
+            if not await unfinished(engine):
+                break
+
+    assert (not await unfinished(engine)) == guarded
+
+
+class Died(asyncio.CancelledError):
+    """As near to a kill as one process can come."""
+
+
+async def restart_often(engine, ref_ids, killer):
+    """Work on a list again and again, with one row that takes the worker down each time."""
+    worked = Counter()
+
+    async def work(conn, held, /, **_named):
+        worked.update(list(held))
+        if killer in held:
+            raise Died
+
+    for _ in range(MAX_ATTEMPTS + 3):
+        async with db.transaction(engine) as conn:
+            await come_by(conn)
+        worker = batches(engine, work)
+        asking = asyncio.create_task(worker.work_off(ref_ids, "m"))
+        await asyncio.sleep(0)
+        assert worker._together._running is not None
+        await asyncio.wait([worker._together._running])
+        asking.cancel()  # Nobody is left to answer it.
+        await asyncio.gather(asking, return_exceptions=True)
+    return worked
+
+
+async def give(engine, ref_ids):
+    async with db.transaction(engine) as conn:
+        await tasks.add(conn, Task.PROCESS_ORDERS, ref_ids, now=NOON)
+
+
+async def test_attempt_counted_before_the_work(engine, guarded, monkeypatch):
+    async def uncounted(conn, task, ref_ids):
+        return {
+            ref_id: times + 1
+            for ref_id, times in (await tasks.attempts(conn, task, ref_ids)).items()
+        }
+
+    if not guarded:
+        monkeypatch.setattr(batching.tasks, "start", uncounted)
+    await give(engine, [1])
+
+    worked = await restart_often(engine, [1], killer=1)
+
+    (row,) = await unfinished(engine)
+    assert (row.parked_at is not None) == guarded
+    assert (worked[1] <= MAX_ATTEMPTS) == guarded
+
+
+async def test_second_attempt_alone(engine, guarded, monkeypatch):
+    ready = Batches._ready
+
+    async def all_alike(self, ref_ids):
+        return dict.fromkeys(await ready(self, ref_ids), 0)
+
+    if not guarded:
+        monkeypatch.setattr(Batches, "_ready", all_alike)
+    await give(engine, [1, 2, 3])
+
+    await restart_often(engine, [1, 2, 3], killer=2)
+
+    left = [row.ref_id for row in await unfinished(engine)]
+    assert (left == [2]) == guarded
+
+
+async def test_whole_transaction_again_after_a_deadlock(engine, guarded, monkeypatch):
+    async def once(work, *_errors):
+        return await work()
+
+    if not guarded:
+        monkeypatch.setattr(batching, "retrying", once)
+    await give(engine, [1])
+    tries = []
+
+    async def work(conn, held, /, **_named):
+        tries.append(held)
+        if len(tries) == 1:
+            raise OperationalError("UPDATE", None, Exception(1213, "Deadlock found"))
+
+    with suppress(OperationalError):
+        await batches(engine, work).work_off([1], "m")
+
+    assert (not await unfinished(engine)) == guarded
