@@ -92,6 +92,8 @@ class MariaDBServer(Server):
         super().__init__()
         self.port = free_port()
         self._data = self.folder / "data"
+        self._temporary = self.folder / "tmp"
+        self._temporary.mkdir()
         (self.folder / "init.sql").write_text(INIT)
 
     @property
@@ -110,6 +112,8 @@ class MariaDBServer(Server):
                 "--no-defaults",
                 *AS_ROOT,
                 f"--datadir={self._data}",
+                # A server that starts removes the temporary tables it finds, a neighbour's too.
+                f"--tmpdir={self._temporary}",
                 f"--socket={self.folder / 'socket'}",
                 f"--pid-file={self.folder / 'pid'}",
                 f"--init-file={self.folder / 'init.sql'}",
