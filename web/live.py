@@ -10,6 +10,8 @@ from typing import Protocol
 
 from aiohttp import web
 
+from web import sessions
+
 log = logging.getLogger(__name__)
 
 #: Proxies close what is silent for longer; also how soon we notice that a reader has gone.
@@ -72,14 +74,22 @@ async def stream(
     comment_s: float = COMMENT_S,
     longest_s: float = LONGEST_S,
 ) -> web.StreamResponse:
-    """Send what comes from the source until it ends, the reader goes or `longest_s` is over."""
+    """Send what comes from the source until it ends, the reader goes or `longest_s` is over.
+
+    It ends too when the reader's session does, within `comment_s`.
+    """
     loop = asyncio.get_running_loop()
     response = web.StreamResponse(headers=HEADERS)
     await response.prepare(request)
-    ends = loop.time() + longest_s
+    begun = asked = loop.time()
     try:
         await response.write(f"retry: {RETRY_MS}\n\n".encode())
-        while (left := ends - loop.time()) > 0:
+        while (left := begun + longest_s - loop.time()) > 0:
+            if loop.time() - asked >= comment_s:
+                # Whoever is signed out meanwhile, or may no longer look, sees no more.
+                if not await sessions.goes_on(request):
+                    break
+                asked = loop.time()
             try:
                 async with asyncio.timeout(min(comment_s, left)):
                     text = await source.next()

@@ -26,6 +26,7 @@ from bookstore.users import User
 from config.settings import Settings
 from web import devices
 from web.keys import ENGINE, ENROLS, TOKEN, USER
+from web.problems import AWAY
 from web.requests import bearer, now, sender
 
 #: From signing in to having to sign in again.  Staff see other people's orders.
@@ -149,7 +150,13 @@ class Storage(AbstractStorage):
             if cookie:
                 await sessions.end(conn, cookie)
             if session.empty:
-                self.save_cookie(response, "")
+                # With its flags, or browsers do not take the name with `__Host-`.
+                response.del_cookie(
+                    self.cookie_name,
+                    secure=self.cookie_params["secure"],
+                    httponly=True,
+                    samesite="Lax",
+                )
                 return
             session_id = await sessions.make(
                 conn,
@@ -267,6 +274,29 @@ async def guest_cart(request: web.Request) -> int | None:
 async def keep_guest_cart(request: web.Request, cart_id: int) -> None:
     """Let the guest find this cart again."""
     (await get_session(request))[_CART_ID] = cart_id
+
+
+async def goes_on(request: web.Request) -> bool:
+    """Whether whoever sent this request, a while ago, still is who they were then.
+
+    Guests stay guests.  While the database is away, nothing is known against anybody.
+    """
+    user, token = request.get(USER), bearer(request)
+    if user is None:
+        return True
+    try:
+        async with reading(request.config_dict[ENGINE]) as conn:
+            if token is not None:
+                shown = await api_tokens.find(conn, token, now=now())
+                return shown is not None and user.role in (shown[0].role, Role.CUSTOMER)
+            own_id = await session_id(request)
+            found = await sessions.find(conn, own_id, now=now()) if own_id else None
+            if found is None or found.user_id != user.id:
+                return False
+            today = await users.get(conn, user.id)
+    except AWAY:
+        return True
+    return not today.disabled and found.data.get(_ROLE) == today.role
 
 
 async def session_id(request: web.Request) -> str | None:

@@ -1,0 +1,509 @@
+"""Sessions and signing in: the checks S-01 to S-11, each by its number.
+
+S-08, on links in letters, is in test_links.py; throttles are in test_throttle.py too.
+"""
+
+import asyncio
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pyotp
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from argon2 import PasswordHasher, extract_parameters
+from sqlalchemy import select, update
+
+from bookstore import passwords
+from bookstore.db import reading, transaction
+from bookstore.permissions import Role
+from bookstore.tables import sessions, users
+from tests.factories import add_user
+from tests.web.conftest import PASSWORD
+from tests.web.mailbox import token_to
+from web import live
+from web.app import make_app
+from web.keys import ENGINE
+from web.store.routes import PAGES
+
+ANNA = "anna@example.com"
+NEW_PASSWORD = "eight wells deep"
+SIGN_IN = {"email": ANNA, "password": PASSWORD}
+
+
+def cookie(client):
+    return client.session.cookie_jar.filter_cookies(client.make_url("/"))["sid"].value
+
+
+async def opens(client, value):
+    """Whether this cookie, by itself, is somebody's session."""
+    answer = await client.get("/api/v1/session", headers={"Cookie": f"sid={value}"})
+    return (await answer.json())["user"] is not None
+
+
+async def signed_in(client):
+    return (await client.get("/api/v1/users/me")).status == 200
+
+
+async def my_id(client):
+    return (await (await client.get("/api/v1/users/me")).json())["id"]
+
+
+async def change_password(client):
+    change = {"current_password": PASSWORD, "new_password": NEW_PASSWORD}
+    assert (await client.put("/api/v1/users/me/password", json=change)).status == 204
+
+
+async def enable_totp(client):
+    """The authenticator that the account has from now on, and its recovery codes."""
+    begun = await (await client.post("/api/v1/users/me/totp")).json()
+    authenticator = pyotp.parse_uri(begun["uri"])
+    assert authenticator.secret == begun["secret"]
+    answer = await client.put("/api/v1/users/me/totp", json={"code": authenticator.now()})
+    assert answer.status == 200
+    return authenticator, (await answer.json())["recovery_codes"]
+
+
+async def change_role(client, admin, role="clerk"):
+    path = f"/api/v1/users/{await my_id(client)}"
+    assert (await admin.patch(path, json={"role": role})).status == 200
+    # It acts on the next request, which gets the new cookie.
+    assert await signed_in(client)
+
+
+async def sign_in_again(client):
+    assert (await client.post("/api/v1/session", json=SIGN_IN)).status == 200
+
+
+@pytest.mark.parametrize("what", ["sign in", "password", "totp", "role"])
+async def test_s01_what_changes_who_somebody_is_changes_their_session(visitor, client, what):
+    anna, admin = await visitor(Role.CUSTOMER, ANNA), await visitor(Role.ADMIN)
+    before = cookie(anna)
+    assert await opens(client, before)
+
+    match what:
+        case "sign in":
+            await sign_in_again(anna)
+        case "password":
+            await change_password(anna)
+        case "totp":
+            await enable_totp(anna)
+        case "role":
+            await change_role(anna, admin)
+
+    assert cookie(anna) != before
+    assert not await opens(client, before)
+    assert await signed_in(anna)
+
+
+async def test_s01_a_guests_session_does_not_become_a_users(visitor, client):
+    await visitor(Role.CUSTOMER, ANNA)
+    await client.post("/theme", data={"theme": "dark"})
+    client.session.cookie_jar.update_cookies({"sid": "planted" * 6})
+
+    await client.post("/api/v1/session", json=SIGN_IN)
+
+    assert cookie(client) != "planted" * 6
+    assert not await opens(await visitor(), "planted" * 6)
+
+
+async def test_s01_a_role_that_is_taken_away_shortens_nothing_and_opens_nothing(visitor):
+    clerk, admin = await visitor(Role.CLERK, ANNA), await visitor(Role.ADMIN)
+    assert (await clerk.get("/api/v1/admin/orders")).status == 200
+
+    await change_role(clerk, admin, "customer")
+
+    assert (await clerk.get("/api/v1/admin/orders")).status == 403
+
+
+@pytest.mark.parametrize("made_up", ["", "x", "A" * 43, "ü", "x" * 6000, "a;b", "'--", "0"])
+async def test_s02_a_made_up_value_is_nobodys_session(visitor, client, made_up):
+    await visitor(Role.CUSTOMER, ANNA)
+
+    answer = await client.get("/api/v1/users/me", headers={"Cookie": f"sid={made_up}"})
+
+    assert answer.status in (400, 401)
+    assert "sid=" + made_up not in answer.headers.get("Set-Cookie", "-")
+
+
+async def test_s02_a_session_that_ended_stays_ended(server, visitor, client):
+    anna = await visitor(Role.CUSTOMER, ANNA)
+    signed_out = cookie(anna)
+    await anna.delete("/api/v1/session")
+    await sign_in_again(anna)
+    expired = cookie(anna)
+    async with transaction(server.app[ENGINE]) as conn:
+        await conn.execute(update(sessions).values(expires_at=datetime.now(UTC)))
+
+    assert not await opens(client, signed_out)
+    assert not await opens(client, expired)
+
+
+async def test_s02_signing_out_clears_what_the_browser_keeps(visitor):
+    anna = await visitor(Role.CUSTOMER)
+
+    answer = await anna.delete("/api/v1/session")
+
+    assert answer.headers["Clear-Site-Data"] == '"cache", "storage"'
+
+
+@pytest.mark.parametrize(
+    ("role", "idle", "absolute"),
+    [
+        (Role.CUSTOMER, timedelta(days=14), timedelta(days=30)),
+        (Role.CLERK, timedelta(minutes=30), timedelta(hours=10)),
+        (Role.ADMIN, timedelta(minutes=30), timedelta(hours=10)),
+    ],
+)
+async def test_s02_sessions_last_as_long_as_they_should(server, visitor, role, idle, absolute):
+    client = await visitor(role, ANNA)
+    second = timedelta(seconds=5)
+
+    async def unseen_for(silence):
+        async with transaction(server.app[ENGINE]) as conn:
+            await conn.execute(update(sessions).values(last_seen_at=datetime.now(UTC) - silence))
+        return await signed_in(client)
+
+    async with reading(server.app[ENGINE]) as conn:
+        [row] = await conn.execute(select(sessions))
+    assert row.expires_at - row.created_at == absolute
+    assert await unseen_for(idle - second)
+    assert not await unseen_for(idle + second)
+
+
+SAFE_COOKIE = re.compile(
+    r"__Host-(sid|device)=[\w.-]{43,}; HttpOnly; Max-Age=\d+; Path=/; SameSite=Lax; Secure|"
+    r'__Host-sid=""; expires=Thu, 01 Jan 1970 00:00:00 GMT; HttpOnly; Max-Age=0; Path=/; '
+    r"SameSite=Lax; Secure|"
+    r"theme=(auto|dark); HttpOnly; Max-Age=\d+; Path=/; SameSite=Lax; Secure"
+)
+
+
+async def test_s03_every_cookie_has_its_flags(settings, server):
+    secure = await make_app(replace(settings, base_url="https://books.example"))
+    kept = await passwords.hash(PASSWORD)
+    async with transaction(server.app[ENGINE]) as conn:
+        await add_user(conn, email=ANNA, role=Role.ADMIN, password_hash=kept)
+    async with TestClient(TestServer(secure)) as client:
+        signed = await client.post("/api/v1/session", json=SIGN_IN)
+        # Over plain HTTP the client does not send them back by itself.
+        headers = {"Cookie": f"__Host-sid={signed.cookies['__Host-sid'].value}"}
+        seen = signed.headers.getall("Set-Cookie")
+        for route in secure.router.routes():
+            if route.method in ("GET", "POST", "PUT", "PATCH") and "/stream" not in str(route):
+                path = re.sub(r"\{[^}]*\}", "1", route.resource.canonical)
+                if "events" in path:
+                    continue
+                answer = await client.request(
+                    route.method, path, headers=headers, allow_redirects=False
+                )
+                seen += answer.headers.getall("Set-Cookie", [])
+        dark = await client.post("/theme", data={"theme": "dark"}, allow_redirects=False)
+        seen += dark.headers.getall("Set-Cookie")
+        out = await client.delete("/api/v1/session", headers=headers)
+        seen += out.headers.getall("Set-Cookie", [])
+
+    assert len(PAGES) > 40
+    assert len(seen) >= 4
+    assert [cookie for cookie in seen if not SAFE_COOKIE.fullmatch(cookie)] == []
+
+
+@pytest.mark.parametrize("how", ["change", "reset"])
+async def test_s04_a_new_password_ends_all_other_sessions(server, visitor, how):
+    anna, elsewhere = await visitor(Role.CUSTOMER, ANNA), await visitor()
+    await elsewhere.post("/api/v1/session", json=SIGN_IN)
+
+    if how == "change":
+        await change_password(anna)
+    else:
+        await anna.post("/api/v1/password-resets", json={"email": ANNA})
+        token = await token_to(server, ANNA, "reset-password")
+        path = f"/api/v1/password-resets/{token}"
+        assert (await anna.put(path, json={"password": NEW_PASSWORD})).status == 204
+
+    assert not await signed_in(elsewhere)
+    assert await signed_in(anna) is (how == "change")
+
+
+async def test_s04_a_disabled_user_is_refused_at_the_next_request(visitor):
+    anna, admin = await visitor(Role.CLERK, ANNA), await visitor(Role.ADMIN)
+    path = f"/api/v1/users/{await my_id(anna)}"
+
+    await admin.patch(path, json={"disabled": True})
+
+    assert (await anna.get("/api/v1/admin/orders")).status == 401
+
+
+async def test_s04_a_stream_ends_with_its_session(settings, visitor):
+    anna = await visitor(Role.CUSTOMER, ANNA)
+    app = await make_app(settings)
+
+    async def show(request):
+        return await live.stream(request, live.Listener(), comment_s=0.1)
+
+    app.router.add_get("/silence", show)
+    async with TestClient(TestServer(app)) as here, TestClient(here.server) as guest:
+        await here.post("/api/v1/session", json=SIGN_IN)
+        streams = [await each.get("/silence") for each in (here, guest)]
+        for stream in streams:
+            for _ in range(3):
+                await stream.content.readuntil(b"still here")
+
+        await change_password(anna)
+
+        async with asyncio.timeout(5):
+            await streams[0].content.read()
+        await streams[1].content.readuntil(b"still here")
+        assert not streams[1].content.at_eof()
+        streams[1].close()
+
+
+async def answers(client, method, path, bodies):
+    """Status, headers and body of each request, without what is new every time."""
+    found = []
+    for body in bodies:
+        answer = await client.request(method, path, json=body)
+        text = re.sub(r'"request_id": "\w+"', "", await answer.text())
+        names = sorted(set(answer.headers) - {"X-Request-ID", "Date"})
+        found.append((answer.status, names, text))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/api/v1/session", {"password": "a guess"}),
+        ("POST", "/api/v1/password-resets", {}),
+        ("PUT", "/api/v1/users/me/email", {"password": PASSWORD}),
+    ],
+)
+async def test_s05_nobody_is_told_who_has_an_account(visitor, method, path, body):
+    await visitor(Role.CUSTOMER, ANNA)
+    boris = await visitor(Role.CUSTOMER, "boris@example.com")
+    bodies = [{**body, "email": email} for email in (ANNA, "nobody@example.com")]
+
+    known, unknown = await answers(boris, method, path, bodies)
+
+    assert known == unknown
+
+
+async def test_s05_registration_tells_but_not_many_times(settings, visitor):
+    await visitor(Role.CUSTOMER, ANNA)
+    limited = replace(settings, rate_limits=True, trusted_proxies=("127.0.0.1",))
+    async with TestClient(TestServer(await make_app(limited))) as client:
+        new = {"email": ANNA, "password": PASSWORD, "name": "Mallory"}
+        asked = [
+            await client.post("/api/v1/users", json=new, headers={"X-Forwarded-For": "192.0.2.7"})
+            for _ in range(6)
+        ]
+
+    assert [answer.status for answer in asked] == [409] * 5 + [429]
+
+
+@pytest.fixture
+async def production(settings):
+    """The store as it is in production, but for HTTPS, which the client does not speak."""
+    async with TestServer(await make_app(replace(settings, env="production"))) as server:
+        yield server
+
+
+async def as_staff(server, role=Role.ADMIN):
+    kept = await passwords.hash(PASSWORD)
+    async with transaction(server.app[ENGINE]) as conn:
+        await add_user(conn, email=ANNA, role=role, password_hash=kept)
+    client = TestClient(server)
+    assert (await client.post("/api/v1/session", json=SIGN_IN)).status == 200
+    return client
+
+
+async def test_s07_staff_without_a_second_factor_reach_only_the_page_to_set_it_up(production):
+    staff = await as_staff(production)
+    try:
+        listed = await staff.get("/api/v1/users")
+        assert (listed.status, (await listed.json())["code"]) == (403, "second-factor-required")
+        for path in ("/admin", "/admin/orders", "/admin/users"):
+            page = await staff.get(path, allow_redirects=False)
+            assert (page.status, page.headers["Location"]) == (303, "/account/second-factor")
+        assert "Who works here" in await (await staff.get("/account/second-factor")).text()
+
+        await enable_totp(staff)
+
+        assert (await staff.get("/api/v1/users")).status == 200
+        assert (await staff.get("/admin", allow_redirects=False)).status == 200
+    finally:
+        await staff.close()
+
+
+async def test_s07_no_handler_takes_them_for_staff(production):
+    """Orders open to staff by a look at the role within their handler."""
+    staff = await as_staff(production)
+    try:
+        assert (await (await staff.get("/api/v1/users/me")).json())["role"] == "customer"
+    finally:
+        await staff.close()
+
+
+async def test_s07_a_token_does_not_lead_around_it(production):
+    staff = await as_staff(production)
+    try:
+        made = await (await staff.post("/api/v1/users/me/tokens", json={"name": "x"})).json()
+        headers = {"Authorization": f"Bearer {made['token']}"}
+        listed = await staff.get("/api/v1/users", headers=headers)
+        assert (await listed.json())["code"] == "second-factor-required"
+    finally:
+        await staff.close()
+
+
+async def try_code(client, code):
+    answer = await client.post("/api/v1/session", json={**SIGN_IN, "code": code})
+    return answer.status, (await answer.json()).get("code")
+
+
+async def test_s07_a_code_counts_once_and_for_two_steps(server, visitor):
+    anna, client = await visitor(Role.CUSTOMER, ANNA), await visitor()
+    authenticator, recovery = await enable_totp(anna)
+    async with transaction(server.app[ENGINE]) as conn:  # As if it was set up long ago.
+        await conn.execute(update(users).values(totp_step=0))
+    now = datetime.now(UTC)
+    if now.second % 30 > 25:  # A step must not end in the middle of the test.
+        await asyncio.sleep(31 - now.second % 30)
+        now = datetime.now(UTC)
+
+    def code(steps_ago):
+        return authenticator.generate_otp(int(now.timestamp()) // 30 - steps_ago)
+
+    assert await try_code(client, None) == (401, "code-required")
+    assert await try_code(client, code(2)) == (401, "bad-code")
+    assert await try_code(client, code(-1)) == (401, "bad-code")
+    assert await try_code(client, code(1)) == (200, None)
+    assert await try_code(client, code(1)) == (401, "bad-code")
+    assert await try_code(client, code(0)) == (200, None)
+    assert await try_code(client, code(0)) == (401, "bad-code")
+    assert await try_code(client, code(1)) == (401, "bad-code")
+    assert await try_code(client, recovery[0]) == (200, None)
+    assert await try_code(client, recovery[0]) == (401, "bad-code")
+
+
+async def test_s07_a_sixth_try_has_to_wait(settings, visitor):
+    authenticator, _ = await enable_totp(await visitor(Role.CUSTOMER, ANNA))
+    async with TestClient(
+        TestServer(await make_app(replace(settings, rate_limits=True)))
+    ) as client:
+        tried = [(await try_code(client, "000000"))[1] for _ in range(5)]
+        sixth = await try_code(client, authenticator.now())
+
+    assert tried == ["bad-code"] * 5
+    assert sixth == (429, "too-many-attempts")
+
+
+async def test_s07_a_reset_does_not_remove_the_second_factor(server, visitor):
+    anna, client = await visitor(Role.CUSTOMER, ANNA), await visitor()
+    await enable_totp(anna)
+    await client.post("/api/v1/password-resets", json={"email": ANNA})
+    token = await token_to(server, ANNA, "reset-password")
+    await client.put(f"/api/v1/password-resets/{token}", json={"password": NEW_PASSWORD})
+
+    answer = await client.post("/api/v1/session", json={"email": ANNA, "password": NEW_PASSWORD})
+
+    assert (await answer.json())["code"] == "code-required"
+
+
+async def test_s07_a_second_factor_is_neither_replaced_nor_removed_lightly(server, visitor):
+    anna, elsewhere = await visitor(Role.CUSTOMER, ANNA), await visitor()
+    assert (await anna.put("/api/v1/users/me/totp", json={"code": "1"})).status == 409
+    await elsewhere.post("/api/v1/session", json=SIGN_IN)
+
+    await enable_totp(anna)
+
+    assert not await signed_in(elsewhere)
+    assert (await anna.post("/api/v1/users/me/totp")).status == 409
+    wrong = await anna.delete("/api/v1/users/me/totp", json={"password": "a guess"})
+    assert wrong.status == 401
+    right = await anna.delete("/api/v1/users/me/totp", json={"password": PASSWORD})
+    assert right.status == 204
+    await sign_in_again(elsewhere)
+
+
+async def test_s07_the_database_does_not_hold_the_seed_or_the_codes(server, visitor):
+    anna = await visitor(Role.CUSTOMER, ANNA)
+    authenticator, recovery = await enable_totp(anna)
+
+    async with reading(server.app[ENGINE]) as conn:
+        [row] = await conn.execute(select(users))
+        codes = (await conn.exec_driver_sql("SELECT * FROM recovery_codes")).all()
+
+    held = str(row) + str(codes)
+    assert authenticator.secret not in held
+    assert authenticator.byte_secret() not in row.totp_nonce
+    assert not any(code in held or code.replace("-", "") in held for code in recovery)
+
+
+async def test_s07_what_is_delicate_needs_a_password_of_a_moment_ago(server, visitor):
+    anna = await visitor(Role.CUSTOMER, ANNA)
+    async with transaction(server.app[ENGINE]) as conn:
+        await conn.execute(update(sessions).values(data='{"role": "customer"}'))
+
+    for path, body in (("totp", None), ("tokens", {"name": "x"})):
+        answer = await anna.post(f"/api/v1/users/me/{path}", json=body)
+        assert (answer.status, (await answer.json())["code"]) == (403, "password-needed")
+
+
+@pytest.mark.parametrize(
+    ("password", "status"),
+    [
+        ("8 chars.", 201),
+        ("x y" * 21 + "z", 201),
+        ("a b" * 42 + "cd", 201),
+        ("   space   space   ", 201),
+        ("🦉🦉🦊🦊🐢🐢🐟🐟", 201),
+        ("nul \x00 in it", 201),
+        ("seven 7", 422),
+        ("a b" * 43, 422),
+        ("x" * 60_000, 422),
+        ("half \ud83d", 422),
+    ],
+)
+async def test_s09_passwords_may_be_anything_of_8_to_128_characters(client, password, status):
+    new = {"email": ANNA, "password": password, "name": "Anna"}
+
+    answer = await client.post("/api/v1/users", json=new)
+    again = await client.post("/api/v1/session", json={"email": ANNA, "password": password})
+
+    assert answer.status == status
+    assert again.status == (200 if status == 201 else again.status)
+    if status == 201:
+        almost = {"email": ANNA, "password": password[:-1]}
+        assert (await client.post("/api/v1/session", json=almost)).status == 401
+
+
+async def test_s09_a_password_of_a_megabyte_is_not_hashed(visitor):
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+
+    for _ in range(100):
+        assert not await passwords.verify(None, "x" * 1_000_000)
+
+    assert (loop.time() - begun) / 100 < 0.005
+
+
+async def test_s10_what_is_kept_of_a_password_is_argon2id(server, client):
+    new = {"email": ANNA, "password": PASSWORD, "name": "Anna"}
+    await client.post("/api/v1/users", json=new)
+    old = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+
+    async def kept():
+        async with reading(server.app[ENGINE]) as conn:
+            return extract_parameters(await conn.scalar(select(users.c.password_hash)))
+
+    assert await kept() == passwords.PARAMETERS
+    assert passwords.PARAMETERS.memory_cost >= 19 * 1024
+    assert passwords.PARAMETERS.time_cost >= 2
+    async with transaction(server.app[ENGINE]) as conn:
+        await conn.execute(update(users).values(password_hash=old))
+    await sign_in_again(client)
+    assert await kept() == passwords.PARAMETERS
+
+
+async def test_s11_there_is_no_account_by_default(server):
+    async with reading(server.app[ENGINE]) as conn:
+        assert (await conn.execute(select(users))).all() == []
