@@ -1,0 +1,127 @@
+"""What Prometheus sees of several web processes and workers, and what is asked of it."""
+
+import json
+import re
+import shutil
+import subprocess
+import urllib.request
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.e2e.programs import ROOT, Program, Web, Workers
+from tests.e2e.shopper import Shopper
+from tests.servers.process import free_port, wait_until
+
+DEPLOY = ROOT / "config" / "deploy"
+OURS = re.compile(r"\bbookstore_\w+")
+
+
+class TwoWebs(Web):
+    """Two processes on one port."""
+
+    command = ("-m", "bookstore.cli", "web", "--processes", "2")
+
+
+class Exposition(Program):
+    """`bookstore metrics`: what the workers count."""
+
+    name = "metrics"
+
+    def __init__(self, settings):
+        self.port = free_port()
+        super().__init__(settings)
+        self.command = ("-m", "bookstore.cli", "metrics", "--port", str(self.port))
+
+    def _answers(self):
+        try:
+            return bool(fetch(self.port))
+        except OSError:
+            return False
+
+
+def fetch(port):
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        return answer.read().decode()
+
+
+def samples(text):
+    return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+
+
+def value(text, name, **labels):
+    found = [
+        sample.value
+        for sample in samples(text)
+        if sample.name == name and labels.items() <= sample.labels.items()
+    ]
+    return sum(found)
+
+
+def confirmed(text):
+    return value(text, "bookstore_orders", status="confirmed")
+
+
+@pytest.fixture
+def settings(mariadb, rabbitmq, smtp_sink, tmp_path):
+    (tmp_path / "workers").mkdir()
+    yield {
+        "BOOKSTORE_DATABASE_URL": mariadb.create_database("metrics"),
+        "BOOKSTORE_BROKER_URL": rabbitmq.create_vhost("metrics"),
+        "BOOKSTORE_SMTP_URL": smtp_sink.url,
+    }
+    rabbitmq.delete_vhost("metrics")
+
+
+def queries():
+    """What the dashboard and the alerts ask for."""
+    board = json.loads((DEPLOY / "grafana" / "bookstore.json").read_text())
+    yield from (target["expr"] for panel in board["panels"] for target in panel["targets"])
+    yield from re.findall(
+        r"expr: (?:\|\n)?(.*?)\n +for:",
+        (DEPLOY / "prometheus" / "alerts.yml").read_text(),
+        re.DOTALL,
+    )
+
+
+async def test_every_process_is_counted_and_every_question_has_an_answer(settings, tmp_path):
+    shared = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "workers")}
+    web = TwoWebs(settings)
+    assert web.run("db", "upgrade").returncode == 0
+    assert web.run("sample-data").returncode == 0
+    with web, Workers({**settings, **shared}), Exposition({**settings, **shared}) as exposition:
+        async with Shopper(web.url) as guest:
+            await guest.fill_cart({1: 1})
+            await guest.order(email="guest@example.com")
+        wait_until(lambda: value(fetch(exposition.port), "bookstore_mails_total") >= 2)
+        for port in (web.port, exposition.port):  # Some seconds old, to spare the database.
+            wait_until(lambda port=port: confirmed(fetch(port)) == 1)
+        for _ in range(20):  # On connections of their own, which the kernel deals out.
+            fetch(web.port)
+
+        pages, work = fetch(web.port), fetch(exposition.port)
+
+    # Whichever process answered has counted the requests of both.
+    assert value(pages, "bookstore_http_requests_total", route="/metrics") >= 20
+    assert value(pages, "bookstore_http_requests_total", route="/api/v1/orders", status="202") == 1
+    assert value(pages, "bookstore_checkout_group_orders_count") == 1
+    assert value(work, "bookstore_actor_messages_total", actor="process_orders") >= 1
+    assert value(work, "bookstore_mails_total", result="sent") == 2
+    for text in (pages, work):
+        assert value(text, "bookstore_tasks") == 0
+        assert value(text, "bookstore_relay_heartbeat_age_seconds") < 60
+    known = {sample.name for text in (pages, work) for sample in samples(text)}
+    asked = {name for query in queries() for name in OURS.findall(query)}
+    assert asked - known == set()
+    assert len(asked) > 8
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+def test_promtool_takes_the_rules():
+    rules = Path(DEPLOY, "prometheus", "alerts.yml")
+
+    found = subprocess.run(["promtool", "check", "rules", rules], capture_output=True, check=False)
+
+    assert found.returncode == 0, found.stdout
