@@ -15,7 +15,18 @@ from pathlib import Path
 
 import click
 
-from bookstore import __version__, cli_books, db, doctor, metrics, sample, smtp, tasks, users
+from bookstore import (
+    __version__,
+    cli_books,
+    db,
+    doctor,
+    metrics,
+    precautions,
+    sample,
+    smtp,
+    tasks,
+    users,
+)
 from bookstore.mail import Mail
 from bookstore.permissions import Role
 from bookstore.terminal import (
@@ -81,6 +92,7 @@ def web(host: str | None, port: int | None, processes: int) -> None:
         os.environ["BOOKSTORE_HOST"] = host
     if port is not None:
         os.environ["BOOKSTORE_PORT"] = str(port)
+    precautions.start(read_settings())
     sys.exit(serving.serve_in(processes))
 
 
@@ -92,6 +104,7 @@ def worker(processes: int, threads: int, queues: tuple[str, ...]) -> None:
     """Work on orders and letters (the same as `dramatiq actors`)."""
     if read_settings().embedded:
         raise click.UsageError("Without a broker the workers live in `bookstore run`.")
+    precautions.start(read_settings())
     command = ["-m", "dramatiq", "actors", "-p", str(processes), "-t", str(threads)]
     command += ["--worker-shutdown-timeout", "30000"]
     if queues:
@@ -332,9 +345,11 @@ def show_config(as_json: bool) -> None:
 
 
 @config_group.command("check")
-def check_config() -> None:
-    """Fail when a setting is wrong, and name all that are."""
-    read_settings()
+@asynchronous
+async def check_config() -> None:
+    """Fail when a setting is wrong, and name all that are; warn of what endangers data."""
+    for warning in await precautions.examine(read_settings()):
+        click.echo(f"Warning: {warning}", err=True)
     click.echo("The settings are fine.", err=True)
 
 

@@ -226,6 +226,12 @@ async def revisions(conn: AsyncConnection) -> tuple[str | None, str | None]:
     return current, ScriptDirectory.from_config(alembic_config()).get_current_head()
 
 
+def migrations_known() -> set[str]:
+    """All revisions that this program knows."""
+    scripts = ScriptDirectory.from_config(alembic_config())
+    return {script.revision for script in scripts.walk_revisions()}
+
+
 def alembic_config() -> Config:
     """Where alembic finds our migrations."""
     config = Config()

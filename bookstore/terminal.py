@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bookstore import db, smtp
 from bookstore.errors import BookstoreError
+from bookstore.precautions import NotReady
 from config.settings import WrongSettings, read_settings
 
 P = ParamSpec("P")
@@ -36,7 +37,7 @@ class Store(click.Group):
         except WrongSettings as error:
             click.echo(error, err=True)
             ctx.exit(WRONG_USE)
-        except BookstoreError as error:
+        except (BookstoreError, NotReady) as error:
             click.echo(error, err=True)
             ctx.exit(FAILED)
         except (DBAPIError, OSError, smtp.TryLater, smtp.Refused, smtp.InDoubt) as error:
