@@ -97,6 +97,25 @@ async def add(
     return await get(conn, user_id, address_id)
 
 
+async def keep(
+    conn: AsyncConnection, user_id: int, facts: Mapping[str, Any], *, now: datetime
+) -> bool:
+    """Add an address unless it is there already; False when the address book is full.
+
+    Raises:
+        Invalid, NotFound: as for `add`.
+    """
+    address = addresses.checked(facts)
+    await _lock(conn, user_id)
+    if any(known.for_parcel() == address for known in await of_user(conn, user_id)):
+        return True
+    try:
+        await add(conn, user_id, address, now=now)
+    except AddressBookFull:
+        return False
+    return True
+
+
 async def change(
     conn: AsyncConnection,
     user_id: int,

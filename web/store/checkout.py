@@ -8,9 +8,10 @@ from typing import Any
 from aiohttp import web
 from babel import Locale, UnknownLocaleError
 
-from bookstore import addresses, idempotency, orders, users
+from bookstore import address_book, addresses, idempotency, orders, users
+from bookstore.address_book import Address
 from bookstore.checkout import Wish
-from bookstore.db import reading, retrying
+from bookstore.db import reading, retrying, transaction
 from bookstore.errors import (
     BookstoreError,
     BookWithdrawn,
@@ -25,18 +26,20 @@ from bookstore.orders import Order
 from bookstore.pricing import CountryTable, Rates
 from web import carts as visitors
 from web.keys import CHECKOUTS, ENGINE, REQUEST_ID, TARIFF, USER
+from web.requests import now
+from web.sessions import me
 from web.store import cart as cart_page
 from web.store import forms, notices, visits
 from web.store.page import page
 
-_FIELDS = ("email", "name", "line1", "line2", "postcode", "city", "country", "note")
+_FIELDS = ("email", "name", "line1", "line2", "postcode", "city", "country", "note", "keep")
 _LONGEST_NOTE = 1000
 _KEY = re.compile(r"[A-Za-z0-9_-]{16,64}")
 _MISSING = "Please fill this in."
 
 
 async def show(request: web.Request) -> web.Response:
-    """GET /checkout: with what we know from the last order already filled in."""
+    """GET /checkout: with what we know already filled in; `address` is one of the address book."""
     return await _form(request, await _known(request))
 
 
@@ -76,6 +79,8 @@ async def place(request: web.Request) -> web.Response:
         await notices.leave(request, "info", text)
         raise web.HTTPSeeOther(visits.address_of(request, order)) from None
     await visits.remember(request, placed.order)
+    if typed["keep"]:
+        await _keep(request, address)
     raise web.HTTPSeeOther(visits.address_of(request, placed.order))
 
 
@@ -102,6 +107,7 @@ async def _form(
         request,
         "checkout.html",
         status=status,
+        address_book=await _address_book(request),
         cart=cart,
         cart_count=cart.item_count,
         changed=changed,
@@ -119,9 +125,13 @@ async def _form(
 
 
 async def _known(request: web.Request) -> dict[str, str]:
-    """What need not be typed again: the address of the last order."""
+    """What need not be typed again: an address of the address book, or that of the last order."""
     user = request[USER]
     known = dict.fromkeys(_FIELDS, "") | {"country": _likely_country(request)}
+    chosen = request.query.get("address", "")
+    for entry in await _address_book(request):
+        if str(entry.id) == chosen or (not chosen and entry.is_default):
+            return known | {name: text or "" for name, text in entry.for_parcel().items()}
     async with reading(request.config_dict[ENGINE]) as conn:
         order = await visits.last_order(request, conn)
     if order is not None:
@@ -130,6 +140,26 @@ async def _known(request: web.Request) -> dict[str, str]:
     elif user is not None:
         known["name"] = user.name
     return known
+
+
+async def _address_book(request: web.Request) -> list[Address]:
+    """The visitor's addresses; guests have none."""
+    user = request[USER]
+    if user is None:
+        return []
+    async with reading(request.config_dict[ENGINE]) as conn:
+        return await address_book.of_user(conn, user.id)
+
+
+async def _keep(request: web.Request, address: Mapping[str, Any]) -> None:
+    """Write the address of an order that was placed into its customer's address book."""
+
+    async def work() -> bool:
+        async with transaction(request.config_dict[ENGINE]) as conn:
+            return await address_book.keep(conn, me(request).id, address, now=now())
+
+    if not await retrying(work):
+        await notices.leave(request, "info", "Your address book is full, so this was not kept.")
 
 
 def _checked(

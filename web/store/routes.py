@@ -8,6 +8,7 @@ from web.access import Access, Open
 from web.keys import ERROR_PAGE
 from web.store import (
     account,
+    addresses,
     around,
     author,
     book,
@@ -18,8 +19,10 @@ from web.store import (
     errors,
     files,
     home,
+    letters,
     orders,
     page,
+    privacy,
     resets,
     security,
     sign_in,
@@ -35,6 +38,7 @@ ANYONE, SIGNED_IN, IN_PERSON = Open.ANYONE, Open.SIGNED_IN, Open.IN_PERSON
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _BOOK = "{book_id:[0-9]{1,18}}"
+_ADDRESS = "{address_id:[0-9]{1,18}}"
 
 PAGES: list[tuple[str, str, Handler, Access]] = [
     ("GET", "/", home.show, ANYONE),
@@ -52,6 +56,14 @@ PAGES: list[tuple[str, str, Handler, Access]] = [
     ("POST", "/orders/{number}/reorder", orders.reorder, ANYONE),
     ("GET", "/account", account.show, SIGNED_IN),
     ("POST", "/account", account.change, SIGNED_IN),
+    ("GET", "/account/addresses", addresses.show_all, SIGNED_IN),
+    ("POST", "/account/addresses", addresses.add, SIGNED_IN),
+    ("GET", f"/account/addresses/{_ADDRESS}", addresses.show, SIGNED_IN),
+    ("POST", f"/account/addresses/{_ADDRESS}", addresses.change, SIGNED_IN),
+    ("GET", "/account/letters", letters.show, SIGNED_IN),
+    ("POST", "/account/letters", letters.choose, SIGNED_IN),
+    ("GET", "/account/data", privacy.show, IN_PERSON),
+    ("POST", "/account/data", privacy.erase, IN_PERSON),
     ("GET", "/account/email", emails.show_change, IN_PERSON),
     ("POST", "/account/email", emails.change, IN_PERSON),
     ("POST", "/account/email/verification", emails.ask_to_verify, IN_PERSON),

@@ -1,0 +1,143 @@
+"""The address book: where parcels go."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
+
+from aiohttp import web
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bookstore import address_book
+from bookstore.address_book import Address
+from bookstore.addresses import COUNTRIES, FIELDS
+from bookstore.db import reading, retrying, transaction
+from bookstore.errors import AddressBookFull, Invalid
+from web.keys import ENGINE
+from web.requests import now
+from web.sessions import me
+from web.store import forms, notices
+from web.store.page import page
+
+PATH = "/account/addresses"
+_EMPTY = dict.fromkeys(FIELDS, "")
+
+T = TypeVar("T")
+
+
+async def show_all(request: web.Request) -> web.Response:
+    """GET /account/addresses."""
+    return await _list(request, _EMPTY | {"name": me(request).name})
+
+
+async def add(request: web.Request) -> web.Response:
+    """POST /account/addresses."""
+    form = await forms.read(request)
+    typed = _typed(form)
+
+    async def work(conn: AsyncConnection) -> Address:
+        return await address_book.add(
+            conn, me(request).id, typed, is_default="is_default" in form, now=now()
+        )
+
+    try:
+        address = await _changed(request, work)
+    except Invalid as error:
+        return await _list(request, typed, faults={error.field: str(error)}, status=422)
+    except AddressBookFull as error:
+        await notices.leave(request, "bad", str(error))
+    else:
+        await notices.leave(request, "ok", f"{address.line1}, {address.city} is in the book.")
+    raise web.HTTPSeeOther(PATH)
+
+
+async def show(request: web.Request) -> web.Response:
+    """GET /account/addresses/{address_id}: to be changed."""
+    address = await _mine(request)
+    typed = {name: text or "" for name, text in address.for_parcel().items()}
+    return await _one(request, address, typed)
+
+
+async def change(request: web.Request) -> web.Response:
+    """POST /account/addresses/{address_id}: other lines, the default one, or removed."""
+    form = await forms.read(request)
+    typed = _typed(form)
+    address_id = int(request.match_info["address_id"])
+
+    async def work(conn: AsyncConnection) -> str:
+        if "remove" in form:
+            await address_book.remove(conn, me(request).id, address_id)
+            return "That address is gone. Orders that went there keep it."
+        facts = {} if "prefer" in form else typed
+        prefer = True if "prefer" in form else None
+        address = await address_book.change(
+            conn, me(request).id, address_id, facts, is_default=prefer, now=now()
+        )
+        return f"Saved: {address.line1}, {address.city}."
+
+    try:
+        said = await _changed(request, work)
+    except Invalid as error:
+        faults = {error.field: str(error)}
+        return await _one(request, await _mine(request), typed, faults=faults, status=422)
+    await notices.leave(request, "ok", said)
+    raise web.HTTPSeeOther(PATH)
+
+
+async def _changed(request: web.Request, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    async def run() -> T:
+        async with transaction(request.config_dict[ENGINE]) as conn:
+            return await work(conn)
+
+    return await retrying(run)
+
+
+async def _mine(request: web.Request) -> Address:
+    async with reading(request.config_dict[ENGINE]) as conn:
+        return await address_book.get(conn, me(request).id, int(request.match_info["address_id"]))
+
+
+def _typed(form: Mapping[str, str]) -> dict[str, str]:
+    return {name: form.get(name, "").strip() for name in FIELDS}
+
+
+async def _list(
+    request: web.Request,
+    typed: Mapping[str, str],
+    *,
+    faults: Mapping[str, str] | None = None,
+    status: int = 200,
+) -> web.Response:
+    async with reading(request.config_dict[ENGINE]) as conn:
+        found = await address_book.of_user(conn, me(request).id)
+    return await page(
+        request,
+        "account_addresses.html",
+        status=status,
+        addresses=found,
+        countries=_countries(),
+        faults=faults or {},
+        most=address_book.MOST,
+        typed=typed,
+    )
+
+
+async def _one(
+    request: web.Request,
+    address: Address,
+    typed: Mapping[str, str],
+    *,
+    faults: Mapping[str, str] | None = None,
+    status: int = 200,
+) -> web.Response:
+    return await page(
+        request,
+        "account_address.html",
+        status=status,
+        address=address,
+        countries=_countries(),
+        faults=faults or {},
+        typed=typed,
+    )
+
+
+def _countries() -> list[tuple[str, str]]:
+    return sorted((name, code) for code, name in COUNTRIES.items())

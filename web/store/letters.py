@@ -1,0 +1,35 @@
+"""Which letters a user wants."""
+
+from dataclasses import asdict
+
+from aiohttp import web
+
+from bookstore import preferences
+from bookstore.db import reading, retrying, transaction
+from bookstore.preferences import Preferences
+from web.keys import ENGINE
+from web.requests import now
+from web.sessions import me
+from web.store import forms, notices
+from web.store.page import page
+
+
+async def show(request: web.Request) -> web.Response:
+    """GET /account/letters."""
+    async with reading(request.config_dict[ENGINE]) as conn:
+        chosen = await preferences.of_user(conn, me(request).id)
+    return await page(request, "account_letters.html", chosen=asdict(chosen))
+
+
+async def choose(request: web.Request) -> web.Response:
+    """POST /account/letters: what is not ticked is not wanted."""
+    form = await forms.read(request)
+    chosen = {name: name in form for name in Preferences.__slots__}
+
+    async def work() -> None:
+        async with transaction(request.config_dict[ENGINE]) as conn:
+            await preferences.change(conn, me(request).id, chosen, now=now())
+
+    await retrying(work)
+    await notices.leave(request, "ok", "Saved.")
+    raise web.HTTPSeeOther("/account/letters")

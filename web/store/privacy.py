@@ -1,0 +1,60 @@
+"""What is held about a user: to take away, and to have erased."""
+
+from collections.abc import Mapping
+
+from aiohttp import web
+
+from bookstore.errors import BadCredentials, BookstoreError, Invalid, LetterUnderWay, OrdersOpen
+from web import erasing, sessions
+from web.credentials import check_password
+from web.refusals import TooManyAttempts
+from web.sessions import me
+from web.store import forms
+from web.store.page import page
+from web.store.sign_in import refused
+
+_WRONG = "This is not your password."
+_UNSURE = "Please tick this, so that we know that you mean it."
+
+
+async def show(request: web.Request) -> web.Response:
+    """GET /account/data."""
+    return await _page(request)
+
+
+async def erase(request: web.Request) -> web.Response:
+    """POST /account/data: with the password and a tick everything personal goes."""
+    form, user = await forms.read(request), me(request)
+    if "sure" not in form:
+        return await _page(request, {"sure": _UNSURE}, status=422)
+    try:
+        await check_password(request, user.email, form.get("password", ""))
+        await erasing.erase(request, user.id)
+    except BadCredentials:
+        return await _page(request, {"password": _WRONG}, status=422)
+    except TooManyAttempts as error:
+        return refused(await _page(request, refusal=error), error)
+    except (OrdersOpen, LetterUnderWay, Invalid) as error:
+        return await _page(request, refusal=error, status=409)
+    await sessions.sign_out(request)
+    response = await page(request, "erased.html")
+    response.headers["Clear-Site-Data"] = '"cache", "storage"'
+    return response
+
+
+async def _page(
+    request: web.Request,
+    faults: Mapping[str, str] | None = None,
+    *,
+    refusal: BookstoreError | None = None,
+    status: int = 200,
+) -> web.Response:
+    numbers = refusal.orders if isinstance(refusal, OrdersOpen) else []
+    return await page(
+        request,
+        "account_data.html",
+        status=status,
+        faults=faults or {},
+        open_orders=numbers,
+        refusal=refusal,
+    )
