@@ -1,5 +1,6 @@
 """What staff or a file say about a book, and the rules that it has to keep."""
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -52,6 +53,11 @@ _TAGS = {
     "li",
     "blockquote",
 }
+
+#: Control characters, halves of surrogate pairs, and what turns the writing direction.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e]")
+#: Letters to Unicode, and nothing to the eye: the fillers of Hangul and Braille.
+_BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 
 Rule = Callable[[str, Any, datetime], Any]
 
@@ -109,7 +115,7 @@ def plain(field: str, value: Any, length: int) -> str:
     if not isinstance(value, str):
         raise Invalid(field, "This has to be text.")
     line = " ".join(unicodedata.normalize("NFC", value).split())
-    if not line:
+    if not line or all(map(_is_invisible, line)):
         raise Invalid(field, "This must not be blank.")
     if len(line) > length:
         raise Invalid(field, f"This has {len(line)} characters; {length} are allowed.")
@@ -117,11 +123,13 @@ def plain(field: str, value: Any, length: int) -> str:
     return line
 
 
+def _is_invisible(sign: str) -> bool:
+    return sign == " " or sign in _BLANKS or unicodedata.category(sign) == "Cf"
+
+
 def _refuse_control(field: str, text: str) -> None:
-    for sign in text:
-        # Control characters, halves of surrogate pairs, and what turns the writing direction.
-        if unicodedata.category(sign) in {"Cc", "Cs"} or "\u202a" <= sign <= "\u202e":
-            raise Invalid(field, f"There is a control character (U+{ord(sign):04X}) in it.")
+    if found := _CONTROL.search(text):
+        raise Invalid(field, f"There is a control character (U+{ord(found[0]):04X}) in it.")
 
 
 def _line(length: int) -> Rule:

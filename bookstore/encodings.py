@@ -48,7 +48,13 @@ _MARKS = (
 )
 #: In text of the West a sign is rarely between letters, nor are three accented letters in a
 #: row; both are what other encodings look like when they are read as Windows-1252.
-_SIGN_IN_WORD = re.compile(rb"[A-Za-z][\xa1-\xa9\xac-\xb6\xb8\xb9\xbc-\xbf\xd7\xf7][a-z]")
+_LETTER = rb"[A-Za-z\xc0-\xd6\xd8-\xf6\xf8-\xff]"
+_SIGN_IN_WORD = re.compile(
+    _LETTER
+    + rb"[\xa1-\xa9\xac-\xb6\xb8\xb9\xbc-\xbf\xd7\xf7][a-z\xdf-\xf6\xf8-\xff]|"
+    + _LETTER
+    + rb"{3}[\xb3\xb9\xbf]"
+)
 _CAPITAL_IN_WORD = re.compile(rb"[a-z][\x82-\x84\x86-\x8c\x8e]")
 _UNDEFINED = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")
 _FOREIGN_WORD = re.compile(rb"[\xc0-\xff]{3,}")

@@ -12,15 +12,15 @@ is passed over.
 import asyncio
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, BinaryIO
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bookstore import drafts, files, intake, jobs, tasks
+from bookstore import drafts, files, intake, isbn, jobs, tasks
 from bookstore.categories import NAME_LENGTH
 from bookstore.db import TRIES, reading, retrying, transaction
 from bookstore.entries import Action, Entry, Refusal, Source, Superseded, shown
@@ -194,16 +194,18 @@ class Importer:
 
     async def _pass_over(self, job: Job, reader: "_Reader") -> None:
         """Read again what was done already: which books have been named has to be known."""
-        left, told_at = job.read, time.monotonic()
-        while left > 0:
-            passed = await asyncio.to_thread(reader.take, min(left, _PASSED))
-            if not passed:
-                raise Invalid("file", "The file is not the one with which this import began.")
-            left -= len(passed)
+        if not job.read:
+            return
+        async with reading(self._engine) as conn:
+            unchecked = await jobs.unchecked(conn, job.id)
+        told_at = time.monotonic()
+        for position in range(0, job.read, _PASSED):
+            until = min(position + _PASSED, job.read)
+            await asyncio.to_thread(reader.pass_over, range(position, until), unchecked)
             if time.monotonic() >= told_at + _SIGN_OF_LIFE_S:
                 async with transaction(self._engine) as conn:
-                    until = self._clock() + timedelta(seconds=6 * _SIGN_OF_LIFE_S)
-                    await tasks.lease(conn, Task.RUN_JOBS, [job.id], until)
+                    silent_until = self._clock() + timedelta(seconds=6 * _SIGN_OF_LIFE_S)
+                    await tasks.lease(conn, Task.RUN_JOBS, [job.id], silent_until)
                 told_at = time.monotonic()
 
     async def _take(self, job: Job, batch: Sequence[Read], source: Source) -> Job:
@@ -283,6 +285,20 @@ class _Reader:
         """What is next in the file; nothing at its end."""
         return list(islice(self._rows(), count))
 
+    def pass_over(self, positions: Iterable[int], unchecked: Collection[int]) -> None:
+        """Read what was done already, and keep which books it named, those at the positions
+        `unchecked` excepted.
+
+        Raises:
+            Invalid: the file is shorter than it was.
+        """
+        for position in positions:
+            entry = next(self._entries, None)
+            if entry is None:
+                raise Invalid("file", "The file is not the one with which this import began.")
+            if isinstance(entry, Entry) and position not in unchecked:
+                self._seen.setdefault(int(isbn.parse(entry.facts["isbn13"])), entry.line)
+
     def _rows(self) -> Iterator[Read]:
         for entry in self._entries:
             if not isinstance(entry, Entry):
@@ -339,10 +355,14 @@ def _lines(batch: Sequence[Read], plan: Plan, position: int) -> list[Line]:
         (Outcome.UNCHANGED, plan.unchanged),
     ):
         outcomes |= {id(row): outcome for row in rows}
-    return [
-        _line(position + place, reasons.get(id(read), read), outcomes.get(id(read)))
-        for place, read in enumerate(batch)
-    ]
+    lines = []
+    for place, read in enumerate(batch, start=position):
+        if isinstance(read, Row) and id(read) in reasons:
+            line = _line(place, reasons[id(read)], None)
+            lines.append(replace(line, isbn13=read.isbn13))
+        else:
+            lines.append(_line(place, read, outcomes.get(id(read))))
+    return lines
 
 
 def _line(position: int, read: Read, outcome: Outcome | None) -> Line:

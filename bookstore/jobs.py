@@ -115,7 +115,8 @@ class Line:
     """What became of a line of an import; `line` is its number in the file, from 1.
 
     Of a refused one `column`, shortened `value` and `reason` say why (`column` is None when
-    it is about the line as a whole), and `cells` are the row as the file has it.
+    it is about the line as a whole), and `cells` are the row as the file has it.  `isbn13` is
+    that of the book that it names, None where it could not be read or keeps no rule.
     """
 
     position: int
@@ -253,6 +254,18 @@ async def lines(
         )
         for row in await conn.execute(query)
     ]
+
+
+async def unchecked(conn: AsyncConnection, job_id: int) -> set[int]:
+    """The positions of those refused lines of an import that named no book."""
+    found = await conn.scalars(
+        select(job_lines.c.position).where(
+            job_lines.c.job_id == job_id,
+            job_lines.c.outcome == Outcome.REFUSED,
+            job_lines.c.isbn13.is_(None),
+        )
+    )
+    return set(found)
 
 
 async def cancel(conn: AsyncConnection, job_id: int, *, user_id: int | None, now: datetime) -> Job:
