@@ -75,7 +75,7 @@ _PRICES = (
 _THOUSANDS = re.compile(r"[0-9]{1,3}(?:[.,][0-9]{3})+")
 #: Spreadsheets like to write 1965.0; with three zeros it could be a thousand times as much.
 _WHOLE = re.compile(r"([+\-\u2212]?[0-9]{1,9})(?:[.,]0{1,2})?")
-_ROLE = re.compile(rf"(.*\S)\s*\(({'|'.join(ROLES)})\)", re.DOTALL)
+_ROLE = re.compile(rf"(.*\S)\s+\(({'|'.join(ROLES)})\)", re.DOTALL)
 
 
 class Columns:

@@ -1,7 +1,7 @@
 """In which encoding a text file is: found out by rules that are told, never by a guess.
 
     a byte order mark        says it
-    zeros at every other place    UTF-16 without a mark
+    zeros at every other place of the first names    UTF-16 without a mark
     all of it valid UTF-8    UTF-8
     else                     Windows-1252, when nothing speaks against it
 
@@ -38,6 +38,8 @@ CHOICES = (
     "euc-kr",
 )
 _CHUNK = 1 << 20
+#: In bytes: four columns in two bytes for each letter.
+_FIRST_NAMES = 64
 #: The longer ones first: the mark of UTF-32 begins like that of UTF-16.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig", "UTF-8"),
@@ -85,7 +87,7 @@ def of(file: BinaryIO, wanted: str | None = None) -> Encoding:
     elif marked := next((found for found in _MARKS if start.startswith(found[0])), None):
         encoding = Encoding(marked[1], marked[2], "The file begins with a byte order mark.")
     elif zeros := _zeros(start):
-        encoding = Encoding(zeros, "UTF-16", "Every other byte at the beginning is zero.")
+        encoding = Encoding(zeros, "UTF-16", "Every other byte of its first names is zero.")
     else:
         encoding = Encoding("utf-8", "UTF-8", "All of the file is valid UTF-8.")
     line = _first_fault(file, encoding.codec)
@@ -115,12 +117,13 @@ def named(name: str) -> Encoding:
 
 
 def _zeros(start: bytes) -> str | None:
-    """UTF-16 by its zeros: most letters of a table are digits, commas and Latin ones."""
-    even, odd = start[0::2].count(0), start[1::2].count(0)
-    most = len(start) // 4
-    if odd > most and even <= len(start) // 50:
+    """UTF-16 by its zeros: the names in the first line are Latin letters."""
+    line = start[:_FIRST_NAMES]
+    even, odd = line[0::2].count(0), line[1::2].count(0)
+    most = len(line) * 2 // 5
+    if odd > most and not even:
         return "utf-16-le"
-    if even > most and odd <= len(start) // 50:
+    if even > most and not odd:
         return "utf-16-be"
     return None
 
