@@ -12,11 +12,13 @@ is passed over.
 import asyncio
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -30,6 +32,8 @@ from bookstore.intake import Overtaken, Plan, Row
 from bookstore.jobs import Job, Kind, Line, Outcome
 from bookstore.runner import Runner, Watch
 from bookstore.tasks import Task
+
+T = TypeVar("T")
 
 #: So many rows are committed at once: a shopper waits for no more than these.
 BATCH = 200
@@ -160,29 +164,16 @@ class Importer:
     async def __call__(self, job: Job, /, *, slice_s: float, watch: Watch | None) -> bool:
         if job.file_id is None:
             raise Invalid("file", "The file of this import is not kept any more.")
-        options = Options.of_json(job.options)
         with tempfile.TemporaryFile() as file:
             await files.fetch(self._engine, job.file_id, file)
-            # In a thread: reading and checking are too slow for the event loop of a server.
-            source = await asyncio.to_thread(
-                open_source,
-                file,
-                options,
-                currency=self._currency,
-                today=job.created_at.date(),
-            )
-            try:
-                return await self._go_on(job, _Reader(source, job.created_at), slice_s, watch)
-            finally:
-                source.close()
+            async with _reading(file, job, self._currency) as reader:
+                return await self._go_on(job, reader, slice_s, watch)
 
-    async def _go_on(
-        self, job: Job, reader: "_Reader", slice_s: float, watch: Watch | None
-    ) -> bool:
+    async def _go_on(self, job: Job, reader: "_Desk", slice_s: float, watch: Watch | None) -> bool:
         await self._pass_over(job, reader)
         ends = time.monotonic() + slice_s
         while True:
-            batch = await asyncio.to_thread(reader.take, BATCH)
+            batch = await reader.take(BATCH)
             if not batch:
                 await self._end(job, reader.source)
                 return False
@@ -192,7 +183,7 @@ class Importer:
             if time.monotonic() >= ends:
                 return True
 
-    async def _pass_over(self, job: Job, reader: "_Reader") -> None:
+    async def _pass_over(self, job: Job, reader: "_Desk") -> None:
         """Read again what was done already: which books have been named has to be known."""
         if not job.read:
             return
@@ -201,7 +192,7 @@ class Importer:
         told_at = time.monotonic()
         for position in range(0, job.read, _PASSED):
             until = min(position + _PASSED, job.read)
-            await asyncio.to_thread(reader.pass_over, range(position, until), unchecked)
+            await reader.pass_over(range(position, until), unchecked)
             if time.monotonic() >= told_at + _SIGN_OF_LIFE_S:
                 async with transaction(self._engine) as conn:
                     silent_until = self._clock() + timedelta(seconds=6 * _SIGN_OF_LIFE_S)
@@ -271,12 +262,62 @@ class Importer:
         await retrying(work)
 
 
+class _Desk:
+    """A reader at work in a thread of its own, because reading and checking are too slow for
+    the event loop of a server; always the same one, because libxml2 aborts the process when
+    a parser is used in another thread than it was made in.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="import")
+        self._reader: _Reader
+
+    @property
+    def source(self) -> Source:
+        return self._reader.source
+
+    async def open(self, file: BinaryIO, options: Options, currency: str, now: datetime) -> None:
+        def work() -> None:
+            source = open_source(file, options, currency=currency, today=now.date())
+            self._reader = _Reader(source, now)
+
+        await self._do(work)
+
+    async def take(self, count: int) -> list[Read]:
+        return await self._do(lambda: self._reader.take(count))
+
+    async def pass_over(self, positions: Iterable[int], unchecked: Collection[int]) -> None:
+        await self._do(lambda: self._reader.pass_over(positions, unchecked))
+
+    async def close(self) -> None:
+        def work() -> None:
+            if hasattr(self, "_reader"):
+                self._reader.close()
+                del self._reader
+
+        await self._do(work)
+        self._thread.shutdown(wait=False)
+
+    async def _do(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+@asynccontextmanager
+async def _reading(file: BinaryIO, job: Job, currency: str) -> AsyncIterator[_Desk]:
+    desk = _Desk()
+    try:
+        await desk.open(file, Options.of_json(job.options), currency, job.created_at)
+        yield desk
+    finally:
+        await desk.close()
+
+
 class _Reader:
     """Entries become rows, each ISBN once."""
 
     def __init__(self, source: Source, now: datetime) -> None:
         self.source = source
-        self._entries = iter(source)
+        self._entries: Iterator[Entry | Refusal | Superseded] = iter(source)
         self._now = now
         #: The line of each ISBN that was taken: about 100 bytes a row, all that grows.
         self._seen: dict[int, int] = {}
@@ -298,6 +339,11 @@ class _Reader:
                 raise Invalid("file", "The file is not the one with which this import began.")
             if isinstance(entry, Entry) and position not in unchecked:
                 self._seen.setdefault(int(isbn.parse(entry.facts["isbn13"])), entry.line)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._entries = iter(())
+        self.source.close()
 
     def _rows(self) -> Iterator[Read]:
         for entry in self._entries:
