@@ -1,8 +1,12 @@
 """What an operator may set, and what is refused at the start."""
 
+import re
+from dataclasses import fields
+from pathlib import Path
+
 import pytest
 
-from config.settings import WrongSettings, read_settings
+from config.settings import Settings, WrongSettings, read_settings
 
 SECRET = "5b1f" * 16
 PRODUCTION = {
@@ -66,6 +70,13 @@ def test_what_is_wrong_is_named(read, name, value):
         read(**{name: value, "BOOKSTORE_SHIPPING_CENTS": "-1"})
 
     assert sorted(caught.value.problems) == sorted([name, "BOOKSTORE_SHIPPING_CENTS"])
+
+
+def test_the_readme_lists_every_setting_and_no_other():
+    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    listed = set(re.findall(r"`BOOKSTORE_([A-Z_]+)`", readme.partition("\n## Settings\n")[2]))
+
+    assert listed == {field.name.upper() for field in fields(Settings)}
 
 
 def test_s39_secrets_are_not_shown_with_the_other_settings(read):
