@@ -15,35 +15,28 @@ from typing import Any
 
 from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.typedefs import Handler
+from prometheus_client import Counter, Histogram
 
 from web import limits, requests
 from web.kept import MOST, KeptResponse
 from web.keys import FINISHED, METRICS
-from web.metrics import Metrics
 
 #: What belongs to one request and no other.
 _OWN = {"X-Request-ID", "RateLimit", "RateLimit-Policy", "Date", "Connection", "Content-Length"}
-#: With one of these the answer may be another one.
-_DECIDING = (
-    hdrs.COOKIE,
-    hdrs.AUTHORIZATION,
-    hdrs.IF_NONE_MATCH,
-    hdrs.RANGE,
-    hdrs.CONNECTION,
-)
-
 _Key = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class _Bytes:
-    """An answer without its end of headers, and where its request is counted."""
+    """An answer: its first line up to the place of its own headers, and all that follows them."""
 
     until: float
-    head: bytes
-    body: bytes
-    route: str
+    first: bytes
+    rest: bytes
     limited: bool
+    #: Where its requests are counted.
+    requests: Counter
+    seconds: Histogram
 
 
 class Finished:
@@ -54,27 +47,26 @@ class Finished:
 
     def get(self, request: web.Request) -> _Bytes | None:
         """The answer to this request, if it is known and not too old."""
-        headers = request.headers
-        if request.method != hdrs.METH_GET or request.version < HttpVersion11:
-            return None
-        if any(name in headers for name in _DECIDING):
-            return None
         found = self._answers.get(_key(request))
-        return found if found is not None and found.until > time.monotonic() else None
+        if found is None or found.until <= time.monotonic() or not _is_plain(request):
+            return None
+        return found
 
     def keep(self, request: web.Request, response: KeptResponse) -> None:
         """Keep an answer as it is about to be sent."""
-        head = [f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}"]
-        head += [f"{name}: {value}" for name, value in response.headers.items() if name not in _OWN]
+        head = [f"{name}: {value}" for name, value in response.headers.items() if name not in _OWN]
         head += [f"Date: {formatdate(usegmt=True)}", f"Content-Length: {len(response.bytes)}"]
         resource = request.match_info.route.resource
+        route = resource.canonical if resource else "unknown"
+        metrics = request.config_dict[METRICS]
         key = _key(request)
         self._answers[key] = _Bytes(
             response.until,
-            "\r\n".join(head).encode(),
-            response.bytes,
-            resource.canonical if resource else "unknown",
+            b"HTTP/1.1 200 OK\r\n",
+            "\r\n".join(head).encode() + b"\r\n\r\n" + response.bytes,
             limits.COUNTS in request,
+            metrics.requests.labels("GET", route, 200),
+            metrics.seconds.labels("GET", route),
         )
         self._answers.move_to_end(key)
         if len(self._answers) > MOST:
@@ -84,9 +76,9 @@ class Finished:
 class _Sent(web.StreamResponse):
     """Writes bytes that are an answer already."""
 
-    def __init__(self, head: bytes, body: bytes) -> None:
+    def __init__(self, whole: bytes) -> None:
         super().__init__()
-        self._whole = head + b"\r\n\r\n" + body
+        self._whole = whole
         self._prepared_at: web.BaseRequest | None = None
 
     @property
@@ -113,19 +105,18 @@ class _Sent(web.StreamResponse):
 async def short_way(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Send what is finished; everything else goes the long way."""
     started = time.perf_counter()
-    app = request.config_dict
-    found = app[FINISHED].get(request)
+    found = request.app[FINISHED].get(request)
     if found is None:
         return await handler(request)
-    head = found.head + b"\r\nX-Request-ID: " + requests.id_of(request).encode()
+    own = f"X-Request-ID: {requests.id_of(request)}\r\n"
     if found.limited:
         counts = limits.count_address(request)
         if counts[0].left < 0:
             return await handler(request)  # It counts once more, and is refused.
-        for name, value in limits.headers_of(counts):
-            head += f"\r\n{name}: {value}".encode()
-    _count(app[METRICS], found.route, time.perf_counter() - started)
-    return _Sent(head, found.body)
+        own += "".join(f"{name}: {value}\r\n" for name, value in limits.headers_of(counts))
+    found.requests.inc()
+    found.seconds.observe(time.perf_counter() - started)
+    return _Sent(found.first + own.encode() + found.rest)
 
 
 async def keep(request: web.Request, response: web.StreamResponse) -> None:
@@ -133,8 +124,7 @@ async def keep(request: web.Request, response: web.StreamResponse) -> None:
     if (
         isinstance(response, KeptResponse)
         and response.status == HTTPStatus.OK
-        and request.method == hdrs.METH_GET
-        and not any(name in request.headers for name in _DECIDING)
+        and _is_plain(request)
     ):
         request.config_dict[FINISHED].keep(request, response)
 
@@ -148,6 +138,15 @@ def _key(request: web.Request) -> _Key:
     )
 
 
-def _count(metrics: Metrics, route: str, took_s: float) -> None:
-    metrics.requests.labels("GET", route, 200).inc()
-    metrics.seconds.labels("GET", route).observe(took_s)
+def _is_plain(request: web.Request) -> bool:
+    """Whether nothing about the request could lead to another answer."""
+    headers = request.headers
+    return (
+        request.method == hdrs.METH_GET
+        and request.version >= HttpVersion11
+        and hdrs.COOKIE not in headers
+        and hdrs.AUTHORIZATION not in headers
+        and hdrs.IF_NONE_MATCH not in headers
+        and hdrs.RANGE not in headers
+        and hdrs.CONNECTION not in headers
+    )
