@@ -14,7 +14,7 @@ PYTEST ?= tests
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install run test check format examples bench faults lock clean
+.PHONY: help install run test check format examples bench faults lock texts clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,13 @@ lock: ## work both lock files out again; add UPGRADE=--upgrade for newer version
 	$(PIP_COMPILE) $(UPGRADE) --output-file requirements.lock setup.py
 	$(PIP_COMPILE) $(UPGRADE) --extra test --constraint requirements.lock \
 		--output-file requirements-test.lock setup.py
+
+texts: $(INSTALLED_TEST) ## collect what customers are told into bookstore/locale, for translators
+	@mkdir -p build
+	@$(BIN)/pybabel -q extract -F babel.cfg -k N_ -k _ -k ngettext:1,2 -k __init__ -k Invalid:2 \
+		--no-location --sort-output -o build/bookstore.pot .
+	@$(BIN)/pybabel -q update -i build/bookstore.pot -d bookstore/locale -D bookstore \
+		--no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date
 
 clean: ## remove what was built and installed here; var/ stays
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

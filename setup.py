@@ -96,7 +96,7 @@ setup(
         ]
     ),
     package_data={
-        "bookstore": ["templates/**", "sample/**", "migrations/*.mako"],
+        "bookstore": ["templates/**", "sample/**", "migrations/*.mako", "locale/**"],
         "web": ["**/templates/**", "**/static/**"],
         "admin": ["**/templates/**", "**/static/**"],
         "config": ["deploy/**"],

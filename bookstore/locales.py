@@ -22,7 +22,7 @@ Language = NewType("Language", str)
 
 DEFAULT = Language("en")
 #: The languages that the store speaks, by the codes that browsers use, each in its own words.
-LANGUAGES = {DEFAULT: "English"}
+LANGUAGES = {DEFAULT: "English", Language("de"): "Deutsch"}
 
 _language: ContextVar[Language] = ContextVar("language", default=DEFAULT)
 

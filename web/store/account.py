@@ -8,6 +8,7 @@ from bookstore import users
 from bookstore.db import transaction
 from bookstore.drafts import plain
 from bookstore.errors import Invalid
+from bookstore.locales import _
 from bookstore.permissions import is_staff
 from web.keys import ENGINE
 from web.requests import now
@@ -31,7 +32,7 @@ async def change(request: web.Request) -> web.Response:
         return await _form(request, form, faults={"name": str(error)}, status=422)
     async with transaction(request.config_dict[ENGINE]) as conn:
         await users.change_name(conn, me(request).id, name, now=now())
-    await notices.leave(request, "ok", f"Saved. We call you {name} from now on.")
+    await notices.leave(request, "ok", _("Saved. We call you %s from now on.") % name)
     raise web.HTTPSeeOther("/account")
 
 

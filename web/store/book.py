@@ -10,6 +10,7 @@ from aiohttp import web
 from bookstore import books, editions, listing
 from bookstore.db import reading
 from bookstore.listing import Query
+from bookstore.locales import _
 from bookstore.records import Book
 from web.api.book_schemas import cover_url
 from web.keys import ENGINE, RATES, SETTINGS
@@ -57,14 +58,17 @@ async def show(request: web.Request) -> web.Response:
 def _summary(book: Book) -> str:
     """The book in a line or two of plain text, for those who find it elsewhere."""
     text = " ".join(html.unescape(_TAG.sub(" ", book.description or "")).split())
-    text = text or f"{book.title} by {words.authors_of(book)}"
+    text = text or _("%(title)s by %(authors)s") % {
+        "title": book.title,
+        "authors": words.authors_of(book),
+    }
     return textwrap.shorten(text, _SUMMARY, placeholder=" …")
 
 
 def _breadcrumb(request: web.Request, book: Book) -> dict[str, Any]:
     """Where the book stands (schema.org, as JSON-LD)."""
     site = request.config_dict[SETTINGS].base_url.rstrip("/")
-    places = [("Home", f"{site}/")]
+    places = [(_("Home"), f"{site}/")]
     places += [(it.name, f"{site}/books?category={it.slug}") for it in book.categories[:1]]
     places.append((book.title, f"{site}/books/{book.id}"))
     return {

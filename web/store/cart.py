@@ -7,6 +7,7 @@ from bookstore import carts, shopfront
 from bookstore.carts import Cart, CartItem
 from bookstore.db import reading, retrying
 from bookstore.errors import BookstoreError, NotFound
+from bookstore.locales import _
 from bookstore.pricing import Rates
 from bookstore.records import LARGEST_ID, Book
 from web import carts as visitors
@@ -53,9 +54,9 @@ async def add(request: web.Request) -> web.Response:
     except NotFound:
         raise
     except BookstoreError as error:
-        await notices.leave(request, "bad", str(error))
+        await notices.leave(request, "bad", _(str(error)))
         raise web.HTTPSeeOther(f"/books/{book_id}") from None
-    await notices.leave(request, "ok", "It is in your cart.")
+    await notices.leave(request, "ok", _("It is in your cart."))
     raise web.HTTPSeeOther("/cart")
 
 
@@ -74,7 +75,7 @@ async def change(request: web.Request) -> web.Response:
     try:
         await changed(request, put, make=False)
     except BookstoreError as error:
-        await notices.leave(request, "bad", str(error))
+        await notices.leave(request, "bad", _(str(error)))
     raise web.HTTPSeeOther("/cart")
 
 

@@ -22,6 +22,7 @@ from bookstore.errors import (
     PriceChanged,
     RequestInProgress,
 )
+from bookstore.locales import N_, _
 from bookstore.orders import Order
 from bookstore.pricing import CountryTable, Rates
 from web import carts as visitors
@@ -35,7 +36,7 @@ from web.store.page import page
 _FIELDS = ("email", "name", "line1", "line2", "postcode", "city", "country", "note", "keep")
 _LONGEST_NOTE = 1000
 _KEY = re.compile(r"[A-Za-z0-9_-]{16,64}")
-_MISSING = "Please fill this in."
+_MISSING = N_("Please fill this in.")
 
 
 async def show(request: web.Request) -> web.Response:
@@ -59,10 +60,10 @@ async def place(request: web.Request) -> web.Response:
     try:
         placed = await request.config_dict[CHECKOUTS].place(wish)
     except CartEmpty:
-        await notices.leave(request, "info", "There is nothing in your cart to order.")
+        await notices.leave(request, "info", _("There is nothing in your cart to order."))
         raise web.HTTPSeeOther("/cart") from None
     except BookWithdrawn as error:
-        await notices.leave(request, "bad", str(error))
+        await notices.leave(request, "bad", _(str(error)))
         raise web.HTTPSeeOther("/cart") from None
     except NotDelivered as error:
         return await _form(request, typed, key=key, faults={"country": str(error)}, status=409)
@@ -75,7 +76,7 @@ async def place(request: web.Request) -> web.Response:
         return await _form(request, typed, key=key, refusal=error, status=409)
     except IdempotencyKeyReused:
         order = await _placed_before(request, wish)
-        text = "You had sent this order already, so nothing was ordered a second time."
+        text = _("You had sent this order already, so nothing was ordered a second time.")
         await notices.leave(request, "info", text)
         raise web.HTTPSeeOther(visits.address_of(request, order)) from None
     await visits.remember(request, placed.order)
@@ -99,7 +100,7 @@ async def _form(
     rates = _rates(tariff, typed.get("country", ""))
     cart, lines = await cart_page.load(request, rates)
     if not cart.items or cart_page.is_blocked(cart):
-        text = "Please look at the lines with a mark first." if cart.items else None
+        text = _("Please look at the lines with a mark first.") if cart.items else None
         if text:
             await notices.leave(request, "warn", text)
         raise web.HTTPSeeOther("/cart")
@@ -175,9 +176,9 @@ def _checked(
         try:
             users.normal_email(typed["email"])
         except Invalid:
-            faults["email"] = "Write it like name@example.com."
+            faults["email"] = _("Write it like name@example.com.")
     if len(typed["note"]) > _LONGEST_NOTE:
-        faults["note"] = f"Please use at most {_LONGEST_NOTE} characters."
+        faults["note"] = _("Please use at most %d characters.") % _LONGEST_NOTE
     address: dict[str, Any] = {}
     try:
         address = addresses.checked(typed, within="address")

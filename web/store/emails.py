@@ -8,6 +8,7 @@ from bookstore import emails, links
 from bookstore.db import reading, retrying, transaction
 from bookstore.errors import BadCredentials, BookstoreError, Invalid
 from bookstore.links import Link, Purpose
+from bookstore.locales import _
 from bookstore.users import User
 from web.credentials import confirm_password
 from web.keys import ENGINE, SETTINGS
@@ -52,7 +53,7 @@ async def confirm(request: web.Request) -> web.Response:
             )
 
     user = await retrying(work)
-    await notices.leave(request, "ok", f"Thank you: {user.email} is confirmed.")
+    await notices.leave(request, "ok", _("Thank you: %s is confirmed.") % user.email)
     raise web.HTTPSeeOther("/account", headers=NO_REFERRER)
 
 
@@ -66,9 +67,11 @@ async def ask_to_verify(request: web.Request) -> web.Response:
         ):
             await emails.ask_to_verify(conn, user, now=now())
     except TooManyAttempts as error:
-        await notices.leave(request, "bad", str(error))
+        await notices.leave(request, "bad", _(str(error)))
     else:
-        await notices.leave(request, "ok", f"A letter with a link is on its way to {user.email}.")
+        await notices.leave(
+            request, "ok", _("A letter with a link is on its way to %s.") % user.email
+        )
     raise web.HTTPSeeOther("/account")
 
 
@@ -96,7 +99,9 @@ async def change(request: web.Request) -> web.Response:
     except TooManyAttempts as error:
         return refused(await _change_page(request, form, refusal=error), error)
     await notices.leave(
-        request, "ok", f"Please answer the letter to {email.strip()}: its link makes the change."
+        request,
+        "ok",
+        _("Please answer the letter to %s: its link makes the change.") % email.strip(),
     )
     raise web.HTTPSeeOther("/account")
 

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bookstore import carts, orders, shopfront
 from bookstore.db import reading, retrying, transaction
 from bookstore.errors import BookstoreError, NotFound
+from bookstore.locales import _
 from bookstore.orders import CUSTOMER_CANCELS, Event, Order, State
 from bookstore.paging import Page
 from bookstore.records import Book
@@ -99,7 +100,7 @@ async def cancel(request: web.Request) -> web.Response:
     except NotFound:
         raise
     except BookstoreError as error:
-        await notices.leave(request, "bad", str(error))
+        await notices.leave(request, "bad", _(str(error)))
         raise web.HTTPSeeOther(_back(request)) from None
     raise web.HTTPSeeOther(visits.address_of(request, order))
 

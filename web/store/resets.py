@@ -8,6 +8,7 @@ from bookstore import links, resets
 from bookstore.db import reading
 from bookstore.errors import BookstoreError, Invalid
 from bookstore.links import Purpose
+from bookstore.locales import _
 from web import devices
 from web.keys import ENGINE, SETTINGS
 from web.refusals import TooManyAttempts
@@ -55,7 +56,9 @@ async def reset(request: web.Request) -> web.Response:
         return await _new_password_page(request, {error.field: str(error)})
     await forgive(request, user.email)
     await notices.leave(
-        request, "ok", "Your new password is set, and all devices are signed out. Please sign in."
+        request,
+        "ok",
+        _("Your new password is set, and all devices are signed out. Please sign in."),
     )
     back = web.HTTPSeeOther("/sign-in", headers=NO_REFERRER)
     devices.remember(request, back, user.email)

@@ -8,6 +8,7 @@ from aiohttp import web
 from bookstore import sessions, users
 from bookstore.db import reading, transaction
 from bookstore.errors import BadCredentials, BookstoreError, Invalid, NotFound
+from bookstore.locales import _
 from web.credentials import confirm_password
 from web.keys import ENGINE
 from web.refusals import TooManyAttempts
@@ -70,7 +71,7 @@ async def change_password(request: web.Request) -> web.Response:
         return refused(await _password_page(request, refusal=error), error)
     await sign_in(request, user)
     await notices.leave(
-        request, "ok", "Your password is changed. All other devices are signed out."
+        request, "ok", _("Your password is changed. All other devices are signed out.")
     )
     raise web.HTTPSeeOther("/account")
 
@@ -90,9 +91,9 @@ async def end_session(request: web.Request) -> web.Response:
             await sessions.end_device(conn, me(request).id, request.match_info["session"])
     except NotFound:
         # It has ended by itself, or was ended on another page.
-        await notices.leave(request, "info", "That device was signed out already.")
+        await notices.leave(request, "info", _("That device was signed out already."))
     else:
-        await notices.leave(request, "ok", "That device is signed out.")
+        await notices.leave(request, "ok", _("That device is signed out."))
     raise web.HTTPSeeOther("/account/sessions")
 
 
@@ -101,7 +102,7 @@ async def end_other_sessions(request: web.Request) -> web.Response:
     here = await session_id(request)
     async with transaction(request.config_dict[ENGINE]) as conn:
         await sessions.end_all(conn, me(request).id, except_id=here)
-    await notices.leave(request, "ok", "All other devices are signed out.")
+    await notices.leave(request, "ok", _("All other devices are signed out."))
     raise web.HTTPSeeOther("/account/sessions")
 
 

@@ -11,6 +11,7 @@ from bookstore.api_tokens import ApiToken, Scope
 from bookstore.db import reading, retrying, transaction
 from bookstore.drafts import plain
 from bookstore.errors import BookstoreError, Invalid, NotFound, TooManyTokens
+from bookstore.locales import _
 from bookstore.permissions import is_staff
 from web.keys import ENGINE
 from web.requests import now
@@ -63,9 +64,9 @@ async def end(request: web.Request) -> web.Response:
         async with transaction(request.config_dict[ENGINE]) as conn:
             await api_tokens.end(conn, me(request).id, int(request.match_info["token_id"]))
     except NotFound:
-        await notices.leave(request, "info", "That token had ended already.")
+        await notices.leave(request, "info", _("That token had ended already."))
     else:
-        await notices.leave(request, "ok", "That token is worthless from now on.")
+        await notices.leave(request, "ok", _("That token is worthless from now on."))
     raise web.HTTPSeeOther(PATH)
 
 

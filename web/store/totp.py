@@ -16,6 +16,7 @@ from bookstore.errors import (
     SecondFactorNotBegun,
     SecondFactorOn,
 )
+from bookstore.locales import _
 from bookstore.totp import Enrolment
 from web.credentials import enable_second_factor, remove_second_factor
 from web.keys import ENGINE, ENROLS, SETTINGS
@@ -49,7 +50,7 @@ async def begin(request: web.Request) -> web.Response:
                 now=now(),
             )
     except SecondFactorOn as error:
-        await notices.leave(request, "info", str(error))
+        await notices.leave(request, "info", _(str(error)))
     raise web.HTTPSeeOther(PATH)
 
 
@@ -76,7 +77,7 @@ async def remove(request: web.Request) -> web.Response:
         return await _page(request, {"password": "This is not your password."})
     except TooManyAttempts as error:
         return refused(await _page(request, refusal=error), error)
-    await notices.leave(request, "ok", "Your account asks for the password alone again.")
+    await notices.leave(request, "ok", _("Your account asks for the password alone again."))
     raise web.HTTPSeeOther("/account")
 
 

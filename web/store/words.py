@@ -162,6 +162,11 @@ def edition(book: Book) -> str:
     return ", ".join(fact for fact in facts if fact) or book.title
 
 
+def said(sentence: object) -> str:
+    """A sentence that somebody else has made, in the visitor's language if we know it there."""
+    return _(str(sentence))
+
+
 def stock_of(book: Book) -> tuple[str, str]:
     """Whether the book can be had: the tone and the icon that say so."""
     if book.stock == 0 or not book.available:
@@ -212,6 +217,7 @@ FILTERS: dict[str, Callable[..., str]] = {
     "money": money,
     "number": number,
     "per_cent": per_cent,
+    "said": said,
     "state_name": state_name,
     "plain_money": plain_money,
     "year": year,

@@ -1,0 +1,106 @@
+"""The store speaks German to whoever reads it."""
+
+import re
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from babel.messages.extract import extract_from_dir
+from babel.messages.pofile import read_po
+
+from bookstore import locales
+
+ROOT = Path(__file__).parents[3]
+GERMAN = {"Accept-Language": "fr;q=0.9, de-AT;q=0.8, en;q=0.7"}
+PLACE = re.compile(r"%\(\w+\)s|%[sd]|<[^>]*>")
+
+
+def said():
+    """Every text in the store's pages."""
+    method_map = [("**.py", "python"), ("templates/**.html", "jinja2")]
+    keywords = {"_": None, "N_": None, "ngettext": (1, 2)}
+    for _, _, message, _, _ in extract_from_dir(
+        ROOT / "web" / "store", method_map, keywords=keywords
+    ):
+        yield message
+
+
+def catalogue(language):
+    path = ROOT / "bookstore" / "locale" / language / "LC_MESSAGES" / "bookstore.po"
+    return read_po(BytesIO(path.read_bytes()), locale=language)
+
+
+@pytest.mark.parametrize("language", set(locales.LANGUAGES) - {locales.DEFAULT})
+def test_nothing_is_left_untranslated_and_nothing_gets_lost(language):
+    translated = catalogue(language)
+    wrong = []
+
+    for message in set(said()):
+        found = translated.get(message)
+        texts = [message] if isinstance(message, str) else list(message)
+        strings = (
+            found.string
+            if found and isinstance(found.string, tuple)
+            else [found.string if found else ""]
+        )
+        for text, string in zip(texts, strings, strict=True):
+            if not string or sorted(PLACE.findall(string)) != sorted(PLACE.findall(text)):
+                wrong.append(text)
+
+    assert wrong == []
+
+
+async def test_a_german_browser_gets_german_pages(client, dune):
+    answer = await client.get(f"/books/{dune.id}", headers=GERMAN)
+    page = await answer.text()
+
+    assert '<html lang="de"' in page
+    assert "In den Warenkorb" in page
+    assert "12,90\xa0€" in page
+    assert "Accept-Language" in answer.headers["Vary"]
+    english = await (await client.get(f"/books/{dune.id}")).text()
+    assert "Put in cart" in english
+    assert "€12.90" in english
+    again = await (await client.get(f"/books/{dune.id}", headers=GERMAN)).text()
+    assert again == page
+
+
+async def test_a_choice_counts_more_than_the_browser(browser, dune):
+    await browser.go("/")
+
+    await browser.press("Deutsch")
+
+    assert browser.title == "Neu diese Woche"
+    await browser.go(f"/books/{dune.id}")
+    await browser.press("In den Warenkorb")
+    assert "Es liegt in Ihrem Warenkorb." in browser.text
+    await browser.go("/withdrawal")
+    assert "binnen 14 Tagen" in browser.text
+    await browser.press("English")
+    assert browser.title == "Right of withdrawal"
+
+
+async def test_programs_are_answered_in_english(client):
+    answer = await client.get("/api/v1/books/999", headers=GERMAN)
+
+    assert "could not be found" in (await answer.json())["detail"]
+
+
+@pytest.mark.parametrize(
+    ("header", "language"),
+    [
+        ("de", "de"),
+        ("DE-at", "de"),
+        ("en-GB, de", "en"),
+        ("fr, es", "en"),
+        ("de;q=0, en", "en"),
+        ("de;q=x", "en"),
+        ("*", "en"),
+        ("", "en"),
+        (",;=,," * 200, "en"),
+    ],
+)
+async def test_what_a_browser_prefers_is_understood(client, header, language):
+    page = await (await client.get("/sign-in", headers={"Accept-Language": header})).text()
+
+    assert f'<html lang="{language}"' in page
