@@ -23,10 +23,13 @@ from bookstore import (
     metrics,
     precautions,
     sample,
+    sessions,
     smtp,
     tasks,
+    totp,
     users,
 )
+from bookstore.errors import NotFound
 from bookstore.mail import Mail
 from bookstore.permissions import Role
 from bookstore.terminal import (
@@ -194,6 +197,25 @@ async def create_user(email: str, role: str, name: str, password_stdin: bool) ->
             now=datetime.now(UTC),
         )
     click.echo(f"{user.email} may sign in now, as {user.role}.", err=True)
+
+
+@users_group.command("remove-second-factor")
+@click.argument("email")
+@asynchronous
+async def remove_second_factor(email: str) -> None:
+    """Let EMAIL sign in with the password alone, and end all their sessions.
+
+    For somebody who has lost their authenticator and their recovery codes. They are told by letter.
+    """
+    now = datetime.now(UTC)
+    async with database() as engine, db.transaction(engine) as conn:
+        found = await users.credentials(conn, email)
+        if found is None:
+            raise NotFound("This user")
+        user, _ = found
+        await totp.remove(conn, user.id, by=None, now=now)
+        await sessions.end_all(conn, user.id)
+    click.echo(f"{user.email} signs in with the password alone now.", err=True)
 
 
 # Books

@@ -3,7 +3,7 @@
 from argparse import ArgumentParser
 from collections.abc import Sequence
 
-from tests.benchmarks import backlog, over_http, report, requests, slow
+from tests.benchmarks import backlog, over_http, pairs, report, requests, slow
 from tests.benchmarks.site import Site
 
 ALL = {
@@ -13,6 +13,7 @@ ALL = {
     "http": over_http.http,
     "web": requests.web,
     "slow": slow.slow,
+    "pairs": pairs.pairs,
 }
 
 

@@ -96,6 +96,18 @@ def test_a_password_that_is_too_short_is_refused(bookstore):
     assert len(result.stderr.strip().splitlines()) == 1
 
 
+def test_a_lost_second_factor_is_removed(bookstore):
+    bookstore("users", "create", "a@example.com", "--password-stdin", stdin="seven wells deep\n")
+
+    removed = bookstore("users", "remove-second-factor", "A@example.com")
+    unknown = bookstore("users", "remove-second-factor", "b@example.com")
+
+    assert removed.exit_code == 0
+    assert "a@example.com signs in with the password alone" in removed.stderr
+    assert (unknown.exit_code, unknown.stdout) == (1, "")
+    assert "This user could not be found." in unknown.stderr
+
+
 def test_the_tables_are_at_the_newest_revision(bookstore):
     assert bookstore("db", "upgrade").exit_code == 0
     assert bookstore("db", "check").exit_code == 0
