@@ -119,8 +119,8 @@ async def _form(
         key=key or _new_key(),
         lines=lines,
         moved=moved,
-        rates=rates,
         refusal=refusal,
+        terms=rates,
         typed=typed,
     )
 
