@@ -153,6 +153,7 @@ class Victim:
     books: Sequence[int]
     kill: Callable[[], None]
     start: Callable[[], None]
+    rest: Callable[[], None]
 
     @staticmethod
     def embedded(store: EmbeddedStore) -> "Victim":
@@ -161,7 +162,8 @@ class Victim:
             store.pass_time()
 
         books = [int(str(book_id)) for book_id in store.books]
-        return Victim(store, store.program.url, books, store.program.kill, start)
+        program = store.program
+        return Victim(store, program.url, books, program.kill, start, store.wait_until_idle)
 
     @staticmethod
     def scaled_out(store: ScaledOut) -> "Victim":
@@ -169,7 +171,9 @@ class Victim:
             store.pass_time(leases=True)
             store.start()
 
-        return Victim(store, store.web.url, store.books, store.workers.kill, start)
+        kill = store.workers.kill
+        # Letters that were being sent when their worker died wait for their lease.
+        return Victim(store, store.web.url, store.books, kill, start, lambda: store.settle(240))
 
     async def read(self) -> tuple[int, str]:
         """How many rows the last import has read, and its state."""
@@ -211,7 +215,7 @@ async def killed(victim: Victim, content: bytes, kills: int, *, seed: int = 1) -
     await _until(victim, lambda read: False)
     enough.set()
     accepted = sum(await asyncio.gather(*shopping))
-    await asyncio.to_thread(victim.store.wait_until_idle)
+    await asyncio.to_thread(victim.rest)
     return accepted
 
 
@@ -242,6 +246,7 @@ async def _shop(victim: Victim, place: int, enough: asyncio.Event) -> int:
                 continue
             await all_accepted([customer], timeout_s=120)
             accepted += 1
+            await asyncio.sleep(0.2)
     return accepted
 
 

@@ -9,12 +9,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import pyotp
+from aiohttp import FormData
 from aiohttp.test_utils import TestClient, TestServer
 from sqlalchemy import select, update
 
 from bookstore import fulfilment
 from bookstore.db import transaction
+from bookstore.exports import Exporter
+from bookstore.imports import Importer
+from bookstore.jobs import Kind
 from bookstore.permissions import Role
+from bookstore.runner import Runner
 from bookstore.tables import orders, tasks, users
 from tests.bookstore.test_pictures import png
 from tests.factories import NOON
@@ -164,6 +169,7 @@ async def tell(server: TestServer) -> dict[str, dict[str, Any]]:
         await _staff_work(teller, admin, numbers)
         await _mina_reads(teller, mina)
         await _staff_tidy(teller, admin)
+        await _lists_come_and_go(teller, admin)
         # The guest's browser becomes a second one of hers.
         await _mina_goes(teller, mina, guest)
     return teller.told
@@ -328,6 +334,50 @@ async def _staff_tidy(teller: Teller, admin: TestClient[Any, Any]) -> None:
     play = teller.play
     await play("remove_category", admin, path={"slug": "gothic"}, headers={"If-Match": "*"})
     await play("withdraw_book", admin, path={"book_id": 2}, headers={"If-Match": "*"})
+
+
+async def _lists_come_and_go(teller: Teller, admin: TestClient[Any, Any]) -> None:
+    play = teller.play
+    key = {"Idempotency-Key": "wholesaler-2026-03-21"}
+    job = await play("start_import", admin, headers=key, data=_list_of_books())
+    await _run(teller, job["id"])
+    at = {"job_id": job["id"]}
+    await play("show_import", admin, path=at)
+    await play("list_import_lines", admin, path=at)
+    await play("show_refused_rows", admin, path=at)
+    await play("stream_import", admin, path=at)
+    await play("list_imports", admin, query={"limit": 1})
+    job = await play("start_import", admin, data=_list_of_books(), note=False)
+    await play("cancel_import", admin, path={"job_id": job["id"]})
+    key = {"Idempotency-Key": "books-2026-03-21"}
+    job = await play("start_export", admin, headers=key, body={"list": "books", "format": "xlsx"})
+    await _run(teller, job["id"])
+    at = {"job_id": job["id"]}
+    await play("show_export", admin, path=at)
+    await play("list_exports", admin, query={"limit": 1})
+    await play("fetch_export", admin, path=at)
+    job = await play("start_export", admin, body={"list": "orders"}, note=False)
+    await play("cancel_export", admin, path={"job_id": job["id"]})
+
+
+def _list_of_books() -> FormData:
+    rows = [
+        "isbn;title;authors;price;stock",
+        "978-0-14-043909-0;Frankenstein;Mary Shelley;8,99;4",
+        "978-0-14-043909-1;The Monk;Matthew Lewis;7,50;2",
+    ]
+    form = FormData()
+    form.add_field("file", "\n".join(rows).encode(), filename="spring.csv")
+    return form
+
+
+async def _run(teller: Teller, job_id: int) -> None:
+    """What an actor does when it gets the message."""
+    engine = teller._server.app[ENGINE]
+    importer = Importer(engine, currency="EUR", clock=lambda: NOON)
+    exporter = Exporter(engine, currency="EUR", clock=lambda: NOON)
+    works = {Kind.IMPORT_BOOKS: importer, Kind.EXPORT_BOOKS: exporter}
+    await Runner(engine, works, clock=lambda: NOON).run(job_id)
 
 
 async def _mina_goes(
