@@ -14,7 +14,7 @@ PYTEST ?= tests
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install run test check format examples bench faults lock texts clean
+.PHONY: help install run test check format examples bench faults judges lock texts clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ faults: $(INSTALLED_TEST) ## 660 kills and the other faults in rounds; by hand, 
 PIP_COMPILE := PIP_CONFIG_FILE=/dev/null PIP_FIND_LINKS= CUSTOM_COMPILE_COMMAND="make lock" \
 	build/pip-tools/bin/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe \
 	--all-build-deps --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options
+
+judges: $(INSTALLED_TEST) ## outside checkers of the API and the pages (needs Node 20, Java, Chromium); JUDGES="api redocly"
+	@$(BIN)/python -m tests.judges $(JUDGES)
 
 lock: ## work both lock files out again; add UPGRADE=--upgrade for newer versions
 	@test -x build/pip-tools/bin/pip-compile || { \

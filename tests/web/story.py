@@ -397,6 +397,10 @@ async def _mina_goes(
     token = await token_to(teller._server, "mina@example.com", "reset-password")
     new = {"password": "nine green bottles"}
     await play("reset_password", mina, path={"token": token}, body=new)
+    lucy = {"email": "lucy@example.com", "password": PASSWORD, "name": "Lucy Westenra"}
+    await play("register", mina, body=lucy, note=False)
+    await play("export_data", mina)
+    await play("erase_account", mina, body={"password": PASSWORD})
 
 
 async def _worked_off(teller: Teller) -> None:

@@ -62,20 +62,20 @@ def _authors(**options: Any) -> fields.List[Any]:
     entry = AuthorEntry(
         metadata={
             "oneOf": [
-                {"type": "string"},
+                {"type": "string", "minLength": 1},
                 {
                     "type": "object",
                     "required": ["name"],
                     "additionalProperties": False,
                     "properties": {
-                        "name": {"type": "string"},
+                        "name": {"type": "string", "minLength": 1},
                         "role": {"type": "string", "enum": list(ROLES), "default": "author"},
                     },
                 },
             ]
         }
     )
-    return fields.List(entry, **options)
+    return fields.List(entry, metadata={"minItems": 1}, **options)
 
 
 class _Details(Schema):

@@ -22,6 +22,8 @@ class Line(fields.String):
     lines = False
 
     def __init__(self, longest: int, **options: Any) -> None:
+        if not options.get("allow_none"):
+            options["metadata"] = {"minLength": 1, **options.get("metadata", {})}
         super().__init__(validate=validate.Length(max=longest), **options)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:

@@ -176,7 +176,9 @@ def describe(app: web.Application) -> dict[str, Any]:
     for described in operations(app):
         content = _operation(described)
         spec.path(path=described.path, operations={described.method.lower(): content})
-    return spec.to_dict()
+    document: dict[str, Any] = spec.to_dict()
+    document["components"]["examples"] = _examples(app)
+    return document
 
 
 def _operation(described: Described) -> dict[str, Any]:
@@ -194,7 +196,11 @@ def _operation(described: Described) -> dict[str, Any]:
                     "in": "header",
                     "name": name,
                     "required": header.required,
-                    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+                    "schema": {
+                        "type": "string",
+                        "minLength": 1,
+                        **({"maxLength": header.longest} if header.longest else {}),
+                    },
                     "description": header.description,
                     **_only(example.get("headers", {}), name),
                 }
@@ -240,7 +246,11 @@ def _success(described: Described, example: Mapping[str, Any]) -> dict[str, Any]
         response["content"] = {"application/json": {"schema": operation.answer, **shown}}
     elif operation.content_type:
         response["content"] = {
-            name: {"schema": {"type": "string"}, **(shown if not place else {})}
+            # Of events OpenAPI 3.1 says nothing but that they are text.
+            name: {
+                "schema": {} if name == "text/event-stream" else {"type": "string"},
+                **(shown if not place else {}),
+            }
             for place, name in enumerate(operation.content_type)
         }
     names = ["RateLimit", "RateLimit-Policy"]
@@ -262,6 +272,17 @@ def _header(name: str) -> dict[str, str]:
 
 def _refusals(described: Described) -> dict[str, Any]:
     """One response for each status, naming the codes that come with it."""
+    responses = {
+        str(status): _refusal(status, meanings)
+        for status, meanings in sorted(_codes(described).items())
+    }
+    if described.method == "GET" and described.operation.answer is not None:
+        responses["304"] = {"description": "The client has it already (`If-None-Match`)."}
+    return responses
+
+
+def _codes(described: Described) -> dict[int, dict[str, str]]:
+    """What each code means that may come, by status."""
     codes: dict[int, dict[str, str]] = {}
     for refusal in _may_refuse(described):
         codes.setdefault(STATUS[refusal], {})[refusal.code] = meaning(refusal)
@@ -270,17 +291,32 @@ def _refusals(described: Described) -> dict[str, Any]:
     if described.operation.body is not None:
         code, text = ITS_OWN[413]
         codes.setdefault(413, {})[code] = text
-    responses = {
-        str(status): _refusal(status, meanings) for status, meanings in sorted(codes.items())
-    }
-    if described.method == "GET" and described.operation.answer is not None:
-        responses["304"] = {"description": "The client has it already (`If-None-Match`)."}
-    return responses
+    return codes
 
 
 def _refusal(status: int, meanings: dict[str, str]) -> dict[str, Any]:
-    """A response with an example of each code; no more is known of what an instance brings."""
-    examples = {
+    """A response with an example of each code."""
+    examples = {code: {"$ref": f"#/components/examples/{code}"} for code in meanings}
+    response: dict[str, Any] = {
+        "description": "\n".join(f"`{code}`: {text}" for code, text in meanings.items()),
+        "content": {
+            PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": examples}
+        },
+    }
+    if status in (429, 503):
+        response["headers"] = {"Retry-After": _header("Retry-After")}
+    return response
+
+
+def _examples(app: web.Application) -> dict[str, Any]:
+    """A problem of each code; no more is known of what an instance brings."""
+    told = {
+        code: (status, text)
+        for described in operations(app)
+        for status, meanings in _codes(described).items()
+        for code, text in meanings.items()
+    }
+    return {
         code: {
             "summary": title_of(code),
             "value": {
@@ -292,17 +328,8 @@ def _refusal(status: int, meanings: dict[str, str]) -> dict[str, Any]:
                 "request_id": _REQUEST_ID,
             },
         }
-        for code, text in meanings.items()
+        for code, (status, text) in sorted(told.items())
     }
-    response: dict[str, Any] = {
-        "description": "\n".join(f"`{code}`: {text}" for code, text in meanings.items()),
-        "content": {
-            PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": examples}
-        },
-    }
-    if status in (429, 503):
-        response["headers"] = {"Retry-After": _header("Retry-After")}
-    return response
 
 
 def _may_refuse(described: Described) -> Sequence[type[BookstoreError]]:
@@ -356,5 +383,6 @@ def _path_parameters(path: str, example: Mapping[str, Any]) -> list[dict[str, An
 
 def _path_schema(name: str) -> dict[str, Any]:
     if name.endswith("id"):
-        return {"type": "integer", "format": "int64", "minimum": 1}
+        # Digits are understood as they are: 0 is nobody's id, and found nowhere.
+        return {"type": "integer", "format": "int64", "minimum": 0}
     return {"type": "string"}

@@ -40,6 +40,8 @@ class Header(NamedTuple):
 
     description: str
     required: bool = False
+    #: More characters are refused.
+    longest: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,8 @@ def operation(
         heard[IDEMPOTENCY_KEY] = Header(
             "1 to 255 characters, new for each thing that is to be made.  A repeat with the same"
             " key and body makes nothing new and shows what the first has made, with"
-            " `Idempotent-Replayed: true`."
+            " `Idempotent-Replayed: true`.",
+            longest=255,
         )
         always += [IdempotencyKeyRequired, IdempotencyKeyReused, RequestInProgress]
     if body is not None:

@@ -50,7 +50,11 @@ TAGS = ["orders"]
 
 @operation(
     body=OrderIn,
-    headers={IDEMPOTENCY_KEY: Header("1 to 255 characters, new for each order.", required=True)},
+    headers={
+        IDEMPOTENCY_KEY: Header(
+            "1 to 255 characters, new for each order.", required=True, longest=255
+        )
+    },
     returns=(202, PlacedOrderOut),
     tags=TAGS,
     refusals=[

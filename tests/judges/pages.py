@@ -1,0 +1,137 @@
+"""Judges of the pages.  Which pages: add yours to the lists.
+
+`{book}`, `{order}` and `{user}` stand for ids of the store that is started for it.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.judges.store import Judged
+from tests.judges.tools import FOLDER, HERE, NODE, PYTHON, ask, node
+
+#: For whom a page is, and where it is.
+GUEST = [
+    "/",
+    "/books",
+    "/books?q=dracula",
+    "/books?q=nothing+like+this",
+    "/books/{book}",
+    "/cart",
+    "/sign-in",
+    "/register",
+    "/api/docs",
+    "/api/docs/errors",
+]
+CUSTOMER = [
+    "/cart",
+    "/checkout",
+    "/orders",
+    "/orders/{order}",
+    "/account",
+]
+STAFF = [
+    "/admin",
+    "/admin/orders",
+    "/admin/orders/{order}",
+    "/admin/books",
+    "/admin/books/new",
+    "/admin/books/{book}",
+    "/admin/categories",
+    "/admin/users",
+    "/admin/users/{user}",
+    "/admin/notifications",
+    "/admin/queues",
+    "/admin/audit",
+]
+#: Few, for each takes 15 s.
+LIGHTHOUSE = ["/", "/books", "/books/{book}", "/sign-in", "/api/docs"]
+
+
+def axe(store: Judged) -> str:
+    """axe: WCAG 2.2 AA and best practice, light and dark, 1280 and 320 px wide."""
+    (FOLDER / "axe.mjs").write_bytes((HERE / "axe.mjs").read_bytes())
+    return "\n".join(
+        ask(
+            ["node", FOLDER / "axe.mjs", *(store.at(path) for path in paths)],
+            env={"COOKIE": cookie},
+            timeout_s=1200,
+        )
+        for cookie, paths in _visits(store)
+    )
+
+
+def nu(store: Judged) -> str:
+    """The Nu HTML checker of the W3C: HTML, CSS and SVG."""
+    jar = NODE / "vnu-jar" / "build" / "dist" / "vnu.jar"
+    return ask(["java", "-Xss1m", "-jar", jar, "--also-check-css", *_saved(store)])
+
+
+def html_validate(store: Judged) -> str:
+    """html-validate: stricter about names and links."""
+    return ask([node("html-validate"), "--preset", "standard,a11y", *_saved(store)])
+
+
+def links(store: Judged) -> str:
+    """linkchecker: no link of ours leads to nothing."""
+    checker = PYTHON / "linkchecker"
+    return ask([checker, "--no-robots", "--no-status", "--no-warnings", "--output=csv", store.url])
+
+
+def lighthouse(store: Judged) -> str:
+    """Lighthouse: full marks but for speed, which depends on the machine."""
+    report = FOLDER / "lighthouse.json"
+    found = []
+    for path in LIGHTHOUSE:
+        said = ask(
+            [
+                node("lighthouse"),
+                store.at(path),
+                "--quiet",
+                "--chrome-flags=--headless=new --no-sandbox --disable-gpu",
+                "--only-categories=accessibility,best-practices,seo",
+                "--output=json",
+                f"--output-path={report}",
+            ]
+        )
+        if said:
+            found.append(f"{path}: {said}")
+            continue
+        judged = json.loads(report.read_text())
+        found += [
+            f"{path}: {judged['audits'][part['id']]['title']}"
+            for category in judged["categories"].values()
+            for part in category["auditRefs"]
+            if part["weight"] and judged["audits"][part["id"]]["score"] not in (None, 1)
+        ]
+    return "\n".join(found)
+
+
+def _visits(store: Judged) -> Iterator[tuple[str, list[str]]]:
+    """Who looks at which pages."""
+    yield "", GUEST
+    yield store.cookies["customer"], CUSTOMER
+    yield store.cookies["staff"], STAFF
+
+
+def _saved(store: Judged) -> list[Path]:
+    """The pages as files: the checkers refuse addresses of this machine."""
+    folder = FOLDER / "pages"
+    folder.mkdir(exist_ok=True)
+    files = []
+    for cookie, paths in _visits(store):
+        for path in paths:
+            name = path.format_map(store.known).strip("/").replace("/", "_").replace("?", "_")
+            file = folder / f"{len(files):02}_{name or 'home'}.html"
+            file.write_bytes(store.page(path, cookie))
+            files.append(file)
+    return files
+
+
+JUDGES = {
+    "axe": axe,
+    "nu": nu,
+    "html-validate": html_validate,
+    "links": links,
+    "lighthouse": lighthouse,
+}
