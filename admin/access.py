@@ -1,6 +1,7 @@
 """Who may open the dashboard, and who may do what in it."""
 
 from collections.abc import Mapping
+from urllib.parse import urlencode
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -11,6 +12,12 @@ from web.access import Access, Open, admit
 from web.keys import ENROLS, USER
 
 ACCESS = web.AppKey[Mapping[web.AbstractRoute, Access]]("admin_access")
+
+
+async def confirmed(request: web.Request, back: str) -> None:
+    """Go on only if the password was typed a moment ago; else it is asked for, then `back`."""
+    if not await confirmed_lately(request):
+        raise web.HTTPSeeOther(f"/account/confirm?{urlencode({'next': back})}")
 
 
 @web.middleware

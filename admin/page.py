@@ -48,6 +48,7 @@ RAIL = (
         Place("/books", "Books", "books", Permission.CHANGE_STOCK),
         Place("/categories", "Categories", "categories", Permission.CHANGE_CATEGORIES),
         Place("/authors", "Authors", "authors", Permission.CHANGE_BOOKS),
+        Place("/imports", "Imports", "imports", Permission.IMPORT_BOOKS),
     ),
     (
         Place(

@@ -11,8 +11,10 @@ from admin import (
     books,
     bulk,
     categories,
+    cover,
     files,
     home,
+    imports,
     notifications,
     order,
     orders,
@@ -31,6 +33,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _AUTHOR = "/authors/{author_id:[0-9]{1,18}}"
 _BOOK = "/books/{book_id:[0-9]{1,18}}"
 _CATEGORY = "/categories/{slug}"
+_IMPORT = "/imports/{job_id:[0-9]{1,18}}"
 _LETTER = "/notifications/{notification_id:[0-9]{1,18}}"
 _ORDER = "/orders/{number}"
 _PLAN = "/books/bulk/{plan_id:[0-9]{1,18}}"
@@ -61,6 +64,8 @@ PAGES: list[tuple[str, str, Handler, Access]] = [
     ("POST", _BOOK, book.change, Permission.CHANGE_BOOKS),
     ("POST", f"{_BOOK}/withdraw", books.withdraw, Permission.CHANGE_BOOKS),
     ("POST", f"{_BOOK}/restore", books.restore, Permission.CHANGE_BOOKS),
+    ("POST", f"{_BOOK}/cover", cover.put, Permission.CHANGE_BOOKS),
+    ("POST", f"{_BOOK}/cover/remove", cover.remove, Permission.CHANGE_BOOKS),
     ("POST", f"{_BOOK}/price", books.change_price, Permission.CHANGE_PRICES),
     ("POST", f"{_BOOK}/count", books.count_stock, Permission.CHANGE_STOCK),
     ("GET", f"{_BOOK}/stock", stock.show, Permission.CHANGE_STOCK),
@@ -75,12 +80,19 @@ PAGES: list[tuple[str, str, Handler, Access]] = [
     ("GET", "/authors/export.csv", authors.export, Permission.CHANGE_BOOKS),
     ("GET", _AUTHOR, authors.show, Permission.CHANGE_BOOKS),
     ("POST", _AUTHOR, authors.rename, Permission.CHANGE_BOOKS),
+    ("GET", "/imports", imports.show_all, Permission.IMPORT_BOOKS),
+    ("POST", "/imports", imports.send, Permission.IMPORT_BOOKS),
+    ("GET", "/imports/new", imports.show_new, Permission.IMPORT_BOOKS),
+    ("POST", "/imports/start", imports.start, Permission.IMPORT_BOOKS),
+    ("GET", _IMPORT, imports.show, Permission.IMPORT_BOOKS),
+    ("POST", f"{_IMPORT}/cancel", imports.cancel, Permission.IMPORT_BOOKS),
     ("GET", "/users", users.show_all, Permission.SEE_USERS),
     ("GET", "/users/export.csv", users.export, Permission.CHANGE_USERS),
     ("GET", _USER, user.show, Permission.SEE_USERS),
     ("POST", f"{_USER}/role", user.change_role, Permission.CHANGE_USERS),
     ("POST", f"{_USER}/disabled", user.change_disabled, Permission.CHANGE_USERS),
     ("POST", f"{_USER}/sessions", user.end_sessions, Permission.CHANGE_USERS),
+    ("POST", f"{_USER}/second-factor", user.remove_second_factor, Permission.CHANGE_USERS),
     ("POST", f"{_USER}/message", user.write, Permission.SEND_NOTIFICATIONS),
     ("GET", "/notifications", notifications.show_all, Permission.SEE_NOTIFICATIONS),
     ("GET", "/notifications/export.csv", notifications.export, Permission.SEE_NOTIFICATIONS),

@@ -3,8 +3,9 @@
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from admin.access import confirmed
 from admin.page import carry_out, page
-from bookstore import audit, notifications, orders, sessions, trails, users
+from bookstore import audit, notifications, orders, sessions, totp, trails, users
 from bookstore.db import reading
 from bookstore.drafts import plain
 from bookstore.errors import Invalid
@@ -52,6 +53,7 @@ async def show(request: web.Request) -> web.Response:
 async def change_role(request: web.Request) -> web.Response:
     """POST /admin/users/{user_id}/role."""
     user_id, form = int(request.match_info["user_id"]), await forms.read(request)
+    await confirmed(request, f"/admin/users/{user_id}")
 
     async def work(conn: AsyncConnection) -> str:
         if form.get("role") not in set(Role):
@@ -71,6 +73,7 @@ async def change_role(request: web.Request) -> web.Response:
 async def change_disabled(request: web.Request) -> web.Response:
     """POST /admin/users/{user_id}/disabled: `yes` shuts out, `no` lets in again."""
     user_id, form = int(request.match_info["user_id"]), await forms.read(request)
+    await confirmed(request, f"/admin/users/{user_id}")
 
     async def work(conn: AsyncConnection) -> str:
         person = await users.change_disabled(
@@ -79,6 +82,20 @@ async def change_disabled(request: web.Request) -> web.Response:
         if person.disabled:
             return f"{person.name} is shut out, and signed out everywhere."
         return f"{person.name} may sign in again."
+
+    await carry_out(request, work)
+    raise web.HTTPSeeOther(f"/admin/users/{user_id}")
+
+
+async def remove_second_factor(request: web.Request) -> web.Response:
+    """POST /admin/users/{user_id}/second-factor: for somebody who lost what makes their codes."""
+    user_id = int(request.match_info["user_id"])
+    await confirmed(request, f"/admin/users/{user_id}")
+
+    async def work(conn: AsyncConnection) -> str:
+        person = await users.get(conn, user_id)
+        await totp.remove(conn, user_id, by=me(request).id, now=now())
+        return f"{person.name} signs in without a code now, and a letter says so."
 
     await carry_out(request, work)
     raise web.HTTPSeeOther(f"/admin/users/{user_id}")

@@ -130,6 +130,14 @@ async def get(conn: AsyncConnection, file_id: int) -> File:
     return File(**found._mapping)
 
 
+async def names(conn: AsyncConnection, file_ids: Collection[int]) -> dict[int, str]:
+    """What these files were called by those who sent them."""
+    if not file_ids:
+        return {}
+    found = await conn.execute(select(files.c.id, files.c.name).where(files.c.id.in_(file_ids)))
+    return {row.id: row.name for row in found}
+
+
 async def content(conn: AsyncConnection, file_id: int) -> bytes:
     """All of a small file.
 

@@ -69,7 +69,7 @@ async def start_import(request: web.Request) -> web.Response:
     What the file is, is found out by its content.  Each row is taken whole or refused whole; a
     second run of the same file changes nothing; a dry run says what a real one would do.
     """
-    file, dry_run, options = await _received(request)
+    file, dry_run, options = await received(request)
     body: dict[str, Any] = {"sha256": file.sha256, "dry_run": dry_run, **options.to_json()}
     used = False
     try:
@@ -199,7 +199,7 @@ async def _job(request: web.Request) -> Job:
         return await jobs.get(conn, int(request.match_info["job_id"]), IMPORTS)
 
 
-async def _received(request: web.Request) -> tuple[File, bool, Options]:
+async def received(request: web.Request) -> tuple[File, bool, Options]:
     """The file, stored, and what stands beside it.
 
     Raises:

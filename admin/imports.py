@@ -1,0 +1,182 @@
+"""Lists of books: sent, looked at, tried, taken in.
+
+file ──> its columns ──> dry run ──> taken in
+"""
+
+from collections.abc import Mapping
+from urllib.parse import urlencode
+
+from aiohttp import web
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from admin.page import carry_out, page
+from bookstore import encodings, files, imports, jobs, paging, trails
+from bookstore.columns import COLUMNS, REQUIRED
+from bookstore.db import reading, retrying, transaction
+from bookstore.errors import BookstoreError, NotFound
+from bookstore.files import File
+from bookstore.formats import Options
+from bookstore.jobs import IMPORTS, Job, Outcome
+from bookstore.permissions import Permission, permits
+from web.api.imports import received
+from web.keys import ENGINE, RATES, REQUEST_ID
+from web.requests import now
+from web.sessions import me
+from web.store import forms, notices
+
+PAGE = 25
+LIST = "/admin/imports"
+#: What the form calls the field of a column.
+_COLUMN = "column-"
+
+
+async def show_all(request: web.Request) -> web.Response:
+    """GET /admin/imports: what was sent, and a form for the next file."""
+    cursor = request.query.get("cursor")
+    async with reading(request.config_dict[ENGINE]) as conn:
+        found = await jobs.find(conn, IMPORTS, cursor=cursor, limit=PAGE)
+        names = await trails.names(conn, {it.user_id for it in found.items if it.user_id})
+        sent = await files.names(conn, {it.file_id for it in found.items if it.file_id})
+    return await page(
+        request,
+        "imports.html",
+        columns=COLUMNS,
+        cursor=cursor,
+        files=sent,
+        found=found,
+        names=names,
+        required=REQUIRED,
+    )
+
+
+async def send(request: web.Request) -> web.Response:
+    """POST /admin/imports: a file; next its columns are looked at."""
+    try:
+        file, _, _ = await received(request)
+    except BookstoreError as error:
+        await notices.leave(request, "bad", str(error))
+        raise web.HTTPSeeOther(LIST) from None
+    raise web.HTTPSeeOther(f"{LIST}/new?{urlencode({'file': file.id})}")
+
+
+async def show_new(request: web.Request) -> web.Response:
+    """GET /admin/imports/new?file=7: the file's columns, and which of ours they are.
+
+    `encoding` reads it in another one.
+    """
+    file = await _file(request, request.query.get("file", ""))
+    encoding = request.query.get("encoding") or None
+    faults: dict[str, str] = {}
+    options = Options(None, encoding)
+    try:
+        options.check()
+    except BookstoreError as error:
+        faults["encoding"], options = str(error), Options()
+    return await _look(request, file, options, faults)
+
+
+async def start(request: web.Request) -> web.Response:
+    """POST /admin/imports/start: a dry run, or the real thing."""
+    form = await forms.read(request)
+    file = await _file(request, form.get("file", ""))
+    mapping = {
+        name.removeprefix(_COLUMN): value
+        for name, value in form.items()
+        if name.startswith(_COLUMN) and name.removeprefix(_COLUMN) in COLUMNS
+    }
+    options = Options(mapping or None, form.get("encoding") or None)
+
+    async def work() -> Job:
+        async with transaction(request.config_dict[ENGINE]) as conn:
+            return await imports.start(
+                conn,
+                file.id,
+                user_id=me(request).id,
+                dry_run=form.get("dry_run") == "yes",
+                options=options,
+                may_change_prices=permits(me(request).role, Permission.CHANGE_PRICES),
+                now=now(),
+                request_id=request[REQUEST_ID],
+            )
+
+    try:
+        job = await retrying(work)
+    except BookstoreError as error:
+        return await _look(request, file, Options(), {"encoding": str(error)}, status=422)
+    raise web.HTTPSeeOther(f"{LIST}/{job.id}")
+
+
+async def show(request: web.Request) -> web.Response:
+    """GET /admin/imports/{job_id}: how far it is, and what was refused."""
+    cursor = request.query.get("cursor")
+    after = paging.decode(cursor, [int])[0] if cursor else -1
+    async with reading(request.config_dict[ENGINE]) as conn:
+        job = await jobs.get(conn, int(request.match_info["job_id"]), IMPORTS)
+        found = await jobs.lines(conn, job.id, outcome=Outcome.REFUSED, after=after, limit=PAGE + 1)
+        names = await trails.names(conn, {job.user_id} if job.user_id else set())
+        sent = await files.names(conn, {job.file_id} if job.file_id else set())
+    return await page(
+        request,
+        "import.html",
+        column_field=_COLUMN,
+        cursor=cursor,
+        file_name=sent.get(job.file_id or 0),
+        job=job,
+        lines=found[:PAGE],
+        next=paging.encode(found[PAGE - 1].position) if len(found) > PAGE else None,
+        who=names.get(job.user_id or 0),
+    )
+
+
+async def cancel(request: web.Request) -> web.Response:
+    """POST /admin/imports/{job_id}/cancel: what it has taken in so far stays."""
+    job_id = int(request.match_info["job_id"])
+
+    async def work(conn: AsyncConnection) -> str:
+        await jobs.get(conn, job_id, IMPORTS)
+        await jobs.cancel(conn, job_id, user_id=me(request).id, now=now())
+        return "The import has stopped. What it had taken in stays."
+
+    await carry_out(request, work)
+    raise web.HTTPSeeOther(f"{LIST}/{job_id}")
+
+
+async def _look(
+    request: web.Request,
+    file: File,
+    options: Options,
+    faults: Mapping[str, str],
+    *,
+    status: int = 200,
+) -> web.Response:
+    seen = await imports.preview(
+        request.config_dict[ENGINE],
+        file.id,
+        currency=request.config_dict[RATES].currency,
+        options=options,
+        now=now(),
+    )
+    return await page(
+        request,
+        "import_new.html",
+        status=status,
+        chosen=seen.findings.get("columns", {}),
+        column_field=_COLUMN,
+        columns=COLUMNS,
+        encoding=options.encoding or seen.findings.get("encoding") or "",
+        encodings=encodings.CHOICES,
+        faults=faults,
+        file=file,
+        required=REQUIRED,
+        seen=seen,
+    )
+
+
+async def _file(request: web.Request, typed: str) -> File:
+    if not (typed.isascii() and typed.isdecimal() and len(typed) < 19):
+        raise NotFound("This file")
+    async with reading(request.config_dict[ENGINE]) as conn:
+        file = await files.get(conn, int(typed))
+    if file.kind != "import":
+        raise NotFound("This file")
+    return file
