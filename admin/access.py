@@ -10,6 +10,7 @@ from bookstore.errors import NotFound, SecondFactorRequired
 from bookstore.permissions import Permission, is_staff
 from web.access import Access, Open, admit
 from web.keys import ENROLS, USER
+from web.sessions import confirmed_lately
 
 ACCESS = web.AppKey[Mapping[web.AbstractRoute, Access]]("admin_access")
 

@@ -39,7 +39,7 @@ _HEADS = ("at", "who", "address", "action", "object", "id", "field", "before", "
 
 
 def _listing(request: web.Request) -> Listing:
-    return Listing(request, LIST, _FILTERS, sorts=["time"], sort="-time")
+    return Listing(request.query, LIST, _FILTERS, sorts=["time"], sort="-time")
 
 
 def _asked(listing: Listing) -> Asked:

@@ -25,7 +25,7 @@ _BOOKS = 50
 
 
 def _listing(request: web.Request) -> Listing:
-    return Listing(request, LIST, _FILTERS, sorts=[*desk.SORTS], sort=desk.BY_NAME)
+    return Listing(request.query, LIST, _FILTERS, sorts=[*desk.SORTS], sort=desk.BY_NAME)
 
 
 async def show_all(request: web.Request) -> web.Response:

@@ -1,6 +1,6 @@
 """The catalogue as a list, with stock and prices to be typed into its rows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from urllib.parse import parse_qsl, urlencode
 
 from aiohttp import web
@@ -50,7 +50,7 @@ async def show_all(request: web.Request) -> web.Response:
     async with reading(request.config_dict[ENGINE]) as conn:
         counts = await desk.stock(conn)
         tree = await categories.tree(conn)
-        listing = listing_of(request, tree)
+        listing = listing_of(request.query, tree)
         query, view = query_of(listing)
         found = await desk.find(
             conn, query, view, sort=listing.sort, cursor=listing.cursor, limit=listing.size
@@ -79,7 +79,7 @@ async def show_all(request: web.Request) -> web.Response:
 async def export(request: web.Request) -> web.StreamResponse:
     """GET /admin/books/export.csv: all books that the list shows, as an import takes them."""
     async with reading(request.config_dict[ENGINE]) as conn:
-        listing = listing_of(request, await categories.tree(conn))
+        listing = listing_of(request.query, await categories.tree(conn))
     query, view = query_of(listing)
     currency = request.config_dict[RATES].currency
 
@@ -102,8 +102,8 @@ async def export(request: web.Request) -> web.StreamResponse:
     return await exports.send(request, "book", _HEADS, fetch, row)
 
 
-def listing_of(request: web.Request, tree: Sequence[Category]) -> Listing:
-    """What a request asks of the list of books."""
+def listing_of(asked: Mapping[str, str], tree: Sequence[Category]) -> Listing:
+    """What the query of an address asks of the list of books."""
     shelves = {each.slug: f"{'– ' * each.depth}{each.name}" for each in tree}
     filters = (
         Filter("view", "View", TABS, tab=True),
@@ -114,8 +114,8 @@ def listing_of(request: web.Request, tree: Sequence[Category]) -> Listing:
         Filter("stock", "Stock", {"yes": "On the shelf", "no": "Sold out"}),
     )
     # A stock sheet begins with what is scarcest.
-    first = desk.SCARCEST if request.query.get("view") == Shelf.LOW else desk.NEWEST
-    return Listing(request, LIST, filters, sorts=[*desk.SORTS], sort=first)
+    first = desk.SCARCEST if asked.get("view") == Shelf.LOW else desk.NEWEST
+    return Listing(asked, LIST, filters, sorts=[*desk.SORTS], sort=first)
 
 
 def query_of(listing: Listing) -> tuple[Query, Shelf | None]:

@@ -6,7 +6,7 @@ from aiohttp import web
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from admin import inputs
+from admin import inputs, lists
 from admin.books import LIST, listing_of, query_of
 from admin.page import back_to, page
 from bookstore import bulk_changes, categories, shopfront
@@ -45,7 +45,7 @@ async def plan(request: web.Request) -> web.Response:
             raise Invalid("field", "Choose what to change.")
         _allow(request, Field(field))
         async with transaction(request.config_dict[ENGINE]) as conn:
-            chosen = await _chosen(conn, request, back) if every else _these(ticked)
+            chosen = await _chosen(conn, back) if every else _these(ticked)
             if field == Field.PRICE:
                 return await bulk_changes.plan_prices(
                     conn, chosen, form.get("price", ""), user_id=me(request).id, now=now()
@@ -136,9 +136,9 @@ async def _all_steps(request: web.Request, step: _Step) -> Plan:
         return await bulk_changes.get(conn, plan_id)
 
 
-async def _chosen(conn: AsyncConnection, request: web.Request, address: str) -> Select[tuple[int]]:
+async def _chosen(conn: AsyncConnection, address: str) -> Select[tuple[int]]:
     """All books of the list at this address."""
-    listing = listing_of(request.clone(rel_url=address), await categories.tree(conn))
+    listing = listing_of(lists.query_of(address), await categories.tree(conn))
     query, view = query_of(listing)
     return desk.ids(conn, query, view)
 

@@ -166,7 +166,7 @@ async def _look(
         encoding=options.encoding or seen.findings.get("encoding") or "",
         encodings=encodings.CHOICES,
         faults=faults,
-        file=file,
+        sent=file,
         required=REQUIRED,
         seen=seen,
     )

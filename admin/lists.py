@@ -10,8 +10,6 @@ from datetime import date, datetime, time, timedelta
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
-from aiohttp import web
-
 from admin import inputs
 from bookstore.desk import slices
 from bookstore.errors import Invalid
@@ -44,18 +42,17 @@ class Filter:
 
 
 class Listing:
-    """What a request asks of a list."""
+    """What a request asks of a list, by the query of its address."""
 
     def __init__(
         self,
-        request: web.Request,
+        asked: Mapping[str, str],
         path: str,
         filters: Sequence[Filter],
         *,
         sorts: Sequence[str],
         sort: str,
     ) -> None:
-        asked = request.query
         self.path = path
         self.faults: dict[str, str] = {}
         self.filters = {each.name: each for each in filters}

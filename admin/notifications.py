@@ -44,7 +44,7 @@ BODY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-anc
 
 
 def _listing(request: web.Request) -> Listing:
-    return Listing(request, LIST, _FILTERS, sorts=[*desk.SORTS], sort=desk.NEWEST)
+    return Listing(request.query, LIST, _FILTERS, sorts=[*desk.SORTS], sort=desk.NEWEST)
 
 
 def _query(listing: Listing) -> desk.Query:

@@ -61,7 +61,7 @@ def _listing(request: web.Request) -> Listing:
     # What waits is worked off in turn; elsewhere the latest is looked for.
     waits = request.query.get("status") in STEPS
     first = desk.OLDEST if waits else desk.NEWEST
-    return Listing(request, LIST, _FILTERS, sorts=[*desk.SORTS], sort=first)
+    return Listing(request.query, LIST, _FILTERS, sorts=[*desk.SORTS], sort=first)
 
 
 def _query(listing: Listing) -> desk.Query:

@@ -25,7 +25,7 @@ _HEADS = ("id", "name", "email", "role", "confirmed", "shut_out", "since")
 
 
 def _listing(request: web.Request) -> Listing:
-    return Listing(request, LIST, _FILTERS, sorts=[*desk.SORTS], sort=desk.NEWEST)
+    return Listing(request.query, LIST, _FILTERS, sorts=[*desk.SORTS], sort=desk.NEWEST)
 
 
 def _asked(listing: Listing) -> tuple[str, Role | None, bool]:

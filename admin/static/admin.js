@@ -79,7 +79,7 @@ function tick(row) {
 }
 
 function edit(row) {
-  const field = row?.querySelector("[name=stock], [name=price]");
+  const field = row?.querySelector("[name=stock]") ?? row?.querySelector("[name=price]");
   field?.focus();
   field?.select();
 }
@@ -200,17 +200,23 @@ for (const button of document.querySelectorAll("[data-print]")) {
 const job = document.querySelector("[data-follow]");
 if (job) {
   const source = new EventSource(job.dataset.follow);
-  const refresh = async () => {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-    if (!answer.ok) return;
-    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    const fresh = page.querySelector("[data-job]");
-    if (!fresh) return;
-    document.querySelector("[data-job]").replaceChildren(...fresh.childNodes);
-    if (!fresh.querySelector("[data-follow]")) {
-      source.close();
-      tell(document.querySelector("[data-job] [data-outcome]")?.textContent.trim() ?? "");
-    }
-  };
   source.addEventListener("progress", refresh);
+  // At its end the stream is closed, which is an error to a browser.
+  source.addEventListener("error", refresh);
+
+  async function refresh() {
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    if (!answer.ok || source.readyState === EventSource.CLOSED) return;
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (page.querySelector("[data-follow]")) {
+      const fresh = page.querySelector("[data-job]");
+      document.querySelector("[data-job]").replaceChildren(...fresh.childNodes);
+      return;
+    }
+    source.close();
+    const main = page.querySelector("main");
+    main.querySelector("[data-said]").replaceWith(said);
+    document.querySelector("main").replaceWith(main);
+    tell(main.querySelector("[data-outcome]")?.textContent.trim() ?? "");
+  }
 }
