@@ -1,0 +1,175 @@
+"""How long the dashboard's pages take with a year of orders behind them, and what they ask.
+
+`python -m tests.benchmarks.dashboard [--books N] [--orders N] [--letters N]` makes the data by
+SQL, asks for each page a few times as an administrator and prints the middle of its times: from
+the headers of the request to the end of the answer, as the server sees it.
+"""
+
+import asyncio
+import os
+import statistics
+import sys
+import tempfile
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from aiohttp.test_utils import TestClient, TestServer
+from sqlalchemy import event, select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bookstore import db, passwords
+from bookstore.db import reading, transaction
+from bookstore.permissions import Role
+from bookstore.tables import notifications, orders, tasks
+from config.settings import read_settings
+from tests import crowd
+from tests.factories import add_user
+from tests.servers.mariadb import MariaDBServer
+from web.app import make_app
+from web.keys import ENGINE
+
+#: What a page may take, and ask.
+LIMIT_MS, MOST_QUERIES = 150, 12
+ROUNDS = 7
+WHO = {"email": "admin@example.com", "password": "eleven blue lanterns"}
+
+
+async def pages(engine: AsyncEngine) -> list[str]:
+    """One of each page, with what makes it work hardest."""
+    async with reading(engine) as conn:
+        number = await conn.scalar(select(orders.c.number).where(orders.c.status == "confirmed"))
+        email = await conn.scalar(select(orders.c.email).order_by(orders.c.id.desc()))
+        user_id = await conn.scalar(select(orders.c.user_id).where(orders.c.user_id.is_not(None)))
+        letter = await conn.scalar(select(notifications.c.id).order_by(notifications.c.id.desc()))
+        task = await conn.scalar(select(tasks.c.id))
+    return [
+        "",
+        "?days=7",
+        "?days=30",
+        "/orders",
+        "/orders?status=confirmed",
+        "/orders?status=unpaid&size=100",
+        "/orders?sort=-total",
+        "/orders?payment=paid&since=2026-01-01",
+        f"/orders?q={email}",
+        f"/orders?q={str(number)[:4]}",
+        "/orders?q=lind&size=100",
+        f"/orders/{number}",
+        f"/orders/slips?number={number}",
+        "/books",
+        "/books?view=low",
+        "/books?q=lind&sort=-price",
+        "/books/7",
+        "/books/7/stock",
+        "/categories",
+        "/authors",
+        "/users",
+        "/users?q=mira&sort=name",
+        f"/users/{user_id}",
+        "/notifications",
+        "/notifications?status=failed",
+        f"/notifications?q={email}",
+        f"/notifications?letter={letter}",
+        "/queues",
+        f"/queues?task={task}" if task else "/queues?state=waiting",
+        "/imports",
+        "/audit",
+    ]
+
+
+@contextmanager
+def counted(engine: AsyncEngine) -> Iterator[list[str]]:
+    """The statements that are asked meanwhile."""
+    asked: list[str] = []
+
+    def note(_conn: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.lstrip().upper().startswith(("SELECT", "WITH")):
+            asked.append(statement)
+
+    event.listen(engine.sync_engine, "before_cursor_execute", note)
+    try:
+        yield asked
+    finally:
+        event.remove(engine.sync_engine, "before_cursor_execute", note)
+
+
+async def measure(name: str, url: str, folder: Path, wanted: Namespace) -> bool:
+    """Fill a database, ask for every page; whether all keep within their limits."""
+    engine = db.make_engine(url, timeout_s=600)
+    await db.upgrade(engine)
+    started = time.perf_counter()
+    moment = datetime.now(UTC)
+    await crowd.add_books(engine, wanted.books, now=moment)
+    await crowd.add_past(
+        engine, orders_number=wanted.orders, letters_number=wanted.letters, now=moment
+    )
+    kept = await passwords.hash(WHO["password"])
+    async with transaction(engine) as conn:
+        await add_user(conn, email=WHO["email"], role=Role.ADMIN, password_hash=kept)
+    print(f"\n{name}: filled in {time.perf_counter() - started:.0f} s", flush=True)
+    found = await pages(engine)
+    await engine.dispose()
+    well = True
+    os.environ |= {
+        "BOOKSTORE_DATABASE_URL": url,
+        "BOOKSTORE_BROKER_URL": "amqp://127.0.0.1:1",
+        "BOOKSTORE_VAR_DIR": str(folder),
+        "BOOKSTORE_RATE_LIMITS": "off",
+        "BOOKSTORE_SECRET_KEY": "no secret outside of this benchmark",
+    }
+    settings = read_settings()
+    async with TestServer(await make_app(settings)) as server, TestClient(server) as client:
+        answer = await client.post("/api/v1/session", json=WHO)
+        assert answer.status == 200, await answer.text()
+        for path in found:
+            well &= await _page(client, server.app[ENGINE], f"/admin{path}")
+    return well
+
+
+async def _page(client: TestClient, engine: AsyncEngine, path: str) -> bool:
+    times = []
+    with counted(engine) as asked:
+        for _ in range(ROUNDS):
+            asked.clear()
+            started = time.perf_counter()
+            answer = await client.get(path)
+            await answer.read()
+            times.append((time.perf_counter() - started) * 1000)
+            assert answer.status == 200, (path, answer.status)
+    # The first has to compile its statements and its template.
+    middle = statistics.median(times[1:])
+    slow = middle > LIMIT_MS or len(asked) > MOST_QUERIES
+    print(
+        f"  {middle:7.1f} ms ({min(times):.0f}-{max(times):.0f}) {len(asked):3} queries"
+        f"  {path}{'   OVER' if slow else ''}",
+        flush=True,
+    )
+    return not slow
+
+
+async def main(wanted: Namespace) -> int:
+    """Both databases, one after the other; 1 when a page went over its limits."""
+    well = True
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if "sqlite" in wanted.databases:
+            url = f"sqlite+aiosqlite:///{folder / 'bookstore.db'}"
+            well &= await measure("SQLite", url, folder, wanted)
+        if "mariadb" in wanted.databases:
+            with MariaDBServer() as server:
+                url = server.client.create_database("dashboard")
+                well &= await measure("MariaDB", url, folder, wanted)
+    return 0 if well else 1
+
+
+if __name__ == "__main__":
+    parser = ArgumentParser(description="The dashboard's pages, with a year behind them.")
+    parser.add_argument("databases", nargs="*", default=["sqlite", "mariadb"])
+    parser.add_argument("--books", type=int, default=10_000)
+    parser.add_argument("--orders", type=int, default=100_000)
+    parser.add_argument("--letters", type=int, default=100_000)
+    sys.exit(asyncio.run(main(parser.parse_args())))
