@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -18,7 +19,7 @@ from sqlalchemy import delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import audit, files, jobs, orders, users
-from bookstore.errors import LetterUnderWay, OrdersOpen
+from bookstore.errors import JobEnded, LetterUnderWay, OrdersOpen
 from bookstore.notifications import Status
 from bookstore.orders import Payment, State
 from bookstore.privacy import HELD, Stand, letters_of, orders_of
@@ -69,7 +70,7 @@ async def erase(
     recipients = await _lock_letters(conn, user_id, now)
     await _seal(conn, user_id, invoices_kept_years, now)
     # What staff have exported lately has everybody's addresses in it.
-    await _drop_exports(conn)
+    await _drop_exports(conn, by, now)
     await _apply(conn, user_id, now)
     await _record(conn, user_id, email, by, secret_key, now)
     return Erased(own, recipients)
@@ -133,13 +134,15 @@ async def _seal(conn: AsyncConnection, user_id: int, years: int, now: datetime) 
         await conn.execute(insert(sealed_invoices), invoices)
 
 
-async def _drop_exports(conn: AsyncConnection) -> None:
-    found = await conn.scalars(
-        select(job_table.c.result_id).where(
-            job_table.c.kind == jobs.Kind.EXPORT_ORDERS, job_table.c.result_id.is_not(None)
-        )
-    )
-    await files.remove(conn, [file_id for file_id in found if file_id is not None])
+async def _drop_exports(conn: AsyncConnection, by: int, now: datetime) -> None:
+    exports = job_table.c.kind == jobs.Kind.EXPORT_ORDERS
+    running = select(job_table.c.id).where(exports, job_table.c.state == jobs.State.RUNNING)
+    for job_id in list(await conn.scalars(running)):
+        # What it has read by now it must not write; `finish` then takes its file away.
+        with suppress(JobEnded):
+            await jobs.cancel(conn, job_id, user_id=by, now=now)
+    written = select(job_table.c.result_id).where(exports, job_table.c.result_id.is_not(None))
+    await files.remove(conn, list(await conn.scalars(written)))
 
 
 async def _apply(conn: AsyncConnection, user_id: int, now: datetime) -> None:

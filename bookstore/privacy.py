@@ -375,6 +375,11 @@ HELD: Mapping[str, Held] = {
         {Kind.GOODS: "id book_id delta reason order_id user_id note created_at"},
         whose=_by(t.stock_movements),
     ),
+    "texts": Held(
+        {Kind.GOODS: "name language body version", Kind.TECHNICAL: "updated_at updated_by"},
+        whose=_by(t.texts, "updated_by"),
+    ),
+    "search_words": Held({Kind.GOODS: "word"}),
     "heartbeats": Held({Kind.TECHNICAL: "name beat_at"}),
     "books": Held(
         {

@@ -2,13 +2,15 @@
 
 import asyncio
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import func, insert, select, update
 
-from bookstore import doctor, fulfilment, orders, postman, smtp, tasks
+from bookstore import doctor, erasure, files, fulfilment, jobs, orders, postman, smtp, tasks
 from bookstore.db import reading, transaction
+from bookstore.errors import NotFound
 from bookstore.letters import Store
 from bookstore.notifications import Status
 from bookstore.permissions import Role
@@ -425,3 +427,57 @@ async def test_everything_held_about_a_customer_can_be_taken_away(
 
 async def test_an_export_is_for_whoever_is_signed_in(client):
     assert (await client.get(f"{ME}/export")).status == 401
+
+
+async def test_exports_of_orders_go_with_whoever_is_in_them(visitor, server):
+    anna = await visitor(Role.CUSTOMER)
+    made = {}
+    async with transaction(server.app[ENGINE]) as conn:
+        for kind in (jobs.Kind.EXPORT_ORDERS, jobs.Kind.EXPORT_BOOKS):
+            file = await files.add(
+                conn, b"a list", name="list.csv", media_type="text/csv", kind="export", now=NOON
+            )
+            job = await jobs.add(conn, kind, user_id=None, now=NOON)
+            running = await jobs.begin(conn, job.id, now=NOON)
+            await jobs.finish(conn, running, result_id=file.id, now=NOON)
+            made[kind] = file.id
+        late = await jobs.add(conn, jobs.Kind.EXPORT_ORDERS, user_id=None, now=NOON)
+        under_way = await jobs.begin(conn, late.id, now=NOON)
+
+    assert (await anna.delete(ME, json={"password": PASSWORD})).status == 204
+
+    async with transaction(server.app[ENGINE]) as conn:
+        with pytest.raises(NotFound):
+            await files.get(conn, made[jobs.Kind.EXPORT_ORDERS])
+        assert await files.content(conn, made[jobs.Kind.EXPORT_BOOKS]) == b"a list"
+        with pytest.raises(jobs.Ended):
+            await jobs.finish(conn, under_way, now=NOON)
+
+
+async def test_an_erased_account_stays_erased(visitor, server):
+    admin, anna = await visitor(Role.ADMIN), await visitor(Role.CUSTOMER)
+    user_id = (await (await anna.get(ME)).json())["id"]
+    await anna.delete(ME, json={"password": PASSWORD})
+
+    enabled = await admin.patch(f"/api/v1/users/{user_id}", json={"disabled": False})
+    promoted = await admin.patch(f"/api/v1/users/{user_id}", json={"role": "clerk"})
+    written = await admin.post(
+        "/api/v1/notifications", json={"user_id": user_id, "subject": "Hello", "body": "You"}
+    )
+
+    assert [enabled.status, promoted.status, written.status] == [422, 422, 404]
+    shown = await (await admin.get(f"/api/v1/users/{user_id}")).json()
+    assert (shown["name"], shown["disabled"]) == ("Erased", True)
+
+
+async def test_sealed_invoices_are_thrown_away_in_the_end(visitor, server, book, work, planted):
+    anna = await live(visitor, work, server, book, planted)
+    await anna.delete(ME, json={"password": PASSWORD})
+
+    left = []
+    for years in (10, 12):
+        async with transaction(server.app[ENGINE]) as conn:
+            await erasure.purge(conn, now=moment() + timedelta(days=365 * years))
+            left.append(await conn.scalar(select(func.count()).select_from(sealed_invoices)))
+
+    assert left == [2, 0]
