@@ -129,9 +129,10 @@ async def touch(conn: AsyncConnection, session_id: str, *, now: datetime) -> Non
     )
 
 
-async def end(conn: AsyncConnection, session_id: str) -> None:
-    """End the session, if it has not ended yet."""
-    await conn.execute(delete(sessions).where(sessions.c.id_hash == _hash(session_id)))
+async def end(conn: AsyncConnection, session_id: str) -> bool:
+    """End the session.  False when it had ended already."""
+    ended = await conn.execute(delete(sessions).where(sessions.c.id_hash == _hash(session_id)))
+    return ended.rowcount == 1
 
 
 async def end_all(conn: AsyncConnection, user_id: int, except_id: str | None = None) -> None:

@@ -1,15 +1,19 @@
 """Passwords and codes as people type them: checked, unless they were guessed at too often."""
 
+import logging
+
 from aiohttp import web
 
 from bookstore import sessions, totp, users
 from bookstore.db import transaction
-from bookstore.errors import BadCode, CodeRequired
+from bookstore.errors import BadCode, BadCredentials, CodeRequired
 from bookstore.users import User
 from web.keys import ENGINE, SETTINGS
 from web.requests import now
 from web.sessions import confirm, me, session_id, sign_in
 from web.throttle import guessing, guessing_code
+
+log = logging.getLogger(__name__)
 
 
 async def check(request: web.Request, email: str, password: str, code: str | None = None) -> User:
@@ -36,8 +40,14 @@ async def check_password(request: web.Request, email: str, password: str) -> Use
         BadCredentials: address and password do not go together.
         TooManyAttempts: one has to wait first.
     """
-    async with guessing(request, email):
-        return await users.sign_in(request.config_dict[ENGINE], email, password)
+    try:
+        async with guessing(request, email):
+            user = await users.sign_in(request.config_dict[ENGINE], email, password)
+    except BadCredentials:
+        log.info("wrong password, or no such account")
+        raise
+    log.info("right password: user %d", user.id)
+    return user
 
 
 async def check_code(request: web.Request, user: User, code: str) -> None:
@@ -53,6 +63,7 @@ async def check_code(request: web.Request, user: User, code: str) -> None:
         async with transaction(request.config_dict[ENGINE]) as conn:
             right = await totp.use(conn, user.id, code, secret_key=settings.secret_key, now=now())
         if not right:
+            log.info("wrong code: user %d", user.id)
             raise BadCode
 
 

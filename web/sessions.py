@@ -147,8 +147,10 @@ class Storage(AbstractStorage):
             if session.identity is not None and not session.empty:
                 await sessions.save(conn, session.identity, user_id=user_id, data=data, now=moment)
                 return
-            if cookie:
-                await sessions.end(conn, cookie)
+            ended = await sessions.end(conn, cookie) if cookie else False
+            if not session.new and not ended and not session.empty:
+                # It was ended while this request ran: it does not come back under another id.
+                return
             if session.empty:
                 # With its flags, or browsers do not take the name with `__Host-`.
                 response.del_cookie(

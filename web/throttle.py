@@ -4,6 +4,7 @@ Strangers cannot lock an owner out: from a device that the owner has signed in f
 the account's own failures do not count, only the device's.
 """
 
+import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -23,6 +24,8 @@ from web import devices
 from web.keys import ENGINE, SETTINGS
 from web.refusals import TooManyAttempts
 from web.requests import now, sender
+
+log = logging.getLogger(__name__)
 
 #: Wrong passwords for one account, or from one device that its owner knows.
 ACCOUNT = Rule(5, timedelta(seconds=1), timedelta(minutes=15))
@@ -163,6 +166,8 @@ async def _count(request: web.Request, rules: dict[str, Rule]) -> None:
 
     wait_s = wait_s or await retrying(work)
     if wait_s:
+        # Not whose: an address that somebody has mistyped is nobody's business.
+        log.warning("throttled: %s", ", ".join(sorted(name.partition(" ")[0] for name in rules)))
         raise TooManyAttempts(wait_s)
 
 

@@ -10,20 +10,22 @@ from datetime import UTC, datetime, timedelta
 
 import pyotp
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from argon2 import PasswordHasher, extract_parameters
 from sqlalchemy import select, update
 
-from bookstore import passwords
+from bookstore import passwords, sessions
 from bookstore.db import reading, transaction
 from bookstore.permissions import Role
-from bookstore.tables import sessions, users
+from bookstore.tables import sessions as table
+from bookstore.tables import users
 from tests.factories import add_user
 from tests.web.conftest import PASSWORD
 from tests.web.mailbox import token_to
 from web import live
 from web.app import make_app
-from web.keys import ENGINE
+from web.keys import ENGINE, USER
 from web.store.routes import PAGES
 
 ANNA = "anna@example.com"
@@ -116,6 +118,28 @@ async def test_s01_a_role_that_is_taken_away_shortens_nothing_and_opens_nothing(
     assert (await clerk.get("/api/v1/admin/orders")).status == 403
 
 
+async def test_s01_a_session_that_is_ended_meanwhile_does_not_come_back(settings, visitor):
+    anna, admin = await visitor(Role.CUSTOMER, ANNA), await visitor(Role.ADMIN)
+    app = await make_app(settings)
+
+    async def end_all(request):
+        async with transaction(request.app[ENGINE]) as conn:
+            await sessions.end_all(conn, request[USER].id)
+        return web.Response(text=str(request[USER].role))
+
+    app.router.add_get("/end-all", end_all)
+    path = f"/api/v1/users/{await my_id(anna)}"
+    await admin.patch(path, json={"role": "clerk"})
+    async with TestClient(TestServer(app)) as client:
+        headers = {"Cookie": f"sid={cookie(anna)}"}
+        answer = await client.get("/end-all", headers=headers)
+        role = await answer.text()
+
+    assert role == "clerk"
+    assert "Set-Cookie" not in answer.headers
+    assert not await signed_in(anna)
+
+
 @pytest.mark.parametrize("made_up", ["", "x", "A" * 43, "ü", "x" * 6000, "a;b", "'--", "0"])
 async def test_s02_a_made_up_value_is_nobodys_session(visitor, client, made_up):
     await visitor(Role.CUSTOMER, ANNA)
@@ -133,7 +157,7 @@ async def test_s02_a_session_that_ended_stays_ended(server, visitor, client):
     await sign_in_again(anna)
     expired = cookie(anna)
     async with transaction(server.app[ENGINE]) as conn:
-        await conn.execute(update(sessions).values(expires_at=datetime.now(UTC)))
+        await conn.execute(update(table).values(expires_at=datetime.now(UTC)))
 
     assert not await opens(client, signed_out)
     assert not await opens(client, expired)
@@ -161,11 +185,11 @@ async def test_s02_sessions_last_as_long_as_they_should(server, visitor, role, i
 
     async def unseen_for(silence):
         async with transaction(server.app[ENGINE]) as conn:
-            await conn.execute(update(sessions).values(last_seen_at=datetime.now(UTC) - silence))
+            await conn.execute(update(table).values(last_seen_at=datetime.now(UTC) - silence))
         return await signed_in(client)
 
     async with reading(server.app[ENGINE]) as conn:
-        [row] = await conn.execute(select(sessions))
+        [row] = await conn.execute(select(table))
     assert row.expires_at - row.created_at == absolute
     assert await unseen_for(idle - second)
     assert not await unseen_for(idle + second)
@@ -441,7 +465,7 @@ async def test_s07_the_database_does_not_hold_the_seed_or_the_codes(server, visi
 async def test_s07_what_is_delicate_needs_a_password_of_a_moment_ago(server, visitor):
     anna = await visitor(Role.CUSTOMER, ANNA)
     async with transaction(server.app[ENGINE]) as conn:
-        await conn.execute(update(sessions).values(data='{"role": "customer"}'))
+        await conn.execute(update(table).values(data='{"role": "customer"}'))
 
     for path, body in (("totp", None), ("tokens", {"name": "x"})):
         answer = await anna.post(f"/api/v1/users/me/{path}", json=body)
