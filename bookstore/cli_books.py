@@ -89,6 +89,8 @@ async def import_books(
             bar.stop()
             await _tell_refused(engine, job)
     _tell_findings(job)
+    if dry_run:
+        click.echo("This was a dry run: nothing was changed.", err=True)
     counts = {name: getattr(job, name) for name in COUNTS}
     if as_json:
         print_json(counts)
@@ -119,6 +121,7 @@ def _bar() -> Progress:
         TextColumn("{task.fields[told]}"),
         console=messages,
         transient=True,
+        disable=not messages.is_terminal,
     )
 
 

@@ -49,9 +49,13 @@ class Sheet:
         file.seek(0)
         self._file = file
         self._rows = _Rows(io.TextIOWrapper(file, encoding=found.codec, newline=""))
-        names = self._rows.header()
-        self._columns = Columns(names, currency=currency, mapping=mapping)
-        self.header: Sequence[str] | None = names
+        try:
+            self.header: Sequence[str] | None = self._rows.header()
+            self._columns = Columns(self.header, currency=currency, mapping=mapping)
+        except BaseException:
+            # Left to itself it would close the file, which is not ours.
+            self._rows.close()
+            raise
         self._encoding = found
 
     @property

@@ -44,14 +44,17 @@ class Workbook:
     ) -> None:
         _check(file)
         self._rows = _rows(file)
-        about = next(self._rows)
-        self._sheet: str = about["sheet"]
-        self._others: list[str] = about["others"]
-        self.total: int = about["rows"]
-        self.done = 0
-        names = self._first()
-        self._columns = Columns(names, currency=currency, mapping=mapping)
-        self.header: Sequence[str] | None = names
+        try:
+            about = next(self._rows)
+            self._sheet: str = about["sheet"]
+            self._others: list[str] = about["others"]
+            self.total: int = about["rows"]
+            self.done = 0
+            self.header: Sequence[str] | None = self._first()
+            self._columns = Columns(self.header, currency=currency, mapping=mapping)
+        except BaseException:
+            self._rows.close()
+            raise
 
     @property
     def findings(self) -> dict[str, Any]:

@@ -209,3 +209,44 @@ def test_every_command_has_help():
         result = CliRunner().invoke(main, [*path, "--help"])
         assert result.exit_code == 0
         assert result.stdout.startswith("Usage:")
+
+
+def test_what_is_exported_can_be_imported_again(bookstore, tmp_path):
+    bookstore("sample-data")
+    for chosen in ("csv", "xlsx"):
+        file = tmp_path / f"books.{chosen}"
+
+        written = bookstore("export", "books", "--format", chosen, "-o", str(file))
+        read = bookstore("import", "books", str(file), "--json")
+
+        assert (written.exit_code, read.exit_code) == (0, 0)
+        assert last_json(read)["unchanged"] == last_json(read)["read"] == 193
+    orders = bookstore("export", "orders")
+    assert orders.stdout.startswith("number,placed_at,")
+
+
+def test_columns_and_encoding_can_be_said(bookstore, tmp_path):
+    file = tmp_path / "books.csv"
+    file.write_bytes("a;b;c;d\n0441172717;Дюна;F;1,00\n".encode("cp1251"))
+    columns = [
+        f"--column={name}" for name in ("isbn=a", "title=b", "authors=c", "price=d", "stock=")
+    ]
+
+    result = bookstore("import", "books", str(file), "--encoding", "windows-1251", *columns)
+
+    assert (result.exit_code, result.stdout) == (
+        0,
+        "1 read, 1 created, 0 updated, 0 unchanged, 0 refused\n",
+    )
+    assert bookstore("import", "books", str(file), "--column", "colour=a").exit_code == 2
+
+
+def test_what_is_no_list_of_books_fails(bookstore, tmp_path):
+    file = tmp_path / "books.csv"
+    file.write_bytes(b"%PDF-1.7")
+
+    result = bookstore("import", "books", str(file), "--json")
+
+    assert result.exit_code == 1
+    assert last_json(result)["read"] == 0
+    assert "This is a PDF" in result.stderr
