@@ -93,6 +93,8 @@ PAGES: list[tuple[str, str, Handler, Access]] = [
     ("POST", f"{_USER}/disabled", user.change_disabled, Permission.CHANGE_USERS),
     ("POST", f"{_USER}/sessions", user.end_sessions, Permission.CHANGE_USERS),
     ("POST", f"{_USER}/second-factor", user.remove_second_factor, Permission.CHANGE_USERS),
+    ("GET", f"{_USER}/export.json", user.export, Permission.CHANGE_USERS),
+    ("POST", f"{_USER}/erase", user.erase, Permission.CHANGE_USERS),
     ("POST", f"{_USER}/message", user.write, Permission.SEND_NOTIFICATIONS),
     ("GET", "/notifications", notifications.show_all, Permission.SEE_NOTIFICATIONS),
     ("GET", "/notifications/export.csv", notifications.export, Permission.SEE_NOTIFICATIONS),

@@ -5,16 +5,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from admin.access import confirmed
 from admin.page import carry_out, page
-from bookstore import audit, notifications, orders, sessions, totp, trails, users
-from bookstore.db import reading
+from bookstore import audit, dossier, notifications, orders, sessions, totp, trails, users
+from bookstore.db import reading, transaction
 from bookstore.drafts import plain
-from bookstore.errors import Invalid
+from bookstore.errors import BookstoreError, Invalid
 from bookstore.permissions import GRANTS, Permission, Role, permits
 from bookstore.trails import Asked
+from web import erasing
+from web.api.privacy import DossierOut
 from web.keys import ENGINE
 from web.requests import now
 from web.sessions import me
-from web.store import forms
+from web.store import forms, notices
 
 _LATEST = 10
 SUBJECT_LENGTH = 200
@@ -99,6 +101,49 @@ async def remove_second_factor(request: web.Request) -> web.Response:
 
     await carry_out(request, work)
     raise web.HTTPSeeOther(f"/admin/users/{user_id}")
+
+
+async def export(request: web.Request) -> web.Response:
+    """GET /admin/users/{user_id}/export.json: everything that is held about them, for them."""
+    user_id = int(request.match_info["user_id"])
+    await confirmed(request, f"/admin/users/{user_id}")
+    moment = now()
+    async with reading(request.config_dict[ENGINE]) as conn:
+        await users.get(conn, user_id)
+        held = await dossier.of_user(conn, user_id)
+    async with transaction(request.config_dict[ENGINE]) as conn:
+        by = me(request).id
+        told = {"personal_data": None}
+        await audit.record(conn, "export", "user", user_id, told, user_id=by, now=moment)
+    text = DossierOut().dumps({"exported_at": moment, "held": held})
+    return web.Response(
+        text=text,
+        content_type="application/json",
+        headers={
+            "Cache-Control": "no-store",
+            "Content-Disposition": f'attachment; filename="user-{user_id}.json"',
+        },
+    )
+
+
+async def erase(request: web.Request) -> web.Response:
+    """POST /admin/users/{user_id}/erase: their personal data goes, if their address is typed."""
+    user_id, form = int(request.match_info["user_id"]), await forms.read(request)
+    address = f"/admin/users/{user_id}"
+    await confirmed(request, address)
+    async with reading(request.config_dict[ENGINE]) as conn:
+        person = await users.get(conn, user_id)
+    try:
+        if form.get("email", "").strip().casefold() != person.email.casefold():
+            raise Invalid("email", "To erase them, type their e-mail address as it stands here.")
+        if user_id == me(request).id:
+            raise Invalid("email", "Nobody erases their own account here.")
+        await erasing.erase(request, user_id)
+    except BookstoreError as error:
+        await notices.leave(request, "bad", str(error))
+        raise web.HTTPSeeOther(address) from None
+    await notices.leave(request, "ok", "What was personal is gone. Their orders name nobody now.")
+    raise web.HTTPSeeOther("/admin/users")
 
 
 async def end_sessions(request: web.Request) -> web.Response:
