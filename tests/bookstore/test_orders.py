@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import Mapping
 from itertools import count
 
@@ -6,6 +7,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import carts, checkout, fulfilment, orders, pricing
+from bookstore.db import reading, retrying, transaction
 from bookstore.errors import IllegalTransition
 from bookstore.idempotency import Key
 from bookstore.orders import Payment, State
@@ -311,3 +313,35 @@ async def test_what_a_customer_does_is_no_business_of_the_audit(conn):
     await orders.cancel(conn, order.number, actor="customer", by_staff=False, reason=None, now=NOON)
 
     assert (await conn.execute(select(audit_log))).all() == []
+
+
+async def test_five_who_cancel_at_once_give_the_copies_back_once(engine):
+    async with transaction(engine) as conn:
+        dune = await add_book(conn, stock=5)
+        order = await place(conn, {dune: 3})
+        await process(conn, order)
+        await orders.change_payment(conn, order.number, Payment.PAID, actor="staff", now=NOON)
+
+    async def cancel(actor):
+        async def work():
+            async with transaction(engine) as conn:
+                return await orders.cancel(
+                    conn,
+                    order.number,
+                    actor=actor,
+                    by_staff=actor == "staff",
+                    reason=None,
+                    now=NOON,
+                )
+
+        return await retrying(work)
+
+    answers = await asyncio.gather(*map(cancel, ["customer", "staff"] * 3), return_exceptions=True)
+
+    assert [type(it) for it in answers].count(IllegalTransition) == 5
+    async with reading(engine) as conn:
+        assert await stock_of(conn, dune) == (5, 5)
+        cancelled = await orders.get(conn, order.number)
+        events = [event.kind for event in await orders.events(conn, order.id)]
+    assert (cancelled.status, cancelled.payment_status) == (State.CANCELLED, Payment.REFUND_DUE)
+    assert events == ["placed", "confirmed", "payment-paid", "cancelled"]

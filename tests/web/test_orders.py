@@ -426,3 +426,20 @@ async def test_a_guests_order_moves_to_the_account_whose_password_was_reset_by_l
     await anna.post("/api/v1/session", json={"email": "anna@example.com", **body})
 
     assert len((await (await anna.get("/api/v1/orders")).json())["items"]) == 1
+
+
+async def test_staff_find_orders_by_status_and_words(visitor, book):
+    anna, clerk = await visitor(Role.CUSTOMER), await visitor(Role.CLERK)
+    numbers = [(await (await place(anna, book, f"k{n}")).json())["number"] for n in range(2)]
+    await anna.post(f"/api/v1/orders/{numbers[0]}/cancel")
+
+    async def found(query):
+        answer = await clerk.get(f"/api/v1/admin/orders?{query}")
+        return [order["number"] for order in (await answer.json())["items"]]
+
+    assert await found("status=placed") == [numbers[1]]
+    assert await found("status=cancelled&q=dune") == [numbers[0]]
+    assert await found("q=anna@") == numbers[::-1]
+    assert await found("q=nobody") == []
+    assert (await clerk.get("/api/v1/admin/orders?status=lost")).status == 422
+    assert (await anna.get("/api/v1/admin/orders")).status == 403

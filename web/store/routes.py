@@ -62,6 +62,8 @@ PAGES: list[tuple[str, str, Handler, Access]] = [
     ("POST", f"/account/addresses/{_ADDRESS}", addresses.change, SIGNED_IN),
     ("GET", "/account/letters", letters.show, SIGNED_IN),
     ("POST", "/account/letters", letters.choose, SIGNED_IN),
+    ("GET", "/account/notifications", letters.show_all, SIGNED_IN),
+    ("POST", "/account/notifications/{notification_id:[0-9]{1,18}}", letters.read, SIGNED_IN),
     ("GET", "/account/data", privacy.show, IN_PERSON),
     ("POST", "/account/data", privacy.erase, IN_PERSON),
     ("GET", "/account/email", emails.show_change, IN_PERSON),

@@ -1,11 +1,17 @@
 """Pages about a customer: addresses, letters, their data."""
 
 import pytest
+from sqlalchemy import select
 
+from bookstore import notifications
+from bookstore.db import transaction
 from bookstore.permissions import Role
+from bookstore.tables import users
+from tests.factories import NOON
 from tests.web.conftest import PASSWORD
-from tests.web.store.pages import Browser
+from tests.web.store.pages import OWN, Browser
 from tests.web.store.test_checkout import button
+from web.keys import ENGINE
 
 HOME = {
     "name": "Mira Sørensen",
@@ -156,3 +162,25 @@ async def test_open_orders_are_named_before_anything_is_erased(mira, dune):
     assert mira.status == 409
     assert mira.page.links[number] == f"/orders/{number}"
     assert (await mira.go("/account")).title == "Your account"
+
+
+async def test_what_we_wrote_is_listed_and_marked_as_read(mira, visitor, server):
+    await mira.go("/account/notifications")
+    assert "Nothing yet." in mira.text
+    async with transaction(server.app[ENGINE]) as conn:
+        user_id = await conn.scalar(select(users.c.id).where(users.c.email == MIRA))
+        for subject in ("First <b>", "Second"):
+            await notifications.write(conn, user_id, subject, "Hello\nthere", by=None, now=NOON)
+    boris = Browser(await visitor(Role.CUSTOMER))
+
+    await mira.go("/account")
+    await mira.follow("What we wrote to you")
+    assert mira.text.index("Second") < mira.text.index("First <b>")
+    form = mira.form("I have read it")
+    stolen = await boris.client.post(form.action, headers=OWN)
+    await mira.press("I have read it")
+
+    assert stolen.status == 404
+    assert mira.path == "/account/notifications"
+    assert len([it for it in mira.page.forms if "I have read it" in it.buttons]) == 1
+    assert (await mira.go("/account/notifications?cursor=nonsense")).status == 404
