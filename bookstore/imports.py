@@ -37,6 +37,9 @@ T = TypeVar("T")
 
 #: So many rows are committed at once: a shopper waits for no more than these.
 BATCH = 200
+#: SQLite has one writer at a time, for whom all others wait: it is to be short, and to pause.
+SQLITE_BATCH = 40
+_LONGEST_PAUSE_S = 0.25
 #: A batch is worth waiting for, when nobody looks at a page meanwhile.
 _TIMEOUT_S = 60.0
 #: Rows passed over at once when a job goes on, so that a sign of life can be given between.
@@ -158,6 +161,8 @@ class Importer:
         self, engine: AsyncEngine, *, currency: str, clock: Callable[[], datetime]
     ) -> None:
         self._engine = engine.execution_options(timeout_s=_TIMEOUT_S)
+        self._one_writer = engine.dialect.name == "sqlite"
+        self._batch = SQLITE_BATCH if self._one_writer else BATCH
         self._currency = currency
         self._clock = clock
 
@@ -172,16 +177,20 @@ class Importer:
     async def _go_on(self, job: Job, reader: "_Desk", slice_s: float, watch: Watch | None) -> bool:
         await self._pass_over(job, reader)
         ends = time.monotonic() + slice_s
-        while True:
-            batch = await reader.take(BATCH)
-            if not batch:
-                await self._end(job, reader.source)
-                return False
+        batch = await reader.take(self._batch)
+        while batch:
+            began = time.monotonic()
             job = await self._take(job, batch, reader.source)
+            took = time.monotonic() - began
             if watch:
                 await watch(job)
             if time.monotonic() >= ends:
                 return True
+            # Whoever waits for SQLite looks again now and then, and has to find it free.
+            pause = min(took, _LONGEST_PAUSE_S) if self._one_writer else 0
+            batch, _ = await asyncio.gather(reader.take(self._batch), asyncio.sleep(pause))
+        await self._end(job, reader.source)
+        return False
 
     async def _pass_over(self, job: Job, reader: "_Desk") -> None:
         """Read again what was done already: which books have been named has to be known."""

@@ -5,6 +5,7 @@ import gzip
 import io
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -377,7 +378,10 @@ async def test_progress_is_told_after_every_batch(engine: AsyncEngine) -> None:
 
     job = await run(engine, HEADER + "1,2\n" * 450, watch=watch)
 
-    assert [read for read, _ in told] == [200, 400, 450]
+    steps = [after - before for (before, _), (after, _) in pairwise([(0, 0.0), *told])]
+    assert sum(steps) == 450
+    assert max(steps) <= imports.BATCH
+    assert len(steps) >= 3
     assert told[-1][1] == 1.0
     assert len(await refusals_of(engine, job)) == job.refused == 450
 
