@@ -104,7 +104,7 @@ def web(host: str | None, port: int | None, processes: int) -> None:
 @click.option("--threads", "-t", type=click.IntRange(1, 64), default=8, show_default=True)
 @click.option("--queues", "-Q", multiple=True, help="Only these queues.")
 def worker(processes: int, threads: int, queues: tuple[str, ...]) -> None:
-    """Work on orders and letters (the same as `dramatiq actors`)."""
+    """Work on orders, letters, imports and exports (the same as `dramatiq actors`)."""
     if read_settings().embedded:
         raise click.UsageError("Without a broker the workers live in `bookstore run`.")
     precautions.start(read_settings())
