@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from sqlalchemy import Label, String, case, func, select
+from sqlalchemy import Label, String, case, func, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.notifications import Status
@@ -110,7 +110,7 @@ async def worries(conn: AsyncConnection, *, now: datetime) -> Worries:
                 orders.c.status.not_in([*_WITHOUT_MONEY, State.PLACED]),
                 orders.c.placed_at < now - PATIENCE,
             ),
-            _count("letters_in_doubt", notifications.c.in_doubt),
+            _count("letters_in_doubt", notifications.c.in_doubt == true()),
             _count("tasks_waiting", waiting),
             select(func.min(tasks.c.created_at))
             .where(waiting)
@@ -146,16 +146,16 @@ async def new_users(conn: AsyncConnection, moments: Sequence[datetime]) -> list[
 
 
 async def letters(conn: AsyncConnection) -> Letters:
-    """How many letters are where."""
+    """How many letters are where, each number from its own index."""
     found = await conn.execute(
         select(
-            func.count().label("all"),
-            _sum("waiting", notifications.c.status.in_([Status.QUEUED, Status.SENDING])),
-            _sum("failed", notifications.c.status == Status.FAILED),
-            _sum("in_doubt", notifications.c.in_doubt),
-        ).select_from(notifications)
+            select(func.count()).select_from(notifications).scalar_subquery().label("all"),
+            _count("waiting", notifications.c.status.in_([Status.QUEUED, Status.SENDING])),
+            _count("failed", notifications.c.status == Status.FAILED),
+            _count("in_doubt", notifications.c.in_doubt == true()),
+        )
     )
-    return Letters(**{name: int(number or 0) for name, number in found.one()._mapping.items()})
+    return Letters(**found.one()._mapping)
 
 
 async def queues(conn: AsyncConnection) -> list[Queue]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Select, or_, select
+from sqlalchemy import ColumnElement, Select, or_, select, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import notifications
@@ -12,7 +12,7 @@ from bookstore.desk.slices import Slice
 from bookstore.letters import Kind
 from bookstore.notifications import Notification, Status
 from bookstore.tables import notifications as table
-from bookstore.tables import orders
+from bookstore.tables import orders, users
 
 SORTS: dict[str, ColumnElement[object]] = {"time": table.c.id, "tries": table.c.attempts}
 NEWEST = "-time"
@@ -75,12 +75,15 @@ async def count(conn: AsyncConnection, ids: Select[tuple[int]]) -> int:
 
 
 async def _matching(conn: AsyncConnection, q: str) -> list[int]:
-    start = q.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_") + "%"
-    of_order = select(orders.c.id).where(orders.c.number == q.upper())
-    newest = (
-        select(table.c.id)
-        .where(or_(table.c.recipient.like(start, escape="\\"), table.c.order_id.in_(of_order)))
-        .order_by(table.c.id.desc())
-        .limit(_FOUND)
+    """The newest letters that a question may mean, by the orders and users that they went to."""
+    of_order = select(orders.c.id).where(
+        or_(slices.begins(orders.c.email, q), orders.c.number == q.upper())
     )
-    return list(await conn.scalars(newest))
+    of_user = select(users.c.id).where(slices.begins(users.c.email_key, q.casefold()))
+    newest = [
+        select(
+            select(table.c.id).where(way).order_by(table.c.id.desc()).limit(_FOUND).subquery().c.id
+        )
+        for way in (table.c.order_id.in_(of_order), table.c.user_id.in_(of_user))
+    ]
+    return list(await conn.scalars(union(*newest)))

@@ -21,6 +21,8 @@ U = TypeVar("U")
 #: Counting stops here: nobody reads further, and large tables make it slow.
 COUNTED = 1000
 _AFTER, _BEFORE = "after", "before"
+#: Sorts behind every other sign on both databases.
+_LAST_SIGN = "\U0010ffff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,12 @@ async def count(conn: AsyncConnection, query: Select[Any]) -> int:
     """How many rows the query has; `COUNTED` stands for that many and more."""
     few = query.limit(COUNTED).subquery()
     return int(await conn.scalar(select(func.count()).select_from(few)) or 0)
+
+
+def begins(column: ColumnElement[str], start: str) -> ColumnElement[bool]:
+    """Whether a text begins so, as typed or in small letters: a range, which an index answers."""
+    starts = {start, start.lower()}
+    return or_(*(column.between(each, each + _LAST_SIGN) for each in sorted(starts)))
 
 
 def ordered(ids: Sequence[int], found: dict[int, T]) -> list[T]:

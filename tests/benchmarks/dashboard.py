@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from aiohttp.test_utils import TestClient, TestServer
-from sqlalchemy import event, select
+from sqlalchemy import Engine, event, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bookstore import db, passwords
@@ -30,7 +30,6 @@ from tests import crowd
 from tests.factories import add_user
 from tests.servers.mariadb import MariaDBServer
 from web.app import make_app
-from web.keys import ENGINE
 
 #: What a page may take, and ask.
 LIMIT_MS, MOST_QUERIES = 150, 12
@@ -82,7 +81,7 @@ async def pages(engine: AsyncEngine) -> list[str]:
 
 
 @contextmanager
-def counted(engine: AsyncEngine) -> Iterator[list[str]]:
+def counted() -> Iterator[list[str]]:
     """The statements that are asked meanwhile."""
     asked: list[str] = []
 
@@ -90,11 +89,12 @@ def counted(engine: AsyncEngine) -> Iterator[list[str]]:
         if statement.lstrip().upper().startswith(("SELECT", "WITH")):
             asked.append(statement)
 
-    event.listen(engine.sync_engine, "before_cursor_execute", note)
+    # All engines: what only reads has one of its own.
+    event.listen(Engine, "before_cursor_execute", note)
     try:
         yield asked
     finally:
-        event.remove(engine.sync_engine, "before_cursor_execute", note)
+        event.remove(Engine, "before_cursor_execute", note)
 
 
 async def measure(name: str, url: str, folder: Path, wanted: Namespace) -> bool:
@@ -126,13 +126,13 @@ async def measure(name: str, url: str, folder: Path, wanted: Namespace) -> bool:
         answer = await client.post("/api/v1/session", json=WHO)
         assert answer.status == 200, await answer.text()
         for path in found:
-            well &= await _page(client, server.app[ENGINE], f"/admin{path}")
+            well &= await _page(client, f"/admin{path}")
     return well
 
 
-async def _page(client: TestClient, engine: AsyncEngine, path: str) -> bool:
+async def _page(client: TestClient, path: str) -> bool:
     times = []
-    with counted(engine) as asked:
+    with counted() as asked:
         for _ in range(ROUNDS):
             asked.clear()
             started = time.perf_counter()
