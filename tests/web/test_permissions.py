@@ -26,7 +26,8 @@ MATRIX = {
 
 #: What an address has in it that is everybody's, or whose finding is a matter of permissions.
 NOBODYS = {
-    "author_id", "book_id", "isbn", "job_id", "name", "path", "slug", "task_id", "token", "user_id",
+    "author_id", "book_id", "isbn", "job_id", "language", "name", "part", "path", "plan_id", "slug",
+    "task_id", "token", "user_id",
 }  # fmt: skip
 #: What belongs to somebody, and which permission opens other people's: None is nobody's.
 OWNED = {

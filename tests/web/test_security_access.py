@@ -160,6 +160,8 @@ ALLOWED = {
     ("bookstore/bulk.py", "__init__"),
     # Runs what stands in a tuple above it.
     ("bookstore/doctor.py", "examine"),
+    # Names of the server's settings, from a tuple above it.
+    ("bookstore/precautions.py", "_of_mysql"),
     # Names of settings of the connection, from a tuple above it and from our own settings.
     ("bookstore/db.py", "_prepare_sqlite"),
     ("bookstore/db.py", "make_engine"),
