@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ from bookstore.db import reading, transaction
 from bookstore.desk.slices import Slice
 from web.keys import CLOSING, ENGINE
 from web.requests import now
+from web.sending import send_pieces
 from web.sessions import me
 
 T = TypeVar("T")
@@ -44,20 +45,21 @@ async def send(
         headers={
             "Content-Type": "text/csv; charset=utf-8",
             "Content-Disposition": f'attachment; filename="{name}s.csv"',
-            "Cache-Control": "no-store",
         }
     )
-    await response.prepare(request)
-    # With a mark in front Excel reads it as UTF-8 too.
-    await response.write(b"\xef\xbb\xbf" + _lines([heads]))
-    while True:
-        await response.write(_lines([row(item) for item in found.items]))
-        if found.next is None or request.config_dict[CLOSING].is_set():
-            break
-        async with reading(engine) as conn:
-            found = await fetch(conn, found.next, AT_ONCE)
-    await response.write_eof()
-    return response
+
+    async def pieces() -> AsyncIterator[bytes]:
+        # With a mark in front Excel reads it as UTF-8 too.
+        yield b"\xef\xbb\xbf" + _lines([heads])
+        part = found
+        while True:
+            yield _lines([row(item) for item in part.items])
+            if part.next is None or request.config_dict[CLOSING].is_set():
+                return
+            async with reading(engine) as conn:
+                part = await fetch(conn, part.next, AT_ONCE)
+
+    return await send_pieces(request, response, pieces())
 
 
 def cell(value: Any) -> str:
