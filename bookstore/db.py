@@ -80,6 +80,8 @@ def make_engine(
             # Values are people's: an error names its statement only, in every log.
             hide_parameters=True,
             pool_timeout=timeout_s,
+            # The one that was used last: it need not be tried first.
+            pool_use_lifo=True,
             # Every transaction ends before its connection is given back.  To make sure with a
             # ROLLBACK costs a trip, and waits without a limit for a server that stands still.
             pool_reset_on_return=None,

@@ -104,16 +104,18 @@ def operation(
     def declare(handler: Callable[..., Awaitable[web.StreamResponse]]) -> Handler:
         summary, _, description = inspect.cleandoc(handler.__doc__ or "").partition("\n")
         takes_query = query is not NoQuery
+        query_schema = instance(query)
+        body_schema = None if body is None else instance(body)
 
         @functools.wraps(handler)
         async def run(request: web.Request) -> web.StreamResponse:
             async def make() -> web.StreamResponse:
                 arguments: dict[str, Fields] = {}
-                found = await PARSER.parse(query, request, location="query")
+                found = await PARSER.parse(query_schema, request, location="query")
                 if takes_query:
                     arguments["query"] = found
-                if body is not None:
-                    arguments["body"] = await PARSER.parse(body, request, location="json")
+                if body_schema is not None:
+                    arguments["body"] = await PARSER.parse(body_schema, request, location="json")
                 return await handler(request, **arguments)
 
             if kept and request[USER] is None:
@@ -142,6 +144,13 @@ def operation(
     return declare
 
 
+@functools.cache
+def instance(schema: type[Schema]) -> Schema:
+    """The schema, ready for use: to make one copies all its fields, which costs more than to
+    check a request."""
+    return schema()
+
+
 def operation_of(handler: object) -> Operation | None:
     """What a handler has declared; None when it is no operation."""
     return getattr(handler, _DECLARED, None)
@@ -156,7 +165,7 @@ def answer(
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
     """The content as JSON; without an ETag of its own it gets its hash for one."""
-    text = json.dumps(schema().dump(content), ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(instance(schema).dump(content), ensure_ascii=False, separators=(",", ":"))
     body = text.encode()
     response = web.Response(
         body=body, status=status, content_type="application/json", headers=headers
