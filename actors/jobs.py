@@ -1,11 +1,15 @@
 """Imports and exports are run."""
 
+import time
+
 from dramatiq import Retry, actor
 
 from actors.broker import MINUTE, SECOND, broker, workplace
 
 #: When a job comes again that found this process at work on another.
 BUSY_PAUSE = 5 * SECOND
+#: After that no job of a list is begun: the relay offers again what is left of it.
+LIST_S = 300.0
 
 
 @actor(
@@ -21,5 +25,7 @@ async def run_jobs(job_ids: list[int]) -> None:
     if workplace.job_threads.locked():
         raise Retry(delay=BUSY_PAUSE)
     async with workplace.job_threads:
+        ends = time.monotonic() + LIST_S
         for job_id in job_ids:
-            await workplace.jobs.run(job_id)
+            if time.monotonic() < ends:
+                await workplace.jobs.run(job_id)

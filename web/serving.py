@@ -21,6 +21,9 @@ from web.exposition import make_exposition
 
 #: What is running when we are told to stop may take so long.
 SHUTDOWN_S = 10.0
+#: Signals within so long are one: a terminal tells the whole group, and then its parent does.
+SAME_S = 1.0
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 #: A process of its own from the start: nothing of ours survives a fork in good order.
 _SPAWN = get_context("spawn")
 
@@ -28,7 +31,8 @@ _SPAWN = get_context("spawn")
 async def serve(
     settings: Settings, *, ready: Callable[[], None] = lambda: None, shared: bool = False
 ) -> None:
-    """Serve the store until SIGTERM or SIGINT; requests under way are finished first.
+    """Serve the store until SIGTERM or SIGINT; requests under way are finished first.  A second
+    signal kills.
 
     `shared` lets several processes listen on the same port.
     """
@@ -50,8 +54,18 @@ async def _serve(
 ) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+
+    def told() -> None:
+        if not stop.is_set():
+            loop.call_later(SAME_S, end_at_once)
+        stop.set()
+
+    def end_at_once() -> None:
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)
+
+    for number in SIGNALS:
+        loop.add_signal_handler(number, told)
     if (parent := parent_process()) is not None:
         # Without its parent nobody would ever stop this process.
         loop.add_reader(parent.sentinel, stop.set)
@@ -83,12 +97,22 @@ def serve_in(processes: int) -> int:
 
 
 def _serve_together(spawned: list[SpawnProcess]) -> int:
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: _stop(spawned))
+    stopping = False
+
+    def stop(*_: object) -> None:
+        nonlocal stopping
+        stopping = True
+        for process in spawned:
+            if process.is_alive():
+                process.terminate()
+
+    for number in SIGNALS:
+        signal.signal(number, stop)
     for process in spawned:
         process.start()
     wait([process.sentinel for process in spawned])
-    _stop(spawned)
+    if not stopping:  # To be told twice kills them, and only whoever tells us may want that.
+        stop()
     for process in spawned:
         process.join()
     # One that is told twice, the second time when it is through, ends by the signal.
@@ -99,9 +123,3 @@ def _serve_together(spawned: list[SpawnProcess]) -> int:
 def _serve_shared() -> None:
     log.set_up()
     asyncio.run(serve(read_settings(), shared=True))
-
-
-def _stop(processes: list[SpawnProcess]) -> None:
-    for process in processes:
-        if process.is_alive():
-            process.terminate()

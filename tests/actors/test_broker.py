@@ -7,7 +7,9 @@ from urllib.parse import quote
 
 import pytest
 
+from actors import batching, jobs
 from actors.broker import StoreBroker, broker
+from bookstore import postman, runner, smtp
 from bookstore.messages import QUEUES, RabbitPublisher, queue_arguments
 from bookstore.tasks import Offer, Task
 
@@ -23,6 +25,20 @@ def test_every_actor_says_how_it_is_retried():
         assert actor.options["max_retries"] is None
         assert actor.options["max_backoff"] <= 60_000
         assert actor.options["time_limit"] <= 600_000
+
+
+def test_every_actor_ends_by_itself_long_before_dramatiq_ends_it():
+    letters = postman.LIST_S + postman.TURN_S + smtp.DEADLINE_S + postman.MENDING_S
+    longest_s = {
+        "process_orders": batching.DEADLINE_S,
+        "send_notifications": letters,
+        "run_jobs": jobs.LIST_S + runner.SLICE_S,
+    }
+
+    limits_s = {name: actor.options["time_limit"] / 1000 for name, actor in broker.actors.items()}
+
+    assert {*longest_s} == {*limits_s}
+    assert {name for name, limit_s in limits_s.items() if longest_s[name] > 0.8 * limit_s} == set()
 
 
 @pytest.mark.parametrize("queue_type", ["classic", "quorum"])

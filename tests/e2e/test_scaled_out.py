@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import signal
 from collections import Counter
 from contextlib import AsyncExitStack
 
@@ -180,6 +181,28 @@ async def test_workers_told_to_stop_finish_and_leave_nothing_half_done(web, work
     workers.start()
     await asyncio.to_thread(wait_until_idle, database)
     assert web.run("doctor").returncode == 0
+
+
+async def test_a_web_process_told_to_stop_waits_for_requests_and_told_twice_does_not(settings, web):
+    with Web(settings) as other:
+        _, writer = await asyncio.open_connection("127.0.0.1", other.port)
+        writer.write(
+            b"POST /api/v1/session HTTP/1.1\r\nHost: localhost\r\n"
+            b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+        )
+        await writer.drain()
+        await asyncio.sleep(0.5)
+
+        other._signal(signal.SIGTERM)
+        other._signal(signal.SIGTERM)  # The same one, as a group gets it.
+        await asyncio.sleep(3)
+        told_once = other.running
+        other._signal(signal.SIGTERM)
+        await asyncio.to_thread(wait_until, lambda: not other.running, 3)
+
+        assert told_once
+        assert other._process.returncode == -signal.SIGTERM
+        writer.close()
 
 
 async def test_two_web_processes_share_a_port_and_stop_together(settings, web, workers, database):
