@@ -3,7 +3,9 @@
 from collections import Counter
 
 import pytest
+from sqlalchemy import text
 
+from bookstore import db
 from bookstore.privacy import HELD, PERSONAL
 from bookstore.tables import metadata, users
 
@@ -44,3 +46,13 @@ def test_what_is_personal_goes_or_has_a_reason_to_stay(table):
 def test_whatever_belongs_to_somebody_can_be_taken_away(table):
     if people_in(table) or table is users:
         assert HELD[table.name].whose is not None
+
+
+async def test_what_was_deleted_is_overwritten_in_the_file_of_an_embedded_store(tmp_path):
+    engine = db.make_engine(f"sqlite+aiosqlite:///{tmp_path}/bookstore.db")
+
+    async with db.reading(engine) as conn:
+        overwritten = await conn.scalar(text("PRAGMA secure_delete"))
+
+    await engine.dispose()
+    assert overwritten == 1
