@@ -1,11 +1,14 @@
 """Letters are sent."""
 
 from dramatiq import Retry, actor
+from dramatiq.middleware import CurrentMessage
 
 from actors.broker import MINUTE, SECOND, broker, workplace
 
 #: When a list comes again that found too many others waiting for the mail server.
 BUSY_PAUSE = 1 * SECOND
+#: How often, until the relay has offered again what is in it: else the hints would pile up.
+BUSY_TIMES = 30
 
 
 @actor(
@@ -22,6 +25,9 @@ async def send_notifications(notification_ids: list[int]) -> None:
     A slow mail server never holds all threads of a worker: orders need them.
     """
     if workplace.mail_threads.locked():
+        message = CurrentMessage.get_current_message()
+        if message is not None and message.options.get("retries", 0) >= BUSY_TIMES:
+            return
         raise Retry(delay=BUSY_PAUSE)
     async with workplace.mail_threads:
         await workplace.postman.deliver(notification_ids)

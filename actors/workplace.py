@@ -76,6 +76,9 @@ class Workplace(Middleware):
     def after_worker_boot(self, broker: Broker, worker: Worker) -> None:
         log.info("at work: %s", self.name)
 
+    def before_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
+        self.postman.stop()
+
     def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
         _run(self._open.aclose())
 

@@ -75,7 +75,7 @@ class End(Enum):
     PUT_OFF = auto()
     #: The mail server had the whole letter and did not answer.
     IN_DOUBT = auto()
-    #: Others took all the time that the mail server had.
+    #: Others took all the time that the mail server had, or the process is about to end.
     NO_TURN = auto()
 
 
@@ -115,6 +115,7 @@ class Postman:
         self._watch = watch
         #: As many as the mailer keeps connections for.
         self._turns = asyncio.Semaphore(smtp.CONNECTIONS)
+        self._stopping = False
         self._claims = Grouped(self._claim, limit=TOGETHER, size=len)
         self._notes = Grouped(self._note, limit=TOGETHER, size=len)
 
@@ -123,12 +124,16 @@ class Postman:
         waiting = sorted(set(notification_ids))
         ends = time.monotonic() + self._list_s
         room = len(waiting)
-        while waiting and time.monotonic() < ends:
+        while waiting and not self._stopping and time.monotonic() < ends:
             some, waiting = waiting[:room], waiting[room:]
             left = await self._deliver(some)
             # A slow mail server gets as many as it had time for.
             room = max(1, len(some) - len(left)) if left else 2 * room
             waiting = left + waiting
+
+    def stop(self) -> None:
+        """Begin no more letters: this process is to end, and others send what is left."""
+        self._stopping = True
 
     async def _deliver(self, notification_ids: list[int]) -> list[int]:
         """Send these letters; those come back for which there was no turn."""
@@ -163,6 +168,9 @@ class Postman:
             async with asyncio.timeout_at(turn_ends):
                 await self._turns.acquire()
         except TimeoutError:
+            return Attempt(claimed, End.NO_TURN)
+        if self._stopping:
+            self._turns.release()
             return Attempt(claimed, End.NO_TURN)
         try:
             attempt = Attempt(claimed, *await self._hand_over(claimed.letter))

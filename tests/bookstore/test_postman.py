@@ -502,6 +502,25 @@ async def test_letters_that_a_slow_mail_server_has_no_time_for_are_given_back(
     assert len(arrived) + len(waiting) == len(ids)
 
 
+async def test_a_postman_who_is_to_stop_ends_the_letters_he_began_and_gives_back_the_others(
+    engine: AsyncEngine, smtp_sink: SmtpSink, clock: Clock
+) -> None:
+    ids = [await queue(engine, f"reader-{number}@example.com") for number in range(9)]
+    smtp_sink.delay_s = 0.5
+    mailer = SmtpMailer(smtp_sink.url, deadline_s=5)
+    postman = Postman(engine, mailer, STORE, clock=clock)
+    delivering = asyncio.create_task(postman.deliver(ids))
+    await asyncio.sleep(0.3)
+
+    postman.stop()
+    await asyncio.wait_for(delivering, 3)
+    await mailer.close()
+
+    statuses = [(await row(engine, notification_id)).status for notification_id in ids]
+    assert statuses.count(Status.SENT) == len(smtp_sink.letters) <= smtp.CONNECTIONS
+    assert statuses.count(Status.QUEUED) == len(ids) - len(smtp_sink.letters)
+
+
 async def test_lists_that_ask_for_the_same_letters_at_once_send_each_of_them_once(
     engine: AsyncEngine, smtp_sink: SmtpSink, clock: Clock
 ) -> None:

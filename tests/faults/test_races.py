@@ -10,13 +10,15 @@ import pytest
 
 from actors.broker import StoreBroker
 from bookstore.messages import QUEUES
+from tests.faults.figures import figure
 from tests.faults.journal import Customer
 from tests.faults.store import COPIES, OneWorker, ScaledOut, all_accepted, ask_all
 
-BUYERS, LAST_COPIES = 200, 7
+BUYERS, LAST_COPIES, ROUNDS = 200, 7, figure(1, 100)
 REPEATS, WITHIN_S = 1000, 5.0
-CANCELLERS = 100
-TIMES = 5
+CANCELLERS = figure(100, 1000)
+#: Orders, each of whose messages comes so many times; each order has three.
+REPEATED, TIMES = figure(40, 400), 5
 
 
 class TwoWorkers(OneWorker):
@@ -45,24 +47,25 @@ def last_order(store):
 
 
 async def test_two_hundred_buyers_for_seven_copies(store):
-    since = last_order(store)
     book = store.books[0]
-    async with AsyncExitStack() as stack:
-        customers = await store.customers(stack, BUYERS, [book])
-        store.set_stock(book, LAST_COPIES)
-        await all_accepted(customers)
-    await asyncio.to_thread(store.wait_until_idle)
+    for _ in range(ROUNDS):
+        since = last_order(store)
+        async with AsyncExitStack() as stack:
+            customers = await store.customers(stack, BUYERS, [book])
+            store.set_stock(book, LAST_COPIES)
+            await all_accepted(customers)
+        await asyncio.to_thread(store.wait_until_idle)
 
-    counts = state_counts(store, since)
-    left = store.value("SELECT stock FROM book_stock WHERE book_id = %s", book)
-    store.set_stock(book, COPIES)
+        counts = state_counts(store, since)
+        left = store.value("SELECT stock FROM book_stock WHERE book_id = %s", book)
+        store.set_stock(book, COPIES)
 
-    assert counts == {"confirmed": LAST_COPIES, "rejected": BUYERS - LAST_COPIES}
-    assert left == 0
+        assert counts == {"confirmed": LAST_COPIES, "rejected": BUYERS - LAST_COPIES}
+        assert left == 0
     assert await store.findings() == []
 
 
-async def test_a_thousand_requests_with_one_key_are_one_order(store):
+async def test_a_thousand_requests_with_one_key_are_one_order(store, record_property):
     since = last_order(store)
 
     async def ask_later(customer, number):
@@ -76,13 +79,14 @@ async def test_a_thousand_requests_with_one_key_are_one_order(store):
         )
     await asyncio.to_thread(store.wait_until_idle)
 
+    record_property("answers", dict(statuses))
     assert set(statuses) <= {202, 409}
     assert statuses[202] > REPEATS / 2
     assert state_counts(store, since) == {"confirmed": 1}
     assert await store.findings() == []
 
 
-async def test_cancelling_races_processing_and_one_of_them_wins(store):
+async def test_cancelling_races_processing_and_one_of_them_wins(store, record_property):
     since = last_order(store)
     dice = random.Random(11)
 
@@ -106,6 +110,7 @@ async def test_cancelling_races_processing_and_one_of_them_wins(store):
             since,
         )
     )
+    record_property("histories", dict(histories))
     assert set(statuses) == {200}
     assert set(histories) <= {"placed,cancelled", "placed,confirmed,cancelled"}
     assert state_counts(store, since) == {"cancelled": CANCELLERS}
@@ -115,7 +120,7 @@ async def test_cancelling_races_processing_and_one_of_them_wins(store):
 async def test_messages_that_come_five_times_and_shuffled_have_one_effect_each(store):
     since = last_order(store)
     async with AsyncExitStack() as stack:
-        customers = await store.customers(stack, 40)
+        customers = await store.customers(stack, REPEATED)
         store.workers.kill()
         await ask_all(Customer.ask_for_order, customers)
     hints = [

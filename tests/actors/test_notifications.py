@@ -1,0 +1,55 @@
+"""Letters beside each other, and hints about them that nobody has a thread for."""
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from dramatiq import Message
+
+from actors.broker import broker
+from actors.embedded import THREADS, workers
+from actors.notifications import BUSY_TIMES
+from bookstore import db, notifications
+from bookstore.notifications import Status
+
+
+async def letter(engine):
+    async with db.transaction(engine) as conn:
+        return await notifications.queue(
+            conn,
+            "message",
+            recipient="mira@example.com",
+            subject="Hello",
+            body="There",
+            now=datetime.now(UTC),
+        )
+
+
+def tell_of(notification_id, **options):
+    broker.enqueue(
+        Message("notifications", "send_notifications", ([notification_id],), {}, options)
+    )
+
+
+async def status(engine, notification_id):
+    async with db.reading(engine) as conn:
+        return (await notifications.get(conn, notification_id)).email_status
+
+
+async def test_a_list_that_finds_no_thread_comes_again_for_a_while_and_is_then_left_to_the_relay(
+    engine, settings, smtp_sink
+):
+    smtp_sink.delay_s = 2
+    async with workers(replace(settings, smtp_url=smtp_sink.url)):
+        for _ in range(THREADS // 2):
+            tell_of(await letter(engine))
+        await asyncio.sleep(0.5)
+        patient, tired = await letter(engine), await letter(engine)
+
+        tell_of(patient)
+        tell_of(tired, retries=BUSY_TIMES)
+        await asyncio.to_thread(smtp_sink.wait_for, THREADS // 2 + 1)
+        await asyncio.sleep(0.5)
+
+        assert await status(engine, patient) is Status.SENT
+        assert await status(engine, tired) is Status.QUEUED
