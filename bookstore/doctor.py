@@ -3,7 +3,7 @@
 The tests and `bookstore doctor` use the same checks.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -11,7 +11,9 @@ from sqlalchemy import bindparam, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import pricing, seals
+from bookstore.orders import NEXT, State
 from bookstore.tables import UtcDateTime, order_lines, orders
+from bookstore.tasks import PAUSE
 
 #: Rows named for each broken invariant; more would bury the reader.
 NAMED = 20
@@ -28,6 +30,12 @@ class Finding:
     invariant: str
     row: str
 
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
+
+
+_STEPS = _listed(f"{state}>{to}" for state, following in NEXT.items() for to in following)
 
 #: Each query finds the rows that break the rule it stands under.
 RULES = {
@@ -76,6 +84,30 @@ RULES = {
         LEFT JOIN order_events AS e ON e.order_id = o.id AND e.kind = o.status
         WHERE e.id IS NULL
     """,
+    "an order is in the state that its last event led to": f"""
+        SELECT CONCAT('order ', o.number, ': ', o.status, ', then ', later.kind) FROM orders AS o
+        JOIN order_events AS e ON e.order_id = o.id AND e.kind = o.status
+        JOIN order_events AS later ON later.order_id = o.id AND later.seq > e.seq
+        WHERE later.kind IN ({_listed(State)})
+    """,  # noqa: S608 - names of ours
+    "every history begins with `placed`": """
+        SELECT CONCAT('order ', o.number, ': ', e.kind) FROM orders AS o
+        JOIN order_events AS e ON e.order_id = o.id AND e.seq = 1 WHERE e.kind <> 'placed'
+    """,
+    "no order took a step that does not exist": f"""
+        SELECT CONCAT('order ', o.number, ': from ', e.kind, ' to ', later.kind) FROM orders AS o
+        JOIN order_events AS e ON e.order_id = o.id AND e.kind IN ({_listed(State)})
+        JOIN order_events AS later ON later.order_id = o.id AND later.kind IN ({_listed(State)})
+            AND later.seq = (
+                SELECT MIN(seq) FROM order_events
+                WHERE order_id = o.id AND seq > e.seq AND kind IN ({_listed(State)})
+            )
+        WHERE CONCAT(e.kind, '>', later.kind) NOT IN ({_STEPS})
+    """,  # noqa: S608 - names of ours
+    "an order has one key": """
+        SELECT CONCAT('order ', o.number, ': ', COUNT(*), ' keys') FROM idempotency_keys AS k
+        JOIN orders AS o ON o.id = k.order_id GROUP BY o.id, o.number HAVING COUNT(*) > 1
+    """,
     "nothing happens twice to an order": """
         SELECT CONCAT('order ', o.number, ': ', e.kind) FROM orders AS o
         JOIN order_events AS e ON e.order_id = o.id
@@ -107,6 +139,21 @@ RULES = {
         LEFT JOIN tasks AS t ON t.task = 'send_notifications' AND t.ref_id = n.id
         WHERE n.status IN ('queued', 'sending') AND t.id IS NULL
     """,
+    "no order service is asked for what it has done": """
+        SELECT CONCAT('order ', o.number, ': ', o.status) FROM orders AS o
+        JOIN tasks AS t ON t.task = 'process_orders' AND t.ref_id = o.id
+        WHERE o.status NOT IN ('placed', 'cancelled')
+    """,
+    "no mail service is asked for what it has done": """
+        SELECT CONCAT('notification ', n.id, ': ', n.status) FROM notifications AS n
+        JOIN tasks AS t ON t.task = 'send_notifications' AND t.ref_id = n.id
+        WHERE n.status IN ('sent', 'failed')
+    """,
+    "no task is about an order that is not there": """
+        SELECT CONCAT('task ', t.id, ': order ', t.ref_id) FROM tasks AS t
+        LEFT JOIN orders AS o ON o.id = t.ref_id
+        WHERE t.task = 'process_orders' AND o.id IS NULL
+    """,
     "a decided order has a total": """
         SELECT CONCAT('order ', number) FROM orders
         WHERE status NOT IN ('placed', 'cancelled') AND total_cents IS NULL
@@ -114,8 +161,8 @@ RULES = {
 }
 _OVERDUE = text(
     """
-    SELECT CONCAT(task, '(', ref_id, '): tried ', attempts, ' times') FROM tasks
-    WHERE parked_at IS NULL AND due_at < :long_ago LIMIT :named
+    SELECT CONCAT(task, '(', ref_id, '): offered ', offers, ' times, tried ', attempts, ' times')
+    FROM tasks WHERE parked_at IS NULL AND (due_at < :long_ago OR offers > :turns) LIMIT :named
     """
 ).bindparams(bindparam("long_ago", type_=UtcDateTime))
 
@@ -129,7 +176,9 @@ async def examine(conn: AsyncConnection, *, now: datetime) -> AsyncIterator[Find
         found = await conn.execute(text(f"{query} LIMIT {NAMED}"))
         for row in found.scalars():
             yield Finding(invariant, row)
-    found = await conn.execute(_OVERDUE, {"long_ago": now - OVERDUE, "named": NAMED})
+    # A row that is offered again and again and never taken is due soon, for ever.
+    parameters = {"long_ago": now - OVERDUE, "turns": OVERDUE // PAUSE, "named": NAMED}
+    found = await conn.execute(_OVERDUE, parameters)
     for row in found.scalars():
         yield Finding("no task is left undone", row)
     async for row in seals.broken(conn):

@@ -7,6 +7,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import carts, checkout, fulfilment, orders, pricing
+from bookstore import tasks as work
 from bookstore.db import reading, retrying, transaction
 from bookstore.errors import IllegalTransition
 from bookstore.idempotency import Key
@@ -63,6 +64,7 @@ async def place(conn: AsyncConnection, quantities: Mapping[int, int]) -> orders.
 async def process(conn: AsyncConnection, *placed: orders.Order) -> list[State]:
     ids = [order.id for order in placed]
     await fulfilment.process(conn, ids, trace=Hand(), now=NOON)
+    await work.done(conn, work.Task.PROCESS_ORDERS, ids)
     return [(await orders.get(conn, order.number)).status for order in placed]
 
 
