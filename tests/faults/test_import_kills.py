@@ -8,6 +8,8 @@ from tests.faults import import_kills
 from tests.faults.embedded import EmbeddedStore
 from tests.faults.import_kills import Victim
 
+#: Programs are started several times; on a busy machine that takes its time.
+pytestmark = pytest.mark.timeout(400)
 #: Eight batches.
 CONTENT = import_kills.catalogue(1500)
 
