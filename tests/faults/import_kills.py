@@ -171,9 +171,12 @@ class Victim:
             store.pass_time(leases=True)
             store.start()
 
-        kill = store.workers.kill
-        # Letters that were being sent when their worker died wait for their lease.
-        return Victim(store, store.web.url, store.books, kill, start, lambda: store.settle(240))
+        def rest() -> None:
+            # What the dead had taken is offered at once; letters of theirs wait for a lease.
+            store.pass_time()
+            store.settle(240)
+
+        return Victim(store, store.web.url, store.books, store.workers.kill, start, rest)
 
     async def read(self) -> tuple[int, str]:
         """How many rows the last import has read, and its state."""
