@@ -1,4 +1,4 @@
-"""What alembic runs: the connection comes from `bookstore.db`, the target is `tables.py`."""
+"""What alembic runs: the connection comes from `bookstore.db`, the target is `bookstore.tables`."""
 
 from alembic import context
 
