@@ -8,15 +8,15 @@ import pytest
 
 from config import log
 
-HOSTILE = [
-    "two\r\nlines",
-    '", "level": "critical", "x": "',
-    "\x1b[31mred\x1b[0m",
-    "\x00\x07\x7f",
-    "\u2028\u2029\u202e",
-    "half \ud800 a letter",
-    "{0.__class__} %s %n",
-]
+HOSTILE = {
+    "lines": "two\r\nlines",
+    "JSON": '", "level": "critical", "x": "',
+    "colours": "\x1b[31mred\x1b[0m",
+    "control": "\x00\x07\x7f",
+    "separators": "\u2028\u2029\u202e",
+    "half a letter": "half \ud800 a letter",
+    "formats": "{0.__class__} %s %n",
+}
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def lines(monkeypatch):
     root.handlers, root.level = handlers, level
 
 
-@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_s40_a_log_line_is_one_line_whatever_is_in_it(lines, text):
     logging.getLogger("bookstore.test").warning("said: %s", text)
 
