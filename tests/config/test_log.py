@@ -21,14 +21,19 @@ HOSTILE = {
 
 @pytest.fixture
 def lines(monkeypatch):
-    """What is written to stderr from here on."""
+    """What `bookstore.test` writes to stderr from here on."""
     stream = io.StringIO()
     monkeypatch.setattr("sys.stderr", stream)
-    root = logging.getLogger()
+    root, logger = logging.getLogger(), logging.getLogger("bookstore.test")
     handlers, level = root.handlers[:], root.level
     log.set_up()
-    yield lambda: stream.getvalue().splitlines()
+    # To our handler and no other: pytest keeps what reaches the root, and cannot tell of halves
+    # of letters.
+    logger.handlers, logger.propagate = root.handlers[:], False
     root.handlers, root.level = handlers, level
+    logger.setLevel(logging.INFO)
+    yield lambda: stream.getvalue().splitlines()
+    logger.handlers, logger.propagate = [], True
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
