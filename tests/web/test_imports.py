@@ -67,6 +67,7 @@ async def editor(visitor):
 async def test_a_list_is_sent_worked_off_and_its_refused_rows_come_back_to_be_mended(editor):
     answer = await editor.post("/api/v1/imports", data=form(HEADER + DUNE + BAD))
     job = await answer.json()
+    assert answer.status == 202
     assert answer.headers["Location"] == f"/api/v1/imports/{job['id']}"
 
     job = await ended(editor, job)

@@ -283,6 +283,45 @@ async def test_an_order_can_be_watched_to_its_end(visitor, book, work):
     assert garbage == (200, events)
 
 
+async def test_a_stream_ends_when_an_order_is_delivered(visitor, book, work):
+    anna, clerk = await visitor(Role.CUSTOMER), await visitor(Role.CLERK)
+    number = (await (await place(anna, book)).json())["number"]
+    await work(number)
+
+    async with asyncio.timeout(10):
+        watching = asyncio.create_task(read_stream(anna, f"/api/v1/orders/{number}/stream"))
+        for to in ("packed", "shipped", "delivered"):
+            path = f"/api/v1/admin/orders/{number}/transitions"
+            assert (await clerk.post(path, json={"to": to})).status == 200
+        status, events = await watching
+
+    assert (status, events[-1]["kind"]) == (200, "delivered")
+
+
+async def test_a_stream_ends_when_an_order_is_rejected_and_it_can_be_ordered_again(
+    visitor, book, work
+):
+    anna, boris = await visitor(Role.CUSTOMER), await visitor(Role.CUSTOMER)
+    await put(anna, book, 5)
+    await put(boris, book, 5)
+    first = (await (await place(anna)).json())["number"]
+    second = (await (await place(boris)).json())["number"]
+    path = f"/api/v1/orders/{second}"
+
+    async with asyncio.timeout(10):
+        watching = asyncio.create_task(read_stream(boris, f"{path}/stream"))
+        await work(first)
+        await work(second)
+        status, events = await watching
+    await anna.post(f"/api/v1/orders/{first}/cancel")
+    again = await boris.post(f"{path}/reorder")
+
+    assert (status, [event["kind"] for event in events]) == (200, ["placed", "rejected"])
+    order = await (await boris.get(path)).json()
+    assert (order["status"], bool(order["reason"])) == ("rejected", True)
+    assert (again.status, (await again.json())["item_count"]) == (200, 5)
+
+
 async def test_orders_come_in_pages_and_by_status(visitor, book):
     anna = await visitor(Role.CUSTOMER)
     numbers = [(await (await place(anna, book, f"k{n}")).json())["number"] for n in range(3)]
