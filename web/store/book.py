@@ -22,7 +22,7 @@ from web.store.page import page
 _MORE = 6
 #: Letters of a description that search engines show.
 _SUMMARY = 155
-_TAG = re.compile(r"<[^>]*>")
+_TAG = re.compile(r"<[^<>]*>")
 #: What schema.org calls those who made a book; other roles are contributors.
 _PROPERTIES = {
     "author": "author",
