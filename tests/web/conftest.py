@@ -29,8 +29,11 @@ def settings(settings: Settings) -> Settings:
 @pytest.fixture
 async def server(settings: Settings) -> AsyncIterator[TestServer]:
     """The application, serving."""
-    async with TestServer(await make_app(settings)) as server:
-        yield server
+    server = TestServer(await make_app(settings))
+    # As in production: who asked for what is nobody's business.
+    await server.start_server(access_log=None)
+    yield server
+    await server.close()
 
 
 @pytest.fixture
