@@ -59,6 +59,7 @@ COVER = png(50, 75, b"".join(b"\0" + b"\x14\x50\x3c" * 50 for _ in range(75)))
 #: What is never the same twice, and what stands for it in the examples.
 _MADE_UP = (
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"), ["2026-03-21T12:00:00.000000Z"]),
+    (re.compile(r'(?<="confirmed_at": )\d+'), ["1774094400"]),
     (
         re.compile(r"\b(?:[0-9A-HJKMNP-TV-Z]{4}-){2}[0-9A-HJKMNP-TV-Z]{4}\b"),
         ["7Q3K-0V5M-X2TB", "4HN8-Y6WC-1JRD", "2ZP9-GK7S-M3EV"],
