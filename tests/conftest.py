@@ -26,6 +26,8 @@ from tests.servers.rabbitmq import RabbitMQ, RabbitMQServer
 from tests.servers.smtp import SmtpSink
 
 SERVERS = pytest.StashKey[list[Server]]()
+#: Of a transaction: a machine that is busy with other tests is no outage.
+TIMEOUT_S = 20
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -148,7 +150,7 @@ def settings(database_url: str, tmp_path: Path) -> Settings:
         env="development",
         var_dir=tmp_path,
         database_url=database_url,
-        database_timeout_s=20,  # A machine that is busy with other tests is no outage.
+        database_timeout_s=TIMEOUT_S,
         broker_url="memory:",
         smtp_url=f"file:{tmp_path}/mail",
         secret_key="secret of a test that nobody has to guess",
@@ -173,7 +175,7 @@ def settings(database_url: str, tmp_path: Path) -> Settings:
 @pytest.fixture
 async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
     """An engine on empty tables: for code that opens transactions itself."""
-    engine = db.make_engine(database_url)
+    engine = db.make_engine(database_url, timeout_s=TIMEOUT_S)
     yield engine
     await engine.dispose()
 

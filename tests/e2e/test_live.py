@@ -140,7 +140,7 @@ async def follow(http, webs, number, dice, cuts, last):
 
 async def sign_in(http, web):
     """The cookies of a member of staff."""
-    engine = db.make_engine(web.settings["BOOKSTORE_DATABASE_URL"])
+    engine = db.make_engine(web.settings["BOOKSTORE_DATABASE_URL"], timeout_s=20)
     async with db.transaction(engine) as conn:
         kept = await passwords.hash(ADMIN["password"])
         await add_user(conn, email=ADMIN["email"], role=Role.ADMIN, password_hash=kept)

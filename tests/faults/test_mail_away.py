@@ -120,7 +120,7 @@ async def test_letters_that_are_refused_for_good_are_tried_once_and_shown_to_sta
     await asyncio.to_thread(store.wait_until_idle, 120)
     failed = store.rows(FAILED)
     store.sink.answer = "250 2.0.0 OK"
-    engine = db.make_engine(store.database_url)
+    engine = db.make_engine(store.database_url, timeout_s=20)
     for row in failed:
         async with db.transaction(engine) as conn:
             await notifications.resend(conn, row["id"], user_id=None, now=datetime.now(UTC))
