@@ -9,6 +9,7 @@ from bookstore.permissions import Role
 from bookstore.tables import books, stock_movements
 from tests.factories import NOON
 from tests.web.test_books import DUNE
+from tests.web.test_orders import HOME
 from web.keys import ENGINE
 
 KEY = {"Idempotency-Key": "only once"}
@@ -108,6 +109,26 @@ async def test_a_message_that_is_sent_twice_is_written_once(manager):
 
     assert (first.status, second.status) == (202, 202)
     assert (await first.json())["id"] == (await second.json())["id"]
+
+
+async def test_every_answer_to_a_repeat_says_that_it_is_one(manager, editor):
+    book = await (await editor.post("/api/v1/books", json=DUNE)).json()
+    me = await (await manager.get("/api/v1/users/me")).json()
+    wishes = {
+        "users/me/addresses": HOME,
+        f"books/{book['id']}/stock-movements": {"delta": 1, "reason": "count"},
+        "categories": {"name": "Space"},
+        "notifications": {"user_id": me["id"], "subject": "Hello", "body": "It is here."},
+    }
+
+    for address, wish in wishes.items():
+        first, second = [
+            await manager.post(f"/api/v1/{address}", json=wish, headers=KEY) for _ in range(2)
+        ]
+        assert first.status == second.status == (202 if address == "notifications" else 201)
+        assert "Idempotent-Replayed" not in first.headers
+        assert second.headers.get("Idempotent-Replayed") == "true", address
+        assert await second.json() == await first.json()
 
 
 async def test_many_at_once_make_one_book(editor, server):

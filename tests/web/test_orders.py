@@ -233,17 +233,6 @@ async def test_staff_move_an_order_on(visitor, book, work):
     assert [item["number"] for item in found["items"]] == [number]
 
 
-async def test_what_was_ordered_can_be_ordered_again(client, book):
-    order = await (await place(client, book)).json()
-
-    answer = await client.post(
-        f"/api/v1/orders/{order['number']}/reorder", params={"access_token": order["access_token"]}
-    )
-
-    assert answer.status == 200
-    assert [item["book_id"] for item in (await answer.json())["items"]] == [book]
-
-
 async def read_stream(client, path, **headers):
     events = []
     async with client.get(path, headers=headers) as answer:

@@ -21,6 +21,9 @@ from web.sessions import me
 #: What can be said in a header and kept as it is.
 _KEY = re.compile(r"[\x20-\x7e]{1,255}")
 
+#: What the answer to a repeat says.
+REPLAYED = {"Idempotent-Replayed": "true"}
+
 
 class HasId(Protocol):
     """Whatever has a row of its own."""
@@ -75,12 +78,33 @@ async def made_once(
             owned = idempotency.Key(f"user:{me(request).id} {_place(request)}", key)
             made_id = await idempotency.claim(conn, owned, request_hash, now=now())
             if made_id is not None:
-                return Made(await again(conn, made_id), {"Idempotent-Replayed": "true"})
+                return Made(await again(conn, made_id), dict(REPLAYED))
             made = await make(conn)
             await idempotency.settle(conn, owned, made.id)
             return Made(made, {})
 
     return await retrying(work)
+
+
+async def done_before(
+    request: web.Request, conn: AsyncConnection, owner: str, changed_id: int
+) -> bool:
+    """Whether this request changed the row with this id before; if not, it does so now.
+
+    For what guests may do too: `owner` says whose key it is.  Without one nothing is a repeat.
+
+    Raises:
+        IdempotencyKeyRequired, IdempotencyKeyReused, RequestInProgress: see `idempotency`.
+    """
+    key = key_of(request)
+    if key is None:
+        return False
+    owned = idempotency.Key(f"{owner} {_place(request)}", key)
+    request_hash = idempotency.hash_of({"path": request.path, "body": {}})
+    if await idempotency.claim(conn, owned, request_hash, now=now()) is not None:
+        return True
+    await idempotency.settle(conn, owned, changed_id)
+    return False
 
 
 def _place(request: web.Request) -> str:

@@ -28,7 +28,7 @@ from bookstore.permissions import Permission
 from web import carts as visitors
 from web import live, order_access
 from web.api.carts import CartOut, changed
-from web.api.once import key_of
+from web.api.once import REPLAYED, done_before, key_of
 from web.api.operations import IDEMPOTENCY_KEY, Fields, Header, answer, operation, page_answer
 from web.api.order_schemas import (
     CancellationIn,
@@ -85,7 +85,7 @@ async def place_order(request: web.Request, body: Fields) -> web.Response:
         content["access_token"] = order_access.token_of(request, order)
     headers = {"Location": f"/api/v1/orders/{order.number}"}
     if placed.replayed:
-        headers["Idempotent-Replayed"] = "true"
+        headers.update(REPLAYED)
     accepted = answer(PlacedOrderOut, content, status=202, headers=headers)
     crashpoint("W6")
     return accepted
@@ -136,16 +136,22 @@ async def cancel_order(request: web.Request, body: Fields, query: Fields) -> web
     return answer(OrderOut, await retrying(work))
 
 
-@operation(query=TokenQuery, returns=(200, CartOut), tags=TAGS, refusals=[NotSignedIn])
+@operation(query=TokenQuery, returns=(200, CartOut), tags=TAGS, refusals=[NotSignedIn], once=True)
 async def reorder(request: web.Request, query: Fields) -> web.Response:
     """Put the books of an order into the cart again, those that can be had."""
+    headers: dict[str, str] = {}
 
     async def change(conn: AsyncConnection, cart_id: int) -> None:
+        headers.clear()  # Those of an attempt that was rolled back.
         order = await order_access.opened(request, conn, query["access_token"])
+        if await done_before(request, conn, _key_owner(request, cart_id), cart_id):
+            headers.update(REPLAYED)
+            return
         wanted = [(line.book_id, line.title, line.quantity) for line in order.items]
         await carts.add_again(conn, cart_id, wanted, now=now())
 
-    return answer(CartOut, await changed(request, change))
+    cart = await changed(request, change)
+    return answer(CartOut, cart, headers=headers)
 
 
 @operation(query=TokenQuery, returns=(200, EventsOut), tags=TAGS, refusals=[NotSignedIn])
@@ -199,9 +205,8 @@ async def _wish(request: web.Request, body: Fields) -> Wish:
     cart_id, address = await retrying(work)
     if cart_id is None:
         raise CartEmpty
-    owner = f"cart:{cart_id}" if user is None else f"user:{user.id}"
     return Wish(
-        key=idempotency.Key(owner, key),
+        key=idempotency.Key(_key_owner(request, cart_id), key),
         request_hash=idempotency.hash_of(body),
         cart_id=cart_id,
         user_id=None if user is None else user.id,
@@ -211,6 +216,12 @@ async def _wish(request: web.Request, body: Fields) -> Wish:
         expected_total_cents=body.get("expected_total_cents"),
         request_id=request[REQUEST_ID],
     )
+
+
+def _key_owner(request: web.Request, cart_id: int) -> str:
+    """Whose keys these are: a user's, or those of a guest's cart."""
+    user = request[USER]
+    return f"cart:{cart_id}" if user is None else f"user:{user.id}"
 
 
 def _typed_address(body: Fields) -> dict[str, Any] | None:
