@@ -13,13 +13,15 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import xlsxwriter
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bookstore import audit, files, jobs, records
+from bookstore import audit, files, jobs, pricing, records
 from bookstore.columns import FORMULA
 from bookstore.db import reading, transaction
 from bookstore.drafts import ROLES
@@ -57,6 +59,7 @@ ORDER_COLUMNS = (
     "placed_at",
     "status",
     "payment_status",
+    "payment_provider",
     "email",
     "name",
     "line1",
@@ -69,6 +72,8 @@ ORDER_COLUMNS = (
     "quantity",
     "unit_price",
     "line_total",
+    "shipping",
+    "tax",
     "order_total",
     "currency",
     "tracking",
@@ -360,14 +365,31 @@ async def _order_pages(
                 .where(order_lines.c.order_id.in_(found))
                 .order_by(order_lines.c.order_id, order_lines.c.book_id)
             )
-            rows = [_order_row(found[line.order_id], line) for line in lines]
+            rows: list[Sequence[Cell]] = []
+            for order_id, group in groupby(lines, attrgetter("order_id")):
+                rows.extend(_order_rows(found[order_id], list(group)))
         if not found:
             return
         yield rows
         after = max(found)
 
 
-def _order_row(order: Any, line: Any) -> Sequence[Cell]:
+def _amounts(order: Any, lines: Iterable[Any]) -> Sequence[Cell]:
+    """Delivery, the tax contained and the total of the whole order; empty until it has a total."""
+    if order.total_cents is None:
+        return None, None, None
+    totals = pricing.totals(
+        [(line.quantity, line.unit_price_cents) for line in lines], pricing.Rates(**order.terms)
+    )
+    return Money(totals.shipping_cents), Money(totals.tax_cents), Money(order.total_cents)
+
+
+def _order_rows(order: Any, lines: Sequence[Any]) -> list[Sequence[Cell]]:
+    amounts = _amounts(order, lines)
+    return [_order_row(order, line, amounts) for line in lines]
+
+
+def _order_row(order: Any, line: Any, amounts: Sequence[Cell]) -> Sequence[Cell]:
     address = order.shipping_address or {}
     placed_at = order.placed_at.isoformat(timespec="seconds").replace("+00:00", "Z")
     return (
@@ -375,6 +397,7 @@ def _order_row(order: Any, line: Any) -> Sequence[Cell]:
         placed_at,
         order.status,
         order.payment_status,
+        order.payment_provider,
         order.email,
         *(address.get(name) for name in ("name", "line1", "line2", "postcode", "city", "country")),
         line.isbn13,
@@ -382,7 +405,7 @@ def _order_row(order: Any, line: Any) -> Sequence[Cell]:
         line.quantity,
         Money(line.unit_price_cents),
         Money(line.unit_price_cents * line.quantity),
-        None if order.total_cents is None else Money(order.total_cents),
+        *amounts,
         order.currency,
         order.tracking,
     )

@@ -7,6 +7,7 @@ A message is a hint, so publishing may fail: the relay offers again whatever was
 import asyncio
 import json
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -138,7 +139,7 @@ class LocalPublisher:
         return []
 
 
-class _Link:
+class _Link(ABC):
     """A connection to RabbitMQ that one loop opens, uses and opens again.
 
     Whoever uses it fills a buffer and wakes the loop; what a broker does not take is dropped.
@@ -181,17 +182,17 @@ class _Link:
             and self._connection.connected.is_set()
         )
 
+    @abstractmethod
     async def _declare(self, channel: AbstractChannel) -> None:
         """Make sure that the broker has what this link needs."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def _publish_buffer(self) -> None:
         """Send what waits."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _drop_buffer(self) -> None:
         """Give up what waits."""
-        raise NotImplementedError
 
     async def _run(self) -> None:
         while True:

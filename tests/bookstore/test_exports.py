@@ -208,6 +208,30 @@ async def test_an_order_has_a_row_for_each_of_its_books(engine: AsyncEngine) -> 
     assert first["city"] == "Hamburg"
 
 
+@pytest.mark.parametrize("chosen", [*Format])
+async def test_orders_come_with_what_bookkeeping_needs(engine: AsyncEngine, chosen: Format) -> None:
+    async with db.transaction(engine) as conn:
+        dune, emma = await add_book(conn, price_cents=1290), await add_book(conn)
+        facts = {"payment_status": "paid", "tracking": "00340434", "total_cents": 3870}
+        await add_order(conn, {dune: 2, emma: 1}, **facts)
+
+    content = await exported(engine, Kind.EXPORT_ORDERS, chosen)
+
+    if chosen is Format.CSV:
+        header, *rows = csv.reader(io.StringIO(content.decode(), newline=""))
+        amounts = ["2.90", "2.53", "38.70"]
+    else:
+        sheet = CalamineWorkbook.from_filelike(io.BytesIO(content)).get_sheet_by_index(0)
+        header, *rows = sheet.to_python()
+        amounts = [2.9, 2.53, 38.7]
+    assert len(rows) == 2
+    for row in rows:
+        told = dict(zip(header, row, strict=True))
+        assert [told[name] for name in ("shipping", "tax", "order_total")] == amounts
+        payment = (told["payment_status"], told["payment_provider"], told["tracking"])
+        assert payment == ("paid", "invoice", "00340434")
+
+
 async def test_withdrawn_books_are_not_in_the_list(engine: AsyncEngine) -> None:
     async with db.transaction(engine) as conn:
         book = await create_book(conn)
