@@ -109,12 +109,14 @@ _WRITE_STATES = Bulk(
     SET o.status = v.status, o.reason = v.reason, o.total_cents = v.total_cents,
         o.last_seq = v.seq, o.updated_at = :now, o.payment_status = CASE
             WHEN v.status = 'rejected' AND o.payment_status = 'paid' THEN 'refund_due'
+            WHEN v.status = 'rejected' AND o.payment_status = 'authorized' THEN 'unpaid'
             ELSE o.payment_status END
     """,
     sqlite="""
     UPDATE orders SET status = v.status, reason = v.reason, total_cents = v.total_cents,
         last_seq = v.seq, updated_at = :now, payment_status = CASE
             WHEN v.status = 'rejected' AND payment_status = 'paid' THEN 'refund_due'
+            WHEN v.status = 'rejected' AND payment_status = 'authorized' THEN 'unpaid'
             ELSE payment_status END
     FROM {rows} AS v WHERE orders.id = v.order_id
     """,

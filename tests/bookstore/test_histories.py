@@ -17,12 +17,13 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from sqlalchemy import update
+from sqlalchemy import event, update
 
 from bookstore import carts, checkout, db, doctor, fulfilment, orders, stock, tasks
 from bookstore.errors import BookstoreError, IllegalTransition, OutOfStock
 from bookstore.idempotency import Key
 from bookstore.orders import NEXT, State
+from bookstore.payments import Payment
 from bookstore.pricing import Rates, totals
 from bookstore.stock import Reason
 from bookstore.tables import books
@@ -36,6 +37,18 @@ MOVES = {
     State.SHIPPED: {State.PACKED},
     State.DELIVERED: {State.SHIPPED},
 }
+PAYS = {
+    Payment.UNPAID: {Payment.AUTHORIZED, Payment.PAID},
+    Payment.AUTHORIZED: {Payment.UNPAID, Payment.PAID},
+    Payment.PAID: {Payment.REFUND_DUE},
+    Payment.REFUND_DUE: {Payment.REFUNDED},
+}
+#: What becomes of the money of an order that comes to nothing.
+CALLED_OFF = {Payment.AUTHORIZED: Payment.UNPAID, Payment.PAID: Payment.REFUND_DUE}
+
+
+class Killed(BaseException):
+    """The process is no more, and handles nothing."""
 
 
 class Hand:
@@ -54,6 +67,8 @@ class Hand:
 #: Which of the things there are: taken modulo their number, so that none is ever missing.
 PICK = st.integers(0, 11)
 PICKS = st.lists(PICK, min_size=1, max_size=5)
+#: Before which statement of a transaction its process is killed.
+STATEMENT = st.integers(1, 20)
 
 
 class History(RuleBasedStateMachine):
@@ -71,7 +86,7 @@ class History(RuleBasedStateMachine):
         self.stock = {}
         self.prices = {}
         self.requests = []  # (wish, {book: quantity})
-        self.orders = {}  # number -> [state, {book: quantity}, total]
+        self.orders = {}  # number -> [state, {book: quantity}, total, payment]
 
     def teardown(self):
         self.runner.run(self.engine.dispose())
@@ -86,6 +101,24 @@ class History(RuleBasedStateMachine):
                 return await service(conn, *arguments, **facts)
 
         return self.runner.run(work())
+
+    def die(self, statement, service, *arguments, **facts):
+        """The same, but its process is killed before that statement, or else before COMMIT."""
+        statements = count(1)
+
+        def kill(*_):
+            if next(statements) == statement:
+                raise Killed
+
+        async def work():
+            async with db.transaction(self.engine) as conn:
+                await service(conn, *arguments, **facts)
+                raise Killed
+
+        event.listen(self.engine.sync_engine, "before_cursor_execute", kill)
+        with pytest.raises(Killed):
+            self.runner.run(work())
+        event.remove(self.engine.sync_engine, "before_cursor_execute", kill)
 
     def pick(self, things, number):
         return list(things)[number % len(things)]
@@ -106,6 +139,20 @@ class History(RuleBasedStateMachine):
     def buy(self, carts_full):
         """Some customers fill carts of their own and check out at the same moment."""
         self.check_out([self.fill_a_cart(wanted) for wanted in carts_full])
+
+    @rule(wanted=st.dictionaries(st.integers(0, 2), st.integers(1, 3), min_size=1), at=STATEMENT)
+    def die_while_checking_out(self, wanted, at):
+        """Nothing is left of it, and the request may come again."""
+        wish, _ = self.fill_a_cart(wanted)
+        self.die(at, checkout.check_out, [wish], RATES, now=NOON)
+
+    @precondition(lambda self: self.orders)
+    @rule(pick=PICK, at=STATEMENT)
+    def die_while_cancelling(self, pick, at):
+        number = self.pick(self.orders, pick)
+        if State.CANCELLED in NEXT.get(self.orders[number][0], ()):
+            facts = {"actor": "someone", "by_staff": True, "reason": None, "now": NOON}
+            self.die(at, orders.cancel, number, **facts)
 
     @precondition(lambda self: self.requests)
     @rule(picks=PICKS)
@@ -147,7 +194,7 @@ class History(RuleBasedStateMachine):
             if not answer.replayed:
                 lines = [(quantity, self.prices[book]) for book, quantity in wanted.items()]
                 total = totals(lines, RATES).total_cents
-                self.orders[number] = [State.PLACED, wanted, total]
+                self.orders[number] = [State.PLACED, wanted, total, Payment.UNPAID]
 
     @precondition(lambda self: self.orders)
     @rule(picks=PICKS)
@@ -167,6 +214,15 @@ class History(RuleBasedStateMachine):
             order[0] = State.CONFIRMED if enough else State.REJECTED
             if enough:
                 self.shelve(order, -1)
+            else:
+                self.call_off(order)
+
+    @precondition(lambda self: self.orders)
+    @rule(picks=PICKS, at=STATEMENT)
+    def die_while_processing(self, picks, at):
+        numbers = dict.fromkeys(self.pick(self.orders, pick) for pick in picks)
+        ids = [self.do(orders.get, number).id for number in numbers]
+        self.die(at, work_off, ids)
 
     @precondition(lambda self: self.orders)
     @rule(pick=PICK, by_staff=st.booleans())
@@ -186,8 +242,23 @@ class History(RuleBasedStateMachine):
             return
         assert allowed
         order[0] = State.CANCELLED
+        self.call_off(order)
         if before is not State.PLACED:
             self.shelve(order, +1)
+
+    @precondition(lambda self: self.orders)
+    @rule(pick=PICK, to=st.sampled_from(sorted(Payment)))
+    def note_a_payment(self, pick, to):
+        number = self.pick(self.orders, pick)
+        order = self.orders[number]
+        allowed = to in PAYS.get(order[3], ())
+        try:
+            self.do(orders.change_payment, number, to, actor="staff", now=NOON)
+        except IllegalTransition:
+            assert not allowed
+            return
+        assert allowed
+        order[3] = to
 
     @precondition(lambda self: self.orders)
     @rule(pick=PICK, to=st.sampled_from(sorted(MOVES)))
@@ -237,11 +308,14 @@ class History(RuleBasedStateMachine):
         findings, found, shelves = self.do(look)
         assert findings == []
         assert shelves == self.stock
-        assert {number: order.status for number, order in found.items()} == {
-            number: order[0] for number, order in self.orders.items()
-        }
+        assert {
+            number: [order.status, order.payment_status] for number, order in found.items()
+        } == {number: [order[0], order[3]] for number, order in self.orders.items()}
         for number, order in found.items():
             assert order.total_cents in (None, self.orders[number][2])
+
+    def call_off(self, order):
+        order[3] = CALLED_OFF.get(order[3], order[3])
 
     def shelve(self, order, sign):
         for book, quantity in order[1].items():

@@ -30,9 +30,11 @@ def spectral(store: Judged) -> str:
 
 def redocly(store: Judged) -> str:
     """Redocly, `recommended-strict`: three findings are known, by their places."""
-    shutil.copy(HERE / "redocly.yaml", FOLDER / "redocly.yaml")
-    shutil.copy(HERE / "redocly-ignored.yaml", FOLDER / ".redocly.lint-ignore.yaml")
-    return ask([node("redocly"), "lint", "--config", FOLDER / "redocly.yaml", _document(store)])
+    folder = FOLDER / "redocly"  # Of its own: openapi-typescript would take its rules for ours.
+    folder.mkdir(exist_ok=True)
+    shutil.copy(HERE / "redocly.yaml", folder / "redocly.yaml")
+    shutil.copy(HERE / "redocly-ignored.yaml", folder / ".redocly.lint-ignore.yaml")
+    return ask([node("redocly"), "lint", "--config", folder / "redocly.yaml", _document(store)])
 
 
 def typescript(store: Judged) -> str:
