@@ -7,7 +7,7 @@ from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from admin import inputs, log
-from admin.page import carry_out, page
+from admin.page import NO_REFUSAL, Refusal, attempt, carry_out, page
 from bookstore import orders, shopfront, trails
 from bookstore.db import reading
 from bookstore.desk import orders as desk
@@ -21,30 +21,47 @@ from web.store import forms
 _Choice = TypeVar("_Choice", State, Payment)
 
 LONGEST_TRACKING = 200
+#: The fields of the page whose text is kept when it is refused.
+_CANCELLING, _REMARK, _TRACKING, _NOTE = "reason", "remark", "tracking", "note"
+_PLACES = {
+    str(State.CANCELLED): _CANCELLING,
+    str(State.PACKED): _REMARK,
+    str(State.DELIVERED): _REMARK,
+    str(State.SHIPPED): _TRACKING,
+}
 
 
 async def show(request: web.Request) -> web.Response:
     """GET /admin/orders/{number}: all that is known of one order."""
+    return await _show(request)
+
+
+async def _show(request: web.Request, refusal: Refusal = NO_REFUSAL) -> web.Response:
     async with reading(request.config_dict[ENGINE]) as conn:
         order = await orders.get(conn, request.match_info["number"])
         trail = await trails.of_order(conn, order.id)
         books = await shopfront.by_ids(conn, [line.book_id for line in order.items])
+    next_states = [
+        state for state in State if state in NEXT.get(order.status, set()) - MACHINE_MADE
+    ]
+    if refusal.place not in {_NOTE, *(_PLACES.get(state) for state in next_states)}:
+        refusal = refusal._replace(place="")
     entries = log.entries(trail)
     wanted = request.query.get("show", "")
     kinds = [kind for kind in log.KINDS if any(entry.kind == kind for entry in entries)]
     return await page(
         request,
         "order.html",
+        status=422 if refusal.sentence else 200,
         books=books,
         entries=[entry for entry in entries if wanted not in kinds or entry.kind == wanted],
         entry_count=len(entries),
         kinds=kinds,
-        next_states=[
-            state for state in State if state in NEXT.get(order.status, set()) - MACHINE_MADE
-        ],
+        next_states=next_states,
         next_payments=[payment for payment in Payment if payment in order.next_payments],
         note_length=desk.NOTE_LENGTH,
         order=order,
+        refusal=refusal,
         trail=trail,
         wanted=wanted if wanted in kinds else "",
     )
@@ -69,7 +86,10 @@ async def move(request: web.Request) -> web.Response:
         await orders.transition(conn, number, to, actor=_actor(request), now=now(), **facts)
         return _SAID[to].format(number=number)
 
-    await carry_out(request, work)
+    if error := await attempt(request, work):
+        place = _PLACES.get(form.get("to", ""), "")
+        typed = form.get("tracking" if place == _TRACKING else "reason", "")
+        return await _show(request, Refusal.of(error, place, typed))
     raise web.HTTPSeeOther(f"/admin/orders/{_in_path(number)}")
 
 
@@ -94,7 +114,8 @@ async def add_note(request: web.Request) -> web.Response:
         await desk.add_note(conn, number, form.get("body", ""), user_id=me(request).id, now=now())
         return "The note is kept. Customers never see it."
 
-    await carry_out(request, work)
+    if error := await attempt(request, work):
+        return await _show(request, Refusal.of(error, _NOTE, form.get("body", "")))
     raise web.HTTPSeeOther(f"/admin/orders/{_in_path(number)}")
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from admin import files, words
 from bookstore import reports
 from bookstore.db import reading, retrying, transaction
-from bookstore.errors import BookstoreError, NotFound
+from bookstore.errors import BookstoreError, Invalid, NotFound
 from bookstore.permissions import Permission, is_staff, permits
 from config.settings import Settings
 from web.keys import ENGINE, USER
@@ -67,6 +67,32 @@ RAIL = (
         Place("/audit", "Audit", "audit", Permission.SEE_AUDIT),
     ),
 )
+
+
+class Refusal(NamedTuple):
+    """Why a form was not accepted, and what was typed into it, for its page to show again.
+
+    `place` names the field among all of the page, as its id does; it is empty where no such field
+    is shown. `faulty` says that the field itself is wrong.
+    """
+
+    place: str = ""
+    typed: str = ""
+    sentence: str = ""
+    faulty: bool = False
+
+    @classmethod
+    def of(cls, error: BookstoreError, place: str, typed: str) -> "Refusal":
+        """What the page says about the error."""
+        return cls(place, typed, str(error), isinstance(error, Invalid))
+
+    def text(self, place: str) -> str:
+        """What the field at this place has in it."""
+        return self.typed if place == self.place else ""
+
+
+#: Nothing was refused: the page as it is first seen.
+NO_REFUSAL = Refusal()
 
 
 def prepare(app: web.Application, settings: Settings) -> None:
@@ -153,6 +179,17 @@ async def carry_out(
 
     `work` gives the sentence to say; where it is refused, it is the refusal's.
     """
+    if error := await attempt(request, work):
+        await notices.leave(request, "bad", str(error))
+
+
+async def attempt(
+    request: web.Request, work: Callable[[AsyncConnection], Awaitable[str]]
+) -> BookstoreError | None:
+    """Do the work in one transaction; the refusal is the caller's to show.
+
+    `work` gives the sentence to say on the next page.
+    """
 
     async def whole() -> str:
         async with transaction(request.config_dict[ENGINE]) as conn:
@@ -161,9 +198,9 @@ async def carry_out(
     try:
         said = await retrying(whole)
     except BookstoreError as error:
-        await notices.leave(request, "bad", str(error))
-    else:
-        await notices.leave(request, "ok", said)
+        return error
+    await notices.leave(request, "ok", said)
+    return None
 
 
 def back_to(form_address: str | None, default: str) -> str:

@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from admin.page import page
+from admin.page import NO_REFUSAL, Refusal, page
 from bookstore import texts
 from bookstore.db import reading, retrying, transaction
 from bookstore.errors import BookstoreError
@@ -49,7 +49,7 @@ async def save(request: web.Request) -> web.Response:
     try:
         await retrying(work)
     except BookstoreError as error:
-        return await _form(request, text, typed=form.get("body", ""), refusal=error)
+        return await _form(request, text, Refusal.of(error, "body", form.get("body", "")))
     await notices.leave(request, "ok", "The text is saved, and shown from now on.")
     raise web.HTTPSeeOther(LIST)
 
@@ -59,19 +59,13 @@ async def _text(request: web.Request) -> Text:
         return await texts.get(conn, request.match_info["name"], request.match_info["language"])
 
 
-async def _form(
-    request: web.Request,
-    text: Text,
-    *,
-    typed: str | None = None,
-    refusal: BookstoreError | None = None,
-) -> web.Response:
+async def _form(request: web.Request, text: Text, refusal: Refusal = NO_REFUSAL) -> web.Response:
     return await page(
         request,
         "text.html",
-        status=200 if refusal is None else 422,
+        status=422 if refusal.sentence else 200,
         text=text,
-        typed=text.body if typed is None else typed,
+        typed=refusal.typed if refusal.sentence else text.body,
         preview=shown(request, text),
         refusal=refusal,
     )

@@ -143,6 +143,7 @@ async def test_staff_tell_each_other_about_an_order(visitor, database):
     page = await send(clerk, "/admin/orders/0000-TEST/notes", body="Gift <b>paper</b>.")
     listed = await read(clerk, "/admin/orders?notes=yes")
 
+    assert silent.status == 422
     assert "A note needs words." in silent.text
     assert "Note: Gift <b>paper</b>." in page.text
     assert numbers(listed) == ["0000-TEST"]

@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+from markupsafe import escape
 from sqlalchemy import insert
 
 from bookstore import orders, stock
@@ -69,10 +71,42 @@ async def test_a_step_that_does_not_follow_is_refused_in_words(visitor, database
     confirmed = await send(clerk, f"/admin/orders/{number}/transitions", to="confirmed")
     nonsense = await send(clerk, f"/admin/orders/{number}/transitions", to="eaten")
 
+    assert {shipped.status, confirmed.status, nonsense.status} == {422}
     assert "An order that is confirmed cannot become shipped." in shipped.text
     assert "cannot become confirmed" in confirmed.text
     assert "There is no such state." in nonsense.text
     assert await status_of(database, number) is orders.State.CONFIRMED
+
+
+@pytest.mark.parametrize(
+    ("state", "step", "fields", "place"),
+    [
+        ("confirmed", "transitions", {"to": "cancelled", "reason": "<b>é</b>" * 100}, "reason"),
+        ("confirmed", "transitions", {"to": "packed", "reason": "<b>é</b>" * 100}, "remark"),
+        ("packed", "transitions", {"to": "shipped", "tracking": '"0034" ' * 40}, "tracking"),
+        ("confirmed", "notes", {"body": "\n<b>Gift</b> " * 1000}, "note"),
+    ],
+)
+async def test_what_was_typed_stays_in_a_form_that_is_refused(
+    visitor, database, state, step, fields, place
+):
+    number = await add_confirmed(database, status=state)
+    clerk = await visitor(Role.CLERK)
+
+    page = await send(clerk, f"/admin/orders/{number}/{step}", **fields)
+
+    (field,) = (facts for _, facts in page.elements if facts.get("id") == f"field-{place}")
+    typed = [*fields.values()][-1]
+    assert page.status == 422
+    assert f"#field-{place}" in page.links
+    assert field["aria-invalid"] == "true"
+    assert f"fault-{place}" in field["aria-describedby"].split()
+    assert any(facts.get("id") == f"fault-{place}" for _, facts in page.elements)
+    kept = f">\n{escape(typed)}</textarea>" if place == "note" else f'value="{escape(typed)}"'
+    assert kept in page.html
+    asks = sum(name == "details" and "open" in facts for name, facts in page.elements)
+    assert asks == (place in {"reason", "remark"})
+    assert await status_of(database, number) == state
 
 
 async def test_whoever_cancels_says_why_and_the_books_come_back(visitor, database):

@@ -27,3 +27,7 @@ async def test_nothing_typed_is_lost_when_somebody_was_faster(visitor):
     assert late.status == empty.status == 422
     assert "Second" in late.html
     assert "cannot be empty" in empty.text
+    assert "#field-body" in late.links
+    assert "#field-body" in empty.links
+    assert "aria-invalid" not in late.html  # It is as good as what somebody else wrote.
+    assert 'aria-invalid="true" aria-describedby="hint-body fault-body"' in empty.html
