@@ -89,7 +89,7 @@ async def move(request: web.Request) -> web.Response:
     if error := await attempt(request, work):
         place = _PLACES.get(form.get("to", ""), "")
         typed = form.get("tracking" if place == _TRACKING else "reason", "")
-        return await _show(request, Refusal.of(error, place, typed))
+        return await _show(request, Refusal.of(error, place, {place: typed}))
     raise web.HTTPSeeOther(f"/admin/orders/{_in_path(number)}")
 
 
@@ -115,7 +115,7 @@ async def add_note(request: web.Request) -> web.Response:
         return "The note is kept. Customers never see it."
 
     if error := await attempt(request, work):
-        return await _show(request, Refusal.of(error, _NOTE, form.get("body", "")))
+        return await _show(request, Refusal.of(error, _NOTE, {_NOTE: form.get("body", "")}))
     raise web.HTTPSeeOther(f"/admin/orders/{_in_path(number)}")
 
 

@@ -1,6 +1,7 @@
 """A page of the dashboard: its template within the frame that all have."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import aiohttp_jinja2
@@ -73,22 +74,22 @@ class Refusal(NamedTuple):
     """Why a form was not accepted, and what was typed into it, for its page to show again.
 
     `place` names the field among all of the page, as its id does; it is empty where no such field
-    is shown. `faulty` says that the field itself is wrong.
+    is shown. `typed` has the text of each place. `faulty` says that the field itself is wrong.
     """
 
     place: str = ""
-    typed: str = ""
+    typed: Mapping[str, str] = MappingProxyType({})
     sentence: str = ""
     faulty: bool = False
 
     @classmethod
-    def of(cls, error: BookstoreError, place: str, typed: str) -> "Refusal":
+    def of(cls, error: BookstoreError, place: str, typed: Mapping[str, str]) -> "Refusal":
         """What the page says about the error."""
         return cls(place, typed, str(error), isinstance(error, Invalid))
 
     def text(self, place: str) -> str:
         """What the field at this place has in it."""
-        return self.typed if place == self.place else ""
+        return self.typed.get(place, "")
 
 
 #: Nothing was refused: the page as it is first seen.

@@ -49,7 +49,7 @@ async def save(request: web.Request) -> web.Response:
     try:
         await retrying(work)
     except BookstoreError as error:
-        return await _form(request, text, Refusal.of(error, "body", form.get("body", "")))
+        return await _form(request, text, Refusal.of(error, "body", form))
     await notices.leave(request, "ok", "The text is saved, and shown from now on.")
     raise web.HTTPSeeOther(LIST)
 
@@ -65,7 +65,7 @@ async def _form(request: web.Request, text: Text, refusal: Refusal = NO_REFUSAL)
         "text.html",
         status=422 if refusal.sentence else 200,
         text=text,
-        typed=refusal.typed if refusal.sentence else text.body,
+        typed=refusal.text("body") if refusal.sentence else text.body,
         preview=shown(request, text),
         refusal=refusal,
     )

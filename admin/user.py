@@ -4,7 +4,7 @@ from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from admin.access import confirmed
-from admin.page import carry_out, page
+from admin.page import NO_REFUSAL, Refusal, attempt, carry_out, page
 from bookstore import audit, dossier, notifications, orders, sessions, totp, trails, users
 from bookstore.db import reading, transaction
 from bookstore.drafts import plain
@@ -25,6 +25,10 @@ BODY_LENGTH = 10_000
 
 async def show(request: web.Request) -> web.Response:
     """GET /admin/users/{user_id}."""
+    return await _show(request)
+
+
+async def _show(request: web.Request, refusal: Refusal = NO_REFUSAL) -> web.Response:
     user_id, role = int(request.match_info["user_id"]), me(request).role
     async with reading(request.config_dict[ENGINE]) as conn:
         person = await users.get(conn, user_id)
@@ -42,12 +46,14 @@ async def show(request: web.Request) -> web.Response:
     return await page(
         request,
         "user.html",
+        status=422 if refusal.sentence else 200,
         audit=changes,
         bought=bought,
         devices=devices,
         grants=GRANTS,
         permissions=list(Permission),
         person=person,
+        refusal=refusal,
         roles=list(Role),
     )
 
@@ -129,8 +135,7 @@ async def export(request: web.Request) -> web.Response:
 async def erase(request: web.Request) -> web.Response:
     """POST /admin/users/{user_id}/erase: their personal data goes, if their address is typed."""
     user_id, form = int(request.match_info["user_id"]), await forms.read(request)
-    address = f"/admin/users/{user_id}"
-    await confirmed(request, address)
+    await confirmed(request, f"/admin/users/{user_id}")
     async with reading(request.config_dict[ENGINE]) as conn:
         person = await users.get(conn, user_id)
     try:
@@ -140,8 +145,8 @@ async def erase(request: web.Request) -> web.Response:
             raise Invalid("email", "Nobody erases their own account here.")
         await erasing.erase(request, user_id)
     except BookstoreError as error:
-        await notices.leave(request, "bad", str(error))
-        raise web.HTTPSeeOther(address) from None
+        place = "" if user_id == me(request).id else "email"
+        return await _show(request, Refusal.of(error, place, {"email": form.get("email", "")}))
     await notices.leave(request, "ok", "What was personal is gone. Their orders name nobody now.")
     raise web.HTTPSeeOther("/admin/users")
 
@@ -181,5 +186,8 @@ async def write(request: web.Request) -> web.Response:
         await notifications.write(conn, user_id, subject, body, by=me(request).id, now=now())
         return f"The letter to {person.name} is on its way."
 
-    await carry_out(request, work)
+    if error := await attempt(request, work):
+        place = error.field if isinstance(error, Invalid) else "body"
+        letter = {name: form.get(name, "") for name in ("subject", "body")}
+        return await _show(request, Refusal.of(error, place, letter))
     raise web.HTTPSeeOther(f"/admin/users/{user_id}")

@@ -286,6 +286,10 @@ async def test_somebodys_data_are_taken_away_and_erased(visitor, database):
     audited = await read(admin, f"/admin/audit?object=user&id={user_id}")
 
     assert "ana@example.com" in await held.text()
+    assert slip.status == 422
+    assert "#field-email" in slip.links
+    assert 'value="anna@example.com"' in slip.html
+    assert 'aria-describedby="hint-email fault-email"' in slip.html
     assert "type their e-mail address" in slip.text
     assert "What was personal is gone." in erased.text
     assert "Ana" not in (await read(admin, "/admin/users?q=ana")).text.partition("Users")[2]

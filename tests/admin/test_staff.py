@@ -181,9 +181,16 @@ async def test_staff_write_to_a_customer_in_their_own_words(visitor, database):
     address = f"/admin/users/{user_id}/message"
 
     empty = await send(clerk, address, subject="Your parcel", body=" ")
+    unnamed = await send(clerk, address, subject=" ", body="It is here.")
     page = await send(clerk, address, subject="Your parcel", body="It is here.")
     listed = await read(clerk, "/admin/notifications?status=queued")
 
+    assert empty.status == unnamed.status == 422
+    assert "#field-body" in empty.links
+    assert 'name="subject" value="Your parcel"' in empty.html
+    assert 'aria-describedby="fault-body"' in empty.html
+    assert "#field-subject" in unnamed.links
+    assert ">\nIt is here.</textarea>" in unnamed.html
     assert "A letter needs words." in empty.text
     assert "The letter to Ana is on its way." in page.text
     assert "Your parcel" in listed.text
