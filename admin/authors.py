@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from admin import exports
 from admin.lists import Filter, Listing
-from admin.page import carry_out, page
+from admin.page import NO_REFUSAL, Refusal, attempt, page
 from bookstore import author_names, authors
 from bookstore.authors import Author
 from bookstore.db import reading
@@ -44,11 +44,22 @@ async def show_all(request: web.Request) -> web.Response:
 
 async def show(request: web.Request) -> web.Response:
     """GET /admin/authors/{author_id}: their books, and their name."""
+    return await _show(request)
+
+
+async def _show(request: web.Request, refusal: Refusal = NO_REFUSAL) -> web.Response:
     author_id = int(request.match_info["author_id"])
     async with reading(request.config_dict[ENGINE]) as conn:
         author = await authors.get(conn, author_id)
         books = await desk.books_of(conn, author_id, limit=_BOOKS)
-    return await page(request, "author.html", author=author, books=books)
+    return await page(
+        request,
+        "author.html",
+        status=422 if refusal.sentence else 200,
+        author=author,
+        books=books,
+        refusal=refusal,
+    )
 
 
 async def rename(request: web.Request) -> web.Response:
@@ -69,7 +80,8 @@ async def rename(request: web.Request) -> web.Response:
             return f"{before.name} and {after.name} are one now."
         return f"{after.name} is saved."
 
-    await carry_out(request, work)
+    if error := await attempt(request, work):
+        return await _show(request, Refusal.of(error, "name", form))
     raise web.HTTPSeeOther(f"{LIST}/{landed}")
 
 

@@ -176,6 +176,21 @@ async def test_the_timeline_has_failed_tries_and_what_staff_did_about_them(visit
     assert "Replay: work that was given up" in after.text
 
 
+async def test_a_name_that_is_refused_stays_in_its_field(visitor, database):
+    async with database() as conn:
+        author = (await create_book(conn, title="Dune", authors=["Frank Herbert"])).authors[0]
+    editor = await visitor(Role.EDITOR)
+
+    page = await send(editor, f"/admin/authors/{author.id}", name="F" * 300)
+
+    assert page.status == 422
+    assert "#field-name" in page.links
+    assert f'value="{"F" * 300}"' in page.html
+    assert 'aria-invalid="true" aria-describedby="hint-name fault-name"' in page.html
+    async with database() as conn:
+        assert (await authors.get(conn, author.id)).name == "Frank Herbert"
+
+
 async def test_an_author_gets_the_right_name_and_two_become_one(visitor, database):
     async with database() as conn:
         wrong = await create_book(conn, title="Dune", authors=["Frank Herbrt"])
