@@ -1,5 +1,7 @@
 import io
 import struct
+import subprocess
+import sys
 import zlib
 
 import pytest
@@ -10,6 +12,19 @@ from bookstore import pictures
 from bookstore.errors import BrokenPicture, NotAPicture, Stale
 from bookstore.tables import book_covers, file_chunks, files
 from tests.factories import NOON, create_book
+
+#: Prints by how many kilobytes the peak of a process grows by drawing the cover of this file.
+PEAK = """
+import asyncio, pathlib, re, sys
+from bookstore import pictures
+
+def kilobytes(name):
+    return int(re.search(name + r":\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text())[1])
+
+content, before = pathlib.Path(sys.argv[1]).read_bytes(), kilobytes("VmRSS")
+asyncio.run(pictures.cover_of(content))
+print(kilobytes("VmHWM") - before)
+"""
 
 RED, WHITE = (200, 20, 20), (255, 255, 255)
 
@@ -68,6 +83,32 @@ async def test_every_kind_of_colours_is_understood(mode):
     cover = await pictures.cover_of(saved(Image.new(mode, (200, 300)), kind))
 
     assert shown(cover.large).mode == "RGB"
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+async def test_a_large_picture_of_every_kind_of_colours_is_fitted(mode):
+    cover = await pictures.cover_of(saved(Image.new(mode, (3600, 5400))))
+
+    assert (cover.width, cover.height) == (800, 1200)
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "most_mb"),
+    [("JPEG", (4000, 6250), 60), ("PNG", (4000, 6250), 260), ("WEBP", (2800, 4200), 260)],
+)
+def test_s28_the_largest_picture_takes_a_bounded_part_of_the_memory(tmp_path, kind, size, most_mb):
+    path = tmp_path / "cover"
+    path.write_bytes(saved(Image.new("RGB" if kind == "JPEG" else "RGBA", size), kind))
+
+    command = [sys.executable, "-c", PEAK, str(path)]
+    took = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+
+    assert 0 < int(took.stdout) / 1024 < most_mb
+
+
+async def test_s28_a_webp_picture_may_have_fewer_pixels():
+    with pytest.raises(BrokenPicture, match="12000000 are allowed"):
+        await pictures.cover_of(saved(Image.new("RGB", (3000, 4001)), "WEBP"))
 
 
 async def test_what_is_transparent_becomes_white():

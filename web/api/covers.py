@@ -68,8 +68,8 @@ async def show_cover(request: web.Request) -> web.Response:
 async def upload_cover(request: web.Request) -> web.Response:
     """Give a book the cover that is the request's body.
 
-    JPEG, PNG or WebP of at most 5 MB and 25 million pixels.  What it is decides its content; it
-    is drawn anew in two sizes, and nothing else of the file is kept.
+    JPEG or PNG of at most 25 million pixels, or WebP of 12 million, each of at most 5 MB.  What it
+    is decides its content; it is drawn anew in two sizes, and nothing else of the file is kept.
     """
     content = await _received(request)
 
