@@ -47,3 +47,9 @@ def may(request: web.Request, permission: Permission) -> bool:
     """Whether somebody is signed in who holds the permission."""
     user = request[USER]
     return user is not None and permits(user.role, permission)
+
+
+def key_owner(request: web.Request, cart_id: int) -> str:
+    """Whose keys for idempotency these are: a user's, or those of a guest's cart."""
+    user = request[USER]
+    return f"cart:{cart_id}" if user is None else f"user:{user.id}"

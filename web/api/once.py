@@ -87,16 +87,15 @@ async def made_once(
 
 
 async def done_before(
-    request: web.Request, conn: AsyncConnection, owner: str, changed_id: int
+    request: web.Request, conn: AsyncConnection, owner: str, key: str | None, changed_id: int
 ) -> bool:
     """Whether this request changed the row with this id before; if not, it does so now.
 
     For what guests may do too: `owner` says whose key it is.  Without one nothing is a repeat.
 
     Raises:
-        IdempotencyKeyRequired, IdempotencyKeyReused, RequestInProgress: see `idempotency`.
+        IdempotencyKeyReused, RequestInProgress: see `idempotency`.
     """
-    key = key_of(request)
     if key is None:
         return False
     owned = idempotency.Key(f"{owner} {_place(request)}", key)

@@ -140,11 +140,12 @@ async def cancel_order(request: web.Request, body: Fields, query: Fields) -> web
 async def reorder(request: web.Request, query: Fields) -> web.Response:
     """Put the books of an order into the cart again, those that can be had."""
     headers: dict[str, str] = {}
+    key = key_of(request)
 
     async def change(conn: AsyncConnection, cart_id: int) -> None:
         headers.clear()  # Those of an attempt that was rolled back.
         order = await order_access.opened(request, conn, query["access_token"])
-        if await done_before(request, conn, _key_owner(request, cart_id), cart_id):
+        if await done_before(request, conn, order_access.key_owner(request, cart_id), key, cart_id):
             headers.update(REPLAYED)
             return
         wanted = [(line.book_id, line.title, line.quantity) for line in order.items]
@@ -206,7 +207,7 @@ async def _wish(request: web.Request, body: Fields) -> Wish:
     if cart_id is None:
         raise CartEmpty
     return Wish(
-        key=idempotency.Key(_key_owner(request, cart_id), key),
+        key=idempotency.Key(order_access.key_owner(request, cart_id), key),
         request_hash=idempotency.hash_of(body),
         cart_id=cart_id,
         user_id=None if user is None else user.id,
@@ -216,12 +217,6 @@ async def _wish(request: web.Request, body: Fields) -> Wish:
         expected_total_cents=body.get("expected_total_cents"),
         request_id=request[REQUEST_ID],
     )
-
-
-def _key_owner(request: web.Request, cart_id: int) -> str:
-    """Whose keys these are: a user's, or those of a guest's cart."""
-    user = request[USER]
-    return f"cart:{cart_id}" if user is None else f"user:{user.id}"
 
 
 def _typed_address(body: Fields) -> dict[str, Any] | None:

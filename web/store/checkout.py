@@ -1,7 +1,6 @@
 """The checkout: one page, for guests and users; one press of the button makes one order."""
 
 import re
-import secrets
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +25,7 @@ from bookstore.locales import N_, _
 from bookstore.orders import Order
 from bookstore.pricing import CountryTable, Rates
 from web import carts as visitors
+from web import order_access
 from web.keys import CHECKOUTS, ENGINE, REQUEST_ID, TARIFF, USER
 from web.requests import now
 from web.sessions import me
@@ -35,7 +35,6 @@ from web.store.page import page
 
 _FIELDS = ("email", "name", "line1", "line2", "postcode", "city", "country", "note", "keep")
 _LONGEST_NOTE = 1000
-_KEY = re.compile(r"[A-Za-z0-9_-]{16,64}")
 _MISSING = N_("Please fill this in.")
 
 
@@ -48,9 +47,7 @@ async def place(request: web.Request) -> web.Response:
     """POST /checkout: to the order, or back to the form with all that was typed."""
     form = await forms.read(request)
     typed = {name: form.get(name, "").strip() for name in _FIELDS}
-    key = form.get("key", "")
-    if not _KEY.fullmatch(key):
-        key = _new_key()
+    key = forms.key_of(form) or forms.new_key()
     faults, address = _checked(request, typed)
     if faults:
         return await _form(request, typed, key=key, faults=faults, status=422)
@@ -116,7 +113,7 @@ async def _form(
             (name, code) for code, name in addresses.COUNTRIES.items() if not tariff.refuses(code)
         ),
         faults=faults or {},
-        key=key or _new_key(),
+        key=key or forms.new_key(),
         lines=lines,
         moved=moved,
         refusal=refusal,
@@ -209,7 +206,7 @@ async def _wish(
     agreed = int(expected) if re.fullmatch("[0-9]{1,10}", expected) else -1
     note = typed["note"].replace("\r\n", "\n") or None
     return Wish(
-        key=idempotency.Key(f"user:{user.id}" if user else f"cart:{cart_id}", key),
+        key=idempotency.Key(order_access.key_owner(request, cart_id), key),
         request_hash=idempotency.hash_of({**address, "email": email, "note": note}),
         cart_id=cart_id,
         user_id=user.id if user else None,
@@ -241,7 +238,3 @@ def _likely_country(request: web.Request) -> str:
     except (UnknownLocaleError, ValueError):
         return ""
     return country if country in addresses.COUNTRIES else ""
-
-
-def _new_key() -> str:
-    return secrets.token_urlsafe(24)

@@ -1,6 +1,7 @@
 """What forms send."""
 
 import re
+import secrets
 from collections.abc import Mapping
 
 from aiohttp import web
@@ -10,6 +11,7 @@ from bookstore.carts import MAX_QUANTITY
 #: A path of our own: browsers read `//` and `/\` as another host, and skip tabs and line breaks.
 #: Spelled with per cent signs these are harmless, but not every proxy leaves them spelled so.
 _LOCAL = re.compile(r"/(?![/\\]|%(?:0.|2f|5c))[\x21-\x5b\x5d-\x7e]*", re.IGNORECASE)
+_KEY = re.compile(r"[A-Za-z0-9_-]{16,64}")
 
 
 async def read(request: web.Request) -> Mapping[str, str]:
@@ -42,3 +44,14 @@ def quantity(form: Mapping[str, str]) -> int:
     copies = int(typed) if re.fullmatch(r"[0-9]{1,4}", typed) else 1
     step = {"-1": -1, "1": 1}.get(form.get("step", ""), 0)
     return max(0, min(copies + step, MAX_QUANTITY))
+
+
+def new_key() -> str:
+    """What a form carries in its field `key`, so that pressing its button twice does one thing."""
+    return secrets.token_urlsafe(24)
+
+
+def key_of(form: Mapping[str, str]) -> str | None:
+    """The key that a form was sent with; None when it has none that `new_key` could have made."""
+    key = form.get("key", "")
+    return key if _KEY.fullmatch(key) else None

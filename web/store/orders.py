@@ -16,6 +16,7 @@ from bookstore.paging import Page
 from bookstore.records import Book
 from web import order_access
 from web.api.carts import changed
+from web.api.once import done_before
 from web.keys import ENGINE, USER
 from web.requests import now
 from web.store import forms, notices, visits
@@ -73,6 +74,7 @@ async def show(request: web.Request) -> web.Response:
         can_cancel=order.status in CUSTOMER_CANCELS,
         address=visits.address_of(request, order),
         cancel_address=visits.address_of(request, order, "/cancel"),
+        key=forms.new_key(),
         reorder_address=visits.address_of(request, order, "/reorder"),
         stream_address=visits.stream_of(request, order),
     )
@@ -106,10 +108,15 @@ async def cancel(request: web.Request) -> web.Response:
 
 
 async def reorder(request: web.Request) -> web.Response:
-    """POST /orders/{number}/reorder: its books go into the cart, those that can be had."""
+    """POST /orders/{number}/reorder: its books go into the cart, those that can be had, once."""
+    key = forms.key_of(await forms.read(request))
 
     async def fill(conn: AsyncConnection, cart_id: int) -> None:
         order = await order_access.opened(request, conn, request.query.get("access_token"))
+        owner = order_access.key_owner(request, cart_id)
+        if await done_before(request, conn, owner, key, cart_id):
+            said[:] = [_("You had asked for this already, so nothing was added a second time.")]
+            return
         wanted = [(line.book_id, line.title, line.quantity) for line in order.items]
         said[:] = await carts.add_again(conn, cart_id, wanted, now=now())
 

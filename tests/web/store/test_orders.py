@@ -5,7 +5,7 @@ from bookstore.db import transaction
 from bookstore.orders import State
 from bookstore.permissions import Role
 from tests.factories import NOON
-from tests.web.store.pages import Browser
+from tests.web.store.pages import OWN, Browser
 from tests.web.store.test_checkout import GUEST, button
 from web.keys import ENGINE
 
@@ -75,6 +75,28 @@ async def test_an_order_is_cancelled_by_its_guest(ordered, work):
     assert "Found it <i>at home</i>" in ordered.text
     await ordered.press("Put the books back in your cart")
     assert "Dune was added." in ordered.text
+
+
+async def test_ordering_again_twice_from_one_page_fills_the_cart_once(ordered):
+    form = ordered.form("Order again")
+    first = await ordered.client.post(form.action, data=form.fields, headers=OWN)
+    once = await first.text()
+
+    await ordered.press("Order again")
+
+    assert "Dune was added." in once
+    assert "nothing was added a second time" in ordered.text
+    cart = await (await ordered.client.get("/api/v1/cart")).json()
+    assert cart["item_count"] == 1
+
+
+async def test_ordering_again_from_a_new_page_adds_more(ordered):
+    order = ordered.path
+    await ordered.press("Order again")
+    await ordered.go(order)
+    await ordered.press("Order again")
+
+    assert (await (await ordered.client.get("/api/v1/cart")).json())["item_count"] == 2
 
 
 async def test_it_may_be_too_late_to_cancel(ordered, work):
