@@ -116,7 +116,7 @@ async def test_what_a_list_shows_is_had_as_a_file(visitor, database, path):
     assert (latest.action, latest.object_id) == ("export", "list")
 
 
-def test_cells_are_never_formulas():
+def test_s25_cells_are_never_formulas():
     assert [exports.cell(it) for it in ("=1", "+1", "-1", "@x", "\tx", "a=1", -1, None)] == [
         "'=1", "'+1", "'-1", "'@x", "'\tx", "a=1", "-1", "",
     ]  # fmt: skip

@@ -171,7 +171,7 @@ async def test_what_comes_back_is_what_went_in(
 _numbers = iter(range(1, 100_000))
 
 
-async def test_no_cell_is_a_formula(engine: AsyncEngine) -> None:
+async def test_s25_no_cell_is_a_formula(engine: AsyncEngine) -> None:
     hostile = ["=cmd|'/c calc'!A1", "+1", "-1", "@SUM(A1)", "=HYPERLINK(1)", "'=1"]
     async with db.transaction(engine) as conn:
         for text in hostile:

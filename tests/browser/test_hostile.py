@@ -86,7 +86,7 @@ def plant(store):
 
 # Two hundred pages, on a machine that may be busy.
 @pytest.mark.timeout(400)
-async def test_nothing_that_strangers_wrote_runs(visit, store):
+async def test_s21_nothing_that_strangers_wrote_runs(visit, store):
     async with visit() as page:
         # An order that really is one lends the others its terms.
         await page.request.post("/api/v1/cart/items", data={"book_id": 7, "quantity": 1})
