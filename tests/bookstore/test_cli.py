@@ -4,8 +4,11 @@ import json
 
 import pytest
 from click.testing import CliRunner
+from sqlalchemy import create_engine, update
 
+from bookstore import __version__
 from bookstore.cli import main
+from bookstore.tables import book_stock
 
 GOOD = "9780439023481,The Hunger Games,Suzanne Collins,12.90,EUR,5,2008,en,Young Adult"
 BAD = "9780439023482,The Hunger Games,Suzanne Collins,12.90,EUR,5,2008,en,Young Adult"
@@ -123,6 +126,26 @@ def test_a_healthy_store_passes_the_doctor(bookstore):
     assert last_json(result) == {"findings": []}
 
 
+def test_a_doctor_who_finds_something_says_what_and_fails(bookstore, database_url):
+    bookstore("sample-data")
+    engine = create_engine(database_url.replace("+aiosqlite", "").replace("aiomysql", "pymysql"))
+    with engine.begin() as conn:
+        conn.execute(update(book_stock).values(stock=book_stock.c.stock + 1))
+    engine.dispose()
+
+    result = bookstore("doctor", "--json")
+
+    assert result.exit_code == 1
+    found = {finding["invariant"] for finding in last_json(result)["findings"]}
+    assert found == {"stock is the sum of its movements"}
+
+
+def test_the_version_is_that_of_the_package(bookstore):
+    result = bookstore("version")
+
+    assert (result.exit_code, result.stdout) == (0, f"{__version__}\n")
+
+
 def test_unfinished_work_can_be_listed_shown_and_given_up(bookstore):
     bookstore("users", "create", "a@example.com", "--password-stdin", stdin="seven wells deep\n")
     (task,) = last_json(bookstore("tasks", "list", "--json"))["items"]
@@ -130,6 +153,8 @@ def test_unfinished_work_can_be_listed_shown_and_given_up(bookstore):
 
     assert task["task"] == "send_notifications"
     assert bookstore("tasks", "show", number).exit_code == 0
+    shown = last_json(bookstore("tasks", "show", number, "--json"))
+    assert {name: shown[name] for name in task} == task
     assert bookstore("tasks", "replay", number).exit_code == 0
     assert bookstore("tasks", "discard", number, "--reason", "a test").exit_code == 0
     assert bookstore("tasks", "show", number).exit_code == 1

@@ -1,5 +1,6 @@
 """What an operator may set, and what is refused at the start."""
 
+import os
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -70,6 +71,39 @@ def test_what_is_wrong_is_named(read, name, value):
         read(**{name: value, "BOOKSTORE_SHIPPING_CENTS": "-1"})
 
     assert sorted(caught.value.problems) == sorted([name, "BOOKSTORE_SHIPPING_CENTS"])
+
+
+@pytest.mark.parametrize(
+    ("name", "default"),
+    [
+        ("env", "development"),
+        ("database_url", "sqlite+aiosqlite:///var/bookstore.db"),
+        ("broker_url", "memory:"),
+        ("smtp_url", "file:var/mail"),
+        ("base_url", "http://127.0.0.1:8080"),
+        ("host", "127.0.0.1"),
+        ("port", 8080),
+        ("currency", "EUR"),
+        ("queue_type", "classic"),
+        ("trusted_proxies", ()),
+        ("rate_limits", True),
+        ("broker_admin_url", None),
+        ("var_dir", Path("var")),
+        ("admin_email", None),
+        ("admin_password", None),
+        ("database_timeout_s", 2.0),
+        ("shipping_cents", 290),
+        ("free_shipping_from_cents", 4000),
+        ("tax_basis_points", 700),
+        ("invoices_kept_years", 10),
+    ],
+)
+def test_what_is_not_set_has_a_default(read, monkeypatch, tmp_path, name, default):
+    monkeypatch.chdir(tmp_path)
+    for variable in [it for it in os.environ if it.startswith("BOOKSTORE_")]:
+        monkeypatch.delenv(variable)
+
+    assert getattr(read(), name) == default
 
 
 def test_the_readme_lists_every_setting_and_no_other():
