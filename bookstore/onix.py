@@ -31,7 +31,10 @@ _LONGEST_RECORD = 4 << 20
 _HEAD = 1 << 16
 _DECLARATION = re.compile(r"\s*<\?xml[^>]*?\?>")
 _ENCODING = re.compile(rb"""<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]+)["']""")
+#: What may stand before a document type (XML 1.0, production 22); in a text it is text.
+_BEFORE_DOCTYPE = re.compile(r"(?:\s|<!--.*?-->|<\?.*?\?>)*", re.DOTALL)
 _DOCTYPE = re.compile(r"<!DOCTYPE[^>\[]*(\[.*?\]\s*)?>", re.DOTALL)
+_ROOT = re.compile(r"<(?:\w+:)?ONIXmessage\b", re.IGNORECASE)
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF16_LE, "utf-16"),
@@ -63,8 +66,8 @@ class Record:
 
 def looks_like(head: bytes) -> bool:
     """Whether a file that begins like this is an ONIX message, of any release."""
-    text = head.decode(_encoding(head), errors="ignore")
-    return re.search(r"<(?:\w+:)?ONIXmessage\b", text, re.IGNORECASE) is not None
+    # Whatever its encoding is, or is said to be: UTF-16 has zeros between letters of Latin.
+    return _ROOT.search(head.replace(b"\0", b"").decode("latin-1")) is not None
 
 
 def records(stream: BinaryIO, *, currency: str, today: date) -> Iterator[Record | Refusal]:
@@ -123,8 +126,6 @@ class _Message:
             self._parser.close()
         except etree.XMLSyntaxError as error:
             self._end_with(_plain(error), error.lineno or 0)
-        except UnicodeDecodeError as error:
-            self._end_with(f"it says that it is in {error.encoding}, and is not.", 0)
         except _Broken as error:
             self._end_with(str(error), 0)
 
@@ -206,13 +207,17 @@ def _decoded(stream: BinaryIO) -> Iterator[bytes]:
     head = stream.read(_HEAD)
     encoding = _encoding(head)
     try:
+        # Also of those that Python knows, some are no encodings of text.
+        head.decode(encoding, errors="ignore")
         decoder = codecs.getincrementaldecoder(encoding)()
+        yield _opened(decoder.decode(head)).encode()
+        while chunk := stream.read(_CHUNK):
+            yield decoder.decode(chunk).encode()
+        yield decoder.decode(b"", final=True).encode()
     except LookupError:
         raise Invalid("file", f"This file says it is in {encoding}; nobody knows that.") from None
-    yield _opened(decoder.decode(head)).encode()
-    while chunk := stream.read(_CHUNK):
-        yield decoder.decode(chunk).encode()
-    yield decoder.decode(b"", final=True).encode()
+    except UnicodeError:
+        raise _Broken(f"it says that it is in {encoding}, and is not.") from None
 
 
 def _encoding(head: bytes) -> str:
@@ -232,12 +237,13 @@ def _encoding(head: bytes) -> str:
 def _opened(head: str) -> str:
     declared = _DECLARATION.match(head)
     before, rest = (declared[0], head[declared.end() :]) if declared else ("", head)
-    begins = rest.find("<!DOCTYPE")
-    if begins >= 0 and (theirs := _DOCTYPE.match(rest, begins)):
+    before_it = _BEFORE_DOCTYPE.match(rest)
+    begins = before_it.end() if before_it else 0
+    if theirs := _DOCTYPE.match(rest, begins):
         if theirs[1] and "<!ENTITY" in theirs[1]:
             raise Invalid("file", "This file declares entities of its own, which may be a trap.")
         rest = rest[: theirs.start()] + "\n" * theirs[0].count("\n") + rest[theirs.end() :]
-    elif begins >= 0:
+    elif rest.startswith("<!DOCTYPE", begins):
         raise Invalid("file", "The document type of this file does not come to an end.")
     return "\n" * before.count("\n") + _OUR_DOCTYPE + rest
 

@@ -211,6 +211,8 @@ async def test_the_longest_text_is_kept(engine: AsyncEngine) -> None:
         ("0-441-17271-7", "0-441-17271-8", "isbn", "check digit"),
         ("0-441-17271-7", "", "isbn", "blank"),
         ("0-441-17271-7", "9.78044117272E+12", "isbn", "rounded"),
+        ("0-441-17271-7", "979-0-2600-0043-8", "isbn", "ISMN"),
+        ("0-441-17271-7", "036000291452", "isbn", "UPC"),
         ("Dune", "", "title", "blank"),
         ("Dune", "Du\x07ne", "title", "control"),
         ("Dune", "D" * 501, "title", "501"),

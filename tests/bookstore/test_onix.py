@@ -28,6 +28,10 @@ def message(*products, release="3.0", before='<?xml version="1.0"?>'):
     return f'{before}\n<ONIXMessage release="{release}">{"".join(products)}</ONIXMessage>'
 
 
+def declared(encoding):
+    return f'<?xml version="1.0" encoding="{encoding}"?>'
+
+
 def title(inside, kind="01"):
     return f"""<TitleDetail><TitleType>{kind}</TitleType><TitleElement>
       <TitleElementLevel>01</TitleElementLevel>{inside}</TitleElement></TitleDetail>"""
@@ -250,8 +254,7 @@ def test_a_record_that_cannot_be_taken_is_refused_in_plain_words(text, column, v
 def test_every_encoding_that_names_itself_is_understood(encoding):
     named = "utf-8" if encoding == "utf-8-sig" else encoding
     name = "Łódź" if "utf" in encoding else "Gödel"
-    before = f'<?xml version="1.0" encoding="{named}"?>'
-    text = message(product(title(f"<TitleText>{name}</TitleText>")), before=before)
+    text = message(product(title(f"<TitleText>{name}</TitleText>")), before=declared(named))
 
     assert facts(text.encode(encoding))["title"] == name
 
@@ -264,7 +267,10 @@ def test_every_encoding_that_names_itself_is_understood(encoding):
         ("<html></html>", "begins with <html>"),
         ("<ONIXMessage><Header/></ONIXMessage>", "ONIX 2.1"),
         ('<ONIXMessage release="2.1"><Header/></ONIXMessage>', "ONIX 2.1"),
-        ('<?xml version="1.0" encoding="klingon"?><ONIXMessage release="3.0"/>', "klingon"),
+        (f'{declared("klingon")}<ONIXMessage release="3.0"/>', "in klingon; nobody knows that"),
+        (f'{declared("hex")}<ONIXMessage release="3.0"/>', "in hex; nobody knows that"),
+        (f'{declared("undefined")}<ONIXMessage release="3.0"/>', "in undefined, and is not"),
+        (f'{declared("UTF-16")}<ONIXMessage release="3.0"/>', "in utf-16, and is not"),
         ('<!DOCTYPE a [<!ENTITY b "&c;">]><ONIXMessage release="3.0"/>', "entities of its own"),
         ("<!DOCTYPE a [", "does not come to an end"),
     ],
@@ -282,6 +288,20 @@ def test_a_document_type_is_never_fetched(tmp_path):
     found = facts(message(product(title("<TitleText>a&ndash;b</TitleText>")), before=before))
 
     assert found["title"] == "a–b"
+
+
+def test_a_document_type_may_follow_a_comment():
+    before = "<!-- An <ONIXMessage> --><?a b?><!DOCTYPE ONIXMessage SYSTEM 'x.dtd'>"
+
+    assert facts(message(product(title("<TitleText>Dune</TitleText>")), before=before))
+
+
+def test_a_document_type_within_a_text_is_text():
+    page = "<![CDATA[<!DOCTYPE html [<p>Sand.</p>]]>"
+    text = f"<TextContent><TextType>03</TextType><Text textformat='02'>{page}</Text></TextContent>"
+    block = f"<CollateralDetail>{text}</CollateralDetail>"
+
+    assert "Sand." in facts(message(product(blocks=block)))["description"]
 
 
 def test_a_file_that_breaks_off_gives_what_came_before():

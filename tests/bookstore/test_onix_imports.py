@@ -167,6 +167,20 @@ async def test_a_book_that_comes_and_goes_in_one_message_is_not_made(engine: Asy
     assert counts(job) == (2, 0, 0, 2, 0)
 
 
+@pytest.mark.parametrize("encoding", ["klingon", "hex", "undefined", "UTF-16"])
+async def test_a_message_that_is_not_in_its_encoding_is_refused_by_name(
+    engine: AsyncEngine, encoding: str
+) -> None:
+    text = f'<?xml version="1.0" encoding="{encoding}"?><ONIXMessage release="3.0"/>'
+
+    job = await imports.take_in(
+        engine, io.BytesIO(text.encode()), name="onix.xml", currency="EUR", clock=lambda: NOON
+    )
+
+    assert job.state is State.FAILED
+    assert f"it is in {encoding.lower()}" in (job.error or "")
+
+
 async def test_a_message_that_breaks_off_is_taken_as_far_as_it_goes(engine: AsyncEngine) -> None:
     job = await run(engine, whole(DUNE), "<Product><RecordReference>")
 
