@@ -42,12 +42,8 @@ async def show_all(request: web.Request) -> web.Response:
     return await page(request, "authors.html", found=found, list=listing)
 
 
-async def show(request: web.Request) -> web.Response:
+async def show(request: web.Request, refusal: Refusal = NO_REFUSAL) -> web.Response:
     """GET /admin/authors/{author_id}: their books, and their name."""
-    return await _show(request)
-
-
-async def _show(request: web.Request, refusal: Refusal = NO_REFUSAL) -> web.Response:
     author_id = int(request.match_info["author_id"])
     async with reading(request.config_dict[ENGINE]) as conn:
         author = await authors.get(conn, author_id)
@@ -55,7 +51,6 @@ async def _show(request: web.Request, refusal: Refusal = NO_REFUSAL) -> web.Resp
     return await page(
         request,
         "author.html",
-        status=422 if refusal.sentence else 200,
         author=author,
         books=books,
         refusal=refusal,
@@ -81,7 +76,7 @@ async def rename(request: web.Request) -> web.Response:
         return f"{after.name} is saved."
 
     if error := await attempt(request, work):
-        return await _show(request, Refusal.of(error, "name", form))
+        return await show(request, Refusal.of(error, "name", form))
     raise web.HTTPSeeOther(f"{LIST}/{landed}")
 
 

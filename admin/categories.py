@@ -6,10 +6,11 @@ from typing import NamedTuple
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from admin.page import carry_out, page
+from admin.page import NO_REFUSAL, Refusal, attempt, carry_out, page
 from bookstore import categories
 from bookstore.categories import Category
 from bookstore.db import reading
+from bookstore.errors import BookstoreError, Invalid, NotFound
 from web.keys import ENGINE
 from web.requests import now
 from web.sessions import me
@@ -28,15 +29,18 @@ class Node(NamedTuple):
     empty: bool
 
 
-async def show_all(request: web.Request) -> web.Response:
+async def show_all(
+    request: web.Request, refusal: Refusal = NO_REFUSAL, changing: str = ""
+) -> web.Response:
     """GET /admin/categories; `change` is the slug of the one whose form is open."""
     async with reading(request.config_dict[ENGINE]) as conn:
         tree = await categories.tree(conn)
     return await page(
         request,
         "categories.html",
-        changing=request.query.get("change", ""),
+        changing=changing or request.query.get("change", ""),
         nodes=[_node(category, tree) for category in tree],
+        refusal=refusal,
         tree=tree,
     )
 
@@ -55,7 +59,10 @@ async def create(request: web.Request) -> web.Response:
         )
         return f"{category.name} is a category now."
 
-    await carry_out(request, work)
+    if error := await attempt(request, work):
+        place = f"new-{_at_fault(error)}"
+        typed = {f"new-{name}": form.get(name, "") for name in ("name", "parent")}
+        return await show_all(request, Refusal.of(error, place, typed))
     raise web.HTTPSeeOther(LIST)
 
 
@@ -68,7 +75,10 @@ async def change(request: web.Request) -> web.Response:
         category = await categories.change(conn, slug, changes, user_id=me(request).id, now=now())
         return f"{category.name} is saved."
 
-    await carry_out(request, work)
+    if error := await attempt(request, work):
+        if isinstance(error, NotFound):
+            raise error
+        return await show_all(request, Refusal.of(error, _at_fault(error), form), slug)
     raise web.HTTPSeeOther(LIST)
 
 
@@ -97,6 +107,10 @@ async def remove(request: web.Request) -> web.Response:
 
     await carry_out(request, work)
     raise web.HTTPSeeOther(LIST)
+
+
+def _at_fault(error: BookstoreError) -> str:
+    return "parent" if isinstance(error, Invalid) and error.field == "parent" else "name"
 
 
 def _node(category: Category, tree: Sequence[Category]) -> Node:

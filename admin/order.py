@@ -31,12 +31,8 @@ _PLACES = {
 }
 
 
-async def show(request: web.Request) -> web.Response:
+async def show(request: web.Request, refusal: Refusal = NO_REFUSAL) -> web.Response:
     """GET /admin/orders/{number}: all that is known of one order."""
-    return await _show(request)
-
-
-async def _show(request: web.Request, refusal: Refusal = NO_REFUSAL) -> web.Response:
     async with reading(request.config_dict[ENGINE]) as conn:
         order = await orders.get(conn, request.match_info["number"])
         trail = await trails.of_order(conn, order.id)
@@ -52,7 +48,6 @@ async def _show(request: web.Request, refusal: Refusal = NO_REFUSAL) -> web.Resp
     return await page(
         request,
         "order.html",
-        status=422 if refusal.sentence else 200,
         books=books,
         entries=[entry for entry in entries if wanted not in kinds or entry.kind == wanted],
         entry_count=len(entries),
@@ -89,7 +84,7 @@ async def move(request: web.Request) -> web.Response:
     if error := await attempt(request, work):
         place = _PLACES.get(form.get("to", ""), "")
         typed = form.get("tracking" if place == _TRACKING else "reason", "")
-        return await _show(request, Refusal.of(error, place, {place: typed}))
+        return await show(request, Refusal.of(error, place, {place: typed}))
     raise web.HTTPSeeOther(f"/admin/orders/{_in_path(number)}")
 
 
@@ -115,7 +110,7 @@ async def add_note(request: web.Request) -> web.Response:
         return "The note is kept. Customers never see it."
 
     if error := await attempt(request, work):
-        return await _show(request, Refusal.of(error, _NOTE, {_NOTE: form.get("body", "")}))
+        return await show(request, Refusal.of(error, _NOTE, {_NOTE: form.get("body", "")}))
     raise web.HTTPSeeOther(f"/admin/orders/{_in_path(number)}")
 
 

@@ -87,9 +87,9 @@ class Refusal(NamedTuple):
         """What the page says about the error."""
         return cls(place, typed, str(error), isinstance(error, Invalid))
 
-    def text(self, place: str) -> str:
-        """What the field at this place has in it."""
-        return self.typed.get(place, "")
+    def text(self, place: str, otherwise: str = "") -> str:
+        """What the field at this place has in it: what was typed, or what a new page has there."""
+        return self.typed.get(place, otherwise)
 
 
 #: Nothing was refused: the page as it is first seen.
@@ -122,9 +122,14 @@ def prepare(app: web.Application, settings: Settings) -> None:
 
 
 async def page(
-    request: web.Request, template: str, *, status: int = 200, **content: Any
+    request: web.Request,
+    template: str,
+    *,
+    status: int = 200,
+    refusal: Refusal = NO_REFUSAL,
+    **content: Any,
 ) -> web.Response:
-    """The page, for this member of the staff."""
+    """The page, for this member of the staff; with 422 where a form on it was refused."""
     user = me(request)
     async with reading(request.config_dict[ENGINE]) as conn:
         duties = await reports.duties(conn)
@@ -145,6 +150,7 @@ async def page(
             "rail": [
                 [place for place in group if permits(user.role, place.permission)] for group in RAIL
             ],
+            "refusal": refusal,
             "theme": theme.of(request),
             "user": user,
         }
@@ -152,7 +158,10 @@ async def page(
         app_key=TEMPLATES,
     )
     return web.Response(
-        text=html, status=status, content_type="text/html", headers={"Cache-Control": "no-store"}
+        text=html,
+        status=422 if refusal.sentence else status,
+        content_type="text/html",
+        headers={"Cache-Control": "no-store"},
     )
 
 

@@ -6,7 +6,7 @@ from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from admin import inputs
-from admin.page import carry_out, page
+from admin.page import NO_REFUSAL, Refusal, attempt, page
 from bookstore import books, trails
 from bookstore import stock as ledger
 from bookstore.db import reading
@@ -48,7 +48,7 @@ async def count(
         raise Overtaken
 
 
-async def show(request: web.Request) -> web.Response:
+async def show(request: web.Request, refusal: Refusal = NO_REFUSAL) -> web.Response:
     """GET /admin/books/{book_id}/stock: the ledger, and a form to move copies."""
     book_id = int(request.match_info["book_id"])
     cursor = request.query.get("cursor")
@@ -67,6 +67,7 @@ async def show(request: web.Request) -> web.Response:
         low=low,
         names=names,
         numbers=sold,
+        refusal=refusal,
         usual=desk.LOW_STOCK,
         reasons=[reason for reason in Reason if reason in BY_HAND],
     )
@@ -92,7 +93,9 @@ async def move(request: web.Request) -> web.Response:
         )
         return f"Saved: {await ledger.of(conn, book_id)} copies are on the shelf now."
 
-    await carry_out(request, work)
+    if error := await attempt(request, work):
+        place = error.field if isinstance(error, Invalid) else "delta"
+        return await show(request, Refusal.of(error, place, form))
     raise web.HTTPSeeOther(f"/admin/books/{book_id}/stock")
 
 
@@ -108,5 +111,6 @@ async def set_low(request: web.Request) -> web.Response:
             return f"Saved: low with {desk.LOW_STOCK} copies or fewer, as all others."
         return f"Saved: low with {copies} copies or fewer."
 
-    await carry_out(request, work)
+    if error := await attempt(request, work):
+        return await show(request, Refusal.of(error, "low_stock", form))
     raise web.HTTPSeeOther(f"/admin/books/{book_id}/stock")

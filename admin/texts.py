@@ -1,16 +1,16 @@
 """The store's own texts: imprint, terms, privacy, withdrawal."""
 
 from aiohttp import web
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from admin.page import NO_REFUSAL, Refusal, page
+from admin.page import NO_REFUSAL, Refusal, attempt, page
 from bookstore import texts
-from bookstore.db import reading, retrying, transaction
-from bookstore.errors import BookstoreError
+from bookstore.db import reading
 from bookstore.texts import LANGUAGES, NAMES, Text
 from web.keys import ENGINE
 from web.requests import now
 from web.sessions import me
-from web.store import forms, notices
+from web.store import forms
 from web.store.texts import shown
 
 LIST = "/admin/texts"
@@ -34,23 +34,20 @@ async def save(request: web.Request) -> web.Response:
     text = await _text(request)
     version = int(form["version"]) if form.get("version", "").isdecimal() else text.version
 
-    async def work() -> None:
-        async with transaction(request.config_dict[ENGINE]) as conn:
-            await texts.save(
-                conn,
-                text.name,
-                text.language,
-                form.get("body", ""),
-                version,
-                user_id=me(request).id,
-                now=now(),
-            )
+    async def work(conn: AsyncConnection) -> str:
+        await texts.save(
+            conn,
+            text.name,
+            text.language,
+            form.get("body", ""),
+            version,
+            user_id=me(request).id,
+            now=now(),
+        )
+        return "The text is saved, and shown from now on."
 
-    try:
-        await retrying(work)
-    except BookstoreError as error:
+    if error := await attempt(request, work):
         return await _form(request, text, Refusal.of(error, "body", form))
-    await notices.leave(request, "ok", "The text is saved, and shown from now on.")
     raise web.HTTPSeeOther(LIST)
 
 
@@ -63,9 +60,7 @@ async def _form(request: web.Request, text: Text, refusal: Refusal = NO_REFUSAL)
     return await page(
         request,
         "text.html",
-        status=422 if refusal.sentence else 200,
         text=text,
-        typed=refusal.text("body") if refusal.sentence else text.body,
         preview=shown(request, text),
         refusal=refusal,
     )

@@ -23,12 +23,8 @@ SUBJECT_LENGTH = 200
 BODY_LENGTH = 10_000
 
 
-async def show(request: web.Request) -> web.Response:
+async def show(request: web.Request, refusal: Refusal = NO_REFUSAL) -> web.Response:
     """GET /admin/users/{user_id}."""
-    return await _show(request)
-
-
-async def _show(request: web.Request, refusal: Refusal = NO_REFUSAL) -> web.Response:
     user_id, role = int(request.match_info["user_id"]), me(request).role
     async with reading(request.config_dict[ENGINE]) as conn:
         person = await users.get(conn, user_id)
@@ -46,7 +42,6 @@ async def _show(request: web.Request, refusal: Refusal = NO_REFUSAL) -> web.Resp
     return await page(
         request,
         "user.html",
-        status=422 if refusal.sentence else 200,
         audit=changes,
         bought=bought,
         devices=devices,
@@ -146,7 +141,7 @@ async def erase(request: web.Request) -> web.Response:
         await erasing.erase(request, user_id)
     except BookstoreError as error:
         place = "" if user_id == me(request).id else "email"
-        return await _show(request, Refusal.of(error, place, {"email": form.get("email", "")}))
+        return await show(request, Refusal.of(error, place, {"email": form.get("email", "")}))
     await notices.leave(request, "ok", "What was personal is gone. Their orders name nobody now.")
     raise web.HTTPSeeOther("/admin/users")
 
@@ -189,5 +184,5 @@ async def write(request: web.Request) -> web.Response:
     if error := await attempt(request, work):
         place = error.field if isinstance(error, Invalid) else "body"
         letter = {name: form.get(name, "") for name in ("subject", "body")}
-        return await _show(request, Refusal.of(error, place, letter))
+        return await show(request, Refusal.of(error, place, letter))
     raise web.HTTPSeeOther(f"/admin/users/{user_id}")

@@ -73,6 +73,7 @@ async def test_a_step_that_does_not_follow_is_refused_in_words(visitor, database
 
     assert {shipped.status, confirmed.status, nonsense.status} == {422}
     assert "An order that is confirmed cannot become shipped." in shipped.text
+    assert "#field-tracking" not in shipped.links  # It has no such field yet.
     assert "cannot become confirmed" in confirmed.text
     assert "There is no such state." in nonsense.text
     assert await status_of(database, number) is orders.State.CONFIRMED

@@ -1,3 +1,5 @@
+import asyncio
+
 import pytest
 
 from bookstore import fulfilment, orders
@@ -86,6 +88,18 @@ async def test_ordering_again_twice_from_one_page_fills_the_cart_once(ordered):
 
     assert "Dune was added." in once
     assert "nothing was added a second time" in ordered.text
+    cart = await (await ordered.client.get("/api/v1/cart")).json()
+    assert cart["item_count"] == 1
+
+
+async def test_ordering_again_five_times_at_once_fills_the_cart_once(ordered):
+    form = ordered.form("Order again")
+
+    answers = await asyncio.gather(
+        *(ordered.client.post(form.action, data=form.fields, headers=OWN) for _ in range(5))
+    )
+
+    assert {answer.status for answer in answers} == {200}
     cart = await (await ordered.client.get("/api/v1/cart")).json()
     assert cart["item_count"] == 1
 
