@@ -10,11 +10,12 @@ from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bookstore import tasks
+from bookstore import causes, tasks
 from bookstore.crashpoints import crashpoint
 from bookstore.db import is_away, reading, retrying, transaction
 from bookstore.fulfilment import Trace
 from bookstore.grouping import Grouped
+from bookstore.tasks import Start
 
 log = logging.getLogger(__name__)
 
@@ -48,14 +49,17 @@ class _Trace:
 
     worker: str
     messages: Mapping[int, str | None]
-    attempts: Mapping[int, int]
+    starts: Mapping[int, Start]
     started: float = field(default_factory=time.monotonic)
 
     def message_of(self, ref_id: int) -> str | None:
         return self.messages[ref_id]
 
     def attempt_of(self, ref_id: int) -> int:
-        return self.attempts[ref_id]
+        return self.starts[ref_id].number
+
+    def request_of(self, ref_id: int) -> str | None:
+        return self.starts[ref_id].request_id
 
     def worked_ms(self) -> int:
         return round((time.monotonic() - self.started) * 1000)
@@ -118,14 +122,20 @@ class Batches:
             await self._alone(ref_id, messages)
 
     async def _alone(self, ref_id: int, messages: Mapping[int, str | None]) -> None:
-        attempts = await self._start([ref_id], again=True)
-        if ref_id not in attempts:
+        starts = await self._start([ref_id], again=True)
+        if ref_id not in starts:
             return
-        if attempts[ref_id] > tasks.MAX_ATTEMPTS:
+        with causes.caused_by([starts[ref_id].request_id]):
+            await self._alone_again(ref_id, starts, messages)
+
+    async def _alone_again(
+        self, ref_id: int, starts: Mapping[int, Start], messages: Mapping[int, str | None]
+    ) -> None:
+        if starts[ref_id].number > tasks.MAX_ATTEMPTS:
             await self._fail(ref_id, "It took its worker down each time it was tried.")
             return
         try:
-            await self._try([ref_id], attempts, messages)
+            await self._try([ref_id], starts, messages)
         except Exception as error:
             if is_away(error):
                 raise
@@ -137,37 +147,49 @@ class Batches:
     async def _try(
         self,
         ref_ids: Collection[int],
-        attempts: Mapping[int, int],
+        starts: Mapping[int, Start],
         messages: Mapping[int, str | None],
     ) -> None:
         crashpoint("P2", ref_ids)
-        trace = _Trace(self._worker, messages, attempts)
+        trace = _Trace(self._worker, messages, starts)
 
-        async def work() -> None:
+        async def work() -> Collection[int]:
             async with transaction(self._engine) as conn:
                 # Whoever has a message about the same rows waits here, and finds them gone.
                 held = await tasks.hold(conn, self._task, ref_ids)
                 await tasks.done(conn, self._task, held)
                 crashpoint("P3", ref_ids)
                 await self._work(conn, held, trace=trace, now=self._clock())
+                return held
 
         try:
-            await retrying(work)
+            held = await retrying(work)
         except Exception as error:
             if is_away(error):
                 await self._take_back(ref_ids)
             raise
+        if held:
+            with causes.caused_by(starts[ref_id].request_id for ref_id in held):
+                log.info(
+                    "worked off",
+                    extra={
+                        "task": self._task,
+                        "count": len(held),
+                        "seconds": trace.worked_ms() / 1000,
+                        "ids": [*held],
+                    },
+                )
 
     async def _ready(self, ref_ids: Collection[int]) -> dict[int, int]:
         async with reading(self._engine) as conn:
             return await tasks.ready(conn, self._task, ref_ids, now=self._clock())
 
-    async def _start(self, ref_ids: Collection[int], *, again: bool = False) -> dict[int, int]:
-        async def work() -> dict[int, int]:
+    async def _start(self, ref_ids: Collection[int], *, again: bool = False) -> dict[int, Start]:
+        async def work() -> dict[int, Start]:
             async with transaction(self._engine) as conn:
                 started = await tasks.start(conn, self._task, ref_ids)
                 if again:
-                    for ref_id, times in started.items():
+                    for ref_id, (times, _) in started.items():
                         await tasks.pause(conn, self._task, ref_id, times, now=self._clock())
                 return started
 

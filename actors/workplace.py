@@ -27,7 +27,7 @@ from bookstore.messages import EventExchange, LocalPublisher, Publisher, RabbitP
 from bookstore.postman import Postman
 from bookstore.runner import Runner, Work
 from bookstore.tasks import Task
-from config.log import quieten
+from config.log import quieten, set_up
 from config.settings import Settings, read_settings
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,10 @@ class Workplace(Middleware):
         self.booted = True
 
     def before_worker_boot(self, broker: Broker, worker: Worker) -> None:
-        quieten()
+        if self.settings is None:
+            set_up()  # dramatiq's own command line has lines of another form.
+        else:
+            quieten()
         # The process was forked since, so it has a name of its own.
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         _run(self._start(broker, worker, self.settings or read_settings()))

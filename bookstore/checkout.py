@@ -320,18 +320,15 @@ async def _place(conn: AsyncConnection, drafts: Sequence[_Draft], *, now: dateti
         now=now,
     )
     crashpoint("W1")
-    await tasks.add(
-        conn,
-        tasks.Task.PROCESS_ORDERS,
-        [order.id for order in placed],
-        now=now,
-        request_ids={order.id: wish.request_id for order, wish in pairs},
-    )
+    request_ids = {order.id: wish.request_id for order, wish in pairs}
+    order_ids = [order.id for order in placed]
+    await tasks.add(conn, tasks.Task.PROCESS_ORDERS, order_ids, now=now, request_ids=request_ids)
     crashpoint("W3")
     await notifications.queue_for_orders(
         conn,
         [(order.id, "order-placed", order.user_id, order.email) for order in placed],
         now=now,
+        request_ids=request_ids,
     )
     return placed
 

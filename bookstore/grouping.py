@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+from bookstore import causes
+
 Wish = TypeVar("Wish")
 Answer = TypeVar("Answer")
 
@@ -45,6 +47,8 @@ class Grouped(Generic[Wish, Answer]):
         return await answer
 
     async def _run(self) -> None:
+        # It goes on for those who come later, and must not pass for the work of the first one.
+        causes.forget()
         try:
             while self._waiting:
                 group = self._next()

@@ -9,7 +9,7 @@ queued ──claim──> sending ──answer──> sent
 """
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -77,7 +77,7 @@ _QUEUE = Bulk(
 # Told from those queued before by their task, which only the others have.
 _QUEUED = BulkQuery(
     "order_id BIGINT, kind VARCHAR(40)",
-    "n.id",
+    "n.id, n.order_id",
     """
     FROM {rows} AS v {join} notifications AS n ON n.order_id = v.order_id AND n.kind = v.kind
     LEFT JOIN tasks AS t ON t.task = 'send_notifications' AND t.ref_id = n.id
@@ -167,11 +167,13 @@ async def queue_for_orders(
     rows: Iterable[tuple[int, str, int | None, str]],
     *,
     now: datetime,
+    request_ids: Mapping[int, str | None] | None = None,
 ) -> list[int]:
     """Have a letter sent for each `(order_id, kind, user_id, recipient)`; their ids.
 
     The caller holds the orders' locks.  An order that had its letter of this kind does not
-    get another one, and its id does not come back.
+    get another one, and its id does not come back.  `request_ids` says which request each
+    order's letter goes back to, where that is not the same for all.
     """
     rows = [
         (order_id, Kind(kind), user_id, recipient) for order_id, kind, user_id, recipient in rows
@@ -179,9 +181,11 @@ async def queue_for_orders(
     if not rows:
         return []
     await _QUEUE(conn, rows, now=now)
-    found = await _QUEUED(conn, [row[:2] for row in rows])
-    ids: list[int] = sorted(notification_id for (notification_id,) in found)
-    await tasks.add(conn, Task.SEND_NOTIFICATIONS, ids, now=now)
+    found = dict(await _QUEUED(conn, [row[:2] for row in rows]))
+    if request_ids is not None:
+        request_ids = {it: request_ids.get(order_id) for it, order_id in found.items()}
+    ids: list[int] = sorted(found)
+    await tasks.add(conn, Task.SEND_NOTIFICATIONS, ids, now=now, request_ids=request_ids)
     return ids
 
 

@@ -20,10 +20,11 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 from itertools import chain
 from operator import attrgetter
+from typing import NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bookstore import failures, letters, notifications, preferences, smtp, tasks
+from bookstore import causes, failures, letters, notifications, preferences, smtp, tasks
 from bookstore.bulk import Bulk, BulkQuery
 from bookstore.crashpoints import crashpoint
 from bookstore.db import is_away, retrying, transaction
@@ -63,6 +64,8 @@ class Claim:
     attempt: int
     in_doubt: bool
     lease_until: datetime
+    #: The request that the letter goes back to.
+    request_id: str | None = None
 
 
 class End(Enum):
@@ -172,10 +175,12 @@ class Postman:
         if self._stopping:
             self._turns.release()
             return Attempt(claimed, End.NO_TURN)
-        try:
-            attempt = Attempt(claimed, *await self._hand_over(claimed.letter))
-        finally:
-            self._turns.release()
+        with causes.caused_by([claimed.request_id]):
+            try:
+                attempt = Attempt(claimed, *await self._hand_over(claimed.letter))
+            finally:
+                self._turns.release()
+            _log(attempt)
         crashpoint("M6", [attempt.notification_id])
         return attempt
 
@@ -193,10 +198,8 @@ class Postman:
         except smtp.TryLater as error:
             return End.PUT_OFF, error.answer
         except smtp.Refused as error:
-            log.warning("refused: notification %d", letter.notification_id)
             return End.REFUSED, error.answer
         except smtp.InDoubt as error:
-            log.warning("in doubt: notification %d", letter.notification_id)
             return End.IN_DOUBT, error.answer
 
     async def _noted(self, attempts: Sequence[Attempt]) -> None:
@@ -234,9 +237,34 @@ class Postman:
         return [None] * len(lists)
 
 
+#: What the log says of an attempt.
+_LOGGED = {
+    End.SENT: (logging.INFO, "sent"),
+    End.PUT_OFF: (logging.INFO, "put off"),
+    End.REFUSED: (logging.WARNING, "refused"),
+    End.IN_DOUBT: (logging.WARNING, "in doubt"),
+}
+
+
+def _log(attempt: Attempt) -> None:
+    # What the mail server said stays on the letter: it may name the customer's address.
+    level, what = _LOGGED[attempt.end]
+    code = smtp.code_of(attempt.answer or "")
+    number = attempt.claim.attempt
+    log.log(
+        level,
+        "%s: notification %d",
+        what,
+        attempt.notification_id,
+        extra={"attempt": number, "smtp_code": code},
+    )
+
+
 _LOCK = BulkQuery(
     "id BIGINT",
-    "n.id, n.status, n.kind, n.user_id, n.attempts, n.in_doubt, n.lease_until > :now",
+    """n.id, n.status, n.kind, n.user_id, n.attempts, n.in_doubt, n.lease_until > :now,
+    (SELECT t.request_id FROM tasks AS t
+     WHERE t.task = 'send_notifications' AND t.ref_id = n.id)""",
     "FROM {rows} AS v {join} notifications AS n ON n.id = v.id {for_update}",
 )
 _TAKE = Bulk(
@@ -290,8 +318,8 @@ async def claim(
     unwanted = await preferences.unwanted(conn, [(row[0], row[2], row[3]) for row in rows])
     over = {*notification_ids} - {row[0] for row in rows}
     unsent: list[_Note] = []
-    taken: dict[int, tuple[int, bool]] = {}
-    for notification_id, status, _, _, attempts, in_doubt, leased in rows:
+    taken: dict[int, _Taken] = {}
+    for notification_id, status, _, _, attempts, in_doubt, leased, request_id in rows:
         lost = status == Status.SENDING
         if lost and leased:
             continue
@@ -304,24 +332,30 @@ async def claim(
             answer = "The customer wants no e-mail of this kind."
             unsent.append(_Note(notification_id, Status.MUTED, answer))
         else:
-            taken[notification_id] = (attempts + 1, bool(in_doubt or lost))
+            taken[notification_id] = _Taken(attempts + 1, bool(in_doubt or lost), request_id)
     await _write(conn, unsent)
     await tasks.done(conn, Task.SEND_NOTIFICATIONS, over)
     return await _take(conn, taken, now + LEASE)
 
 
+class _Taken(NamedTuple):
+    attempt: int
+    in_doubt: bool
+    request_id: str | None
+
+
 async def _take(
-    conn: AsyncConnection, taken: Mapping[int, tuple[int, bool]], lease_until: datetime
+    conn: AsyncConnection, taken: Mapping[int, _Taken], lease_until: datetime
 ) -> list[Claim]:
     if not taken:
         return []
     written = await notifications.letters_of(conn, taken)
-    rows = [(it, int(in_doubt)) for it, (_, in_doubt) in taken.items()]
+    rows = [(it, int(letter.in_doubt)) for it, letter in taken.items()]
     await _TAKE(conn, rows, ends_at=lease_until)
     await tasks.lease(conn, Task.SEND_NOTIFICATIONS, taken, lease_until)
     return [
-        Claim(written[it], attempt, in_doubt, lease_until)
-        for it, (attempt, in_doubt) in taken.items()
+        Claim(written[it], letter.attempt, letter.in_doubt, lease_until, letter.request_id)
+        for it, letter in taken.items()
     ]
 
 

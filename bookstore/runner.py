@@ -1,17 +1,18 @@
 """Works jobs off, slice by slice: in an actor, or on the command line while somebody watches."""
 
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bookstore import jobs, tasks
+from bookstore import causes, jobs, tasks
 from bookstore.db import is_away, retrying, transaction
 from bookstore.errors import BookstoreError
 from bookstore.jobs import Job, Kind
-from bookstore.tasks import Offer, Task
+from bookstore.tasks import Offer, Start, Task
 
 log = logging.getLogger(__name__)
 
@@ -56,9 +57,22 @@ class Runner:
 
         `watch` is awaited with the job as it is after each commit.
         """
-        job = await self._begin(job_id)
+
+        async def count() -> dict[int, Start]:
+            async with transaction(self._engine) as conn:
+                return await tasks.start(conn, Task.RUN_JOBS, [job_id])
+
+        start = (await retrying(count)).get(job_id)
+        if start is None:
+            return False
+        with causes.caused_by([start.request_id]):
+            return await self._run(job_id, start.number, watch)
+
+    async def _run(self, job_id: int, attempt: int, watch: Watch | None) -> bool:
+        job = await self._begin(job_id, attempt)
         if job is None:
             return False
+        begun = time.monotonic()
         try:
             more = await self._works[job.kind](job, slice_s=SLICE_S, watch=watch)
         except jobs.Ended:
@@ -72,24 +86,19 @@ class Runner:
                 raise
             log.exception("job %d failed", job_id)
             return await self._fail(job_id, f"{type(error).__name__}: {error}")
+        seconds = round(time.monotonic() - begun, 3)
+        log.info("worked on job %d", job_id, extra={"task": Task.RUN_JOBS, "seconds": seconds})
         announce = self._engine.get_execution_options().get("announce")
         if more and announce:
             announce([Offer(Task.RUN_JOBS, job_id)])
         return more
 
-    async def _begin(self, job_id: int) -> Job | None:
-        async def count() -> dict[int, int]:
-            async with transaction(self._engine) as conn:
-                return await tasks.start(conn, Task.RUN_JOBS, [job_id])
-
+    async def _begin(self, job_id: int, attempt: int) -> Job | None:
         async def work() -> Job | None:
             async with transaction(self._engine) as conn:
                 return await jobs.begin(conn, job_id, now=self._clock())
 
-        attempts = await retrying(count)
-        if job_id not in attempts:
-            return None
-        if attempts[job_id] > tasks.MAX_ATTEMPTS:
+        if attempt > tasks.MAX_ATTEMPTS:
             await self._fail(job_id, "It took its worker down each time it was tried.")
             return None
         return await retrying(work)

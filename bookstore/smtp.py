@@ -213,6 +213,12 @@ class SmtpMailer:
         return f"{answer.code} {_readable(answer.message)}"
 
 
+def code_of(answer: str) -> int | None:
+    """The mail server's reply code (RFC 5321, section 4.2); None where there was no reply."""
+    found = re.match(r"[2-5][0-9]{2}(?![^ ])", answer)
+    return int(found[0]) if found else None
+
+
 class _Envelope:
     """A letter on its way; `gone` once the mail server may have all of it."""
 

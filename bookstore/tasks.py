@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from operator import itemgetter
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import audit, failures
+from bookstore import audit, causes, failures
 from bookstore.bulk import Bulk, BulkQuery
 from bookstore.crashpoints import crashpoint
 from bookstore.errors import NotFound
@@ -48,6 +47,13 @@ class Due(NamedTuple):
 
     offer: Offer
     offers: int
+
+
+class Start(NamedTuple):
+    """An attempt: the how many-th it is, and the request that wanted the work done."""
+
+    number: int
+    request_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +106,7 @@ _FIND = """
     FROM {rows} AS v {join} tasks AS t ON t.task = :task AND t.ref_id = v.ref_id
     WHERE t.parked_at IS NULL
 """
-_ATTEMPTS = BulkQuery("ref_id BIGINT", "t.ref_id, t.attempts", _FIND)
+_ATTEMPTS = BulkQuery("ref_id BIGINT", "t.ref_id, t.attempts, t.request_id", _FIND)
 _READY = BulkQuery(
     "ref_id BIGINT",
     "t.ref_id, t.attempts",
@@ -154,14 +160,17 @@ async def add(
     ref_ids: Collection[int],
     *,
     now: datetime,
-    request_ids: Mapping[int, str | None] = MappingProxyType({}),
+    request_ids: Mapping[int, str | None] | None = None,
 ) -> None:
     """Ask the actor to work on these rows, as soon as this transaction is committed.
 
-    `request_ids` says which request wanted it, for those rows that one did.
+    `request_ids` says which request wanted it, row by row, where the transaction is for
+    several of them.
     """
     if not ref_ids:
         return
+    if request_ids is None:
+        request_ids = dict.fromkeys(ref_ids, causes.current())
     rows = [(ref_id, request_ids.get(ref_id)) for ref_id in sorted(ref_ids)]
     await _ADD(conn, rows, task=task, due_at=now + GRACE, now=now)
     announce(conn, task, ref_ids)
@@ -174,8 +183,8 @@ def announce(conn: AsyncConnection, task: Task, ref_ids: Collection[int]) -> Non
     written.extend(Offer(task, ref_id) for ref_id in ref_ids)
 
 
-async def start(conn: AsyncConnection, task: Task, ref_ids: Collection[int]) -> dict[int, int]:
-    """Note that work on these rows starts, and tell how often it has now been started.
+async def start(conn: AsyncConnection, task: Task, ref_ids: Collection[int]) -> dict[int, Start]:
+    """Note that work on these rows starts, and tell how often it has now been started, and why.
 
     Committed before the work, so that an attempt that takes its worker down is counted.
     Rows that are done or parked are not in the answer.
@@ -208,9 +217,10 @@ async def pause(
     await _change(conn, task, ref_id, due_at=now + _pause(started), offers=0)
 
 
-async def attempts(conn: AsyncConnection, task: Task, ref_ids: Collection[int]) -> dict[int, int]:
-    """How often work on these rows was started; those done or parked are left out."""
-    return dict(sorted(await _ATTEMPTS(conn, _rows(ref_ids), task=task)))
+async def attempts(conn: AsyncConnection, task: Task, ref_ids: Collection[int]) -> dict[int, Start]:
+    """The last start of work on these rows; those done or parked are left out."""
+    found = sorted(await _ATTEMPTS(conn, _rows(ref_ids), task=task))
+    return {ref_id: Start(number, request_id) for ref_id, number, request_id in found}
 
 
 async def hold(conn: AsyncConnection, task: Task, ref_ids: Collection[int]) -> dict[int, int]:

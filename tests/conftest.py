@@ -6,9 +6,12 @@ tests that do without it run.
 """
 
 import asyncio
+import io
+import json
+import logging
 import os
 import shutil
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -19,6 +22,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bookstore import db
+from config import log
 from config.settings import Settings
 from tests.servers.mariadb import MariaDB, MariaDBServer
 from tests.servers.process import Server, wait_until
@@ -186,6 +190,21 @@ async def conn(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     async with engine.connect() as conn, conn.begin() as transaction:
         yield conn
         await transaction.rollback()
+
+
+@pytest.fixture
+def log_lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    """What our own log says from here on, read as machines read it."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(log.formatter(pretty=False))
+    root = logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    root.setLevel(level)
+    root.removeHandler(handler)
 
 
 async def _migrate(url: str) -> None:

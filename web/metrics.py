@@ -1,6 +1,8 @@
-"""What Prometheus reads of the web process: requests, checkouts, connections."""
+"""What is seen of the web process from outside: figures for Prometheus, a line of the log for
+each request that may have changed something."""
 
 import asyncio
+import logging
 import time
 from typing import Final
 
@@ -10,9 +12,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics_core import Metric
 
 from bookstore import db, metrics
-from web.keys import ENGINE, METRICS
+from web.guard import SAFE
+from web.keys import ENGINE, METRICS, USER
 from web.problems import AWAY
 from web.requests import from_inside, now
+
+log = logging.getLogger(__name__)
 
 #: From a cached answer to what a customer gives up on.
 _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -90,6 +95,7 @@ async def measured(request: web.Request, handler: Handler) -> web.StreamResponse
         status = error.status
         raise
     finally:
+        seconds = time.perf_counter() - started
         counts = request.config_dict[METRICS]
         resource = request.match_info.route.resource
         route = resource.canonical if resource else "unknown"
@@ -97,8 +103,20 @@ async def measured(request: web.Request, handler: Handler) -> web.StreamResponse
         counts.requests.labels(method, route, status).inc()
         # A stream lasts as long as somebody watches.
         if response is None or response.content_type != "text/event-stream":
-            counts.seconds.labels(method, route).observe(time.perf_counter() - started)
+            counts.seconds.labels(method, route).observe(seconds)
         counts.connections.set(db.connections_in_use(request.config_dict[ENGINE]))
+        if request.method not in SAFE:
+            user = request.get(USER)
+            log.info(
+                "answered",
+                extra={
+                    "method": method,
+                    "route": route,
+                    "status": status,
+                    "seconds": round(seconds, 4),
+                    "user_id": user.id if user else None,
+                },
+            )
 
 
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}

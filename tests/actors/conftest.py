@@ -3,8 +3,10 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
+from typing import Any
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -22,6 +24,7 @@ RATES = Rates("EUR", 290, 4000, 700)
 ADDRESS = {"name": "Mira", "line1": "Quay 9", "city": "Hamburg", "postcode": "1", "country": "DE"}
 _keys = count(1)
 
+MakeWish = Callable[[dict[int, int]], Awaitable[Wish]]
 PlaceOrder = Callable[..., Awaitable[Order]]
 
 
@@ -33,16 +36,16 @@ async def publisher(settings: Settings) -> AsyncIterator[Publisher]:
 
 
 @pytest.fixture
-def place_order(engine: AsyncEngine) -> PlaceOrder:
-    """Places a guest's order of `{book_id: quantity}`; no worker is told."""
+def make_wish(engine: AsyncEngine) -> MakeWish:
+    """A guest's wish to order the `{book_id: quantity}` that is in a cart of its own."""
 
-    async def place(quantities: dict[int, int], through: AsyncEngine = engine) -> Order:
+    async def make(quantities: dict[int, int]) -> Wish:
         now = datetime.now(UTC)  # Workers purge the carts of long ago.
         async with db.transaction(engine) as conn:
             cart_id = await carts.make_guest(conn, now=now)
             for book_id, quantity in quantities.items():
                 await carts.add(conn, cart_id, book_id, quantity, now=now)
-        wish = Wish(
+        return Wish(
             key=Key(f"cart:{cart_id}", str(next(_keys))),
             request_hash="0" * 64,
             cart_id=cart_id,
@@ -50,6 +53,18 @@ def place_order(engine: AsyncEngine) -> PlaceOrder:
             email="mira@example.com",
             shipping_address=ADDRESS,
         )
+
+    return make
+
+
+@pytest.fixture
+def place_order(engine: AsyncEngine, make_wish: MakeWish) -> PlaceOrder:
+    """Places a guest's order of `{book_id: quantity}`; no worker is told."""
+
+    async def place(
+        quantities: dict[int, int], through: AsyncEngine = engine, **facts: Any
+    ) -> Order:
+        wish = replace(await make_wish(quantities), **facts)
         return (await Checkouts(through, RATES).place(wish)).order
 
     return place

@@ -60,6 +60,9 @@ class Hand:
     def attempt_of(self, order_id):
         return 1
 
+    def request_of(self, order_id):
+        return None
+
     def worked_ms(self):
         return 0
 

@@ -33,6 +33,9 @@ class Hand:
     def attempt_of(self, order_id: int) -> int:
         return 1
 
+    def request_of(self, order_id: int) -> None:
+        return None
+
     def worked_ms(self) -> int:
         return 0
 

@@ -15,7 +15,15 @@ from pathlib import Path
 import pytest
 
 from bookstore.mail import Mail
-from bookstore.smtp import FileMailer, InDoubt, Refused, SmtpMailer, TryLater, make_mailer
+from bookstore.smtp import (
+    FileMailer,
+    InDoubt,
+    Refused,
+    SmtpMailer,
+    TryLater,
+    code_of,
+    make_mailer,
+)
 from tests.factories import NOON
 from tests.servers.smtp import SmtpSink
 
@@ -337,3 +345,19 @@ def test_an_address_says_how_letters_leave() -> None:
         isinstance(make_mailer(f"{scheme}://mail.example"), SmtpMailer)
         for scheme in ("smtp", "smtp+starttls", "smtps")
     )
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        ("250 2.0.0 OK", 250),
+        ("550", 550),
+        ("451 <mira@example.com>: later", 451),
+        ("No answer in time.", None),
+        ("Written to 20260101T120000-2501.eml.", None),
+        ("2500 letters", None),
+        ("", None),
+    ],
+)
+def test_of_an_answer_the_log_gets_the_code_alone(answer, code):
+    assert code_of(answer) == code

@@ -58,3 +58,36 @@ def test_s40_a_traceback_is_one_line_too(written):
         [line] = written("failed", exc_info=sys.exc_info())
 
     assert "ValueError" in json.loads(line)["exception"]
+
+
+def test_a_line_has_our_fields_and_no_others():
+    record = logging.LogRecord("bookstore", logging.INFO, "", 0, "worked off", (), None)
+    record.count, record.email = 3, "mira@example.com"
+
+    line = json.loads(log.formatter(pretty=False).format(record))
+
+    assert (line["event"], line["count"], "email" in line) == ("worked off", 3, False)
+
+
+@pytest.mark.parametrize("pretty", [True, False])
+@pytest.mark.parametrize(
+    "said",
+    [
+        """(1062, "Duplicate entry 'Mira O'OHara' for key 'name'")""",
+        """(1366, "Incorrect integer value: 'Mira O'OHara' for column `shop`.`x`.`y` at row 1")""",
+        """(1366, "Incorrect integer value: 'Mira O'OHara' for column 'y' at row 1")""",
+        "no such account: <OHara@example.com>",
+        "cannot connect to mysql+aiomysql://shop:OHara@localhost/shop",
+    ],
+)
+def test_a_traceback_tells_what_went_wrong_and_not_of_whom(pretty, said):
+    try:
+        whose = "Mira O'OHara"  # noqa: F841 - some renderers show what is in the variables
+        raise ValueError(said)
+    except ValueError:
+        record = logging.LogRecord("bookstore", logging.ERROR, "", 0, "failed", (), sys.exc_info())
+
+    line = log.formatter(pretty=pretty).format(record)
+
+    assert "ValueError" in line
+    assert "OHara" not in line

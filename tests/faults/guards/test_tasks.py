@@ -98,8 +98,8 @@ async def give(engine, ref_ids):
 async def test_attempt_counted_before_the_work(engine, guarded, monkeypatch):
     async def uncounted(conn, task, ref_ids):
         return {
-            ref_id: times + 1
-            for ref_id, times in (await tasks.attempts(conn, task, ref_ids)).items()
+            ref_id: last._replace(number=last.number + 1)
+            for ref_id, last in (await tasks.attempts(conn, task, ref_ids)).items()
         }
 
     if not guarded:
