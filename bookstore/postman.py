@@ -180,7 +180,8 @@ class Postman:
                 attempt = Attempt(claimed, *await self._hand_over(claimed.letter))
             finally:
                 self._turns.release()
-            _log(attempt)
+            if attempt.end is not End.SENT:
+                _log(attempt)
         crashpoint("M6", [attempt.notification_id])
         return attempt
 
@@ -205,6 +206,7 @@ class Postman:
     async def _noted(self, attempts: Sequence[Attempt]) -> None:
         if not attempts:
             return
+        _log_sent([it for it in attempts if it.end is End.SENT])
         ends = time.monotonic() + MENDING_S
         while True:
             try:
@@ -237,9 +239,8 @@ class Postman:
         return [None] * len(lists)
 
 
-#: What the log says of an attempt.
+#: What the log says of an attempt that did not end well.
 _LOGGED = {
-    End.SENT: (logging.INFO, "sent"),
     End.PUT_OFF: (logging.INFO, "put off"),
     End.REFUSED: (logging.WARNING, "refused"),
     End.IN_DOUBT: (logging.WARNING, "in doubt"),
@@ -258,6 +259,14 @@ def _log(attempt: Attempt) -> None:
         attempt.notification_id,
         extra={"attempt": number, "smtp_code": code},
     )
+
+
+def _log_sent(attempts: Sequence[Attempt]) -> None:
+    # One line for all of them: a line each would be a thirtieth of what a letter costs.
+    if attempts:
+        with causes.caused_by(it.claim.request_id for it in attempts):
+            ids = sorted(it.notification_id for it in attempts)
+            log.info("sent", extra={"count": len(ids), "ids": ids})
 
 
 _LOCK = BulkQuery(

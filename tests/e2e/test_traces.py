@@ -53,6 +53,11 @@ def events(program, request_id):
     return [line["event"].partition(":")[0] for line in lines(program, request_id)]
 
 
+def sent(program, request_id):
+    """How many letters of a request a program's log says it sent."""
+    return sum(it["count"] for it in lines(program, request_id) if it["event"] == "sent")
+
+
 @pytest.fixture(scope="module")
 def sink():
     with SmtpSink() as sink:
@@ -99,11 +104,11 @@ async def place(url, request_id):
 async def test_one_id_leads_from_the_click_to_the_letter(web, settings, sink):
     with OrderWorkers(settings) as at_orders, MailWorkers(settings) as at_mail:
         placed = await place(web.url, "click-to-letter")
-        await asyncio.to_thread(wait_until, lambda: len(events(at_mail, "click-to-letter")) == 2)
+        await asyncio.to_thread(wait_until, lambda: sent(at_mail, "click-to-letter") == 2)
 
         [answered] = lines(web, "click-to-letter")
         [worked_off] = lines(at_orders, "click-to-letter")
-        letters = lines(at_mail, "click-to-letter")
+        assert {*events(at_mail, "click-to-letter")} == {"sent"}
         assert nobody_is_named(web, at_orders, at_mail)
 
     assert [answered[it] for it in ("event", "method", "route", "status")] == [
@@ -115,8 +120,6 @@ async def test_one_id_leads_from_the_click_to_the_letter(web, settings, sink):
     assert (worked_off["event"], worked_off["task"]) == ("worked off", "process_orders")
     assert worked_off["count"] == len(worked_off["ids"]) == 1
     assert worked_off["seconds"] > 0
-    assert [letter["event"].partition(":")[0] for letter in letters] == ["sent", "sent"]
-    assert {(letter["smtp_code"], letter["attempt"]) for letter in letters} == {(250, 1)}
     assert len([it for it in sink.letters if placed["number"] in it["Subject"]]) == 2
 
 
@@ -134,17 +137,12 @@ async def test_the_id_outlives_lost_messages_and_a_mail_server_that_wants_us_lat
         )
         sink.answer = "250 2.0.0 OK"
         become_due(mariadb)
-        await asyncio.to_thread(wait_until, lambda: events(workers, "outlives").count("sent") == 2)
+        await asyncio.to_thread(wait_until, lambda: sent(workers, "outlives") == 2)
 
         assert events(workers, "outlives").count("worked off") == 1
         letters = [it for it in lines(workers, "outlives") if "smtp_code" in it]
         assert nobody_is_named(web, workers)
-    assert sorted((it["attempt"], it["smtp_code"]) for it in letters) == [
-        (1, 451),
-        (1, 451),
-        (2, 250),
-        (2, 250),
-    ]
+    assert [(it["attempt"], it["smtp_code"]) for it in letters] == [(1, 451), (1, 451)]
 
 
 def become_due(mariadb):
@@ -157,11 +155,11 @@ def become_due(mariadb):
 async def test_in_one_process_it_is_the_same():
     with Embedded() as store:
         await place(store.url, "embedded")
-        await asyncio.to_thread(wait_until, lambda: events(store, "embedded").count("sent") == 2)
+        await asyncio.to_thread(wait_until, lambda: sent(store, "embedded") == 2)
 
         found = events(store, "embedded")
         assert nobody_is_named(store)
-    assert sorted(found) == ["answered", "sent", "sent", "worked off"]
+    assert {*found} == {"answered", "sent", "worked off"}
 
 
 async def test_an_account_and_what_goes_wrong_with_it_is_in_no_log(smtp_sink):
