@@ -18,7 +18,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import ColumnElement, delete, insert, literal, or_, select, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -61,6 +61,16 @@ _ADD = Bulk(
 )
 
 
+def of_user(user_id: int) -> str:
+    """Whose the keys of a user are."""
+    return f"user:{user_id}"
+
+
+def of_cart(cart_id: int) -> str:
+    """Whose the keys of a guest are: they have nothing but their cart."""
+    return f"cart:{cart_id}"
+
+
 def hash_of(request: Mapping[str, Any]) -> str:
     """The same 64 hexadecimal digits for the same request, however its fields were ordered."""
     canonical = json.dumps(request, sort_keys=True, separators=(",", ":"), default=str)
@@ -88,8 +98,7 @@ async def claim(conn: AsyncConnection, key: Key, request_hash: str, *, now: date
         IdempotencyKeyReused: the key belongs to another request.
         RequestInProgress: the first request with this key is still running.
     """
-    owned = (idempotency_keys.c.owner == key.owner) & (idempotency_keys.c.key == key.key)
-    asked = select(idempotency_keys.c.request_hash, idempotency_keys.c.made_id).where(owned)
+    asked = select(idempotency_keys.c.request_hash, idempotency_keys.c.made_id).where(_is(key))
     found = (await conn.execute(asked)).one_or_none()
     if found is None:
         ours = {"owner": key.owner, "key": key.key, "request_hash": request_hash}
@@ -111,11 +120,24 @@ async def claim(conn: AsyncConnection, key: Key, request_hash: str, *, now: date
 
 async def settle(conn: AsyncConnection, key: Key, made_id: int) -> None:
     """Remember what the request with this key, claimed in this transaction, has made."""
-    await conn.execute(
-        update(idempotency_keys)
-        .where(idempotency_keys.c.owner == key.owner, idempotency_keys.c.key == key.key)
-        .values(made_id=made_id)
+    await conn.execute(update(idempotency_keys).where(_is(key)).values(made_id=made_id))
+
+
+async def hand_over(conn: AsyncConnection, before: str, after: str) -> None:
+    """Let `after`, who was `before` until now, repeat what was done: the keys become theirs.
+
+    Those that `after` has used for something else stay where they are.
+    """
+    owner = idempotency_keys.c.owner
+    asked = select(owner, idempotency_keys.c.key).where(
+        or_(owner == before, owner.startswith(f"{before} "))
     )
+    for row in (await conn.execute(asked)).all():
+        mine = Key(after + row.owner.removeprefix(before), row.key)
+        if await conn.scalar(select(literal(1)).where(_is(mine))) is None:
+            await conn.execute(
+                update(idempotency_keys).where(_is(Key(*row))).values(owner=mine.owner)
+            )
 
 
 async def purge(conn: AsyncConnection, *, now: datetime) -> int:
@@ -124,3 +146,7 @@ async def purge(conn: AsyncConnection, *, now: datetime) -> int:
         delete(idempotency_keys).where(idempotency_keys.c.created_at < now - KEPT)
     )
     return gone.rowcount
+
+
+def _is(key: Key) -> ColumnElement[bool]:
+    return (idempotency_keys.c.owner == key.owner) & (idempotency_keys.c.key == key.key)

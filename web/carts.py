@@ -3,7 +3,7 @@
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import carts
+from bookstore import carts, idempotency
 from bookstore.db import retrying, transaction
 from bookstore.errors import NotFound
 from bookstore.users import User
@@ -36,7 +36,8 @@ async def remember(request: web.Request, cart_id: int) -> None:
 
 
 async def sign_in(request: web.Request, user: User) -> list[str]:
-    """Sign the visitor in; what lay in a guest's cart moves to the user's.
+    """Sign the visitor in; what lay in a guest's cart moves to the user's.  The keys of what
+    they sent as a guest become the user's, too.
 
     The answer tells the user in sentences what became of it.
     """
@@ -47,7 +48,12 @@ async def sign_in(request: web.Request, user: User) -> list[str]:
 
     async def work() -> list[str]:
         async with transaction(request.config_dict[ENGINE]) as conn:
-            return await carts.merge(conn, cart_id, user.id, now=now())
+            said = await carts.merge(conn, cart_id, user.id, now=now())
+            # An order whose answer was lost is not placed anew by who signs in and repeats it.
+            await idempotency.hand_over(
+                conn, idempotency.of_cart(cart_id), idempotency.of_user(user.id)
+            )
+            return said
 
     try:
         return await retrying(work)

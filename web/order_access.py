@@ -3,7 +3,7 @@
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import guests, orders
+from bookstore import guests, idempotency, orders
 from bookstore.errors import NotFound, NotSignedIn
 from bookstore.orders import Order
 from bookstore.permissions import Permission, permits
@@ -52,4 +52,4 @@ def may(request: web.Request, permission: Permission) -> bool:
 def key_owner(request: web.Request, cart_id: int) -> str:
     """Whose keys for idempotency these are: a user's, or those of a guest's cart."""
     user = request[USER]
-    return f"cart:{cart_id}" if user is None else f"user:{user.id}"
+    return idempotency.of_cart(cart_id) if user is None else idempotency.of_user(user.id)

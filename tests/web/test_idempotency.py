@@ -1,15 +1,16 @@
 import asyncio
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from bookstore.db import reading, transaction
 from bookstore.idempotency import Key, claim
 from bookstore.permissions import Role
-from bookstore.tables import books, stock_movements
-from tests.factories import NOON
+from bookstore.tables import books, carts, stock_movements
+from tests.factories import NOON, add_book
+from tests.web.conftest import PASSWORD
 from tests.web.test_books import DUNE
-from tests.web.test_orders import HOME
+from tests.web.test_orders import HOME, place, put
 from web.keys import ENGINE
 
 KEY = {"Idempotency-Key": "only once"}
@@ -158,3 +159,107 @@ async def test_who_comes_while_the_first_is_running_is_told_so(server, editor):
 
     assert (answer.status, (await answer.json())["code"]) == (409, "request-in-progress")
     assert answer.headers["Retry-After"] == "1"
+
+
+@pytest.fixture
+async def book(server):
+    async with transaction(server.app[ENGINE]) as conn:
+        return await add_book(conn, title="Dune", price_cents=1000, stock=9)
+
+
+ACCOUNT = {"email": "anna@example.com", "password": PASSWORD}
+
+
+@pytest.mark.parametrize("how", ["register", "sign in"])
+async def test_a_guests_key_is_theirs_when_they_have_signed_in(visitor, book, how):
+    guest = await visitor()
+    if how == "sign in":
+        earlier = await visitor(Role.CUSTOMER, ACCOUNT["email"])
+        await put(earlier, book, 2)  # What lies in the account's cart is not ordered by a repeat.
+    first = await place(guest, book, key="lost answer")
+    await put(guest, book)
+
+    if how == "sign in":
+        await guest.post("/api/v1/session", json=ACCOUNT)
+    else:
+        await guest.post("/api/v1/users", json={**ACCOUNT, "name": "Anna"})
+    again = await place(guest, key="lost answer")
+    other = await place(guest, key="lost answer", note="another order")
+
+    assert (again.status, await again.json()) == (202, await first.json())
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert (other.status, (await other.json())["code"]) == (422, "idempotency-key-reused")
+    cart = await (await guest.get("/api/v1/cart")).json()
+    assert cart["item_count"] == (3 if how == "sign in" else 1)
+
+
+async def test_a_guests_reorder_is_not_repeated_by_signing_in(visitor, book):
+    guest = await visitor()
+    order = await (await place(guest, book)).json()
+
+    async def reorder():
+        answer = await guest.post(
+            f"/api/v1/orders/{order['number']}/reorder",
+            params={"access_token": order["access_token"]},
+            headers=KEY,
+        )
+        return answer.status, (await answer.json())["item_count"]
+
+    before = await reorder()
+    await guest.post("/api/v1/users", json={**ACCOUNT, "name": "Anna"})
+
+    assert before == await reorder() == (200, 1)
+
+
+async def test_a_key_that_the_user_has_used_keeps_its_meaning(visitor, book):
+    anna, guest = await visitor(Role.CUSTOMER, ACCOUNT["email"]), await visitor()
+    own = await (await place(anna, book, key="same")).json()
+    await place(guest, book, key="same")
+
+    await guest.post("/api/v1/session", json=ACCOUNT)
+
+    assert (await (await place(guest, key="same")).json())["number"] == own["number"]
+
+
+async def test_who_signs_out_leaves_the_keys_behind(visitor, book):
+    anna = await visitor(Role.CUSTOMER)
+    own = await (await place(anna, book, key="same")).json()
+
+    await anna.delete("/api/v1/session")
+    nothing = await place(anna, key="same")
+    new = await place(anna, book, key="same")
+
+    assert (nothing.status, (await nothing.json())["code"]) == (409, "cart-empty")
+    assert new.status == 202
+    assert (await new.json())["number"] != own["number"]
+
+
+@pytest.mark.parametrize("key", ["k", "x" * 255])
+async def test_a_key_has_1_to_255_characters(client, book, key):
+    placed = await place(client, book, key=key)
+    again = await place(client, key=key)
+
+    assert (placed.status, again.status) == (202, 202)
+    assert again.headers["Idempotent-Replayed"] == "true"
+
+
+@pytest.mark.parametrize(("busy_s", "in_time"), [(0.4, True), (1.6, False)])
+async def test_a_repeat_waits_a_second_for_the_first(visitor, server, book, busy_s, in_time):
+    anna = await visitor(Role.CUSTOMER)
+    await put(anna, book)
+
+    async with transaction(server.app[ENGINE]) as conn:
+        await conn.execute(update(carts).values(updated_at=NOON))  # It stops every checkout.
+        first = asyncio.create_task(place(anna))
+        await asyncio.sleep(0.1)
+        second = asyncio.create_task(place(anna))
+        await asyncio.wait([second], timeout=busy_s)
+    answers = [await first, await second]
+    refused = [answer for answer in answers if answer.status != 202]
+
+    assert bool(refused) is not in_time
+    for answer in refused:
+        assert (answer.status, (await answer.json())["code"]) == (409, "request-in-progress")
+        assert answer.headers["Retry-After"] == "1"
+    assert (await place(anna)).status == 202
+    assert len((await (await anna.get("/api/v1/orders")).json())["items"]) == 1

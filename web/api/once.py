@@ -75,7 +75,7 @@ async def made_once(
         async with transaction(request.config_dict[ENGINE]) as conn:
             if key is None:
                 return Made(await make(conn), {})
-            owned = idempotency.Key(f"user:{me(request).id} {_place(request)}", key)
+            owned = idempotency.Key(f"{idempotency.of_user(me(request).id)} {_place(request)}", key)
             made_id = await idempotency.claim(conn, owned, request_hash, now=now())
             if made_id is not None:
                 return Made(await again(conn, made_id), dict(REPLAYED))

@@ -200,6 +200,7 @@ def _operation(described: Described) -> dict[str, Any]:
                         "type": "string",
                         "minLength": 1,
                         **({"maxLength": header.longest} if header.longest else {}),
+                        **({"pattern": header.pattern} if header.pattern else {}),
                     },
                     "description": header.description,
                     **_only(example.get("headers", {}), name),

@@ -32,6 +32,8 @@ Fields = dict[str, Any]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
+#: ASCII that is seen; blanks around a header's value are not part of it (RFC 9110, section 5.5).
+KEY_PATTERN = "^[!-~]([ -~]*[!-~])?$"
 _DECLARED = "__operation__"
 
 
@@ -42,6 +44,8 @@ class Header(NamedTuple):
     required: bool = False
     #: More characters are refused.
     longest: int | None = None
+    #: What it is made of, as a regular expression.
+    pattern: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,7 @@ def operation(
             " key and body makes nothing new and shows what the first has made, with"
             " `Idempotent-Replayed: true`.",
             longest=255,
+            pattern=KEY_PATTERN,
         )
         always += [IdempotencyKeyRequired, IdempotencyKeyReused, RequestInProgress]
     if body is not None:

@@ -29,7 +29,15 @@ from web import carts as visitors
 from web import live, order_access
 from web.api.carts import CartOut, changed
 from web.api.once import REPLAYED, done_before, key_of
-from web.api.operations import IDEMPOTENCY_KEY, Fields, Header, answer, operation, page_answer
+from web.api.operations import (
+    IDEMPOTENCY_KEY,
+    KEY_PATTERN,
+    Fields,
+    Header,
+    answer,
+    operation,
+    page_answer,
+)
 from web.api.order_schemas import (
     CancellationIn,
     EventOut,
@@ -52,7 +60,10 @@ TAGS = ["orders"]
     body=OrderIn,
     headers={
         IDEMPOTENCY_KEY: Header(
-            "1 to 255 characters, new for each order.", required=True, longest=255
+            "1 to 255 characters, new for each order.",
+            required=True,
+            longest=255,
+            pattern=KEY_PATTERN,
         )
     },
     returns=(202, PlacedOrderOut),

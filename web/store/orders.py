@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import carts, orders, shopfront
 from bookstore.db import reading, retrying, transaction
-from bookstore.errors import BookstoreError, NotFound
+from bookstore.errors import BookstoreError, NotFound, RequestInProgress
 from bookstore.locales import _
 from bookstore.orders import CUSTOMER_CANCELS, Event, Order, State
 from bookstore.paging import Page
@@ -121,7 +121,12 @@ async def reorder(request: web.Request) -> web.Response:
         said[:] = await carts.add_again(conn, cart_id, wanted, now=now())
 
     said: list[str] = []
-    await changed(request, fill)
+    try:
+        await changed(request, fill)
+    except RequestInProgress:
+        said[:] = [
+            _("Your books are on their way into your cart. Load the page again in a moment.")
+        ]
     for sentence in said:
         await notices.leave(request, "info", sentence)
     raise web.HTTPSeeOther("/cart")

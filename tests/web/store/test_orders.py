@@ -4,12 +4,16 @@ import pytest
 
 from bookstore import fulfilment, orders
 from bookstore.db import transaction
+from bookstore.idempotency import Key, claim
 from bookstore.orders import State
 from bookstore.permissions import Role
 from tests.factories import NOON
+from tests.web.conftest import PASSWORD
 from tests.web.store.pages import OWN, Browser
 from tests.web.store.test_checkout import GUEST, button
 from web.keys import ENGINE
+
+ACCOUNT = {"email": "new@example.com", "password": PASSWORD, "name": "Mira"}
 
 
 class Trace:
@@ -105,6 +109,35 @@ async def test_ordering_again_five_times_at_once_fills_the_cart_once(ordered):
     assert {answer.status for answer in answers} == {200}
     cart = await (await ordered.client.get("/api/v1/cart")).json()
     assert cart["item_count"] == 1
+
+
+class TestTwoProcesses:
+    @pytest.fixture
+    def database_url(self, request):
+        """One where a second writer waits for a row of the first, and not for its whole work."""
+        conn = request.getfixturevalue("mariadb_database")
+        mariadb = request.getfixturevalue("mariadb")
+        mariadb.empty(conn)
+        return mariadb.url(conn.db.decode())
+
+    async def test_ordering_again_while_the_first_press_is_at_work_is_told_calmly(
+        self, ordered, server
+    ):
+        await ordered.client.post("/api/v1/users", json=ACCOUNT)
+        user_id = (await (await ordered.client.get("/api/v1/users/me")).json())["id"]
+        order = ordered.path
+        form = (await ordered.go(order)).form("Order again")
+        async with transaction(server.app[ENGINE]) as conn:
+            key = Key(f"user:{user_id} /orders/{{number}}/reorder", form.fields["key"])
+            await claim(conn, key, "-", now=NOON)
+
+            await ordered.press("Order again")
+
+        assert (ordered.status, ordered.path) == (200, "/cart")
+        assert "on their way into your cart" in ordered.text
+        await ordered.go(order)
+        await ordered.press("Order again")
+        assert "Dune was added." in ordered.text
 
 
 async def test_ordering_again_from_a_new_page_adds_more(ordered):
