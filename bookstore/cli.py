@@ -14,6 +14,7 @@ from email.utils import make_msgid
 from pathlib import Path
 
 import click
+from sqlalchemy import make_url
 
 from bookstore import (
     __version__,
@@ -22,6 +23,7 @@ from bookstore import (
     doctor,
     metrics,
     precautions,
+    rights,
     sample,
     sessions,
     smtp,
@@ -29,7 +31,7 @@ from bookstore import (
     totp,
     users,
 )
-from bookstore.errors import NotFound
+from bookstore.errors import Invalid, NotFound
 from bookstore.mail import Mail
 from bookstore.permissions import Role
 from bookstore.terminal import (
@@ -163,6 +165,25 @@ async def check() -> None:
         revision, newest = await db.revisions(conn)
     if revision != newest:
         raise click.ClickException(f"The tables are at {revision}, the newest is {newest}.")
+
+
+@database_group.command("grants")
+@click.argument("account")
+def print_grants(account: str) -> None:
+    """Print the statements that give ACCOUNT (NAME or NAME@HOST) what the store needs.
+
+    They are for an administrator of the database, after each upgrade:
+    bookstore db grants bookstore@10.0.0.% | mariadb
+    """
+    url = make_url(read_settings().database_url)
+    if url.get_backend_name() == "sqlite":
+        raise click.UsageError("SQLite has no accounts.")
+    try:
+        statements = rights.grants(url.database or "", account)
+    except Invalid as refusal:
+        raise click.BadParameter(str(refusal)) from None
+    for statement in statements:
+        click.echo(statement)
 
 
 # Users

@@ -7,6 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bookstore import rights
 from bookstore.db import make_engine, migrations_known, reading, revisions
 from config.settings import Settings
 
@@ -42,6 +43,11 @@ async def examine(settings: Settings) -> list[str]:
                 found.append(f"The tables are at revision {current}, which is newer than this.")
             if engine.dialect.name == "mysql":
                 found += await _of_mysql(conn)
+                if settings.production and await rights.may_change_the_log(conn):
+                    found.append(
+                        "The account of the store could change the audit log: give it what "
+                        "`bookstore db grants` says, and no more."
+                    )
     except (DBAPIError, OSError, TimeoutError) as error:
         found.append(f"The database is away and was not looked at: {type(error).__name__}.")
     finally:

@@ -117,6 +117,19 @@ def test_the_tables_are_at_the_newest_revision(bookstore):
     assert bookstore("db", "current").stdout.strip().isdigit()
 
 
+def test_what_the_account_needs_in_the_database_is_printed(bookstore, database_url):
+    granted = bookstore("db", "grants", "store@10.0.0.%")
+
+    if database_url.startswith("sqlite"):
+        assert (granted.exit_code, granted.stdout) == (2, "")
+        return
+    lines = granted.stdout.splitlines()
+    assert all(
+        line.startswith("GRANT ") and line.endswith(" TO 'store'@'10.0.0.%';") for line in lines
+    )
+    assert bookstore("db", "grants", "'x' WITH GRANT OPTION").exit_code == 2
+
+
 def test_a_healthy_store_passes_the_doctor(bookstore):
     bookstore("sample-data")
 

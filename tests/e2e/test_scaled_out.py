@@ -12,6 +12,7 @@ import pytest
 from tests.e2e.programs import Web, Workers
 from tests.e2e.shopper import Shopper
 from tests.servers.process import wait_until
+from tests.servers.rights import prepare
 from tests.servers.smtp import SmtpSink
 
 CLIENTS, ORDERS_EACH = 20, 25
@@ -22,8 +23,9 @@ COPIES = CLIENTS * ORDERS_EACH * 2 * 4 // 5 // TITLES
 
 @pytest.fixture(scope="module")
 def database(mariadb):
-    """A database of this module, made by the store's own command."""
-    url = mariadb.create_database("scaled_out")
+    """A database of this module, made by the store's own command; in it the programs have the
+    account that operating.md gives them."""
+    url = prepare(mariadb, "scaled_out")
     with mariadb.connect("scaled_out") as conn:
         yield url, conn
 
@@ -48,7 +50,6 @@ def settings(database, rabbitmq, sink):
 @pytest.fixture(scope="module")
 def web(settings):
     program = Web(settings)
-    assert program.run("db", "upgrade").returncode == 0
     assert program.run("sample-data").returncode == 0
     with program:
         yield program

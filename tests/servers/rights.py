@@ -1,0 +1,39 @@
+"""Two accounts in a private MariaDB, as operating.md has them: one makes tables, one works."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.servers.mariadb import MariaDB
+
+ROOT = Path(__file__).parents[2]
+#: What migrations do.
+MIGRATES = "SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX, REFERENCES, DROP"
+
+
+def prepare(mariadb: MariaDB, database: str) -> str:
+    """A new database whose tables another account has made: where the store's own finds it."""
+    wide = mariadb.create_database(database)
+    host, password = "127.0.0.1", "not-a-secret"
+    maker, store = f"{database}_maker", f"{database}_store"
+    urls = {name: wide.replace("//bookstore:", f"//{name}:") for name in (maker, store)}
+    with mariadb.connect() as conn, conn.cursor() as cursor:
+        for name in (maker, store):
+            cursor.execute(f"CREATE OR REPLACE USER '{name}'@'{host}' IDENTIFIED BY '{password}'")
+        cursor.execute(f"GRANT {MIGRATES} ON `{database}`.* TO '{maker}'@'{host}'")
+        run(urls[maker], "db", "upgrade")
+        for statement in run(urls[maker], "db", "grants", f"{store}@{host}").splitlines():
+            cursor.execute(statement)
+    return urls[store]
+
+
+def run(database_url: str, *command: str) -> str:
+    """What `bookstore ...` says on stdout; it must not fail."""
+    return subprocess.run(
+        [sys.executable, "-m", "bookstore.cli", *command],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "BOOKSTORE_DATABASE_URL": database_url},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
