@@ -68,7 +68,7 @@ lock: ## work both lock files out again; add UPGRADE=--upgrade for newer version
 texts: $(INSTALLED_TEST) ## collect what customers are told into bookstore/locale, for translators
 	@mkdir -p build
 	@$(BIN)/pybabel -q extract -F babel.cfg -k N_ -k _ -k ngettext:1,2 -k __init__ -k Invalid:2 \
-		--no-location --sort-output -o build/bookstore.pot .
+		-k NotFound -k sentence --no-location --sort-output -o build/bookstore.pot .
 	@$(BIN)/pybabel -q update -i build/bookstore.pot -d bookstore/locale -D bookstore \
 		--no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date
 

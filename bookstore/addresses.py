@@ -7,6 +7,7 @@ from typing import Any
 from babel import Locale
 
 from bookstore.errors import Invalid
+from bookstore.locales import sentence
 
 #: Each field and how long it may be.
 LENGTHS = {"name": 200, "line1": 200, "line2": 200, "city": 100, "postcode": 20, "phone": 40}
@@ -63,7 +64,10 @@ def _line(value: Any, longest: int, field: str) -> str | None:
         raise Invalid(field, "This has to be text.")
     text = " ".join(unicodedata.normalize("NFC", value).split())
     if len(text) > longest:
-        raise Invalid(field, f"This is too long; {longest} characters are allowed.")
+        raise Invalid(
+            field,
+            sentence("This is too long; %(longest)s characters are allowed.", longest=longest),
+        )
     if any(unicodedata.category(letter) in ("Cc", "Cs", "Cn") for letter in text):
         raise Invalid(field, "This contains control characters.")
     return text or None

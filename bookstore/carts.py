@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import pricing
 from bookstore.errors import CartFull, Invalid, NotFound, OutOfStock
+from bookstore.locales import sentence
 from bookstore.tables import UtcDateTime, cart_items, carts
 
 MAX_QUANTITY = 99
@@ -243,15 +244,19 @@ async def _pour(
     try:
         await _put(conn, cart_id, book_id, wanted, shelf, now)
     except NotFound:
-        return f"{title} is not sold any more."
+        return sentence("%(title)s is not sold any more.", title=title)
     except OutOfStock as short:
         if short.stock <= had:
-            return f"{title}: there are no more copies to add."
+            return sentence("%(title)s: there are no more copies to add.", title=title)
         await _put(conn, cart_id, book_id, short.stock, shelf, now)
-        return f"{title}: we have {short.stock}, so the quantity is {short.stock}."
+        return sentence(
+            "%(title)s: we have %(stock)s, so the quantity is %(stock)s.",
+            title=title,
+            stock=short.stock,
+        )
     except CartFull as full:
-        return f"{title} was left out. {full}"
-    return f"{title} was added."
+        return sentence("%(title)s was left out. %(why)s", title=title, why=full.args[0])
+    return sentence("%(title)s was added.", title=title)
 
 
 async def _make(conn: AsyncConnection, user_id: int | None, now: datetime) -> int:
@@ -287,7 +292,10 @@ async def _put(
     now: datetime,
 ) -> list[CartItem]:
     if not 1 <= quantity <= MAX_QUANTITY:
-        raise Invalid("quantity", f"Between 1 and {MAX_QUANTITY} copies of a book, please.")
+        raise Invalid(
+            "quantity",
+            sentence("Between 1 and %(most)s copies of a book, please.", most=MAX_QUANTITY),
+        )
     book = next((book for book in shelf if book.book_id == book_id), None)
     if book is None or book.withdrawn:
         raise NotFound("This book")

@@ -11,6 +11,7 @@ import nh3
 
 from bookstore import authors, isbn, languages
 from bookstore.errors import Invalid
+from bookstore.locales import sentence
 from bookstore.stock import MOST
 
 ROLES = (
@@ -118,7 +119,14 @@ def plain(field: str, value: Any, length: int) -> str:
     if not line or all(map(_is_invisible, line)):
         raise Invalid(field, "This must not be blank.")
     if len(line) > length:
-        raise Invalid(field, f"This has {len(line)} characters; {length} are allowed.")
+        raise Invalid(
+            field,
+            sentence(
+                "This has %(count)s characters; %(length)s are allowed.",
+                count=len(line),
+                length=length,
+            ),
+        )
     _refuse_control(field, line)
     return line
 
@@ -129,7 +137,12 @@ def _is_invisible(sign: str) -> bool:
 
 def _refuse_control(field: str, text: str) -> None:
     if found := _CONTROL.search(text):
-        raise Invalid(field, f"There is a control character (U+{ord(found[0]):04X}) in it.")
+        raise Invalid(
+            field,
+            sentence(
+                "There is a control character (%(code)s) in it.", code=f"U+{ord(found[0]):04X}"
+            ),
+        )
 
 
 def _line(length: int) -> Rule:

@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
+from bookstore import locales
+from bookstore.locales import N_, sentence
+
 
 class BookstoreError(Exception):
     """Base of every refusal.  `str(error)` is fit to show to a customer.
@@ -12,14 +15,18 @@ class BookstoreError(Exception):
 
     code: ClassVar[str]  # part of the API: never changes
 
+    def said(self) -> str:
+        """The sentence in the language of whoever is served."""
+        return locales.said(self.args[0])
+
 
 class NotFound(BookstoreError):
     """It does not exist, or it belongs to somebody else: callers cannot tell which."""
 
     code = "not-found"
 
-    def __init__(self, what: str = "This page") -> None:
-        super().__init__(f"{what} could not be found.")
+    def __init__(self, what: str = N_("This page")) -> None:
+        super().__init__(sentence("%(what)s could not be found.", what=sentence(what)))
 
 
 class Invalid(BookstoreError):
@@ -49,7 +56,9 @@ class TooLarge(BookstoreError):
     code = "too-large"
 
     def __init__(self, most: int) -> None:
-        super().__init__(f"This file is larger than {most // 1024 // 1024} MB.")
+        super().__init__(
+            sentence("This file is larger than %(most)s MB.", most=most // 1024 // 1024)
+        )
         self.most = most
 
 
@@ -105,8 +114,11 @@ class OrdersOpen(BookstoreError):
 
     def __init__(self, numbers: Sequence[str]) -> None:
         super().__init__(
-            f"Not while an order is open: {', '.join(numbers)}. Cancel it, or wait until it has"
-            " arrived and no refund is due."
+            sentence(
+                "Not while an order is open: %(numbers)s. Cancel it, or wait until it has arrived"
+                " and no refund is due.",
+                numbers=", ".join(numbers),
+            )
         )
         self.orders = list(numbers)
 
@@ -124,7 +136,11 @@ class AddressBookFull(BookstoreError):
     code = "address-book-full"
 
     def __init__(self, most: int) -> None:
-        super().__init__(f"An address book takes {most} addresses. Please remove one first.")
+        super().__init__(
+            sentence(
+                "An address book takes %(most)s addresses. Please remove one first.", most=most
+            )
+        )
         self.most = most
 
 
@@ -134,7 +150,11 @@ class TooManyTokens(BookstoreError):
     code = "too-many-tokens"
 
     def __init__(self, most: int) -> None:
-        super().__init__(f"You have {most} tokens, which is all we keep. Please end one first.")
+        super().__init__(
+            sentence(
+                "You have %(most)s tokens, which is all we keep. Please end one first.", most=most
+            )
+        )
         self.most = most
 
 
@@ -226,7 +246,9 @@ class OutOfStock(BookstoreError):
 
     def __init__(self, book_id: int, stock: int) -> None:
         super().__init__(
-            "This book is sold out." if stock == 0 else f"Only {stock} of this book are left."
+            "This book is sold out."
+            if stock == 0
+            else sentence("Only %(stock)s of this book are left.", stock=stock)
         )
         self.book_id = book_id
         self.stock = stock
@@ -282,7 +304,9 @@ class CartFull(BookstoreError):
     code = "cart-full"
 
     def __init__(self, most: int) -> None:
-        super().__init__(f"A cart takes {most} different books. Order these first, please.")
+        super().__init__(
+            sentence("A cart takes %(most)s different books. Order these first, please.", most=most)
+        )
         self.most = most
 
 
@@ -292,7 +316,9 @@ class NotDelivered(BookstoreError):
     code = "not-delivered"
 
     def __init__(self, country: str) -> None:
-        super().__init__(f"We send no parcels to this country ({country}).")
+        super().__init__(
+            sentence("We send no parcels to this country (%(country)s).", country=country)
+        )
         self.country = country
 
 
@@ -313,7 +339,12 @@ class BookWithdrawn(BookstoreError):
     code = "book-withdrawn"
 
     def __init__(self, titles: Sequence[str]) -> None:
-        super().__init__(f"Not sold any more: {', '.join(titles)}. Please remove it from the cart.")
+        super().__init__(
+            sentence(
+                "Not sold any more: %(titles)s. Please remove it from the cart.",
+                titles=", ".join(titles),
+            )
+        )
         self.titles = list(titles)
 
 

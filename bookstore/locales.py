@@ -5,10 +5,9 @@ translators edit; they are read as they are when a process starts.
 """
 
 import gettext
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache
 from importlib.resources import files
 from io import BytesIO
 from typing import NewType
@@ -24,6 +23,7 @@ DEFAULT = Language("en")
 #: The languages that the store speaks, by the codes that browsers use, each in its own words.
 LANGUAGES = {DEFAULT: "English", Language("de"): "Deutsch"}
 
+_catalogues: dict[Language, gettext.NullTranslations] = {DEFAULT: gettext.NullTranslations()}
 _language: ContextVar[Language] = ContextVar("language", default=DEFAULT)
 
 
@@ -81,10 +81,50 @@ def N_(message: str) -> str:
     return message
 
 
-@cache
+class Sentence(str):
+    """A sentence in English, with facts in it, that can be said in other languages too."""
+
+    __slots__ = ("facts", "pattern")
+
+    pattern: str
+    facts: Mapping[str, object]
+
+
+def sentence(pattern: str, **facts: object) -> Sentence:
+    """The sentence: in `pattern` each `%(name)s` stands for the fact of this name."""
+    made = Sentence(pattern % facts)
+    made.pattern, made.facts = pattern, facts
+    return made
+
+
+def said(text: str) -> str:
+    """The sentence in the current language; what is not known there stays as it is."""
+    if isinstance(text, Sentence):
+        facts = {
+            name: said(fact) if isinstance(fact, Sentence) else fact
+            for name, fact in text.facts.items()
+        }
+        return _(text.pattern) % facts
+    return _(text) if text else ""
+
+
+@contextmanager
+def also(language: Language, name: str, catalogue: gettext.NullTranslations) -> Iterator[None]:
+    """Speak one more language for a while, from a catalogue that is not in `locale/`."""
+    LANGUAGES[language], _catalogues[language] = name, catalogue
+    try:
+        yield
+    finally:
+        del LANGUAGES[language], _catalogues[language]
+
+
 def _translations(language: Language) -> gettext.NullTranslations:
-    if language == DEFAULT:
-        return gettext.NullTranslations()
+    if language not in _catalogues:
+        _catalogues[language] = _read(language)
+    return _catalogues[language]
+
+
+def _read(language: Language) -> gettext.NullTranslations:
     path = files("bookstore") / "locale" / language / "LC_MESSAGES" / "bookstore.po"
     compiled = BytesIO()
     with path.open("rb") as file:

@@ -13,6 +13,7 @@ from argon2.low_level import ARGON2_VERSION
 
 from bookstore.common_passwords import COMMON
 from bookstore.errors import Invalid
+from bookstore.locales import sentence
 
 T = TypeVar("T")
 
@@ -43,7 +44,12 @@ def check_rule(password: str, email: str) -> None:
         Invalid: it is too short, too long, too common or the owner's own address.
     """
     if not SHORTEST <= len(password) <= LONGEST:
-        raise Invalid("password", f"Use {SHORTEST} to {LONGEST} characters.")
+        raise Invalid(
+            "password",
+            sentence(
+                "Use %(shortest)s to %(longest)s characters.", shortest=SHORTEST, longest=LONGEST
+            ),
+        )
     if not _encodable(password):
         raise Invalid("password", "This contains characters that do not exist.")
     plain, address = password.casefold(), email.casefold()

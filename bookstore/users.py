@@ -315,8 +315,8 @@ def normal_email(email: str) -> str:
         checked = validate_email(
             email, check_deliverability=False, allow_smtputf8=False, test_environment=True
         )
-    except EmailNotValidError as error:
-        raise Invalid("email", str(error)) from None
+    except EmailNotValidError:
+        raise Invalid("email", "Write it like name@example.com.") from None
     return checked.ascii_email or checked.normalized
 
 

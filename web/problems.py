@@ -14,6 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from bookstore import errors
 from bookstore.errors import BookstoreError, Invalid
+from bookstore.locales import N_
 from web import refusals
 from web.keys import ERROR_PAGE, REQUEST_ID
 from web.refusals import Fault, InvalidInput
@@ -74,9 +75,11 @@ AWAY = (TimeoutError, PoolTimeoutError, OperationalError, InterfaceError, Connec
 
 #: What to say where aiohttp itself refuses.
 ITS_OWN = {
-    404: ("not-found", "There is nothing at this address."),
-    405: ("method-not-allowed", "This address does not understand this method."),
-    413: ("too-large", "This is more than we take at once."),
+    400: ("bad-request", N_("This request cannot be understood.")),
+    404: ("not-found", N_("There is nothing at this address.")),
+    405: ("method-not-allowed", N_("This address does not understand this method.")),
+    413: ("too-large", N_("This is more than we take at once.")),
+    415: ("unsupported-media-type", N_("Content of this kind is not understood here.")),
 }
 
 
@@ -141,7 +144,7 @@ def of_refusal(error: BookstoreError) -> Problem:
         facts = {"errors": [fault._asdict() for fault in error.faults]}
     elif isinstance(error, Invalid):
         facts = {"errors": [Fault(f"#/{error.field}", str(error))._asdict()]}
-    return Problem(STATUS[type(error)], error.code, str(error), facts, _headers(error))
+    return Problem(STATUS[type(error)], error.code, error.args[0], facts, _headers(error))
 
 
 def of_http(error: web.HTTPException) -> Problem:

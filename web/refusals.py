@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from bookstore.errors import BookstoreError
+from bookstore.locales import sentence
 
 
 class Fault(NamedTuple):
@@ -70,7 +71,9 @@ class TooManyAttempts(BookstoreError):
     code = "too-many-attempts"
 
     def __init__(self, retry_after_s: int) -> None:
-        super().__init__(f"Please wait {retry_after_s} s before you try again.")
+        super().__init__(
+            sentence("Please wait %(seconds)s s before you try again.", seconds=retry_after_s)
+        )
         self.retry_after_s = retry_after_s
 
 
@@ -80,7 +83,11 @@ class TooManyRequests(BookstoreError):
     code = "too-many-requests"
 
     def __init__(self, retry_after_s: int) -> None:
-        super().__init__(f"That was too much in a minute. Go on in {retry_after_s} s.")
+        super().__init__(
+            sentence(
+                "That was too much in a minute. Go on in %(seconds)s s.", seconds=retry_after_s
+            )
+        )
         self.retry_after_s = retry_after_s
 
 

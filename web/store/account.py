@@ -29,7 +29,7 @@ async def change(request: web.Request) -> web.Response:
     try:
         name = plain("name", form.get("name", ""), LONGEST_NAME)
     except Invalid as error:
-        return await _form(request, form, faults={"name": str(error)}, status=422)
+        return await _form(request, form, faults={"name": error.said()}, status=422)
     async with transaction(request.config_dict[ENGINE]) as conn:
         await users.change_name(conn, me(request).id, name, now=now())
     await notices.leave(request, "ok", _("Saved. We call you %s from now on.") % name)

@@ -11,10 +11,11 @@ from bookstore.address_book import Address
 from bookstore.addresses import COUNTRIES, FIELDS
 from bookstore.db import reading, retrying, transaction
 from bookstore.errors import AddressBookFull, Invalid
+from bookstore.locales import _
 from web.keys import ENGINE
 from web.requests import now
 from web.sessions import me
-from web.store import forms, notices
+from web.store import forms, notices, words
 from web.store.page import page
 
 PATH = "/account/addresses"
@@ -41,11 +42,13 @@ async def add(request: web.Request) -> web.Response:
     try:
         address = await _changed(request, work)
     except Invalid as error:
-        return await _list(request, typed, faults={error.field: str(error)}, status=422)
+        return await _list(request, typed, faults={error.field: error.said()}, status=422)
     except AddressBookFull as error:
-        await notices.leave(request, "bad", str(error))
+        await notices.leave(request, "bad", error.said())
     else:
-        await notices.leave(request, "ok", f"{address.line1}, {address.city} is in the book.")
+        facts = {"line": address.line1, "city": address.city}
+        text = _("%(line)s, %(city)s is in the book.") % facts
+        await notices.leave(request, "ok", text)
     raise web.HTTPSeeOther(PATH)
 
 
@@ -65,18 +68,19 @@ async def change(request: web.Request) -> web.Response:
     async def work(conn: AsyncConnection) -> str:
         if "remove" in form:
             await address_book.remove(conn, me(request).id, address_id)
-            return "That address is gone. Orders that went there keep it."
-        facts = {} if "prefer" in form else typed
+            return _("That address is gone. Orders that went there keep it.")
+        changed = {} if "prefer" in form else typed
         prefer = True if "prefer" in form else None
         address = await address_book.change(
-            conn, me(request).id, address_id, facts, is_default=prefer, now=now()
+            conn, me(request).id, address_id, changed, is_default=prefer, now=now()
         )
-        return f"Saved: {address.line1}, {address.city}."
+        facts = {"line": address.line1, "city": address.city}
+        return _("Saved: %(line)s, %(city)s.") % facts
 
     try:
         said = await _changed(request, work)
     except Invalid as error:
-        faults = {error.field: str(error)}
+        faults = {error.field: error.said()}
         return await _one(request, await _mine(request), typed, faults=faults, status=422)
     await notices.leave(request, "ok", said)
     raise web.HTTPSeeOther(PATH)
@@ -140,4 +144,4 @@ async def _one(
 
 
 def _countries() -> list[tuple[str, str]]:
-    return sorted((name, code) for code, name in COUNTRIES.items())
+    return words.countries(COUNTRIES)

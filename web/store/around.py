@@ -11,6 +11,7 @@ from bookstore import listing, shopfront
 from bookstore.db import reading
 from bookstore.errors import NotFound
 from bookstore.listing import Query, Sort
+from bookstore.locales import _
 from web.keys import ENGINE, SETTINGS
 from web.requests import now
 from web.store import words
@@ -77,6 +78,7 @@ async def feed(request: web.Request) -> web.Response:
     site, name = _site(request), request.config_dict[SETTINGS].store_name
     async with reading(request.config_dict[ENGINE]) as conn:
         found = (await listing.find(conn, Query(sort=Sort.NEWEST), limit=_FEED)).items
+    title = _("%s: new books") % name
     updated = max((book.created_at for book in found), default=now())
     entries = "".join(
         f"<entry><id>{site}/books/{book.id}</id><title>{escape(book.title)}</title>"
@@ -86,14 +88,16 @@ async def feed(request: web.Request) -> web.Response:
         + "</entry>"
         for book in found
     )
-    return _xml(
+    response = _xml(
         '<feed xmlns="http://www.w3.org/2005/Atom">'
-        f"<id>{site}/feed.atom</id><title>{escape(name)}: new books</title>"
+        f"<id>{site}/feed.atom</id><title>{escape(title)}</title>"
         f'<link rel="self" href="{site}/feed.atom"/><link href="{site}/"/>'
         f"<updated>{_moment(updated)}</updated><author><name>{escape(name)}</name></author>"
         f"{entries}</feed>",
         content_type="application/atom+xml",
     )
+    response.headers["Vary"] = "Cookie, Accept-Language"
+    return response
 
 
 async def search_description(request: web.Request) -> web.Response:

@@ -54,7 +54,7 @@ async def add(request: web.Request) -> web.Response:
     except NotFound:
         raise
     except BookstoreError as error:
-        await notices.leave(request, "bad", _(str(error)))
+        await notices.leave(request, "bad", error.said())
         raise web.HTTPSeeOther(f"/books/{book_id}") from None
     await notices.leave(request, "ok", _("It is in your cart."))
     raise web.HTTPSeeOther("/cart")
@@ -75,7 +75,7 @@ async def change(request: web.Request) -> web.Response:
     try:
         await changed(request, put, make=False)
     except BookstoreError as error:
-        await notices.leave(request, "bad", _(str(error)))
+        await notices.leave(request, "bad", error.said())
     raise web.HTTPSeeOther("/cart")
 
 

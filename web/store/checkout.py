@@ -30,7 +30,7 @@ from web.keys import CHECKOUTS, ENGINE, REQUEST_ID, TARIFF, USER
 from web.requests import now
 from web.sessions import me
 from web.store import cart as cart_page
-from web.store import forms, notices, visits
+from web.store import forms, notices, visits, words
 from web.store.page import page
 
 _FIELDS = ("email", "name", "line1", "line2", "postcode", "city", "country", "note", "keep")
@@ -60,10 +60,10 @@ async def place(request: web.Request) -> web.Response:
         await notices.leave(request, "info", _("There is nothing in your cart to order."))
         raise web.HTTPSeeOther("/cart") from None
     except BookWithdrawn as error:
-        await notices.leave(request, "bad", _(str(error)))
+        await notices.leave(request, "bad", error.said())
         raise web.HTTPSeeOther("/cart") from None
     except NotDelivered as error:
-        return await _form(request, typed, key=key, faults={"country": str(error)}, status=409)
+        return await _form(request, typed, key=key, faults={"country": error.said()}, status=409)
     except PriceChanged:
         tariff = request.config_dict[TARIFF]
         before = _rates(tariff, form.get("priced_for", ""))
@@ -109,9 +109,7 @@ async def _form(
         cart=cart,
         cart_count=cart.item_count,
         changed=changed,
-        countries=sorted(
-            (name, code) for code, name in addresses.COUNTRIES.items() if not tariff.refuses(code)
-        ),
+        countries=words.countries(code for code in addresses.COUNTRIES if not tariff.refuses(code)),
         faults=faults or {},
         key=key or forms.new_key(),
         lines=lines,
@@ -157,7 +155,8 @@ async def _keep(request: web.Request, address: Mapping[str, Any]) -> None:
             return await address_book.keep(conn, me(request).id, address, now=now())
 
     if not await retrying(work):
-        await notices.leave(request, "info", "Your address book is full, so this was not kept.")
+        text = _("Your address book is full, so this was not kept.")
+        await notices.leave(request, "info", text)
 
 
 def _checked(
@@ -168,19 +167,19 @@ def _checked(
     required = ["name", "line1", "city", "country"] + ([] if user else ["email"])
     if typed["country"] not in addresses.WITHOUT_POSTCODE:
         required.append("postcode")
-    faults = {name: _MISSING for name in _FIELDS if name in required and not typed[name]}
+    faults = {name: _(_MISSING) for name in _FIELDS if name in required and not typed[name]}
     if user is None and typed["email"]:
         try:
             users.normal_email(typed["email"])
-        except Invalid:
-            faults["email"] = _("Write it like name@example.com.")
+        except Invalid as error:
+            faults["email"] = error.said()
     if len(typed["note"]) > _LONGEST_NOTE:
         faults["note"] = _("Please use at most %d characters.") % _LONGEST_NOTE
     address: dict[str, Any] = {}
     try:
         address = addresses.checked(typed, within="address")
     except Invalid as error:
-        faults.setdefault(error.field.removeprefix("address/"), str(error))
+        faults.setdefault(error.field.removeprefix("address/"), error.said())
     return {name: faults[name] for name in _FIELDS if name in faults}, address
 
 

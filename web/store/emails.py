@@ -67,7 +67,7 @@ async def ask_to_verify(request: web.Request) -> web.Response:
         ):
             await emails.ask_to_verify(conn, user, now=now())
     except TooManyAttempts as error:
-        await notices.leave(request, "bad", _(str(error)))
+        await notices.leave(request, "bad", error.said())
     else:
         await notices.leave(
             request, "ok", _("A letter with a link is on its way to %s.") % user.email
@@ -93,9 +93,9 @@ async def change(request: web.Request) -> web.Response:
         ):
             await emails.ask_to_change(conn, user, email, now=now())
     except BadCredentials:
-        return await _change_page(request, form, {"password": "This is not your password."})
+        return await _change_page(request, form, {"password": _("This is not your password.")})
     except Invalid as error:
-        return await _change_page(request, form, {error.field: str(error)})
+        return await _change_page(request, form, {error.field: error.said()})
     except TooManyAttempts as error:
         return refused(await _change_page(request, form, refusal=error), error)
     await notices.leave(

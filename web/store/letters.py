@@ -7,6 +7,7 @@ from aiohttp import web
 from bookstore import notifications, preferences
 from bookstore.db import reading, retrying, transaction
 from bookstore.errors import Invalid, NotFound
+from bookstore.locales import _
 from bookstore.preferences import Preferences
 from web.keys import ENGINE
 from web.requests import now
@@ -51,5 +52,5 @@ async def choose(request: web.Request) -> web.Response:
             await preferences.change(conn, me(request).id, chosen, now=now())
 
     await retrying(work)
-    await notices.leave(request, "ok", "Saved.")
+    await notices.leave(request, "ok", _("Saved."))
     raise web.HTTPSeeOther("/account/letters")

@@ -7,9 +7,9 @@ from typing import NamedTuple
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import carts, orders, shopfront
+from bookstore import carts, locales, orders, shopfront
 from bookstore.db import reading, retrying, transaction
-from bookstore.errors import BookstoreError, NotFound, RequestInProgress
+from bookstore.errors import IllegalTransition, RequestInProgress
 from bookstore.locales import _
 from bookstore.orders import CUSTOMER_CANCELS, Event, Order, State
 from bookstore.paging import Page
@@ -19,7 +19,7 @@ from web.api.carts import changed
 from web.api.once import done_before
 from web.keys import ENGINE, USER
 from web.requests import now
-from web.store import forms, notices, visits
+from web.store import forms, notices, visits, words
 from web.store.page import page
 
 #: The way of an order for which nothing goes wrong.
@@ -99,10 +99,9 @@ async def cancel(request: web.Request) -> web.Response:
 
     try:
         order = await retrying(work)
-    except NotFound:
-        raise
-    except BookstoreError as error:
-        await notices.leave(request, "bad", _(str(error)))
+    except IllegalTransition as error:
+        text = _("This order cannot be cancelled here any more. It stands as: %s.")
+        await notices.leave(request, "bad", text % words.state_name(error.status))
         raise web.HTTPSeeOther(_back(request)) from None
     raise web.HTTPSeeOther(visits.address_of(request, order))
 
@@ -128,7 +127,7 @@ async def reorder(request: web.Request) -> web.Response:
             _("Your books are on their way into your cart. Load the page again in a moment.")
         ]
     for sentence in said:
-        await notices.leave(request, "info", sentence)
+        await notices.leave(request, "info", locales.said(sentence))
     raise web.HTTPSeeOther("/cart")
 
 

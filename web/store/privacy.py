@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from bookstore.errors import BadCredentials, BookstoreError, Invalid, LetterUnderWay, OrdersOpen
+from bookstore.locales import N_, _
 from web import erasing, sessions
 from web.credentials import check_password
 from web.refusals import TooManyAttempts
@@ -13,8 +14,8 @@ from web.store import forms
 from web.store.page import page
 from web.store.sign_in import refused
 
-_WRONG = "This is not your password."
-_UNSURE = "Please tick this, so that we know that you mean it."
+_WRONG = N_("This is not your password.")
+_UNSURE = N_("Please tick this, so that we know that you mean it.")
 
 
 async def show(request: web.Request) -> web.Response:
@@ -26,12 +27,12 @@ async def erase(request: web.Request) -> web.Response:
     """POST /account/data: with the password and a tick everything personal goes."""
     form, user = await forms.read(request), me(request)
     if "sure" not in form:
-        return await _page(request, {"sure": _UNSURE}, status=422)
+        return await _page(request, {"sure": _(_UNSURE)}, status=422)
     try:
         await check_password(request, user.email, form.get("password", ""))
         await erasing.erase(request, user.id)
     except BadCredentials:
-        return await _page(request, {"password": _WRONG}, status=422)
+        return await _page(request, {"password": _(_WRONG)}, status=422)
     except TooManyAttempts as error:
         return refused(await _page(request, refusal=error), error)
     except (OrdersOpen, LetterUnderWay, Invalid) as error:

@@ -53,7 +53,7 @@ async def reset(request: web.Request) -> web.Response:
             now=now(),
         )
     except Invalid as error:
-        return await _new_password_page(request, {error.field: str(error)})
+        return await _new_password_page(request, {error.field: error.said()})
     await forgive(request, user.email)
     await notices.leave(
         request,

@@ -8,7 +8,7 @@ from aiohttp import web
 from bookstore import sessions, users
 from bookstore.db import reading, transaction
 from bookstore.errors import BadCredentials, BookstoreError, Invalid, NotFound
-from bookstore.locales import _
+from bookstore.locales import N_, _
 from web.credentials import confirm_password
 from web.keys import ENGINE
 from web.refusals import TooManyAttempts
@@ -19,7 +19,7 @@ from web.store.page import page
 from web.store.sign_in import refused
 from web.throttle import guessing
 
-_WRONG = "This is not your password."
+_WRONG = N_("This is not your password.")
 
 
 async def confirmed(request: web.Request, back: str) -> None:
@@ -39,7 +39,7 @@ async def confirm(request: web.Request) -> web.Response:
     try:
         await confirm_password(request, form.get("password", ""))
     except BadCredentials:
-        return await _confirmation_page(request, form.get("next"), {"password": _WRONG})
+        return await _confirmation_page(request, form.get("next"), {"password": _(_WRONG)})
     except TooManyAttempts as error:
         return refused(await _confirmation_page(request, form.get("next"), refusal=error), error)
     raise web.HTTPSeeOther(forms.local(form.get("next"), "/account"))
@@ -64,9 +64,9 @@ async def change_password(request: web.Request) -> web.Response:
                 now=now(),
             )
     except BadCredentials:
-        return await _password_page(request, {"current": _WRONG})
+        return await _password_page(request, {"current": _(_WRONG)})
     except Invalid as error:
-        return await _password_page(request, {error.field: str(error)})
+        return await _password_page(request, {error.field: error.said()})
     except TooManyAttempts as error:
         return refused(await _password_page(request, refusal=error), error)
     await sign_in(request, user)

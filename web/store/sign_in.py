@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from bookstore import users
+from bookstore import locales, users
 from bookstore.db import reading
 from bookstore.drafts import plain
 from bookstore.errors import BadCode, BadCredentials, BookstoreError, EmailTaken, Invalid
@@ -86,9 +86,9 @@ async def register(request: web.Request) -> web.Response:
                 now=now(),
             )
     except Invalid as error:
-        faults[error.field] = str(error)
+        faults[error.field] = error.said()
     except EmailTaken as error:
-        faults["email"] = str(error)
+        faults["email"] = error.said()
     except TooManyAttempts as error:
         return refused(
             await _registration_page(request, form, form.get("next"), refusal=error), error
@@ -122,7 +122,7 @@ def _pass_on(request: web.Request) -> None:
 async def _enter(request: web.Request, user: User) -> None:
     """Sign the user in and tell what became of the cart that was filled before."""
     for sentence in await carts.sign_in(request, user):
-        await notices.leave(request, "ok", sentence)
+        await notices.leave(request, "ok", locales.said(sentence))
 
 
 async def _sign_in_page(

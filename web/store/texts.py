@@ -17,8 +17,10 @@ from web.store.page import page
 async def show(request: web.Request) -> web.Response:
     """GET /imprint, /terms, /privacy, /withdrawal."""
     name = request.match_info["name"]
+    # What stands in the place of texts that nobody has written in a language yet.
+    language = locales.current() if locales.current() in texts.LANGUAGES else locales.DEFAULT
     async with reading(request.config_dict[ENGINE]) as conn:
-        text = await texts.get(conn, name, locales.current())
+        text = await texts.get(conn, name, language)
     return await page(request, "text.html", text=text, body=shown(request, text))
 
 

@@ -52,7 +52,7 @@ async def create(request: web.Request) -> web.Response:
     try:
         made, token = await retrying(work)
     except Invalid as error:
-        return await _page(request, form, faults={error.field: str(error)}, status=422)
+        return await _page(request, form, faults={error.field: error.said()}, status=422)
     except TooManyTokens as error:
         return refused(await _page(request, form, refusal=error), error)
     return await _page(request, made=made, token=token)

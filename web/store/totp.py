@@ -50,7 +50,7 @@ async def begin(request: web.Request) -> web.Response:
                 now=now(),
             )
     except SecondFactorOn as error:
-        await notices.leave(request, "info", _(str(error)))
+        await notices.leave(request, "info", error.said())
     raise web.HTTPSeeOther(PATH)
 
 
@@ -60,7 +60,7 @@ async def enable(request: web.Request) -> web.Response:
     try:
         codes = await enable_second_factor(request, form.get("code", ""))
     except BadCode as error:
-        return await _page(request, {"code": str(error)})
+        return await _page(request, {"code": error.said()})
     except TooManyAttempts as error:
         return refused(await _page(request, refusal=error), error)
     except (SecondFactorOn, SecondFactorNotBegun):  # The form of a page of yesterday.
@@ -74,7 +74,7 @@ async def remove(request: web.Request) -> web.Response:
     try:
         await remove_second_factor(request, form.get("password", ""))
     except BadCredentials:
-        return await _page(request, {"password": "This is not your password."})
+        return await _page(request, {"password": _("This is not your password.")})
     except TooManyAttempts as error:
         return refused(await _page(request, refusal=error), error)
     await notices.leave(request, "ok", _("Your account asks for the password alone again."))

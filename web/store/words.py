@@ -1,6 +1,7 @@
 """Numbers, money, times and names of things, as shoppers read them."""
 
-from collections.abc import Callable
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -11,6 +12,7 @@ from babel.numbers import format_currency, format_decimal, format_percent
 
 from bookstore import isbn, locales
 from bookstore.addresses import COUNTRIES
+from bookstore.errors import BookstoreError
 from bookstore.facets import Count
 from bookstore.locales import N_, Language, _
 from bookstore.records import Book, Contributor
@@ -103,7 +105,8 @@ def per_cent(basis_points: int) -> str:
 
 def day(moment: datetime) -> str:
     """A day in the store's own time: 24 November 2026."""
-    return format_date(moment.astimezone(), _DAY[locales.current()], locale=locales.current())
+    spoken = locales.current()
+    return format_date(moment.astimezone(), _DAY.get(spoken, "long"), locale=spoken)
 
 
 def month(moment: datetime) -> str:
@@ -141,6 +144,23 @@ def country(code: str) -> str:
     return locales.babel().territories.get(code) or COUNTRIES.get(code, code)
 
 
+def countries(codes: Iterable[str]) -> list[tuple[str, str]]:
+    """Names and codes of countries, in the order in which the visitor looks for them."""
+    return _countries(tuple(codes), locales.current())
+
+
+@lru_cache(maxsize=16)
+def _countries(codes: Sequence[str], spoken: Language) -> list[tuple[str, str]]:
+    with locales.speaking(spoken):
+        return sorted(((country(code), code) for code in codes), key=lambda it: _place(it[0]))
+
+
+def _place(name: str) -> str:
+    """Accents count for nothing: Österreich stands beside Oman."""
+    parts = unicodedata.normalize("NFKD", name).casefold()
+    return "".join(sign for sign in parts if not unicodedata.combining(sign))
+
+
 def state_name(status: str) -> str:
     """An order's state in a word."""
     return _(_STATES[status])
@@ -162,9 +182,9 @@ def edition(book: Book) -> str:
     return ", ".join(fact for fact in facts if fact) or book.title
 
 
-def said(sentence: object) -> str:
+def said(sentence: str | BookstoreError) -> str:
     """A sentence that somebody else has made, in the visitor's language if we know it there."""
-    return _(str(sentence))
+    return sentence.said() if isinstance(sentence, BookstoreError) else locales.said(sentence)
 
 
 def stock_of(book: Book) -> tuple[str, str]:
@@ -179,7 +199,7 @@ def credits_of(book: Book) -> list[tuple[str, list[Contributor]]]:
     credits_: dict[str, list[Contributor]] = {}
     for person in book.authors:
         known = _BY_ROLE.get(person.role)
-        words = _(known) if known else f"{person.role} by"
+        words = _(known) if known else _("%s by") % person.role
         credits_.setdefault(words, []).append(person)
     return list(credits_.items())
 
@@ -200,7 +220,9 @@ def device(user_agent: str | None) -> str:
     system = next((name for mark, name in _SYSTEMS if mark in agent), None)
     if browser is None:
         return agent[:60]
-    return f"{browser} on {system}" if system else browser
+    if system is None:
+        return browser
+    return _("%(browser)s on %(system)s") % {"browser": browser, "system": system}
 
 
 FILTERS: dict[str, Callable[..., str]] = {

@@ -157,7 +157,7 @@ async def test_it_may_be_too_late_to_cancel(ordered, work):
     await ordered.press("Cancel the order")
 
     assert ordered.title == "Your books are packed"
-    assert "cannot become cancelled" in ordered.text
+    assert "This order cannot be cancelled here any more. It stands as: Packed." in ordered.text
 
 
 async def test_an_order_opens_for_those_whom_it_concerns(ordered, visitor):

@@ -1,0 +1,102 @@
+"""A language in which everything that goes through gettext stands between brackets.
+
+It borrows the numbers, dates and names of countries of Greek, and what the tests put on the
+shelves is in Cyrillic: so a Latin word outside brackets is a text that nobody can translate.
+"""
+
+import gettext
+import re
+from functools import cache
+from html.parser import HTMLParser
+from pathlib import Path
+
+from babel.messages.extract import DEFAULT_KEYWORDS, extract_from_dir
+from babel.messages.frontend import parse_keywords, parse_mapping_cfg
+
+from bookstore.locales import Language
+
+ROOT = Path(__file__).parents[3]
+LANGUAGE = Language("el")
+NAME = "Ελληνικά"
+#: What browsers show or read out beside the text.
+_SHOWN = {"alt", "aria-label", "placeholder", "title", "data-on", "data-off", "data-suggested"}
+_DESCRIBES = {"description", "og:title", "og:description", "og:site_name"}
+#: Codes, what staff write, and names of languages, each in its own.
+_DATA = ("code", "script", "style", "article", "svg")
+_WORD = re.compile(r"[A-Za-z]{2,}")
+#: Addresses of people and of pages, and numbers of orders.
+_CODE = re.compile(r"[\w.-]+@[\w.-]+|https?://\S+|\b[0-9A-Z]{4}-[0-9A-Z]{4}-[0-9A-Z]{4}\b")
+
+
+@cache
+def texts():
+    """Every text that `make texts` finds, by the same rules."""
+    with (ROOT / "babel.cfg").open() as file:
+        methods, options = parse_mapping_cfg(file)
+    target = re.search(r"^texts:.*?^\n", (ROOT / "Makefile").read_text(), re.M | re.S)[0]
+    keywords = DEFAULT_KEYWORDS | parse_keywords(re.findall(r"-k (\S+)", target))
+    found = set()
+    for folder in ("bookstore", "web"):
+        inner = [(glob.removeprefix(f"{folder}/"), how) for glob, how in methods]
+        for _, _, message, _, _ in extract_from_dir(
+            ROOT / folder, [it for it in inner if it not in methods], options, keywords
+        ):
+            found.update([message] if isinstance(message, str) else message)
+    return found
+
+
+class Marked(gettext.NullTranslations):
+    """Puts what translators are given between brackets, and nothing else."""
+
+    def gettext(self, message):
+        return f"⟦{message}⟧" if message in texts() else message
+
+    def ngettext(self, one, many, number):
+        return self.gettext(one if number == 1 else many)
+
+
+def unmarked(text):
+    """The Latin words outside of brackets; codes do not count."""
+    depth, outside = 0, []
+    for sign in _CODE.sub(" ", text):
+        depth += (sign == "⟦") - (sign == "⟧")
+        if depth == 0:
+            outside.append(sign)
+    return _WORD.findall("".join(outside))
+
+
+class _Page(HTMLParser):
+    """Gathers what a reader gets to see or to hear."""
+
+    def __init__(self):
+        super().__init__()
+        self.text, self.attributes, self._inside = [], [], []
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        self.attributes += [value or "" for name, value in attributes if name in _SHOWN]
+        if (given.get("name") or given.get("property")) in _DESCRIBES:
+            self.attributes.append(given["content"])
+        is_code = "code" in (given.get("class") or "").split()
+        # Languages, each in its own.
+        is_language = tag == "button" and "lang" in given
+        if self._inside or tag in _DATA or is_code or is_language:
+            self._inside.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag in self._inside:
+            while self._inside.pop() != tag:
+                pass
+
+    def handle_data(self, data):
+        if not self._inside:
+            self.text.append(data)
+
+
+def unmarked_in(html):
+    """The Latin words of a page or a letter that did not go through gettext."""
+    page = _Page()
+    page.feed(html)
+    return unmarked(" ".join(page.text)) + [
+        word for value in page.attributes for word in unmarked(value)
+    ]
