@@ -39,6 +39,19 @@ def short(moment: datetime, now: datetime) -> str:
     return f"{local.day} {local:%b}{year}"
 
 
+def logged(moment: datetime, now: datetime) -> str:
+    """A moment in a log, its day too unless that is today: 14:31:07, else 21 Mar, 14:31:07.
+
+    Of other years the minute is enough: 21 Mar 2025, 14:31.
+    """
+    local, today = moment.astimezone(), now.astimezone()
+    if local.date() == today.date():
+        return f"{local:%H:%M:%S}"
+    if local.year == today.year:
+        return f"{local.day} {local:%b, %H:%M:%S}"
+    return f"{local.day} {local:%b %Y, %H:%M}"
+
+
 def exactly(moment: datetime) -> str:
     """A moment to the second: 21 Mar 2026, 14:31:07."""
     local = moment.astimezone()
@@ -71,6 +84,7 @@ def cover_of(book: Book) -> Markup:
 FILTERS: dict[str, Callable[..., str]] = {
     "ago": ago,
     "exactly": exactly,
+    "logged": logged,
     "short": short,
     "spoken": spoken,
     "value": value,

@@ -1,17 +1,20 @@
 """Orders in the dashboard, from the list to the parcel."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from markupsafe import escape
 from sqlalchemy import insert
 
+from admin.words import logged
 from bookstore import orders, stock
 from bookstore.notifications import Status
 from bookstore.permissions import Role
-from bookstore.tables import notifications
+from bookstore.tables import notifications, order_events
 from tests.admin.conftest import read, send
 from tests.factories import NOON, add_book, add_order, create_book
+from web.requests import now
 
 
 async def add_confirmed(database, **columns):
@@ -228,3 +231,38 @@ async def test_ticked_orders_are_packed_together_and_each_refusal_is_told(visito
     assert "one by one" in cancelled.text
     assert await status_of(database, "AAAA-0001") is orders.State.PACKED
     assert await status_of(database, "AAAA-0003") is orders.State.SHIPPED
+
+
+async def test_a_step_of_another_day_shows_its_date(visitor, database):
+    today = now()
+    first = today - timedelta(days=400)
+    async with database() as conn:
+        dune = await add_book(conn, title="Dune")
+        order_id = await add_order(conn, {dune: 1}, number="7Q4M-XK2P", last_seq=2)
+        for seq, kind, at in ((1, "placed", first), (2, "confirmed", today)):
+            await conn.execute(
+                insert(order_events).values(
+                    order_id=order_id, seq=seq, kind=kind, at=at, actor="worker"
+                )
+            )
+    clerk = await visitor(Role.CLERK)
+
+    page = await read(clerk, "/admin/orders/7Q4M-XK2P")
+    of_today = await read(clerk, "/admin/orders/7Q4M-XK2P?show=steps")
+
+    assert f"{first.astimezone():%b %Y, %H:%M} Placed" in page.text
+    assert f"{today.astimezone():%H:%M:%S} Confirmed" in of_today.text
+    assert 'class="log dated"' in page.html
+
+
+@pytest.mark.parametrize(
+    ("at", "words"),
+    [
+        (NOON, "{0:%H:%M:%S}"),
+        (NOON - timedelta(days=1), "{0.day} {0:%b, %H:%M:%S}"),
+        (NOON + timedelta(days=1), "{0.day} {0:%b, %H:%M:%S}"),
+        (NOON - timedelta(days=365), "{0.day} {0:%b %Y, %H:%M}"),
+    ],
+)
+def test_only_a_moment_of_today_is_told_by_the_clock_alone(at, words):
+    assert logged(at, NOON) == words.format(at.astimezone())
