@@ -42,10 +42,14 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """`away` when it does not answer; embedded there is none, and `queues` is empty."""
+    """`away` when it does not answer; embedded there is none, and `queues` is empty.
+
+    `silent` when its management API should say how fast the queues move, and does not.
+    """
 
     away: bool
     queues: list[Queue] = field(default_factory=list)
+    silent: bool = False
 
 
 async def ask(publisher: Publisher, settings: Settings) -> Broker:
@@ -54,8 +58,10 @@ async def ask(publisher: Publisher, settings: Settings) -> Broker:
     if depths is None:
         return Broker(away=True)
     by_name = {depth.queue: depth for depth in depths}
+    known = rates or {}
     return Broker(
         away=False,
+        silent=rates is None,
         queues=[
             Queue(
                 depth.queue,
@@ -63,7 +69,7 @@ async def ask(publisher: Publisher, settings: Settings) -> Broker:
                 depth.consumers,
                 _ready(by_name, depth.queue + _DELAYED),
                 _ready(by_name, depth.queue + _DEAD),
-                rates.get(depth.queue),
+                known.get(depth.queue),
             )
             for depth in depths
             if not depth.queue.endswith((_DELAYED, _DEAD))
@@ -82,8 +88,11 @@ def _ready(by_name: dict[str, Depth], name: str) -> int:
     return by_name[name].ready if name in by_name else 0
 
 
-async def _rates(settings: Settings) -> dict[str, Rate]:
-    """How fast the queues move, from RabbitMQ's management API where its address is known."""
+async def _rates(settings: Settings) -> dict[str, Rate] | None:
+    """How fast the queues move, from RabbitMQ's management API where its address is known.
+
+    None when it does not say.
+    """
     if settings.broker_admin_url is None or settings.embedded:
         return {}
     vhost = urlsplit(settings.broker_urls[0]).path.removeprefix("/") or "%2F"
@@ -98,8 +107,8 @@ async def _rates(settings: Settings) -> dict[str, Rate]:
             found = await answer.json()
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
         log.warning("management API: %s", type(error).__name__)
-        return {}
-    return {queue["name"]: _rate(queue) for queue in found if isinstance(queue, dict)}
+        return None
+    return {queue["name"]: _rate(queue) for queue in found}
 
 
 def _rate(queue: dict[str, Any]) -> Rate:

@@ -4,8 +4,10 @@ import re
 
 from bookstore.tasks import Row, Task
 
+_Meanings = tuple[tuple[re.Pattern[str], str], ...]
+
 #: What an error says, and what it means; the first that fits.
-_MEANINGS = (
+_MEANINGS: _Meanings = (
     (
         re.compile(r"took its worker down"),
         "Each worker that tried it ended at once. Look at the log of the workers around the times"
@@ -29,7 +31,7 @@ _PROGRAM = (
     " changed. Try again after the fault is mended, or discard the work and say why."
 )
 #: All else about a letter is what the mail server said, or why it said nothing (`smtp.py`).
-_MAIL = (
+_MAIL: _Meanings = (
     (
         re.compile(r"^4[0-9]{2}\b"),
         "The mail server has put the letter off. It is tried again by itself, after longer and"

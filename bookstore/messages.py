@@ -266,6 +266,7 @@ class RabbitPublisher(_Link):
         super().__init__(urls, name=name)
         self._queue_type = queue_type
         self._buffer: list[Offer] = []
+        self._look: asyncio.Task[list[Depth] | None] | None = None
 
     def offer(self, offers: Sequence[Offer]) -> None:
         # Before the first connection too: a process that has just started will have one.
@@ -299,26 +300,36 @@ class RabbitPublisher(_Link):
     async def depths(self) -> list[Depth]:
         if self._connection is None or not self.ready:
             raise ConnectionError("no broker answers")
-        found = []
-        try:
-            async with asyncio.timeout(ASK_TIMEOUT_S):
-                for queue in dict.fromkeys(QUEUES.values()):
-                    for name in (queue, f"{queue}.DQ", f"{queue}.XQ"):
-                        found += await self._depth(self._connection, name)
-        except (AMQPException, OSError, TimeoutError, RuntimeError) as error:
-            raise ConnectionError("no broker answers") from error
+        if self._look is None or self._look.done():
+            self._look = asyncio.create_task(self._look_at_queues(self._connection))
+        look = self._look
+        # Nobody's patience ends it: a call that is cut off closes the connection, and with it
+        # what is being published.
+        await asyncio.wait([look], timeout=ASK_TIMEOUT_S)
+        found = look.result() if look.done() and not look.cancelled() else None
+        if found is None:
+            raise ConnectionError("no broker answers")
         return found
 
-    @staticmethod
-    async def _depth(connection: AbstractConnection, name: str) -> list[Depth]:
-        # A queue that is not there closes the channel on which it is asked about.
-        async with connection.channel(publisher_confirms=False) as channel:
-            try:
-                queue = await channel.declare_queue(name, passive=True)
-            except ChannelNotFoundEntity:
-                return []
-            said = queue.declaration_result
-            return [Depth(name, said.message_count or 0, said.consumer_count or 0)]
+    async def _look_at_queues(self, connection: AbstractConnection) -> list[Depth] | None:
+        """How full the queues are; None when the broker went away meanwhile."""
+        found = []
+        try:
+            channel = await connection.channel(publisher_confirms=False)
+            for queue in dict.fromkeys(QUEUES.values()):
+                for name in (queue, f"{queue}.DQ", f"{queue}.XQ"):
+                    try:
+                        said = (await channel.declare_queue(name, passive=True)).declaration_result
+                    except ChannelNotFoundEntity:
+                        # A queue that is not there closes the channel on which it is asked about.
+                        channel = await connection.channel(publisher_confirms=False)
+                    else:
+                        found.append(Depth(name, said.message_count or 0, said.consumer_count or 0))
+            await channel.close()
+        except (AMQPException, OSError, TimeoutError, RuntimeError) as error:
+            log.debug("while looking at the queues: %r", error)
+            return None
+        return found
 
     async def waiting(self) -> dict[str, int]:
         if self._channel is None:

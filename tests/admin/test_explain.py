@@ -1,7 +1,6 @@
 """Each explanation of why work failed fits the errors that workers really write down."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 from sqlalchemy import insert

@@ -1,18 +1,21 @@
 """How long the dashboard's pages take with a year of orders behind them, and what they ask.
 
 `python -m tests.benchmarks.dashboard [--books N] [--orders N] [--letters N]` makes the data by
-SQL, asks for each page a few times as an administrator and prints the middle of its times: from
-the headers of the request to the end of the answer, as the server sees it.
+SQL, asks for each page a few times as an administrator and prints the quickest and the middle of
+its times, and the CPU time that the store and its database used for one: of pages that only read
+what lies in memory, that is what they take on a machine that does nothing else, and what the limit
+is held against.
 """
 
 import asyncio
+import logging
 import os
 import statistics
 import sys
 import tempfile
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +30,7 @@ from bookstore.permissions import Role
 from bookstore.tables import notifications, orders, tasks
 from config.settings import read_settings
 from tests import crowd
+from tests.benchmarks.cpu import cpu_s, session_of
 from tests.factories import add_user
 from tests.servers.mariadb import MariaDBServer
 from web.app import make_app
@@ -97,8 +101,8 @@ def counted() -> Iterator[list[str]]:
         event.remove(Engine, "before_cursor_execute", note)
 
 
-async def measure(name: str, url: str, folder: Path, wanted: Namespace) -> bool:
-    """Fill a database, ask for every page; whether all keep within their limits."""
+async def fill(url: str, wanted: Namespace) -> None:
+    """Make the data."""
     engine = db.make_engine(url, timeout_s=600)
     await db.upgrade(engine)
     started = time.perf_counter()
@@ -110,7 +114,17 @@ async def measure(name: str, url: str, folder: Path, wanted: Namespace) -> bool:
     kept = await passwords.hash(WHO["password"])
     async with transaction(engine) as conn:
         await add_user(conn, email=WHO["email"], role=Role.ADMIN, password_hash=kept)
-    print(f"\n{name}: filled in {time.perf_counter() - started:.0f} s", flush=True)
+    print(f"\nfilled in {time.perf_counter() - started:.0f} s", flush=True)
+    await engine.dispose()
+
+
+async def ask(name: str, url: str, folder: Path, used_s: Callable[[], float]) -> bool:
+    """Ask for every page; whether all keep within their limits.
+
+    `used_s` is the CPU time that the database used so far, outside of this process.
+    """
+    print(f"\n{name}: quickest, middle, CPU time", flush=True)
+    engine = db.make_engine(url, timeout_s=600)
     found = await pages(engine)
     await engine.dispose()
     well = True
@@ -126,12 +140,15 @@ async def measure(name: str, url: str, folder: Path, wanted: Namespace) -> bool:
         answer = await client.post("/api/v1/session", json=WHO)
         assert answer.status == 200, await answer.text()
         for path in found:
-            well &= await _page(client, f"/admin{path}")
+            well &= await _page(client, f"/admin{path}", used_s)
     return well
 
 
-async def _page(client: TestClient, path: str) -> bool:
+async def _page(client: TestClient, path: str, used_s: Callable[[], float]) -> bool:
+    # The first has to compile its statements and its template.
+    await (await client.get(path)).read()
     times = []
+    used_before_s = time.process_time() + used_s()
     with counted() as asked:
         for _ in range(ROUNDS):
             asked.clear()
@@ -140,12 +157,11 @@ async def _page(client: TestClient, path: str) -> bool:
             await answer.read()
             times.append((time.perf_counter() - started) * 1000)
             assert answer.status == 200, (path, answer.status)
-    # The first has to compile its statements and its template.
-    middle = statistics.median(times[1:])
-    slow = middle > LIMIT_MS or len(asked) > MOST_QUERIES
+    used_ms = (time.process_time() + used_s() - used_before_s) * 1000 / ROUNDS
+    slow = used_ms > LIMIT_MS or len(asked) > MOST_QUERIES
     print(
-        f"  {middle:7.1f} ms ({min(times):.0f}-{max(times):.0f}) {len(asked):3} queries"
-        f"  {path}{'   OVER' if slow else ''}",
+        f"  {min(times):7.1f} ms {statistics.median(times):7.1f} ms {used_ms:7.1f} ms"
+        f" {len(asked):3} queries  {path}{'   OVER' if slow else ''}",
         flush=True,
     )
     return not slow
@@ -158,11 +174,14 @@ async def main(wanted: Namespace) -> int:
         folder = Path(name)
         if "sqlite" in wanted.databases:
             url = f"sqlite+aiosqlite:///{folder / 'bookstore.db'}"
-            well &= await measure("SQLite", url, folder, wanted)
+            await fill(url, wanted)
+            well &= await ask("SQLite", url, folder, lambda: 0)
         if "mariadb" in wanted.databases:
             with MariaDBServer() as server:
                 url = server.client.create_database("dashboard")
-                well &= await measure("MariaDB", url, folder, wanted)
+                await fill(url, wanted)
+                session = session_of(server)
+                well &= await ask("MariaDB", url, folder, lambda: cpu_s(session))
     return 0 if well else 1
 
 
@@ -172,4 +191,6 @@ if __name__ == "__main__":
     parser.add_argument("--books", type=int, default=10_000)
     parser.add_argument("--orders", type=int, default=100_000)
     parser.add_argument("--letters", type=int, default=100_000)
+    # That the broker is away is no news here.
+    logging.disable(logging.WARNING)
     sys.exit(asyncio.run(main(parser.parse_args())))
