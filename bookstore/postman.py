@@ -48,6 +48,9 @@ MENDING_S = 15.0
 TOGETHER = 100
 #: After that no letter of a list is begun: the relay offers again what is left of it.
 LIST_S = 300.0
+#: How long no letter is begun after nobody was there to take one.  To find that out costs as
+#: much as to send it and is over at once, so thousands would be tried instead of orders.
+AWAY_S = 5.0
 #: Greylisting ends within minutes, full mailboxes and broken servers within days.
 PAUSES = [timedelta(minutes=minutes) for minutes in (1, 2, 5, 10, 30, 60)]
 PATIENCE = timedelta(hours=72)
@@ -78,7 +81,7 @@ class End(Enum):
     PUT_OFF = auto()
     #: The mail server had the whole letter and did not answer.
     IN_DOUBT = auto()
-    #: Others took all the time that the mail server had, or the process is about to end.
+    #: Others took all the time that the mail server had, it is away, or this process is to end.
     NO_TURN = auto()
 
 
@@ -107,6 +110,7 @@ class Postman:
         clock: Callable[[], datetime],
         turn_s: float = TURN_S,
         list_s: float = LIST_S,
+        away_s: float = AWAY_S,
         watch: Callable[[End], object] = lambda end: None,
     ) -> None:
         self._engine = engine
@@ -115,19 +119,25 @@ class Postman:
         self._clock = clock
         self._turn_s = turn_s
         self._list_s = list_s
+        self._away_s = away_s
         self._watch = watch
         #: As many as the mailer keeps connections for.
         self._turns = asyncio.Semaphore(smtp.CONNECTIONS)
         self._stopping = False
+        #: By `time.monotonic()`.
+        self._away_until = 0.0
         self._claims = Grouped(self._claim, limit=TOGETHER, size=len)
         self._notes = Grouped(self._note, limit=TOGETHER, size=len)
 
     async def deliver(self, notification_ids: Collection[int]) -> None:
-        """Send those that are still to be sent and that nobody else is at.  Safe to repeat."""
+        """Send those that are still to be sent and that nobody else is at.  Safe to repeat.
+
+        While the mail server is away they stay as they are: the relay offers them again.
+        """
         waiting = sorted(set(notification_ids))
         ends = time.monotonic() + self._list_s
         room = len(waiting)
-        while waiting and not self._stopping and time.monotonic() < ends:
+        while waiting and self._at_work() and time.monotonic() < ends:
             some, waiting = waiting[:room], waiting[room:]
             left = await self._deliver(some)
             # A slow mail server gets as many as it had time for.
@@ -137,6 +147,9 @@ class Postman:
     def stop(self) -> None:
         """Begin no more letters: this process is to end, and others send what is left."""
         self._stopping = True
+
+    def _at_work(self) -> bool:
+        return not self._stopping and time.monotonic() >= self._away_until
 
     async def _deliver(self, notification_ids: list[int]) -> list[int]:
         """Send these letters; those come back for which there was no turn."""
@@ -172,7 +185,7 @@ class Postman:
                 await self._turns.acquire()
         except TimeoutError:
             return Attempt(claimed, End.NO_TURN)
-        if self._stopping:
+        if not self._at_work():
             self._turns.release()
             return Attempt(claimed, End.NO_TURN)
         with causes.caused_by([claimed.request_id]):
@@ -197,6 +210,8 @@ class Postman:
         try:
             return End.SENT, await self._mailer.send(mail)
         except smtp.TryLater as error:
+            if isinstance(error, smtp.Away):
+                self._away_until = time.monotonic() + self._away_s
             return End.PUT_OFF, error.answer
         except smtp.Refused as error:
             return End.REFUSED, error.answer

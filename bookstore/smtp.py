@@ -38,6 +38,10 @@ class TryLater(_Outcome):
     """The letter was not taken this time, and nobody has it."""
 
 
+class Away(TryLater):
+    """Nobody was there to take it, so there is no use in trying the next one at once."""
+
+
 class Refused(_Outcome):
     """The letter will never be taken."""
 
@@ -54,6 +58,7 @@ class Mailer(Protocol):
 
         Raises:
             TryLater: it was not taken this time.
+            Away: there was nobody to take any.
             Refused: it never will be.
             InDoubt: nobody knows.
         """
@@ -158,7 +163,12 @@ class SmtpMailer:
             start_tls=self._url.scheme == "smtp+starttls",
             timeout=self._command_s,
         )
-        await client.connect()
+        try:
+            await client.connect()
+        except aiosmtplib.SMTPConnectResponseError:
+            raise  # Somebody is there, and may serve the connections that we have.
+        except aiosmtplib.SMTPConnectError as error:
+            raise Away(_told(error)) from error
         return client
 
     async def _hand_over(self, client: aiosmtplib.SMTP, envelope: "_Envelope") -> str:

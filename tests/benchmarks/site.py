@@ -46,6 +46,7 @@ LOOK_S = 0.2
 #: Everything that comes with orders; the catalogue stays.
 FLEETING = (
     "tasks",
+    "task_failures",
     "notifications",
     "idempotency_keys",
     "stock_movements",

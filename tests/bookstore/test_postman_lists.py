@@ -114,6 +114,47 @@ async def test_letters_that_a_slow_mail_server_has_no_time_for_are_given_back(
     assert len(arrived) + len(waiting) == len(ids)
 
 
+async def test_nobody_tries_thousands_of_letters_on_a_mail_server_that_is_away(
+    engine: AsyncEngine, smtp_sink: SmtpSink
+) -> None:
+    ids = [await queue(engine, f"reader-{number}@example.com") for number in range(30)]
+    first, second = ids[:20], ids[20:]
+    mailer = SmtpMailer(smtp_sink.url)
+    postman = Postman(engine, mailer, STORE, clock=Clock(), away_s=1)
+    smtp_sink.stop()
+
+    await postman.deliver(first)
+    with counted(engine) as statements:
+        await postman.deliver(first)
+        await postman.deliver(second)
+    found = [await row(engine, notification_id) for notification_id in ids]
+    smtp_sink.start()
+    await asyncio.sleep(1)
+    await postman.deliver(ids)
+    await mailer.close()
+
+    tried = [it for it in found if it.attempts]
+    assert 1 <= len(tried) <= smtp.CONNECTIONS
+    assert {(it.status, it.lease_until, it.in_doubt) for it in found} == {
+        (Status.QUEUED, None, False)
+    }
+    assert statements == []
+    assert len(smtp_sink.letters) == len(ids)
+    assert {(await row(engine, it)).status for it in ids} == {Status.SENT}
+
+
+async def test_a_letter_put_off_for_itself_holds_up_no_other(engine: AsyncEngine) -> None:
+    busy = await queue(engine, "later@example.com")
+    others = [await queue(engine, f"reader-{number}@example.com") for number in range(6)]
+    mailer = Choosy({"later@example.com": smtp.TryLater("421 Too many connections")})
+    postman = Postman(engine, mailer, STORE, clock=Clock())
+
+    await postman.deliver([busy])
+    await postman.deliver(others)
+
+    assert len(mailer.sent) == len(others)
+
+
 async def test_a_postman_who_is_to_stop_ends_the_letters_he_began_and_gives_back_the_others(
     engine: AsyncEngine, smtp_sink: SmtpSink
 ) -> None:

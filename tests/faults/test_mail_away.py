@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bookstore import db, notifications
-from tests.faults.figures import figure
+from bookstore import db, notifications, postman
+from tests.faults.figures import FULL, figure
 from tests.faults.proxy import Proxy, Way
 from tests.faults.store import ScaledOut, all_accepted
 from tests.servers.process import wait_until
@@ -74,9 +74,11 @@ DECIDED_S = figure(5, 20)
 
 async def deliver_the_rest(store):
     """Time passes, and every letter gets its next chances."""
-    await asyncio.to_thread(
-        wait_until, lambda: not store.value(BEING_SENT) and not store.value(UNTRIED), 120
-    )
+    await asyncio.to_thread(wait_until, lambda: not store.value(BEING_SENT), 120)
+    if store.value(UNTRIED):
+        await asyncio.sleep(postman.AWAY_S)  # So long nobody looks whether it is back.
+        store.pass_time()
+        await asyncio.to_thread(wait_until, lambda: not store.value(UNTRIED), 120)
     store.pass_time()
     await asyncio.to_thread(store.wait_until_idle, 120)
 
@@ -93,6 +95,22 @@ async def test_letters_wait_for_a_mail_server_that_is_down(store, link):
     assert sent == 0
     assert decided_s < DECIDED_S
     assert len(store.sink.letters) == before + LETTERS * ORDERS
+    assert await store.findings() == []
+
+
+@pytest.mark.skipif(not FULL, reason="no time is passed here: the relay's half minute is real")
+async def test_letters_leave_within_a_minute_once_the_mail_server_is_back(store, link):
+    before = len(store.sink.letters)
+    link.refuse()
+    await order(store, ORDERS)
+    tried = store.value("SELECT COUNT(*) FROM notifications WHERE status = 'queued' AND attempts")
+
+    link.heal()
+    # Those that were tried have a pause of their own, which is as long and begins later.
+    await asyncio.to_thread(store.sink.wait_for, before + LETTERS * ORDERS - tried, 60)
+    await deliver_the_rest(store)
+
+    assert tried < ORDERS
     assert await store.findings() == []
 
 
