@@ -31,7 +31,7 @@ box?.addEventListener("change", () => {
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const field = event.target.closest("input:not([type=checkbox]), select, textarea");
-  if (off || field || event.target.closest("dialog, iframe")) return;
+  if (off || field || event.target.closest("iframe")) return;
   const act = going ? () => go(event.key) : KEYS[event.key];
   const went = going;
   going = false;
