@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from admin import inputs
-from admin.page import page
+from admin.page import NO_REFUSAL, Refusal, page
 from bookstore import books, categories
 from bookstore.books import Book
 from bookstore.db import reading, retrying, transaction
@@ -49,8 +49,7 @@ async def show_new(request: web.Request) -> web.Response:
 
 async def create(request: web.Request) -> web.Response:
     """POST /admin/books/new: a book comes into the catalogue."""
-    form = await forms.read(request)
-    chosen = await _chosen(request)
+    form, chosen = await _sent(request)
     faults: dict[str, str] = {}
     facts = _facts(form, faults)
     facts["categories"] = chosen
@@ -72,33 +71,37 @@ async def create(request: web.Request) -> web.Response:
     raise web.HTTPSeeOther(f"/admin/books/{book.id}")
 
 
-async def show(request: web.Request) -> web.Response:
+async def show(request: web.Request, refusal: Refusal = NO_REFUSAL) -> web.Response:
     """GET /admin/books/{book_id}."""
     async with reading(request.config_dict[ENGINE]) as conn:
         book = await books.get(conn, int(request.match_info["book_id"]), withdrawn=True)
-    return await _page(request, book, _typed(book), [it.slug for it in book.categories])
+    if book.withdrawn_at is not None:
+        refusal = refusal.among([])
+    chosen = [it.slug for it in book.categories]
+    return await _page(request, book, _typed(book), chosen, refusal=refusal)
 
 
 async def change(request: web.Request) -> web.Response:
     """POST /admin/books/{book_id}: what was changed meanwhile is shown, not overwritten."""
-    form, book_id = await forms.read(request), int(request.match_info["book_id"])
-    chosen = await _chosen(request)
+    book_id = int(request.match_info["book_id"])
+    form, chosen = await _sent(request)
+    version = form.get("version", "")
     faults: dict[str, str] = {}
     facts = _facts(form, faults)
     if permits(me(request).role, Permission.CHANGE_PRICES):
         _read("price_cents", inputs.cents, form, facts, faults)
-    _read("version", inputs.whole, form, facts, faults)
 
     async def work() -> Book:
-        version = facts["version"]
-        changes = {name: value for name, value in facts.items() if name != "version"}
+        # One that is none is not the latest.
+        seen = int(version) if inputs.is_id(version) else 0
+        changes = dict(facts)
         async with transaction(request.config_dict[ENGINE]) as conn:
             before = [it.slug for it in (await books.get(conn, book_id)).categories]
             # The first category decides about the cover, so those that stay keep their place.
             kept = [slug for slug in before if slug in chosen]
             changes["categories"] = kept + [slug for slug in chosen if slug not in kept]
             return await books.change(
-                conn, book_id, version, changes, user_id=me(request).id, now=now()
+                conn, book_id, seen, changes, user_id=me(request).id, now=now()
             )
 
     status = 422
@@ -130,6 +133,7 @@ async def _page(
     *,
     faults: Mapping[str, str] | None = None,
     clashes: Mapping[str, str] | None = None,
+    refusal: Refusal = NO_REFUSAL,
     status: int = 200,
 ) -> web.Response:
     async with reading(request.config_dict[ENGINE]) as conn:
@@ -144,6 +148,7 @@ async def _page(
         stale=status == 409,
         faults=faults or {},
         labels=LABELS,
+        refusal=refusal,
         roles=ROLES,
         tree=tree,
         typed=typed,
@@ -205,7 +210,8 @@ def _differs(name: str, form: Mapping[str, str], value: str) -> bool:
     return typed is not None and typed.split() != value.split()
 
 
-async def _chosen(request: web.Request) -> list[str]:
-    """The slugs of all ticked categories."""
-    sent = await request.post()
-    return [value for value in sent.getall("categories", []) if isinstance(value, str)]
+async def _sent(request: web.Request) -> tuple[Mapping[str, str], list[str]]:
+    """The fields of the form, and the slugs of all ticked categories."""
+    sent = await forms.sent(request, forms.LONG)
+    chosen = [value for value in sent.getall("categories", []) if isinstance(value, str)]
+    return forms.once(sent), chosen

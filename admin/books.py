@@ -7,8 +7,8 @@ from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from admin import exports, inputs, stock
-from admin.lists import Filter, Listing, total
-from admin.page import back_to, carry_out, page
+from admin.lists import Filter, Listing, query_of, total
+from admin.page import NO_REFUSAL, Refusal, back_to, carry_out, page
 from bookstore import books, categories
 from bookstore.books import Book, Query
 from bookstore.categories import Category
@@ -31,6 +31,8 @@ TABS: dict[str, str] = {
     Shelf.SOLD_OUT: "Sold out",
     Shelf.WITHDRAWN: "Withdrawn",
 }
+#: The fields of the form about all ticked books, and what of it is at fault.
+BULK = {"bulk-price": "price", "bulk-category": "category", "ticks": "book"}
 #: The columns of an import, so that the file can be changed and taken in again.
 _HEADS = (
     "isbn",
@@ -47,11 +49,18 @@ _HEADS = (
 
 async def show_all(request: web.Request) -> web.Response:
     """GET /admin/books: all books, or a view of the stock."""
+    return await show_list(request, request.query)
+
+
+async def show_list(
+    request: web.Request, asked: Mapping[str, str], refusal: Refusal = NO_REFUSAL
+) -> web.Response:
+    """The list that is asked for, also after one of its forms was refused."""
     async with reading(request.config_dict[ENGINE]) as conn:
         counts = await desk.stock(conn)
         tree = await categories.tree(conn)
-        listing = listing_of(request.query, tree)
-        query, view = query_of(listing)
+        listing = listing_of(asked, tree)
+        query, view = asked_of(listing)
         found = await desk.find(
             conn, query, view, sort=listing.sort, cursor=listing.cursor, limit=listing.size
         )
@@ -65,10 +74,11 @@ async def show_all(request: web.Request) -> web.Response:
     return await page(
         request,
         "books.html",
-        edit={name: request.query.get(name, "") for name in _EDIT},
+        edit={name: asked.get(name, "") for name in _EDIT},
         found=found,
         list=listing,
         numbers=numbers,
+        refusal=refusal.among(_places(found.items)),
         number=number or f"{numbers[view or '']:,}",
         tabs=TABS,
         tree=tree,
@@ -80,7 +90,7 @@ async def export(request: web.Request) -> web.StreamResponse:
     """GET /admin/books/export.csv: all books that the list shows, as an import takes them."""
     async with reading(request.config_dict[ENGINE]) as conn:
         listing = listing_of(request.query, await categories.tree(conn))
-    query, view = query_of(listing)
+    query, view = asked_of(listing)
     currency = request.config_dict[RATES].currency
 
     async def fetch(conn: AsyncConnection, cursor: str | None, limit: int) -> Slice[Book]:
@@ -118,7 +128,7 @@ def listing_of(asked: Mapping[str, str], tree: Sequence[Category]) -> Listing:
     return Listing(asked, LIST, filters, sorts=[*desk.SORTS], sort=first)
 
 
-def query_of(listing: Listing) -> tuple[Query, Shelf | None]:
+def asked_of(listing: Listing) -> tuple[Query, Shelf | None]:
     """Which books a list shows."""
     view, stock = listing.text("view"), listing.text("stock")
     query = Query(
@@ -151,7 +161,7 @@ async def count_stock(request: web.Request) -> web.Response:
     except stock.Overtaken:
         back = _clash(back, "stock", book_id, form.get("stock", ""), form.get("seen", ""))
     except BookstoreError as error:
-        await notices.leave(request, "bad", str(error))
+        return await _not_saved(request, error, f"stock-{book_id}", form.get("stock", ""), back)
     else:
         await notices.leave(request, "ok", said)
         back = _edited(back, saved=f"stock-{book_id}", next=f"stock-{form.get('next', '')}")
@@ -184,7 +194,7 @@ async def change_price(request: web.Request) -> web.Response:
     except Stale:
         back = _clash(back, "price", book_id, form.get("price", ""), form.get("had", ""))
     except BookstoreError as error:
-        await notices.leave(request, "bad", str(error))
+        return await _not_saved(request, error, f"price-{book_id}", form.get("price", ""), back)
     else:
         await notices.leave(request, "ok", said)
         back = _edited(back, saved=f"price-{book_id}", next=f"price-{form.get('next', '')}")
@@ -216,6 +226,18 @@ async def restore(request: web.Request) -> web.Response:
 
     await carry_out(request, work)
     raise web.HTTPSeeOther(f"{LIST}/{book_id}")
+
+
+async def _not_saved(
+    request: web.Request, error: BookstoreError, place: str, typed: str, back: str
+) -> web.Response:
+    return await show_list(request, query_of(back), Refusal.of(error, place, {place: typed}))
+
+
+def _places(shown: Sequence[Book]) -> set[str]:
+    """Where the list has fields of its forms."""
+    cells = {f"{what}-{book.id}" for book in shown for what in ("price", "stock")}
+    return {*cells, *BULK} if shown else set()
 
 
 def _clash(address: str, what: str, book_id: int, wanted: str, had: str) -> str:

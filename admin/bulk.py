@@ -1,14 +1,15 @@
 """Prices and categories of many books: chosen, looked at, carried out, undone."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from aiohttp import web
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from admin import inputs, lists
-from admin.books import LIST, listing_of, query_of
-from admin.page import back_to, page
+from admin import inputs
+from admin.books import BULK, LIST, asked_of, listing_of, show_list
+from admin.lists import query_of
+from admin.page import Refusal, back_to, page
 from bookstore import bulk_changes, categories, shopfront
 from bookstore.bulk_changes import Field, Outcome, Plan
 from bookstore.db import reading, retrying, transaction
@@ -32,7 +33,8 @@ _Step = Callable[..., Awaitable[bool]]
 async def plan(request: web.Request) -> web.Response:
     """POST /admin/books/bulk: the ticked books, or with `all` every book that the list shows.
 
-    Nothing is changed yet: the page after this shows what would be.
+    Nothing is changed yet: the page after this shows what would be.  Where there is none, the list
+    keeps its ticks and what was typed.
     """
     form = await forms.read(request)
     sent = await request.post()
@@ -44,6 +46,8 @@ async def plan(request: web.Request) -> web.Response:
         if field not in set(Field):
             raise Invalid("field", "Choose what to change.")
         _allow(request, Field(field))
+        if not ticked and not every:
+            raise Invalid("book", "Nothing was ticked. Tick the books first.")
         async with transaction(request.config_dict[ENGINE]) as conn:
             chosen = await _chosen(conn, back) if every else _these(ticked)
             if field == Field.PRICE:
@@ -59,16 +63,12 @@ async def plan(request: web.Request) -> web.Response:
                 now=now(),
             )
 
-    if not ticked and not every:
-        await notices.leave(request, "warn", "Nothing was ticked. Tick the books first.")
-        raise web.HTTPSeeOther(back)
     try:
         plan_id = await retrying(work)
     except NotAllowed:
         raise
     except BookstoreError as error:
-        await notices.leave(request, "bad", str(error))
-        raise web.HTTPSeeOther(back) from None
+        return await show_list(request, query_of(back), _refusal(error, form, ticked))
     raise web.HTTPSeeOther(f"/admin/books/bulk/{plan_id}")
 
 
@@ -138,9 +138,17 @@ async def _all_steps(request: web.Request, step: _Step) -> Plan:
 
 async def _chosen(conn: AsyncConnection, address: str) -> Select[tuple[int]]:
     """All books of the list at this address."""
-    listing = listing_of(lists.query_of(address), await categories.tree(conn))
-    query, view = query_of(listing)
+    listing = listing_of(query_of(address), await categories.tree(conn))
+    query, view = asked_of(listing)
     return desk.ids(conn, query, view)
+
+
+def _refusal(error: BookstoreError, form: Mapping[str, str], ticked: Iterable[int]) -> Refusal:
+    field = error.field if isinstance(error, Invalid) else ""
+    place = next((place for place, at_fault in BULK.items() if at_fault == field), "ticks")
+    typed = {place: form.get(name, "") for place, name in BULK.items()}
+    typed["ticks"] = " ".join(map(str, ticked))
+    return Refusal.of(error, place, {**typed, "bulk-all": form.get("all", "")})
 
 
 def _these(ids: list[int]) -> Select[tuple[int]]:

@@ -45,6 +45,11 @@ async def show_all(
     )
 
 
+async def show(request: web.Request) -> web.Response:
+    """GET /admin/categories/{slug}: the tree, with the form of this one open."""
+    return await show_all(request, changing=request.match_info["slug"])
+
+
 async def create(request: web.Request) -> web.Response:
     """POST /admin/categories."""
     form = await forms.read(request)

@@ -3,13 +3,13 @@
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from admin import inputs, uploads
-from admin.page import carry_out
+from admin import book, inputs, uploads
+from admin.page import Refusal, attempt, carry_out
 from bookstore import pictures
 from bookstore.errors import BookstoreError, Invalid
 from web.requests import now
 from web.sessions import me
-from web.store import forms, notices
+from web.store import forms
 
 
 async def put(request: web.Request) -> web.Response:
@@ -21,16 +21,24 @@ async def put(request: web.Request) -> web.Response:
             raise Invalid("cover", "Choose a picture first.")
         cover = await pictures.cover_of(content)
     except BookstoreError as error:
-        await notices.leave(request, "bad", str(error))
-        raise web.HTTPSeeOther(f"/admin/books/{book_id}") from None
+        return await _refuse(request, error)
 
     async def work(conn: AsyncConnection) -> str:
         version = inputs.whole("version", form.get("version", ""))
-        book = await pictures.put(conn, book_id, version, cover, user_id=me(request).id, now=now())
-        return f"{book.title} has a new cover."
+        changed = await pictures.put(
+            conn, book_id, version, cover, user_id=me(request).id, now=now()
+        )
+        return f"{changed.title} has a new cover."
 
-    await carry_out(request, work)
+    if (refused := await attempt(request, work)) is not None:
+        return await _refuse(request, refused)
     raise web.HTTPSeeOther(f"/admin/books/{book_id}")
+
+
+async def _refuse(request: web.Request, error: BookstoreError) -> web.Response:
+    # Browsers do not let a page choose a file again.
+    refusal = Refusal("cover", {}, str(error), faulty=True)
+    return await book.show(request, refusal)
 
 
 async def remove(request: web.Request) -> web.Response:
@@ -39,8 +47,8 @@ async def remove(request: web.Request) -> web.Response:
 
     async def work(conn: AsyncConnection) -> str:
         version = inputs.whole("version", form.get("version", ""))
-        book = await pictures.remove(conn, book_id, version, user_id=me(request).id, now=now())
-        return f"{book.title} has the cover that is set in type."
+        changed = await pictures.remove(conn, book_id, version, user_id=me(request).id, now=now())
+        return f"{changed.title} has the cover that is set in type."
 
     await carry_out(request, work)
     raise web.HTTPSeeOther(f"/admin/books/{book_id}")

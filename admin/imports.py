@@ -3,26 +3,26 @@
 file ──> its columns ──> dry run ──> taken in
 """
 
-from collections.abc import Mapping
 from urllib.parse import urlencode
 
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from admin.page import carry_out, page
+from admin.page import NO_REFUSAL, Refusal, carry_out, page
 from bookstore import encodings, files, imports, jobs, paging, trails
 from bookstore.columns import COLUMNS, REQUIRED
 from bookstore.db import reading, retrying, transaction
-from bookstore.errors import BookstoreError, NotFound
+from bookstore.errors import BookstoreError, Invalid, NotFound
 from bookstore.files import File
 from bookstore.formats import Options
+from bookstore.imports import Preview
 from bookstore.jobs import IMPORTS, Job, Outcome
 from bookstore.permissions import Permission, permits
 from web.api.imports import received
 from web.keys import ENGINE, RATES, REQUEST_ID
 from web.requests import now
 from web.sessions import me
-from web.store import forms, notices
+from web.store import forms
 
 PAGE = 25
 LIST = "/admin/imports"
@@ -30,7 +30,7 @@ LIST = "/admin/imports"
 _COLUMN = "column-"
 
 
-async def show_all(request: web.Request) -> web.Response:
+async def show_all(request: web.Request, refusal: Refusal = NO_REFUSAL) -> web.Response:
     """GET /admin/imports: what was sent, and a form for the next file."""
     cursor = request.query.get("cursor")
     async with reading(request.config_dict[ENGINE]) as conn:
@@ -45,6 +45,7 @@ async def show_all(request: web.Request) -> web.Response:
         files=sent,
         found=found,
         names=names,
+        refusal=refusal,
         required=REQUIRED,
     )
 
@@ -54,8 +55,8 @@ async def send(request: web.Request) -> web.Response:
     try:
         file, _, _ = await received(request)
     except BookstoreError as error:
-        await notices.leave(request, "bad", str(error))
-        raise web.HTTPSeeOther(LIST) from None
+        # Browsers do not let a page choose a file again.
+        return await show_all(request, Refusal("file", {}, str(error), faulty=True))
     raise web.HTTPSeeOther(f"{LIST}/new?{urlencode({'file': file.id})}")
 
 
@@ -66,17 +67,16 @@ async def show_new(request: web.Request) -> web.Response:
     """
     file = await _file(request, request.query.get("file", ""))
     encoding = request.query.get("encoding") or None
-    faults: dict[str, str] = {}
     options = Options(None, encoding)
     try:
         options.check()
     except BookstoreError as error:
-        faults["encoding"], options = str(error), Options()
-    return await _look(request, file, options, faults)
+        return await _look(request, file, Options(), Refusal.of(error, "encoding", {}))
+    return await _look(request, file, options)
 
 
 async def start(request: web.Request) -> web.Response:
-    """POST /admin/imports/start: a dry run, or the real thing."""
+    """POST /admin/imports/start: a dry run, or the real thing, if the columns can be read so."""
     form = await forms.read(request)
     file = await _file(request, form.get("file", ""))
     mapping = {
@@ -85,6 +85,12 @@ async def start(request: web.Request) -> web.Response:
         if name.startswith(_COLUMN) and name.removeprefix(_COLUMN) in COLUMNS
     }
     options = Options(mapping or None, form.get("encoding") or None)
+    try:
+        options.check()
+        await _try_columns(request, file, options)
+    except BookstoreError as error:
+        place = error.field if isinstance(error, Invalid) else "encoding"
+        return await _look(request, file, Options(), Refusal.of(error, place, mapping))
 
     async def work() -> Job:
         async with transaction(request.config_dict[ENGINE]) as conn:
@@ -99,10 +105,7 @@ async def start(request: web.Request) -> web.Response:
                 request_id=request[REQUEST_ID],
             )
 
-    try:
-        job = await retrying(work)
-    except BookstoreError as error:
-        return await _look(request, file, Options(), {"encoding": str(error)}, status=422)
+    job = await retrying(work)
     raise web.HTTPSeeOther(f"{LIST}/{job.id}")
 
 
@@ -141,31 +144,51 @@ async def cancel(request: web.Request) -> web.Response:
     raise web.HTTPSeeOther(f"{LIST}/{job_id}")
 
 
-async def _look(
-    request: web.Request,
-    file: File,
-    options: Options,
-    faults: Mapping[str, str],
-    *,
-    status: int = 200,
-) -> web.Response:
-    seen = await imports.preview(
+async def _try_columns(request: web.Request, file: File, options: Options) -> None:
+    """Raise Invalid, naming the column, where the file has not got the columns as they are said.
+
+    What else is wrong with the file is for the import to say.
+    """
+    if not options.mapping:
+        return
+    seen = await _preview(request, file, options)
+    if seen.error is None:
+        return
+    missing = seen.findings.get("missing_columns", [])
+    header = [*(await _preview(request, file, Options(None, options.encoding))).header]
+    names = [name for name in options.mapping.values() if name]
+    doubtful = [
+        column
+        for column, name in options.mapping.items()
+        if name and (names.count(name) > 1 or header.count(name) != 1)
+    ]
+    if header and (missing or doubtful):
+        raise Invalid([*missing, *doubtful][0], seen.error)
+
+
+async def _preview(request: web.Request, file: File, options: Options) -> Preview:
+    return await imports.preview(
         request.config_dict[ENGINE],
         file.id,
         currency=request.config_dict[RATES].currency,
         options=options,
         now=now(),
     )
+
+
+async def _look(
+    request: web.Request, file: File, options: Options, refusal: Refusal = NO_REFUSAL
+) -> web.Response:
+    seen = await _preview(request, file, options)
     return await page(
         request,
         "import_new.html",
-        status=status,
-        chosen=seen.findings.get("columns", {}),
+        chosen={**seen.findings.get("columns", {}), **refusal.typed},
         column_field=_COLUMN,
         columns=COLUMNS,
         encoding=options.encoding or seen.findings.get("encoding") or "",
         encodings=encodings.CHOICES,
-        faults=faults,
+        refusal=refusal.among({"encoding", *(COLUMNS if seen.header else ())}),
         sent=file,
         required=REQUIRED,
         seen=seen,

@@ -7,7 +7,7 @@ from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from admin import inputs, log
-from admin.page import NO_REFUSAL, Refusal, attempt, carry_out, page
+from admin.page import NO_REFUSAL, Refusal, attempt, page
 from bookstore import orders, shopfront, trails
 from bookstore.db import reading
 from bookstore.desk import orders as desk
@@ -23,6 +23,7 @@ _Choice = TypeVar("_Choice", State, Payment)
 LONGEST_TRACKING = 200
 #: The fields of the page whose text is kept when it is refused.
 _CANCELLING, _REMARK, _TRACKING, _NOTE = "reason", "remark", "tracking", "note"
+_PAYMENT = "to"
 _PLACES = {
     str(State.CANCELLED): _CANCELLING,
     str(State.PACKED): _REMARK,
@@ -33,15 +34,24 @@ _PLACES = {
 
 async def show(request: web.Request, refusal: Refusal = NO_REFUSAL) -> web.Response:
     """GET /admin/orders/{number}: all that is known of one order."""
+    return await show_one(request, request.match_info["number"], refusal)
+
+
+async def show_one(
+    request: web.Request, number: str, refusal: Refusal = NO_REFUSAL
+) -> web.Response:
+    """The page of an order, also after a form on it was refused."""
     async with reading(request.config_dict[ENGINE]) as conn:
-        order = await orders.get(conn, request.match_info["number"])
+        order = await orders.get(conn, number)
         trail = await trails.of_order(conn, order.id)
         books = await shopfront.by_ids(conn, [line.book_id for line in order.items])
     next_states = [
         state for state in State if state in NEXT.get(order.status, set()) - MACHINE_MADE
     ]
-    if refusal.place not in {_NOTE, *(_PLACES.get(state) for state in next_states)}:
-        refusal = refusal._replace(place="")
+    next_payments = [payment for payment in Payment if payment in order.next_payments]
+    places = {_NOTE, *(_PLACES[state] for state in next_states)}
+    places |= {_PAYMENT} if next_payments else set()
+    places |= {discarding(task.id) for task in trail.tasks if task.parked_at}
     entries = log.entries(trail)
     wanted = request.query.get("show", "")
     kinds = [kind for kind in log.KINDS if any(entry.kind == kind for entry in entries)]
@@ -53,10 +63,10 @@ async def show(request: web.Request, refusal: Refusal = NO_REFUSAL) -> web.Respo
         entry_count=len(entries),
         kinds=kinds,
         next_states=next_states,
-        next_payments=[payment for payment in Payment if payment in order.next_payments],
+        next_payments=next_payments,
         note_length=desk.NOTE_LENGTH,
         order=order,
-        refusal=refusal,
+        refusal=refusal.among(places),
         trail=trail,
         wanted=wanted if wanted in kinds else "",
     )
@@ -74,8 +84,8 @@ async def move(request: web.Request) -> web.Response:
         facts: dict[str, Any] = {}
         if to is State.CANCELLED:
             facts["reason"] = inputs.reason("reason", form.get("reason", ""))
-        elif note := " ".join(form.get("reason", "").split()):
-            facts["reason"] = inputs.reason("reason", note)
+        elif "reason" in form:
+            facts["reason"] = inputs.reason("reason", form["reason"])
         if to is State.SHIPPED:
             facts["tracking"] = _tracking(form.get("tracking", ""))
         await orders.transition(conn, number, to, actor=_actor(request), now=now(), **facts)
@@ -97,7 +107,8 @@ async def change_payment(request: web.Request) -> web.Response:
         await orders.change_payment(conn, number, to, actor=_actor(request), now=now())
         return f"The payment of order {number} is now: {to.replace('_', ' ')}."
 
-    await carry_out(request, work)
+    if error := await attempt(request, work):
+        return await show(request, Refusal.of(error, _PAYMENT, {_PAYMENT: form.get("to", "")}))
     raise web.HTTPSeeOther(f"/admin/orders/{_in_path(number)}")
 
 
@@ -112,6 +123,11 @@ async def add_note(request: web.Request) -> web.Response:
     if error := await attempt(request, work):
         return await show(request, Refusal.of(error, _NOTE, {_NOTE: form.get("body", "")}))
     raise web.HTTPSeeOther(f"/admin/orders/{_in_path(number)}")
+
+
+def discarding(task_id: int) -> str:
+    """The place of the field that asks why a task is discarded."""
+    return f"reason-{task_id}"
 
 
 _SAID = {

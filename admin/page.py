@@ -1,6 +1,6 @@
 """A page of the dashboard: its template within the frame that all have."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Container, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -74,7 +74,8 @@ class Refusal(NamedTuple):
     """Why a form was not accepted, and what was typed into it, for its page to show again.
 
     `place` names the field among all of the page, as its id does; it is empty where no such field
-    is shown. `typed` has the text of each place. `faulty` says that the field itself is wrong.
+    is shown, and what was typed there stands below the sentence. `typed` has the text of each
+    place. `faulty` says that the field itself is wrong.
     """
 
     place: str = ""
@@ -90,6 +91,12 @@ class Refusal(NamedTuple):
     def text(self, place: str, otherwise: str = "") -> str:
         """What the field at this place has in it: what was typed, or what a new page has there."""
         return self.typed.get(place, otherwise)
+
+    def among(self, places: Container[str]) -> "Refusal":
+        """The same for a page with these places: the field may have gone meanwhile."""
+        if self.place in places:
+            return self
+        return Refusal("", {"": self.text(self.place)}, self.sentence)
 
 
 #: Nothing was refused: the page as it is first seen.

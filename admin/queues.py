@@ -1,17 +1,19 @@
 """What is still to be done, who does it, and what was given up."""
 
 from collections.abc import Mapping
+from urllib.parse import unquote
 
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from admin import broker, inputs
+from admin import broker, inputs, order
 from admin.explain import explained
-from admin.page import back_to, carry_out, page
+from admin.page import NO_REFUSAL, Refusal, attempt, back_to, carry_out, page
 from bookstore import failures, paging, reports, tasks, trails
 from bookstore.db import reading
 from bookstore.errors import NotFound
 from bookstore.messages import QUEUES
+from bookstore.permissions import Permission, permits
 from bookstore.tasks import Row
 from web.health import HEARTBEAT_LIMIT
 from web.keys import ENGINE, PUBLISHER, SETTINGS
@@ -23,9 +25,12 @@ PAGE = 25
 #: One transaction takes no longer than a page does.
 AT_ONCE = 50
 LIST = "/admin/queues"
+_ORDERS = "/admin/orders"
 
 
-async def show(request: web.Request) -> web.Response:
+async def show(
+    request: web.Request, refusal: Refusal = NO_REFUSAL, opening: str = ""
+) -> web.Response:
     """GET /admin/queues: `state` is `parked`, the dead letters, or `waiting`; `task` is open."""
     parked = request.query.get("state") != "waiting"
     cursor, moment = request.query.get("cursor"), now()
@@ -36,7 +41,7 @@ async def show(request: web.Request) -> web.Response:
         alive = await reports.signs_of_life(conn)
         found = await tasks.find(conn, parked=parked, after_id=after_id, limit=PAGE + 1)
         rows = found[:PAGE]
-        opened = await _opened(conn, request.query.get("task", ""), rows)
+        opened = await _opened(conn, opening or request.query.get("task", ""), rows)
         subjects = await trails.subjects(
             conn, rows if opened is None or opened in rows else [*rows, opened]
         )
@@ -62,6 +67,7 @@ async def show(request: web.Request) -> web.Response:
         parked=parked,
         queue_names=QUEUES,
         queues=queues,
+        refusal=refusal.among([order.discarding(opened.id)] if opened and opened.parked_at else []),
         rows=rows,
         subjects=subjects,
         tries=tries,
@@ -103,16 +109,31 @@ async def replay_all(request: web.Request) -> web.Response:
 
 async def discard(request: web.Request) -> web.Response:
     """POST /admin/queues/{task_id}/discard: give it up for good, and say why."""
-    form = await forms.read(request)
+    form, task_id = await forms.read(request), _task_id(request)
 
     async def work(conn: AsyncConnection) -> str:
         reason = inputs.reason("reason", form.get("reason", ""))
-        row = await tasks.get(conn, _task_id(request))
+        row = await tasks.get(conn, task_id)
         await tasks.discard(conn, row.id, reason, user_id=me(request).id, now=now())
         return f"{row.task} {row.ref_id} is discarded."
 
-    await carry_out(request, work)
+    if error := await attempt(request, work):
+        place = order.discarding(task_id)
+        refusal = Refusal.of(error, place, {place: form.get("reason", "")})
+        return await _not_discarded(
+            request, refusal, None if isinstance(error, NotFound) else task_id, _back(form)
+        )
     raise web.HTTPSeeOther(_back(form))
+
+
+async def _not_discarded(
+    request: web.Request, refusal: Refusal, task_id: int | None, back: str
+) -> web.Response:
+    """The page from which it was to be discarded: of the order, or of the queues."""
+    if back.startswith(f"{_ORDERS}/") and permits(me(request).role, Permission.SEE_ORDERS):
+        number = unquote(back.removeprefix(f"{_ORDERS}/").partition("?")[0])
+        return await order.show_one(request, number, refusal)
+    return await show(request, refusal, "" if task_id is None else str(task_id))
 
 
 async def _opened(conn: AsyncConnection, chosen: str, rows: list[Row]) -> Row | None:
@@ -127,7 +148,7 @@ async def _opened(conn: AsyncConnection, chosen: str, rows: list[Row]) -> Row | 
 
 def _back(form: Mapping[str, str]) -> str:
     address = form.get("back", "")
-    return back_to(address, "/admin/orders" if address.startswith("/admin/orders") else LIST)
+    return back_to(address, _ORDERS if address.startswith(_ORDERS) else LIST)
 
 
 def _whole(text: str) -> int:

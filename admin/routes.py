@@ -1,6 +1,6 @@
 """Every address of the dashboard, and who may come in."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 
 from aiohttp import web
 
@@ -73,6 +73,7 @@ PAGES: list[tuple[str, str, Handler, Access]] = [
     ("POST", f"{_BOOK}/low-stock", stock.set_low, Permission.CHANGE_STOCK),
     ("GET", "/categories", categories.show_all, Permission.CHANGE_CATEGORIES),
     ("POST", "/categories", categories.create, Permission.CHANGE_CATEGORIES),
+    ("GET", _CATEGORY, categories.show, Permission.CHANGE_CATEGORIES),
     ("POST", _CATEGORY, categories.change, Permission.CHANGE_CATEGORIES),
     ("POST", f"{_CATEGORY}/move", categories.move, Permission.CHANGE_CATEGORIES),
     ("POST", f"{_CATEGORY}/delete", categories.remove, Permission.CHANGE_CATEGORIES),
@@ -114,12 +115,46 @@ PAGES: list[tuple[str, str, Handler, Access]] = [
     ("GET", "/static/{name:[a-z.-]+}", files.show, Open.ANYONE),
 ]
 
+#: Forms that are not on the page above their address.
+_ON = {
+    f"{_BOOK}/price": "/books",
+    f"{_BOOK}/count": "/books",
+    f"{_BOOK}/low-stock": f"{_BOOK}/stock",
+}
+
 
 def add_to(app: web.Application) -> dict[web.AbstractRoute, Access]:
     """Give the dashboard its addresses; the answer says who may come in at each."""
     access: dict[web.AbstractRoute, Access] = {}
+    pages: dict[str, web.AbstractRoute] = {}
     for method, path, handler, wanted in PAGES:
         # HEAD is GET without its body.
         for name in ["GET", "HEAD"] if method == "GET" else [method]:
-            access[app.router.add_route(name, path, handler)] = wanted
+            route = app.router.add_route(name, path, handler)
+            access[route] = wanted
+            if name == "GET":
+                pages[path] = route
+    for method, path, _, wanted in PAGES:
+        if method == "POST" and path not in pages:
+            leads = _lead_to(pages[_page_of(path, pages)])
+            for name in ("GET", "HEAD"):
+                access[app.router.add_route(name, path, leads)] = wanted
     return access
+
+
+def _page_of(form: str, pages: Container[str]) -> str:
+    """Where the form with this address is shown."""
+    path = _ON.get(form, form)
+    while path not in pages:
+        path = path.rpartition("/")[0]
+    return path
+
+
+def _lead_to(page: web.AbstractRoute) -> Handler:
+    """A form that was refused leaves its own address in the browser, to be loaded again."""
+
+    async def lead(request: web.Request) -> web.StreamResponse:
+        parts = request.match_info if isinstance(page.resource, web.DynamicResource) else {}
+        raise web.HTTPSeeOther(page.url_for(**parts))
+
+    return lead

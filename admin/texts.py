@@ -30,7 +30,7 @@ async def show(request: web.Request) -> web.Response:
 
 async def save(request: web.Request) -> web.Response:
     """POST /admin/texts/{name}/{language}: back to the list, or to the form with what was typed."""
-    form = await forms.read(request)
+    form = forms.once(await forms.sent(request, forms.LONG))
     text = await _text(request)
     version = int(form["version"]) if form.get("version", "").isdecimal() else text.version
 

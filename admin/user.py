@@ -11,6 +11,7 @@ from bookstore.drafts import plain
 from bookstore.errors import BookstoreError, Invalid
 from bookstore.permissions import GRANTS, Permission, Role, permits
 from bookstore.trails import Asked
+from bookstore.users import User
 from web import erasing
 from web.api.privacy import DossierOut
 from web.keys import ENGINE
@@ -48,9 +49,15 @@ async def show(request: web.Request, refusal: Refusal = NO_REFUSAL) -> web.Respo
         grants=GRANTS,
         permissions=list(Permission),
         person=person,
-        refusal=refusal,
+        refusal=refusal.among(_places(person, request)),
         roles=list(Role),
     )
+
+
+def _places(person: User, request: web.Request) -> set[str]:
+    """Where the page has fields; nobody changes themselves, or writes to those who are out."""
+    written = set() if person.disabled else {"subject", "body"}
+    return written if person.id == me(request).id else {*written, "role", "email"}
 
 
 async def change_role(request: web.Request) -> web.Response:
@@ -69,7 +76,8 @@ async def change_role(request: web.Request) -> web.Response:
         )
         return f"{person.name} is {person.role} now."
 
-    await carry_out(request, work)
+    if error := await attempt(request, work):
+        return await show(request, Refusal.of(error, "role", {"role": form.get("role", "")}))
     raise web.HTTPSeeOther(f"/admin/users/{user_id}")
 
 
@@ -79,8 +87,10 @@ async def change_disabled(request: web.Request) -> web.Response:
     await confirmed(request, f"/admin/users/{user_id}")
 
     async def work(conn: AsyncConnection) -> str:
+        if form.get("disabled") not in ("yes", "no"):
+            raise Invalid("disabled", "This is done with the buttons of the page.")
         person = await users.change_disabled(
-            conn, user_id, form.get("disabled") == "yes", by=me(request).id, now=now()
+            conn, user_id, form["disabled"] == "yes", by=me(request).id, now=now()
         )
         if person.disabled:
             return f"{person.name} is shut out, and signed out everywhere."
@@ -140,8 +150,7 @@ async def erase(request: web.Request) -> web.Response:
             raise Invalid("email", "Nobody erases their own account here.")
         await erasing.erase(request, user_id)
     except BookstoreError as error:
-        place = "" if user_id == me(request).id else "email"
-        return await show(request, Refusal.of(error, place, {"email": form.get("email", "")}))
+        return await show(request, Refusal.of(error, "email", {"email": form.get("email", "")}))
     await notices.leave(request, "ok", "What was personal is gone. Their orders name nobody now.")
     raise web.HTTPSeeOther("/admin/users")
 
@@ -168,7 +177,8 @@ async def end_sessions(request: web.Request) -> web.Response:
 
 async def write(request: web.Request) -> web.Response:
     """POST /admin/users/{user_id}/message: a letter in staff's own words."""
-    user_id, form = int(request.match_info["user_id"]), await forms.read(request)
+    user_id = int(request.match_info["user_id"])
+    form = forms.once(await forms.sent(request, forms.LONG))
 
     async def work(conn: AsyncConnection) -> str:
         subject = plain("subject", form.get("subject", ""), SUBJECT_LENGTH)

@@ -22,7 +22,7 @@ class Bounds:
     #: The longest line and field, as nginx has it, and how many fields.
     line: int = 8190
     fields: int = 100
-    #: No body but an upload is larger, and those are read in pieces.
+    #: No body is larger but an upload, which is read in pieces, and a long text of the staff.
     body: int = 64 * 1024
 
 

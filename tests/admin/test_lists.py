@@ -254,7 +254,8 @@ async def test_prices_of_all_that_match_change_after_a_look(visitor, database):
     assert "2 books are changed." in done.text
     assert "2 books are as before." in undone.text
     assert "Type a price such as 12.90" in wrong.text
-    assert wrong.path == back
+    assert wrong.status == 422
+    assert ("input", "dear") in [(name, facts.get("value")) for name, facts in wrong.elements]
     assert "Nothing was ticked." in none.text
 
 

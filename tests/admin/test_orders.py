@@ -203,6 +203,31 @@ async def test_an_order_that_is_none_is_not_found(visitor):
     assert (await send(clerk, "/admin/orders/NONE/transitions", to="packed")).status == 404
 
 
+async def test_a_remark_on_a_step_that_a_colleague_took_is_shown_again(visitor, database):
+    async with database() as conn:
+        await add_order(conn, {await add_book(conn): 1}, number="7Q4M-XK2P", status="confirmed")
+    clerk, colleague = await visitor(Role.CLERK), await visitor(Role.CLERK)
+    path = "/admin/orders/7Q4M-XK2P/transitions"
+    await send(colleague, path, to="packed")
+
+    late = await send(clerk, path, to="packed", reason="In <two> parcels")
+
+    assert late.status == 422
+    assert "An order that is packed cannot become packed." in late.text
+    assert "You had typed: In <two> parcels" in late.text
+
+
+async def test_a_remark_that_says_nothing_moves_no_order(visitor, database):
+    async with database() as conn:
+        await add_order(conn, {await add_book(conn): 1}, number="7Q4M-XK2P", status="confirmed")
+    clerk = await visitor(Role.CLERK)
+
+    page = await send(clerk, "/admin/orders/7Q4M-XK2P/transitions", to="packed", reason="  ")
+
+    assert "#field-remark" in page.links
+    assert await status_of(database, "7Q4M-XK2P") is orders.State.CONFIRMED
+
+
 async def test_ticked_orders_are_packed_together_and_each_refusal_is_told(visitor, database):
     async with database() as conn:
         dune = await add_book(conn)

@@ -4,9 +4,11 @@ import pytest
 from sqlalchemy import select
 
 from bookstore import categories
-from bookstore.permissions import Role
+from bookstore.permissions import GRANTS, Role, is_staff
 from bookstore.tables import categories as category_rows
 from tests.admin.conftest import read, send
+from tests.admin.test_access import PAGES, example
+from tests.admin.test_staff import add_parked
 from tests.factories import NOON, add_book
 
 
@@ -104,6 +106,48 @@ async def test_a_category_that_is_gone_is_said_to_be(visitor, database, poetry):
 
     assert page.status == 404
     assert "Poetry" not in (await read(editor, "/admin/categories")).text
+
+
+@pytest.mark.parametrize("back", ["", "/admin/orders/C3TN-88WD"])
+async def test_a_reason_to_discard_is_kept_where_it_was_typed(visitor, database, back):
+    task_id, _ = await add_parked(database)
+    manager = await visitor(Role.MANAGER)
+    too_long = "<b>no</b>" * 60
+
+    page = await send(manager, f"/admin/queues/{task_id}/discard", reason=too_long, back=back)
+
+    assert page.status == 422
+    assert f"#field-reason-{task_id}" in page.links
+    assert field(page, f"reason-{task_id}")["value"] == too_long
+    assert ("details", {"class": "ask", "open": None}) in page.elements
+    assert ("Everything that happened" in page.text) == bool(back)
+
+
+async def test_a_reason_to_discard_what_is_gone_is_shown_again(visitor, database):
+    task_id, _ = await add_parked(database)
+    manager, colleague = await visitor(Role.MANAGER), await visitor(Role.MANAGER)
+    await send(colleague, f"/admin/queues/{task_id}/discard", reason="Done by hand")
+
+    page = await send(manager, f"/admin/queues/{task_id}/discard", reason="Asked for twice")
+
+    assert page.status == 422
+    assert "You had typed: Asked for twice" in page.text
+
+
+@pytest.mark.parametrize("role", [role for role in Role if is_staff(role)])
+async def test_the_address_of_a_form_leads_whoever_sends_it_to_its_page(visitor, role):
+    client = await visitor(role)
+    wrong = []
+
+    for method, path, access in PAGES:
+        if method == "POST" and access in GRANTS[role]:
+            answer = await client.get(example(path), allow_redirects=False)
+            if answer.status == 303:
+                answer = await client.get(answer.headers["Location"], allow_redirects=False)
+            if answer.status not in (200, 404):
+                wrong.append((path, answer.status))
+
+    assert wrong == []
 
 
 async def names(database):

@@ -17,6 +17,16 @@ async def test_a_text_is_written_and_shown(visitor, client):
     assert "&lt;b&gt;" in shown.html
 
 
+async def test_a_text_may_have_its_length_in_every_script(visitor, client):
+    manager = await visitor(Role.MANAGER)
+    words = "本" * 15_990
+
+    saved = await send(manager, "/admin/texts/terms/en", version="0", body=words)
+
+    assert "saved" in saved.text
+    assert words in (await read(client, "/terms")).text
+
+
 async def test_nothing_typed_is_lost_when_somebody_was_faster(visitor):
     manager = await visitor(Role.MANAGER)
     await send(manager, "/admin/texts/terms/en", version="0", body="First")
