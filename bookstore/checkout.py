@@ -25,6 +25,7 @@ from bookstore.errors import (
     RequestInProgress,
 )
 from bookstore.grouping import Grouped
+from bookstore.locales import DEFAULT, Language
 from bookstore.orders import Line, Order, Payment, State
 
 #: How long a repeat waits for the request it repeats.
@@ -46,6 +47,8 @@ class Wish:
     email: str
     shipping_address: Mapping[str, Any]
     note: str | None = None
+    #: In which its letters are to be.
+    language: Language = DEFAULT
     #: What the customer agreed to pay; None agrees to anything.
     expected_total_cents: int | None = None
     request_id: str | None = None
@@ -175,12 +178,14 @@ _EMPTY = Bulk(
 )
 _INSERT = Bulk(
     "number VARCHAR(14), cart_id BIGINT, checkout_no INT, user_id BIGINT, email VARCHAR(254),"
-    " currency VARCHAR(3), shipping_address TEXT, terms TEXT, note VARCHAR(1000)",
+    " currency VARCHAR(3), shipping_address TEXT, terms TEXT, note VARCHAR(1000),"
+    " language VARCHAR(8)",
     """
     INSERT INTO orders (number, cart_id, checkout_no, user_id, email, status, payment_status,
-        currency, shipping_address, terms, note, last_seq, placed_at, updated_at)
+        currency, shipping_address, terms, note, language, last_seq, placed_at, updated_at)
     SELECT v.number, v.cart_id, v.checkout_no, v.user_id, v.email, 'placed', 'unpaid',
-        v.currency, v.shipping_address, v.terms, v.note, 1, :now, :now FROM {rows} AS v
+        v.currency, v.shipping_address, v.terms, v.note, v.language, 1, :now, :now
+    FROM {rows} AS v
     """,
 )
 _IDS = BulkQuery(
@@ -345,6 +350,7 @@ def _row(draft: _Draft) -> tuple[Any, ...]:
         json.dumps(dict(wish.shipping_address)),
         _terms(draft.rates),
         wish.note,
+        wish.language,
     )
 
 

@@ -16,10 +16,11 @@ from typing import Any, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import notifications, pricing
+from bookstore import locales, notifications, pricing
 from bookstore.bulk import Bulk, BulkQuery
 from bookstore.crashpoints import crashpoint
 from bookstore.db import Repeat, tell
+from bookstore.locales import Language, _
 from bookstore.orders import State
 
 
@@ -46,6 +47,7 @@ class _Order:
     rates: pricing.Rates
     seq: int
     placed_at: datetime
+    language: Language
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class _Outcome:
 
 _LOCK = BulkQuery(
     "order_id BIGINT",
-    "o.id, o.user_id, o.email, CONCAT(o.terms), o.last_seq, o.placed_at",
+    "o.id, o.user_id, o.email, CONCAT(o.terms), o.last_seq, o.placed_at, o.language",
     """
     FROM {rows} AS v {join} orders AS o ON o.id = v.order_id
     WHERE o.status = 'placed' {for_update}
@@ -185,8 +187,10 @@ async def process(
 async def _lock(conn: AsyncConnection, order_ids: Iterable[int]) -> list[_Order]:
     found = await _LOCK(conn, [(order_id,) for order_id in sorted(order_ids)])
     return [
-        _Order(order_id, user_id, email, _rates(terms), seq, _moment(placed_at))
-        for order_id, user_id, email, terms, seq, placed_at in sorted(found)
+        _Order(
+            order_id, user_id, email, _rates(terms), seq, _moment(placed_at), locales.known(spoken)
+        )
+        for order_id, user_id, email, terms, seq, placed_at, spoken in sorted(found)
     ]
 
 
@@ -227,7 +231,7 @@ def _decide(order: _Order, lines: Sequence[_Line], shelf: dict[int, int]) -> _Ou
 
 
 async def _worded(conn: AsyncConnection, outcomes: Sequence[_Outcome]) -> Sequence[_Outcome]:
-    """The same outcomes; those that are rejected with the reason for the customer."""
+    """The same outcomes; those that are rejected with the reason, in the customer's language."""
     rejected = {it.order.id: it for it in outcomes if it.short}
     if not rejected:
         return outcomes
@@ -235,14 +239,18 @@ async def _worded(conn: AsyncConnection, outcomes: Sequence[_Outcome]) -> Sequen
     reasons: dict[int, list[str]] = {order_id: [] for order_id in rejected}
     for order_id, book_id, title in sorted(titles):
         if book_id in rejected[order_id].short:
-            reasons[order_id].append(_shortage(title, *rejected[order_id].short[book_id]))
+            with locales.speaking(rejected[order_id].order.language):
+                reasons[order_id].append(_shortage(title, *rejected[order_id].short[book_id]))
     return [
         replace(it, reason="; ".join(reasons[it.order.id])) if it.short else it for it in outcomes
     ]
 
 
 def _shortage(title: str, wanted: int, left: int) -> str:
-    return f"{title}: {wanted} wanted, {left} left" if left else f"{title}: sold out"
+    if not left:
+        return _("%s: sold out") % title
+    facts = {"title": title, "wanted": wanted, "left": left}
+    return _("%(title)s: %(wanted)s wanted, %(left)s left") % facts
 
 
 def _ledger(confirmed: Iterable[_Outcome]) -> list[tuple[int, int, int]]:

@@ -20,12 +20,13 @@ from urllib.parse import quote, urlsplit
 
 from babel import Locale
 from babel.dates import format_date
-from babel.numbers import format_currency, format_decimal
+from babel.numbers import format_currency, format_percent
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
-from bookstore import guests, links
+from bookstore import guests, links, locales
 from bookstore.letter_words import WORDS
+from bookstore.locales import DEFAULT, N_, Language, _, ngettext
 from bookstore.mail import Mail, compose
 from bookstore.pricing import Totals
 from config.settings import Settings
@@ -93,6 +94,8 @@ class Letter:
     recipient: str
     name: str | None
     created_at: datetime
+    #: In which it is written, whatever its reader prefers by now.
+    language: Language = DEFAULT
     subject: str | None = None
     body: str | None = None
     order: OrderFacts | None = None
@@ -141,8 +144,13 @@ _SENT_TO = {Kind.ORDER_PLACED, Kind.ORDER_CONFIRMED, Kind.ORDER_SHIPPED}
 _REFUSED = {Kind.ORDER_REJECTED, Kind.ORDER_CANCELLED}
 #: Text is this many columns wide: what is quoted in an answer still fits into 72.
 WIDTH = 66
-LOCALE = "en"
-NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+#: A day as it is written out.
+_DAY = {"en": "d MMMM y", "de": "d. MMMM y"}
+#: In words up to ten.
+_NUMBERS = (
+    *(N_("no"), N_("one"), N_("two"), N_("three"), N_("four"), N_("five")),
+    *(N_("six"), N_("seven"), N_("eight"), N_("nine"), N_("ten")),
+)
 PAID = {"paid", "refund_due", "refunded"}
 #: Signs that turn the writing direction of all that follows.
 _TURNS = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -165,15 +173,17 @@ def subject(letter: Letter) -> str:
     """What the letter is about, in one line."""
     if letter.kind is Kind.MESSAGE:
         return _one_line(letter.subject or "")
-    return WORDS[letter.kind].subject.format_map(_facts(letter))
+    with locales.speaking(letter.language):
+        return _(WORDS[letter.kind].subject).format_map(_facts(letter))
 
 
 def summary(letter: Letter) -> str:
     """The letter in a few sentences, for those who read it in their account."""
     if letter.kind is Kind.MESSAGE:
         return letter.body or ""
-    text = _capitalised(WORDS[letter.kind].opening.format_map(_facts(letter)))
-    return " ".join([text, *_reasons(letter), *_tracking(letter)])
+    with locales.speaking(letter.language):
+        text = _capitalised(_(WORDS[letter.kind].opening).format_map(_facts(letter)))
+        return " ".join([text, *_reasons(letter), *_tracking(letter)])
 
 
 def render(letter: Letter, store: Store) -> Mail:
@@ -182,43 +192,48 @@ def render(letter: Letter, store: Store) -> Mail:
     Raises:
         ValueError: nobody can be written to at this address.
     """
-    recipient, content = _address(letter), _content(letter, store)
-    return compose(
-        message_id=message_id(letter, store),
-        written_at=letter.created_at,
-        sender=store.mail_from,
-        recipient=recipient,
-        subject=subject(letter),
-        text=_templates.get_template("letter.txt").render(content),
-        html=_templates.get_template("letter.html").render(content),
-        boundary=f"=_{_digest(letter)}",
-    )
+    recipient = _address(letter)
+    with locales.speaking(letter.language):
+        content = _content(letter, store)
+        return compose(
+            message_id=message_id(letter, store),
+            written_at=letter.created_at,
+            sender=store.mail_from,
+            recipient=recipient,
+            subject=subject(letter),
+            text=_templates.get_template("letter.txt").render(content),
+            html=_templates.get_template("letter.html").render(content),
+            boundary=f"=_{_digest(letter)}",
+        )
 
 
 def plain(letter: Letter, store: Store) -> str:
     """The letter as those read it who read no HTML."""
-    return _templates.get_template("letter.txt").render(_content(letter, store))
+    with locales.speaking(letter.language):
+        return _templates.get_template("letter.txt").render(_content(letter, store))
 
 
 def html(letter: Letter, store: Store) -> str:
     """The letter as mail programs show it."""
-    return _templates.get_template("letter.html").render(_content(letter, store))
+    with locales.speaking(letter.language):
+        return _templates.get_template("letter.html").render(_content(letter, store))
 
 
 def _content(letter: Letter, store: Store) -> dict[str, object]:
     order = letter.order
     words = WORDS.get(letter.kind)
     greeting = _greeting(letter)
-    opening = words.opening if words else ""
+    opening = _(words.opening) if words else ""
     return {
+        "language": letter.language,
         "store": store,
         "greeting": greeting,
-        "heading": words.heading if words else subject(letter),
+        "heading": _(words.heading) if words else subject(letter),
         "opening": opening if greeting else _capitalised(opening),
         "facts": _facts(letter),
         "paragraphs": _paragraphs(letter.body or ""),
         "link": _link(letter, store),
-        "link_label": words.link if words else "Go to your account",
+        "link_label": _(words.link) if words else _("Go to your account"),
         "reasons": _reasons(letter),
         "tracking": _tracking(letter),
         "items": _items(order) if order else [],
@@ -236,26 +251,32 @@ def _facts(letter: Letter) -> dict[str, str]:
     count = sum(item.quantity for item in order.items)
     return {
         "number": order.number,
-        "books": f"{_number(count)} book" + ("s" if count != 1 else ""),
-        "copies": {1: "the copy", 2: "both copies"}.get(count, f"all {_number(count)} copies"),
-        "placed_on": _day(order.placed_at.date()),
+        "books": ngettext("{number} book", "{number} books", count).format(number=_number(count)),
+        "copies": _copies(count),
+        "placed_on": _day(order.placed_at.date(), locales.current()),
         "payment": (
-            "What you paid comes back to you."
+            _("What you paid comes back to you.")
             if order.payment_status in PAID
-            else "There is nothing to pay."
+            else _("There is nothing to pay.")
         ),
     }
 
 
-@lru_cache(maxsize=16)
-def _day(day: date) -> str:
-    return format_date(day, "d MMMM y", locale=LOCALE)
+def _copies(count: int) -> str:
+    if count <= 2:
+        return _("both copies") if count == 2 else _("the copy")
+    return _("all {number} copies").format(number=_number(count))
+
+
+@lru_cache(maxsize=32)
+def _day(day: date, spoken: Language) -> str:
+    return format_date(day, _DAY.get(spoken, "long"), locale=spoken)
 
 
 def _greeting(letter: Letter) -> str:
     # Whoever writes a message greets in their own words.
     name = _one_line(letter.name or "") if letter.kind is not Kind.MESSAGE else ""
-    return f"Dear {name}" if name and not _LINK.search(name) else ""
+    return _("Dear {name}").format(name=name) if name and not _LINK.search(name) else ""
 
 
 def _reasons(letter: Letter) -> list[str]:
@@ -267,7 +288,8 @@ def _reasons(letter: Letter) -> list[str]:
 def _tracking(letter: Letter) -> list[str]:
     if letter.order is None or letter.kind is not Kind.ORDER_SHIPPED or not letter.order.tracking:
         return []
-    return [f"Tracking number: {_one_line(letter.order.tracking)}"]
+    number = _one_line(letter.order.tracking)
+    return [_("Tracking number: {number}").format(number=number)]
 
 
 def _paragraphs(body: str) -> list[list[str]]:
@@ -309,16 +331,25 @@ def _sums(order: OrderFacts) -> list[tuple[str, str]]:
     totals = order.totals
     sums = []
     if totals.discount_cents:
-        sums.append(("Discount", _money(-totals.discount_cents, order)))
-    shipping = _money(totals.shipping_cents, order) if totals.shipping_cents else "free"
-    sums.append((", ".join(["Delivery", *_country(order)]), shipping))
-    label = "Total paid" if order.payment_status == "paid" else "Total"
+        sums.append((_("Discount"), _money(-totals.discount_cents, order)))
+    shipping = _money(totals.shipping_cents, order) if totals.shipping_cents else _("free")
+    sums.append((", ".join([_("Delivery"), *_country(order)]), shipping))
+    label = _("Total paid") if order.payment_status == "paid" else _("Total")
     return [*sums, (label, _money(totals.total_cents, order))]
 
 
 def _tax(order: OrderFacts) -> str:
-    rate = format_decimal(Decimal(order.tax_basis_points) / 100, locale=LOCALE)
-    return f"Includes {_money(order.totals.tax_cents, order)} tax ({rate}%)."
+    tax, rate = (
+        _money(order.totals.tax_cents, order),
+        _rate(order.tax_basis_points, locales.current()),
+    )
+    return _("Includes {tax} tax ({rate}).").format(tax=tax, rate=rate)
+
+
+@lru_cache(maxsize=64)
+def _rate(basis_points: int, spoken: Language) -> str:
+    rate = Decimal(basis_points) / 10_000
+    return format_percent(rate, locale=spoken, decimal_quantization=False)
 
 
 def _shipping_address(order: OrderFacts) -> list[str]:
@@ -330,12 +361,12 @@ def _shipping_address(order: OrderFacts) -> list[str]:
 
 def _country(order: OrderFacts) -> list[str]:
     code = _one_line(order.shipping_address.get("country") or "")
-    return [_territories().get(code, code)] if code else []
+    return [_territories(locales.current()).get(code, code)] if code else []
 
 
-@lru_cache(maxsize=1)
-def _territories() -> Mapping[str, str]:
-    return Locale(LOCALE).territories
+@lru_cache(maxsize=16)
+def _territories(spoken: Language) -> Mapping[str, str]:
+    return Locale(spoken).territories
 
 
 def _address(letter: Letter) -> Address:
@@ -364,17 +395,17 @@ def _capitalised(sentence: str) -> str:
 
 
 def _number(count: int) -> str:
-    return NUMBERS[count] if count < len(NUMBERS) else str(count)
+    return _(_NUMBERS[count]) if count < len(_NUMBERS) else str(count)
 
 
 def _money(cents: int, order: OrderFacts) -> str:
-    return _amount(cents, order.currency)
+    return _amount(cents, order.currency, locales.current())
 
 
 # Prices are few, and this costs more than all else on their lines.
 @lru_cache(maxsize=4096)
-def _amount(cents: int, currency: str) -> str:
-    text = format_currency(Decimal(cents).scaleb(-2), currency, locale=LOCALE)
+def _amount(cents: int, currency: str, spoken: Language) -> str:
+    text = format_currency(Decimal(cents).scaleb(-2), currency, locale=spoken)
     return text.replace("-", "−")
 
 
@@ -417,7 +448,10 @@ _templates = Environment(
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
+    extensions=["jinja2.ext.i18n"],
 )
+# Put there by the extension.
+_templates.install_gettext_callables(_, ngettext, newstyle=True)  # type: ignore[attr-defined]
 _templates.filters |= {
     "filled": _filled,
     "led": _led,

@@ -21,7 +21,7 @@ from sqlalchemy import Select, func, insert, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import audit, letters, links, paging, pricing, tasks
+from bookstore import audit, letters, links, locales, paging, pricing, tasks
 from bookstore.bulk import Bulk, BulkQuery
 from bookstore.errors import NotFound
 from bookstore.letters import Item, Kind, Letter, OrderFacts
@@ -88,8 +88,8 @@ _QUEUED = BulkQuery(
 _LETTERS = BulkQuery(
     "id BIGINT",
     """n.id, n.kind, n.recipient, n.created_at, n.subject, n.body, u.name,
-    o.id, o.number, o.user_id IS NULL, o.payment_status, o.currency, CONCAT(o.terms),
-    CONCAT(o.shipping_address), o.reason, o.tracking, o.placed_at""",
+    COALESCE(n.language, o.language), o.id, o.number, o.user_id IS NULL, o.payment_status,
+    o.currency, CONCAT(o.terms), CONCAT(o.shipping_address), o.reason, o.tracking, o.placed_at""",
     """
     FROM {rows} AS v {join} notifications AS n ON n.id = v.id
     LEFT JOIN orders AS o ON o.id = n.order_id LEFT JOIN users AS u ON u.id = n.user_id
@@ -119,6 +119,7 @@ async def queue(
 ) -> int:
     """Have a letter sent after this transaction's commit; the id of its notification.
 
+    It is in the language that its user reads at this moment, or its order was placed in.
     `kind` is one of `letters.Kind`.  Only a message has words of its own, `subject` and
     `body`; the others are set from a template, with what their order and user say then.
     """
@@ -127,6 +128,7 @@ async def queue(
             user_id=user_id,
             order_id=order_id,
             kind=Kind(kind),
+            language=_language_of(user_id) if order_id is None else None,
             status=Status.QUEUED,
             in_doubt=False,
             recipient=recipient,
@@ -288,16 +290,17 @@ async def letters_of(conn: AsyncConnection, notification_ids: Collection[int]) -
     Those that are not there are left out.
     """
     found = await _LETTERS(conn, [(it,) for it in sorted(notification_ids)])
-    items = await _items(conn, {row[7] for row in found if row[7] is not None})
+    items = await _items(conn, {row[8] for row in found if row[8] is not None})
     linked = [row[0] for row in found if row[1] in letters.LINKED]
     seeds = await links.seeds(conn, linked) if linked else {}
     written = {}
-    for notification_id, kind, recipient, created_at, subject, body, name, *order in found:
+    for notification_id, kind, recipient, created_at, subject, body, name, spoken, *order in found:
         facts = _order(items[order[0]], *order[1:]) if order[0] is not None else None
         written[notification_id] = Letter(
             notification_id=notification_id,
             kind=Kind(kind),
             recipient=recipient,
+            language=locales.known(spoken),
             name=name or (facts.shipping_address.get("name") if facts else None),
             created_at=_moment(created_at),
             subject=subject,
@@ -359,6 +362,10 @@ async def resend_many(
     changes = {str(row.id): {"email_status": [row.status, Status.QUEUED]} for row in found}
     await audit.record_many(conn, "resend", "notification", changes, user_id=user_id, now=now)
     return len(wanted)
+
+
+def _language_of(user_id: int | None) -> Any:
+    return select(users.c.language).where(users.c.id == user_id).scalar_subquery()
 
 
 async def _page(

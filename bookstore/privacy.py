@@ -26,6 +26,7 @@ from sqlalchemy import (
 )
 
 from bookstore import tables as t
+from bookstore.locales import DEFAULT
 
 #: What stands where a name stood.
 ERASED = "Erased"
@@ -164,7 +165,7 @@ def _title() -> Any:
 HELD: Mapping[str, Held] = {
     "users": Held(
         {
-            Kind.PERSON: "name",
+            Kind.PERSON: "name language",
             Kind.CONTACT: "email email_key",
             Kind.CREDENTIAL: "password_hash totp_nonce",
             Kind.TECHNICAL: "id role email_verified_at totp_at totp_step disabled_at erased_at"
@@ -173,6 +174,7 @@ HELD: Mapping[str, Held] = {
         whose=_by(t.users, "id"),
         left={
             "name": ERASED,
+            "language": DEFAULT,
             "email": Stand.EMAIL,
             "email_key": Stand.EMAIL,
             "password_hash": "",
@@ -262,7 +264,7 @@ HELD: Mapping[str, Held] = {
     ),
     "orders": Held(
         {
-            Kind.PERSON: "note reason tracking",
+            Kind.PERSON: "note language reason tracking",
             Kind.CONTACT: "email",
             Kind.ADDRESS: "shipping_address",
             Kind.ORDER: "number status payment_status payment_provider currency terms total_cents"
@@ -272,6 +274,7 @@ HELD: Mapping[str, Held] = {
         whose=_by(t.orders),
         left={
             "note": None,
+            "language": DEFAULT,
             "reason": None,
             "tracking": None,
             "email": Stand.EMAIL,
@@ -307,7 +310,7 @@ HELD: Mapping[str, Held] = {
     ),
     "notifications": Held(
         {
-            Kind.PERSON: "subject body",
+            Kind.PERSON: "subject body language",
             Kind.CONTACT: "recipient smtp_answer",
             Kind.TECHNICAL: "id user_id order_id kind status in_doubt attempts lease_until"
             " created_at sent_at read_at",
@@ -316,6 +319,7 @@ HELD: Mapping[str, Held] = {
         left={
             "subject": _title(),
             "body": None,
+            "language": None,
             "recipient": Stand.EMAIL,
             "smtp_answer": None,
             "status": _unsent(),

@@ -10,10 +10,11 @@ from sqlalchemy import insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bookstore import audit, links, notifications, paging, passwords, sessions
+from bookstore import audit, links, locales, notifications, paging, passwords, sessions
 from bookstore.db import reading, retrying, transaction
 from bookstore.errors import BadCredentials, EmailTaken, Invalid, NotFound
 from bookstore.links import Purpose
+from bookstore.locales import DEFAULT, Language
 from bookstore.paging import Page
 from bookstore.permissions import Role
 from bookstore.tables import sessions as session_table
@@ -33,6 +34,8 @@ class User:
     created_at: datetime
     #: Whether signing in takes a code beside the password.
     second_factor: bool = False
+    #: In which our letters are.
+    language: Language = DEFAULT
 
 
 USER_COLUMNS = [
@@ -44,6 +47,7 @@ USER_COLUMNS = [
     users.c.disabled_at.is_not(None).label("disabled"),
     users.c.created_at,
     users.c.totp_at.is_not(None).label("second_factor"),
+    users.c.language,
 ]
 
 
@@ -59,6 +63,7 @@ async def sign_up(
     name: str,
     password: str,
     role: Role = Role.CUSTOMER,
+    language: Language = DEFAULT,
     now: datetime,
 ) -> User:
     """Make an account, a customer's if nothing else is said.
@@ -75,7 +80,13 @@ async def sign_up(
     async def work() -> User:
         async with transaction(engine) as conn:
             return await register(
-                conn, email=email, name=name, password_hash=password_hash, role=role, now=now
+                conn,
+                email=email,
+                name=name,
+                password_hash=password_hash,
+                role=role,
+                language=language,
+                now=now,
             )
 
     return await retrying(work)
@@ -158,6 +169,7 @@ async def register(
     name: str,
     password_hash: str,
     role: Role = Role.CUSTOMER,
+    language: Language = DEFAULT,
     now: datetime,
 ) -> User:
     """Write an account down and queue its owner's welcome, whose link confirms the address.
@@ -173,6 +185,7 @@ async def register(
         "password_hash": password_hash,
         "name": name,
         "role": role,
+        "language": language,
         "created_at": now,
         "updated_at": now,
     }
@@ -249,6 +262,15 @@ async def change_name(conn: AsyncConnection, user_id: int, name: str, *, now: da
     """
     await conn.execute(update(users).where(users.c.id == user_id).values(name=name, updated_at=now))
     return await get(conn, user_id)
+
+
+async def change_language(
+    conn: AsyncConnection, user_id: int, language: Language, *, now: datetime
+) -> None:
+    """Write to a user in this language from now on; letters that wait stay as they are."""
+    await conn.execute(
+        update(users).where(users.c.id == user_id).values(language=language, updated_at=now)
+    )
 
 
 async def change_role(
@@ -340,6 +362,7 @@ def user_of(found: Any) -> User:
         disabled=bool(found.disabled),
         created_at=found.created_at,
         second_factor=bool(found.second_factor),
+        language=locales.known(found.language),
     )
 
 

@@ -7,6 +7,7 @@ from aiohttp.typedefs import Handler
 
 from bookstore import locales
 from bookstore.locales import DEFAULT, LANGUAGES, Language
+from web.keys import USER
 
 COOKIE = "language"
 
@@ -27,6 +28,18 @@ def of(request: web.Request) -> Language:
     if chosen in LANGUAGES:
         return Language(chosen)
     return _preferred(request.headers.get("Accept-Language", ""))
+
+
+def of_letters(request: web.Request) -> Language:
+    """In which language to write to whoever sends this request.
+
+    Programs ask for it with `Accept-Language`; where nobody asks for any, accounts remember one.
+    """
+    chosen, user = request.cookies.get(COOKIE), request[USER]
+    if chosen in LANGUAGES:
+        return Language(chosen)
+    accepted = request.headers.get("Accept-Language", "")
+    return user.language if user and not accepted else _preferred(accepted)
 
 
 @lru_cache(maxsize=1000)

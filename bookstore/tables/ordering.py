@@ -54,6 +54,8 @@ orders = table(
     Column("shipping_address", JSON, nullable=False),
     Column("terms", JSON, nullable=False),
     Column("note", String(1000)),
+    # In which it was placed, and its letters are.
+    Column("language", Key(8), nullable=False, server_default="en"),
     Column("reason", Text),
     Column("tracking", String(200)),
     Column("total_cents", Integer),
@@ -146,6 +148,8 @@ notifications = table(
     # Letters about orders are set from their template; only staff's own words are kept.
     Column("subject", String(200)),
     Column("body", Text),
+    # Whatever its user reads later, it stays the letter that it was; None: as its order says.
+    Column("language", Key(8)),
     Column("attempts", SmallInteger, nullable=False),
     Column("lease_until", UtcDateTime),
     Column("smtp_answer", String(500)),

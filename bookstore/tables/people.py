@@ -21,6 +21,8 @@ users = table(
     Column("password_hash", String(255), nullable=False),
     Column("name", String(200), nullable=False),
     Column("role", Key(20), nullable=False),
+    # In which our letters are (`bookstore.locales`).
+    Column("language", Key(8), nullable=False, server_default="en"),
     Column("email_verified_at", UtcDateTime),
     Column("disabled_at", UtcDateTime),
     # When personal data was erased; the row stays, for the orders.

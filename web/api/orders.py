@@ -26,7 +26,7 @@ from bookstore.errors import (
 from bookstore.orders import Order
 from bookstore.permissions import Permission
 from web import carts as visitors
-from web import live, order_access
+from web import languages, live, order_access
 from web.api.carts import CartOut, changed
 from web.api.once import REPLAYED, done_before, key_of
 from web.api.operations import (
@@ -87,7 +87,8 @@ async def place_order(request: web.Request, body: Fields) -> web.Response:
     `address_id` names.  The order is accepted at once and worked on afterwards: follow it by
     its events.  A repeat with the same key and body is answered like the first, with
     `Idempotent-Replayed: true`.  Guests get an `access_token`, which opens the order for
-    whoever has it.
+    whoever has it.  The letters are in the language that `Accept-Language` asks for, if the
+    store speaks it; else in that of the account.
     """
     placed = await request.config_dict[CHECKOUTS].place(await _wish(request, body))
     order = placed.order
@@ -225,6 +226,7 @@ async def _wish(request: web.Request, body: Fields) -> Wish:
         email=email,
         shipping_address=address,
         note=body.get("note"),
+        language=languages.of_letters(request),
         expected_total_cents=body.get("expected_total_cents"),
         request_id=request[REQUEST_ID],
     )

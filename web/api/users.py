@@ -7,7 +7,7 @@ from bookstore import users
 from bookstore.db import transaction
 from bookstore.errors import BadCode, BadCredentials, CodeRequired, EmailTaken, Invalid
 from bookstore.permissions import Role
-from web import carts, sessions
+from web import carts, languages, sessions
 from web.api.fields import Line, Moment
 from web.api.operations import Fields, answer, operation
 from web.credentials import check
@@ -67,9 +67,15 @@ class SessionOut(Schema):
     refusals=[EmailTaken, Invalid, TooManyAttempts],
 )
 async def register(request: web.Request, body: Fields) -> web.Response:
-    """Make an account and sign in to it."""
+    """Make an account and sign in to it.
+
+    Its letters are in the language that `Accept-Language` asks for, if the store speaks it.
+    """
+    language = languages.of_letters(request)
     async with registering(request):
-        user = await users.sign_up(request.config_dict[ENGINE], **body, now=now())
+        user = await users.sign_up(
+            request.config_dict[ENGINE], **body, language=language, now=now()
+        )
     await carts.sign_in(request, user)
     return answer(UserOut, user, status=201, headers={"Location": "/api/v1/users/me"})
 

@@ -25,7 +25,7 @@ from bookstore.locales import N_, _
 from bookstore.orders import Order
 from bookstore.pricing import CountryTable, Rates
 from web import carts as visitors
-from web import order_access
+from web import languages, order_access
 from web.keys import CHECKOUTS, ENGINE, REQUEST_ID, TARIFF, USER
 from web.requests import now
 from web.sessions import me
@@ -212,6 +212,7 @@ async def _wish(
         email=email,
         shipping_address=address,
         note=note,
+        language=languages.of_letters(request),
         expected_total_cents=agreed,
         request_id=request[REQUEST_ID],
     )

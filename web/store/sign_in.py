@@ -11,7 +11,7 @@ from bookstore.db import reading
 from bookstore.drafts import plain
 from bookstore.errors import BadCode, BadCredentials, BookstoreError, EmailTaken, Invalid
 from bookstore.users import User
-from web import carts, credentials, sessions
+from web import carts, credentials, languages, sessions
 from web.keys import ENGINE, SETTINGS, USER
 from web.problems import of_refusal
 from web.refusals import TooManyAttempts
@@ -83,6 +83,7 @@ async def register(request: web.Request) -> web.Response:
                 email=form.get("email", ""),
                 name=name,
                 password=form.get("password", ""),
+                language=languages.of_letters(request),
                 now=now(),
             )
     except Invalid as error:

@@ -5,9 +5,12 @@ from datetime import timedelta
 
 from aiohttp import web
 
-from bookstore.locales import LANGUAGES
+from bookstore import users
+from bookstore.db import transaction
+from bookstore.locales import LANGUAGES, Language
 from web import languages
-from web.keys import SETTINGS
+from web.keys import ENGINE, SETTINGS, USER
+from web.requests import now
 from web.store import forms
 
 _COOKIE = "theme"
@@ -27,7 +30,11 @@ async def choose(request: web.Request) -> web.Response:
 
 
 async def choose_language(request: web.Request) -> web.Response:
-    """POST /language: the same."""
+    """POST /language: the same; a user gets their letters in it, too."""
+    user, chosen = request[USER], (await forms.read(request)).get(languages.COOKIE)
+    if user is not None and chosen in LANGUAGES:
+        async with transaction(request.config_dict[ENGINE]) as conn:
+            await users.change_language(conn, user.id, Language(chosen), now=now())
     raise await _back(request, languages.COOKIE, LANGUAGES)
 
 

@@ -9,6 +9,8 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 
 from bookstore import locales
+from tests.web.mailbox import letters_to
+from tests.web.store.test_checkout import HOME
 
 ROOT = Path(__file__).parents[3]
 GERMAN = {"Accept-Language": "fr;q=0.9, de-AT;q=0.8, en;q=0.7"}
@@ -91,6 +93,50 @@ async def test_a_choice_counts_more_than_the_browser(browser, dune):
     assert "binnen 14 Tagen" in browser.text
     await browser.press("English")
     assert browser.title == "Right of withdrawal"
+
+
+async def test_letters_are_in_the_language_of_the_page(server, browser, dune):
+    await browser.go("/")
+    await browser.press("Deutsch")
+    await browser.go("/register")
+    await browser.press(
+        "Das Konto anlegen", email="mina@example.com", name="Mina", password="seven wells deep"
+    )
+    await browser.go(f"/books/{dune.id}")
+    await browser.press("In den Warenkorb")
+    await browser.go("/checkout")
+    [pay] = [it for form in browser.page.forms for it in form.buttons if "€" in it]
+    address = {"name": "Mina", "line1": "Kai 1", "postcode": "20095", "city": "Hamburg"}
+    await browser.press(pay, **address, country="DE")
+    await browser.press("English")
+    await browser.go("/account")
+    await browser.press("Send me the letter again")
+
+    written = await letters_to(server, "mina@example.com")
+    assert [(kind, text.splitlines()[2]) for kind, text in written] == [
+        ("welcome", "Ihr Konto ist eröffnet"),
+        ("order-placed", "Ihre Bestellung ist da"),
+        ("verify-email", "Is this address yours?"),
+    ]
+
+
+async def test_programs_say_in_which_language_to_write(server, client, dune):
+    api, wanted = "/api/v1", {"Idempotency-Key": "1", **GERMAN}
+    await client.post(f"{api}/cart/items", json={"book_id": dune.id, "quantity": 1})
+    body = {"email": "emma@example.com", "shipping_address": HOME}
+    answer = await client.post(f"{api}/orders", json=body, headers=wanted)
+    account = {"email": "emma@example.com", "name": "Emma", "password": "seven wells deep"}
+    await client.post(f"{api}/users", json=account, headers=GERMAN)
+    await client.post(f"{api}/cart/items", json={"book_id": dune.id, "quantity": 1})
+    # Now the account says it.
+    await client.post(
+        f"{api}/orders", json={"shipping_address": HOME}, headers={"Idempotency-Key": "2"}
+    )
+
+    assert answer.status == 202
+    written = await letters_to(server, "emma@example.com")
+    assert [kind for kind, _ in written] == ["order-placed", "welcome", "order-placed"]
+    assert all("Guten Tag" in text for _, text in written)
 
 
 async def test_programs_are_answered_in_english(client):

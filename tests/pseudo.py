@@ -15,7 +15,7 @@ from babel.messages.frontend import parse_keywords, parse_mapping_cfg
 
 from bookstore.locales import Language
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[1]
 LANGUAGE = Language("el")
 NAME = "Ελληνικά"
 #: What browsers show or read out beside the text.
