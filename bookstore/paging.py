@@ -3,7 +3,7 @@
 import base64
 import binascii
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -46,6 +46,28 @@ def decode(cursor: str, kinds: Sequence[type | tuple[type, ...]]) -> list[Any]:
     ):
         raise Invalid("cursor", "This cursor does not belong to this list.")
     return values
+
+
+def of_whole(
+    items: Sequence[T],
+    place: Callable[[T], tuple[int | str, ...]],
+    kinds: Sequence[type | tuple[type, ...]],
+    *,
+    limit: int,
+    cursor: str | None,
+) -> Page[T]:
+    """A page of a list that is so short that it is read whole.
+
+    `place` gives the values, of these `kinds`, by which the items are sorted, ascending; no
+    two have the same.
+
+    Raises:
+        Invalid: the cursor is not one of this list's.
+    """
+    after = None if cursor is None else tuple(decode(cursor, kinds))
+    rest = [item for item in items if after is None or place(item) > after]
+    page = rest[:limit]
+    return Page(page, encode(*place(page[-1])) if len(rest) > limit else None)
 
 
 def _can_be_asked_for(value: object) -> bool:

@@ -106,6 +106,19 @@ def test_what_is_not_set_has_a_default(read, monkeypatch, tmp_path, name, defaul
     assert getattr(read(), name) == default
 
 
+def test_a_secret_that_is_not_set_is_made_once_and_kept(read, monkeypatch, tmp_path):
+    monkeypatch.delenv("BOOKSTORE_SECRET_KEY", raising=False)
+
+    first, second = [read(BOOKSTORE_VAR_DIR=str(tmp_path / "var")).secret_key for _ in range(2)]
+    other = read(BOOKSTORE_VAR_DIR=str(tmp_path / "other")).secret_key
+
+    assert first == second != other
+    assert len(first) == 64
+    kept = tmp_path / "var" / "secret_key"
+    assert kept.read_text() == first
+    assert kept.stat().st_mode & 0o077 == 0
+
+
 def test_the_readme_lists_every_setting_and_no_other():
     readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
     listed = set(re.findall(r"`BOOKSTORE_([A-Z_]+)`", readme.partition("\n## Settings\n")[2]))

@@ -1,6 +1,7 @@
 """The whole store in one process, as `make run` starts it."""
 
 import asyncio
+import re
 import sqlite3
 import time
 from email import message_from_bytes, policy
@@ -123,6 +124,25 @@ def test_a_second_start_takes_less_than_three_seconds_and_loses_nothing(store):
     assert time.monotonic() - started < 3
     assert store.output().count("Administrator") == 1
     assert store.run("doctor").returncode == 0
+
+
+async def test_the_first_start_tells_an_administrators_password_once_and_never_again():
+    store = Embedded()
+    for name in ("EMAIL", "PASSWORD"):
+        del store.settings[f"BOOKSTORE_ADMIN_{name}"]
+    with store:
+        [(email, password)] = re.findall(r"Administrator: (\S+), password: (\S+)", store.output())
+        async with Shopper(store.url) as boss:
+            user = await boss.ask("POST", "session", {"email": email, "password": password})
+            books = await boss.ask("GET", "books?limit=100")
+        store.stop()
+        store.start()
+        store.wait()
+
+        assert user["role"] == "admin"
+        assert len(password) >= 16
+        assert books["next"] is not None  # The sample catalogue has more than a hundred.
+        assert store.output().count(password) == 1
 
 
 async def test_a_store_killed_with_orders_in_flight_works_them_off_exactly_once():

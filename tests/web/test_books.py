@@ -217,3 +217,53 @@ async def test_authors_are_found_by_name(client, dune):
     ]
     author = await client.get(f"/api/v1/authors/{found['items'][0]['id']}")
     assert await author.json() == found["items"][0]
+
+
+async def test_every_fact_of_a_book_can_be_changed(editor, visitor, dune, client):
+    await editor.post("/api/v1/categories", json={"name": "Space"})
+    change = {
+        "isbn13": "9780141439518",
+        "title": "Dune Messiah",
+        "subtitle": "The second book",
+        "description": "More sand.",
+        "authors": ["Frank Herbert", {"name": "Ana Kay", "role": "illustrator"}],
+        "categories": ["space"],
+        "publisher": "Ace",
+        "year": 1969,
+        "language": "de",
+        "format": "hardback",
+        "pages": 331,
+        "price_cents": 999,
+    }
+    manager = await visitor(Role.MANAGER)
+
+    answer = await manager.patch(
+        f"/api/v1/books/{dune['id']}", json=change, headers={"If-Match": '"1.3"'}
+    )
+
+    assert answer.status == 200
+    book = await answer.json()
+    shown = {**change, "description": book["description"]}
+    shown["authors"] = [
+        {"id": book["authors"][0]["id"], "name": "Frank Herbert", "role": "author"},
+        {"id": book["authors"][1]["id"], "name": "Ana Kay", "role": "illustrator"},
+    ]
+    shown["categories"] = [{"slug": "space", "name": "Space"}]
+    assert {name: book[name] for name in shown} == shown
+    assert "More sand." in book["description"]
+    assert (book["version"], book["stock"]) == (2, 3)
+    assert book["updated_at"] > dune["updated_at"]
+    assert await (await client.get("/api/v1/books/isbn/9780141439518")).json() == book
+
+
+@pytest.mark.parametrize("reason", ["received", "damaged", "count", "returned"])
+async def test_copies_come_and_go_for_four_reasons(editor, dune, reason):
+    address = f"/api/v1/books/{dune['id']}/stock-movements"
+    delta = -1 if reason == "damaged" else 2
+
+    answer = await editor.post(address, json={"delta": delta, "reason": reason, "note": "Shelf 7"})
+
+    movement = await answer.json()
+    assert (answer.status, movement["stock"]) == (201, 3 + delta)
+    assert (movement["delta"], movement["reason"], movement["note"]) == (delta, reason, "Shelf 7")
+    assert (await (await editor.get(f"/api/v1/books/{dune['id']}")).json())["stock"] == 3 + delta

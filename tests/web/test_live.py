@@ -1,6 +1,7 @@
 """Streams, and the feed behind those of staff."""
 
 import asyncio
+from inspect import signature
 
 import pytest
 from aiohttp import web
@@ -47,6 +48,10 @@ async def test_a_stream_says_when_to_come_back_and_that_it_lives_and_ends_after_
     blocks = text.split("\n\n")
     assert blocks[:2] == ["retry: 3000", 'id: 7\nevent: status\ndata: {"id": 7}']
     assert blocks[2] == ": still here"
+
+
+def test_a_stream_that_is_silent_says_every_fifteen_seconds_that_it_lives():
+    assert signature(live.stream).parameters["comment_s"].default == 15
 
 
 async def test_what_waits_is_sent_before_a_stream_ends(reader, listener):

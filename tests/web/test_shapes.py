@@ -68,3 +68,36 @@ async def test_a_withdrawn_book_is_told_on_its_line_and_stops_the_checkout(visit
     again = await guest.post("/api/v1/cart/items", json={"book_id": book_id, "quantity": 1})
     assert again.status == 404
     assert await (await guest.get("/api/v1/cart")).json() == cart
+
+
+async def test_a_withdrawn_book_stays_in_the_orders_it_is_in(visitor, server):
+    async with transaction(server.app[ENGINE]) as conn:
+        book_id = await add_book(conn, title="Dune", price_cents=1000, stock=5)
+    anna, editor = await visitor(Role.CUSTOMER), await visitor(Role.EDITOR)
+    await anna.post("/api/v1/cart/items", json={"book_id": book_id, "quantity": 2})
+    wanted = {"shipping_address": ADDRESS}
+    placed = await anna.post("/api/v1/orders", json=wanted, headers={"Idempotency-Key": "k"})
+    number = (await placed.json())["number"]
+
+    await editor.delete(f"/api/v1/books/{book_id}", headers={"If-Match": "*"})
+
+    order = await (await anna.get(f"/api/v1/orders/{number}")).json()
+    (line,) = order["items"]
+    assert (line["book_id"], line["title"], line["quantity"]) == (book_id, "Dune", 2)
+    assert "Dune" in await (await anna.get(f"/orders/{number}")).text()
+
+
+async def test_an_orders_number_is_of_sixty_bits_and_cannot_be_guessed(visitor, server):
+    async with transaction(server.app[ENGINE]) as conn:
+        book_id = await add_book(conn, stock=5)
+    anna, numbers = await visitor(Role.CUSTOMER), set()
+    for key in ("one", "two", "three"):
+        await anna.post("/api/v1/cart/items", json={"book_id": book_id, "quantity": 1})
+        placed = await anna.post(
+            "/api/v1/orders", json={"shipping_address": ADDRESS}, headers={"Idempotency-Key": key}
+        )
+        numbers.add((await placed.json())["number"])
+
+    assert len(numbers) == 3
+    for number in numbers:
+        assert re.fullmatch(r"([0-9A-HJKMNP-TV-Z]{4}-){2}[0-9A-HJKMNP-TV-Z]{4}", number)

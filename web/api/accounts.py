@@ -3,7 +3,7 @@
 from aiohttp import web
 from marshmallow import Schema, fields, validate
 
-from bookstore import sessions, users
+from bookstore import paging, sessions, users
 from bookstore.db import reading, retrying, transaction
 from bookstore.errors import BadCredentials, Invalid
 from bookstore.permissions import Role
@@ -42,10 +42,6 @@ class DeviceOut(Schema):
     current = fields.Boolean(required=True, metadata={"description": "The caller's own."})
 
 
-class DevicesOut(Schema):
-    items = fields.List(fields.Nested(DeviceOut), required=True)
-
-
 class AccountOut(UserOut):
     disabled = fields.Boolean(required=True)
 
@@ -64,6 +60,7 @@ class AccountQuery(PageQuery):
 
 
 AccountPage = page_of(AccountOut)
+DevicePage = page_of(DeviceOut)
 
 
 @operation(
@@ -91,13 +88,16 @@ async def change_password(request: web.Request, body: Fields) -> web.Response:
     return web.Response(status=204)
 
 
-@operation(returns=(200, DevicesOut), tags=TAGS)
-async def list_sessions(request: web.Request) -> web.Response:
-    """Show where the caller is signed in."""
+@operation(query=PageQuery, returns=(200, DevicePage), tags=TAGS, refusals=[Invalid])
+async def list_sessions(request: web.Request, query: Fields) -> web.Response:
+    """Show where the caller is signed in, the device that was used last first."""
     here = await session_id(request)
     async with reading(request.config_dict[ENGINE]) as conn:
         found = await sessions.of_user(conn, me(request).id, now=now(), here=here)
-    return answer(DevicesOut, {"items": found})
+    page = paging.of_whole(
+        found, lambda it: (-round(it.last_seen_at.timestamp() * 1e6), it.id), (int, str), **query
+    )
+    return page_answer(DevicePage, request, page)
 
 
 @operation(returns=(204, None), tags=TAGS)

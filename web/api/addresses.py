@@ -4,15 +4,16 @@ from aiohttp import web
 from marshmallow import Schema, fields
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import address_book
+from bookstore import address_book, paging
 from bookstore.address_book import Address
 from bookstore.addresses import LENGTHS
 from bookstore.db import reading, retrying, transaction
 from bookstore.errors import AddressBookFull, Invalid
 from web.api.fields import Flag
 from web.api.once import made_once
-from web.api.operations import Fields, answer, operation
+from web.api.operations import Fields, answer, operation, page_answer
 from web.api.order_schemas import AddressIn, AddressOut
+from web.api.schemas import PageQuery, page_of
 from web.keys import ENGINE
 from web.requests import now
 from web.sessions import me
@@ -24,10 +25,6 @@ _DEFAULT = {"description": "Filled in at the checkout; only one address is."}
 class KnownAddressOut(AddressOut):
     id = fields.Integer(required=True)
     is_default = fields.Boolean(required=True, metadata=_DEFAULT)
-
-
-class AddressesOut(Schema):
-    items = fields.List(fields.Nested(KnownAddressOut), required=True)
 
 
 class NewAddressIn(AddressIn):
@@ -47,12 +44,16 @@ class AddressChangeIn(Schema):
     is_default = Flag(metadata=_DEFAULT)
 
 
-@operation(returns=(200, AddressesOut), tags=TAGS)
-async def list_addresses(request: web.Request) -> web.Response:
+AddressPage = page_of(KnownAddressOut)
+
+
+@operation(query=PageQuery, returns=(200, AddressPage), tags=TAGS, refusals=[Invalid])
+async def list_addresses(request: web.Request, query: Fields) -> web.Response:
     """Show the caller's addresses, the default one first."""
     async with reading(request.config_dict[ENGINE]) as conn:
         found = await address_book.of_user(conn, me(request).id)
-    return answer(AddressesOut, {"items": found})
+    page = paging.of_whole(found, lambda it: (int(not it.is_default), -it.id), (int, int), **query)
+    return page_answer(AddressPage, request, page)
 
 
 @operation(

@@ -5,12 +5,14 @@ from datetime import UTC
 from aiohttp import web
 from marshmallow import Schema, fields, validate
 
-from bookstore import api_tokens
+from bookstore import api_tokens, paging
 from bookstore.api_tokens import Scope
 from bookstore.db import reading, retrying, transaction
 from bookstore.errors import Invalid, PasswordNeeded, TooManyTokens
+from bookstore.paging import Page
 from web.api.fields import Line, Moment
-from web.api.operations import Fields, answer, operation
+from web.api.operations import Fields, answer, operation, page_answer
+from web.api.schemas import PageQuery, page_of
 from web.keys import ENGINE
 from web.requests import now
 from web.sessions import confirmed_lately, me
@@ -53,16 +55,16 @@ class NewTokenOut(TokenOut):
     )
 
 
-class TokensOut(Schema):
-    items = fields.List(fields.Nested(TokenOut), required=True)
+TokenPage = page_of(TokenOut)
 
 
-@operation(returns=(200, TokensOut), tags=TAGS)
-async def list_tokens(request: web.Request) -> web.Response:
-    """Show the caller's tokens: their names, not what they are."""
+@operation(query=PageQuery, returns=(200, TokenPage), tags=TAGS, refusals=[Invalid])
+async def list_tokens(request: web.Request, query: Fields) -> web.Response:
+    """Show the caller's tokens, the newest first: their names, not what they are."""
     async with reading(request.config_dict[ENGINE]) as conn:
         found = await api_tokens.of_user(conn, me(request).id)
-    return answer(TokensOut, {"items": [_shown(token) for token in found]})
+    page = paging.of_whole(found, lambda it: (-it.id,), (int,), **query)
+    return page_answer(TokenPage, request, Page([_shown(token) for token in page.items], page.next))
 
 
 @operation(
