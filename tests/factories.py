@@ -56,7 +56,7 @@ async def add_book(
     """The id of a book with an ISBN of its own; it is not in the search index."""
     result = await conn.execute(
         insert(books).values(
-            isbn13=_isbn13(next(_numbers)),
+            isbn13=isbn13_of(next(_numbers)),
             title=title,
             sort_title=title.casefold()[:200],
             price_cents=price_cents,
@@ -79,7 +79,7 @@ async def add_book(
 async def create_book(conn: AsyncConnection, *, now: datetime = NOON, **facts: Any) -> Book:
     """A book taken in as staff do it: with authors, ledger, search words and audit."""
     given = {
-        "isbn13": _isbn13(next(_numbers)),
+        "isbn13": isbn13_of(next(_numbers)),
         "title": "Dune",
         "authors": ["Frank Herbert"],
         "price_cents": 1290,
@@ -133,7 +133,7 @@ async def add_order(
     return order_id
 
 
-def _isbn13(number: int) -> str:
+def isbn13_of(number: int) -> str:
     """A valid ISBN: 979-8 is a range that is given out."""
     digits = f"9798{number:08d}"
     weighted = sum(int(digit) * (3 if place % 2 else 1) for place, digit in enumerate(digits))

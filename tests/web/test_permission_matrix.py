@@ -1,6 +1,7 @@
 """Who may come in, and to whose things: the routers themselves are asked, so that nothing is
 forgotten.  Security checks S-12 and S-13."""
 
+import re
 from uuid import uuid4
 
 import pytest
@@ -208,6 +209,39 @@ async def test_s13_a_foreign_address_cannot_be_sent_to(visitor, book_id):
     assert theirs == missing
     assert theirs[0] in (404, 422)
     assert (await (await other.get("/api/v1/orders")).json())["items"] == []
+
+
+async def test_s13_every_id_in_a_query_or_a_body_is_known_to_have_an_owner_or_none(client):
+    document = await (await client.get("/api/openapi.json")).json()
+    found = set()
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            found |= {part["name"] for part in operation["parameters"] if part["in"] == "query"}
+    for name, schema in document["components"]["schemas"].items():
+        if name.endswith("In"):
+            found |= set(schema["properties"])
+
+    ids = {name for name in found if re.search(r"(^|_)(ids?|token|key|number|cursor)$", name)}
+    # Books and people are looked up by whom the permissions let; a token opens what it was made
+    # for, and the tests around this one go through the other two.
+    assert ids == {"address_id", "cursor"} | {"access_token", "book_id", "book_ids", "user_id"}
+
+
+async def test_s13_a_foreign_address_does_not_fill_in_a_form(visitor, book_id):
+    owner, other = await visitor(Role.CUSTOMER), await visitor(Role.CUSTOMER)
+    secret = {**ADDRESS, "name": "Owner Only", "line1": "Hidden Lane 7"}
+    added = await (await owner.post("/api/v1/users/me/addresses", json=secret)).json()
+    for client in (owner, other):
+        await add_to_cart(client, book_id)
+
+    mine, theirs = [
+        await (await client.get(f"/checkout?address={added['id']}")).text()
+        for client in (owner, other)
+    ]
+
+    assert "Hidden Lane 7" in mine
+    assert "Hidden Lane 7" not in theirs
+    assert "Owner Only" not in theirs
 
 
 async def test_s13_anothers_cursor_shows_nothing_of_theirs(visitor, book_id):

@@ -8,6 +8,7 @@ import pytest
 from bookstore.db import transaction
 from bookstore.permissions import Role
 from tests.factories import add_book
+from tests.web.test_security_access import contents
 from web.api.operations import operation_of
 from web.guard import CONTENT_SECURITY_POLICY, SAFE
 from web.keys import ENGINE
@@ -73,6 +74,8 @@ async def test_s22_every_page_forbids_what_is_inline_and_has_none(server, visito
     assert pages > 10
 
 
+UNSAFE = {"POST", "PUT", "PATCH", "DELETE"}
+DISGUISE = {"X-HTTP-Method-Override": "DELETE", "X-Method-Override": "DELETE"}
 FROM_ELSEWHERE = [
     {"Sec-Fetch-Site": "cross-site"},
     {"Sec-Fetch-Site": "same-site"},
@@ -85,11 +88,13 @@ FROM_ELSEWHERE = [
 @pytest.mark.parametrize("headers", FROM_ELSEWHERE)
 async def test_s23_another_site_changes_nothing_anywhere(server, visitor, book_id, headers):
     client = await visitor(Role.ADMIN)
-    unsafe = {"POST", "PUT", "PATCH", "DELETE"}
+    before = await contents(server)
 
-    for method, path in addresses(server.app, unsafe, book_id):
+    for method, path in addresses(server.app, UNSAFE, book_id):
         answer = await client.request(method, path, headers=headers, allow_redirects=False)
         assert answer.status == 403, (method, path)
+
+    assert await contents(server) == before
 
 
 async def test_s23_a_form_of_another_site_is_no_json(visitor):
@@ -111,9 +116,27 @@ async def test_s23_a_form_of_another_site_is_no_json(visitor):
 async def test_s23_nothing_changes_by_a_safe_method_or_one_in_disguise(server, visitor, book_id):
     client = await visitor(Role.ADMIN)
     safe = {path for method, path in addresses(server.app, SAFE, book_id)}
+    before = await contents(server)
 
-    for _, path in addresses(server.app, {"POST", "PUT", "PATCH", "DELETE"}, book_id):
-        disguise = {"X-HTTP-Method-Override": "DELETE", "X-Method-Override": "DELETE"}
-        answer = await client.get(path, headers=disguise, allow_redirects=False)
-        if path not in safe:
-            assert answer.status in (404, 405), path
+    for _, path in addresses(server.app, UNSAFE, book_id):
+        for method in ("GET", "HEAD"):
+            answer = await client.request(method, path, headers=DISGUISE, allow_redirects=False)
+            answer.close()
+            if path not in safe:
+                assert answer.status in (404, 405), path
+
+    assert await contents(server) == before
+
+
+async def test_s23_a_method_is_the_one_that_was_sent(server, visitor, book_id):
+    client = await visitor(Role.ADMIN)
+    posts = {path for _, path in addresses(server.app, {"POST"}, book_id)}
+    before = await contents(server)
+
+    for method, path in addresses(server.app, {"PUT", "PATCH", "DELETE"}, book_id):
+        if path not in posts:
+            headers = {**DISGUISE, "X-HTTP-Method-Override": method}
+            answer = await client.post(f"{path}?_method={method}", headers=headers)
+            assert answer.status == 405, path
+
+    assert await contents(server) == before

@@ -19,7 +19,7 @@ from bookstore import passwords, sessions
 from bookstore.db import reading, transaction
 from bookstore.permissions import Role
 from bookstore.tables import sessions as table
-from tests.factories import add_user
+from tests.factories import add_book, add_user
 from tests.web.conftest import PASSWORD
 from tests.web.mailbox import token_to
 from web import live
@@ -108,6 +108,29 @@ async def test_s01_a_guests_session_does_not_become_a_users(visitor, client):
     assert not await opens(await visitor(), "planted" * 6)
 
 
+@pytest.mark.parametrize("how", ["program", "page"])
+async def test_s01_what_a_guest_had_opens_nothing_once_they_are_signed_in(
+    server, visitor, client, how
+):
+    anna = await visitor(Role.CUSTOMER, ANNA)
+    async with transaction(server.app[ENGINE]) as conn:
+        book_id = await add_book(conn, stock=3)
+    await client.post("/api/v1/cart/items", json={"book_id": book_id, "quantity": 1})
+    before = cookie(client)
+
+    if how == "program":
+        await sign_in_again(client)
+    else:
+        headers = {"Sec-Fetch-Site": "same-origin"}
+        await client.post("/sign-in", data=SIGN_IN, headers=headers)
+
+    assert cookie(client) not in (before, cookie(anna))
+    assert await my_id(client) == await my_id(anna)
+    assert not await opens(await visitor(), before)
+    left = await (await visitor()).get("/api/v1/cart", headers={"Cookie": f"sid={before}"})
+    assert (await left.json())["items"] == []
+
+
 async def test_s01_a_role_that_is_taken_away_shortens_nothing_and_opens_nothing(visitor):
     clerk, admin = await visitor(Role.CLERK, ANNA), await visitor(Role.ADMIN)
     assert (await clerk.get("/api/v1/admin/orders")).status == 200
@@ -147,6 +170,41 @@ async def test_s02_a_made_up_value_is_nobodys_session(visitor, client, made_up):
 
     assert answer.status in (400, 401)
     assert "sid=" + made_up not in answer.headers.get("Set-Cookie", "-")
+
+
+async def test_s02_no_value_is_taken_over_that_the_store_did_not_give_out(server, visitor, client):
+    async with transaction(server.app[ENGINE]) as conn:
+        book_id = await add_book(conn, stock=3)
+    made_up = "A" * 43
+
+    answer = await client.post(
+        "/api/v1/cart/items",
+        json={"book_id": book_id, "quantity": 1},
+        headers={"Cookie": f"sid={made_up}"},
+    )
+
+    given = answer.cookies["sid"].value
+    assert given != made_up
+    for value, count in ((made_up, 0), (given, 1)):
+        cart = await (await visitor()).get("/api/v1/cart", headers={"Cookie": f"sid={value}"})
+        assert (await cart.json())["item_count"] == count
+
+
+async def test_s02_whoever_plants_their_own_value_in_anothers_browser_gains_nothing(
+    server, visitor, client
+):
+    await visitor(Role.CUSTOMER, ANNA)
+    async with transaction(server.app[ENGINE]) as conn:
+        book_id = await add_book(conn, stock=3)
+    mallory = await visitor()
+    await mallory.post("/api/v1/cart/items", json={"book_id": book_id, "quantity": 1})
+    client.session.cookie_jar.update_cookies({"sid": cookie(mallory)})
+
+    await sign_in_again(client)
+
+    assert await signed_in(client)
+    assert not await signed_in(mallory)
+    assert not await opens(await visitor(), cookie(mallory))
 
 
 async def test_s02_a_session_that_ended_stays_ended(server, visitor, client):

@@ -174,3 +174,54 @@ async def test_s07_what_is_delicate_needs_a_password_of_a_moment_ago(server, vis
     for path, body in (("totp", None), ("tokens", {"name": "x"})):
         answer = await anna.post(f"/api/v1/users/me/{path}", json=body)
         assert (answer.status, (await answer.json())["code"]) == (403, "password-needed")
+
+
+async def try_code_on_the_page(client, code):
+    """The status of the page after the code, of a browser that has given the password."""
+    own = {"Sec-Fetch-Site": "same-origin"}
+    asked = await client.post("/sign-in", data=SIGN_IN, headers=own, allow_redirects=False)
+    assert (asked.status, asked.headers.get("Location")) == (303, "/sign-in/code"), asked.status
+    answer = await client.post(
+        "/sign-in/code", data={"code": code}, headers=own, allow_redirects=False
+    )
+    return answer.status
+
+
+async def test_s07_the_page_refuses_the_codes_that_the_api_refuses(server, visitor):
+    authenticator, recovery = await enable_totp(await visitor(Role.CUSTOMER, ANNA))
+    async with transaction(server.app[ENGINE]) as conn:  # As if it was set up long ago.
+        await conn.execute(update(users).values(totp_step=0))
+    now = datetime.now(UTC)
+    if now.second % 30 > 20:  # A step must not end in the middle of the test.
+        await asyncio.sleep(31 - now.second % 30)
+        now = datetime.now(UTC)
+    last, before = [
+        authenticator.generate_otp(int(now.timestamp()) // 30 - steps) for steps in (1, 2)
+    ]
+
+    for code, status in [
+        (before, 401), ("", 401), (last, 303), (last, 401), (recovery[0], 303), (recovery[0], 401),
+    ]:  # fmt: skip
+        browser = await visitor()
+        assert await try_code_on_the_page(browser, code) == status, code
+        assert await signed_in(browser) is (status == 303)
+
+
+async def test_s07_a_sixth_try_on_the_page_has_to_wait(settings, visitor):
+    authenticator, _ = await enable_totp(await visitor(Role.CUSTOMER, ANNA))
+    async with TestClient(
+        TestServer(await make_app(replace(settings, rate_limits=True)))
+    ) as client:
+        tried = [await try_code_on_the_page(client, "000000") for _ in range(5)]
+        own = {"Sec-Fetch-Site": "same-origin"}
+        sixth = await client.post(
+            "/sign-in/code",
+            data={"code": authenticator.now()},
+            headers=own,
+            allow_redirects=False,
+        )
+        inside = await signed_in(client)
+
+    assert tried == [401] * 5
+    assert (sixth.status, inside) == (429, False)
+    assert int(sixth.headers["Retry-After"]) > 0
