@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from actors import metrics
 from actors.batching import Batches
 from actors.relay import Relay
+from actors.stopping import heed_signals
 from bookstore import db, fulfilment, smtp
 from bookstore.exports import Exporter
 from bookstore.imports import Importer
@@ -70,6 +71,7 @@ class Workplace(Middleware):
     def before_worker_boot(self, broker: Broker, worker: Worker) -> None:
         if self.settings is None:
             set_up()  # dramatiq's own command line has lines of another form.
+            heed_signals()
         else:
             quieten()
         # The process was forked since, so it has a name of its own.

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -10,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from bookstore import crashpoints
 from bookstore.crashpoints import NAMES, crashpoint
 from config.settings import WrongSettings, read_settings
+from tests.faults import __main__ as long_tier
+from tests.faults import test_web_kills, test_worker_kills
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("bookstore", "actors", "web", "admin")
@@ -50,6 +54,24 @@ def test_each_place_is_in_the_code_once():
 
     assert found == Counter(NAMES)
     assert len(NAMES) == 33
+
+
+def test_each_place_is_described_and_is_killed_at_in_both_tiers():
+    described = re.findall(r"(?m)(?:^    |  )([WRPMCX][0-9])  ", crashpoints.__doc__)
+    short = {
+        place
+        for test in (
+            test_web_kills.test_a_killed_web_process_loses_and_doubles_nothing,
+            test_worker_kills.test_a_killed_worker_loses_and_doubles_nothing,
+        )
+        for mark in test.pytestmark
+        if mark.name == "parametrize"
+        for place in mark.args[1]
+    }
+
+    assert Counter(described) == Counter(NAMES)
+    assert short == NAMES
+    assert Counter(place for _, place, _ in long_tier.kills()) == dict.fromkeys(NAMES, 20)
 
 
 def test_nothing_happens_when_none_is_armed():

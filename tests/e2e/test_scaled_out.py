@@ -184,6 +184,46 @@ async def test_workers_told_to_stop_finish_and_leave_nothing_half_done(web, work
     assert web.run("doctor").returncode == 0
 
 
+class SingleWorker(Workers):
+    command = ("-m", "bookstore.cli", "worker", "-p", "1", "-t", "8")
+
+
+@pytest.mark.timeout(240)  # All workers end and start again, and a letter takes twenty seconds.
+async def test_a_worker_told_to_stop_finishes_its_letter_and_told_twice_does_not(
+    settings, web, workers, database, sink
+):
+    await asyncio.to_thread(workers.stop)
+    (book,) = rows(database, "SELECT id FROM books ORDER BY id DESC LIMIT 1")
+    set_stock(database, [book["id"]], 50)
+    sink.delay_s, arrived = 20, len(sink.letters)
+    under_way = "SELECT id FROM notifications WHERE status = 'sending'"
+    with SingleWorker(settings) as other:
+        async with Shopper(web.url) as guest:
+            await guest.fill_cart({book["id"]: 1})
+            await guest.order(email="guest@example.com")
+        await asyncio.to_thread(wait_until, lambda: len(rows(database, under_way)) == 2, 10)
+
+        other._signal(signal.SIGTERM)
+        other._signal(signal.SIGTERM)  # The same one, as a group gets it.
+        await asyncio.sleep(5)
+        told_once = other.running
+        other._signal(signal.SIGTERM)
+        await asyncio.to_thread(wait_until, lambda: not other.running, 5)
+        left = rows(database, under_way)
+    sink.delay_s = 0
+    with database[1].cursor() as cursor:  # Leases and pauses expire.
+        cursor.execute("UPDATE notifications SET lease_until = lease_until - INTERVAL 2 MINUTE")
+        cursor.execute("UPDATE tasks SET due_at = due_at - INTERVAL 2 MINUTE")
+    database[1].commit()
+    workers.start()
+    await asyncio.to_thread(wait_until_idle, database)
+
+    assert told_once
+    assert len(left) == 2
+    assert len(sink.letters) >= arrived + 2
+    assert web.run("doctor").returncode == 0
+
+
 async def test_a_web_process_told_to_stop_waits_for_requests_and_told_twice_does_not(settings, web):
     with Web(settings) as other:
         _, writer = await asyncio.open_connection("127.0.0.1", other.port)
