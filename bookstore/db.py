@@ -13,12 +13,14 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from pymysql.err import MySQLError
 from sqlalchemy import Connection, event, make_url, text
 from sqlalchemy.engine.interfaces import IsolationLevel
 from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
+from sqlalchemy.util import await_only
 
 T = TypeVar("T")
 
@@ -44,6 +46,9 @@ UNREACHABLE: frozenset[int | str] = frozenset({2002, 2003, 2006, 2013, 1040})
 #: A CHECK failed (MariaDB, MySQL), or there is no such column: the driver calls these
 #: operational, and no wait mends them.
 OUR_FAULT: frozenset[int | str] = frozenset({4025, 3819, 1054})
+#: For how long a statement of a migration is tried, and the pause in which others go on.
+MIGRATION_WAIT_S = 60
+MIGRATION_PAUSE_S = 0.5
 TRIES = 4
 #: Somebody wins each race, so losing this many in a row is next to impossible.
 RACES = 50
@@ -211,13 +216,22 @@ def is_gone(error: BaseException) -> bool:
 async def upgrade(engine: AsyncEngine) -> None:
     """Bring the tables to the newest revision; processes that start together take turns."""
     async with engine.connect() as conn:
-        mysql = conn.dialect.name == "mysql"
-        if mysql:
-            await conn.execute(text("SELECT GET_LOCK('bookstore.migrate', 60)"))
-        await conn.run_sync(_upgrade)
-        await conn.commit()
-        if mysql:
-            await conn.execute(text("SELECT RELEASE_LOCK('bookstore.migrate')"))
+        if conn.dialect.name != "mysql":
+            await conn.run_sync(_upgrade)
+            await conn.commit()
+            return
+        await conn.execute(text("SET SESSION lock_wait_timeout = 1"))
+        await conn.execute(
+            text("SELECT GET_LOCK('bookstore.migrate', :wait_s)"), {"wait_s": MIGRATION_WAIT_S}
+        )
+        event.listen(engine.sync_engine, "do_execute", _execute_patiently)
+        try:
+            await conn.run_sync(_upgrade)
+            await conn.commit()
+        finally:
+            event.remove(engine.sync_engine, "do_execute", _execute_patiently)
+            # The lock goes with the connection, and nobody inherits its short waits.
+            await conn.invalidate()
 
 
 async def revisions(conn: AsyncConnection) -> tuple[str | None, str | None]:
@@ -245,6 +259,27 @@ def _upgrade(conn: Connection) -> None:
     config = alembic_config()
     config.attributes["connection"] = conn
     command.upgrade(config, "head")
+
+
+def _execute_patiently(cursor: Any, statement: str, parameters: Any, _context: Any) -> bool:
+    """Run a migration's statement, again and again while others are in its way.
+
+    ALTER TABLE keeps everybody away from a table while it waits for those who write to the tables
+    that refer to it, and these may wait for the very table: InnoDB does not see such a deadlock.
+    So each wait is short, and in between they get through.  Never to give up in the middle:
+    nothing undoes the statements before.
+    """
+    ends = time.monotonic() + MIGRATION_WAIT_S
+    while True:
+        try:
+            cursor.execute(statement, parameters)
+        except MySQLError as error:
+            # The statement alone was undone.
+            if error.args[0] != LOCK_WAIT_TIMEOUT or time.monotonic() > ends:
+                raise
+            await_only(asyncio.sleep(MIGRATION_PAUSE_S))
+        else:
+            return True
 
 
 def _reason(error: DBAPIError) -> int | str | None:

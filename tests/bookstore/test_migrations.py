@@ -1,9 +1,17 @@
+import asyncio
+
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from bookstore import db
 from bookstore.tables import metadata
+
+_ORDERS_ALTERED = text(
+    "SELECT 1 FROM information_schema.processlist"
+    " WHERE state LIKE 'Committing%' AND info LIKE '%orders%' AND db = DATABASE()"
+)
 
 
 def differences(conn: Connection) -> list[object]:
@@ -33,3 +41,35 @@ async def test_a_database_that_is_up_to_date_stays_as_it_is(engine):
     async with db.reading(engine) as conn:
         current, newest = await db.revisions(conn)
     assert current == newest
+
+
+def upgrade_to(conn: Connection, revision: str) -> None:
+    config = db.alembic_config()
+    config.attributes["connection"] = conn
+    command.upgrade(config, revision)
+
+
+async def test_a_migration_and_a_store_at_work_do_not_wait_for_each_other_for_ever(mariadb):
+    engine = db.make_engine(mariadb.create_database("migrated_at_work"), timeout_s=20)
+    async with engine.connect() as conn:
+        await conn.run_sync(upgrade_to, "0006")
+        await conn.commit()
+
+    async with db.transaction(engine) as conn:
+        # An order service on its way from letters to orders, which the migration has by now.
+        await conn.execute(text("SELECT id FROM notifications FOR UPDATE"))
+        upgrade = asyncio.create_task(db.upgrade(engine))
+        for _ in range(2000):
+            if (await conn.execute(_ORDERS_ALTERED)).all():
+                break
+            await asyncio.sleep(0.01)
+        else:
+            raise AssertionError("the migration never came to the orders")
+        await conn.execute(text("SELECT id FROM orders"))
+        await asyncio.sleep(1.5)
+    await upgrade
+
+    async with db.reading(engine) as conn:
+        current, newest = await db.revisions(conn)
+    assert current == newest
+    await engine.dispose()
