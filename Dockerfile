@@ -24,7 +24,7 @@ RUN pip install --no-deps --no-build-isolation .
 
 FROM python:3.11-slim
 
-RUN useradd --system --uid 10001 --home-dir /var/lib/bookstore --create-home bookstore
+RUN useradd --uid 10001 --shell /usr/sbin/nologin --home-dir /var/lib/bookstore --create-home bookstore
 COPY --from=build /opt/bookstore /opt/bookstore
 ENV PATH=/opt/bookstore/bin:$PATH \
     PYTHONUNBUFFERED=1 \

@@ -14,7 +14,7 @@ PYTEST ?= tests
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install run test check format examples bench faults judges lock texts clean
+.PHONY: help install run test check format examples bench faults image judges lock texts clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,10 @@ bench: $(INSTALLED_TEST) ## benchmarks, each beside its limit; by hand, on a qui
 faults: $(INSTALLED_TEST) ## 660 kills and the other faults in rounds; by hand, under two hours, goes on where it was
 	@tests/servers/install.sh
 	@$(BIN)/python -m tests.faults
+
+image: $(INSTALLED_TEST) ## the Dockerfile's steps without a container engine (as root, with debootstrap)
+	@tests/servers/install.sh
+	@$(BIN)/python -m tests.deploy.image
 
 # The machine's own pip settings are kept out of it, so that every hash is the public index's.
 PIP_COMPILE := PIP_CONFIG_FILE=/dev/null PIP_FIND_LINKS= CUSTOM_COMPILE_COMMAND="make lock" \

@@ -1,0 +1,97 @@
+"""compose.yaml, the Dockerfile and the units of systemd say what the programs understand."""
+
+import shlex
+import shutil
+import subprocess
+import sys
+
+import click
+import pytest
+import yaml
+
+from bookstore.cli import main
+from tests.deploy import dockerfile, units
+from tests.e2e.programs import ROOT
+
+IMAGE = "bookstore"
+SERVICES = {
+    name: service
+    for name, service in yaml.safe_load((ROOT / "compose.yaml").read_text())["services"].items()
+    if service["image"] == IMAGE
+}
+DEPLOY = ROOT / "config" / "deploy"
+UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
+
+
+def understood(command):
+    """Whether the command line takes this; a mistake is an error of click."""
+    program, *words = command
+    assert program.rpartition("/")[2] == "bookstore"
+    found = main
+    while isinstance(found, click.Group):
+        name, *words = words
+        found = found.commands[name]
+    found.make_context(name, list(words))
+    return found.name
+
+
+def test_compose_runs_one_image_for_migration_web_and_workers():
+    assert {understood(service["command"]) for service in SERVICES.values()} == {
+        "upgrade",
+        "web",
+        "worker",
+    }
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_container_writes_to_memory_and_its_volume_only_and_has_no_rights(name):
+    service = SERVICES[name]
+
+    assert service["read_only"] is True
+    assert service["tmpfs"] == ["/tmp"]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "user" not in service  # The image's own.
+
+
+def test_the_image_runs_as_nobody_special_and_is_asked_how_it_is():
+    *_, image = dockerfile.read(ROOT / "Dockerfile")
+
+    assert image.user == "bookstore"
+    assert image.volumes == [image.folder]
+    assert "/healthz" in image.health[-1]
+    assert understood(image.command) == "run"
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
+def test_a_unit_starts_what_there_is(path):
+    unit = units.read(path)
+
+    command = shlex.split(unit.command.replace("$QUEUES", "-Q notifications"))
+
+    assert understood(command) in {"web", "worker", "metrics"}
+    assert unit.user == "bookstore"
+
+
+def test_a_unit_of_workers_is_one_process():
+    (path,) = (path for path in UNITS if "worker" in path.name)
+
+    assert "--processes 1 " in units.read(path).command
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+def test_systemd_takes_the_units(tmp_path):
+    for path in (DEPLOY / "systemd").iterdir():
+        # The program is installed elsewhere than on the machine of the tests.
+        content = path.read_text().replace("/opt/bookstore/bin/bookstore", sys.executable)
+        (tmp_path / path.name).write_text(content)
+
+    found = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *sorted(tmp_path.iterdir())],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert found.stderr == ""
+    assert found.returncode == 0
