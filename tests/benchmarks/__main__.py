@@ -1,9 +1,13 @@
-"""`python -m tests.benchmarks [--rounds N] [name...]`: all of them, or those that are named."""
+"""`python -m tests.benchmarks [--rounds N] [name...]`: all of them, or those that are named.
 
+`python -m tests.benchmarks scale [--keep FOLDER]` is for a store of its own, and only by name.
+"""
+
+import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
 
-from tests.benchmarks import backlog, over_http, pairs, report, requests, slow
+from tests.benchmarks import backlog, over_http, pairs, processes, report, requests, scale, slow
 from tests.benchmarks.site import Site
 
 ALL = {
@@ -14,6 +18,8 @@ ALL = {
     "web": requests.web,
     "slow": slow.slow,
     "pairs": pairs.pairs,
+    "workers": processes.workers,
+    "webs": processes.webs,
 }
 
 
@@ -26,6 +32,8 @@ def main(names: Sequence[str], rounds: int) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["scale"]:
+        sys.exit(scale.main(scale.arguments().parse_args(sys.argv[2:])))
     parser = ArgumentParser(description="Benchmarks, each beside its limit.")
     parser.add_argument("names", nargs="*", metavar="name", help=", ".join(ALL))
     parser.add_argument("--rounds", type=int, default=3, help="of which the median is shown")

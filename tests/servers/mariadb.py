@@ -3,8 +3,10 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pymysql
@@ -88,10 +90,12 @@ class MariaDBServer(Server):
 
     name = "mariadb"
 
-    def __init__(self) -> None:
+    def __init__(self, data: Path | None = None, options: Sequence[str] = ()) -> None:
+        """`data` is a folder that outlives the server; `options` are added to its command."""
         super().__init__()
         self.port = free_port()
-        self._data = self.folder / "data"
+        self._data = data or self.folder / "data"
+        self._options = options
         self._temporary = self.folder / "tmp"
         self._temporary.mkdir()
         (self.folder / "init.sql").write_text(INIT)
@@ -123,6 +127,7 @@ class MariaDBServer(Server):
                 "--character-set-server=utf8mb4",
                 "--collation-server=utf8mb4_unicode_ci",
                 "--max-connections=500",
+                *self._options,
             ]
         )
 
