@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 from sqlalchemy import event, text
+from sqlalchemy.exc import DBAPIError
 
 from bookstore import db
 from tests.faults.figures import figure
@@ -119,3 +120,28 @@ async def test_to_give_a_connection_back_needs_no_answer(server):
         link.cut()
         await engine.dispose()
     assert took_s < 1
+
+
+async def test_what_a_host_that_fell_silent_had_locked_is_free_again_in_seconds(server):
+    url = server.client.create_database("fell_silent")
+    silent, other = (db.make_engine(url, timeout_s=1, lock_wait_s=1) for _ in range(2))
+    async with db.transaction(silent) as conn:
+        await conn.execute(text("CREATE TABLE shelf (id INT PRIMARY KEY)"))
+        await conn.execute(text("INSERT INTO shelf VALUES (7)"))
+
+    async with silent.connect() as conn:  # Without a word from now on, and without an end.
+        await conn.execute(text("SELECT id FROM shelf WHERE id = 7 FOR UPDATE"))
+        with pytest.raises(DBAPIError, match="Lock wait timeout"):
+            await take(other)
+        await asyncio.sleep(3)
+        taken = await take(other)
+        await conn.invalidate()
+
+    assert taken == 1
+    for engine in (silent, other):
+        await engine.dispose()
+
+
+async def take(engine):
+    async with engine.connect() as conn:
+        return (await conn.execute(text("DELETE FROM shelf WHERE id = 7"))).rowcount
