@@ -64,7 +64,8 @@ async def place_order(page: Page, store, books=(7, 12)) -> str:
     raise AssertionError("the order was not confirmed")
 
 
-async def test_staff_sign_in_with_a_second_factor(visit, store):
+@SCRIPTS
+async def test_staff_sign_in_with_a_second_factor(visit, store, scripts):
     async with visit() as page:
         await sign_in(page)
         begun = await page.request.post("/api/v1/users/me/totp")
@@ -72,7 +73,7 @@ async def test_staff_sign_in_with_a_second_factor(visit, store):
         code = pyotp.TOTP(secret).now()
         on = await page.request.put("/api/v1/users/me/totp", data={"code": code})
         assert on.ok, await on.text()
-    async with visit() as page:
+    async with visit(java_script_enabled=scripts) as page:
         await page.goto("/admin/orders")
         await page.get_by_label("E-mail").fill(ADMIN["email"])
         await page.get_by_label("Password").fill(ADMIN["password"])
@@ -151,6 +152,50 @@ async def test_ten_stocks_are_typed_without_a_mouse(visit, store):
         assert len(counted) >= 10
         found = rows(store, "SELECT stock FROM book_stock WHERE stock BETWEEN 41 AND 50")
         assert {stock for (stock,) in found} >= set(range(41, 51))
+
+
+async def test_ten_stocks_are_typed_without_a_mouse_and_without_scripts(visit, store):
+    async with visit(java_script_enabled=False) as page:
+        await sign_in(page)
+        await page.goto("/admin/books?sort=-title")
+        for _ in range(100):
+            await page.keyboard.press("Tab")
+            if str(await page.locator(":focus").get_attribute("aria-label")).startswith("Copies"):
+                break
+        labels = []
+        for copies in range(61, 71):
+            focused = page.locator(":focus")
+            labels.append(await focused.get_attribute("aria-label"))
+            await page.keyboard.press("Control+A")
+            await page.keyboard.type(str(copies))
+            await page.keyboard.press("Enter")
+            # The page that comes back has its cursor in the next row.
+            await expect(page.locator(".note.ok")).to_contain_text(f"{copies} copies (count)")
+
+        assert len(set(labels)) == 10
+        found = rows(store, "SELECT stock FROM book_stock WHERE stock BETWEEN 61 AND 70")
+        assert {stock for (stock,) in found} >= set(range(61, 71))
+
+
+async def test_a_price_that_is_none_stays_in_its_row(visit, store, complaints):
+    async with visit() as page:
+        await sign_in(page)
+        await page.goto("/admin/books?q=Dracula")
+        field = page.get_by_label("Price of Dracula")
+        await field.fill("dear")
+        await field.press("Enter")
+
+        await page.get_by_role("alert").get_by_role("link", name="Type an amount").click()
+        await expect(field).to_be_focused()
+        await expect(field).to_have_value("dear")
+        assert await page.locator(":focus").get_attribute("aria-invalid") == "true"
+        # A form that is refused is a 422, which browsers note.
+        assert complaints
+        assert all("422" in said for said in complaints)
+        complaints.clear()
+
+        await page.goto(page.url)
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("Books")
 
 
 async def test_a_stock_that_moved_meanwhile_shows_both_numbers(visit, store):

@@ -17,6 +17,16 @@ ADDRESS = {
     "postcode": "YO21 3EQ",
     "country": "GB",
 }
+#: A file as a form sends it, with a row that is refused.
+LIST = b"""--part\r
+Content-Disposition: form-data; name="file"; filename="autumn.csv"\r
+\r
+isbn,title,authors,price
+9780141439518,Pride and Prejudice,Jane Austen,7.90
+9780140449136,The Odyssey,Homer,on request
+\r
+--part--\r
+"""
 
 
 class Judged(Embedded):
@@ -48,7 +58,11 @@ class Judged(Embedded):
             "book": books[0]["id"],
             "order": order["number"],
             "user": self.call("GET", "/users/me", None, mina)["id"],
+            "import": self.send("/admin/imports", LIST, "multipart/form-data; boundary=part"),
+            "plan": self.send("/admin/books/bulk", b"all=yes&field=price&price=%2B5%25"),
         }
+        job = f"file={self.known['import'].partition('=')[2]}&dry_run=yes".encode()
+        self.known["job"] = self.send("/admin/imports/start", job)
         ends = time.monotonic() + 30
         while self.call("GET", f"/orders/{order['number']}", None, mina)["status"] == "placed":
             assert time.monotonic() < ends, "nobody works on orders"
@@ -69,6 +83,14 @@ class Judged(Embedded):
         """What the API answers, as JSON."""
         with self._open(method, f"/api/v1{path}", body, cookie, headers) as answer:
             return json.load(answer)
+
+    def send(
+        self, path: str, body: bytes, media_type: str = "application/x-www-form-urlencoded"
+    ) -> str:
+        """The address to which a form of the dashboard leads."""
+        headers = {"Content-Type": media_type}
+        with self._open("POST", path, body, self.cookies["staff"], headers) as answer:
+            return str(answer.url).removeprefix(self.url)
 
     def page(self, path: str, cookie: str = "") -> bytes:
         """A page as it is sent."""
@@ -91,7 +113,7 @@ class Judged(Embedded):
         request = urllib.request.Request(
             self.url + path,
             method=method,
-            data=None if body is None else json.dumps(body).encode(),
+            data=body if isinstance(body, bytes | None) else json.dumps(body).encode(),
             headers={"Content-Type": "application/json", "Cookie": cookie, **(headers or {})},
         )
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
