@@ -1,25 +1,13 @@
 """Random histories of a store: whatever people and machines do, and in whatever order."""
 
-import asyncio
-import shutil
-import tempfile
 from itertools import count
-from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
-from sqlalchemy import event, update
+from hypothesis.stateful import initialize, invariant, precondition, rule
+from sqlalchemy import update
 
-from bookstore import carts, checkout, db, doctor, fulfilment, orders, stock, tasks
+from bookstore import carts, checkout, doctor, fulfilment, orders, stock, tasks
 from bookstore.errors import BookstoreError, IllegalTransition, OutOfStock
 from bookstore.idempotency import Key
 from bookstore.orders import NEXT, State
@@ -27,11 +15,10 @@ from bookstore.payments import Payment
 from bookstore.pricing import Rates, totals
 from bookstore.stock import Reason
 from bookstore.tables import books
+from tests.bookstore.machine import PICK, PICKS, STATEMENT, StoreMachine, run
 from tests.factories import NOON, add_book
 
 RATES = Rates("EUR", 290, 4000, 700)
-#: Nothing here outlives a power cut anyway.
-MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 MOVES = {
     State.PACKED: {State.CONFIRMED},
     State.SHIPPED: {State.PACKED},
@@ -45,10 +32,6 @@ PAYS = {
 }
 #: What becomes of the money of an order that comes to nothing.
 CALLED_OFF = {Payment.AUTHORIZED: Payment.UNPAID, Payment.PAID: Payment.REFUND_DUE}
-
-
-class Killed(BaseException):
-    """The process is no more, and handles nothing."""
 
 
 class Hand:
@@ -67,64 +50,16 @@ class Hand:
         return 0
 
 
-#: Which of the things there are: taken modulo their number, so that none is ever missing.
-PICK = st.integers(0, 11)
-PICKS = st.lists(PICK, min_size=1, max_size=5)
-#: Before which statement of a transaction its process is killed.
-STATEMENT = st.integers(1, 20)
-
-
-class History(RuleBasedStateMachine):
+class History(StoreMachine):
     """The services on a real database, beside a model of what they should have done."""
-
-    template: Path
 
     def __init__(self):
         super().__init__()
-        self.runner = asyncio.Runner()
-        self.folder = Path(tempfile.mkdtemp(dir=MEMORY))
-        shutil.copyfile(self.template, self.folder / "store.db")
-        self.engine = db.make_engine(f"sqlite+aiosqlite:///{self.folder}/store.db")
         self.keys = count(1)
         self.stock = {}
         self.prices = {}
         self.requests = []  # (wish, {book: quantity})
         self.orders = {}  # number -> [state, {book: quantity}, total, payment]
-
-    def teardown(self):
-        self.runner.run(self.engine.dispose())
-        self.runner.close()
-        shutil.rmtree(self.folder)
-
-    def do(self, service, *arguments, **facts):
-        """What the service answers, in a transaction of its own."""
-
-        async def work():
-            async with db.transaction(self.engine) as conn:
-                return await service(conn, *arguments, **facts)
-
-        return self.runner.run(work())
-
-    def die(self, statement, service, *arguments, **facts):
-        """The same, but its process is killed before that statement, or else before COMMIT."""
-        statements = count(1)
-
-        def kill(*_):
-            if next(statements) == statement:
-                raise Killed
-
-        async def work():
-            async with db.transaction(self.engine) as conn:
-                await service(conn, *arguments, **facts)
-                raise Killed
-
-        event.listen(self.engine.sync_engine, "before_cursor_execute", kill)
-        with pytest.raises(Killed):
-            self.runner.run(work())
-        event.remove(self.engine.sync_engine, "before_cursor_execute", kill)
-
-    def pick(self, things, number):
-        return list(things)[number % len(things)]
 
     @initialize(copies=st.lists(st.integers(1, 6), min_size=3, max_size=3))
     def open_the_store(self, copies):
@@ -334,13 +269,4 @@ async def work_off(conn, order_ids):
 
 @pytest.mark.timeout(300)
 def test_no_history_breaks_an_invariant(sqlite_template):
-    History.template = sqlite_template
-    run_state_machine_as_test(
-        History,
-        settings=settings(
-            max_examples=30,
-            stateful_step_count=40,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    run(History, sqlite_template)

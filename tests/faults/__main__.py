@@ -33,6 +33,7 @@ OFTEN = {name for name in NAMES if name[0] in "CM"} | {"W0", "W6"}
 TESTS = (
     "tests/faults",
     "tests/bookstore/test_histories.py",
+    "tests/bookstore/test_clock_histories.py",
     # The kills above are these, twenty times.
     "--deselect=tests/faults/test_web_kills.py",
     "--deselect=tests/faults/test_worker_kills.py",
