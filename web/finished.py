@@ -26,7 +26,12 @@ _OWN = {"X-Request-ID", "RateLimit", "RateLimit-Policy", "Date", "Connection", "
 _Key = tuple[str, str, str]
 
 
-@dataclass(frozen=True, slots=True)
+#: While somebody fetches the next answer the others need not wait for it: they get the last one
+#: for so long.  What is changed is seen within two seconds all the same.
+GRACE_S = 0.5
+
+
+@dataclass(slots=True)
 class _Bytes:
     """An answer: its first line up to the place of its own headers, and all that follows them."""
 
@@ -37,6 +42,8 @@ class _Bytes:
     #: Where its requests are counted.
     requests: Counter
     seconds: Histogram
+    #: Somebody fetches the next one.
+    renewed: bool = False
 
 
 class Finished:
@@ -46,11 +53,18 @@ class Finished:
         self._answers: OrderedDict[_Key, _Bytes] = OrderedDict()
 
     def get(self, request: web.Request) -> _Bytes | None:
-        """The answer to this request, if it is known and not too old."""
+        """The answer to this request, if it is known and not too old.
+
+        Whoever comes first after its second is over has to fetch the next one.
+        """
         found = self._answers.get(_key(request))
-        if found is None or found.until <= time.monotonic() or not _is_plain(request):
+        if found is None or not _is_plain(request):
             return None
-        return found
+        over_s = time.monotonic() - found.until
+        if over_s < 0 or (found.renewed and over_s < GRACE_S):
+            return found
+        found.renewed = True
+        return None
 
     def keep(self, request: web.Request, response: KeptResponse) -> None:
         """Keep an answer as it is about to be sent."""

@@ -20,8 +20,9 @@ from web.problems import AWAY
 
 log = logging.getLogger(__name__)
 
-#: How often every watched order is looked at.
-LOOK_S = 1.0
+#: How often every watched order is looked at: an event whose hint was lost is with whoever waits
+#: for it within a second, the look and the way there included.
+LOOK_S = 0.9
 #: Hints come in bursts; what comes within this is looked at together.
 GATHER_S = 0.02
 _FINAL = {state for state in State if state not in NEXT}

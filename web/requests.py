@@ -1,8 +1,8 @@
 """What every request has: an id, a sender, a moment."""
 
 import asyncio
+import os
 import re
-import secrets
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -39,7 +39,7 @@ def id_of(request: web.Request) -> str:
     wanted = request.headers.get("X-Request-ID")
     if wanted is not None and _SANE.fullmatch(wanted):
         return wanted
-    return secrets.token_hex(8)
+    return os.urandom(8).hex()
 
 
 async def send_id(request: web.Request, response: web.StreamResponse) -> None:

@@ -4,10 +4,10 @@
 `{job}` and `{plan}` for the addresses of a file's columns, its dry run and prices to be changed.
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.judges.speed import lighthouse
 from tests.judges.store import Judged
 from tests.judges.tools import FOLDER, HERE, NODE, PYTHON, ask, node
 
@@ -62,10 +62,6 @@ STAFF = [
     "/admin/texts/terms/en",
     "/admin/audit",
 ]
-#: Few, for each takes 15 s.
-LIGHTHOUSE = ["/", "/books", "/books/{book}", "/sign-in", "/api/docs"]
-#: The same for staff, whose pages no search engine sees.
-LIGHTHOUSE_STAFF = ["/admin", "/admin/orders", "/admin/orders/{order}", "/admin/books", "{import}"]
 
 
 def axe(store: Judged) -> str:
@@ -96,45 +92,6 @@ def links(store: Judged) -> str:
     """linkchecker: no link of ours leads to nothing."""
     checker = PYTHON / "linkchecker"
     return ask([checker, "--no-robots", "--no-status", "--no-warnings", "--output=csv", store.url])
-
-
-def lighthouse(store: Judged) -> str:
-    """Lighthouse: full marks but for speed, which depends on the machine."""
-    shop = "accessibility,best-practices,seo"
-    staff = shop.removesuffix(",seo")
-    return "\n".join(
-        [
-            *(line for path in LIGHTHOUSE for line in _marks(store, path, shop)),
-            *(line for path in LIGHTHOUSE_STAFF for line in _marks(store, path, staff, "staff")),
-        ]
-    )
-
-
-def _marks(store: Judged, path: str, categories: str, who: str = "") -> list[str]:
-    """What Lighthouse takes marks off for."""
-    report = FOLDER / "lighthouse.json"
-    cookie = json.dumps({"Cookie": store.cookies[who]}) if who else "{}"
-    said = ask(
-        [
-            node("lighthouse"),
-            store.at(path),
-            "--quiet",
-            "--chrome-flags=--headless=new --no-sandbox --disable-gpu",
-            f"--only-categories={categories}",
-            f"--extra-headers={cookie}",
-            "--output=json",
-            f"--output-path={report}",
-        ]
-    )
-    if said:
-        return [f"{path}: {said}"]
-    judged = json.loads(report.read_text())
-    return [
-        f"{path}: {judged['audits'][part['id']]['title']}"
-        for category in judged["categories"].values()
-        for part in category["auditRefs"]
-        if part["weight"] and judged["audits"][part["id"]]["score"] not in (None, 1)
-    ]
 
 
 def _visits(store: Judged) -> Iterator[tuple[str, list[str]]]:

@@ -9,6 +9,8 @@ from bookstore import books
 from bookstore.db import transaction
 from bookstore.permissions import Role
 from tests.factories import NOON, create_book
+from web.finished import GRACE_S
+from web.kept import KEPT_S
 from web.keys import ENGINE, METRICS
 
 OWN = {"X-Request-ID", "Date", "RateLimit"}
@@ -85,3 +87,22 @@ async def test_a_connection_goes_on_after_it(client, book):
 
     assert answers == [answers[0]] * 5
     assert (await client.get("/api/v1/nowhere")).status == 404
+
+
+async def test_nobody_but_the_first_waits_for_the_next_answer(client, server, book):
+    engine, path = server.app[ENGINE], f"/books/{book.id}"
+    if engine.dialect.name == "sqlite":
+        pytest.skip("its readers wait for nobody")
+    before = await (await client.get(path)).read()
+    await asyncio.sleep(KEPT_S)
+
+    async with transaction(engine) as conn:
+        await conn.exec_driver_sql("LOCK TABLES books WRITE")
+        first = asyncio.ensure_future(client.get(path))
+        await asyncio.sleep(GRACE_S / 5)
+        others = [await (await client.get(path)).read() for _ in range(3)]
+        assert not first.done()
+        await conn.exec_driver_sql("UNLOCK TABLES")
+
+    assert others == [before] * 3
+    assert (await first).status == 200
