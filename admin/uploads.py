@@ -7,6 +7,8 @@ from bookstore.errors import TooLarge
 from web.refusals import MalformedMultipart, NotMultipart
 
 _LONGEST_FIELD = 4096
+#: Our forms have a handful of fields; a thousand parts are somebody's attempt on our memory.
+_MOST_PARTS = 20
 #: What aiohttp says of a form that is none.
 _BROKEN = (
     HttpProcessingError,
@@ -22,17 +24,18 @@ async def read(request: web.Request, most: int) -> tuple[dict[str, str], bytes]:
     """The fields of a form and the content of its one file, which may be empty.
 
     Raises:
-        NotMultipart, MalformedMultipart: it is no form with a file.
+        NotMultipart, MalformedMultipart: it is no form with a file, or none of ours.
         TooLarge: the file has more than `most` bytes.
     """
     if request.content_type != "multipart/form-data":
         raise NotMultipart
     fields: dict[str, str] = {}
-    content = b""
+    content, parts = b"", 0
     try:
         reader = await request.multipart()
         while (part := await reader.next()) is not None:
-            if not isinstance(part, BodyPartReader):
+            parts += 1
+            if not isinstance(part, BodyPartReader) or parts > _MOST_PARTS:
                 raise MalformedMultipart
             if part.filename is None:
                 text = await _limited(part, _LONGEST_FIELD)

@@ -8,6 +8,7 @@ import pytest
 
 from bookstore import letters
 from bookstore.letters import Kind, Letter, Store
+from bookstore.smtp import make_mailer
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 STORE = Store("Ampersand Books", "https://books.example", "Books <a@books.example>", str, str)
@@ -67,3 +68,30 @@ def test_s24_words_stay_words(field, text):
     assert html.handlers == []
     assert not html.tags & {"script", "img", "iframe", "form"}
     assert all(link.startswith("https://books.example") for link in html.links)
+
+
+@pytest.mark.parametrize("text", [text for text in HOSTILE if len(text) < 100])
+async def test_s24_a_hostile_letter_goes_to_one_address_and_arrives_as_it_was_meant(
+    smtp_sink, text
+):
+    body = f"First {text}\nlast"
+    letter = Letter(
+        1, Kind.MESSAGE, "mira@example.com", name=text, subject=text, body=body, created_at=NOON
+    )
+    mail = make_mailer(smtp_sink.url)
+    try:
+        await mail.send(letters.render(letter, STORE))
+    finally:
+        await mail.close()
+
+    [received] = smtp_sink.received
+    assert received.recipients == ["mira@example.com"]
+    assert len(received.letter.get_all("To")) == 1
+    assert received.letter.defects == []
+    for part in received.letter.iter_parts():
+        said = " ".join(part.get_content().split())
+        assert "First" in said
+        assert "last" in said
+    plain = received.letter.get_body(("plain",)).get_content()
+    visible = "".join(letter for letter in text if letter.isalnum())
+    assert visible in "".join(letter for letter in plain if letter.isalnum())

@@ -156,9 +156,9 @@ class Teller:
         return names[min(known.index(found), len(names) - 1)]
 
 
-async def tell(server: TestServer) -> dict[str, dict[str, Any]]:
+async def tell(server: TestServer, teller: Teller | None = None) -> dict[str, dict[str, Any]]:
     """Everything that happens in the story, by the names of the operations."""
-    teller = Teller(server)
+    teller = teller or Teller(server)
     async with TestClient(server) as admin, TestClient(server) as mina, TestClient(server) as guest:
         await _staff_open(teller, admin)
         await _books_come(teller, admin)

@@ -256,7 +256,7 @@ SAFE_COOKIE = re.compile(
     r"__Host-(sid|device)=[\w.-]{43,}; HttpOnly; Max-Age=\d+; Path=/; SameSite=Lax; Secure|"
     r'__Host-sid=""; expires=Thu, 01 Jan 1970 00:00:00 GMT; HttpOnly; Max-Age=0; Path=/; '
     r"SameSite=Lax; Secure|"
-    r"theme=(auto|dark); HttpOnly; Max-Age=\d+; Path=/; SameSite=Lax; Secure"
+    r"(theme=(auto|dark)|language=de); HttpOnly; Max-Age=\d+; Path=/; SameSite=Lax; Secure"
 )
 
 
@@ -279,13 +279,14 @@ async def test_s03_every_cookie_has_its_flags(settings, server):
                     route.method, path, headers=headers, allow_redirects=False
                 )
                 seen += answer.headers.getall("Set-Cookie", [])
-        dark = await client.post("/theme", data={"theme": "dark"}, allow_redirects=False)
-        seen += dark.headers.getall("Set-Cookie")
+        for name, chosen in (("theme", "dark"), ("language", "de")):
+            choice = await client.post(f"/{name}", data={name: chosen}, allow_redirects=False)
+            seen += choice.headers.getall("Set-Cookie")
         out = await client.delete("/api/v1/session", headers=headers)
         seen += out.headers.getall("Set-Cookie", [])
 
     assert len(PAGES) > 40
-    assert len(seen) >= 4
+    assert len(seen) >= 5
     assert [cookie for cookie in seen if not SAFE_COOKIE.fullmatch(cookie)] == []
 
 
