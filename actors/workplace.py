@@ -20,6 +20,8 @@ from actors.batching import Batches
 from actors.relay import Relay
 from actors.stopping import heed_signals
 from bookstore import db, fulfilment, smtp
+from bookstore.bulk_jobs import Changer
+from bookstore.desk import sheets
 from bookstore.exports import Exporter
 from bookstore.imports import Importer
 from bookstore.jobs import Kind
@@ -113,6 +115,10 @@ class Workplace(Middleware):
             Kind.IMPORT_BOOKS: Importer(self.engine, currency=currency, clock=clock),
             Kind.EXPORT_BOOKS: exporter,
             Kind.EXPORT_ORDERS: exporter,
+            Kind.CHANGE_MANY: Changer(self.engine, clock=clock),
+            Kind.EXPORT_LIST: Exporter(
+                self.engine, currency=currency, clock=clock, source_of=sheets.source_of
+            ),
         }
         self.jobs = Runner(self.engine, works, clock=clock)
         self.job_threads = asyncio.Semaphore(1)

@@ -1,19 +1,15 @@
 """Who changed what, before and after, and from where."""
 
-from collections.abc import Sequence
-
 from aiohttp import web
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from admin import exports, inputs
 from admin.lists import Filter, Listing
 from admin.page import page
-from admin.words import value
 from bookstore import trails
 from bookstore.db import reading
-from bookstore.desk.slices import Slice
+from bookstore.desk import sheets
 from bookstore.records import LARGEST_ID
-from bookstore.trails import Asked, Change
+from bookstore.trails import Asked
 from web.keys import ENGINE
 
 LIST = "/admin/audit"
@@ -35,11 +31,10 @@ _FILTERS = (
     Filter("user", "User"),
     Filter("since", "Since", kind="day"),
 )
-_HEADS = ("at", "who", "address", "action", "object", "id", "field", "before", "after")
 
 
 def _listing(request: web.Request) -> Listing:
-    return Listing(request.query, LIST, _FILTERS, sorts=["time"], sort="-time")
+    return Listing(request.query, LIST, _FILTERS, sorts=[*trails.AUDIT_SORTS], sort=trails.LATEST)
 
 
 def _asked(listing: Listing) -> Asked:
@@ -60,7 +55,9 @@ async def show_all(request: web.Request) -> web.Response:
     listing = _listing(request)
     asked = _asked(listing)
     async with reading(request.config_dict[ENGINE]) as conn:
-        found = await trails.audit(conn, asked, cursor=listing.cursor, limit=listing.size)
+        found = await trails.audit(
+            conn, asked, sort=listing.sort, cursor=listing.cursor, limit=listing.size
+        )
         names = await trails.names(conn, {asked.user_id} if asked.user_id is not None else set())
     return await page(
         request,
@@ -75,26 +72,4 @@ async def show_all(request: web.Request) -> web.Response:
 async def export(request: web.Request) -> web.StreamResponse:
     """GET /admin/audit/export.csv: all changes that the list shows."""
     listing = _listing(request)
-
-    async def fetch(conn: AsyncConnection, cursor: str | None, limit: int) -> Slice[Change]:
-        return await trails.audit(conn, _asked(listing), cursor=cursor, limit=limit)
-
-    def row(change: Change) -> Sequence[object]:
-        fields = change.changes or {"": None}
-        told = [
-            (field, *(map(value, pair) if pair else ("", ""))) for field, pair in fields.items()
-        ]
-        first, before, after = zip(*told, strict=True)
-        return (
-            change.at,
-            change.user_name or "command line",
-            change.address,
-            change.action,
-            change.object_type,
-            change.object_id,
-            "; ".join(first),
-            "; ".join(before),
-            "; ".join(after),
-        )
-
-    return await exports.send(request, "change", _HEADS, fetch, row)
+    return await exports.send(request, sheets.AUDIT, _asked(listing), listing.sort)

@@ -1,18 +1,15 @@
 """Authors: found, called by their right names, made one where they are the same."""
 
-from collections.abc import Sequence
-
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from admin import exports
-from admin.lists import Filter, Listing
+from admin.lists import Filter, Listing, total
 from admin.page import NO_REFUSAL, Refusal, attempt, page
 from bookstore import author_names, authors
-from bookstore.authors import Author
 from bookstore.db import reading
 from bookstore.desk import authors as desk
-from bookstore.desk.slices import Slice
+from bookstore.desk import sheets
 from bookstore.errors import NotFound
 from web.keys import ENGINE
 from web.requests import now
@@ -28,18 +25,19 @@ def _listing(request: web.Request) -> Listing:
     return Listing(request.query, LIST, _FILTERS, sorts=[*desk.SORTS], sort=desk.BY_NAME)
 
 
+def _query(listing: Listing) -> desk.Query:
+    return desk.Query(listing.text("q") or "")
+
+
 async def show_all(request: web.Request) -> web.Response:
     """GET /admin/authors: by name."""
     listing = _listing(request)
     async with reading(request.config_dict[ENGINE]) as conn:
+        number = await desk.count(conn, _query(listing))
         found = await desk.find(
-            conn,
-            listing.text("q") or "",
-            sort=listing.sort,
-            cursor=listing.cursor,
-            limit=listing.size,
+            conn, _query(listing), sort=listing.sort, cursor=listing.cursor, limit=listing.size
         )
-    return await page(request, "authors.html", found=found, list=listing)
+    return await page(request, "authors.html", found=found, list=listing, number=total(number))
 
 
 async def show(request: web.Request, refusal: Refusal = NO_REFUSAL) -> web.Response:
@@ -83,12 +81,4 @@ async def rename(request: web.Request) -> web.Response:
 async def export(request: web.Request) -> web.StreamResponse:
     """GET /admin/authors/export.csv: all authors that the list shows."""
     listing = _listing(request)
-
-    async def fetch(conn: AsyncConnection, cursor: str | None, limit: int) -> Slice[Author]:
-        q = listing.text("q") or ""
-        return await desk.find(conn, q, sort=listing.sort, cursor=cursor, limit=limit)
-
-    def row(author: Author) -> Sequence[object]:
-        return author.id, author.name, author.book_count
-
-    return await exports.send(request, "author", ("id", "name", "books"), fetch, row)
+    return await exports.send(request, sheets.AUTHORS, _query(listing), listing.sort)

@@ -14,14 +14,14 @@ from bookstore.books import Book, Query
 from bookstore.categories import Category
 from bookstore.db import reading, retrying, transaction
 from bookstore.desk import books as desk
+from bookstore.desk import sheets
 from bookstore.desk.books import Shelf
-from bookstore.desk.slices import Slice
 from bookstore.errors import BookstoreError, Stale
 from web.keys import ENGINE, RATES
 from web.requests import now
 from web.sessions import me
 from web.store import forms, notices
-from web.store.words import money, plain_money
+from web.store.words import money
 
 LIST = "/admin/books"
 #: What the address of a list says about the edit before: where it went, or what it met.
@@ -33,18 +33,6 @@ TABS: dict[str, str] = {
 }
 #: The fields of the form about all ticked books, and what of it is at fault.
 BULK = {"bulk-price": "price", "bulk-category": "category", "ticks": "book"}
-#: The columns of an import, so that the file can be changed and taken in again.
-_HEADS = (
-    "isbn",
-    "title",
-    "authors",
-    "price",
-    "currency",
-    "stock",
-    "year",
-    "language",
-    "category",
-)
 
 
 async def show_all(request: web.Request) -> web.Response:
@@ -90,26 +78,8 @@ async def export(request: web.Request) -> web.StreamResponse:
     """GET /admin/books/export.csv: all books that the list shows, as an import takes them."""
     async with reading(request.config_dict[ENGINE]) as conn:
         listing = listing_of(request.query, await categories.tree(conn))
-    query, view = asked_of(listing)
-    currency = request.config_dict[RATES].currency
-
-    async def fetch(conn: AsyncConnection, cursor: str | None, limit: int) -> Slice[Book]:
-        return await desk.find(conn, query, view, sort=listing.sort, cursor=cursor, limit=limit)
-
-    def row(book: Book) -> Sequence[object]:
-        return (
-            book.isbn13,
-            book.title,
-            "|".join(person.name for person in book.authors),
-            plain_money(book.price_cents),
-            currency,
-            book.stock,
-            book.year,
-            book.language,
-            "|".join(category.name for category in book.categories),
-        )
-
-    return await exports.send(request, "book", _HEADS, fetch, row)
+    asked = sheets.BookQuery.of(*asked_of(listing))
+    return await exports.send(request, sheets.BOOKS, asked, listing.sort)
 
 
 def listing_of(asked: Mapping[str, str], tree: Sequence[Category]) -> Listing:

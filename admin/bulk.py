@@ -1,20 +1,20 @@
 """Prices and categories of many books: chosen, looked at, carried out, undone."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from aiohttp import web
 from sqlalchemy import Select, select
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from admin import inputs
+from admin import inputs, plans
 from admin.books import BULK, LIST, asked_of, listing_of, show_list
 from admin.lists import query_of
 from admin.page import Refusal, back_to, page
-from bookstore import bulk_changes, categories, shopfront
-from bookstore.bulk_changes import Field, Outcome, Plan
+from bookstore import bulk_changes, bulk_jobs, categories, shopfront
+from bookstore.bulk_changes import OF_BOOKS, Field, Outcome, Plan
 from bookstore.db import reading, retrying, transaction
 from bookstore.desk import books as desk
-from bookstore.errors import BookstoreError, Invalid, NotAllowed
+from bookstore.errors import BookstoreError, Invalid, NotAllowed, NotFound
 from bookstore.permissions import Permission, permits
 from bookstore.tables import books
 from web.keys import ENGINE
@@ -26,8 +26,6 @@ from web.store import forms, notices
 MOST_TICKED = 100
 #: So many of a plan's books are shown by name.
 SHOWN = 100
-
-_Step = Callable[..., Awaitable[bool]]
 
 
 async def plan(request: web.Request) -> web.Response:
@@ -43,7 +41,7 @@ async def plan(request: web.Request) -> web.Response:
     field, every = form.get("field", ""), form.get("all") == "yes"
 
     async def work() -> int:
-        if field not in set(Field):
+        if field not in OF_BOOKS:
             raise Invalid("field", "Choose what to change.")
         _allow(request, Field(field))
         if not ticked and not every:
@@ -77,8 +75,9 @@ async def show(request: web.Request) -> web.Response:
     async with reading(request.config_dict[ENGINE]) as conn:
         found = await bulk_changes.get(conn, int(request.match_info["plan_id"]))
         _allow(request, found.field)
+        job = await bulk_jobs.of(conn, found.id)
         shown = sorted(found.changes, key=lambda it: it.outcome is not Outcome.OVERTAKEN)[:SHOWN]
-        by_id = await shopfront.by_ids(conn, [change.book_id for change in shown])
+        by_id = await shopfront.by_ids(conn, [change.ref_id for change in shown])
         name = found.wanted
         if found.field is not Field.PRICE:
             name = next(
@@ -88,6 +87,7 @@ async def show(request: web.Request) -> web.Response:
         request,
         "bulk.html",
         books=by_id,
+        job=job,
         name=name,
         outcome=Outcome,
         plan=found,
@@ -97,43 +97,33 @@ async def show(request: web.Request) -> web.Response:
 
 async def carry_out(request: web.Request) -> web.Response:
     """POST /admin/books/bulk/{plan_id}: do what was shown."""
-    found = await _all_steps(request, bulk_changes.carry_out)
-    done, left = found.number(Outcome.DONE), found.number(Outcome.OVERTAKEN)
-    await notices.leave(request, "ok", f"{_books(done)} changed.")
-    if left:
-        await notices.leave(
-            request, "warn", f"{_books(left)} left alone: somebody changed them meanwhile."
-        )
-    raise web.HTTPSeeOther(f"/admin/books/bulk/{found.id}")
+    if found := await plans.carry_out(request, await _checked(request)):
+        done, left = found.number(Outcome.DONE), found.number(Outcome.OVERTAKEN)
+        await notices.leave(request, "ok", f"{_books(done)} changed.")
+        if left:
+            await notices.leave(
+                request, "warn", f"{_books(left)} left alone: somebody changed them meanwhile."
+            )
+    raise web.HTTPSeeOther(request.path)
 
 
 async def undo(request: web.Request) -> web.Response:
     """POST /admin/books/bulk/{plan_id}/undo: give the books back what they had."""
-    found = await _all_steps(request, bulk_changes.undo)
-    done, kept = found.number(Outcome.UNDONE), found.number(Outcome.KEPT)
-    await notices.leave(request, "ok", f"{_books(done)} as before.")
-    if kept:
-        await notices.leave(
-            request, "warn", f"{_books(kept)} left alone: somebody changed them since."
-        )
-    raise web.HTTPSeeOther(f"/admin/books/bulk/{found.id}")
+    if found := await plans.carry_out(request, await _checked(request), undo=True):
+        done, kept = found.number(Outcome.UNDONE), found.number(Outcome.KEPT)
+        await notices.leave(request, "ok", f"{_books(done)} as before.")
+        if kept:
+            await notices.leave(
+                request, "warn", f"{_books(kept)} left alone: somebody changed them since."
+            )
+    raise web.HTTPSeeOther(request.path.removesuffix("/undo"))
 
 
-async def _all_steps(request: web.Request, step: _Step) -> Plan:
-    """Take the plan's books a batch at a time, so that no shopper waits for all of them."""
-    engine: AsyncEngine = request.config_dict[ENGINE]
-    plan_id = int(request.match_info["plan_id"])
-    async with reading(engine) as conn:
-        _allow(request, (await bulk_changes.get(conn, plan_id)).field)
-
-    async def work() -> bool:
-        async with transaction(engine) as conn:
-            return await step(conn, plan_id, user_id=me(request).id, now=now())
-
-    while await retrying(work):
-        pass
-    async with reading(engine) as conn:
-        return await bulk_changes.get(conn, plan_id)
+async def _checked(request: web.Request) -> Plan:
+    async with reading(request.config_dict[ENGINE]) as conn:
+        found = await bulk_changes.get(conn, int(request.match_info["plan_id"]))
+    _allow(request, found.field)
+    return found
 
 
 async def _chosen(conn: AsyncConnection, address: str) -> Select[tuple[int]]:
@@ -156,6 +146,8 @@ def _these(ids: list[int]) -> Select[tuple[int]]:
 
 
 def _allow(request: web.Request, field: Field) -> None:
+    if field not in OF_BOOKS:
+        raise NotFound("This change")
     if field is Field.PRICE and not permits(me(request).role, Permission.CHANGE_PRICES):
         raise NotAllowed
 

@@ -6,10 +6,14 @@ from typing import NamedTuple
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from admin import exports
+from admin.lists import Filter, Listing
 from admin.page import NO_REFUSAL, Refusal, attempt, carry_out, page
 from bookstore import categories
 from bookstore.categories import Category
 from bookstore.db import reading
+from bookstore.desk import categories as desk
+from bookstore.desk import sheets
 from bookstore.errors import BookstoreError, Invalid, NotFound
 from web.keys import ENGINE
 from web.requests import now
@@ -29,17 +33,33 @@ class Node(NamedTuple):
     empty: bool
 
 
+def _listing(request: web.Request) -> Listing:
+    # A form that was refused shows the first page.
+    asked = request.query if request.method in ("GET", "HEAD") else {}
+    return Listing(asked, LIST, (Filter("q", "Find"),), sorts=desk.SORTS, sort=desk.AS_TREE)
+
+
+def _query(listing: Listing) -> desk.Query:
+    return desk.Query(listing.text("q") or "")
+
+
 async def show_all(
     request: web.Request, refusal: Refusal = NO_REFUSAL, changing: str = ""
 ) -> web.Response:
     """GET /admin/categories; `change` is the slug of the one whose form is open."""
+    listing = _listing(request)
     async with reading(request.config_dict[ENGINE]) as conn:
         tree = await categories.tree(conn)
+    found = desk.cut(
+        tree, _query(listing), sort=listing.sort, cursor=listing.cursor, limit=listing.size
+    )
+    changing = changing or request.query.get("change", "")
     return await page(
         request,
         "categories.html",
-        changing=changing or request.query.get("change", ""),
-        nodes=[_node(category, tree) for category in tree],
+        changed=next((_node(it, tree) for it in tree if it.slug == changing), None),
+        found=found.of([_node(category, tree) for category in found.items]),
+        list=listing,
         refusal=refusal,
         tree=tree,
     )
@@ -48,6 +68,12 @@ async def show_all(
 async def show(request: web.Request) -> web.Response:
     """GET /admin/categories/{slug}: the tree, with the form of this one open."""
     return await show_all(request, changing=request.match_info["slug"])
+
+
+async def export(request: web.Request) -> web.StreamResponse:
+    """GET /admin/categories/export.csv: all categories that the list shows."""
+    listing = _listing(request)
+    return await exports.send(request, sheets.CATEGORIES, _query(listing), listing.sort)
 
 
 async def create(request: web.Request) -> web.Response:

@@ -1,80 +1,169 @@
-"""What a list shows, all of it, as a file for a spreadsheet."""
+"""What a list shows, all of it, as a file for a spreadsheet: at once, or by the actors."""
 
-import csv
-import io
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from datetime import UTC, datetime
-from typing import Any, TypeVar
+import json
+import tempfile
+from urllib.parse import quote
 
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import audit
-from bookstore.db import reading, transaction
-from bookstore.desk.slices import Slice
-from web.keys import CLOSING, ENGINE
+from admin.page import carry_out, page
+from bookstore import exports, files, jobs
+from bookstore.db import reading, retrying, transaction
+from bookstore.desk import sheets
+from bookstore.desk.sheets import Sheet
+from bookstore.errors import NotAllowed, NotFound
+from bookstore.exports import MEDIA_TYPES, Format
+from bookstore.jobs import Job, Kind
+from bookstore.permissions import Permission, permits
+from web import live
+from web.job_progress import Progress
+from web.keys import ENGINE, RATES, REQUEST_ID
 from web.requests import now
 from web.sending import send_pieces
 from web.sessions import me
 
-T = TypeVar("T")
+LIST = "/admin/exports"
+KINDS = (Kind.EXPORT_LIST,)
+#: Who may take which list along; `routes.py` asks for the same.
+WANTED = {
+    sheets.ORDERS.name: Permission.EXPORT_ORDERS,
+    sheets.BOOKS.name: Permission.EXPORT_BOOKS,
+    sheets.CATEGORIES.name: Permission.EXPORT_BOOKS,
+    sheets.AUTHORS.name: Permission.EXPORT_BOOKS,
+    sheets.IMPORTS.name: Permission.IMPORT_BOOKS,
+    sheets.USERS.name: Permission.CHANGE_USERS,
+    sheets.LETTERS.name: Permission.EXPORT_ORDERS,
+    sheets.TASKS.name: Permission.SEE_TASKS,
+    sheets.LEDGER.name: Permission.EXPORT_BOOKS,
+    sheets.AUDIT.name: Permission.SEE_AUDIT,
+}
+#: So many of the latest exports are looked through for one's own.
+_LOOKED_AT, _SHOWN = 100, 5
 
-#: Rows that are asked for at once.
-AT_ONCE = 500
-#: Spreadsheets run what begins so as a formula (OWASP, "CSV Injection").
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
-Fetch = Callable[[AsyncConnection, str | None, int], Awaitable[Slice[T]]]
+async def send(request: web.Request, sheet: Sheet, query: object, sort: str) -> web.StreamResponse:
+    """GET {list}/export.csv or export.xlsx: all rows that the list shows; POST: by the actors.
 
-
-async def send(
-    request: web.Request,
-    name: str,
-    heads: Sequence[str],
-    fetch: Fetch[T],
-    row: Callable[[T], Sequence[Any]],
-) -> web.StreamResponse:
-    """Stream the rows of all slices as CSV; it is on record who took them along."""
+    Of a list too long to wait for, a page comes that offers just that.  It is on record who took
+    the rows along.
+    """
+    chosen = Format(request.path.rpartition(".")[2])
+    if request.method == "POST":
+        raise web.HTTPSeeOther(f"{LIST}/{(await _start(request, sheet, query, sort, chosen)).id}")
     engine = request.config_dict[ENGINE]
     async with reading(engine) as conn:
-        found = await fetch(conn, None, AT_ONCE)
+        number = await sheet.count(conn, query, sheets.MOST_AT_ONCE + 1)
+        mine = await _mine(conn, me(request).id, sheet) if number > sheets.MOST_AT_ONCE else []
+    if number > sheets.MOST_AT_ONCE:
+        return await page(
+            request,
+            "export_new.html",
+            format=chosen,
+            kept=exports.KEPT,
+            mine=mine,
+            most=sheets.MOST_AT_ONCE,
+            sheet=sheet,
+        )
     async with transaction(engine) as conn:
-        asked = {field: [None, value] for field, value in request.query.items()}
-        await audit.record(conn, "export", name, "list", asked, user_id=me(request).id, now=now())
+        await sheets.record(conn, sheet, query, user_id=me(request).id, now=now())
+    with tempfile.TemporaryFile() as file:
+        currency = request.config_dict[RATES].currency
+        source = sheet.source(query, sort)
+        await exports.write(engine, source, chosen, file, currency=currency)
+        file.seek(0)
+        response = web.StreamResponse(
+            headers={
+                "Content-Type": MEDIA_TYPES[chosen],
+                "Content-Disposition": f'attachment; filename="{sheet.name}.{chosen}"',
+            }
+        )
+        return await send_pieces(request, response, files.pieces(file))
+
+
+async def show(request: web.Request) -> web.Response:
+    """GET /admin/exports/{job_id}: how far it is, and its file."""
+    job, sheet = await _job(request)
+    return await page(request, "export.html", job=job, kept=exports.KEPT, sheet=sheet)
+
+
+async def stream(request: web.Request) -> web.StreamResponse:
+    """GET /admin/exports/{job_id}/stream: an event whenever it got on."""
+    job, _ = await _job(request)
+    return await live.stream(request, Progress(request, job, lambda job: json.dumps(job.share)))
+
+
+async def fetch(request: web.Request) -> web.StreamResponse:
+    """GET /admin/exports/{job_id}/file."""
+    job, _ = await _job(request)
+    if job.result_id is None:
+        raise NotFound("This file")
+    async with reading(request.config_dict[ENGINE]) as conn:
+        file = await files.get(conn, job.result_id)
     response = web.StreamResponse(
         headers={
-            "Content-Type": "text/csv; charset=utf-8",
-            "Content-Disposition": f'attachment; filename="{name}s.csv"',
+            "Content-Type": file.media_type,
+            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(file.name)}",
         }
     )
-
-    async def pieces() -> AsyncIterator[bytes]:
-        # With a mark in front Excel reads it as UTF-8 too.
-        yield b"\xef\xbb\xbf" + _lines([heads])
-        part = found
-        while True:
-            yield _lines([row(item) for item in part.items])
-            if part.next is None or request.config_dict[CLOSING].is_set():
-                return
-            async with reading(engine) as conn:
-                part = await fetch(conn, part.next, AT_ONCE)
-
-    return await send_pieces(request, response, pieces())
+    response.content_length = file.size
+    return await send_pieces(request, response, files.chunks(request.config_dict[ENGINE], file.id))
 
 
-def cell(value: Any) -> str:
-    """A value as it is written: moments in UTC, nothing as nothing, no formula ever."""
-    if value is None:
-        return ""
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    text = str(value)
-    if isinstance(value, str) and text.startswith(_FORMULA):
-        return f"'{text}"
-    return text
+async def cancel(request: web.Request) -> web.Response:
+    """POST /admin/exports/{job_id}/cancel."""
+    job, _ = await _job(request)
+
+    async def work(conn: AsyncConnection) -> str:
+        await jobs.cancel(conn, job.id, user_id=me(request).id, now=now())
+        return "The export has stopped. There is no file."
+
+    await carry_out(request, work)
+    raise web.HTTPSeeOther(f"{LIST}/{job.id}")
 
 
-def _lines(rows: Sequence[Sequence[Any]]) -> bytes:
-    file = io.StringIO(newline="")
-    csv.writer(file).writerows([cell(value) for value in row] for row in rows)
-    return file.getvalue().encode()
+async def _start(
+    request: web.Request,
+    sheet: Sheet,
+    query: object,
+    sort: str,
+    chosen: Format,
+) -> Job:
+    async def work() -> Job:
+        async with transaction(request.config_dict[ENGINE]) as conn:
+            await sheets.record(conn, sheet, query, user_id=me(request).id, now=now())
+            return await sheets.start(
+                conn,
+                sheet,
+                query,
+                sort,
+                chosen,
+                user_id=me(request).id,
+                now=now(),
+                request_id=request[REQUEST_ID],
+            )
+
+    return await retrying(work)
+
+
+async def _mine(conn: AsyncConnection, user_id: int, sheet: Sheet) -> list[Job]:
+    """The latest that this member of the staff had written of the list."""
+    found = await jobs.find(conn, KINDS, limit=_LOOKED_AT)
+    wanted = [
+        job
+        for job in found.items
+        if job.user_id == user_id and job.options.get("list") == sheet.name
+    ]
+    return wanted[:_SHOWN]
+
+
+async def _job(request: web.Request) -> tuple[Job, Sheet]:
+    async with reading(request.config_dict[ENGINE]) as conn:
+        job = await jobs.get(conn, int(request.match_info["job_id"]), KINDS)
+    sheet = sheets.SHEETS.get(job.options.get("list", ""))
+    if sheet is None:
+        # It may have been about somebody who was erased.
+        raise NotFound("This export")
+    if not permits(me(request).role, WANTED[sheet.name]):
+        raise NotAllowed
+    return job, sheet

@@ -8,15 +8,19 @@ from urllib.parse import urlencode
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from admin import exports
+from admin.lists import Filter, Listing, total
 from admin.page import NO_REFUSAL, Refusal, carry_out, page
 from bookstore import encodings, files, imports, jobs, paging, trails
 from bookstore.columns import COLUMNS, REQUIRED
 from bookstore.db import reading, retrying, transaction
+from bookstore.desk import imports as desk
+from bookstore.desk import sheets
 from bookstore.errors import BookstoreError, Invalid, NotFound
 from bookstore.files import File
 from bookstore.formats import Options
 from bookstore.imports import Preview
-from bookstore.jobs import IMPORTS, Job, Outcome
+from bookstore.jobs import IMPORTS, Job, Outcome, State
 from bookstore.permissions import Permission, permits
 from web.api.imports import received
 from web.keys import ENGINE, RATES, REQUEST_ID
@@ -26,28 +30,44 @@ from web.store import forms
 
 PAGE = 25
 LIST = "/admin/imports"
+_FILTERS = (Filter("state", "State", {it: it.capitalize() for it in map(str, State)}),)
 #: What the form calls the field of a column.
 _COLUMN = "column-"
 
 
+def _listing(request: web.Request) -> Listing:
+    return Listing(request.query, LIST, _FILTERS, sorts=[*desk.SORTS], sort=desk.NEWEST)
+
+
+def _query(listing: Listing) -> desk.Query:
+    state = listing.text("state")
+    return desk.Query(State(state) if state else None)
+
+
 async def show_all(request: web.Request, refusal: Refusal = NO_REFUSAL) -> web.Response:
     """GET /admin/imports: what was sent, and a form for the next file."""
-    cursor = request.query.get("cursor")
+    listing = _listing(request)
     async with reading(request.config_dict[ENGINE]) as conn:
-        found = await jobs.find(conn, IMPORTS, cursor=cursor, limit=PAGE)
-        names = await trails.names(conn, {it.user_id for it in found.items if it.user_id})
-        sent = await files.names(conn, {it.file_id for it in found.items if it.file_id})
+        number = await desk.count(conn, _query(listing))
+        found = await desk.find(
+            conn, _query(listing), sort=listing.sort, cursor=listing.cursor, limit=listing.size
+        )
     return await page(
         request,
         "imports.html",
         columns=COLUMNS,
-        cursor=cursor,
-        files=sent,
         found=found,
-        names=names,
+        list=listing,
+        number=total(number),
         refusal=refusal,
         required=REQUIRED,
     )
+
+
+async def export(request: web.Request) -> web.StreamResponse:
+    """GET /admin/imports/export.csv: all imports that the list shows."""
+    listing = _listing(request)
+    return await exports.send(request, sheets.IMPORTS, _query(listing), listing.sort)
 
 
 async def send(request: web.Request) -> web.Response:

@@ -107,11 +107,11 @@ class Listing:
         """The address of this very page of the list."""
         return self.url(cursor=self.cursor or "")
 
-    @property
-    def export(self) -> str:
-        """Where all that the list shows is had as a file."""
+    def export(self, chosen: str) -> str:
+        """Where all that the list shows is had as a file, `csv` or `xlsx`."""
         state = urlencode({name: value for name, value in self.state.items() if name != "size"})
-        return f"{self.path}/export.csv?{state}" if state else f"{self.path}/export.csv"
+        path = f"{self.path}/export.{chosen}"
+        return f"{path}?{state}" if state else path
 
     def tab(self, **values: str) -> str:
         """Another tab: what was searched for is kept, other filters too."""

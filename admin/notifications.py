@@ -1,18 +1,18 @@
 """Letters: what became of each, what it says, and sending it again."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from admin import exports, inputs
-from admin.lists import Filter, Listing, total
+from admin.lists import Filter, Listing, query_of, total
 from admin.page import back_to, carry_out, page
-from bookstore import failures, letters, notifications, reports
-from bookstore.db import reading
+from bookstore import bulk_changes, failures, letters, notifications, reports
+from bookstore.db import reading, retrying, transaction
 from bookstore.desk import letters as desk
-from bookstore.desk.slices import Slice
-from bookstore.errors import NotFound
+from bookstore.desk import sheets
+from bookstore.errors import BookstoreError, NotFound
 from bookstore.letters import Kind, Store
 from bookstore.notifications import Notification, Status
 from bookstore.records import LARGEST_ID
@@ -35,16 +35,16 @@ _FILTERS = (
     Filter("kind", "Kind", {kind: kind.replace("-", " ").capitalize() for kind in map(str, Kind)}),
     Filter("since", "Since", kind="day"),
 )
-_HEADS = (
-    "id", "kind", "subject", "recipient", "order", "status", "in_doubt", "tries",
-    "answer", "created_at", "sent_at",
-)  # fmt: skip
 #: A letter's own styles are let in, and nothing else: no script, no picture, no other host.
 BODY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'self'"
 
 
 def _listing(request: web.Request) -> Listing:
-    return Listing(request.query, LIST, _FILTERS, sorts=[*desk.SORTS], sort=desk.NEWEST)
+    return _listing_of(request.query)
+
+
+def _listing_of(asked: Mapping[str, str]) -> Listing:
+    return Listing(asked, LIST, _FILTERS, sorts=[*desk.SORTS], sort=desk.NEWEST)
 
 
 def _query(listing: Listing) -> desk.Query:
@@ -111,27 +111,7 @@ async def show_body(request: web.Request) -> web.Response:
 async def export(request: web.Request) -> web.StreamResponse:
     """GET /admin/notifications/export.csv: all letters that the list shows."""
     listing = _listing(request)
-
-    async def fetch(conn: AsyncConnection, cursor: str | None, limit: int) -> Slice[Notification]:
-        ids = await desk.chosen(conn, _query(listing))
-        return await desk.find(conn, ids, sort=listing.sort, cursor=cursor, limit=limit)
-
-    def row(letter: Notification) -> Sequence[object]:
-        return (
-            letter.id,
-            str(letter.kind),
-            letter.subject,
-            letter.recipient,
-            letter.order_number,
-            str(letter.email_status),
-            "yes" if letter.in_doubt else "no",
-            letter.attempts,
-            letter.answer,
-            letter.created_at,
-            letter.sent_at,
-        )
-
-    return await exports.send(request, "letter", _HEADS, fetch, row)
+    return await exports.send(request, sheets.LETTERS, _query(listing), listing.sort)
 
 
 async def resend(request: web.Request) -> web.Response:
@@ -152,29 +132,42 @@ async def resend(request: web.Request) -> web.Response:
 
 
 async def resend_many(request: web.Request) -> web.Response:
-    """POST /admin/notifications/resend: those that are ticked, or the latest that failed.
+    """POST /admin/notifications/resend: those that are ticked.
 
-    As when a mail server was away for days.
+    With `all` it is every letter that the list shows, as when a mail server was away for days:
+    what would be done is shown first.
     """
     form, sent = await forms.read(request), await request.post()
     ticked = inputs.ids(sent.getall("letter", []), AT_ONCE)
-    failed = form.get("all") == "failed"
+    back = back_to(form.get("back"), LIST)
+    if form.get("all") == "yes":
+        await _plan(request, back)
 
     async def work(conn: AsyncConnection) -> str:
-        ids, more = ticked, ""
-        if failed:
-            chosen = await desk.chosen(conn, desk.Query(status=Status.FAILED))
-            found = await desk.find(conn, chosen, cursor=None, limit=AT_ONCE)
-            ids = [letter.id for letter in found.items]
-            more = " There are more; send those next." if found.next else ""
-        number = await notifications.resend_many(conn, ids, user_id=me(request).id, now=now())
-        return f"{number} {'letter goes' if number == 1 else 'letters go'} out again.{more}"
+        number = await notifications.resend_many(conn, ticked, user_id=me(request).id, now=now())
+        return f"{number} {'letter goes' if number == 1 else 'letters go'} out again."
 
-    if ticked or failed:
+    if ticked:
         await carry_out(request, work)
     else:
         await notices.leave(request, "warn", "Nothing was ticked. Tick the letters first.")
-    raise web.HTTPSeeOther(back_to(form.get("back"), LIST))
+    raise web.HTTPSeeOther(back)
+
+
+async def _plan(request: web.Request, back: str) -> None:
+    """Plan to send all letters of the list at this address, and go where that is shown."""
+
+    async def work() -> int:
+        async with transaction(request.config_dict[ENGINE]) as conn:
+            chosen = await desk.chosen(conn, _query(_listing_of(query_of(back))))
+            return await bulk_changes.plan_letters(conn, chosen, user_id=me(request).id, now=now())
+
+    try:
+        plan_id = await retrying(work)
+    except BookstoreError as error:
+        await notices.leave(request, "bad", str(error))
+        raise web.HTTPSeeOther(back) from None
+    raise web.HTTPSeeOther(f"{LIST}/bulk/{plan_id}")
 
 
 async def send_test(request: web.Request) -> web.Response:

@@ -1,25 +1,23 @@
 """Orders: found, and moved on many at once."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 
 from aiohttp import web
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from admin import exports, inputs
-from admin.lists import Filter, Listing, total
+from admin.lists import Filter, Listing, query_of, total
 from admin.page import back_to, page
-from bookstore import orders, parcels, shopfront
+from bookstore import bulk_changes, orders, parcels, shopfront
 from bookstore.db import reading, retrying, transaction
 from bookstore.desk import orders as desk
-from bookstore.desk.slices import Slice
+from bookstore.desk import sheets
 from bookstore.errors import BookstoreError, Invalid, NotFound
-from bookstore.orders import Order, Payment, State
+from bookstore.orders import Payment, State
 from bookstore.parcels import Moved
 from web.keys import ENGINE, SETTINGS
 from web.requests import now
 from web.sessions import me
 from web.store import forms, notices
-from web.store.words import plain_money
 
 LIST = "/admin/orders"
 UNPAID = "unpaid"
@@ -51,17 +49,16 @@ _FILTERS = (
     Filter("notes", "Notes", {"yes": "With a note of staff"}),
     Filter("user", "User"),
 )
-_HEADS = (
-    "number", "placed_at", "status", "payment_status", "name", "email", "country",
-    "copies", "total", "currency", "tracking",
-)  # fmt: skip
 
 
 def _listing(request: web.Request) -> Listing:
+    return _listing_of(request.query)
+
+
+def _listing_of(asked: Mapping[str, str]) -> Listing:
     # What waits is worked off in turn; elsewhere the latest is looked for.
-    waits = request.query.get("status") in STEPS
-    first = desk.OLDEST if waits else desk.NEWEST
-    return Listing(request.query, LIST, _FILTERS, sorts=[*desk.SORTS], sort=first)
+    first = desk.OLDEST if asked.get("status") in STEPS else desk.NEWEST
+    return Listing(asked, LIST, _FILTERS, sorts=[*desk.SORTS], sort=first)
 
 
 def _query(listing: Listing) -> desk.Query:
@@ -114,28 +111,7 @@ async def show_all(request: web.Request) -> web.Response:
 async def export(request: web.Request) -> web.StreamResponse:
     """GET /admin/orders/export.csv: all orders that the list shows."""
     listing = _listing(request)
-
-    async def fetch(conn: AsyncConnection, cursor: str | None, limit: int) -> Slice[Order]:
-        ids = await desk.chosen(conn, _query(listing))
-        return await desk.find(conn, ids, sort=listing.sort, cursor=cursor, limit=limit)
-
-    def row(order: Order) -> Sequence[object]:
-        cents = order.total_cents
-        return (
-            order.number,
-            order.placed_at,
-            str(order.status),
-            str(order.payment_status),
-            order.shipping_address.get("name") or "",
-            order.email,
-            order.shipping_address.get("country") or "",
-            sum(line.quantity for line in order.items),
-            plain_money(cents) if cents is not None else "",
-            order.currency,
-            order.tracking,
-        )
-
-    return await exports.send(request, "order", _HEADS, fetch, row)
+    return await exports.send(request, sheets.ORDERS, _query(listing), listing.sort)
 
 
 async def slips(request: web.Request) -> web.Response:
@@ -158,11 +134,16 @@ async def slips(request: web.Request) -> web.Response:
 
 
 async def move_many(request: web.Request) -> web.Response:
-    """POST /admin/orders: every ticked order takes the same step, or says why it does not."""
+    """POST /admin/orders: every ticked order takes the same step, or says why it does not.
+
+    With `all` it is every order that the list shows: what would be done is shown first.
+    """
     form = await forms.read(request)
     sent = await request.post()
     numbers = _numbers(value for value in sent.getall("number", []) if isinstance(value, str))
     back = back_to(form.get("back"), LIST)
+    if form.get("all") == "yes":
+        await _plan(request, back, form.get("to", ""))
     if not numbers:
         await notices.leave(request, "warn", "Nothing was ticked. Tick the orders first.")
         raise web.HTTPSeeOther(back)
@@ -182,6 +163,26 @@ async def move_many(request: web.Request) -> web.Response:
     else:
         await _tell(request, moved, form["to"])
     raise web.HTTPSeeOther(back)
+
+
+async def _plan(request: web.Request, back: str, to: str) -> None:
+    """Plan the step for all orders of the list at this address, and go where it is shown."""
+
+    async def work() -> int:
+        if to not in set(State):
+            raise Invalid("to", "There is no such state.")
+        async with transaction(request.config_dict[ENGINE]) as conn:
+            chosen = await desk.chosen(conn, _query(_listing_of(query_of(back))))
+            return await bulk_changes.plan_moves(
+                conn, chosen, State(to), user_id=me(request).id, now=now()
+            )
+
+    try:
+        plan_id = await retrying(work)
+    except BookstoreError as error:
+        await notices.leave(request, "bad", str(error))
+        raise web.HTTPSeeOther(back) from None
+    raise web.HTTPSeeOther(f"{LIST}/bulk/{plan_id}")
 
 
 async def _tell(request: web.Request, moved: Moved, to: str) -> None:

@@ -6,11 +6,14 @@ from urllib.parse import unquote
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from admin import broker, inputs, order
+from admin import broker, exports, inputs, order
 from admin.explain import explained
+from admin.lists import Filter, Listing
 from admin.page import NO_REFUSAL, Refusal, attempt, back_to, carry_out, page
-from bookstore import failures, paging, reports, tasks, trails
+from bookstore import failures, reports, tasks, trails
 from bookstore.db import reading
+from bookstore.desk import sheets
+from bookstore.desk import work as desk
 from bookstore.errors import NotFound
 from bookstore.messages import QUEUES
 from bookstore.permissions import Permission, permits
@@ -21,26 +24,34 @@ from web.requests import now
 from web.sessions import me
 from web.store import forms
 
-PAGE = 25
 #: One transaction takes no longer than a page does.
 AT_ONCE = 50
 LIST = "/admin/queues"
 _ORDERS = "/admin/orders"
+_FILTERS = (Filter("state", "State", {"waiting": "Waiting"}, tab=True),)
+
+
+def _listing(request: web.Request) -> Listing:
+    return Listing(request.query, LIST, _FILTERS, sorts=[*desk.SORTS], sort=desk.OLDEST)
+
+
+def _query(listing: Listing) -> desk.Query:
+    return desk.Query(parked=listing.text("state") is None)
 
 
 async def show(
     request: web.Request, refusal: Refusal = NO_REFUSAL, opening: str = ""
 ) -> web.Response:
-    """GET /admin/queues: `state` is `parked`, the dead letters, or `waiting`; `task` is open."""
-    parked = request.query.get("state") != "waiting"
-    cursor, moment = request.query.get("cursor"), now()
-    after_id = paging.decode(cursor, [int])[0] if cursor else 0
+    """GET /admin/queues: the dead letters, or with `state` what waits; `task` is open."""
+    listing, moment = _listing(request), now()
     async with reading(request.config_dict[ENGINE]) as conn:
         queues = await reports.queues(conn)
         done = await reports.done_lately(conn, now=moment)
         alive = await reports.signs_of_life(conn)
-        found = await tasks.find(conn, parked=parked, after_id=after_id, limit=PAGE + 1)
-        rows = found[:PAGE]
+        found = await desk.find(
+            conn, _query(listing), sort=listing.sort, cursor=listing.cursor, limit=listing.size
+        )
+        rows = found.items
         opened = await _opened(conn, opening or request.query.get("task", ""), rows)
         subjects = await trails.subjects(
             conn, rows if opened is None or opened in rows else [*rows, opened]
@@ -56,15 +67,15 @@ async def show(
         alive=fresh,
         broker=said,
         checked_at=moment,
-        cursor=cursor,
         done=done,
         embedded=request.config_dict[SETTINGS].embedded,
         explained=explained,
+        found=found,
         last_seen=alive[0][1] if alive else None,
+        list=listing,
         most_attempts=tasks.MAX_ATTEMPTS,
-        next=paging.encode(rows[-1].id) if len(found) > PAGE else None,
         opened=opened,
-        parked=parked,
+        parked=_query(listing).parked,
         queue_names=QUEUES,
         queues=queues,
         refusal=refusal.among([order.discarding(opened.id)] if opened and opened.parked_at else []),
@@ -72,6 +83,12 @@ async def show(
         subjects=subjects,
         tries=tries,
     )
+
+
+async def export(request: web.Request) -> web.StreamResponse:
+    """GET /admin/queues/export.csv: all dead letters, or all that waits."""
+    listing = _listing(request)
+    return await exports.send(request, sheets.TASKS, _query(listing), listing.sort)
 
 
 async def replay(request: web.Request) -> web.Response:

@@ -12,12 +12,14 @@ from admin import (
     bulk,
     categories,
     cover,
+    exports,
     files,
     home,
     imports,
     notifications,
     order,
     orders,
+    plans,
     queues,
     search,
     stock,
@@ -25,6 +27,7 @@ from admin import (
     user,
     users,
 )
+from bookstore.exports import Format
 from bookstore.permissions import Permission
 from web.access import Access, Open
 
@@ -33,33 +36,52 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _AUTHOR = "/authors/{author_id:[0-9]{1,18}}"
 _BOOK = "/books/{book_id:[0-9]{1,18}}"
 _CATEGORY = "/categories/{slug}"
+_EXPORT = "/exports/{job_id:[0-9]{1,18}}"
 _IMPORT = "/imports/{job_id:[0-9]{1,18}}"
 _LETTER = "/notifications/{notification_id:[0-9]{1,18}}"
+_LETTERS_PLAN = "/notifications/bulk/{plan_id:[0-9]{1,18}}"
 _ORDER = "/orders/{number}"
+_ORDERS_PLAN = "/orders/bulk/{plan_id:[0-9]{1,18}}"
 _PLAN = "/books/bulk/{plan_id:[0-9]{1,18}}"
 _TASK = "/queues/{task_id:[0-9]{1,18}}"
 _TEXT = "/texts/{name}/{language}"
 _USER = "/users/{user_id:[0-9]{1,18}}"
 
-PAGES: list[tuple[str, str, Handler, Access]] = [
+_Page = tuple[str, str, Handler, Access]
+
+
+def _files(path: str, handler: Handler, access: Access) -> list[_Page]:
+    """A list as a file, at once or by the actors."""
+    return [
+        (method, f"{path}/export.{chosen}", handler, access)
+        for chosen in Format
+        for method in ("GET", "POST")
+    ]
+
+
+PAGES: list[_Page] = [
     ("GET", "", home.show, Permission.OPEN_DASHBOARD),
     ("GET", "/search", search.go, Permission.OPEN_DASHBOARD),
     ("GET", "/orders", orders.show_all, Permission.SEE_ORDERS),
     ("POST", "/orders", orders.move_many, Permission.CHANGE_ORDERS),
-    ("GET", "/orders/export.csv", orders.export, Permission.SEE_ORDERS),
+    *_files("/orders", orders.export, Permission.EXPORT_ORDERS),
+    ("GET", _ORDERS_PLAN, plans.show, Permission.CHANGE_ORDERS),
+    ("POST", _ORDERS_PLAN, plans.do, Permission.CHANGE_ORDERS),
+    ("GET", f"{_ORDERS_PLAN}/stream", plans.stream, Permission.CHANGE_ORDERS),
     ("GET", "/orders/slips", orders.slips, Permission.SEE_ORDERS),
     ("GET", _ORDER, order.show, Permission.SEE_ORDERS),
     ("POST", f"{_ORDER}/transitions", order.move, Permission.CHANGE_ORDERS),
     ("POST", f"{_ORDER}/notes", order.add_note, Permission.CHANGE_ORDERS),
     ("POST", f"{_ORDER}/payment", order.change_payment, Permission.CHANGE_PAYMENT),
     ("GET", "/books", books.show_all, Permission.CHANGE_STOCK),
-    ("GET", "/books/export.csv", books.export, Permission.CHANGE_STOCK),
+    *_files("/books", books.export, Permission.EXPORT_BOOKS),
     ("GET", "/books/new", book.show_new, Permission.CHANGE_BOOKS),
     ("POST", "/books/new", book.create, Permission.CHANGE_BOOKS),
     ("POST", "/books/bulk", bulk.plan, Permission.CHANGE_BOOKS),
     ("GET", _PLAN, bulk.show, Permission.CHANGE_BOOKS),
     ("POST", _PLAN, bulk.carry_out, Permission.CHANGE_BOOKS),
     ("POST", f"{_PLAN}/undo", bulk.undo, Permission.CHANGE_BOOKS),
+    ("GET", f"{_PLAN}/stream", plans.stream, Permission.CHANGE_BOOKS),
     ("GET", _BOOK, book.show, Permission.CHANGE_BOOKS),
     ("POST", _BOOK, book.change, Permission.CHANGE_BOOKS),
     ("POST", f"{_BOOK}/withdraw", books.withdraw, Permission.CHANGE_BOOKS),
@@ -69,26 +91,29 @@ PAGES: list[tuple[str, str, Handler, Access]] = [
     ("POST", f"{_BOOK}/price", books.change_price, Permission.CHANGE_PRICES),
     ("POST", f"{_BOOK}/count", books.count_stock, Permission.CHANGE_STOCK),
     ("GET", f"{_BOOK}/stock", stock.show, Permission.CHANGE_STOCK),
+    *_files(f"{_BOOK}/stock", stock.export, Permission.EXPORT_BOOKS),
     ("POST", f"{_BOOK}/stock", stock.move, Permission.CHANGE_STOCK),
     ("POST", f"{_BOOK}/low-stock", stock.set_low, Permission.CHANGE_STOCK),
     ("GET", "/categories", categories.show_all, Permission.CHANGE_CATEGORIES),
+    *_files("/categories", categories.export, Permission.EXPORT_BOOKS),
     ("POST", "/categories", categories.create, Permission.CHANGE_CATEGORIES),
     ("GET", _CATEGORY, categories.show, Permission.CHANGE_CATEGORIES),
     ("POST", _CATEGORY, categories.change, Permission.CHANGE_CATEGORIES),
     ("POST", f"{_CATEGORY}/move", categories.move, Permission.CHANGE_CATEGORIES),
     ("POST", f"{_CATEGORY}/delete", categories.remove, Permission.CHANGE_CATEGORIES),
     ("GET", "/authors", authors.show_all, Permission.CHANGE_BOOKS),
-    ("GET", "/authors/export.csv", authors.export, Permission.CHANGE_BOOKS),
+    *_files("/authors", authors.export, Permission.EXPORT_BOOKS),
     ("GET", _AUTHOR, authors.show, Permission.CHANGE_BOOKS),
     ("POST", _AUTHOR, authors.rename, Permission.CHANGE_BOOKS),
     ("GET", "/imports", imports.show_all, Permission.IMPORT_BOOKS),
+    *_files("/imports", imports.export, Permission.IMPORT_BOOKS),
     ("POST", "/imports", imports.send, Permission.IMPORT_BOOKS),
     ("GET", "/imports/new", imports.show_new, Permission.IMPORT_BOOKS),
     ("POST", "/imports/start", imports.start, Permission.IMPORT_BOOKS),
     ("GET", _IMPORT, imports.show, Permission.IMPORT_BOOKS),
     ("POST", f"{_IMPORT}/cancel", imports.cancel, Permission.IMPORT_BOOKS),
     ("GET", "/users", users.show_all, Permission.SEE_USERS),
-    ("GET", "/users/export.csv", users.export, Permission.CHANGE_USERS),
+    *_files("/users", users.export, Permission.CHANGE_USERS),
     ("GET", _USER, user.show, Permission.SEE_USERS),
     ("POST", f"{_USER}/role", user.change_role, Permission.CHANGE_USERS),
     ("POST", f"{_USER}/disabled", user.change_disabled, Permission.CHANGE_USERS),
@@ -98,12 +123,16 @@ PAGES: list[tuple[str, str, Handler, Access]] = [
     ("POST", f"{_USER}/erase", user.erase, Permission.CHANGE_USERS),
     ("POST", f"{_USER}/message", user.write, Permission.SEND_NOTIFICATIONS),
     ("GET", "/notifications", notifications.show_all, Permission.SEE_NOTIFICATIONS),
-    ("GET", "/notifications/export.csv", notifications.export, Permission.SEE_NOTIFICATIONS),
+    *_files("/notifications", notifications.export, Permission.EXPORT_ORDERS),
     ("POST", "/notifications/resend", notifications.resend_many, Permission.SEND_NOTIFICATIONS),
+    ("GET", _LETTERS_PLAN, plans.show, Permission.SEND_NOTIFICATIONS),
+    ("POST", _LETTERS_PLAN, plans.do, Permission.SEND_NOTIFICATIONS),
+    ("GET", f"{_LETTERS_PLAN}/stream", plans.stream, Permission.SEND_NOTIFICATIONS),
     ("POST", "/notifications/test", notifications.send_test, Permission.SEND_NOTIFICATIONS),
     ("GET", f"{_LETTER}/body", notifications.show_body, Permission.SEE_NOTIFICATIONS),
     ("POST", f"{_LETTER}/resend", notifications.resend, Permission.SEND_NOTIFICATIONS),
     ("GET", "/queues", queues.show, Permission.SEE_TASKS),
+    *_files("/queues", queues.export, Permission.SEE_TASKS),
     ("POST", "/queues/replay", queues.replay_all, Permission.CHANGE_TASKS),
     ("POST", f"{_TASK}/replay", queues.replay, Permission.CHANGE_TASKS),
     ("POST", f"{_TASK}/discard", queues.discard, Permission.CHANGE_TASKS),
@@ -111,7 +140,12 @@ PAGES: list[tuple[str, str, Handler, Access]] = [
     ("GET", _TEXT, texts.show, Permission.CHANGE_TEXTS),
     ("POST", _TEXT, texts.save, Permission.CHANGE_TEXTS),
     ("GET", "/audit", audit.show_all, Permission.SEE_AUDIT),
-    ("GET", "/audit/export.csv", audit.export, Permission.SEE_AUDIT),
+    *_files("/audit", audit.export, Permission.SEE_AUDIT),
+    # Each asks for what its list asks for.
+    ("GET", _EXPORT, exports.show, Permission.OPEN_DASHBOARD),
+    ("GET", f"{_EXPORT}/file", exports.fetch, Permission.OPEN_DASHBOARD),
+    ("GET", f"{_EXPORT}/stream", exports.stream, Permission.OPEN_DASHBOARD),
+    ("POST", f"{_EXPORT}/cancel", exports.cancel, Permission.OPEN_DASHBOARD),
     ("GET", "/static/{name:[a-z.-]+}", files.show, Open.ANYONE),
 ]
 

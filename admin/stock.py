@@ -5,20 +5,21 @@ from datetime import datetime
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from admin import inputs
+from admin import exports, inputs
+from admin.lists import Listing, total
 from admin.page import NO_REFUSAL, Refusal, attempt, page
-from bookstore import books, trails
+from bookstore import books
 from bookstore import stock as ledger
 from bookstore.db import reading
 from bookstore.desk import books as desk
+from bookstore.desk import ledger as lines
+from bookstore.desk import sheets
 from bookstore.errors import Invalid, OutOfStock
 from bookstore.stock import BY_HAND, Reason
 from web.keys import ENGINE
 from web.requests import now
 from web.sessions import me
 from web.store import forms
-
-PAGE = 25
 
 
 class Overtaken(Exception):
@@ -48,29 +49,45 @@ async def count(
         raise Overtaken
 
 
+def _listing(request: web.Request) -> Listing:
+    path = f"/admin/books/{request.match_info['book_id']}/stock"
+    # A form that was refused shows the first page.
+    asked = request.query if request.method in ("GET", "HEAD") else {}
+    return Listing(asked, path, (), sorts=[*lines.SORTS], sort=lines.NEWEST)
+
+
 async def show(request: web.Request, refusal: Refusal = NO_REFUSAL) -> web.Response:
     """GET /admin/books/{book_id}/stock: the ledger, and a form to move copies."""
-    book_id = int(request.match_info["book_id"])
-    cursor = request.query.get("cursor")
+    book_id, listing = int(request.match_info["book_id"]), _listing(request)
+    query = lines.Query(book_id)
     async with reading(request.config_dict[ENGINE]) as conn:
         book = await books.get(conn, book_id, withdrawn=True)
-        found = await ledger.movements(conn, book_id, cursor=cursor, limit=PAGE)
-        names = await trails.names(conn, {it.user_id for it in found.items if it.user_id})
-        sold = await trails.order_numbers(conn, {it.order_id for it in found.items if it.order_id})
+        number = await lines.count(conn, query)
+        found = await lines.find(
+            conn, query, sort=listing.sort, cursor=listing.cursor, limit=listing.size
+        )
         low = await desk.low_stock(conn, book_id)
     return await page(
         request,
         "stock.html",
         book=book,
-        cursor=cursor,
         found=found,
+        list=listing,
         low=low,
-        names=names,
-        numbers=sold,
+        number=total(number),
         refusal=refusal,
         usual=desk.LOW_STOCK,
         reasons=[reason for reason in Reason if reason in BY_HAND],
     )
+
+
+async def export(request: web.Request) -> web.StreamResponse:
+    """GET /admin/books/{book_id}/stock/export.csv: the whole ledger of the book."""
+    listing = Listing(request.query, "", (), sorts=[*lines.SORTS], sort=lines.NEWEST)
+    book_id = int(request.match_info["book_id"])
+    async with reading(request.config_dict[ENGINE]) as conn:
+        await books.get(conn, book_id, withdrawn=True)
+    return await exports.send(request, sheets.LEDGER, lines.Query(book_id), listing.sort)
 
 
 async def move(request: web.Request) -> web.Response:

@@ -1,13 +1,14 @@
-"""Prices and categories of many books at once: planned, looked at, carried out, undone.
+"""Many rows at once: prices and categories of books, steps of orders, letters sent again.
 
     planned ──carry out──> applied ──undo──> undone
 
-What was shown is what is done: the plan keeps every book with the version and the values it
-had.  A book that somebody changed meanwhile is left as it is, and told.
+What was shown is what is done: the plan keeps every row with the version and the values it
+had.  A row that somebody changed meanwhile is left as it is, and told.  Only what is done to books
+can be undone: parcels and letters do not come back.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -17,14 +18,17 @@ from typing import Any, NamedTuple
 from sqlalchemy import Select, case, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import audit
+from bookstore import audit, parcels
+from bookstore import notifications as letters
 from bookstore.bulk import Bulk
 from bookstore.errors import Invalid, NotFound
-from bookstore.tables import book_categories, books, bulk_changes, categories
+from bookstore.notifications import Status
+from bookstore.orders import NEXT, State
+from bookstore.tables import book_categories, books, bulk_changes, categories, notifications, orders
 
 #: A shopper waits for no more than these.
 BATCH = 500
-#: More books than this are a file's work, not a form's.
+#: More than this is a file's work, not a form's.
 MOST = 20_000
 LARGEST_PRICE_CENTS = 99_999_999
 
@@ -43,11 +47,17 @@ _SET_PRICES = Bulk(
 
 
 class Field(StrEnum):
-    """What can be changed of many books."""
+    """What can be done to many rows."""
 
     PRICE = "price"
     ADD_CATEGORY = "add-category"
     REMOVE_CATEGORY = "remove-category"
+    MOVE_ORDERS = "move-orders"
+    RESEND_LETTERS = "resend-letters"
+
+
+#: What can be undone.
+OF_BOOKS = frozenset({Field.PRICE, Field.ADD_CATEGORY, Field.REMOVE_CATEGORY})
 
 
 class Outcome(StrEnum):
@@ -61,9 +71,13 @@ class Outcome(StrEnum):
 
 
 class Change(NamedTuple):
-    """A book at a version: a price in cents, or a place among its categories, before and after."""
+    """A row at a version: a book's price in cents or place among its categories, before and after.
 
-    book_id: int
+    An order's version is the number of its last event, a letter's that of its attempts; both have
+    nothing else to be kept.
+    """
+
+    ref_id: int
     version: int
     before: int | None
     after: int | None
@@ -72,7 +86,7 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A bulk change; `wanted` is how it was typed, or the category's slug."""
+    """A bulk change; `wanted` is how it was typed, a category's slug or the orders' next state."""
 
     id: int
     field: Field
@@ -84,7 +98,7 @@ class Plan:
     undone_at: datetime | None
 
     def number(self, outcome: Outcome) -> int:
-        """For how many books it came out so."""
+        """For how many rows it came out so."""
         return sum(change.outcome is outcome for change in self.changes)
 
 
@@ -171,6 +185,57 @@ async def plan_category(
     return await _keep(conn, field, slug, changes, user_id=user_id, now=now)
 
 
+async def plan_moves(
+    conn: AsyncConnection, chosen: Select[tuple[int]], to: State, *, user_id: int, now: datetime
+) -> int:
+    """Plan the same step for the orders whose ids the query `chosen` finds; the plan's id.
+
+    Those that cannot take it are left out.
+
+    Raises:
+        Invalid: orders take this step one by one, too many would take it, or none.
+    """
+    if to not in parcels.TOGETHER:
+        raise Invalid("to", "Orders take this step one by one.")
+    able = [state for state, following in NEXT.items() if to in following]
+    found = await conn.execute(
+        select(orders.c.id, orders.c.last_seq)
+        .where(orders.c.id.in_(chosen), orders.c.status.in_(able))
+        .order_by(orders.c.id)
+        .limit(MOST + 1)
+    )
+    changes = [Change(row.id, row.last_seq, None, None, Outcome.WAITING) for row in found]
+    if len(changes) > MOST:
+        raise Invalid("to", f"At most {MOST:,} orders take a step at once. Choose fewer.")
+    if not changes:
+        raise Invalid("to", "None of these orders can take this step.")
+    return await _keep(conn, Field.MOVE_ORDERS, to, changes, user_id=user_id, now=now)
+
+
+async def plan_letters(
+    conn: AsyncConnection, chosen: Select[tuple[int]], *, user_id: int, now: datetime
+) -> int:
+    """Plan to send the letters again whose ids the query `chosen` finds; the plan's id.
+
+    Those that are being sent are left out.
+
+    Raises:
+        Invalid: there are too many, or none.
+    """
+    found = await conn.execute(
+        select(notifications.c.id, notifications.c.attempts)
+        .where(notifications.c.id.in_(chosen), notifications.c.status != Status.SENDING)
+        .order_by(notifications.c.id)
+        .limit(MOST + 1)
+    )
+    changes = [Change(row.id, row.attempts, None, None, Outcome.WAITING) for row in found]
+    if len(changes) > MOST:
+        raise Invalid("letter", f"At most {MOST:,} letters are sent at once. Choose fewer.")
+    if not changes:
+        raise Invalid("letter", "There is no letter to be sent again.")
+    return await _keep(conn, Field.RESEND_LETTERS, "", changes, user_id=user_id, now=now)
+
+
 async def get(conn: AsyncConnection, plan_id: int, *, lock: bool = False) -> Plan:
     """A bulk change.
 
@@ -214,8 +279,10 @@ async def undo(
     """Give the next `at_once` books back what they had; whether there are more after them.
 
     Raises:
-        NotFound: there is no such plan.
+        NotFound: there is no such plan, or it cannot be undone.
     """
+    if (await get(conn, plan_id)).field not in OF_BOOKS:
+        raise NotFound("This change")
     outcomes = (Outcome.DONE, Outcome.UNDONE, Outcome.KEPT)
     return await _step(conn, plan_id, *outcomes, user_id=user_id, now=now, at_once=at_once)
 
@@ -240,15 +307,15 @@ async def _step(
     back = done is Outcome.UNDONE
     column = bulk_changes.c.undone_at if back else bulk_changes.c.applied_at
     chosen = list(islice((it for it in plan.changes if it.outcome is waiting), at_once))
-    versions = await _versions(conn, [it.book_id for it in chosen])
-    able = [it for it in chosen if versions.get(it.book_id) == it.version + back]
+    versions = await _VERSIONS[plan.field](conn, [it.ref_id for it in chosen])
+    able = [it for it in chosen if versions.get(it.ref_id) == it.version + back]
     if able:
         turned = [it._replace(before=it.after, after=it.before) for it in able]
         await _write(conn, plan, turned if back else able, user_id=user_id, now=now)
-    outcome = dict.fromkeys((it.book_id for it in chosen), overtaken)
-    outcome |= dict.fromkeys((it.book_id for it in able), done)
+    outcome = dict.fromkeys((it.ref_id for it in chosen), overtaken)
+    outcome |= dict.fromkeys((it.ref_id for it in able), done)
     rows = [
-        [*it[:4], outcome.get(it.book_id, it.outcome) if it.outcome is waiting else it.outcome]
+        [*it[:4], outcome.get(it.ref_id, it.outcome) if it.outcome is waiting else it.outcome]
         for it in plan.changes
     ]
     more = any(row[4] is waiting for row in rows)
@@ -262,12 +329,18 @@ async def _step(
 async def _write(
     conn: AsyncConnection, plan: Plan, changes: Sequence[Change], *, user_id: int, now: datetime
 ) -> None:
-    """Change these books, whose rows are locked, and write it down."""
-    ids = [it.book_id for it in changes]
+    """Do it to these rows, which are locked, and write it down."""
+    ids = [it.ref_id for it in changes]
+    if plan.field is Field.MOVE_ORDERS:
+        await parcels.move_locked(conn, ids, State(plan.wanted), user_id=user_id, now=now)
+        return
+    if plan.field is Field.RESEND_LETTERS:
+        await letters.resend_many(conn, ids, user_id=user_id, now=now)
+        return
     if plan.field is Field.PRICE:
-        await _SET_PRICES(conn, [(it.book_id, it.after) for it in changes], now=now)
+        await _SET_PRICES(conn, [(it.ref_id, it.after) for it in changes], now=now)
         told: dict[str, dict[str, list[Any]]] = {
-            str(it.book_id): {"price_cents": [it.before, it.after]} for it in changes
+            str(it.ref_id): {"price_cents": [it.before, it.after]} for it in changes
         }
     else:
         category_id = await _category_id(conn, plan.wanted)
@@ -278,7 +351,7 @@ async def _write(
             )
         )
         added = [
-            {"book_id": it.book_id, "category_id": category_id, "position": it.after}
+            {"book_id": it.ref_id, "category_id": category_id, "position": it.after}
             for it in changes
             if it.after is not None
         ]
@@ -294,7 +367,28 @@ async def _write(
     await audit.record_many(conn, "change", "book", told, user_id=user_id, now=now)
 
 
-async def _versions(conn: AsyncConnection, book_ids: Sequence[int]) -> dict[int, int]:
+async def _order_versions(conn: AsyncConnection, order_ids: Sequence[int]) -> dict[int, int]:
+    found = await conn.execute(
+        select(orders.c.id, orders.c.last_seq)
+        .where(orders.c.id.in_(order_ids))
+        .order_by(orders.c.id)
+        .with_for_update()
+    )
+    return {row.id: row.last_seq for row in found}
+
+
+async def _letter_versions(conn: AsyncConnection, letter_ids: Sequence[int]) -> dict[int, int]:
+    """Those of letters that nobody is sending."""
+    found = await conn.execute(
+        select(notifications.c.id, notifications.c.attempts)
+        .where(notifications.c.id.in_(letter_ids), notifications.c.status != Status.SENDING)
+        .order_by(notifications.c.id)
+        .with_for_update()
+    )
+    return {row.id: row.attempts for row in found}
+
+
+async def _book_versions(conn: AsyncConnection, book_ids: Sequence[int]) -> dict[int, int]:
     """The versions of those that are sold; nobody else changes them now."""
     found = await conn.execute(
         select(books.c.id, books.c.version)
@@ -303,6 +397,14 @@ async def _versions(conn: AsyncConnection, book_ids: Sequence[int]) -> dict[int,
         .with_for_update()
     )
     return {row.id: row.version for row in found}
+
+
+#: Each locks its rows.
+_VERSIONS: dict[Field, Callable[[AsyncConnection, Sequence[int]], Awaitable[dict[int, int]]]] = {
+    **dict.fromkeys(OF_BOOKS, _book_versions),
+    Field.MOVE_ORDERS: _order_versions,
+    Field.RESEND_LETTERS: _letter_versions,
+}
 
 
 async def _chosen(conn: AsyncConnection, chosen: Select[tuple[int]]) -> Sequence[Any]:

@@ -202,7 +202,7 @@ async def _export(kind: Kind, chosen: Format, output: Path | None) -> None:
         async with database() as engine:
             written = await exports.write(
                 engine,
-                kind,
+                exports.SOURCES[kind],
                 chosen,
                 file,
                 currency=read_settings().currency,

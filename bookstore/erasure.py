@@ -135,7 +135,7 @@ async def _seal(conn: AsyncConnection, user_id: int, years: int, now: datetime) 
 
 
 async def _drop_exports(conn: AsyncConnection, by: int, now: datetime) -> None:
-    exports = job_table.c.kind == jobs.Kind.EXPORT_ORDERS
+    exports = job_table.c.kind.in_([jobs.Kind.EXPORT_ORDERS, jobs.Kind.EXPORT_LIST])
     running = select(job_table.c.id).where(exports, job_table.c.state == jobs.State.RUNNING)
     for job_id in list(await conn.scalars(running)):
         # What it has read by now it must not write; `finish` then takes its file away.
@@ -143,6 +143,9 @@ async def _drop_exports(conn: AsyncConnection, by: int, now: datetime) -> None:
             await jobs.cancel(conn, job_id, user_id=by, now=now)
     written = select(job_table.c.result_id).where(exports, job_table.c.result_id.is_not(None))
     await files.remove(conn, list(await conn.scalars(written)))
+    # What was searched for may have been them.
+    searched = job_table.c.kind == jobs.Kind.EXPORT_LIST
+    await conn.execute(update(job_table).where(searched).values(options={}))
 
 
 async def _apply(conn: AsyncConnection, user_id: int, now: datetime) -> None:

@@ -6,11 +6,13 @@ the import takes exactly that one off (`columns.py`).
 """
 
 import asyncio
+import codecs
 import csv
 import io
 import re
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import groupby
@@ -128,9 +130,26 @@ async def start(
     return job
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A list that can be exported: what its file is called, and where its rows come from."""
+
+    name: str
+    columns: Sequence[str]
+    count: Callable[[AsyncConnection], Awaitable[int]]
+    pages: Callable[[AsyncEngine, str], AsyncIterator[Sequence[Sequence[Cell]]]]
+    #: With a mark in front Excel reads CSV as UTF-8 too.
+    marked: bool = False
+
+
+def source_of(job: Job) -> Source:
+    """Where the rows of an export come from."""
+    return SOURCES[job.kind]
+
+
 async def write(
     engine: AsyncEngine,
-    kind: Kind,
+    source: Source,
     format: Format,  # noqa: A002
     file: BinaryIO,
     *,
@@ -143,14 +162,15 @@ async def write(
         Invalid: there are more rows than an Excel sheet has room for.
     """
     engine = engine.execution_options(timeout_s=_TIMEOUT_S)
-    source = _SOURCES[kind]
     async with reading(engine) as conn:
-        total = await conn.scalar(source.count) or 0
+        total = await source.count(conn)
     if format is Format.XLSX and total > _MOST_XLSX_ROWS:
         raise Invalid(
             "format", f"An Excel sheet has room for {_MOST_XLSX_ROWS:,} rows; choose CSV."
         )
     # In a thread: packing a workbook is too slow for the event loop of a server.
+    if source.marked and format is Format.CSV:
+        file.write(codecs.BOM_UTF8)
     table = await asyncio.to_thread(_TABLES[format], file, source.columns)
     written = 0
     async for rows in source.pages(engine, currency):
@@ -166,11 +186,17 @@ class Exporter:
     """Works on jobs that export (see `runner.Work`): in one go, and again after a crash."""
 
     def __init__(
-        self, engine: AsyncEngine, *, currency: str, clock: Callable[[], datetime]
+        self,
+        engine: AsyncEngine,
+        *,
+        currency: str,
+        clock: Callable[[], datetime],
+        source_of: Callable[[Job], Source] = source_of,
     ) -> None:
         self._engine = engine
         self._currency = currency
         self._clock = clock
+        self._source_of = source_of
 
     async def __call__(self, job: Job, /, *, slice_s: float, watch: Watch | None) -> bool:
         current = job
@@ -184,11 +210,11 @@ class Exporter:
             if watch:
                 await watch(current)
 
-        chosen = Format(job.options["format"])
+        chosen, source = Format(job.options["format"]), self._source_of(job)
         with tempfile.TemporaryFile() as file:
             written = await write(
                 self._engine,
-                job.kind,
+                source,
                 chosen,
                 file,
                 currency=self._currency,
@@ -199,7 +225,7 @@ class Exporter:
             stored = await files.store(
                 self._engine,
                 files.pieces(file),
-                name=f"{_SOURCES[job.kind].name}-{now:%Y-%m-%d}.{chosen}",
+                name=f"{source.name}-{now:%Y-%m-%d}.{chosen}",
                 media_type=MEDIA_TYPES[chosen],
                 kind="export",
                 owner_id=job.user_id,
@@ -411,23 +437,16 @@ def _order_row(order: Any, line: Any, amounts: Sequence[Cell]) -> Sequence[Cell]
     )
 
 
-class _Source(NamedTuple):
-    """A list that can be exported: what its file is called, and where its rows come from."""
-
-    name: str
-    columns: Sequence[str]
-    count: Any
-    pages: Callable[[AsyncEngine, str], AsyncIterator[Sequence[Sequence[Cell]]]]
+async def _count_books(conn: AsyncConnection) -> int:
+    query = select(func.count()).select_from(books).where(books.c.withdrawn_at.is_(None))
+    return await conn.scalar(query) or 0
 
 
-_SOURCES: Mapping[Kind, _Source] = {
-    Kind.EXPORT_BOOKS: _Source(
-        "books",
-        BOOK_COLUMNS,
-        select(func.count()).select_from(books).where(books.c.withdrawn_at.is_(None)),
-        _book_pages,
-    ),
-    Kind.EXPORT_ORDERS: _Source(
-        "orders", ORDER_COLUMNS, select(func.count()).select_from(order_lines), _order_pages
-    ),
+async def _count_order_lines(conn: AsyncConnection) -> int:
+    return await conn.scalar(select(func.count()).select_from(order_lines)) or 0
+
+
+SOURCES: Mapping[Kind, Source] = {
+    Kind.EXPORT_BOOKS: Source("books", BOOK_COLUMNS, _count_books, _book_pages),
+    Kind.EXPORT_ORDERS: Source("orders", ORDER_COLUMNS, _count_order_lines, _order_pages),
 }

@@ -39,6 +39,10 @@ class Kind(StrEnum):
     IMPORT_BOOKS = "import-books"
     EXPORT_BOOKS = "export-books"
     EXPORT_ORDERS = "export-orders"
+    #: What a list of the dashboard shows, all of it (`desk/exports.py`).
+    EXPORT_LIST = "export-list"
+    #: A plan for many rows is carried out or undone (`bulk_changes.py`).
+    CHANGE_MANY = "change-many"
 
 
 IMPORTS = (Kind.IMPORT_BOOKS,)
@@ -195,7 +199,7 @@ async def get(conn: AsyncConnection, job_id: int, kinds: Collection[Kind] = tupl
         found = (await conn.execute(query)).one_or_none()
     if found is None:
         raise NotFound("This job")
-    return _job(found)
+    return of_row(found)
 
 
 async def find(
@@ -216,7 +220,7 @@ async def find(
         query = query.where(jobs.c.state == state)
     if cursor is not None:
         query = query.where(jobs.c.id < decode(cursor, [int])[0])
-    found = [_job(row) for row in await conn.execute(query)]
+    found = [of_row(row) for row in await conn.execute(query)]
     more = len(found) > limit
     return Page(found[:limit], encode(found[limit - 1].id) if more else None)
 
@@ -420,6 +424,7 @@ def _row(line: Line) -> tuple[Any, ...]:
     )
 
 
-def _job(row: Any) -> Job:
-    facts = dict(row._mapping)
+def of_row(row: Any) -> Job:
+    """The job of a row, which may have further columns."""
+    facts = {column.name: row._mapping[column.name] for column in jobs.c}
     return Job(**facts | {"kind": Kind(row.kind), "state": State(row.state)})

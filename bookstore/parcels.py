@@ -17,6 +17,16 @@ from bookstore.tables import order_events, orders
 TOGETHER = frozenset({State.PACKED, State.SHIPPED})
 
 
+_COLUMNS = (
+    orders.c.id,
+    orders.c.number,
+    orders.c.status,
+    orders.c.last_seq,
+    orders.c.user_id,
+    orders.c.email,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Moved:
     """The numbers of the orders that took the step, and why each of the others did not."""
@@ -37,14 +47,7 @@ async def move(
         raise Invalid("to", "Orders take this step one by one.")
     found = (
         await conn.execute(
-            select(
-                orders.c.id,
-                orders.c.number,
-                orders.c.status,
-                orders.c.last_seq,
-                orders.c.user_id,
-                orders.c.email,
-            )
+            select(*_COLUMNS)
             .where(orders.c.number.in_(list(numbers)))
             .order_by(orders.c.id)
             .with_for_update()
@@ -61,6 +64,16 @@ async def move(
     if able:
         await _enter(conn, able, to, user_id=user_id, now=now)
     return Moved([row.number for row in able], refused)
+
+
+async def move_locked(
+    conn: AsyncConnection, order_ids: Sequence[int], to: State, *, user_id: int, now: datetime
+) -> None:
+    """Move these orders on, which the caller has locked and found able to take the step."""
+    found = await conn.execute(
+        select(*_COLUMNS).where(orders.c.id.in_(order_ids)).order_by(orders.c.id)
+    )
+    await _enter(conn, found.all(), to, user_id=user_id, now=now)
 
 
 async def _enter(

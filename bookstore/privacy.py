@@ -362,6 +362,7 @@ HELD: Mapping[str, Held] = {
         whose=_by(t.files, "owner_id"),
     ),
     "file_chunks": Held({Kind.GOODS: "file_id position content"}),
+    # What a list was searched for, in `options`, goes with every erasure (`erasure.py`).
     "jobs": Held(
         {
             Kind.TECHNICAL: "id kind state user_id file_id result_id options findings read created"

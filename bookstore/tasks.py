@@ -331,7 +331,7 @@ async def find(
         query = query.where(
             tasks.c.parked_at.is_not(None) if parked else tasks.c.parked_at.is_(None)
         )
-    return [_row(found) for found in await conn.execute(query)]
+    return [of_row(found) for found in await conn.execute(query)]
 
 
 async def get(conn: AsyncConnection, task_id: int) -> Row:
@@ -343,7 +343,7 @@ async def get(conn: AsyncConnection, task_id: int) -> Row:
     found = (await conn.execute(select(tasks).where(tasks.c.id == task_id))).one_or_none()
     if found is None:
         raise NotFound("This task")
-    return _row(found)
+    return of_row(found)
 
 
 async def replay(conn: AsyncConnection, task_id: int, *, user_id: int | None, now: datetime) -> Row:
@@ -454,5 +454,7 @@ def _rows(ref_ids: Collection[int]) -> Sequence[tuple[int]]:
     return [(ref_id,) for ref_id in sorted(ref_ids)]
 
 
-def _row(found: Any) -> Row:
-    return Row(**{**found._mapping, "task": Task(found.task)})
+def of_row(row: Any) -> Row:
+    """The piece of work of a row, which may have further columns."""
+    facts = {column.name: row._mapping[column.name] for column in tasks.c}
+    return Row(**facts | {"task": Task(row.task)})

@@ -332,15 +332,41 @@ class Asked:
     since: datetime | None = None
 
 
+#: How the changes are sorted.
+AUDIT_SORTS = {"time": audit_log.c.id}
+LATEST = "-time"
+
+
 async def audit(
-    conn: AsyncConnection, asked: Asked | None = None, *, cursor: str | None = None, limit: int = 25
+    conn: AsyncConnection,
+    asked: Asked | None = None,
+    *,
+    sort: str = LATEST,
+    cursor: str | None = None,
+    limit: int = 25,
 ) -> Slice[Change]:
-    """Who changed what, the newest first.
+    """Who changed what, the newest first unless `sort` says otherwise.
 
     Raises:
         Invalid: the cursor is not one of this list's.
     """
-    asked = asked or Asked()
+    query = _audited(asked or Asked())
+    by = slices.order(sort, AUDIT_SORTS, audit_log.c.id, LATEST)
+    found = await slices.cut(conn, query, by, cursor=cursor, limit=limit)
+    return found.of(
+        [
+            Change(user_name=row.user_name, **{name: row._mapping[name] for name in _AUDITED})
+            for row in found.items
+        ]
+    )
+
+
+async def count_audit(conn: AsyncConnection, asked: Asked, most: int) -> int:
+    """How many changes there are of these, up to `most`."""
+    return await slices.count(conn, _audited(asked), most)
+
+
+def _audited(asked: Asked) -> Select[Any]:
     columns = [audit_log.c[name] for name in _AUDITED]
     query: Select[Any] = select(*columns, users.c.name.label("user_name")).outerjoin_from(
         audit_log, users, users.c.id == audit_log.c.user_id
@@ -355,14 +381,7 @@ async def audit(
             query = query.where(column == wanted)
     if asked.since is not None:
         query = query.where(audit_log.c.at >= asked.since)
-    newest = slices.Order(audit_log.c.id, audit_log.c.id, down=True)
-    found = await slices.cut(conn, query, newest, cursor=cursor, limit=limit)
-    return found.of(
-        [
-            Change(user_name=row.user_name, **{name: row._mapping[name] for name in _AUDITED})
-            for row in found.items
-        ]
-    )
+    return query
 
 
 async def order_numbers(conn: AsyncConnection, order_ids: Collection[int]) -> dict[int, str]:

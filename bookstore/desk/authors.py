@@ -1,6 +1,9 @@
 """Authors as staff list them."""
 
-from sqlalchemy import ColumnElement, func, select
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import records, search
@@ -15,10 +18,17 @@ SORTS: dict[str, ColumnElement[object]] = {"name": table.c.name_key, "new": tabl
 BY_NAME = "name"
 
 
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which authors: those in whose names all words of `q` begin a word."""
+
+    q: str = ""
+
+
 async def find(
-    conn: AsyncConnection, q: str, *, sort: str, cursor: str | None, limit: int
+    conn: AsyncConnection, query: Query, *, sort: str, cursor: str | None, limit: int
 ) -> Slice[Author]:
-    """Authors in whose names all words of `q` begin a word.
+    """Authors that meet the query.
 
     Raises:
         Invalid: the cursor is not one of this list's.
@@ -29,12 +39,15 @@ async def find(
         .where(book_authors.c.author_id == table.c.id, books.c.withdrawn_at.is_(None))
         .scalar_subquery()
     )
-    query = select(table.c.id, table.c.name, counted.label("book_count"))
-    for word in search.normal(q).split():
-        query = query.where((" " + table.c.name_key).contains(f" {word}", autoescape=True))
+    wanted = _filtered(query).add_columns(table.c.name, counted.label("book_count"))
     by = slices.order(sort, SORTS, table.c.id, BY_NAME)
-    found = await slices.cut(conn, query, by, cursor=cursor, limit=limit)
+    found = await slices.cut(conn, wanted, by, cursor=cursor, limit=limit)
     return found.of([Author(row.id, row.name, row.book_count) for row in found.items])
+
+
+async def count(conn: AsyncConnection, query: Query, most: int = slices.COUNTED) -> int:
+    """How many authors meet the query, up to `most`."""
+    return await slices.count(conn, _filtered(query), most)
 
 
 async def books_of(conn: AsyncConnection, author_id: int, *, limit: int) -> list[Book]:
@@ -43,3 +56,10 @@ async def books_of(conn: AsyncConnection, author_id: int, *, limit: int) -> list
     query = records.select_books().where(books.c.id.in_(written))
     rows = (await conn.execute(query.order_by(books.c.id.desc()).limit(limit))).all()
     return await records.load(conn, rows)
+
+
+def _filtered(query: Query) -> Select[Any]:
+    found = select(table.c.id)
+    for word in search.normal(query.q).split():
+        found = found.where((" " + table.c.name_key).contains(f" {word}", autoescape=True))
+    return found

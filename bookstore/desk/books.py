@@ -80,9 +80,11 @@ async def find(
     return found.of(await records.load(conn, found.items))
 
 
-async def count(conn: AsyncConnection, query: listing.Query, view: Shelf | None) -> int:
-    """How many books meet the query, up to `slices.COUNTED`."""
-    return await slices.count(conn, _filtered(conn, query, view))
+async def count(
+    conn: AsyncConnection, query: listing.Query, view: Shelf | None, most: int = slices.COUNTED
+) -> int:
+    """How many books meet the query, up to `most`."""
+    return await slices.count(conn, _filtered(conn, query, view), most)
 
 
 def ids(conn: AsyncConnection, query: listing.Query, view: Shelf | None) -> Select[tuple[int]]:

@@ -14,7 +14,11 @@ from bookstore.notifications import Notification, Status
 from bookstore.tables import notifications as table
 from bookstore.tables import orders, users
 
-SORTS: dict[str, ColumnElement[object]] = {"time": table.c.id, "tries": table.c.attempts}
+SORTS: dict[str, ColumnElement[object]] = {
+    "time": table.c.id,
+    "state": table.c.status,
+    "tries": table.c.attempts,
+}
 NEWEST = "-time"
 #: Of what a question finds, the newest so many are looked through further.
 _FOUND = 1000
@@ -69,9 +73,9 @@ async def find(
     return found.of(slices.ordered(rows, await notifications.by_ids(conn, rows) if rows else {}))
 
 
-async def count(conn: AsyncConnection, ids: Select[tuple[int]]) -> int:
-    """How many were `chosen`, up to `slices.COUNTED`."""
-    return await slices.count(conn, ids)
+async def count(conn: AsyncConnection, ids: Select[tuple[int]], most: int = slices.COUNTED) -> int:
+    """How many were `chosen`, up to `most`."""
+    return await slices.count(conn, ids, most)
 
 
 async def _matching(conn: AsyncConnection, q: str) -> list[int]:

@@ -20,6 +20,8 @@ SORTS = {
     "placed": table.c.id,
     "total": table.c.total_cents,
     "number": table.c.number,
+    "state": table.c.status,
+    "payment": table.c.payment_status,
 }
 NEWEST, OLDEST = "-placed", "placed"
 #: Orders that nobody pays for.
@@ -101,9 +103,9 @@ async def find(
     return found.of(slices.ordered(rows, await orders.by_ids(conn, rows) if rows else {}))
 
 
-async def count(conn: AsyncConnection, ids: Select[tuple[int]]) -> int:
-    """How many were `chosen`, up to `slices.COUNTED`."""
-    return await slices.count(conn, ids)
+async def count(conn: AsyncConnection, ids: Select[tuple[int]], most: int = slices.COUNTED) -> int:
+    """How many were `chosen`, up to `most`."""
+    return await slices.count(conn, ids, most)
 
 
 async def count_unpaid(conn: AsyncConnection) -> int:

@@ -4,7 +4,7 @@ A slice begins after (or ends before) a row that the cursor names by the value t
 sorted by and the row's id, so deep pages cost what the first does.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -105,10 +105,35 @@ async def cut(
     )
 
 
-async def count(conn: AsyncConnection, query: Select[Any]) -> int:
-    """How many rows the query has; `COUNTED` stands for that many and more."""
-    few = query.limit(COUNTED).subquery()
+async def count(conn: AsyncConnection, query: Select[Any], most: int = COUNTED) -> int:
+    """How many rows the query has; `most` stands for that many and more."""
+    few = query.limit(most).subquery()
     return int(await conn.scalar(select(func.count()).select_from(few)) or 0)
+
+
+def part(
+    items: Sequence[T], name: Callable[[T], str], *, cursor: str | None, limit: int
+) -> Slice[T]:
+    """The slice of a list that lies in memory as a whole; `name` tells its items apart.
+
+    A cursor names the first item of its slice; where that has gone, the list begins anew.
+
+    Raises:
+        Invalid: the cursor is not one of a list.
+    """
+    start = 0
+    if cursor is not None:
+        (wanted,) = decode(cursor, [str])
+        start = next((place for place, it in enumerate(items) if name(it) == wanted), 0)
+
+    def at(place: int) -> str | None:
+        return encode(name(items[place])) if place < len(items) else None
+
+    return Slice(
+        list(items[start : start + limit]),
+        at(start + limit),
+        at(max(0, start - limit)) if start else None,
+    )
 
 
 def begins(column: ColumnElement[str], start: str) -> ColumnElement[bool]:

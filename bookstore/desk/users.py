@@ -1,5 +1,6 @@
 """Users as staff search them."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, or_, select
@@ -15,50 +16,52 @@ SORTS: dict[str, ColumnElement[object]] = {
     "since": table.c.id,
     "name": table.c.name,
     "email": table.c.email_key,
+    "role": table.c.role,
 }
 NEWEST = "-since"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """Which users; all conditions have to hold.
+
+    Their address begins with `q`, or their name has it; `disabled` ones are shut out.
+    """
+
+    q: str = ""
+    role: Role | None = None
+    disabled: bool = False
+
+
 async def find(
-    conn: AsyncConnection,
-    q: str = "",
-    role: Role | None = None,
-    *,
-    disabled: bool = False,
-    sort: str = NEWEST,
-    cursor: str | None,
-    limit: int,
+    conn: AsyncConnection, query: Query, *, sort: str, cursor: str | None, limit: int
 ) -> Slice[User]:
-    """Users whose address begins with `q` or whose name has it, of a role, or shut out.
+    """Users that meet the query.
 
     Raises:
         Invalid: the cursor is not one of this list's.
     """
     by = slices.order(sort, SORTS, table.c.id, NEWEST)
-    query = _filtered(q, role, disabled=disabled)
-    found = await slices.cut(conn, query, by, cursor=cursor, limit=limit)
+    found = await slices.cut(conn, _filtered(query), by, cursor=cursor, limit=limit)
     return found.of([user_of(row) for row in found.items])
 
 
-async def count(
-    conn: AsyncConnection, q: str = "", role: Role | None = None, *, disabled: bool = False
-) -> int:
-    """How many there are of these, up to `slices.COUNTED`."""
-    return await slices.count(conn, _filtered(q, role, disabled=disabled))
+async def count(conn: AsyncConnection, query: Query, most: int = slices.COUNTED) -> int:
+    """How many there are of these, up to `most`."""
+    return await slices.count(conn, _filtered(query), most)
 
 
-def _filtered(q: str, role: Role | None, *, disabled: bool) -> Select[Any]:
+def _filtered(query: Query) -> Select[Any]:
     found = select(*USER_COLUMNS)
-    if q.strip():
-        words = q.strip()
+    if words := query.q.strip():
         found = found.where(
             or_(
                 table.c.email_key.startswith(words.casefold(), autoescape=True),
                 table.c.name.contains(words, autoescape=True),
             )
         )
-    if role is not None:
-        found = found.where(table.c.role == role)
-    if disabled:
+    if query.role is not None:
+        found = found.where(table.c.role == query.role)
+    if query.disabled:
         found = found.where(table.c.disabled_at.is_not(None))
     return found

@@ -40,7 +40,7 @@ audit_seals = table(
     Column("marked_at", UtcDateTime, nullable=False),
 )
 
-# `rows` is [[book id, version, before, after], ...]: what was shown is what is done.
+# `rows` is [[id, version, before, after, outcome], ...]: what was shown is what is done.
 bulk_changes = table(
     "bulk_changes",
     Column("id", Id, primary_key=True),

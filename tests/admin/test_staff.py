@@ -133,25 +133,6 @@ async def test_a_letter_is_read_and_sent_again(visitor, database):
     assert [row.ref_id for row in waiting if row.task is Task.SEND_NOTIFICATIONS] == [letter_id]
 
 
-async def test_all_failed_letters_are_sent_again(visitor, database):
-    ids = [await add_letter(database) for _ in range(3)]
-    clerk = await visitor(Role.CLERK)
-
-    listed = await read(clerk, "/admin/notifications?status=failed")
-    page = await send(
-        clerk,
-        "/admin/notifications/resend",
-        all="failed",
-        back="/admin/notifications?status=failed",
-    )
-
-    assert "/admin/notifications/resend" in listed.forms
-    assert "3 letters go out again." in page.text
-    assert "No letter failed. All done." in page.text
-    async with database() as conn:
-        assert {row.ref_id for row in await tasks.find(conn, parked=False)} == set(ids)
-
-
 async def test_all_dead_letters_are_tried_again(visitor, database):
     await add_parked(database)
     manager = await visitor(Role.MANAGER)

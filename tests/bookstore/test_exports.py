@@ -127,7 +127,7 @@ async def take_in(engine: AsyncEngine, content: bytes) -> Job:
 
 async def exported(engine: AsyncEngine, kind: Kind, chosen: Format) -> bytes:
     file = io.BytesIO()
-    await exports.write(engine, kind, chosen, file, currency="EUR")
+    await exports.write(engine, exports.SOURCES[kind], chosen, file, currency="EUR")
     return file.getvalue()
 
 

@@ -1,6 +1,5 @@
 """Imports: a list of books is sent, worked off by the actors, and told about."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -29,8 +28,8 @@ from web.api.job_schemas import (
 )
 from web.api.once import made_once
 from web.api.operations import Fields, answer, operation, page_answer
-from web.keys import CLOSING, ENGINE, REQUEST_ID
-from web.problems import AWAY
+from web.job_progress import Progress
+from web.keys import ENGINE, REQUEST_ID
 from web.refusals import MalformedMultipart, NotMultipart
 from web.requests import now
 from web.sending import send_pieces
@@ -48,8 +47,6 @@ _BROKEN = (
     RuntimeError,
     ValueError,
 )
-#: How often a stream looks how far the import is.
-_LOOK_S = 0.5
 
 
 @operation(
@@ -154,7 +151,7 @@ async def stream_import(request: web.Request) -> web.StreamResponse:
 
     Each is named `progress` and has the import as JSON in `data`; the stream ends with it.
     """
-    return await live.stream(request, _Progress(request, await _job(request)))
+    return await live.stream(request, Progress(request, await _job(request), _told))
 
 
 @operation(returns=(200, ImportOut), tags=TAGS, refusals=[JobEnded])
@@ -170,28 +167,9 @@ async def cancel_import(request: web.Request) -> web.Response:
     return answer(ImportOut, shown_import(await retrying(work)))
 
 
-class _Progress:
-    """An import, told again whenever it got on (see `live.Source`)."""
-
-    def __init__(self, request: web.Request, job: Job) -> None:
-        self._engine = request.config_dict[ENGINE]
-        self._closing = request.config_dict[CLOSING]
-        self._job = job
-        self._told: Job | None = None
-
-    async def next(self) -> str | None:
-        while self._job == self._told:
-            if self._job.ended or self._closing.is_set():
-                return None
-            await asyncio.sleep(_LOOK_S)
-            try:
-                async with reading(self._engine) as conn:
-                    self._job = await jobs.get(conn, self._job.id)
-            except AWAY:
-                continue  # The reader need not know: it comes later.
-        self._told = self._job
-        data = ImportOut().dumps(shown_import(self._job))
-        return live.event(self._job.read, "progress", data)
+def _told(job: Job) -> str:
+    text: str = ImportOut().dumps(shown_import(job))
+    return text
 
 
 async def _job(request: web.Request) -> Job:

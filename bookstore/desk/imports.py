@@ -1,0 +1,69 @@
+"""Imports as staff list them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bookstore import jobs
+from bookstore.desk import slices
+from bookstore.desk.slices import Slice
+from bookstore.jobs import IMPORTS, Job, State
+from bookstore.tables import files, users
+from bookstore.tables import jobs as table
+
+SORTS: dict[str, ColumnElement[Any]] = {
+    "sent": table.c.id,
+    "state": table.c.state,
+    "taken": table.c.created + table.c.updated,
+    "refused": table.c.refused,
+}
+NEWEST = "-sent"
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which imports; None is no condition."""
+
+    state: State | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """An import; its file may have gone, and the command line is nobody."""
+
+    job: Job
+    file_name: str | None
+    user_name: str | None
+
+
+async def find(
+    conn: AsyncConnection, query: Query, *, sort: str, cursor: str | None, limit: int
+) -> Slice[Import]:
+    """Imports that meet the query.
+
+    Raises:
+        Invalid: the cursor is not one of this list's.
+    """
+    by = slices.order(sort, SORTS, table.c.id, NEWEST)
+    wanted = (
+        _filtered(query)
+        .add_columns(files.c.name.label("file_name"), users.c.name.label("user_name"))
+        .outerjoin_from(table, files, files.c.id == table.c.file_id)
+        .outerjoin(users, users.c.id == table.c.user_id)
+    )
+    found = await slices.cut(conn, wanted, by, cursor=cursor, limit=limit)
+    return found.of([Import(jobs.of_row(row), row.file_name, row.user_name) for row in found.items])
+
+
+async def count(conn: AsyncConnection, query: Query, most: int = slices.COUNTED) -> int:
+    """How many imports meet the query, up to `most`."""
+    return await slices.count(conn, _filtered(query), most)
+
+
+def _filtered(query: Query) -> Select[Any]:
+    found = select(table).where(table.c.kind.in_(IMPORTS))
+    if query.state is not None:
+        found = found.where(table.c.state == query.state)
+    return found

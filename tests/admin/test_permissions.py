@@ -1,0 +1,94 @@
+"""The matrix of permissions as the pages show it: what a role may not do is not offered, and
+refused when it is sent by hand."""
+
+import re
+
+import pytest
+
+from admin import routes
+from bookstore import tasks
+from bookstore.permissions import GRANTS, Permission, Role, is_staff
+from bookstore.tables import tasks as task_table
+from bookstore.tasks import Task
+from tests.admin.conftest import read
+from tests.factories import NOON, add_order, add_user, create_book
+
+#: A part of an address that is filled in.
+_PART = re.compile(r"\{(\w+)(?::[^{}]*(?:\{[^{}]*\})?[^{}]*)?\}")
+ORDER = "/admin/orders/0001-TEST"
+#: Where each permission is seen: a page, and a link or form of it that only it opens.
+SEEN = {
+    Permission.OPEN_DASHBOARD: ("/admin", "/admin"),
+    Permission.SEE_ORDERS: ("/admin", "/admin/orders"),
+    Permission.CHANGE_ORDERS: (ORDER, f"{ORDER}/notes"),
+    Permission.CHANGE_PAYMENT: (ORDER, f"{ORDER}/payment"),
+    Permission.CHANGE_BOOKS: ("/admin/books", "/admin/books/new"),
+    Permission.CHANGE_PRICES: ("/admin/books", "/admin/books/{book}/price"),
+    Permission.CHANGE_STOCK: ("/admin/books", "/admin/books/{book}/count"),
+    Permission.CHANGE_CATEGORIES: ("/admin", "/admin/categories"),
+    Permission.IMPORT_BOOKS: ("/admin", "/admin/imports"),
+    Permission.EXPORT_BOOKS: ("/admin/books", "/admin/books/export.xlsx"),
+    Permission.EXPORT_ORDERS: ("/admin/orders", "/admin/orders/export.xlsx"),
+    Permission.SEE_USERS: ("/admin", "/admin/users"),
+    Permission.CHANGE_USERS: ("/admin/users/{user}", "/admin/users/{user}/role"),
+    Permission.SEE_NOTIFICATIONS: ("/admin", "/admin/notifications"),
+    Permission.SEND_NOTIFICATIONS: ("/admin/notifications", "/admin/notifications/test"),
+    Permission.SEE_TASKS: ("/admin", "/admin/queues"),
+    Permission.CHANGE_TASKS: ("/admin/queues", "/admin/queues/replay"),
+    Permission.SEE_AUDIT: ("/admin", "/admin/audit"),
+    Permission.CHANGE_TEXTS: ("/admin", "/admin/texts"),
+}
+
+
+async def fill(database):
+    async with database() as conn:
+        book = await create_book(conn)
+        user_id = await add_user(conn)
+        await add_order(conn, {book.id: 1}, number="0001-TEST", user_id=user_id, status="confirmed")
+        await tasks.add(conn, Task.PROCESS_ORDERS, [1, 2], now=NOON)
+        await conn.execute(task_table.update().values(parked_at=NOON, attempts=5, error="E: e"))
+    return {"book": book.id, "user": user_id}
+
+
+def test_each_permission_is_seen_somewhere():
+    assert SEEN.keys() == {*Permission}
+    guarded = {access for *_, access in routes.PAGES if isinstance(access, Permission)}
+    assert guarded == {*Permission}
+
+
+@pytest.mark.parametrize("role", [role for role in Role if is_staff(role)])
+async def test_a_role_is_offered_what_it_may_do_and_nothing_else(visitor, database, role):
+    known = await fill(database)
+    client = await visitor(role)
+    wrong = []
+
+    for permission, (where, what) in SEEN.items():
+        page = await read(client, where.format(**known))
+        offered = what.format(**known)
+        shown = offered in {link.partition("?")[0] for link in page.links} or offered in page.forms
+        if page.status == 403:
+            shown = False
+        if shown is not (permission in GRANTS[role]):
+            wrong.append((permission, page.status))
+
+    assert wrong == []
+
+
+@pytest.mark.parametrize("role", [role for role in Role if is_staff(role)])
+async def test_what_a_role_may_not_do_is_refused_when_it_is_sent_by_hand(visitor, database, role):
+    known = await fill(database)
+    names = {
+        "number": "0001-TEST", "book_id": str(known["book"]), "user_id": str(known["user"])
+    }  # fmt: skip
+    client = await visitor(role)
+    wrong = []
+
+    for method, path, _, access in routes.PAGES:
+        if not isinstance(access, Permission) or access in GRANTS[role]:
+            continue
+        address = "/admin" + _PART.sub(lambda part: names.get(part[1], "1"), path)
+        answer = await client.request(method, address, allow_redirects=False)
+        if answer.status != 403:
+            wrong.append((method, address, answer.status))
+
+    assert wrong == []
