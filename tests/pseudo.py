@@ -22,7 +22,7 @@ NAME = "Ελληνικά"
 _SHOWN = {"alt", "aria-label", "placeholder", "title", "data-on", "data-off", "data-suggested"}
 _DESCRIBES = {"description", "og:title", "og:description", "og:site_name"}
 #: Codes, what staff write, and names of languages, each in its own.
-_DATA = ("code", "script", "style", "article", "svg")
+_DATA = ("code", "script", "style", "svg")
 _WORD = re.compile(r"[A-Za-z]{2,}")
 #: Addresses of people and of pages, and numbers of orders.
 _CODE = re.compile(r"[\w.-]+@[\w.-]+|https?://\S+|\b[0-9A-Z]{4}-[0-9A-Z]{4}-[0-9A-Z]{4}\b")
@@ -77,10 +77,10 @@ class _Page(HTMLParser):
         self.attributes += [value or "" for name, value in attributes if name in _SHOWN]
         if (given.get("name") or given.get("property")) in _DESCRIBES:
             self.attributes.append(given["content"])
-        is_code = "code" in (given.get("class") or "").split()
+        is_code = tag in _DATA or {"code", "text"} & set((given.get("class") or "").split())
         # Languages, each in its own.
         is_language = tag == "button" and "lang" in given
-        if self._inside or tag in _DATA or is_code or is_language:
+        if self._inside or is_code or is_language:
             self._inside.append(tag)
 
     def handle_endtag(self, tag):

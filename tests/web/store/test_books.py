@@ -3,6 +3,14 @@ import re
 
 import pytest
 
+from bookstore import editions, locales
+from bookstore.db import transaction
+from bookstore.facets import Count
+from bookstore.locales import Language
+from tests.factories import NOON
+from web.keys import ENGINE
+from web.store import words
+
 HOSTILE = "<script>alert('1')</script> & \"Sons\""
 
 
@@ -124,6 +132,42 @@ async def test_search_engines_read_the_offer(browser, dune):
     assert (facts["@type"], facts["isbn"]) == ("Book", dune.isbn13)
     assert (facts["offers"]["price"], facts["offers"]["priceCurrency"]) == ("12.90", "EUR")
     assert facts["offers"]["availability"].endswith("InStock")
+
+
+async def test_a_book_names_its_people_its_other_editions_and_itself_to_other_sites(
+    server, browser, stand
+):
+    people = [
+        {"name": "Homer", "role": "author"},
+        {"name": "Emily Wilson", "role": "translator"},
+        {"name": "Ann", "role": "illustrator"},
+    ]
+    odyssey = await stand(title="The Odyssey", authors=people, format="paperback", language="en")
+    greek = await stand(title="Odýsseia", authors=["Homer"], format="hardback", language="el")
+    iliad = await stand(title="The Iliad", authors=["Homer"])
+    async with transaction(server.app[ENGINE]) as conn:
+        await editions.link(conn, odyssey.id, 1, [greek.id], user_id=None, now=NOON)
+
+    await browser.go(f"/books/{odyssey.id}")
+
+    made_by = "by Homer, translated by Emily Wilson, illustrated by Ann"
+    assert made_by in browser.text.replace(" ,", ",")
+    assert browser.page.links["Hardback, Greek"] == f"/books/{greek.id}"
+    assert browser.page.links["The Iliad"] == f"/books/{iliad.id}"
+    page = f"http://127.0.0.1:8080/books/{odyssey.id}"
+    for name, said in {"og:type": "book", "og:title": "The Odyssey", "og:url": page}.items():
+        assert f'<meta property="{name}" content="{said}">' in browser.html
+    image = f"http://127.0.0.1:8080/api/v1/covers/{odyssey.isbn13}.svg"
+    assert f'<meta property="og:image" content="{image}">' in browser.html
+
+
+@pytest.mark.parametrize(
+    ("language", "count", "said"),
+    [("en", 1217, "1,217"), ("en", 1000, "1,000+"), ("de", 1000, "1.000+")],
+)
+def test_counts_that_stop_counting_say_so(language, count, said):
+    with locales.speaking(Language(language)):
+        assert words.counted(Count(count, said.endswith("+"))) == said
 
 
 async def test_a_sold_out_book_cannot_be_put_into_the_cart(browser, stand):

@@ -1,4 +1,5 @@
 import asyncio
+import re
 from dataclasses import replace
 
 import pytest
@@ -157,6 +158,25 @@ async def test_quantities_change_and_lines_go(filled, dune):
     await filled.press("Remove")
 
     assert filled.title == "Your cart is empty"
+
+
+async def test_browsers_know_what_belongs_into_each_field(filled):
+    assert "Delivery €2.90" in filled.text  # Before anybody has said where to.
+    await filled.go("/checkout")
+
+    known = {
+        "email": "email",
+        "name": "name",
+        "line1": "address-line1",
+        "line2": "address-line2",
+        "postcode": "postal-code",
+        "city": "address-level2",
+        "country": "country",
+    }
+    tags = {tag: re.findall(rf"<{tag} [^>]*>", filled.html) for tag in ("input", "select")}
+    for name, token in known.items():
+        [field] = [it for found in tags.values() for it in found if f' name="{name}"' in it]
+        assert f'autocomplete="{token}"' in field
 
 
 async def test_a_user_is_asked_for_no_address_twice(visitor, dune):
