@@ -62,8 +62,8 @@ SPELLINGS: Mapping[str, str] = {
     for spelling in spellings.split()
 }
 #: What a spreadsheet would take for the beginning of a formula, behind our own quoting.
-FORMULA = re.compile(r"'*[=+\-@\t\r]")
-_QUOTED = re.compile(r"'+[=+\-@\t\r]")
+FORMULA = re.compile(r"'*[=+\-@\t\r\0]")
+_QUOTED = re.compile(r"'+[=+\-@\t\r\0]")
 #: What the rules of a book call a column.
 _FIELDS = {"isbn": "isbn13", "price": "price_cents", "category": "categories"}
 #: One of the two signs is a decimal sign when one or two digits follow, or the other is there.

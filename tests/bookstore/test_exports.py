@@ -190,6 +190,17 @@ async def test_s25_no_cell_is_a_formula(engine: AsyncEngine) -> None:
         assert not [cell for cell in shown if cell.startswith(("=", "+", "-", "@"))]
 
 
+@pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\t", "\r", "\0", "'=", "''@"])
+def test_s25_a_sign_that_begins_a_formula_is_quoted_and_a_reader_gets_it_back(sign: str) -> None:
+    text = f'{sign}1,"a"\nb'
+    file = io.StringIO(newline="")
+    csv.writer(file).writerow([exports.quoted(text), "c"])
+
+    [[cell, after]] = csv.reader(io.StringIO(file.getvalue(), newline=""))
+
+    assert (cell, after) == (f"'{text}", "c")
+
+
 async def test_an_order_has_a_row_for_each_of_its_books(engine: AsyncEngine) -> None:
     async with db.transaction(engine) as conn:
         dune, emma = await add_book(conn, price_cents=1290), await add_book(conn, title="Emma")
