@@ -243,7 +243,7 @@ async def test_a_key_has_1_to_255_characters(client, book, key):
     assert again.headers["Idempotent-Replayed"] == "true"
 
 
-@pytest.mark.parametrize(("busy_s", "in_time"), [(0.4, True), (1.6, False)])
+@pytest.mark.parametrize(("busy_s", "in_time"), [(0.2, True), (1.6, False)])
 async def test_a_repeat_waits_a_second_for_the_first(visitor, server, book, busy_s, in_time):
     anna = await visitor(Role.CUSTOMER)
     await put(anna, book)
