@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import delete, insert, or_, select, update
+from sqlalchemy import and_, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import audit, files, jobs, orders, users
@@ -136,7 +136,14 @@ async def _seal(conn: AsyncConnection, user_id: int, years: int, now: datetime) 
 
 async def _drop_exports(conn: AsyncConnection, by: int, now: datetime) -> None:
     exports = job_table.c.kind.in_([jobs.Kind.EXPORT_ORDERS, jobs.Kind.EXPORT_LIST])
-    running = select(job_table.c.id).where(exports, job_table.c.state == jobs.State.RUNNING)
+    searched = job_table.c.kind == jobs.Kind.EXPORT_LIST
+    running = select(job_table.c.id).where(
+        exports,
+        or_(
+            job_table.c.state == jobs.State.RUNNING,
+            and_(searched, job_table.c.state == jobs.State.QUEUED),
+        ),
+    )
     for job_id in list(await conn.scalars(running)):
         # What it has read by now it must not write; `finish` then takes its file away.
         with suppress(JobEnded):
@@ -144,7 +151,6 @@ async def _drop_exports(conn: AsyncConnection, by: int, now: datetime) -> None:
     written = select(job_table.c.result_id).where(exports, job_table.c.result_id.is_not(None))
     await files.remove(conn, list(await conn.scalars(written)))
     # What was searched for may have been them.
-    searched = job_table.c.kind == jobs.Kind.EXPORT_LIST
     await conn.execute(update(job_table).where(searched).values(options={}))
 
 

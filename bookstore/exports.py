@@ -210,7 +210,8 @@ class Exporter:
             if watch:
                 await watch(current)
 
-        chosen, source = Format(job.options["format"]), self._source_of(job)
+        source = self._source_of(job)
+        chosen = Format(job.options["format"])
         with tempfile.TemporaryFile() as file:
             written = await write(
                 self._engine,

@@ -105,6 +105,10 @@ async def test_the_home_page_says_what_is_to_be_done(visitor, database):
         "/queues?task=1",
         "/notifications?q=mira&letter=1",
         "/audit?user=1",
+        "/imports",
+        "/queues?state=waiting&sort=-tries",
+        "/orders?sort=-payment",
+        "/books/1/stock?sort=copies",
     ],
 )
 async def test_a_page_asks_the_database_a_dozen_times_at_most(visitor, database, path):

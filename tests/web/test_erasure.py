@@ -10,6 +10,7 @@ from sqlalchemy import func, insert, select, update
 
 from bookstore import doctor, erasure, files, fulfilment, jobs, orders, postman, smtp, tasks
 from bookstore.db import reading, transaction
+from bookstore.desk import sheets
 from bookstore.errors import NotFound
 from bookstore.letters import Store
 from bookstore.notifications import Status
@@ -455,6 +456,21 @@ async def test_exports_of_orders_go_with_whoever_is_in_them(visitor, server):
         assert await files.content(conn, made[jobs.Kind.EXPORT_BOOKS]) == b"a list"
         with pytest.raises(jobs.Ended):
             await jobs.finish(conn, under_way, now=NOON)
+
+
+async def test_what_a_list_was_searched_for_goes_with_whoever_it_may_have_been(visitor, server):
+    anna = await visitor(Role.CUSTOMER)
+    asked = {"list": "users", "format": "csv", "sort": "-since", "query": {"q": "anna@"}}
+    async with transaction(server.app[ENGINE]) as conn:
+        waiting = await jobs.add(conn, jobs.Kind.EXPORT_LIST, user_id=None, options=asked, now=NOON)
+
+    assert (await anna.delete(ME, json={"password": PASSWORD})).status == 204
+
+    async with transaction(server.app[ENGINE]) as conn:
+        job = await jobs.get(conn, waiting.id)
+    assert (job.state, job.options) == (jobs.State.CANCELLED, {})
+    with pytest.raises(NotFound):
+        sheets.source_of(job)
 
 
 async def test_an_erased_account_stays_erased(visitor, server):
