@@ -24,14 +24,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from bookstore import db
 from config import log
 from config.settings import Settings
+from tests import planted
+from tests.guard import SERVERS, Guard
 from tests.servers.mariadb import MariaDB, MariaDBServer
 from tests.servers.process import Server, wait_until
 from tests.servers.rabbitmq import RabbitMQ, RabbitMQServer
 from tests.servers.smtp import SmtpSink
 
-SERVERS = pytest.StashKey[list[Server]]()
 #: Of a transaction: a machine that is busy with other tests is no outage.
 TIMEOUT_S = 20
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Guard(), "guard")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -148,16 +153,16 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def settings(database_url: str, tmp_path: Path) -> Settings:
+def settings(database_url: str, tmp_path: Path) -> Iterator[Settings]:
     """The settings of an embedded store on that database."""
-    return Settings(
+    yield Settings(
         env="development",
         var_dir=tmp_path,
         database_url=database_url,
         database_timeout_s=TIMEOUT_S,
         broker_url="memory:",
         smtp_url=f"file:{tmp_path}/mail",
-        secret_key="secret of a test that nobody has to guess",
+        secret_key=planted.SECRET_KEY,
         base_url="http://127.0.0.1:8080",
         host="127.0.0.1",
         port=0,
@@ -174,6 +179,7 @@ def settings(database_url: str, tmp_path: Path) -> Settings:
         free_shipping_from_cents=4000,
         tax_basis_points=700,
     )
+    planted.LEDGER.folder(tmp_path)
 
 
 @pytest.fixture

@@ -79,7 +79,7 @@ class Site:
         self._stock_the_shelves()
         procedure.create(self.connect())
         self.rabbitmq.wait()
-        self.broker_url = self.rabbitmq.client.create_vhost(VHOST)
+        self.broker_url = self.rabbitmq.client.create_vhost(VHOST, overheard=False)
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -123,7 +123,7 @@ class Site:
                 "INSERT INTO stock_movements (book_id, delta, reason, created_at)"
                 " SELECT book_id, stock, 'received', UTC_TIMESTAMP(6) FROM book_stock"
             )
-        self.broker_url = self.rabbitmq.client.create_vhost(VHOST)
+        self.broker_url = self.rabbitmq.client.create_vhost(VHOST, overheard=False)
 
     def fill_carts(self, number: int, lines: int, *, books: int = BOOKS) -> list[int]:
         """Carts of guests with so many lines each, drawn from so many books; their ids."""

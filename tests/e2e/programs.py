@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from tests import planted
 from tests.servers.process import Server, free_port
 
 ROOT = Path(__file__).parents[2]
-ADMIN = {"email": "admin@example.com", "password": "eleven blue lanterns"}
+ADMIN = {"email": "admin@example.com", "password": planted.ADMINISTRATOR}
 
 #: Whatever proxy the environment names, it is not for this machine.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -30,7 +31,7 @@ class Program(Server):
         self.settings = {
             # A machine that is busy with other tests is no outage.
             "BOOKSTORE_DATABASE_TIMEOUT_S": "20",
-            "BOOKSTORE_SECRET_KEY": "no secret outside of these tests",
+            "BOOKSTORE_SECRET_KEY": planted.SECRET_KEY,
             "BOOKSTORE_ADMIN_EMAIL": ADMIN["email"],
             "BOOKSTORE_ADMIN_PASSWORD": ADMIN["password"],
             **settings,
@@ -55,9 +56,12 @@ class Program(Server):
             self._process.wait()
         self._process = None
 
+    def hand_in(self) -> None:
+        planted.LEDGER.folder(self.folder)
+
     def run(self, *command: str) -> "subprocess.CompletedProcess[str]":
         """Run `bookstore ...` with the same settings and wait for it."""
-        return subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-m", "bookstore.cli", *command],
             env=self._env(),
             cwd=self.folder,
@@ -65,6 +69,8 @@ class Program(Server):
             text=True,
             check=False,
         )
+        planted.LEDGER.search(done.stdout + done.stderr, f"what `bookstore {command[0]}` printed")
+        return done
 
     def output(self) -> str:
         return self.log.read_text("utf-8", "replace")

@@ -9,6 +9,8 @@ from typing import Any, Self
 
 import aiohttp
 
+from tests import planted
+
 ADDRESS = {
     "name": "Mira Sørensen",
     "line1": "Große Elbstraße 9",
@@ -57,7 +59,7 @@ class Shopper:
             "users",
             {
                 "email": f"shopper-{number}-{time.time_ns()}@example.com",
-                "password": "seven wells deep",
+                "password": planted.CUSTOMER,
                 "name": f"Shopper {number}",
             },
             expect=201,

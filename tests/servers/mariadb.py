@@ -11,10 +11,11 @@ from typing import Any
 
 import pymysql
 
+from tests import planted
 from tests.servers.process import Server, find, free_port
 
 USER = "bookstore"
-PASSWORD = "not-a-secret"
+PASSWORD = planted.DATABASE
 
 #: Read at every start, before the first connection is accepted.
 INIT = f"""

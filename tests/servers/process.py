@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
+from tests.planted import LEDGER
+
 #: Below the range that the kernel takes for outgoing connections, so that a server which is
 #: started again finds its port free.
 PORTS = range(20_000, 30_000)
@@ -135,7 +137,13 @@ class Server(ABC):
     def close(self) -> None:
         """End it at once and remove all it wrote.  It cannot be started again."""
         self.kill()
+        self.hand_in()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def hand_in(self) -> None:
+        """Have what it wrote for others to read searched for secrets."""
+        if self.log.exists():
+            LEDGER.file(self.log)
 
     @abstractmethod
     def wipe(self) -> None:

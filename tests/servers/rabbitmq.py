@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from tests import planted
 from tests.servers.process import Server, ServerFailed, find, free_port
 
 USER = "bookstore"
-PASSWORD = "not-a-secret"
+PASSWORD = planted.BROKER
 
 #: The scripts themselves: Debian's wrapper in /usr/sbin changes to the user `rabbitmq`.
 SCRIPTS = Path("/usr/lib/rabbitmq/bin")
@@ -28,6 +29,9 @@ default_vhost = bookstore
 management.tcp.ip = 127.0.0.1
 management.tcp.port = {{management_port}}
 """
+
+#: The queue of what we overhear, and how much of it is kept.
+EAR, OVERHEARD = "overheard", 2000
 
 #: Whatever proxy the environment names, it is not for this machine.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -58,14 +62,37 @@ class RabbitMQ:
             return False
         return True
 
-    def create_vhost(self, name: str) -> str:
-        """A new, empty virtual host in place of any of this name; returns its URL."""
+    def create_vhost(self, name: str, *, overheard: bool = True) -> str:
+        """A new, empty virtual host in place of any of this name; returns its URL.
+
+        With `overheard`, a copy of whatever is published there is kept until it is deleted.
+        """
         self.delete_vhost(name)
-        self.ask("PUT", f"vhosts/{quote(name, safe='')}")
+        vhost = quote(name, safe="")
+        self.ask("PUT", f"vhosts/{vhost}", {"tracing": overheard})
+        if overheard:
+            # RabbitMQ's firehose, https://www.rabbitmq.com/docs/firehose
+            queue = {"durable": False, "arguments": {"x-max-length": OVERHEARD}}
+            self.ask("PUT", f"queues/{vhost}/{EAR}", queue)
+            published = {"routing_key": "publish.#"}
+            self.ask("POST", f"bindings/{vhost}/e/amq.rabbitmq.trace/q/{EAR}", published)
         return self.url(name)
+
+    def overheard(self, name: str) -> list[str]:
+        """The messages that were published in a virtual host that we overhear."""
+        wanted = {"count": OVERHEARD, "ackmode": "ack_requeue_false", "encoding": "auto"}
+        try:
+            found = self.ask("POST", f"queues/{quote(name, safe='')}/{EAR}/get", wanted)
+        except urllib.error.HTTPError as error:
+            if error.code not in (401, 404):  # Nobody may look into a host that is not there.
+                raise
+            return []
+        return [json.dumps([it["properties"], it["payload"]]) for it in found]
 
     def delete_vhost(self, name: str) -> None:
         """Remove a virtual host with its queues and messages, and cut who is connected to it."""
+        for message in self.overheard(name):
+            planted.LEDGER.search(message, "a message of the broker")
         try:
             self.ask("DELETE", f"vhosts/{quote(name, safe='')}")
         except urllib.error.HTTPError as error:

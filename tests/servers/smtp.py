@@ -10,9 +10,12 @@ from email.policy import default
 from typing import Any, Self
 
 from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP, Envelope, Session
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
+from tests import planted
 from tests.servers.process import free_port
+
+USER = "bookstore"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,7 @@ class SmtpSink:
     @property
     def url(self) -> str:
         """What `BOOKSTORE_SMTP_URL` has to be."""
-        return f"smtp://127.0.0.1:{self.port}"
+        return f"smtp://{USER}:{planted.MAIL}@127.0.0.1:{self.port}"
 
     @property
     def letters(self) -> list[EmailMessage]:
@@ -71,6 +74,9 @@ class SmtpSink:
             port=self.port,
             server_hostname="sink.test",
             enable_SMTPUTF8=True,
+            authenticator=_signed_in,
+            # Some tests stand a proxy in front, which signs nobody in.
+            auth_require_tls=False,
         )
         self._controller.start()
 
@@ -120,7 +126,15 @@ class SmtpSink:
         content = envelope.original_content or b""
         # Lines end with CRLF on the wire only.
         letter: Any = message_from_bytes(content.replace(b"\r\n", b"\n"), policy=default)
+        planted.LEDGER.letter(letter, "a letter")
         received = Received(envelope.mail_from or "", list(envelope.rcpt_tos), letter, content)
         with self._news:
             self.received.append(received)
             self._news.notify_all()
+
+
+def _signed_in(
+    server: SMTP, session: Session, envelope: Envelope, mechanism: str, given: object
+) -> AuthResult:
+    known = LoginPassword(USER.encode(), planted.MAIL.encode())
+    return AuthResult(success=given == known)

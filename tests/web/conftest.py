@@ -10,11 +10,12 @@ from bookstore import passwords
 from bookstore.db import transaction
 from bookstore.permissions import Role
 from config.settings import Settings
+from tests import planted
 from tests.factories import add_user
 from web.app import make_app
 from web.keys import ENGINE
 
-PASSWORD = "seven wells deep"
+PASSWORD = planted.CUSTOMER
 
 Visitor = TestClient
 NewVisitor = Callable[..., Awaitable[Visitor]]
