@@ -14,6 +14,7 @@ from email.utils import make_msgid
 from pathlib import Path
 
 import click
+from click.shell_completion import get_completion_class
 from sqlalchemy import make_url
 
 from bookstore import (
@@ -394,6 +395,15 @@ async def check_config() -> None:
     for warning in await precautions.examine(read_settings()):
         click.echo(f"Warning: {warning}", err=True)
     click.echo("The settings are fine.", err=True)
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print what makes SHELL complete the commands, to be evaluated where it starts."""
+    of_shell = get_completion_class(shell)
+    assert of_shell is not None
+    click.echo(of_shell(main, {}, "bookstore", "_BOOKSTORE_COMPLETE").source())
 
 
 @main.command()

@@ -52,6 +52,9 @@ OUR_FAULT: frozenset[int | str] = frozenset({4025, 3819, 1054})
 #: For how long a statement of a migration is tried, and the pause in which others go on.
 MIGRATION_WAIT_S = 60
 MIGRATION_PAUSE_S = 0.5
+#: A table or a column is not there (MariaDB, MySQL; SQLite says it in words).
+MISSING: frozenset[int | str] = frozenset({1146, 1054})
+_MISSING = ("no such table: ", "no such column: ")
 TRIES = 4
 #: Somebody wins each race, so losing this many in a row is next to impossible.
 RACES = 50
@@ -238,6 +241,12 @@ async def upgrade(engine: AsyncEngine) -> None:
             event.remove(engine.sync_engine, "do_execute", _execute_patiently)
             # The lock goes with the connection, and nobody inherits its short waits.
             await conn.invalidate()
+
+
+def is_outdated(error: DBAPIError) -> bool:
+    """Whether it says that the tables are not those of this program."""
+    reason = _reason(error)
+    return reason in MISSING or str(reason).startswith(_MISSING)
 
 
 async def revisions(conn: AsyncConnection) -> tuple[str | None, str | None]:

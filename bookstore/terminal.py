@@ -41,9 +41,18 @@ class Store(click.Group):
             click.echo(error, err=True)
             ctx.exit(FAILED)
         except (DBAPIError, OSError, smtp.TryLater, smtp.Refused, smtp.InDoubt) as error:
-            reason = error.orig if isinstance(error, DBAPIError) else error
-            click.echo(f"{type(error).__name__}: {reason}", err=True)
+            click.echo(_told(error), err=True)
             ctx.exit(FAILED)
+
+
+def _told(error: Exception) -> str:
+    if not isinstance(error, DBAPIError):
+        return f"{type(error).__name__}: {error}"
+    if db.is_outdated(error):
+        return (
+            f"The tables are not there or too old ({error.orig}): run `bookstore db upgrade` first."
+        )
+    return f"{type(error).__name__}: {error.orig}"
 
 
 def asynchronous(command: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:

@@ -1,14 +1,19 @@
 """The command line, as operators and scripts use it."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from sqlalchemy import create_engine, update
+from sqlalchemy import create_engine, text, update
 
 from bookstore import __version__
 from bookstore.cli import main
 from bookstore.tables import book_stock
+from tests import planted
 
 GOOD = "9780439023481,The Hunger Games,Suzanne Collins,12.90,EUR,5,2008,en,Young Adult"
 BAD = "9780439023482,The Hunger Games,Suzanne Collins,12.90,EUR,5,2008,en,Young Adult"
@@ -23,7 +28,9 @@ def bookstore(database_url, tmp_path, monkeypatch):
     monkeypatch.setenv("BOOKSTORE_VAR_DIR", str(tmp_path / "var"))
 
     def run(*arguments, stdin=None):
-        return CliRunner().invoke(main, arguments, input=stdin)
+        result = CliRunner().invoke(main, arguments, input=stdin)
+        planted.LEDGER.search(result.output, "what the command line printed")
+        return result
 
     return run
 
@@ -82,10 +89,10 @@ def test_a_file_that_is_no_catalogue_is_refused_in_one_line(bookstore, tmp_path)
 def test_an_account_is_opened_once(bookstore):
     opened = bookstore(
         "users", "create", "boss@example.com", "--role", "admin", "--password-stdin",
-        stdin="seven wells deep\n",
+        stdin=f"{planted.CUSTOMER}\n",
     )  # fmt: skip
     again = bookstore(
-        "users", "create", "BOSS@example.com", "--password-stdin", stdin="seven wells deep\n"
+        "users", "create", "BOSS@example.com", "--password-stdin", stdin=f"{planted.CUSTOMER}\n"
     )
 
     assert (opened.exit_code, again.exit_code) == (0, 1)
@@ -100,7 +107,7 @@ def test_a_password_that_is_too_short_is_refused(bookstore):
 
 
 def test_a_lost_second_factor_is_removed(bookstore):
-    bookstore("users", "create", "a@example.com", "--password-stdin", stdin="seven wells deep\n")
+    bookstore("users", "create", "a@example.com", "--password-stdin", stdin=f"{planted.CUSTOMER}\n")
 
     removed = bookstore("users", "remove-second-factor", "A@example.com")
     unknown = bookstore("users", "remove-second-factor", "b@example.com")
@@ -153,6 +160,76 @@ def test_a_doctor_who_finds_something_says_what_and_fails(bookstore, database_ur
     assert found == {"stock is the sum of its movements"}
 
 
+@pytest.mark.parametrize(
+    "command", [("doctor",), ("tasks", "list"), ("sample-data",), ("tasks", "show", "1")]
+)
+def test_a_database_without_tables_is_a_line_that_says_what_to_do(
+    bookstore, tmp_path, command, monkeypatch
+):
+    monkeypatch.setenv("BOOKSTORE_DATABASE_URL", f"sqlite+aiosqlite:///{tmp_path}/empty.db")
+
+    result = bookstore(*command)
+
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
+    assert "run `bookstore db upgrade` first" in result.stderr
+
+
+def test_tables_that_are_too_old_are_a_line_that_says_what_to_do(bookstore, database_url):
+    url = database_url.replace("aiosqlite", "pysqlite").replace("aiomysql", "pymysql")
+    engine = create_engine(url)
+    with engine.begin() as conn:
+        conn.execute(text("ALTER TABLE tasks RENAME COLUMN offers TO offered"))
+    try:
+        result = bookstore("tasks", "list")
+    finally:
+        with engine.begin() as conn:
+            conn.execute(text("ALTER TABLE tasks RENAME COLUMN offered TO offers"))
+        engine.dispose()
+
+    assert result.exit_code == 1
+    assert "run `bookstore db upgrade` first" in result.stderr
+
+
+COMPLETE = """
+eval "$(bookstore completion bash)"
+COMP_WORDS=(bookstore %s) COMP_CWORD=%d
+_bookstore_completion bookstore
+printf '%%s\n' "${COMPREPLY[@]}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("tas", ["tasks"]),
+        ("tasks re", ["replay"]),
+        ("users create me@example.com --role ma", ["manager"]),
+        ("completion ", ["bash", "zsh", "fish"]),
+    ],
+)
+def test_bash_completes_commands_options_and_choices(words, offered):
+    script = COMPLETE % (words or "''", words.count(" ") + 1)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    typed = subprocess.run(
+        ["bash", "-c", script],
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (typed.stderr, typed.stdout.split()) == ("", offered)
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_are_told_how_to_complete(bookstore, shell):
+    result = bookstore("completion", shell)
+
+    assert result.exit_code == 0
+    assert f"_BOOKSTORE_COMPLETE={shell}_complete" in result.stdout
+
+
 def test_the_version_is_that_of_the_package(bookstore):
     result = bookstore("version")
 
@@ -160,7 +237,7 @@ def test_the_version_is_that_of_the_package(bookstore):
 
 
 def test_unfinished_work_can_be_listed_shown_and_given_up(bookstore):
-    bookstore("users", "create", "a@example.com", "--password-stdin", stdin="seven wells deep\n")
+    bookstore("users", "create", "a@example.com", "--password-stdin", stdin=f"{planted.CUSTOMER}\n")
     (task,) = last_json(bookstore("tasks", "list", "--json"))["items"]
     number = str(task["id"])
 
