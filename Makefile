@@ -24,7 +24,7 @@ install: $(INSTALLED) ## virtual environment in .venv, from the lock file
 run: $(INSTALLED) ## install, then the whole store in one process on http://127.0.0.1:8080
 	@exec $(BIN)/bookstore run
 
-test: $(INSTALLED_TEST) ## all tests, with real MariaDB, RabbitMQ and Chromium (installs what is missing)
+test: $(INSTALLED_TEST) ## all tests, with real MariaDB, RabbitMQ, Chromium, Prometheus (installs what is missing)
 	@tests/servers/install.sh
 	@# Each file in one process: some open something dear.  Groups are lost on pytest 9.2 (xdist 3.8).
 	@$(BIN)/pytest -n 2 --dist loadfile $(PYTEST)

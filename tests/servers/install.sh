@@ -1,11 +1,13 @@
 #!/bin/sh
-# Installs what the tests start for themselves: MariaDB, RabbitMQ and Chromium, from Debian.
+# Installs what the tests start for themselves: MariaDB, RabbitMQ, Chromium and Prometheus, from
+# Debian.
 # Does nothing when they are there.  Starts no service and stops none.
 set -eu
 
 PATH=$PATH:/usr/sbin:/sbin
 missing=
-for pair in mariadbd:mariadb-server rabbitmq-server:rabbitmq-server chromium:chromium; do
+for pair in mariadbd:mariadb-server rabbitmq-server:rabbitmq-server chromium:chromium \
+    prometheus:prometheus promtool:prometheus; do
     command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair#*:}"
 done
 # Playwright brings a Node.js that leans on this library.
