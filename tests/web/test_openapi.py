@@ -1,7 +1,7 @@
 from openapi_spec_validator import validate
 
 from web import routes
-from web.api.operations import operation_of
+from web.api.operations import IDEMPOTENCY_KEY, operation_of
 from web.keys import ACCESS
 
 
@@ -52,6 +52,21 @@ async def test_the_router_and_the_table_of_addresses_agree(server):
 def belongs_to_dashboard(route):
     info = route.resource.get_info()
     return str(info.get("path") or info.get("formatter")).startswith("/admin")
+
+
+#: An address opens one account; the answer holds a secret; a letter that waits, waits once.
+NEEDS_NO_KEY = {"register", "create_token", "resend_letter"}
+
+
+def test_whatever_makes_something_takes_a_key():
+    operations = [
+        operation_of(route.handler) for route in routes.OPERATIONS if route.method == "POST"
+    ]
+    makes = {it.name: it for it in operations if it.status in (201, 202) and it.answer is not None}
+
+    assert makes.keys() > NEEDS_NO_KEY
+    without = {name for name, it in makes.items() if IDEMPOTENCY_KEY not in it.headers}
+    assert without == NEEDS_NO_KEY
 
 
 async def test_people_can_read_the_description_too(client):
