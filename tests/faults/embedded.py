@@ -73,6 +73,10 @@ class EmbeddedStore:
             for path in self.program.mail.glob("*.eml")
         ]
 
+    async def findings(self) -> list[Finding]:
+        url = f"sqlite+aiosqlite:///{self.database}"
+        return await checker.findings(url, self.journal, self.letters)
+
     def kill_at(self, place: str, hit: int = 1) -> list[Finding]:
         """What does not hold after a kill with ten orders in flight, and a start after it."""
         return asyncio.run(self._kill_at(place, hit))
@@ -98,5 +102,4 @@ class EmbeddedStore:
             statuses = await ask_all(Customer.ask_to_cancel, cancelling)
             assert {*statuses} <= {200, 409}
         await asyncio.to_thread(self.wait_until_idle)
-        url = f"sqlite+aiosqlite:///{self.database}"
-        return await checker.findings(url, self.journal, self.letters)
+        return await self.findings()

@@ -296,7 +296,7 @@ def _main(kills: int, rows: int) -> None:
     wanted = asyncio.run(run_through(content))
     with tempfile.TemporaryDirectory() as folder:
         with EmbeddedStore(Path(folder)) as embedded:
-            _report("SQLite", Victim.embedded(embedded), content, kills, wanted)
+            asyncio.run(_report("SQLite", Victim.embedded(embedded), content, kills, wanted))
         servers = MariaDBServer(), RabbitMQServer()
         try:
             for server in servers:
@@ -305,15 +305,20 @@ def _main(kills: int, rows: int) -> None:
             mariadb, rabbitmq = (server.client for server in servers)
             with ScaledOut(mariadb, rabbitmq, Path(folder), "kills") as scaled_out:
                 scaled_out.start()
-                _report("MariaDB", Victim.scaled_out(scaled_out), content, kills, wanted)
+                asyncio.run(
+                    _report("MariaDB", Victim.scaled_out(scaled_out), content, kills, wanted)
+                )
         finally:
             for server in servers:
                 server.close()
 
 
-def _report(name: str, victim: Victim, content: bytes, kills: int, wanted: object) -> None:
+async def _report(name: str, victim: Victim, content: bytes, kills: int, wanted: object) -> None:
+    """Kill and measure in one event loop: programs end with the thread that started them, and
+    threads with the loop.
+    """
     started = time.monotonic()
-    accepted = asyncio.run(killed(victim, content, kills))
+    accepted = await killed(victim, content, kills)
     same = left(victim.store.rows) == wanted
     print(
         f"{name}: {kills} kills in {time.monotonic() - started:.0f} s,"
@@ -321,7 +326,9 @@ def _report(name: str, victim: Victim, content: bytes, kills: int, wanted: objec
         f" {accepted} orders meanwhile",
         flush=True,
     )
-    asyncio.run(_measure(victim, 10))
+    for finding in await victim.store.findings():
+        print(f"  {finding}", flush=True)
+    await _measure(victim, 10)
 
 
 if __name__ == "__main__":
