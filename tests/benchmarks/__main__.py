@@ -7,7 +7,17 @@ import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
 
-from tests.benchmarks import backlog, over_http, pairs, processes, report, requests, scale, slow
+from tests.benchmarks import (
+    backlog,
+    catalogues,
+    over_http,
+    pairs,
+    processes,
+    report,
+    requests,
+    scale,
+    slow,
+)
 from tests.benchmarks.site import Site
 
 ALL = {
@@ -20,6 +30,7 @@ ALL = {
     "pairs": pairs.pairs,
     "workers": processes.workers,
     "webs": processes.webs,
+    "imports": catalogues.imports,
 }
 
 

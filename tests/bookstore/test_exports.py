@@ -24,6 +24,7 @@ from bookstore.formats import Options
 from bookstore.jobs import Job, Kind, State
 from bookstore.runner import Runner
 from bookstore.tables import files
+from tests.catalogues import isbn13
 from tests.factories import NOON, add_book, add_order, create_book
 
 HEADER = "isbn,title,authors,price,stock\n"
@@ -45,12 +46,6 @@ SAME = (
 FOUND = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"]
 #: Encodings of some letters only, in which a list is when whoever sends it says so.
 SAID = ["windows-1250", "windows-1251", "windows-1252", "iso-8859-2", "shift_jis", "gb18030"]
-
-
-def isbn13(number: int) -> str:
-    digits = f"9798{number:08}"
-    weighted = sum(int(digit) * (3 if place % 2 else 1) for place, digit in enumerate(digits))
-    return f"{digits}{-weighted % 10}"
 
 
 @cache

@@ -39,6 +39,11 @@ async def findings(url: str, journal: Journal, letters: Iterable[EmailMessage]) 
     return found
 
 
+def notification_id(letter: EmailMessage) -> int:
+    """The number in its Message-ID: <n17.order-placed...>"""
+    return int(letter["Message-ID"][2:].split(".")[0])
+
+
 async def _unfinished(conn: AsyncConnection):
     for row in await conn.execute(text("SELECT task, ref_id, attempts, error FROM tasks")):
         yield Finding("nothing is left to do", f"{row.task}({row.ref_id}): {row.error}")
@@ -68,8 +73,7 @@ async def _letters(conn: AsyncConnection, letters: Iterable[EmailMessage]):
     got: Counter[int] = Counter()
     names: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
     for letter in letters:
-        # Message-ID: <n17.order-placed...>
-        got[int(letter["Message-ID"][2:].split(".")[0])] += 1
+        got[notification_id(letter)] += 1
         recipient = letter["To"].addresses[0].addr_spec
         names[recipient, letter["Subject"]].add(letter["Message-ID"])
     for (recipient, subject), ids in names.items():

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, closing
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -178,8 +179,12 @@ class ScaledOut:
             )
         return made
 
+    @property
+    def letters(self) -> list[EmailMessage]:
+        return self.sink.letters
+
     async def findings(self) -> list[Finding]:
-        return await checker.findings(self.database_url, self.journal, self.sink.letters)
+        return await checker.findings(self.database_url, self.journal, self.letters)
 
 
 async def all_accepted(customers: Iterable[Customer], timeout_s: float = 30) -> None:

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from tests.catalogues import catalogue
 from tests.faults import import_kills
 from tests.faults.embedded import EmbeddedStore
 from tests.faults.import_kills import Victim
@@ -11,7 +12,7 @@ from tests.faults.import_kills import Victim
 #: Programs are started several times; on a busy machine that takes its time.
 pytestmark = pytest.mark.timeout(400)
 #: Eight batches.
-CONTENT = import_kills.catalogue(1500)
+CONTENT = catalogue(1500)
 
 
 @pytest.fixture(scope="module")
@@ -19,17 +20,26 @@ def wanted():
     return asyncio.run(import_kills.run_through(CONTENT))
 
 
+async def outcome(victim):
+    """How many orders were accepted meanwhile, what the import left, and what does not hold."""
+    accepted = await import_kills.killed(victim, CONTENT, kills=2)
+    left = import_kills.left(victim.store.rows)
+    await import_kills.send_again(victim)
+    return accepted, left, await victim.store.findings()
+
+
 def test_in_one_process(tmp_path, wanted):
     with EmbeddedStore(tmp_path) as store:
-        accepted = asyncio.run(import_kills.killed(Victim.embedded(store), CONTENT, kills=2))
+        accepted, left, findings = asyncio.run(outcome(Victim.embedded(store)))
 
-        assert import_kills.left(store.rows) == wanted
-        assert accepted
+    assert accepted
+    assert left == wanted
+    assert findings == []
 
 
 def test_scaled_out(store, wanted):
-    accepted = asyncio.run(import_kills.killed(Victim.scaled_out(store), CONTENT, kills=2))
+    accepted, left, findings = asyncio.run(outcome(Victim.scaled_out(store)))
 
-    assert import_kills.left(store.rows) == wanted
     assert accepted
-    assert asyncio.run(store.findings()) == []
+    assert left == wanted
+    assert findings == []
