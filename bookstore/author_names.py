@@ -88,15 +88,5 @@ async def _index(conn: AsyncConnection, ids: list[int]) -> None:
     rows = (await conn.execute(records.select_books().where(books.c.id.in_(ids)))).all()
     await search.index(
         conn,
-        [
-            search.Entry(
-                book.id,
-                book.isbn13,
-                book.title,
-                book.subtitle,
-                book.publisher,
-                [person.name for person in book.authors],
-            )
-            for book in await records.load(conn, rows)
-        ],
+        {book.id: search.Entry.of(book).words() for book in await records.load(conn, rows)},
     )

@@ -275,9 +275,7 @@ async def _write_categories(
 
 
 async def _index(conn: AsyncConnection, book: Book) -> None:
-    names = [contributor.name for contributor in book.authors]
-    entry = search.Entry(book.id, book.isbn13, book.title, book.subtitle, book.publisher, names)
-    await search.index(conn, [entry])
+    await search.index(conn, {book.id: search.Entry.of(book).words()})
 
 
 def _facts(book: Book) -> dict[str, Any]:

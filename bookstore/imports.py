@@ -17,12 +17,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import islice
 from typing import Any, BinaryIO, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bookstore import drafts, files, intake, isbn, jobs, tasks
+from bookstore import drafts, files, intake, isbn, jobs, orders, tasks
 from bookstore.categories import NAME_LENGTH
 from bookstore.db import TRIES, reading, retrying, transaction
 from bookstore.entries import Action, Entry, Refusal, Source, Superseded, shown
@@ -37,9 +38,13 @@ T = TypeVar("T")
 
 #: So many rows are committed at once: a shopper waits for no more than these.
 BATCH = 200
-#: SQLite has one writer at a time, for whom all others wait: it is to be short, and to pause.
+#: SQLite has one writer at a time, for whom all others wait: it is to be short, and to pause,
+#: so many times as long as it wrote, and longer while customers order.
 SQLITE_BATCH = 40
-_LONGEST_PAUSE_S = 0.25
+_PAUSE, _PAUSE_FOR_CUSTOMERS = 1, 8
+_LONGEST_PAUSE_S = 0.5
+#: Whoever orders next comes within so long.
+_AMONG_CUSTOMERS = timedelta(seconds=5)
 #: A batch is worth waiting for, when nobody looks at a page meanwhile.
 _TIMEOUT_S = 60.0
 #: Rows passed over at once when a job goes on, so that a sign of life can be given between.
@@ -186,11 +191,17 @@ class Importer:
                 await watch(job)
             if time.monotonic() >= ends:
                 return True
-            # Whoever waits for SQLite looks again now and then, and has to find it free.
-            pause = min(took, _LONGEST_PAUSE_S) if self._one_writer else 0
-            batch, _ = await asyncio.gather(reader.take(self._batch), asyncio.sleep(pause))
+            batch, _ = await asyncio.gather(reader.take(self._batch), self._give_way(took))
         await self._end(job, reader.source)
         return False
+
+    async def _give_way(self, took: float) -> None:
+        """Whoever waits for SQLite looks again now and then, and has to find it free."""
+        if self._one_writer:
+            async with reading(self._engine) as conn:
+                customers = await orders.any_since(conn, self._clock() - _AMONG_CUSTOMERS)
+            pause = took * (_PAUSE_FOR_CUSTOMERS if customers else _PAUSE)
+            await asyncio.sleep(min(pause, _LONGEST_PAUSE_S))
 
     async def _pass_over(self, job: Job, reader: "_Desk") -> None:
         """Read again what was done already: which books have been named has to be known."""
@@ -211,30 +222,33 @@ class Importer:
     async def _take(self, job: Job, batch: Sequence[Read], source: Source) -> Job:
         """Do what a batch asks for and write down how far the job is, in one transaction."""
         rows = [row for row in batch if isinstance(row, Row)]
-        prices: bool = job.options["may_change_prices"]
-        dry_run: bool = job.options["dry_run"]
-        planned: Plan | None = None
-        if dry_run:
-            async with reading(self._engine) as conn:
-                planned = await intake.plan(conn, rows, may_change_prices=prices)
+        plan = partial(intake.plan, rows=rows, may_change_prices=job.options["may_change_prices"])
 
-        async def write(*, locked: bool) -> Job:
+        async def write(conn: AsyncConnection, planned: Plan) -> Job:
+            after = await self._advance(conn, job, _lines(batch, planned, job.read), source)
+            if not job.options["dry_run"]:
+                now = self._clock()
+                await intake.carry_out(conn, planned, user_id=job.user_id, now=now)
+            return after
+
+        async def work() -> Job:
+            # SQLite's one writer is not kept waiting for a plan.
+            async with reading(self._engine) as conn:
+                planned = await plan(conn)
             async with transaction(self._engine) as conn:
-                if locked:
-                    await intake.lock(conn, rows)
-                plan = planned or await intake.plan(conn, rows, may_change_prices=prices)
-                after = await self._advance(conn, job, _lines(batch, plan, job.read), source)
-                if not dry_run:
-                    now = self._clock()
-                    await intake.carry_out(conn, plan, user_id=job.user_id, now=now)
-                return after
+                return await write(conn, planned)
+
+        async def work_locked() -> Job:
+            async with transaction(self._engine) as conn:
+                await intake.lock(conn, rows)
+                return await write(conn, await plan(conn))
 
         for _ in range(TRIES):
             try:
-                return await retrying(lambda: write(locked=False))
+                return await retrying(work)
             except Overtaken:
                 continue
-        return await retrying(lambda: write(locked=True))
+        return await retrying(work_locked)
 
     async def _advance(
         self, conn: AsyncConnection, job: Job, lines: Sequence[Line], source: Source
@@ -404,7 +418,7 @@ def _lines(batch: Sequence[Read], plan: Plan, position: int) -> list[Line]:
     outcomes: dict[int, Outcome] = {}
     reasons = {id(row): _refused(row.entry, field, reason) for row, field, reason in plan.refused}
     for outcome, rows in (
-        (Outcome.CREATED, plan.new),
+        (Outcome.CREATED, [new.row for new in plan.new]),
         (Outcome.UPDATED, [change.row for change in plan.changed]),
         (Outcome.UPDATED, [withdrawal.row for withdrawal in plan.withdrawn]),
         (Outcome.UNCHANGED, plan.unchanged),

@@ -1,8 +1,9 @@
 """Many books at once: what a file says about them is compared with what the store has.
 
-First a plan is made, which only reads; then it is carried out by a constant number of
-statements, each for all rows.  No lock is taken before it is needed: where a book was
-changed or sold between the look and the write, the whole is `Overtaken`.
+First a plan is made, which only reads and has all that takes long to reckon; then it is
+carried out by a constant number of statements, each for all rows.  No lock is taken before it
+is needed: where a book was changed or sold between the look and the write, the whole is
+`Overtaken`.
 """
 
 import json
@@ -172,6 +173,15 @@ class Row:
         return isbn13
 
 
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """A book that a row adds."""
+
+    row: Row
+    #: What it can be found by.
+    words: list[str]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """A book that a row changes."""
@@ -187,7 +197,7 @@ class Change:
     authors: list[Contribution] | None
     categories: list[str] | None
     #: What it can be found by.
-    names: list[str]
+    words: list[str]
     stock_before: int
     stock: int
 
@@ -205,7 +215,7 @@ class Withdrawal:
 class Plan:
     """What is to be done about rows."""
 
-    new: list[Row] = field(default_factory=list)
+    new: list[Addition] = field(default_factory=list)
     changed: list[Change] = field(default_factory=list)
     withdrawn: list[Withdrawal] = field(default_factory=list)
     unchanged: list[Row] = field(default_factory=list)
@@ -258,7 +268,7 @@ def _plan_new(made: Plan, row: Row) -> None:
         reason = "This is missing, and the store does not have the book yet."
         made.refused.append((row, missing[0], " ".join([reason, *row.entry.notes])))
     else:
-        made.new.append(row)
+        made.new.append(Addition(row, _words(row.columns, _names(row.authors or []))))
 
 
 async def lock(conn: AsyncConnection, rows: Iterable[Row]) -> None:
@@ -275,8 +285,8 @@ async def carry_out(
         Overtaken: a book is not as it was when the plan was made, or a new one is there now.
     """
     recorded = [change for change in made.changed if change.told]
-    by_isbn = await _add(conn, made.new, now=now)
-    added = [(by_isbn[row.isbn13], row) for row in made.new]
+    by_isbn = await _add(conn, [new.row for new in made.new], now=now)
+    added = [(by_isbn[new.row.isbn13], new.row) for new in made.new]
     if recorded:
         values = sorted(
             (change.id, change.version, *_values(change.columns)) for change in recorded
@@ -297,9 +307,11 @@ async def carry_out(
         {book_id: row.categories for book_id, row in added if row.categories},
         {change.id: change.categories for change in recorded if change.categories is not None},
     )
-    entries = [_entry(book_id, row.columns, _names(row.authors or [])) for book_id, row in added]
-    entries += [_entry(change.id, change.columns, change.names) for change in recorded]
-    await search.index(conn, entries)
+    await search.index(
+        conn,
+        {by_isbn[new.row.isbn13]: new.words for new in made.new}
+        | {change.id: change.words for change in recorded},
+    )
     audited = [("create", str(book_id), _json(_told_of(row))) for book_id, row in added]
     audited += [("change", str(change.id), _json(change.told)) for change in recorded]
     withdrawn = _json({"withdrawn_at": [None, now.isoformat()]})
@@ -317,7 +329,7 @@ def _compared(
     told = {name: [before[name], value] for name, value in columns.items() if value != before[name]}
     persons = _people(row, people)
     if persons is not None:
-        told["authors"] = [[person.name for person in people], _names(persons)]
+        told["authors"] = [_names(people), _names(persons)]
     same_categories = row.categories is None or _same(row.categories, refs)
     if not same_categories:
         told["categories"] = [[ref.name for ref in refs], row.categories]
@@ -329,7 +341,7 @@ def _compared(
         told=told,
         authors=persons,
         categories=None if same_categories else row.categories,
-        names=[person.name for person in people] if persons is None else _names(persons),
+        words=_words(columns, _names(people if persons is None else persons)) if told else [],
         stock_before=book.stock,
         stock=book.stock if row.stock is None else row.stock,
     )
@@ -458,22 +470,21 @@ def _values(columns: Mapping[str, Any]) -> list[Any]:
     return [columns.get(name) for name in COLUMNS] + [books.sort_title(columns["title"])]
 
 
-def _entry(book_id: int, columns: Mapping[str, Any], names: Sequence[str]) -> search.Entry:
+def _words(columns: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     return search.Entry(
-        book_id,
         columns["isbn13"],
         columns["title"],
         columns.get("subtitle"),
         columns.get("publisher"),
         names,
-    )
+    ).words()
 
 
 def _told_of(row: Row) -> dict[str, list[Any]]:
     return {name: [None, value] for name, value in row.columns.items()}
 
 
-def _names(people: Sequence[Contribution]) -> list[str]:
+def _names(people: Sequence[Contribution | Contributor]) -> list[str]:
     return [person.name for person in people]
 
 

@@ -10,7 +10,7 @@ with the work itself, so that it goes on from there after a crash.
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -332,6 +332,9 @@ async def advance(
     Raises:
         Ended: the job is not as `job` says: roll back and leave it alone.
     """
+    changes: dict[str, Any] = {"updated_at": now, **numbers}
+    if findings is not None:
+        changes["findings"] = dict(findings)
     changed = await conn.execute(
         update(jobs)
         .where(
@@ -340,18 +343,14 @@ async def advance(
             jobs.c.read == job.read,
             jobs.c.done == job.done,
         )
-        .values(
-            updated_at=now,
-            **numbers,
-            **({"findings": dict(findings)} if findings is not None else {}),
-        )
+        .values(changes)
     )
     if changed.rowcount == 0:
         raise Ended
     if lines:
         await _ADD_LINES(conn, [_row(line) for line in lines], job_id=job.id)
     await tasks.got_on(conn, Task.RUN_JOBS, job.id, now=now)
-    return await get(conn, job.id)
+    return replace(job, **changes)
 
 
 async def finish(

@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Row, Select, func, insert, or_, select, update
+from sqlalchemy import Row, Select, exists, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import audit, notifications, paging, pricing
@@ -183,6 +183,12 @@ async def count_by_state(conn: AsyncConnection) -> dict[State, int]:
     found = await conn.execute(select(orders.c.status, func.count()).group_by(orders.c.status))
     counts = {State(status): count for status, count in found}
     return {state: counts.get(state, 0) for state in State}
+
+
+async def any_since(conn: AsyncConnection, moment: datetime) -> bool:
+    """Whether anybody has ordered since then."""
+    later = select(orders.c.id).where(orders.c.placed_at >= moment)
+    return bool(await conn.scalar(select(exists(later))))
 
 
 async def events(conn: AsyncConnection, order_id: int, *, after: int = 0) -> list[Event]:

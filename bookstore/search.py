@@ -11,7 +11,7 @@ What a customer types becomes a list of such words, so that nothing in it can be
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bookstore import isbn, vocabulary
 from bookstore.bulk import Bulk
 from bookstore.errors import InvalidIsbn
+from bookstore.records import Book
 from bookstore.tables import Id, books
 
 #: Letters that Unicode does not take apart into a plain one and an accent.
@@ -66,12 +67,34 @@ _NO_SCORE = literal(0) + literal(0)
 class Entry(NamedTuple):
     """What a book can be found by."""
 
-    book_id: int
     isbn13: str
     title: str
     subtitle: str | None
     publisher: str | None
     authors: Sequence[str]
+
+    @classmethod
+    def of(cls, book: Book) -> "Entry":
+        names = [contributor.name for contributor in book.authors]
+        return cls(book.isbn13, book.title, book.subtitle, book.publisher, names)
+
+    def words(self) -> list[str]:
+        """The words that go into the index, each once."""
+        facts = " ".join(
+            fact
+            for fact in (self.isbn13, self.title, self.subtitle, *self.authors, self.publisher)
+            if fact
+        )
+        # d'Artagnan is found as dartagnan and as artagnan, Spider-Man as spiderman too.
+        spellings = (facts, _APOSTROPHES.sub(" ", facts), _HYPHENS.sub("", facts))
+        return list(
+            dict.fromkeys(
+                token
+                for written in spellings
+                for word in normal(written).split()
+                for token in _tokens(word, to_index=True)
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +125,12 @@ def words_of(question: str) -> list[str]:
     return normal(question[:_LONGEST_QUESTION]).split()[:_MOST_WORDS]
 
 
-async def index(conn: AsyncConnection, entries: Iterable[Entry]) -> None:
-    """Make these books findable by what they are called now."""
-    tokens = {entry.book_id: _indexed(entry) for entry in entries}
-    if tokens:
-        rows = [(book_id, " ".join(f"__{it}" for it in words)) for book_id, words in tokens.items()]
+async def index(conn: AsyncConnection, found_by: Mapping[int, Sequence[str]]) -> None:
+    """Have each book, by its id, found by the words of its entry, and by no others."""
+    if found_by:
+        rows = [(it, " ".join(f"__{word}" for word in words)) for it, words in found_by.items()]
         await _INDEX(conn, sorted(rows))
-        await vocabulary.learn(conn, {word for words in tokens.values() for word in words})
+        await vocabulary.learn(conn, {word for words in found_by.values() for word in words})
 
 
 def matching(conn: AsyncConnection, question: str) -> Match:
@@ -148,23 +170,6 @@ def _score(words: Sequence[str]) -> ColumnElement[int]:
         start = word if _SPACELESS.search(word) else f" {word}"
         score = score + case((title.contains(start), 10), else_=0)
     return score
-
-
-def _indexed(entry: Entry) -> list[str]:
-    facts = " ".join(
-        fact
-        for fact in (entry.isbn13, entry.title, entry.subtitle, *entry.authors, entry.publisher)
-        if fact
-    )
-    # d'Artagnan is found as dartagnan and as artagnan, Spider-Man as spiderman too.
-    spellings = (facts, _APOSTROPHES.sub(" ", facts), _HYPHENS.sub("", facts))
-    tokens = dict.fromkeys(
-        token
-        for written in spellings
-        for word in normal(written).split()
-        for token in _tokens(word, to_index=True)
-    )
-    return list(tokens)
 
 
 def _tokens(word: str, *, to_index: bool = False) -> list[str]:

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Mapping
+from datetime import timedelta
 from itertools import count
 
 import pytest
@@ -14,7 +15,7 @@ from bookstore.idempotency import Key
 from bookstore.orders import Payment, State
 from bookstore.payments import PROVIDERS
 from bookstore.tables import audit_log, book_stock, notifications, stock_movements, tasks
-from tests.factories import NOON, add_book, add_user
+from tests.factories import NOON, add_book, add_order, add_user
 
 NOTHING_OWED = {Payment.UNPAID, Payment.REFUNDED}
 RATES = pricing.Rates("EUR", 290, 4000, 700)
@@ -99,6 +100,13 @@ async def test_an_order_is_placed_with_all_that_must_happen_next(conn):
     assert await letters(conn, order) == ["order-placed"]
     waiting = await conn.execute(select(tasks.c.task).order_by(tasks.c.task))
     assert list(waiting.scalars()) == ["process_orders", "send_notifications"]
+
+
+async def test_orders_of_the_last_moments_are_noticed(conn):
+    assert not await orders.any_since(conn, NOON - timedelta(seconds=5))
+    await add_order(conn, {await add_book(conn): 1}, placed_at=NOON)
+    assert await orders.any_since(conn, NOON - timedelta(seconds=5))
+    assert not await orders.any_since(conn, NOON + timedelta(seconds=1))
 
 
 async def test_a_confirmed_order_costs_what_the_cart_showed(conn):
