@@ -12,7 +12,7 @@ from admin import exports
 from admin.lists import Filter, Listing, total
 from admin.page import NO_REFUSAL, Refusal, carry_out, page
 from bookstore import encodings, files, imports, jobs, paging, trails
-from bookstore.columns import COLUMNS, REQUIRED
+from bookstore.columns import COLUMNS, FOR_NEW, REQUIRED
 from bookstore.db import reading, retrying, transaction
 from bookstore.desk import imports as desk
 from bookstore.desk import sheets
@@ -60,6 +60,7 @@ async def show_all(request: web.Request, refusal: Refusal = NO_REFUSAL) -> web.R
         list=listing,
         number=total(number),
         refusal=refusal,
+        for_new=FOR_NEW,
         required=REQUIRED,
     )
 
@@ -210,6 +211,7 @@ async def _look(
         encodings=encodings.CHOICES,
         refusal=refusal.among({"encoding", *(COLUMNS if seen.header else ())}),
         sent=file,
+        for_new=FOR_NEW,
         required=REQUIRED,
         seen=seen,
     )

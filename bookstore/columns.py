@@ -24,9 +24,12 @@ from bookstore.drafts import ROLES, Contribution
 from bookstore.entries import Entry, Refusal, shown
 from bookstore.errors import Invalid
 
-REQUIRED = ("isbn", "title", "authors", "price")
+REQUIRED = ("isbn",)
+#: Without all of these a list changes books that the store has, and adds none.
+FOR_NEW = ("title", "authors", "price")
 COLUMNS = (
     *REQUIRED,
+    *FOR_NEW,
     "currency",
     "stock",
     "year",
@@ -106,12 +109,18 @@ class Columns:
         self.ignored = [
             shown(name) for place, name in enumerate(header) if place not in taken and name
         ]
+        if lacking := [column for column in FOR_NEW if column not in self._places]:
+            self.rules.append(
+                f"There is no column for {', '.join(lacking)}: the list changes books that the"
+                " store has, and adds none."
+            )
         self._told: Counter[str] = Counter()
         self._first: dict[str, int] = {}
 
     def missing(self) -> list[str]:
-        """The columns without which no row can be read."""
-        return [column for column in REQUIRED if column not in self._places]
+        """The columns without which no row can be read, or says nothing."""
+        needed = REQUIRED if self._places.keys() - {*REQUIRED} else (*REQUIRED, *FOR_NEW)
+        return [column for column in needed if column not in self._places]
 
     def entry(self, line: int, cells: Sequence[str]) -> Entry | Refusal:
         """What a row says; `cells` are as many as the sheet's columns."""
@@ -141,16 +150,16 @@ class Columns:
         ]
 
     def _facts(self, line: int, values: Mapping[str, str]) -> dict[str, Any]:
-        for column in REQUIRED:
-            if column not in values:
+        for column in (*REQUIRED, *FOR_NEW):
+            if column in self._places and column not in values:
                 raise _Unfit(column, "This must not be blank.")
         if values.get("currency", self._currency).upper() != self._currency:
             raise _Unfit("currency", f"The store sells in {self._currency}.")
-        facts: dict[str, Any] = {
-            "isbn13": values["isbn"],
-            "price_cents": self._price(line, values["price"]),
-            "authors": self._authors(line, values["authors"]),
-        }
+        facts: dict[str, Any] = {"isbn13": values["isbn"]}
+        if "price" in values:
+            facts["price_cents"] = self._price(line, values["price"])
+        if "authors" in values:
+            facts["authors"] = self._authors(line, values["authors"])
         for column in ("stock", "year", "pages"):
             if column in values:
                 facts[column] = _whole(column, values[column])

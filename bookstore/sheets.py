@@ -100,7 +100,8 @@ def told(known: Columns, *rules: str) -> dict[str, Any]:
 
 
 def refuse_missing(known: Columns) -> None:
-    """Raise Invalid when a sheet lacks columns without which no row can be read."""
+    """Raise Invalid when a sheet lacks columns without which no row can be read, or says
+    nothing."""
     if missing := known.missing():
         raise Invalid(
             "file",

@@ -24,8 +24,7 @@ from bookstore.formats import Options
 from bookstore.jobs import Job, Kind, State
 from bookstore.runner import Runner
 from bookstore.tables import files
-from tests.catalogues import isbn13
-from tests.factories import NOON, add_book, add_order, create_book
+from tests.factories import NOON, add_book, add_order, create_book, isbn13_of
 
 HEADER = "isbn,title,authors,price,stock\n"
 #: What a list means something by, besides words.
@@ -159,7 +158,7 @@ async def test_what_comes_back_is_what_went_in(
     engine: AsyncEngine, encoding: str, data: Any, dialect: Any, order: Any, headers: Any
 ) -> None:
     rows = data.draw(st.lists(books(encoding), min_size=1, max_size=6))
-    wanted = {isbn13(next(_numbers)): row for row in rows}
+    wanted = {isbn13_of(next(_numbers)): row for row in rows}
     file = io.StringIO(newline="")
     writer = csv.DictWriter(file, order, **dialect)
     writer.writerow({name: headers(name) for name in order})

@@ -108,6 +108,24 @@ async def test_a_changed_row_changes_its_book_and_is_written_down(engine: AsyncE
     assert changes == {"price_cents": [1290, 990]}
 
 
+async def test_a_list_without_titles_changes_books_and_adds_none(engine: AsyncEngine) -> None:
+    await run(engine, HEADER + DUNE)
+    before = await book(engine, "9780441172719")
+
+    report = await run(
+        engine, "isbn;price\n0441172717;9,90\n9780141439587;7,50\n9780141439587x;1\n", now=LATER
+    )
+
+    assert counts(report) == (3, 0, 1, 0, 2)
+    assert any("no column for title, authors:" in it for it in report.findings["rules"])
+    unknown, broken = await refusals_of(engine, report)
+    assert (unknown.column, broken.column) == ("title", "isbn")
+    assert "the store does not have the book yet" in (unknown.reason or "")
+    dune = await book(engine, "9780441172719")
+    assert dune.price_cents == 990
+    assert (dune.title, dune.authors, dune.stock) == (before.title, before.authors, before.stock)
+
+
 async def test_stock_alone_leaves_the_version(engine: AsyncEngine) -> None:
     await run(engine, HEADER + DUNE)
 
@@ -333,7 +351,8 @@ async def test_a_withdrawn_book_does_not_come_back_by_a_file(engine: AsyncEngine
     [
         (b"", "This file is empty"),
         (b" \n\n", "This file is empty"),
-        (b"isbn,title\n1,2\n", "missing: authors, price"),
+        (b"isbn,colour\n1,2\n", "missing: title, authors, price"),
+        (b"title,price\n1,2\n", "missing: isbn"),
         (b"isbn,title,authors,price,PRICE\n", "price is there more than once"),
         (b"isbn,title,authors,rrp,list price\n", "price could be 'rrp' or 'list price'"),
         (b"PK\x03\x04\x14\x00", "damaged"),

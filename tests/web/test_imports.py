@@ -165,7 +165,8 @@ async def test_an_import_that_has_ended_cannot_be_cancelled(editor):
     [
         (b"\x89PNG\r\n\x1a\n", "picture"),
         (b"<html><body>404</body></html>", "web page"),
-        (b"isbn,title\n1,2\n", "missing: authors, price"),
+        (b"isbn,colour\n1,2\n", "missing: title, authors, price"),
+        (b"title,price\n1,2\n", "missing: isbn"),
     ],
 )
 async def test_what_is_no_list_of_books_is_refused_in_plain_words(editor, content, error):
