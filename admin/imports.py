@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from admin import exports
 from admin.lists import Filter, Listing, total
 from admin.page import NO_REFUSAL, Refusal, carry_out, page
-from bookstore import encodings, files, imports, jobs, paging, trails
+from bookstore import encodings, files, imports, jobs, trails
 from bookstore.columns import COLUMNS, FOR_NEW, REQUIRED
 from bookstore.db import reading, retrying, transaction
 from bookstore.desk import imports as desk
@@ -20,7 +20,7 @@ from bookstore.errors import BookstoreError, Invalid, NotFound
 from bookstore.files import File
 from bookstore.formats import Options
 from bookstore.imports import Preview
-from bookstore.jobs import IMPORTS, Job, Outcome, State
+from bookstore.jobs import IMPORTS, Job, State
 from bookstore.permissions import Permission, permits
 from web.api.imports import received
 from web.keys import ENGINE, RATES, REQUEST_ID
@@ -28,7 +28,6 @@ from web.requests import now
 from web.sessions import me
 from web.store import forms
 
-PAGE = 25
 LIST = "/admin/imports"
 _FILTERS = (Filter("state", "State", {it: it.capitalize() for it in map(str, State)}),)
 #: What the form calls the field of a column.
@@ -132,22 +131,23 @@ async def start(request: web.Request) -> web.Response:
 
 async def show(request: web.Request) -> web.Response:
     """GET /admin/imports/{job_id}: how far it is, and what was refused."""
-    cursor = request.query.get("cursor")
-    after = paging.decode(cursor, [int])[0] if cursor else -1
+    path = f"{LIST}/{request.match_info['job_id']}"
+    listing = Listing(request.query, path, (), sorts=[*desk.LINE_SORTS], sort=desk.IN_ORDER)
     async with reading(request.config_dict[ENGINE]) as conn:
         job = await jobs.get(conn, int(request.match_info["job_id"]), IMPORTS)
-        found = await jobs.lines(conn, job.id, outcome=Outcome.REFUSED, after=after, limit=PAGE + 1)
+        found = await desk.refused(
+            conn, job.id, sort=listing.sort, cursor=listing.cursor, limit=listing.size
+        )
         names = await trails.names(conn, {job.user_id} if job.user_id else set())
         sent = await files.names(conn, {job.file_id} if job.file_id else set())
     return await page(
         request,
         "import.html",
         column_field=_COLUMN,
-        cursor=cursor,
         file_name=sent.get(job.file_id or 0),
+        found=found,
         job=job,
-        lines=found[:PAGE],
-        next=paging.encode(found[PAGE - 1].position) if len(found) > PAGE else None,
+        list=listing,
         who=names.get(job.user_id or 0),
     )
 

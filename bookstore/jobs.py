@@ -245,19 +245,7 @@ async def lines(
     )
     if outcome is not None:
         query = query.where(job_lines.c.outcome == outcome)
-    return [
-        Line(
-            row.position,
-            row.line,
-            Outcome(row.outcome),
-            row.isbn13,
-            row.field,
-            row.value,
-            row.reason,
-            row.cells,
-        )
-        for row in await conn.execute(query)
-    ]
+    return [line_of_row(row) for row in await conn.execute(query)]
 
 
 async def unchecked(conn: AsyncConnection, job_id: int) -> set[int]:
@@ -427,3 +415,17 @@ def of_row(row: Any) -> Job:
     """The job of a row, which may have further columns."""
     facts = {column.name: row._mapping[column.name] for column in jobs.c}
     return Job(**facts | {"kind": Kind(row.kind), "state": State(row.state)})
+
+
+def line_of_row(row: Any) -> Line:
+    """The line of a row, which may have further columns."""
+    return Line(
+        row.position,
+        row.line,
+        Outcome(row.outcome),
+        row.isbn13,
+        row.field,
+        row.value,
+        row.reason,
+        row.cells,
+    )

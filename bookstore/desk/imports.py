@@ -9,8 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bookstore import jobs
 from bookstore.desk import slices
 from bookstore.desk.slices import Slice
-from bookstore.jobs import IMPORTS, Job, State
-from bookstore.tables import files, users
+from bookstore.jobs import IMPORTS, Job, Line, Outcome, State
+from bookstore.tables import files, job_lines, users
 from bookstore.tables import jobs as table
 
 SORTS: dict[str, ColumnElement[Any]] = {
@@ -20,6 +20,9 @@ SORTS: dict[str, ColumnElement[Any]] = {
     "refused": table.c.refused,
 }
 NEWEST = "-sent"
+#: How the refused rows of one import are sorted.
+LINE_SORTS = {"line": job_lines.c.position}
+IN_ORDER = "line"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,22 @@ async def find(
     )
     found = await slices.cut(conn, wanted, by, cursor=cursor, limit=limit)
     return found.of([Import(jobs.of_row(row), row.file_name, row.user_name) for row in found.items])
+
+
+async def refused(
+    conn: AsyncConnection, job_id: int, *, sort: str, cursor: str | None, limit: int
+) -> Slice[Line]:
+    """The refused rows of an import, in the order of its file or against it.
+
+    Raises:
+        Invalid: the cursor is not one of this list's.
+    """
+    wanted = select(job_lines).where(
+        job_lines.c.job_id == job_id, job_lines.c.outcome == Outcome.REFUSED
+    )
+    by = slices.order(sort, LINE_SORTS, job_lines.c.position, IN_ORDER)
+    found = await slices.cut(conn, wanted, by, cursor=cursor, limit=limit)
+    return found.of([jobs.line_of_row(row) for row in found.items])
 
 
 async def count(conn: AsyncConnection, query: Query, most: int = slices.COUNTED) -> int:

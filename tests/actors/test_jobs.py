@@ -4,10 +4,15 @@ import csv
 import io
 from datetime import UTC, datetime
 
-from bookstore import books, db, exports, files, imports, jobs, tasks
+from sqlalchemy import select
+
+from bookstore import books, bulk_changes, bulk_jobs, db, exports, files, imports, jobs, tasks
+from bookstore.desk import sheets, users
 from bookstore.exports import Format
 from bookstore.jobs import Kind, State
+from bookstore.tables import books as book_table
 from tests.actors.conftest import nothing_left
+from tests.factories import add_user, create_book
 
 HEADER = "isbn,title,authors,price,stock\n"
 
@@ -75,3 +80,39 @@ async def test_a_job_that_no_message_told_of_is_found_by_the_relay(engine, publi
     await nothing_left(engine)
 
     assert (await now(engine, job)).state is State.DONE
+
+
+async def test_a_list_of_the_dashboard_is_written_by_the_workers(engine, publisher):
+    announcing = db.announcing(engine, publisher.offer)
+    async with db.transaction(announcing) as conn:
+        user_id = await add_user(conn, name="Mira")
+        query = users.Query(q="mira")
+        job = await sheets.start(
+            conn, sheets.USERS, query, "name", Format.CSV, user_id=user_id, now=moment()
+        )
+    await nothing_left(engine)
+
+    job = await now(engine, job)
+    assert (job.state, job.done) == (State.DONE, 1)
+    async with db.reading(engine) as conn:
+        content = (await files.content(conn, job.result_id)).decode("utf-8-sig")
+    assert [row["name"] for row in csv.DictReader(io.StringIO(content))] == ["Mira"]
+
+
+async def test_a_plan_for_many_rows_is_carried_out_by_the_workers(engine, publisher):
+    announcing = db.announcing(engine, publisher.offer)
+    async with db.transaction(announcing) as conn:
+        user_id = await add_user(conn)
+        for _ in range(3):
+            await create_book(conn, price_cents=1000)
+        plan_id = await bulk_changes.plan_prices(
+            conn, select(book_table.c.id), "+10%", user_id=user_id, now=moment()
+        )
+        plan = await bulk_changes.get(conn, plan_id)
+        job = await bulk_jobs.start(conn, plan, user_id=user_id, now=moment())
+    await nothing_left(engine)
+
+    job = await now(engine, job)
+    assert (job.state, job.done, job.total) == (State.DONE, 3, 3)
+    async with db.reading(engine) as conn:
+        assert {*await conn.scalars(select(book_table.c.price_cents))} == {1100}

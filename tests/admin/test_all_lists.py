@@ -19,7 +19,7 @@ from bookstore.exports import Exporter, Format
 from bookstore.jobs import Kind
 from bookstore.permissions import Role
 from bookstore.runner import Runner
-from bookstore.tables import stock_movements
+from bookstore.tables import job_lines, stock_movements
 from bookstore.tables import tasks as task_table
 from tests.admin.conftest import read, send
 from tests.factories import NOON, add_book, add_order, add_user, create_book
@@ -216,6 +216,25 @@ async def assert_files(client, address, first):
     more = 1 if address.endswith("/audit") else 0
     assert len(tables[1]) - len(tables[0]) == more, address
     assert tables[0][0] == tables[1][0], address
+
+
+async def test_refused_rows_of_an_import_turn_pages_both_ways(visitor, database):
+    async with database() as conn:
+        job = await jobs.add(
+            conn, Kind.IMPORT_BOOKS, user_id=None, options={"dry_run": True}, now=NOON
+        )
+        refused = {"job_id": job.id, "outcome": "refused", "reason": "no ISBN"}
+        await conn.execute(
+            insert(job_lines), [{**refused, "position": n, "line": n + 2} for n in range(ROWS)]
+        )
+    editor = await visitor(Role.EDITOR)
+    address = f"/admin/imports/{job.id}"
+
+    first = await read(editor, address)
+
+    await assert_pages(editor, address, first)
+    ((_, turn),) = sorted_by(first)
+    assert ">56</th>" in rows(await read(editor, turn))[0]
 
 
 @pytest.mark.parametrize("path", LISTS.values())

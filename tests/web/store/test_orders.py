@@ -74,6 +74,14 @@ async def test_each_state_is_a_sentence(ordered, work):
     assert " data-over" in ordered.html
 
 
+async def test_a_step_of_another_day_shows_its_date(ordered, work):
+    await work()
+
+    await ordered.go(ordered.path)
+
+    assert f"21 March 2026, {NOON.astimezone():%H:%M}" in ordered.text
+
+
 async def test_an_order_is_cancelled_by_its_guest(ordered, work):
     await work()
     await ordered.go(ordered.path)
