@@ -18,7 +18,7 @@ from bookstore.tables import book_categories, book_stock, books, categories
 #: A larger number is "more than that".
 MOST = 1000
 #: Books that are looked at; beyond, every number is a lower bound.
-LOOKED_AT = 5000
+LOOKED_AT = 2000
 
 
 class Count(NamedTuple):
@@ -57,7 +57,9 @@ async def count(conn: AsyncConnection, query: Query) -> Facets:
     by_stock = await without("in_stock")
     return Facets(
         total=_count(here, _is_cut(here)),
-        categories=await _by_category(conn, replace(query, category=None)),
+        categories=await _by_category(
+            conn, replace(query, category=None), _is_cut(await without("category"))
+        ),
         languages=_by(await without("language"), "language"),
         formats=_by(await without("format"), "format"),
         in_stock=_count([row for row in by_stock if row.there], _is_cut(by_stock)),
@@ -72,7 +74,7 @@ async def _groups(conn: AsyncConnection, query: Query) -> list[Any]:
     return list((await conn.execute(grouped)).all())
 
 
-async def _by_category(conn: AsyncConnection, query: Query) -> dict[str, Count]:
+async def _by_category(conn: AsyncConnection, query: Query, cut: bool) -> dict[str, Count]:
     found = _candidates(conn, query)
     tree = select(categories.c.id.label("top"), categories.c.id.label("id")).cte(
         "branches", recursive=True
@@ -88,8 +90,7 @@ async def _by_category(conn: AsyncConnection, query: Query) -> dict[str, Count]:
         .group_by(categories.c.slug)
     )
     rows = (await conn.execute(numbers)).all()
-    looked_at = await conn.scalar(select(func.count()).select_from(_candidates(conn, query)))
-    return {row.slug: _capped(row.number, looked_at == LOOKED_AT) for row in rows}
+    return {row.slug: _capped(row.number, cut) for row in rows}
 
 
 def _candidates(conn: AsyncConnection, query: Query) -> Subquery:

@@ -101,7 +101,12 @@ def matching(conn: AsyncConnection, query: Query) -> Select[Any]:
 
 def _match(conn: AsyncConnection, query: Query) -> search.Match | None:
     question = (query.q or "").strip()
-    return search.matching(conn, question) if question else None
+    if not question:
+        return None
+    # With other conditions too, or in another order, the best by their titles are not enough.
+    alone = query == Query(q=query.q, sort=query.sort)
+    best = alone and query.sort in (None, Sort.RELEVANCE)
+    return search.matching(conn, question, best=best)
 
 
 def filtered(query: Query) -> Select[Any]:

@@ -41,6 +41,8 @@ books = table(
     Index("ix_books_price", "withdrawn_at", "price_cents", "id"),
     Index("ix_books_newest", "withdrawn_at", "id"),
     Index("ix_books_year", "withdrawn_at", "year", "id"),
+    Index("ix_books_language", "withdrawn_at", "language", "id"),
+    Index("ix_books_format", "withdrawn_at", "format", "id"),
 )
 
 # Narrow and apart, so that workers lock it without touching the book's own row: foreign

@@ -6,9 +6,10 @@ InnoDB's full-text index sees committed rows only, so these tests commit.
 from collections.abc import Sequence
 
 import pytest
+from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bookstore import books, search
+from bookstore import books, search, tables
 from bookstore.books import Query
 from bookstore.db import reading, transaction
 from tests.factories import NOON, create_book
@@ -239,3 +240,37 @@ async def test_a_renamed_book_is_found_by_its_new_name_only(shelf: AsyncEngine) 
 )
 def test_words_are_made_plain(text: str, plain: str) -> None:
     assert search.normal(text) == plain
+
+
+async def test_the_very_title_comes_first_however_many_books_have_its_word(
+    engine: AsyncEngine,
+) -> None:
+    many = search.MOST_COMPARED + 100
+    facts = {"price_cents": 990, "version": 1, "created_at": NOON, "updated_at": NOON}
+    titles = {number: f"All about War, part {number}" for number in range(1, many)}
+    titles |= {many: "War and Something", many + 1: "War"}
+    async with transaction(engine) as conn:
+        await conn.execute(
+            insert(tables.books),
+            [
+                {"id": it, "isbn13": f"9798{it:09}", "title": title}
+                | facts
+                | {"sort_title": books.sort_title(title)}
+                for it, title in titles.items()
+            ],
+        )
+        await conn.execute(
+            insert(tables.book_stock), [{"book_id": it, "stock": 1} for it in titles]
+        )
+        await search.index(
+            conn,
+            [
+                search.Entry(it, f"9798{it:09}", title, None, None, ["Ann"])
+                for it, title in titles.items()
+            ],
+        )
+
+    async with reading(engine) as conn:
+        page = await books.find(conn, Query(q="war"), limit=2)
+
+    assert [book.title for book in page.items] == ["War", "War and Something"]
