@@ -29,7 +29,7 @@ WEBS, WORKERS = 2, 3
 #: Whoever is not served for so long gives up; the longest outage of a run is much shorter.
 PATIENCE_S = 60
 #: As a balancer has it; the store itself says 503 after two seconds.
-TIMEOUT = aiohttp.ClientTimeout(total=15)
+TIMEOUT = aiohttp.ClientTimeout(total=15, sock_connect=2)
 PACKAGES = ("bookstore", "actors", "web", "admin", "config")
 #: What a release brings: a new column, which the code before it knows nothing of.
 NEXT_VERSION = "99.0.0"

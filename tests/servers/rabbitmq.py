@@ -121,7 +121,8 @@ class RabbitMQServer(Server):
 
     name = "rabbitmq"
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = "127.0.0.1") -> None:
+        """`address` is where AMQP is spoken; `0.0.0.0` is everywhere."""
         super().__init__()
         self.port = free_port()
         self.management_port = free_port()
@@ -141,7 +142,7 @@ class RabbitMQServer(Server):
             "RABBITMQ_CONFIG_FILE": str(self.folder / "rabbitmq"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "plugins"),
             "RABBITMQ_NODENAME": f"bookstore{self.port}@localhost",
-            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_IP_ADDRESS": address,
             "RABBITMQ_NODE_PORT": str(self.port),
             "RABBITMQ_DIST_PORT": str(free_port()),
             "RABBITMQ_MNESIA_BASE": str(self.folder / "mnesia"),

@@ -41,6 +41,8 @@ class SmtpSink:
     refused: dict[str, str] = field(default_factory=dict)
     delay_s: float = 0
     hang_up: bool = False
+    #: Where it listens.
+    address: str = "127.0.0.1"
     received: list[Received] = field(default_factory=list)
     #: Letters offered, those refused included.
     attempts: int = 0
@@ -60,7 +62,7 @@ class SmtpSink:
     @property
     def url(self) -> str:
         """What `BOOKSTORE_SMTP_URL` has to be."""
-        return f"smtp://{USER}:{planted.MAIL}@127.0.0.1:{self.port}"
+        return f"smtp://{USER}:{planted.MAIL}@{self.address}:{self.port}"
 
     @property
     def letters(self) -> list[EmailMessage]:
@@ -70,7 +72,7 @@ class SmtpSink:
         """Listen, on the same port every time."""
         self._controller = Controller(
             self,
-            hostname="127.0.0.1",
+            hostname=self.address,
             port=self.port,
             server_hostname="sink.test",
             enable_SMTPUTF8=True,
