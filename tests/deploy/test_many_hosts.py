@@ -58,7 +58,9 @@ class Customer(Visitor):
     """One who comes by way of the balancer, which speaks TLS in front of it."""
 
     def __init__(self, balancer, journal, number):
-        super().__init__(balancer.urls, journal)
+        # As a balancer deals them out: the next one to the next host.
+        first = number % len(balancer.urls)
+        super().__init__([*balancer.urls[first:], *balancer.urls[:first]], journal)
         self._balancer = balancer
         self._address = f"192.0.2.{number % 250 + 1}"
 
