@@ -3,7 +3,7 @@
 A page is three statements, whatever its size: the books, their authors, their categories.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -74,10 +74,10 @@ async def find(
     found = matching(conn, query).add_columns(order.by.label("sorted_by"))
     if cursor is not None:
         found = found.where(_after(order, cursor))
-        if order.index and query == Query(sort=query.sort):
-            # MariaDB would begin at the first book: it does not think that to begin at the
-            # cursor's saves anything.  Where other conditions hold, another index may be better.
-            found = found.with_hint(books, f"FORCE INDEX ({order.index})", "mysql")
+    if order.index and _begins_far_down(query, cursor):
+        # MariaDB would begin at the first book of all: it does not think that to begin further
+        # down saves anything.
+        found = found.with_hint(books, f"FORCE INDEX ({order.index})", "mysql")
     found = found.order_by(
         order.by.desc() if order.down else order.by,
         books.c.id.desc() if order.id_down else books.c.id,
@@ -86,6 +86,19 @@ async def find(
     more, rows = len(rows) > limit, rows[:limit]
     following = encode(rows[-1].sorted_by, rows[-1].id) if more else None
     return Page(await records.load(conn, rows), following)
+
+
+def _begins_far_down(query: Query, cursor: str | None) -> bool:
+    """Whether the index that a list is sorted by is the one to look into, and not at its begin.
+
+    Where other conditions hold, another index may be better.
+    """
+    plain = Query(sort=query.sort)
+    if query.sort in (Sort.PRICE, Sort.PRICE_DOWN):
+        bounds = query.min_price_cents, query.max_price_cents
+        query = replace(query, min_price_cents=None, max_price_cents=None)
+        return query == plain and (cursor is not None or bounds != (None, None))
+    return query == plain and cursor is not None
 
 
 def matching(conn: AsyncConnection, query: Query) -> Select[Any]:
