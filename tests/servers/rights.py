@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.servers.mariadb import MariaDB
+from tests.servers.mariadb import PASSWORD, USER, MariaDB
 
 ROOT = Path(__file__).parents[2]
 #: What migrations do.
@@ -15,12 +15,12 @@ MIGRATES = "SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX, REFERENCES, DR
 def prepare(mariadb: MariaDB, database: str) -> str:
     """A new database whose tables another account has made: where the store's own finds it."""
     wide = mariadb.create_database(database)
-    host, password = "127.0.0.1", "not-a-secret"
+    host = "127.0.0.1"
     maker, store = f"{database}_maker", f"{database}_store"
-    urls = {name: wide.replace("//bookstore:", f"//{name}:") for name in (maker, store)}
+    urls = {name: wide.replace(f"//{USER}:", f"//{name}:") for name in (maker, store)}
     with mariadb.connect() as conn, conn.cursor() as cursor:
         for name in (maker, store):
-            cursor.execute(f"CREATE OR REPLACE USER '{name}'@'{host}' IDENTIFIED BY '{password}'")
+            cursor.execute(f"CREATE OR REPLACE USER '{name}'@'{host}' IDENTIFIED BY '{PASSWORD}'")
         cursor.execute(f"GRANT {MIGRATES} ON `{database}`.* TO '{maker}'@'{host}'")
         run(urls[maker], "db", "upgrade")
         for statement in run(urls[maker], "db", "grants", f"{store}@{host}").splitlines():
