@@ -21,6 +21,8 @@ for (const url of process.argv.slice(2)) {
       const page = await browser.newPage();
       // Our policy lets no script in but our own, so not axe either.
       await page.setBypassCSP(true);
+      // Each look is a first one: what was seen before would be answered with 304.
+      await page.setCacheEnabled(false);
       await page.setViewport({ width, height: 900 });
       await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
       if (process.env.COOKIE) await page.setExtraHTTPHeaders({ Cookie: process.env.COOKIE });
