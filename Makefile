@@ -14,7 +14,7 @@ PYTEST ?= tests
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install run test check format examples bench faults image judges lock texts clean
+.PHONY: help install run test check format examples bench faults image judges lock sbom texts clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,15 @@ lock: ## work both lock files out again; add UPGRADE=--upgrade for newer version
 	$(PIP_COMPILE) $(UPGRADE) --output-file requirements.lock setup.py
 	$(PIP_COMPILE) $(UPGRADE) --extra test --constraint requirements.lock \
 		--output-file requirements-test.lock setup.py
+
+# In an environment of its own, so that it does not name itself.
+SBOM := build/cyclonedx/bin/cyclonedx-py
+
+sbom: ## bill of materials from the lock file (CycloneDX 1.6): build/bookstore.cdx.json
+	@test -x $(SBOM) || { \
+		$(PYTHON) -m venv build/cyclonedx && build/cyclonedx/bin/pip install --quiet 'cyclonedx-bom>=7.5,<8'; }
+	@$(SBOM) requirements --sv 1.6 --output-reproducible --validate \
+		--output-file build/bookstore.cdx.json requirements.lock
 
 texts: $(INSTALLED_TEST) ## collect what customers are told into bookstore/locale, for translators
 	@mkdir -p build
