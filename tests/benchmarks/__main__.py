@@ -17,6 +17,7 @@ from tests.benchmarks import (
     requests,
     scale,
     slow,
+    stable,
 )
 from tests.benchmarks.site import Site
 
@@ -25,6 +26,7 @@ ALL = {
     "hot_book": backlog.hot_book,
     "singles": backlog.singles,
     "http": over_http.http,
+    "stable": stable.stable,
     "web": requests.web,
     "slow": slow.slow,
     "pairs": pairs.pairs,

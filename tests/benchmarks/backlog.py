@@ -7,6 +7,8 @@ from tests.benchmarks.drain import Drain
 from tests.benchmarks.site import BOOKS, Site
 
 ORDERS = 8_000
+#: So that ours takes as long as the others, and its rate is one of seconds.
+ORDERS_FOR_ONE_BOOK = 24_000
 #: The slow forms get fewer, so that a round of each takes about as long.
 FEWER = 2_000
 LINES = 3
@@ -31,13 +33,13 @@ def backlog(site: Site, rounds: int) -> None:
 def hot_book(site: Site, rounds: int) -> None:
     """Everybody wants one book: at least 5 x the procedure that locks the shelf first."""
     _compare(
-        f"hot book: {ORDERS:,} orders of one line for the same book",
+        f"hot book: {ORDERS_FOR_ONE_BOOK:,} orders of one line for the same book",
         {
             "shelf first": lambda: drain.by_procedure(
                 site, ORDERS // 2, 1, books=1, shelf_first=True
             ),
             "shelf last": lambda: drain.by_procedure(site, ORDERS // 2, 1, books=1),
-            "ours": lambda: drain.ours(site, ORDERS, 1, books=1),
+            "ours": lambda: drain.ours(site, ORDERS_FOR_ONE_BOOK, 1, books=1),
         },
         limit="shelf first",
         rounds=rounds,

@@ -93,6 +93,8 @@ async def live(plan: Plan, seen: Seen, number: int) -> None:
     due = time.time() + pause * number / plan.customers
     for turn in range(sys.maxsize):
         if pause:
+            if due >= seen.began + plan.seconds:
+                return
             await asyncio.sleep(max(0.0, due - time.time()))
             due += pause
         if time.time() >= seen.began + plan.seconds:

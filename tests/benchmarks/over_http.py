@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -50,6 +51,8 @@ class Run:
     confirmed_per_second: float
     #: Orders not yet decided after each third of the time.
     waiting: Sequence[int]
+    #: The same and letters not yet sent.
+    unfinished: Sequence[int]
     #: Milliseconds.
     change_ms: Sequence[float]
     accept_ms: Sequence[float]
@@ -118,18 +121,22 @@ def over_http(site: Site, form: Form, *, seconds: float = SECONDS) -> Run:
         )
         with Meter(sessions) as meter:
             customers = _customers(plan)
-            waiting = [_waiting_after(site, seconds / 3) for _ in range(3)]
+            left = [_left_after(site, seconds / 3) for _ in range(3)]
             seen = Seen(**json.loads(customers.communicate()[0]))
         used = meter.used_s(seen.began, seen.ended)
         nothing_waits = stack.enter_context(site.watch())
         wait_until(nothing_waits, 120)
         wait_until(lambda: not site.ask("SELECT 1 FROM tasks LIMIT 1"), LETTERS_S)
     asyncio.run(site.examine())
-    return _run(site, seen, used, waiting, warm)
+    return _run(site, seen, used, left, warm)
 
 
 def _run(
-    site: Site, seen: Seen, used: Mapping[str, float], waiting: Sequence[int], warm: int
+    site: Site,
+    seen: Seen,
+    used: Mapping[str, float],
+    left: Sequence[tuple[int, int]],
+    warm: int,
 ) -> Run:
     # The worker's clock, right before it takes the copies and commits.
     decided = {
@@ -148,7 +155,8 @@ def _run(
     return Run(
         accepted_per_second=orders / spent_s,
         confirmed_per_second=in_time / spent_s,
-        waiting=waiting,
+        waiting=[orders_left for orders_left, _ in left],
+        unfinished=[tasks_left for _, tasks_left in left],
         change_ms=[wait_s * 1000 for wait_s in seen.changes],
         accept_ms=[wait_s * 1000 for _, _, wait_s in seen.orders],
         confirm_ms=[(decided[number][0] - answered) * 1000 for number, answered, _ in seen.orders],
@@ -167,16 +175,28 @@ def _print(run: Run) -> None:
         ("accept to confirmed", run.confirm_ms),
     ):
         if waits:
-            ranks = statistics.quantiles(waits, n=100)
-            p50, p95, p99 = (ranks[place] for place in (49, 94, 98))
+            p50, p95, p99 = ranks(waits)
             print(f"    {name}: p50 {p50:.1f} ms, p95 {p95:.1f}, p99 {p99:.1f}")
     print(
         f"    {run.together:.1f} checkouts a transaction, {run.list_length:.1f} ids a message,"
-        f" {run.group_length:.1f} orders a transaction; undecided {list(run.waiting)};"
+        f" {run.group_length:.1f} orders a transaction; undecided {list(run.waiting)},"
+        f" unfinished {list(run.unfinished)};"
         f" failures {dict(run.failures)}"
     )
     cpu = ", ".join(f"{program} {us:,.0f}" for program, us in run.cpu_us.items())
-    print(f"    CPU us per order: {cpu}", flush=True)
+    whole = sum(run.cpu_us.values())
+    most = max(run.cpu_us, key=run.cpu_us.__getitem__)
+    print(
+        f"    CPU us per order: {cpu}; {whole:,.0f} in all, {run.cpu_us[most] / whole:.0%} of it"
+        f" {most}; {run.accepted_per_second * whole / 1e6:.1f} of {os.cpu_count()} processors",
+        flush=True,
+    )
+
+
+def ranks(waits: Sequence[float]) -> tuple[float, float, float]:
+    """p50, p95 and p99."""
+    found = statistics.quantiles(waits, n=100)
+    return found[49], found[94], found[98]
 
 
 def _customers(plan: Plan) -> "subprocess.Popen[str]":
@@ -189,10 +209,12 @@ def _customers(plan: Plan) -> "subprocess.Popen[str]":
     )
 
 
-def _waiting_after(site: Site, seconds: float) -> int:
+def _left_after(site: Site, seconds: float) -> tuple[int, int]:
     time.sleep(seconds)
-    ((waiting,),) = site.ask("SELECT COUNT(*) FROM orders WHERE status = 'placed'")
-    return int(waiting)
+    ((orders, tasks),) = site.ask(
+        "SELECT COALESCE(SUM(task = 'process_orders'), 0), COUNT(*) FROM tasks"
+    )
+    return int(orders), int(tasks)
 
 
 def _last_order(site: Site) -> int:
