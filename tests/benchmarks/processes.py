@@ -80,7 +80,9 @@ def workers(site: Site, rounds: int) -> None:
 
 
 def webs(site: Site, rounds: int) -> None:
-    """Lists of books in a second by 1 and 2 web processes, as no guest's answer is kept."""
+    """What 1 and 2 web processes answer in a second: a list that is kept as bytes, and cart changes,
+    which are not.
+    """
     site.clear()
     print(f"\nwebs: {SECONDS} s each, 32 connections, {os.cpu_count()} processors")
     book_id = site.ask("SELECT MIN(id) FROM books")[0][0]

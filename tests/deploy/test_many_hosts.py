@@ -1,4 +1,4 @@
-"""The guide's way to many machines, word by word, on hosts whose cables are pulled under load."""
+"""The guide's way to many machines, on hosts whose cables are pulled under load."""
 
 import asyncio
 import os
