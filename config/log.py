@@ -62,7 +62,8 @@ def formatter(*, pretty: bool) -> logging.Formatter:
 #: MariaDB quotes the value that it complains about, SQLite never does; and an address is one
 #: wherever it is quoted.
 _VALUES = re.compile(
-    r"(?<=entry ').*?(?=' for key)|(?<=value: ').*?(?=' for column)|[^\s'\"<>]+@[^\s'\"<>]+"
+    r"(?<=entry ').*?(?=' for key)|(?<=value: ').*?(?=' for column)"
+    r"|(?<![^\s'\"<>])[^\s'\"<>@]+@[^\s'\"<>]+"
 )
 
 

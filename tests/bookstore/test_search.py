@@ -264,10 +264,10 @@ async def test_the_very_title_comes_first_however_many_books_have_its_word(
         )
         await search.index(
             conn,
-            [
-                search.Entry(it, f"9798{it:09}", title, None, None, ["Ann"])
+            {
+                it: search.Entry(f"9798{it:09}", title, None, None, ["Ann"]).words()
                 for it, title in titles.items()
-            ],
+            },
         )
 
     async with reading(engine) as conn:

@@ -103,7 +103,7 @@ def test_a_price_counts_with_the_digits_that_a_workbook_keeps(tmp_path):
     ("content", "reason"),
     [
         (workbook([]), "empty"),
-        (workbook([["isbn", "title"]]), "missing: authors, price"),
+        (workbook([["isbn", "colour"]]), "missing: title, authors, price"),
         (workbook([["x"] * 5000]), "5,000 columns; 200 are allowed"),
         (workbook([HEADER])[:-200], "damaged"),
         (repacked(workbook([HEADER]), **{SHEET: [b"<worksheet><sheetData>"]}), "damaged"),

@@ -15,7 +15,8 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
 
 @pytest.fixture(scope="module")
 def store():
-    with Embedded() as store:
+    # As the tutorial has it started.
+    with Embedded({"BOOKSTORE_ADMIN_PASSWORD": "eleven blue lanterns"}) as store:
         yield store
 
 

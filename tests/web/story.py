@@ -21,7 +21,6 @@ from bookstore.jobs import Kind
 from bookstore.permissions import Role
 from bookstore.runner import Runner
 from bookstore.tables import orders, tasks, users
-from tests import planted
 from tests.bookstore.test_pictures import png
 from tests.factories import NOON
 from tests.web.mailbox import token_to
@@ -30,7 +29,7 @@ from web import routes
 from web.api.operations import operation_of
 from web.keys import ENGINE
 
-PASSWORD = planted.CUSTOMER
+PASSWORD = "seven wells deep"
 BROWSER = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0"}
 QUAY = {
     "name": "Mina Murray",

@@ -24,7 +24,7 @@ async def test_state_check_on_redelivery(engine, guarded, monkeypatch):
     if not guarded:
         blind = BulkQuery(
             "order_id BIGINT",
-            "o.id, o.user_id, o.email, CONCAT(o.terms), o.last_seq, o.placed_at",
+            "o.id, o.user_id, o.email, CONCAT(o.terms), o.last_seq, o.placed_at, o.language",
             "FROM {rows} AS v {join} orders AS o ON o.id = v.order_id {for_update}",
         )
         monkeypatch.setattr(fulfilment, "_LOCK", blind)
