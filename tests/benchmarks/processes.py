@@ -80,9 +80,7 @@ def workers(site: Site, rounds: int) -> None:
 
 
 def webs(site: Site, rounds: int) -> None:
-    """What 1 and 2 web processes answer in a second: a list that is kept as bytes, and cart changes,
-    which are not.
-    """
+    """Lists of books, which are kept as bytes, and cart changes in a second by 1 and 2 processes."""
     site.clear()
     print(f"\nwebs: {SECONDS} s each, 32 connections, {os.cpu_count()} processors")
     book_id = site.ask("SELECT MIN(id) FROM books")[0][0]
