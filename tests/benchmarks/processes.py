@@ -80,7 +80,7 @@ def workers(site: Site, rounds: int) -> None:
 
 
 def webs(site: Site, rounds: int) -> None:
-    """Lists of books, which are kept as bytes, and cart changes in a second by 1 and 2 processes."""
+    """Lists of books, kept as bytes, and cart changes in a second by 1 and 2 web processes."""
     site.clear()
     print(f"\nwebs: {SECONDS} s each, 32 connections, {os.cpu_count()} processors")
     book_id = site.ask("SELECT MIN(id) FROM books")[0][0]
