@@ -78,6 +78,8 @@ async def test_s42_every_operation_works_so_and_each_change_by_staff_is_one_row(
             assert change is None or len(change) == 2, (row.action, field, change)
     async with transaction(server.app[ENGINE]) as conn:
         await upkeep.tidy(conn, now=datetime.now(UTC))
+    # The story ends with the server's, which has closed its connections once.
+    await server.app[ENGINE].dispose()
 
 
 @pytest.mark.parametrize(
