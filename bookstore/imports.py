@@ -38,10 +38,11 @@ T = TypeVar("T")
 
 #: So many rows are committed at once: a shopper waits for no more than these.
 BATCH = 200
-#: SQLite has one writer at a time, for whom all others wait: it is to be short, and to pause,
-#: so many times as long as it wrote, and longer while customers order.
+#: SQLite has one writer at a time, for whom all others wait: it is to be short.
 SQLITE_BATCH = 40
-_PAUSE, _PAUSE_FOR_CUSTOMERS = 1, 8
+#: So many times as long as a batch took is the pause after it, and so many while customers order.
+SQLITE_PAUSES = (1, 8)
+PAUSES = (0, 2)
 _LONGEST_PAUSE_S = 0.5
 #: Whoever orders next comes within so long.
 _AMONG_CUSTOMERS = timedelta(seconds=5)
@@ -166,8 +167,8 @@ class Importer:
         self, engine: AsyncEngine, *, currency: str, clock: Callable[[], datetime]
     ) -> None:
         self._engine = engine.execution_options(timeout_s=_TIMEOUT_S)
-        self._one_writer = engine.dialect.name == "sqlite"
-        self._batch = SQLITE_BATCH if self._one_writer else BATCH
+        one_writer = engine.dialect.name == "sqlite"
+        self._batch, self._pauses = (SQLITE_BATCH, SQLITE_PAUSES) if one_writer else (BATCH, PAUSES)
         self._currency = currency
         self._clock = clock
 
@@ -196,12 +197,11 @@ class Importer:
         return False
 
     async def _give_way(self, took: float) -> None:
-        """Whoever waits for SQLite looks again now and then, and has to find it free."""
-        if self._one_writer:
-            async with reading(self._engine) as conn:
-                customers = await orders.any_since(conn, self._clock() - _AMONG_CUSTOMERS)
-            pause = took * (_PAUSE_FOR_CUSTOMERS if customers else _PAUSE)
-            await asyncio.sleep(min(pause, _LONGEST_PAUSE_S))
+        """Let others have the database: on SQLite, whoever waits looks again now and then."""
+        async with reading(self._engine) as conn:
+            customers = await orders.any_since(conn, self._clock() - _AMONG_CUSTOMERS)
+        pause = took * self._pauses[customers]
+        await asyncio.sleep(min(pause, _LONGEST_PAUSE_S))
 
     async def _pass_over(self, job: Job, reader: "_Desk") -> None:
         """Read again what was done already: which books have been named has to be known."""
