@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from admin import exports, inputs
+from admin import exports, inputs, plans
 from admin.lists import Filter, Listing, query_of, total
 from admin.page import back_to, carry_out, page
 from bookstore import bulk_changes, failures, letters, notifications, reports
-from bookstore.db import reading, retrying, transaction
+from bookstore.db import reading, transaction
 from bookstore.desk import letters as desk
 from bookstore.desk import sheets
-from bookstore.errors import BookstoreError, NotFound
+from bookstore.errors import NotFound
 from bookstore.letters import Kind, Store
 from bookstore.notifications import Notification, Status
 from bookstore.records import LARGEST_ID
@@ -162,12 +162,7 @@ async def _plan(request: web.Request, back: str) -> None:
             chosen = await desk.chosen(conn, _query(_listing_of(query_of(back))))
             return await bulk_changes.plan_letters(conn, chosen, user_id=me(request).id, now=now())
 
-    try:
-        plan_id = await retrying(work)
-    except BookstoreError as error:
-        await notices.leave(request, "bad", str(error))
-        raise web.HTTPSeeOther(back) from None
-    raise web.HTTPSeeOther(f"{LIST}/bulk/{plan_id}")
+    raise await plans.led(request, work, to=LIST, back=back)
 
 
 async def send_test(request: web.Request) -> web.Response:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from aiohttp import web
 
-from admin import exports, inputs
+from admin import exports, inputs, plans
 from admin.lists import Filter, Listing, query_of, total
 from admin.page import back_to, page
 from bookstore import bulk_changes, orders, parcels, shopfront
@@ -177,12 +177,7 @@ async def _plan(request: web.Request, back: str, to: str) -> None:
                 conn, chosen, State(to), user_id=me(request).id, now=now()
             )
 
-    try:
-        plan_id = await retrying(work)
-    except BookstoreError as error:
-        await notices.leave(request, "bad", str(error))
-        raise web.HTTPSeeOther(back) from None
-    raise web.HTTPSeeOther(f"{LIST}/bulk/{plan_id}")
+    raise await plans.led(request, work, to=LIST, back=back)
 
 
 async def _tell(request: web.Request, moved: Moved, to: str) -> None:

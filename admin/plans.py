@@ -4,7 +4,7 @@ Orders and letters are here; what is special about books is in `bulk.py`.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -13,7 +13,7 @@ from admin.page import page
 from bookstore import bulk_changes, bulk_jobs, notifications, orders
 from bookstore.bulk_changes import BATCH, Field, Outcome, Plan
 from bookstore.db import reading, retrying, transaction
-from bookstore.errors import NotFound
+from bookstore.errors import BookstoreError, NotFound
 from web import live
 from web.job_progress import Progress
 from web.keys import ENGINE, REQUEST_ID
@@ -28,6 +28,17 @@ PLACES: Mapping[Field, str] = {
     Field.MOVE_ORDERS: "/admin/orders/bulk",
     Field.RESEND_LETTERS: "/admin/notifications/bulk",
 }
+
+
+async def led(
+    request: web.Request, work: Callable[[], Awaitable[int]], *, to: str, back: str
+) -> web.HTTPSeeOther:
+    """The way to what `work` plans for the list `to`, or back with why it can't be planned."""
+    try:
+        return web.HTTPSeeOther(f"{to}/bulk/{await retrying(work)}")
+    except BookstoreError as error:
+        await notices.leave(request, "bad", str(error))
+        return web.HTTPSeeOther(back)
 
 
 async def show(request: web.Request) -> web.Response:

@@ -27,7 +27,7 @@ from tests.servers.rabbitmq import RabbitMQServer
 from tests.servers.smtp import SmtpSink
 
 FOLDER = ROOT / "build" / "image"
-SUITE, MIRROR = "bookworm", "http://deb.debian.org/debian"
+SUITE = "bookworm"
 #: Of this machine, for the steps that need the network.
 BORROWED = ("/etc/resolv.conf", "/etc/ssl/certs")
 PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
@@ -216,7 +216,7 @@ def _bootstrap(base: Path) -> None:
     base.parent.mkdir(parents=True, exist_ok=True)
     part = base.with_suffix(".part")
     packages = "--include=python3,python3-venv,ca-certificates"
-    command = [find("debootstrap"), "--variant=minbase", packages, SUITE, part, MIRROR]
+    command = [find("debootstrap"), "--variant=minbase", packages, SUITE, part]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     # What the official image calls it.
     (part / "usr/local/bin/python").symlink_to("/usr/bin/python3")

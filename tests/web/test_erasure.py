@@ -27,30 +27,12 @@ from bookstore.tables import (
 )
 from bookstore.tables import orders as order_table
 from bookstore.tables import tasks as task_rows
-from tests.factories import NOON, add_book
+from tests.factories import NOON, Trace, add_book
 from tests.web.conftest import PASSWORD
 from web.keys import ENGINE
 from web.requests import now as moment
 
 ME = "/api/v1/users/me"
-
-
-class Hand:
-    """Somebody who works on orders in a test."""
-
-    worker = "test"
-
-    def message_of(self, order_id):
-        return None
-
-    def attempt_of(self, order_id):
-        return 1
-
-    def request_of(self, order_id):
-        return None
-
-    def worked_ms(self):
-        return 0
 
 
 class Planted:
@@ -102,7 +84,7 @@ def work(server, settings):
         async with transaction(engine) as conn:
             waiting = await tasks.find(conn, parked=False, after_id=0, limit=1000)
             placed = [row.ref_id for row in waiting if row.task == "process_orders"]
-            await fulfilment.process(conn, placed, trace=Hand(), now=moment())
+            await fulfilment.process(conn, placed, trace=Trace(), now=moment())
             await tasks.done(conn, tasks.Task.PROCESS_ORDERS, placed)
         async with reading(engine) as conn:
             waiting = await tasks.find(conn, parked=False, after_id=0, limit=1000)

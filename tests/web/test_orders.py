@@ -10,7 +10,7 @@ from bookstore.db import reading, transaction
 from bookstore.permissions import Role
 from bookstore.tables import books, users
 from config.settings import Delivery
-from tests.factories import NOON, add_book
+from tests.factories import NOON, Trace, add_book
 from tests.web.conftest import PASSWORD
 from tests.web.mailbox import token_to
 from web.keys import ENGINE
@@ -29,24 +29,6 @@ ORDER = {"shipping_address": HOME, "email": "anna@example.com"}
 async def book(server):
     async with transaction(server.app[ENGINE]) as conn:
         return await add_book(conn, title="Dune", price_cents=1000, stock=5)
-
-
-class Trace:
-    """A worker who has only just begun."""
-
-    worker = "test"
-
-    def message_of(self, order_id):
-        return None
-
-    def attempt_of(self, order_id):
-        return 1
-
-    def request_of(self, order_id):
-        return None
-
-    def worked_ms(self):
-        return 0
 
 
 @pytest.fixture

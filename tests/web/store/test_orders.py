@@ -7,31 +7,13 @@ from bookstore.db import transaction
 from bookstore.idempotency import Key, claim
 from bookstore.orders import State
 from bookstore.permissions import Role
-from tests.factories import NOON
+from tests.factories import NOON, Trace
 from tests.web.conftest import PASSWORD
 from tests.web.store.pages import OWN, Browser
 from tests.web.store.test_checkout import GUEST, button
 from web.keys import ENGINE
 
 ACCOUNT = {"email": "new@example.com", "password": PASSWORD, "name": "Mira"}
-
-
-class Trace:
-    """A worker who has only just begun."""
-
-    worker = "test"
-
-    def message_of(self, order_id):
-        return None
-
-    def attempt_of(self, order_id):
-        return 1
-
-    def request_of(self, order_id):
-        return None
-
-    def worked_ms(self):
-        return 0
 
 
 @pytest.fixture
