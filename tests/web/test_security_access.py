@@ -165,8 +165,9 @@ ALLOWED = {
     # Run what stands in tables above them.
     ("bookstore/doctor.py", "examine"),
     ("bookstore/doctor.py", "_broken_orders"),
+    ("bookstore/doctor.py", "_beyond_doubt"),
     # Names of states and steps, from the table of an order's states.
-    ("bookstore/doctor.py", ""),
+    ("bookstore/invariants.py", ""),
     # Names of the server's settings, from a tuple above it.
     ("bookstore/precautions.py", "_of_mysql"),
     # Names of settings of the connection, from a tuple above it and from our own settings.
