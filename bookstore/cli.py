@@ -44,7 +44,7 @@ from bookstore.terminal import (
     print_json,
     print_table,
 )
-from config import log
+from config import log, variables
 from config.settings import read_settings
 
 #: Shown as three stars, and addresses without their passwords.
@@ -395,6 +395,12 @@ async def check_config() -> None:
     for warning in await precautions.examine(read_settings()):
         click.echo(f"Warning: {warning}", err=True)
     click.echo("The settings are fine.", err=True)
+
+
+@config_group.command("reference")
+def print_reference() -> None:
+    """Print all settings, their defaults and what they mean (docs/settings.md)."""
+    click.echo(variables.reference(), nl=False)
 
 
 @main.command()

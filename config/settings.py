@@ -1,21 +1,17 @@
 """Settings: read once from the environment and `.env`, then passed on as values."""
 
 import os
-import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from environs import Env, EnvError, validate
-from marshmallow import ValidationError
+from environs import Env, EnvError
 
-#: A secret shorter than this is refused in production (256 bits in hexadecimal are 64).
-SECRET_LENGTH = 32
-_COUNTRY = re.compile(r"([A-Z]{2}|\*):(no|[0-9]{1,8}/[0-9]{1,8}/[0-9]{1,5})")
+from config.variables import COUNTRY, PREFIX, SECRET_LENGTH, VARIABLES, Variable
+
 WEAK_ACCOUNTS = {"guest", "root"}
 
 
@@ -91,52 +87,9 @@ def read_settings(env_file: Path | None = None) -> Settings:
     """
     env = Env(eager=False)
     env.read_env(str(env_file or Path.cwd() / ".env"), recurse=False)
-    with env.prefixed("BOOKSTORE_"):
+    with env.prefixed(PREFIX):
         var_dir: Path = env.path("VAR_DIR", Path("var"))
-        found: dict[str, Any] = {
-            "env": env.str(
-                "ENV",
-                "development",
-                validate=validate.OneOf(["development", "production"]),
-            ),
-            "var_dir": var_dir,
-            "database_url": env.str(
-                "DATABASE_URL",
-                f"sqlite+aiosqlite:///{var_dir}/bookstore.db",
-                validate=_database,
-            ),
-            "database_timeout_s": env.float(
-                "DATABASE_TIMEOUT_S", 2.0, validate=validate.Range(0.1, 60)
-            ),
-            "broker_url": env.str("BROKER_URL", "memory:", validate=_broker),
-            "smtp_url": env.str("SMTP_URL", f"file:{var_dir}/mail", validate=_smtp),
-            "secret_key": env.str("SECRET_KEY", ""),
-            "host": env.str("HOST", "127.0.0.1"),
-            "port": env.int("PORT", 8080, validate=validate.Range(0, 65535)),
-            "base_url": env.str("BASE_URL", "", validate=_base),
-            "queue_type": env.str(
-                "QUEUE_TYPE", "classic", validate=validate.OneOf(["classic", "quorum"])
-            ),
-            "trusted_proxies": env.list("TRUSTED_PROXIES", [], validate=_networks),
-            "rate_limits": env.str("RATE_LIMITS", "on", validate=validate.OneOf(["on", "off"])),
-            "broker_admin_url": env.str("BROKER_ADMIN_URL", None),
-            "admin_email": env.str("ADMIN_EMAIL", None),
-            "admin_password": env.str("ADMIN_PASSWORD", None),
-            "store_name": env.str("STORE_NAME", "Ampersand Books"),
-            "mail_from": env.str("MAIL_FROM", "Ampersand Books <orders@localhost>"),
-            "currency": env.str("CURRENCY", "EUR", validate=validate.Regexp("^[A-Z]{3}$")),
-            "shipping_cents": env.int("SHIPPING_CENTS", 290, validate=validate.Range(0)),
-            "free_shipping_from_cents": env.int(
-                "FREE_SHIPPING_FROM_CENTS", 4000, validate=validate.Range(0)
-            ),
-            "tax_basis_points": env.int(
-                "TAX_BASIS_POINTS", 700, validate=validate.Range(0, 10_000)
-            ),
-            "countries": env.list("COUNTRIES", [], validate=_countries),
-            "invoices_kept_years": env.int(
-                "INVOICES_KEPT_YEARS", 10, validate=validate.Range(0, 100)
-            ),
-        }
+        found = {it.attribute: _read(env, it, var_dir) for it in VARIABLES}
     try:
         env.seal()
     except EnvError as error:
@@ -154,55 +107,21 @@ def read_settings(env_file: Path | None = None) -> Settings:
     return Settings(**found)
 
 
-def _countries(entries: list[str]) -> None:
-    countries = [_country(entry)[0] for entry in entries]
-    if len(set(countries)) < len(countries):
-        raise ValidationError("A country is in it twice.")
+def _read(env: Env, variable: Variable, var_dir: Path) -> Any:
+    default = variable.default
+    if isinstance(default, str):
+        default = default.format(var_dir=var_dir)
+    read = getattr(env, variable.kind)
+    return read(variable.name, default, validate=variable.validate)
 
 
 def _country(entry: str) -> tuple[str, Delivery | None]:
     """`AT:490/6000/1000`, or `CU:no` where no parcel goes."""
-    match = _COUNTRY.fullmatch(entry.strip())
-    if match is None:
-        raise ValidationError(
-            f"{entry.strip()!r} is neither COUNTRY:SHIPPING/FREE_FROM/TAX (cents, cents, hundredths"
-            " of a per cent) nor COUNTRY:no; * stands for all others."
-        )
+    match = COUNTRY.fullmatch(entry.strip())
+    assert match is not None  # It was looked at when it was read.
     if match[2] == "no":
         return match[1], None
-    delivery = Delivery(*map(int, match[2].split("/")))
-    if delivery.tax_basis_points > 10_000:
-        raise ValidationError(f"{match[1]}: a tax of more than 100 %.")
-    return match[1], delivery
-
-
-def _database(url: str) -> None:
-    if urlsplit(url).scheme not in ("sqlite+aiosqlite", "mysql+aiomysql"):
-        raise ValidationError("It must begin with sqlite+aiosqlite:// or mysql+aiomysql://.")
-
-
-def _broker(urls: str) -> None:
-    for url in urls.split(";"):
-        if url != "memory:" and urlsplit(url).scheme not in ("amqp", "amqps"):
-            raise ValidationError("It must be memory: or begin with amqp:// or amqps://.")
-
-
-def _smtp(url: str) -> None:
-    if urlsplit(url).scheme not in ("file", "smtp", "smtp+starttls", "smtps"):
-        raise ValidationError("It must begin with file:, smtp://, smtp+starttls:// or smtps://.")
-
-
-def _networks(networks: list[str]) -> None:
-    for network in networks:
-        try:
-            ip_network(network, strict=False)
-        except ValueError:
-            raise ValidationError(f"{network!r} is neither an address nor a network.") from None
-
-
-def _base(url: str) -> None:
-    if url and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname):
-        raise ValidationError("It must begin with http:// or https:// and name a host.")
+    return match[1], Delivery(*map(int, match[2].split("/")))
 
 
 def _unfit_for_production(settings: Settings) -> dict[str, list[str]]:

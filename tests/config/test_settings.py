@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from config.settings import Settings, WrongSettings, read_settings
+from config.variables import VARIABLES, reference
 
 SECRET = "5b1f" * 16
 PRODUCTION = {
@@ -119,11 +120,31 @@ def test_a_secret_that_is_not_set_is_made_once_and_kept(read, monkeypatch, tmp_p
     assert kept.stat().st_mode & 0o077 == 0
 
 
-def test_the_readme_lists_every_setting_and_no_other():
-    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
-    listed = set(re.findall(r"`BOOKSTORE_([A-Z_]+)`", readme.partition("\n## Settings\n")[2]))
+def test_the_page_of_settings_is_the_one_that_is_printed():
+    page = Path(__file__).parents[2] / "docs" / "settings.md"
 
-    assert listed == {field.name.upper() for field in fields(Settings)}
+    # To write it anew: bookstore config reference > docs/settings.md
+    assert page.read_text("utf-8") == reference()
+
+
+def test_the_reference_lists_every_setting_and_no_other():
+    listed = re.findall(r"^\| `BOOKSTORE_([A-Z_]+)`", reference(), re.MULTILINE)
+
+    assert sorted(listed) == sorted(field.name.upper() for field in fields(Settings))
+
+
+@pytest.mark.parametrize("variable", VARIABLES, ids=lambda it: it.name)
+def test_the_reference_tells_the_default_that_is_in_force(read, monkeypatch, tmp_path, variable):
+    monkeypatch.chdir(tmp_path)
+    for name in [it for it in os.environ if it.startswith("BOOKSTORE_")]:
+        monkeypatch.delenv(name)
+    (row,) = re.findall(rf"^\| `BOOKSTORE_{variable.name}` \| (.*?) \|", reference(), re.MULTILINE)
+
+    in_force = getattr(read(), variable.attribute)
+
+    if not variable.worked_out:
+        shown = {True: "on", None: "", (): ""}.get(in_force, in_force) if in_force != {} else ""
+        assert row == (f"`{shown}`" if shown != "" else "")
 
 
 def test_s39_secrets_are_not_shown_with_the_other_settings(read):
