@@ -10,7 +10,7 @@ wait for each other no longer than one statement and one COMMIT take.
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -22,6 +22,7 @@ from bookstore.crashpoints import crashpoint
 from bookstore.db import Repeat, tell
 from bookstore.locales import Language, _
 from bookstore.orders import State
+from bookstore.tables import moment
 
 
 class OutRun(Repeat):
@@ -188,7 +189,7 @@ async def _lock(conn: AsyncConnection, order_ids: Iterable[int]) -> list[_Order]
     found = await _LOCK(conn, [(order_id,) for order_id in sorted(order_ids)])
     return [
         _Order(
-            order_id, user_id, email, _rates(terms), seq, _moment(placed_at), locales.known(spoken)
+            order_id, user_id, email, _rates(terms), seq, moment(placed_at), locales.known(spoken)
         )
         for order_id, user_id, email, terms, seq, placed_at, spoken in sorted(found)
     ]
@@ -198,10 +199,6 @@ async def _lock(conn: AsyncConnection, order_ids: Iterable[int]) -> list[_Order]
 @lru_cache(maxsize=32)
 def _rates(terms: str) -> pricing.Rates:
     return pricing.Rates(**json.loads(terms))
-
-
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
 async def _lines(

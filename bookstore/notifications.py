@@ -11,7 +11,7 @@ queued ──claim──> sending ──answer──> sent
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from itertools import groupby
 from operator import itemgetter
@@ -26,7 +26,7 @@ from bookstore.bulk import Bulk, BulkQuery
 from bookstore.errors import NotFound
 from bookstore.letters import Item, Kind, Letter, OrderFacts
 from bookstore.paging import Page
-from bookstore.tables import notifications, users
+from bookstore.tables import moment, notifications, users
 from bookstore.tasks import Task
 
 
@@ -302,7 +302,7 @@ async def letters_of(conn: AsyncConnection, notification_ids: Collection[int]) -
             recipient=recipient,
             language=locales.known(spoken),
             name=name or (facts.shipping_address.get("name") if facts else None),
-            created_at=_moment(created_at),
+            created_at=moment(created_at),
             subject=subject,
             body=body,
             order=facts,
@@ -452,9 +452,5 @@ def _order(
         shipping_address=json.loads(shipping_address),
         reason=reason,
         tracking=tracking,
-        placed_at=_moment(placed_at),
+        placed_at=moment(placed_at),
     )
-
-
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text).replace(tzinfo=UTC)

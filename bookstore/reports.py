@@ -5,7 +5,7 @@ Nothing here changes anything, and nothing here decides.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -16,6 +16,7 @@ from bookstore.notifications import Status
 from bookstore.orders import Payment, State
 from bookstore.tables import (
     heartbeats,
+    moment,
     notifications,
     order_events,
     orders,
@@ -132,7 +133,7 @@ async def sales(conn: AsyncConnection, *, since: datetime) -> list[Sales]:
         .group_by(hour)
         .order_by(hour)
     )
-    return [Sales(_moment(text), number, int(cents or 0)) for text, number, cents in found]
+    return [Sales(moment(text), number, int(cents or 0)) for text, number, cents in found]
 
 
 async def new_users(conn: AsyncConnection, moments: Sequence[datetime]) -> list[int]:
@@ -222,7 +223,3 @@ def _count(name: str, *conditions: Any) -> Label[int]:
 
 def _sum(name: str, condition: Any) -> Label[int]:
     return func.sum(case((condition, 1), else_=0)).label(name)
-
-
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text).replace(tzinfo=UTC)

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, delete, insert, select, update
-from sqlalchemy.engine import Row
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.errors import NotFound
-from bookstore.tables import UtcDateTime, sessions
+from bookstore.tables import sessions
 
 #: `last_seen_at` is for people to read; writing it on every request would be a write for
 #: every page.
@@ -49,13 +48,6 @@ class Device:
     current: bool
 
 
-#: Written once, because every request asks.
-FIND = select(*(sessions.c[name] for name in Session.__slots__)).where(
-    sessions.c.id_hash == bindparam("id_hash"),
-    sessions.c.expires_at > bindparam("now", type_=UtcDateTime),
-)
-
-
 async def make(
     conn: AsyncConnection,
     *,
@@ -70,7 +62,7 @@ async def make(
     session_id = secrets.token_urlsafe(32)
     await conn.execute(
         insert(sessions).values(
-            id_hash=_hash(session_id),
+            id_hash=hash_of(session_id),
             user_id=user_id,
             data=json.dumps(dict(data)),
             address=address and address[:45],
@@ -85,19 +77,13 @@ async def make(
 
 async def find(conn: AsyncConnection, session_id: str, *, now: datetime) -> Session | None:
     """The session of a cookie; None when it ended, expired or never was."""
-    found = (await conn.execute(FIND, named(session_id, now=now))).one_or_none()
-    return None if found is None else made_of(found)
-
-
-def named(session_id: str, *, now: datetime) -> dict[str, Any]:
-    """The parameters of `FIND`."""
-    return {"id_hash": _hash(session_id), "now": now}
-
-
-def made_of(row: Row[Any]) -> Session:
-    """The session of a row that begins with what `FIND` gives."""
-    values = dict(zip(Session.__slots__, row, strict=False))
-    return Session(**{**values, "data": json.loads(values["data"])})
+    query = select(*(sessions.c[name] for name in Session.__slots__)).where(
+        sessions.c.id_hash == hash_of(session_id), sessions.c.expires_at > now
+    )
+    found = (await conn.execute(query)).one_or_none()
+    if found is None:
+        return None
+    return Session(**{**found._mapping, "data": json.loads(found.data)})
 
 
 async def save(
@@ -111,7 +97,7 @@ async def save(
     """Keep what the session knows now.  False when it was ended meanwhile: it stays so."""
     result = await conn.execute(
         update(sessions)
-        .where(sessions.c.id_hash == _hash(session_id))
+        .where(sessions.c.id_hash == hash_of(session_id))
         .values(user_id=user_id, data=json.dumps(dict(data)), last_seen_at=now)
     )
     return result.rowcount == 1
@@ -122,7 +108,7 @@ async def touch(conn: AsyncConnection, session_id: str, *, now: datetime) -> Non
     await conn.execute(
         update(sessions)
         .where(
-            sessions.c.id_hash == _hash(session_id),
+            sessions.c.id_hash == hash_of(session_id),
             sessions.c.last_seen_at <= now - SEEN_EVERY,
         )
         .values(last_seen_at=now)
@@ -131,7 +117,7 @@ async def touch(conn: AsyncConnection, session_id: str, *, now: datetime) -> Non
 
 async def end(conn: AsyncConnection, session_id: str) -> bool:
     """End the session.  False when it had ended already."""
-    ended = await conn.execute(delete(sessions).where(sessions.c.id_hash == _hash(session_id)))
+    ended = await conn.execute(delete(sessions).where(sessions.c.id_hash == hash_of(session_id)))
     return ended.rowcount == 1
 
 
@@ -139,7 +125,7 @@ async def end_all(conn: AsyncConnection, user_id: int, except_id: str | None = N
     """End every session of this user, but not the one with the id `except_id`."""
     ending = delete(sessions).where(sessions.c.user_id == user_id)
     if except_id is not None:
-        ending = ending.where(sessions.c.id_hash != _hash(except_id))
+        ending = ending.where(sessions.c.id_hash != hash_of(except_id))
     await conn.execute(ending)
 
 
@@ -152,7 +138,7 @@ async def of_user(
         .where(sessions.c.user_id == user_id, sessions.c.expires_at > now)
         .order_by(sessions.c.last_seen_at.desc(), sessions.c.id_hash)
     )
-    own = here and _hash(here)
+    own = here and hash_of(here)
     return [
         Device(
             id=row.id_hash.hex(),
@@ -188,6 +174,7 @@ async def purge(conn: AsyncConnection, *, now: datetime) -> int:
     return (await conn.execute(delete(sessions).where(sessions.c.expires_at <= now))).rowcount
 
 
-def _hash(session_id: str) -> bytes:
+def hash_of(session_id: str) -> bytes:
+    """What the table has in the id's place."""
     # A cookie may hold anything, half surrogate pairs included.
     return hashlib.sha256(session_id.encode(errors="surrogatepass")).digest()

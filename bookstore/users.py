@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from types import SimpleNamespace
 from typing import Any
 
 from email_validator import EmailNotValidError, validate_email
@@ -17,7 +16,6 @@ from bookstore.links import Purpose
 from bookstore.locales import DEFAULT, Language
 from bookstore.paging import Page
 from bookstore.permissions import Role
-from bookstore.tables import sessions as session_table
 from bookstore.tables import users
 
 
@@ -49,11 +47,6 @@ USER_COLUMNS = [
     users.c.totp_at.is_not(None).label("second_factor"),
     users.c.language,
 ]
-
-
-_OF_SESSION = sessions.FIND.outerjoin(users, users.c.id == session_table.c.user_id).add_columns(
-    *USER_COLUMNS
-)
 
 
 async def sign_up(
@@ -219,19 +212,6 @@ async def get(conn: AsyncConnection, user_id: int) -> User:
     if found is None:
         raise NotFound("This user")
     return user_of(found)
-
-
-async def of_session(
-    conn: AsyncConnection, session_id: str, *, now: datetime
-) -> tuple[sessions.Session | None, User | None]:
-    """The session of a cookie and who is signed in, in one trip: every request asks for them."""
-    row = (await conn.execute(_OF_SESSION, sessions.named(session_id, now=now))).one_or_none()
-    if row is None:
-        return None, None
-    session = sessions.made_of(row)
-    names = [column.name for column in USER_COLUMNS]
-    found = SimpleNamespace(**dict(zip(names, row[-len(names) :], strict=True)))
-    return session, None if session.user_id is None else user_of(found)
 
 
 async def find(

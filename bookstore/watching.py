@@ -8,14 +8,14 @@ missing.  A plain `id > n` missed 1 to 3 % of the events of a busy store.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.bulk import BulkQuery
 from bookstore.orders import Event
-from bookstore.tables import order_events
+from bookstore.tables import moment, order_events
 
 #: Ids looked at in one go; a longer way back is gone in steps.
 STEP = 1000
@@ -58,7 +58,7 @@ async def since(conn: AsyncConnection, seen: Mapping[int, int]) -> dict[int, lis
     found: dict[int, list[Event]] = {}
     rows = await _SINCE(conn, sorted(seen.items()))
     for order_id, seq, kind, at, actor, detail in sorted(rows, key=lambda row: row[:2]):
-        found.setdefault(order_id, []).append(Event(seq, kind, _moment(at), actor, detail))
+        found.setdefault(order_id, []).append(Event(seq, kind, moment(at), actor, detail))
     return found
 
 
@@ -72,7 +72,7 @@ async def among(conn: AsyncConnection, ids: Iterable[int]) -> list[Happening]:
     """Those of these events that can be seen, ascending by id."""
     rows = await _BETWEEN(conn, list(_ranges(sorted(ids))))
     return [
-        Happening(event_id, number, seq, kind, _moment(at), actor, detail)
+        Happening(event_id, number, seq, kind, moment(at), actor, detail)
         for event_id, number, seq, kind, at, actor, detail in sorted(rows, key=lambda row: row[0])
     ]
 
@@ -90,7 +90,3 @@ def _ranges(ids: Iterable[int]) -> Iterator[tuple[int, int]]:
             first = last = event_id
     if first is not None and last is not None:
         yield first, last
-
-
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text).replace(tzinfo=UTC)

@@ -10,6 +10,7 @@ from bookstore.checkout import Checkouts
 from bookstore.db import announcing, make_engine, telling
 from bookstore.messages import EventExchange, RabbitPublisher
 from bookstore.pricing import CountryTable, Rates
+from bookstore.visits import Visits
 from config.settings import Settings
 from web import (
     finished,
@@ -46,6 +47,7 @@ from web.keys import (
     SETTINGS,
     TARIFF,
     TELL,
+    VISITS,
 )
 from web.store import routes as store
 
@@ -171,6 +173,7 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
     engine = make_engine(settings.database_url, timeout_s=settings.database_timeout_s)
     engine = telling(announcing(engine, publisher.offer), app[TELL])
     app[ENGINE] = engine
+    app[VISITS] = Visits(engine)
     app[CHECKOUTS] = Checkouts(engine, app[TARIFF], watch=app[METRICS].checkouts.observe)
     app[READINESS].checks |= {
         "database": health.database(engine),

@@ -12,6 +12,7 @@ from bookstore.checkout import Checkouts
 from bookstore.messages import Publisher
 from bookstore.pricing import CountryTable, Rates
 from bookstore.users import User
+from bookstore.visits import Visits
 from config.settings import Settings
 from web.access import Access
 from web.bounds import Bounds
@@ -36,6 +37,7 @@ RATES = web.AppKey("rates", Rates)
 PUBLISHER = web.AppKey[Publisher]("publisher")
 #: Says, right after a commit, to which orders something happened.
 TELL = web.AppKey[Callable[[list[int]], None]]("tell")
+VISITS = web.AppKey("visits", Visits)
 CHECKOUTS = web.AppKey("checkouts", Checkouts)
 #: Tells those who watch orders what happens to them, and staff what happens to all.
 HUB: "web.AppKey[Hub]" = web.AppKey("hub")

@@ -23,9 +23,10 @@ from bookstore.db import reading, transaction
 from bookstore.errors import BadToken, NotSignedIn
 from bookstore.permissions import Permission, Role, is_staff, permits
 from bookstore.users import User
+from bookstore.visits import Visit
 from config.settings import Settings
 from web import devices
-from web.keys import ENGINE, ENROLS, TOKEN, USER
+from web.keys import ENGINE, ENROLS, TOKEN, USER, VISITS
 from web.problems import AWAY
 from web.requests import bearer, now, sender
 
@@ -88,18 +89,17 @@ class Storage(AbstractStorage):
         session_id = self.load_cookie(request)
         if not session_id:
             return await self.new_session()
-        engine, moment = request.config_dict[ENGINE], now()
-        async with reading(engine) as conn:
-            found, user = await users.of_session(conn, session_id, now=moment)
-        if found is None or (user is not None and not _lives(found, user)):
+        visit = await request.config_dict[VISITS].of(session_id)
+        if visit is None or not _lives(visit):
             return await self.new_session()
-        if found.last_seen_at <= moment - sessions.SEEN_EVERY:
-            async with transaction(engine) as conn:
+        moment, user = now(), visit.user
+        if visit.last_seen_at <= moment - sessions.SEEN_EVERY:
+            async with transaction(request.config_dict[ENGINE]) as conn:
                 await sessions.touch(conn, session_id, now=moment)
-        data = dict(found.data)
+        data = dict(visit.data)
         if user is not None:
             data[_USER_ID] = str(user.id)
-        created = int(found.created_at.timestamp())
+        created = int(visit.created_at.timestamp())
         content: SessionData = {"created": created, "session": data}
         if user is None:
             return Session(session_id, data=content, new=False)
@@ -312,9 +312,12 @@ def middleware(settings: Settings) -> Any:
     return aiohttp_session.session_middleware(Storage(settings))
 
 
-def _lives(session: sessions.Session, user: User) -> bool:
+def _lives(visit: Visit) -> bool:
+    user = visit.user
+    if user is None:
+        return True
     idle = IDLE_OF_STAFF if is_staff(user.role) else IDLE
-    return not user.disabled and now() - session.last_seen_at < idle
+    return not user.disabled and now() - visit.last_seen_at < idle
 
 
 def _lifetime(role: str | None) -> timedelta:

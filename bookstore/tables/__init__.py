@@ -16,7 +16,7 @@ from bookstore.tables.catalogue import (
     editions,
     search_words,
 )
-from bookstore.tables.columns import Chunk, Hash, Id, Key, UtcDateTime, metadata
+from bookstore.tables.columns import Chunk, Hash, Id, Key, UtcDateTime, metadata, moment
 from bookstore.tables.ordering import (
     cart_items,
     carts,
@@ -86,6 +86,7 @@ __all__ = [
     "jobs",
     "links",
     "metadata",
+    "moment",
     "notifications",
     "order_events",
     "order_lines",

@@ -49,6 +49,11 @@ class UtcDateTime(TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=UTC)
 
 
+def moment(text: str) -> datetime:
+    """The moment that a database wrote as text, such as 2026-03-21 12:34:56.789012."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
 #: SQLite counts up only in columns that are exactly INTEGER PRIMARY KEY.
 Id = BigInteger().with_variant(Integer, "sqlite")
 #: A piece of a file: MariaDB's plain BLOB ends at 64 KiB.
