@@ -4,19 +4,20 @@ Every change locks the cart's own row first, so that no item slips into a cart w
 is being checked out.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, delete, insert, select, text
+from sqlalchemy import delete, insert, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import pricing
-from bookstore.errors import CartFull, Invalid, NotFound, OutOfStock
+from bookstore.bulk import Bulk, BulkQuery
+from bookstore.errors import BookstoreError, CartFull, Invalid, NotFound, OutOfStock
 from bookstore.locales import sentence
-from bookstore.tables import UtcDateTime, cart_items, carts
+from bookstore.tables import cart_items, carts
 
 MAX_QUANTITY = 99
 #: Different books: an order's lines are worked on in one transaction.
@@ -73,33 +74,50 @@ class _Shelved(NamedTuple):
     old_price_cents: int | None
 
 
+class Put(NamedTuple):
+    """Copies of a book that are to go into a cart: besides those that are in it, or instead."""
+
+    cart_id: int
+    book_id: int
+    quantity: int
+    besides: bool
+
+
 #: Every step of a customer's way takes these, so they are written out: constructs cost more
 #: than the database does.
 _OF_USER = text("SELECT id FROM carts WHERE user_id = :user_id")
-_LOCK = text("UPDATE carts SET updated_at = :now WHERE id = :cart_id").bindparams(
-    bindparam("now", type_=UtcDateTime)
+_LOCK = Bulk(
+    "cart_id BIGINT",
+    "UPDATE {rows} AS v STRAIGHT_JOIN carts AS c ON c.id = v.cart_id SET c.updated_at = :now",
+    sqlite="UPDATE carts SET updated_at = :now WHERE id IN (SELECT cart_id FROM {rows})",
 )
-_LOOK = text(
+_LOOK = BulkQuery(
+    "cart_id BIGINT, book_id BIGINT",
+    """w.cart_id, i.added_at, b.id, b.isbn13, b.title, b.price_cents, b.withdrawn_at IS NOT NULL,
+    s.stock, i.quantity, i.unit_price_cents""",
     """
-    SELECT b.id, b.isbn13, b.title, b.price_cents, b.withdrawn_at IS NOT NULL, s.stock,
-        i.quantity, i.unit_price_cents
-    FROM (SELECT book_id FROM cart_items WHERE cart_id = :cart_id UNION SELECT :book_id) AS w
+    FROM (
+        SELECT i.cart_id, i.book_id
+        FROM {rows} AS v {join} cart_items AS i ON i.cart_id = v.cart_id
+        UNION SELECT cart_id, book_id FROM {rows} AS v
+    ) AS w
     JOIN books AS b ON b.id = w.book_id JOIN book_stock AS s ON s.book_id = b.id
-    LEFT JOIN cart_items AS i ON i.cart_id = :cart_id AND i.book_id = b.id
-    ORDER BY i.added_at IS NULL, i.added_at, b.id
-    """
+    LEFT JOIN cart_items AS i ON i.cart_id = w.cart_id AND i.book_id = b.id
+    """,
 )
-_INSERT = text(
+_PUT = Bulk(
+    "book_id BIGINT, cart_id BIGINT, quantity INT, price_cents INT",
     """
     INSERT INTO cart_items (cart_id, book_id, quantity, unit_price_cents, added_at)
-    VALUES (:cart_id, :book_id, :quantity, :price_cents, :now)
-    """
-).bindparams(bindparam("now", type_=UtcDateTime))
-_UPDATE = text(
-    """
-    UPDATE cart_items SET quantity = :quantity, unit_price_cents = :price_cents
-    WHERE cart_id = :cart_id AND book_id = :book_id
-    """
+    SELECT v.cart_id, v.book_id, v.quantity, v.price_cents, :now FROM {rows} AS v
+    ON DUPLICATE KEY UPDATE quantity = v.quantity, unit_price_cents = v.price_cents
+    """,
+    sqlite="""
+    INSERT INTO cart_items (cart_id, book_id, quantity, unit_price_cents, added_at)
+    SELECT v.cart_id, v.book_id, v.quantity, v.price_cents, :now FROM {rows} AS v WHERE TRUE
+    ON CONFLICT DO UPDATE SET quantity = excluded.quantity,
+        unit_price_cents = excluded.unit_price_cents
+    """,
 )
 
 
@@ -130,14 +148,44 @@ async def make_guest(conn: AsyncConnection, *, now: datetime) -> int:
 
 async def get(conn: AsyncConnection, cart_id: int | None, rates: pricing.Rates) -> Cart:
     """The cart as it stands now; None is a visitor who has put nothing into one yet."""
-    items = [] if cart_id is None else _items(await _look(conn, cart_id))
-    return priced(items, rates)
+    if cart_id is None:
+        return priced([], rates)
+    return priced((await _look(conn, [(cart_id, None)]))[cart_id].items(), rates)
 
 
 def priced(items: Sequence[CartItem], rates: pricing.Rates) -> Cart:
     """A cart of these items."""
     sums = [(item.quantity, item.unit_price_cents) for item in items if not item.withdrawn]
     return Cart([*items], pricing.totals(sums, rates), rates.currency)
+
+
+async def put(
+    conn: AsyncConnection, puts: Sequence[Put], *, now: datetime
+) -> list[list[CartItem] | BookstoreError]:
+    """Put copies of books into carts, one after the other, all in this transaction.
+
+    The answer has for each what is in its cart afterwards, or why it was refused: the book is
+    not sold any more (`NotFound`), there are not as many copies (`OutOfStock`), the cart is full
+    (`CartFull`), or takes no such quantity (`Invalid`).  What is refused changes nothing, so its
+    neighbours need not care.
+
+    Raises:
+        NotFound: a cart is gone.
+    """
+    await _lock(conn, {it.cart_id for it in puts}, now)
+    filled = await _look(conn, [(it.cart_id, it.book_id) for it in puts])
+    answers: list[list[CartItem] | BookstoreError] = []
+    for it in puts:
+        cart = filled[it.cart_id]
+        had = cart.quantity(it.book_id) if it.besides else 0
+        try:
+            cart.put(it.book_id, had + it.quantity)
+        except BookstoreError as refusal:
+            answers.append(refusal)
+        else:
+            answers.append(cart.items())
+    await _write(conn, filled.values(), now)
+    return answers
 
 
 async def add(
@@ -147,33 +195,17 @@ async def add(
     afterwards.
 
     Raises:
-        NotFound: the book is not sold (any more), or the cart is gone.
-        OutOfStock: there are not as many copies.
-        CartFull: there are `MAX_BOOKS` different books in it.
-        Invalid: fewer than one, or more than a cart takes of one book.
+        NotFound, OutOfStock, CartFull, Invalid: as `put` says.
     """
-    await _lock(conn, cart_id, now)
-    shelf = await _look(conn, cart_id, book_id)
-    had = _quantity(shelf, book_id)
-    return await _put(conn, cart_id, book_id, had + quantity, shelf, now)
-
-
-async def set_quantity(
-    conn: AsyncConnection, cart_id: int, book_id: int, quantity: int, *, now: datetime
-) -> list[CartItem]:
-    """Have exactly so many copies of a book in the cart; what is in it afterwards.
-
-    Raises:
-        NotFound, OutOfStock, CartFull, Invalid: as for `add`.
-    """
-    await _lock(conn, cart_id, now)
-    shelf = await _look(conn, cart_id, book_id)
-    return await _put(conn, cart_id, book_id, quantity, shelf, now)
+    [answer] = await put(conn, [Put(cart_id, book_id, quantity, besides=True)], now=now)
+    if isinstance(answer, BookstoreError):
+        raise answer
+    return answer
 
 
 async def remove(conn: AsyncConnection, cart_id: int, book_id: int, *, now: datetime) -> None:
     """Take a book out of the cart; one that is not in it is fine."""
-    await _lock(conn, cart_id, now)
+    await _lock(conn, {cart_id}, now)
     await conn.execute(
         delete(cart_items).where(cart_items.c.cart_id == cart_id, cart_items.c.book_id == book_id)
     )
@@ -181,7 +213,7 @@ async def remove(conn: AsyncConnection, cart_id: int, book_id: int, *, now: date
 
 async def clear(conn: AsyncConnection, cart_id: int, *, now: datetime) -> None:
     """Take everything out of the cart."""
-    await _lock(conn, cart_id, now)
+    await _lock(conn, {cart_id}, now)
     await conn.execute(delete(cart_items).where(cart_items.c.cart_id == cart_id))
 
 
@@ -194,14 +226,12 @@ async def merge(
     added and what had to be left.
     """
     cart_id = await of_user(conn, user_id, now=now)
-    for locked in sorted((cart_id, guest_cart_id)):
-        await _lock(conn, locked, now)
-    sentences = [
-        await _pour(conn, cart_id, book.book_id, book.title, book.quantity or 0, now)
-        for book in await _look(conn, guest_cart_id)
-    ]
+    await _lock(conn, {cart_id, guest_cart_id}, now)
+    brought = (await _look(conn, [(guest_cart_id, None)]))[guest_cart_id].items()
+    wanted = [(item.book_id, item.title, item.quantity) for item in brought]
+    said = await _pour(conn, cart_id, wanted, now)
     await conn.execute(delete(carts).where(carts.c.id == guest_cart_id))
-    return sentences
+    return said
 
 
 async def add_again(
@@ -215,8 +245,8 @@ async def add_again(
 
     The answer says in sentences what was added and what had to be left.
     """
-    await _lock(conn, cart_id, now)
-    return [await _pour(conn, cart_id, *line, now) for line in sorted(wanted)]
+    await _lock(conn, {cart_id}, now)
+    return await _pour(conn, cart_id, sorted(wanted), now)
 
 
 async def purge(conn: AsyncConnection, *, now: datetime) -> int:
@@ -236,19 +266,25 @@ async def purge(conn: AsyncConnection, *, now: datetime) -> int:
 
 
 async def _pour(
-    conn: AsyncConnection, cart_id: int, book_id: int, title: str, quantity: int, now: datetime
-) -> str:
-    shelf = await _look(conn, cart_id, book_id)
-    had = _quantity(shelf, book_id)
-    wanted = min(had + quantity, MAX_QUANTITY)
+    conn: AsyncConnection, cart_id: int, wanted: Sequence[tuple[int, str, int]], now: datetime
+) -> list[str]:
+    """Add what can be had of the `(book_id, title, quantity)`; for each a sentence about it."""
+    cart = (await _look(conn, [(cart_id, None), *((cart_id, it[0]) for it in wanted)]))[cart_id]
+    said = [_poured(cart, *line) for line in wanted]
+    await _write(conn, [cart], now)
+    return said
+
+
+def _poured(cart: "_Filled", book_id: int, title: str, quantity: int) -> str:
+    had = cart.quantity(book_id)
     try:
-        await _put(conn, cart_id, book_id, wanted, shelf, now)
+        cart.put(book_id, min(had + quantity, MAX_QUANTITY))
     except NotFound:
         return sentence("%(title)s is not sold any more.", title=title)
     except OutOfStock as short:
         if short.stock <= had:
             return sentence("%(title)s: there are no more copies to add.", title=title)
-        await _put(conn, cart_id, book_id, short.stock, shelf, now)
+        cart.put(book_id, short.stock)
         return sentence(
             "%(title)s: we have %(stock)s, so the quantity is %(stock)s.",
             title=title,
@@ -267,58 +303,68 @@ async def _make(conn: AsyncConnection, user_id: int | None, now: datetime) -> in
     return cart_id
 
 
-async def _lock(conn: AsyncConnection, cart_id: int, now: datetime) -> None:
-    found = await conn.execute(_LOCK, {"cart_id": cart_id, "now": now})
-    if found.rowcount == 0:
+async def _lock(conn: AsyncConnection, cart_ids: Collection[int], now: datetime) -> None:
+    found = await _LOCK(conn, [(cart_id,) for cart_id in sorted(cart_ids)], now=now)
+    if found.rowcount < len(cart_ids):
         raise NotFound("This cart")
 
 
-async def _look(conn: AsyncConnection, cart_id: int, book_id: int | None = None) -> list[_Shelved]:
-    """The books in the cart, in the order they were put in, and the one that is to go in."""
-    found = await conn.execute(_LOOK, {"cart_id": cart_id, "book_id": book_id})
-    return [_Shelved(*row) for row in found]
+class _Filled:
+    """A cart as it will be, and what of it is still to be written."""
+
+    def __init__(self, cart_id: int) -> None:
+        self.cart_id = cart_id
+        #: In the order in which they were put in, then those that are to go in.
+        self.books: dict[int, _Shelved] = {}
+        self.changed: set[int] = set()
+
+    def quantity(self, book_id: int) -> int:
+        """How many copies of the book are in it."""
+        return (self.books[book_id].quantity or 0) if book_id in self.books else 0
+
+    def items(self) -> list[CartItem]:
+        """What is in it."""
+        return [_item(it, it.quantity) for it in self.books.values() if it.quantity is not None]
+
+    def put(self, book_id: int, quantity: int) -> None:
+        """Have exactly so many copies of the book in it; raises why it cannot be."""
+        if not 1 <= quantity <= MAX_QUANTITY:
+            raise Invalid(
+                "quantity",
+                sentence("Between 1 and %(most)s copies of a book, please.", most=MAX_QUANTITY),
+            )
+        book = self.books.get(book_id)
+        if book is None or book.withdrawn:
+            raise NotFound("This book")
+        if book.stock < quantity:
+            raise OutOfStock(book_id, book.stock)
+        if book.quantity is None and len(self.items()) >= MAX_BOOKS:
+            raise CartFull(MAX_BOOKS)
+        self.books[book_id] = book._replace(quantity=quantity, old_price_cents=book.price_cents)
+        self.changed.add(book_id)
 
 
-def _quantity(shelf: Sequence[_Shelved], book_id: int) -> int:
-    return sum(book.quantity or 0 for book in shelf if book.book_id == book_id)
+async def _look(
+    conn: AsyncConnection, wanted: Sequence[tuple[int, int | None]]
+) -> dict[int, _Filled]:
+    """The carts, and of each the books that are to go in, as pairs of their ids."""
+    carts_of = {cart_id: _Filled(cart_id) for cart_id, _ in wanted}
+    found = await _LOOK(conn, wanted)
+    for cart_id, _, *book in sorted(found, key=lambda row: (row[1] is None, row[1:3])):
+        shelved = _Shelved(*book)
+        carts_of[cart_id].books[shelved.book_id] = shelved
+    return carts_of
 
 
-async def _put(
-    conn: AsyncConnection,
-    cart_id: int,
-    book_id: int,
-    quantity: int,
-    shelf: Sequence[_Shelved],
-    now: datetime,
-) -> list[CartItem]:
-    if not 1 <= quantity <= MAX_QUANTITY:
-        raise Invalid(
-            "quantity",
-            sentence("Between 1 and %(most)s copies of a book, please.", most=MAX_QUANTITY),
-        )
-    book = next((book for book in shelf if book.book_id == book_id), None)
-    if book is None or book.withdrawn:
-        raise NotFound("This book")
-    if book.stock < quantity:
-        raise OutOfStock(book_id, book.stock)
-    if book.quantity is None and len(shelf) > MAX_BOOKS:
-        raise CartFull(MAX_BOOKS)
-    values = {
-        "cart_id": cart_id,
-        "book_id": book_id,
-        "quantity": quantity,
-        "price_cents": book.price_cents,
-    }
-    if book.quantity is None:
-        await conn.execute(_INSERT, {**values, "now": now})
-    else:
-        await conn.execute(_UPDATE, values)
-    put = book._replace(quantity=quantity, old_price_cents=book.price_cents)
-    return _items([put if other is book else other for other in shelf])
-
-
-def _items(shelf: Iterable[_Shelved]) -> list[CartItem]:
-    return [_item(book, book.quantity) for book in shelf if book.quantity is not None]
+async def _write(conn: AsyncConnection, filled: Iterable[_Filled], now: datetime) -> None:
+    # By book, not by cart: the foreign key locks book rows, and all lock them in one order.
+    rows = sorted(
+        (book_id, cart.cart_id, cart.books[book_id].quantity, cart.books[book_id].price_cents)
+        for cart in filled
+        for book_id in cart.changed
+    )
+    if rows:
+        await _PUT(conn, rows, now=now)
 
 
 def _item(book: _Shelved, quantity: int) -> CartItem:

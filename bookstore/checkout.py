@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from bookstore import idempotency, notifications, orders, pricing, tasks
 from bookstore.bulk import Bulk, BulkQuery
 from bookstore.crashpoints import crashpoint
-from bookstore.db import LOCK_WAIT_TIMEOUT, RETRYABLE, is_gone, retrying, tell, transaction
+from bookstore.db import LOCK_WAIT_TIMEOUT, for_all, tell, transaction
 from bookstore.errors import (
     BookstoreError,
     BookWithdrawn,
@@ -137,14 +137,7 @@ class Checkouts:
             crashpoint("W5")
             return answers
 
-        try:
-            # Who waits for a cart that another process has must not make the others wait again.
-            return await retrying(work, RETRYABLE - {LOCK_WAIT_TIMEOUT})
-        except Exception as error:
-            if not is_gone(error):
-                raise
-            # It is everybody's.  One by one, each of them would wait for it once more.
-            return [error] * len(wishes)
+        return await for_all(work, len(wishes))
 
 
 _LOCK = BulkQuery(

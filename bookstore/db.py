@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from math import ceil
 from pathlib import Path
@@ -195,6 +195,22 @@ async def retrying(work: Callable[[], Awaitable[T]], errors: frozenset[int | str
                 raise
         await asyncio.sleep(uniform(0.005, 0.05) * attempt)  # noqa: S311 - only a pause
     return await _unless_overtaken(work)
+
+
+async def for_all(
+    work: Callable[[], Awaitable[Sequence[T]]], number: int
+) -> Sequence[T | Exception]:
+    """What `work` answers so many who wait for it together, run again as by `retrying`.
+
+    Of what is everybody's each gets the same error: one by one, each would meet it once more.
+    """
+    try:
+        # Who waits for a row that another process has must not make the others wait again.
+        return await retrying(work, RETRYABLE - {LOCK_WAIT_TIMEOUT})
+    except Exception as error:
+        if not is_gone(error):
+            raise
+        return [error] * number
 
 
 async def _unless_overtaken(work: Callable[[], Awaitable[T]]) -> T:

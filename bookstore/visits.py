@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bookstore.bulk import BulkQuery
-from bookstore.db import reading
+from bookstore.db import for_all, reading
 from bookstore.grouping import Grouped
 from bookstore.sessions import hash_of
 from bookstore.tables import moment
@@ -64,20 +64,20 @@ class Visits:
         async with asyncio.timeout(self._engine.get_execution_options()["timeout_s"]):
             return await self._together(session_id)
 
-    async def _find(self, session_ids: list[str]) -> list[Visit | Exception | None]:
+    async def _find(self, session_ids: list[str]) -> Sequence[Visit | Exception | None]:
         rows = [(place, hash_of(it).hex()) for place, it in enumerate(session_ids)]
-        try:
+
+        async def work() -> list[Visit | None]:
             async with reading(self._engine) as conn:
                 found = await _FIND(conn, rows, now=datetime.now(UTC))
-        except Exception as error:
-            # It is everybody's: one by one, each of them would wait for it once more.
-            return [error] * len(session_ids)
-        visits: list[Visit | Exception | None] = [None] * len(session_ids)
-        for place, data, created_at, last_seen_at, *user in found:
-            visits[place] = Visit(
-                json.loads(data), moment(created_at), moment(last_seen_at), _user(user)
-            )
-        return visits
+            visits: list[Visit | None] = [None] * len(rows)
+            for place, data, created_at, last_seen_at, *user in found:
+                visits[place] = Visit(
+                    json.loads(data), moment(created_at), moment(last_seen_at), _user(user)
+                )
+            return visits
+
+        return await for_all(work, len(rows))
 
 
 def _user(values: Sequence[Any]) -> User | None:

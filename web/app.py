@@ -8,6 +8,7 @@ from aiohttp import web
 from admin.app import make_admin
 from bookstore.checkout import Checkouts
 from bookstore.db import announcing, make_engine, telling
+from bookstore.filling import Filling
 from bookstore.messages import EventExchange, RabbitPublisher
 from bookstore.pricing import CountryTable, Rates
 from bookstore.visits import Visits
@@ -36,6 +37,7 @@ from web.keys import (
     CLOSING,
     ENGINE,
     FEED,
+    FILLING,
     FINISHED,
     HUB,
     KEPT,
@@ -174,6 +176,7 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
     engine = telling(announcing(engine, publisher.offer), app[TELL])
     app[ENGINE] = engine
     app[VISITS] = Visits(engine)
+    app[FILLING] = Filling(engine)
     app[CHECKOUTS] = Checkouts(engine, app[TARIFF], watch=app[METRICS].checkouts.observe)
     app[READINESS].checks |= {
         "database": health.database(engine),

@@ -4,7 +4,7 @@ from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import carts, idempotency
-from bookstore.db import retrying, transaction
+from bookstore.db import reading, retrying, transaction
 from bookstore.errors import NotFound
 from bookstore.users import User
 from web import sessions
@@ -18,6 +18,18 @@ async def found(request: web.Request, conn: AsyncConnection) -> int | None:
     if user is not None:
         return await carts.find_of_user(conn, user.id)
     return await sessions.guest_cart(request)
+
+
+async def known(request: web.Request) -> int | None:
+    """The same, for whoever has no connection at hand: a guest's is in the session."""
+    if request[USER] is None:
+        return await sessions.guest_cart(request)
+
+    async def work() -> int | None:
+        async with reading(request.config_dict[ENGINE]) as conn:
+            return await found(request, conn)
+
+    return await retrying(work)
 
 
 async def to_fill(request: web.Request, conn: AsyncConnection) -> int:

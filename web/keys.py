@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bookstore.api_tokens import ApiToken
 from bookstore.checkout import Checkouts
+from bookstore.filling import Filling
 from bookstore.messages import Publisher
 from bookstore.pricing import CountryTable, Rates
 from bookstore.users import User
@@ -38,6 +39,7 @@ PUBLISHER = web.AppKey[Publisher]("publisher")
 #: Says, right after a commit, to which orders something happened.
 TELL = web.AppKey[Callable[[list[int]], None]]("tell")
 VISITS = web.AppKey("visits", Visits)
+FILLING = web.AppKey("filling", Filling)
 CHECKOUTS = web.AppKey("checkouts", Checkouts)
 #: Tells those who watch orders what happens to them, and staff what happens to all.
 HUB: "web.AppKey[Hub]" = web.AppKey("hub")

@@ -48,7 +48,7 @@ async def test_a_quantity_is_between_1_and_99(conn, cart_id, quantity):
     dune = await add_book(conn, stock=500)
 
     with pytest.raises(Invalid):
-        await carts.set_quantity(conn, cart_id, dune, quantity, now=NOON)
+        await carts.add(conn, cart_id, dune, quantity, now=NOON)
 
 
 async def test_a_withdrawn_book_does_not_go_into_a_cart(conn, cart_id):

@@ -8,14 +8,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import carts
 from bookstore.addresses import COUNTRIES
-from bookstore.carts import MAX_QUANTITY, Cart, CartItem
+from bookstore.carts import MAX_QUANTITY, Cart, CartItem, Put
 from bookstore.db import reading, retrying, transaction
 from bookstore.errors import CartFull, NotDelivered, NotFound, OutOfStock
 from bookstore.records import LARGEST_ID
 from web import carts as visitors
 from web.api.fields import Count
 from web.api.operations import Fields, answer, operation
-from web.keys import ENGINE, RATES, TARIFF
+from web.keys import ENGINE, FILLING, RATES, TARIFF
 from web.requests import now
 
 TAGS = ["cart"]
@@ -97,21 +97,13 @@ async def show_cart(request: web.Request, query: Fields) -> web.Response:
 )
 async def add_to_cart(request: web.Request, body: Fields) -> web.Response:
     """Put copies of a book into the cart, besides those that are in it already."""
-
-    async def change(conn: AsyncConnection, cart_id: int) -> Sequence[CartItem]:
-        return await carts.add(conn, cart_id, **body, now=now())
-
-    return answer(CartOut, await changed(request, change))
+    return answer(CartOut, await filled(request, **body, besides=True))
 
 
 @operation(body=QuantityIn, returns=(200, CartOut), tags=TAGS, refusals=[OutOfStock, CartFull])
 async def set_cart_quantity(request: web.Request, body: Fields) -> web.Response:
     """Have exactly so many copies of a book in the cart."""
-
-    async def change(conn: AsyncConnection, cart_id: int) -> Sequence[CartItem]:
-        return await carts.set_quantity(conn, cart_id, _book_id(request), **body, now=now())
-
-    return answer(CartOut, await changed(request, change))
+    return answer(CartOut, await filled(request, _book_id(request), **body, besides=False))
 
 
 @operation(returns=(200, CartOut), tags=TAGS)
@@ -133,6 +125,19 @@ async def clear_cart(request: web.Request) -> web.Response:
 
     await changed(request, change, make=False)
     return web.Response(status=204)
+
+
+async def filled(request: web.Request, book_id: int, quantity: int, *, besides: bool) -> Cart:
+    """The visitor's cart with so many copies of a book, besides those in it already or in all."""
+    cart_id = await visitors.known(request)
+    if cart_id is not None:
+        items = await request.config_dict[FILLING].put(Put(cart_id, book_id, quantity, besides))
+        return carts.priced(items, request.config_dict[RATES])
+
+    async def change(conn: AsyncConnection, new_id: int) -> Sequence[CartItem]:
+        return await carts.add(conn, new_id, book_id, quantity, now=now())
+
+    return await changed(request, change)
 
 
 async def changed(request: web.Request, change: Change, *, make: bool = True) -> Cart:

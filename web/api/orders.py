@@ -208,14 +208,8 @@ async def _wish(request: web.Request, body: Fields) -> Wish:
     if user is None and "email" not in body:
         raise Invalid("email", "A guest has to say where the confirmation goes.")
     email = users.normal_email(body["email"]) if "email" in body else me(request).email
-    typed = _typed_address(body)
-
-    async def work() -> tuple[int | None, dict[str, Any]]:
-        async with reading(request.config_dict[ENGINE]) as conn:
-            known = typed or await _known_address(conn, request, body["address_id"])
-            return await visitors.found(request, conn), known
-
-    cart_id, address = await retrying(work)
+    address = _typed_address(body) or await _known_address(request, body["address_id"])
+    cart_id = await visitors.known(request)
     if cart_id is None:
         raise CartEmpty
     return Wish(
@@ -240,10 +234,9 @@ def _typed_address(body: Fields) -> dict[str, Any] | None:
     return None if typed is None else addresses.checked(typed, within="shipping_address")
 
 
-async def _known_address(
-    conn: AsyncConnection, request: web.Request, address_id: int
-) -> dict[str, Any]:
+async def _known_address(request: web.Request, address_id: int) -> dict[str, Any]:
     user = request[USER]
     if user is None:  # A guest has no address book.
         raise NotFound("This address")
-    return (await address_book.get(conn, user.id, address_id)).for_parcel()
+    async with reading(request.config_dict[ENGINE]) as conn:
+        return (await address_book.get(conn, user.id, address_id)).for_parcel()

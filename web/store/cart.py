@@ -11,7 +11,7 @@ from bookstore.locales import _
 from bookstore.pricing import Rates
 from bookstore.records import LARGEST_ID, Book
 from web import carts as visitors
-from web.api.carts import changed
+from web.api.carts import changed, filled
 from web.keys import ENGINE, RATES
 from web.requests import now
 from web.store import forms, notices
@@ -45,12 +45,8 @@ async def add(request: web.Request) -> web.Response:
     copies = forms.quantity(form)
     if "step" in form:
         raise web.HTTPSeeOther(f"/books/{book_id}?copies={max(1, copies)}")
-
-    async def put(conn: AsyncConnection, cart_id: int) -> list[CartItem]:
-        return await carts.add(conn, cart_id, book_id, copies, now=now())
-
     try:
-        await changed(request, put)
+        await filled(request, book_id, copies, besides=True)
     except NotFound:
         raise
     except BookstoreError as error:
@@ -66,14 +62,14 @@ async def change(request: web.Request) -> web.Response:
     book_id = int(request.match_info["book_id"])
     copies = 0 if "remove" in form else forms.quantity(form)
 
-    async def put(conn: AsyncConnection, cart_id: int) -> None:
-        if copies:
-            await carts.set_quantity(conn, cart_id, book_id, copies, now=now())
-        else:
-            await carts.remove(conn, cart_id, book_id, now=now())
+    async def take_out(conn: AsyncConnection, cart_id: int) -> None:
+        await carts.remove(conn, cart_id, book_id, now=now())
 
     try:
-        await changed(request, put, make=False)
+        if copies:
+            await filled(request, book_id, copies, besides=False)
+        else:
+            await changed(request, take_out, make=False)
     except BookstoreError as error:
         await notices.leave(request, "bad", error.said())
     raise web.HTTPSeeOther("/cart")

@@ -192,12 +192,7 @@ async def _wish(
 ) -> Wish | None:
     """The order as the visitor wants it; None without a cart."""
     user = request[USER]
-
-    async def work() -> int | None:
-        async with reading(request.config_dict[ENGINE]) as conn:
-            return await visitors.found(request, conn)
-
-    cart_id = await retrying(work)
+    cart_id = await visitors.known(request)
     if cart_id is None:
         return None
     email = user.email if user else users.normal_email(typed["email"])

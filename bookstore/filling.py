@@ -1,0 +1,42 @@
+"""Carts are filled: those who put books into theirs at the same moment share a transaction."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bookstore import carts
+from bookstore.carts import CartItem, Put
+from bookstore.db import for_all, transaction
+from bookstore.errors import BookstoreError
+from bookstore.grouping import Grouped
+
+#: Above this the transaction itself gets long.
+GROUP = 50
+
+
+class Filling:
+    """The carts of one process, as they are filled."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._together = Grouped(self._put, limit=GROUP)
+
+    async def put(self, wish: Put) -> list[CartItem]:
+        """Put copies of a book into a cart; what is in it afterwards.
+
+        Raises:
+            NotFound, OutOfStock, CartFull, Invalid: as `carts.put` says.
+            TimeoutError: the database stands still.
+        """
+        # A transaction's own limit is not enough: others may have their turn before this one.
+        async with asyncio.timeout(self._engine.get_execution_options()["timeout_s"]):
+            return await self._together(wish)
+
+    async def _put(self, puts: list[Put]) -> Sequence[list[CartItem] | Exception]:
+        async def work() -> list[list[CartItem] | BookstoreError]:
+            async with transaction(self._engine) as conn:
+                return await carts.put(conn, puts, now=datetime.now(UTC))
+
+        return await for_all(work, len(puts))
