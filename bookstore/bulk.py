@@ -22,7 +22,9 @@ class Bulk:
 
     `columns` is written as for MariaDB: `"order_id BIGINT, reason VARCHAR(500)"`.  In `sql`,
     `{rows}` stands for the rows, to be named by an alias; `{join}` for a join that keeps the
-    order of the rows, and so the order in which locks are taken; `{for_update}` for the lock.
+    order of the rows, and so the order in which locks are taken; `{for_update}` for the lock;
+    `{by_key}`, after a table, for its rows one by one by their primary key: of a small table
+    MariaDB would read them all, and wait for whoever has locked any.
     SQLite knows no lock but the one on the whole database, and writes UPDATE and DELETE
     another way: `sqlite` is its form where it differs.  `types` names the columns of the
     answer that are not plain.
@@ -41,6 +43,7 @@ class Bulk:
                 rows=f"JSON_TABLE(:rows, '$[*]' COLUMNS ({paths}))",
                 join="STRAIGHT_JOIN",
                 for_update="FOR UPDATE",
+                by_key="FORCE INDEX (PRIMARY)",
             ),
             types,
         )
@@ -49,6 +52,7 @@ class Bulk:
                 rows=f"(SELECT {values} FROM json_each(:rows))",  # noqa: S608 - all constant
                 join="CROSS JOIN",
                 for_update="",
+                by_key="",
             ),
             types,
         )

@@ -36,7 +36,7 @@ _AMOUNT = re.compile(r"([+-]?)\s*([0-9]{1,7})(?:[.,]([0-9]{1,2}))?\s*(%?)")
 _SET_PRICES = Bulk(
     "book_id BIGINT, price INT",
     """
-    UPDATE {rows} AS v STRAIGHT_JOIN books AS b ON b.id = v.book_id
+    UPDATE {rows} AS v STRAIGHT_JOIN books AS b {by_key} ON b.id = v.book_id
     SET b.price_cents = v.price, b.version = b.version + 1, b.updated_at = :now
     """,
     sqlite="""

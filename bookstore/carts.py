@@ -88,7 +88,10 @@ class Put(NamedTuple):
 _OF_USER = text("SELECT id FROM carts WHERE user_id = :user_id")
 _LOCK = Bulk(
     "cart_id BIGINT",
-    "UPDATE {rows} AS v STRAIGHT_JOIN carts AS c ON c.id = v.cart_id SET c.updated_at = :now",
+    """
+    UPDATE {rows} AS v STRAIGHT_JOIN carts AS c {by_key} ON c.id = v.cart_id
+    SET c.updated_at = :now
+    """,
     sqlite="UPDATE carts SET updated_at = :now WHERE id IN (SELECT cart_id FROM {rows})",
 )
 _LOOK = BulkQuery(

@@ -143,7 +143,7 @@ class Checkouts:
 _LOCK = BulkQuery(
     "cart_id BIGINT",
     "c.id, c.checkout_no",
-    "FROM {rows} AS v {join} carts AS c ON c.id = v.cart_id {for_update}",
+    "FROM {rows} AS v {join} carts AS c {by_key} ON c.id = v.cart_id {for_update}",
 )
 _ITEMS = BulkQuery(
     "cart_id BIGINT",
@@ -156,7 +156,7 @@ _ITEMS = BulkQuery(
 _NEXT_CHECKOUT = Bulk(
     "cart_id BIGINT",
     """
-    UPDATE {rows} AS v STRAIGHT_JOIN carts AS c ON c.id = v.cart_id
+    UPDATE {rows} AS v STRAIGHT_JOIN carts AS c {by_key} ON c.id = v.cart_id
     SET c.checkout_no = c.checkout_no + 1, c.updated_at = :now
     """,
     sqlite="""

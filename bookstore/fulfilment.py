@@ -81,7 +81,7 @@ _LOCK = BulkQuery(
     "order_id BIGINT",
     "o.id, o.user_id, o.email, CONCAT(o.terms), o.last_seq, o.placed_at, o.language",
     """
-    FROM {rows} AS v {join} orders AS o ON o.id = v.order_id
+    FROM {rows} AS v {join} orders AS o {by_key} ON o.id = v.order_id
     WHERE o.status = 'placed' {for_update}
     """,
 )
@@ -109,7 +109,7 @@ _WRITE_LEDGER = Bulk(
 _WRITE_STATES = Bulk(
     "order_id BIGINT, status VARCHAR(20), reason TEXT, total_cents INT, seq INT",
     """
-    UPDATE {rows} AS v STRAIGHT_JOIN orders AS o ON o.id = v.order_id
+    UPDATE {rows} AS v STRAIGHT_JOIN orders AS o {by_key} ON o.id = v.order_id
     SET o.status = v.status, o.reason = v.reason, o.total_cents = v.total_cents,
         o.last_seq = v.seq, o.updated_at = :now, o.payment_status = CASE
             WHEN v.status = 'rejected' AND o.payment_status = 'paid' THEN 'refund_due'
@@ -138,7 +138,7 @@ _WRITE_EVENTS = Bulk(
 _TAKE = Bulk(
     "book_id BIGINT, quantity INT",
     """
-    UPDATE {rows} AS v STRAIGHT_JOIN book_stock AS s ON s.book_id = v.book_id
+    UPDATE {rows} AS v STRAIGHT_JOIN book_stock AS s {by_key} ON s.book_id = v.book_id
     SET s.stock = s.stock - v.quantity WHERE s.stock >= v.quantity
     """,
     sqlite="""

@@ -16,8 +16,8 @@ class Grouped(Generic[Wish, Answer]):
     Whoever finds nothing running starts at once and alone, so at rest nobody waits; those
     who come meanwhile go together next.  `work` answers a list of wishes with a list as
     long, an exception in the place of each wish that it refuses.  When it raises, nothing
-    of the list was done, and each of the wishes is worked off alone.  `watch` gets to know
-    how many went together.
+    of the list was done, and each of the wishes is worked off alone, all at once: one that
+    has to wait for a lock keeps nobody else.  `watch` gets to know how many went together.
     """
 
     def __init__(
@@ -34,6 +34,7 @@ class Grouped(Generic[Wish, Answer]):
         self._watch = watch
         self._waiting: list[tuple[Wish, asyncio.Future[Answer]]] = []
         self._running: asyncio.Task[None] | None = None
+        self._alone: set[asyncio.Task[None]] = set()
 
     async def __call__(self, wish: Wish) -> Answer:
         """What `work` answers this wish; raises what it refuses it with.
@@ -77,7 +78,9 @@ class Grouped(Generic[Wish, Answer]):
         except Exception as error:
             if len(group) > 1:
                 for member in group:
-                    await self._work_off([member])
+                    alone = asyncio.create_task(self._work_off([member]))
+                    self._alone.add(alone)
+                    alone.add_done_callback(self._alone.discard)
                 return
             outcomes = [error]
         for (_, answer), outcome in zip(group, outcomes, strict=True):

@@ -69,7 +69,7 @@ _ADD_STOCK = Bulk(
 _CHANGE = Bulk(
     f"id BIGINT, version INT, {_RECORD}",
     """
-    UPDATE {rows} AS v STRAIGHT_JOIN books AS b ON b.id = v.id AND b.version = v.version
+    UPDATE {rows} AS v STRAIGHT_JOIN books AS b {by_key} ON b.id = v.id AND b.version = v.version
     SET b.isbn13 = v.isbn13, b.title = v.title, b.subtitle = v.subtitle,
         b.description = v.description, b.publisher = v.publisher, b.year = v.year,
         b.language = v.language, b.format = v.format, b.pages = v.pages,
@@ -128,7 +128,7 @@ _SET_STOCK = Bulk(
     "book_id BIGINT, seen INT, stock INT",
     """
     UPDATE {rows} AS v
-    STRAIGHT_JOIN book_stock AS s ON s.book_id = v.book_id AND s.stock = v.seen
+    STRAIGHT_JOIN book_stock AS s {by_key} ON s.book_id = v.book_id AND s.stock = v.seen
     SET s.stock = v.stock
     """,
     sqlite="""
@@ -141,7 +141,7 @@ _SET_STOCK = Bulk(
 _WITHDRAW = Bulk(
     "id BIGINT, version INT",
     """
-    UPDATE {rows} AS v STRAIGHT_JOIN books AS b ON b.id = v.id AND b.version = v.version
+    UPDATE {rows} AS v STRAIGHT_JOIN books AS b {by_key} ON b.id = v.id AND b.version = v.version
     SET b.withdrawn_at = :now, b.version = v.version + 1, b.updated_at = :now
     """,
     sqlite="""

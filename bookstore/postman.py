@@ -289,12 +289,12 @@ _LOCK = BulkQuery(
     """n.id, n.status, n.kind, n.user_id, n.attempts, n.in_doubt, n.lease_until > :now,
     (SELECT t.request_id FROM tasks AS t
      WHERE t.task = 'send_notifications' AND t.ref_id = n.id)""",
-    "FROM {rows} AS v {join} notifications AS n ON n.id = v.id {for_update}",
+    "FROM {rows} AS v {join} notifications AS n {by_key} ON n.id = v.id {for_update}",
 )
 _TAKE = Bulk(
     "id BIGINT, in_doubt INT",
     """
-    UPDATE {rows} AS v STRAIGHT_JOIN notifications AS n ON n.id = v.id
+    UPDATE {rows} AS v STRAIGHT_JOIN notifications AS n {by_key} ON n.id = v.id
     SET n.status = 'sending', n.attempts = n.attempts + 1, n.in_doubt = v.in_doubt,
         n.lease_until = :ends_at
     """,
@@ -308,14 +308,14 @@ _HOLD = BulkQuery(
     "id BIGINT, lease_until DATETIME(6)",
     "n.id",
     """
-    FROM {rows} AS v {join} notifications AS n ON n.id = v.id
+    FROM {rows} AS v {join} notifications AS n {by_key} ON n.id = v.id
     WHERE n.status = 'sending' AND n.lease_until = v.lease_until {for_update}
     """,
 )
 _NOTE = Bulk(
     "id BIGINT, status VARCHAR(20), doubted INT, not_tried INT, answer TEXT, sent_at DATETIME(6)",
     """
-    UPDATE {rows} AS v STRAIGHT_JOIN notifications AS n ON n.id = v.id
+    UPDATE {rows} AS v STRAIGHT_JOIN notifications AS n {by_key} ON n.id = v.id
     SET n.status = v.status, n.lease_until = NULL, n.in_doubt = n.in_doubt OR v.doubted,
         n.attempts = n.attempts - v.not_tried, n.smtp_answer = COALESCE(v.answer, n.smtp_answer),
         n.sent_at = COALESCE(v.sent_at, n.sent_at)

@@ -145,7 +145,7 @@ _POSTPONE = Bulk(
 _OFFERED = Bulk(
     "id BIGINT",
     """
-    UPDATE {rows} AS v STRAIGHT_JOIN tasks AS t ON t.id = v.id
+    UPDATE {rows} AS v STRAIGHT_JOIN tasks AS t {by_key} ON t.id = v.id
     SET t.offers = t.offers + 1, t.due_at = :due_at
     """,
     sqlite="""
