@@ -27,7 +27,7 @@ def locking():
 @pytest.mark.parametrize("sql", list(locking()))
 async def test_in_an_empty_table_it_reads_no_row_but_those_it_is_about(conn, sql):
     statement = text(f"EXPLAIN {sql}")
-    moments = {name: "2026-01-01" for name in statement._bindparams}
+    moments = dict.fromkeys(statement._bindparams, "2026-01-01")
 
     plan = await conn.execute(statement, {**moments, "rows": "[[1, 1, 1, 1, 1, 1, 1, 1]]"})
 
