@@ -36,6 +36,7 @@ from bookstore.messages import (
 from bookstore.postman import Postman
 from bookstore.runner import Runner, Work
 from bookstore.tasks import Task
+from config import memory
 from config.log import quieten, set_up
 from config.settings import Settings, read_settings
 
@@ -80,6 +81,7 @@ class Workplace(Middleware):
         if self.settings is None:
             set_up()  # dramatiq's own command line has lines of another form.
             heed_signals()
+            memory.settle()
         else:
             quieten()
         # The process was forked since, so it has a name of its own.
