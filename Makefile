@@ -14,7 +14,7 @@ PYTEST ?= tests
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install run test check format examples bench faults image judges lock sbom texts clean
+.PHONY: help install run test check format examples bench faults image machines judges lock sbom texts clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,10 @@ faults: $(INSTALLED_TEST) ## 660 kills and the other faults in rounds; by hand, 
 image: $(INSTALLED_TEST) ## the Dockerfile's steps without a container engine (as root, with debootstrap)
 	@tests/servers/install.sh
 	@$(BIN)/python -m tests.deploy.image
+
+machines: $(INSTALLED_TEST) ## the operator's guide typed on four clean machines (as root, with debootstrap)
+	@tests/servers/install.sh
+	@FAULTS=full $(BIN)/pytest -k clean_machines tests/deploy/test_many_hosts.py
 
 # The machine's own pip settings are kept out of it, so that every hash is the public index's.
 PIP_COMPILE := PIP_CONFIG_FILE=/dev/null PIP_FIND_LINKS= CUSTOM_COMPILE_COMMAND="make lock" \

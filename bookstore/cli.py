@@ -45,7 +45,7 @@ from bookstore.terminal import (
     print_table,
 )
 from config import log, variables
-from config.settings import read_settings
+from config.settings import WrongSettings, read_settings
 
 #: Shown as three stars, and addresses without their passwords.
 SECRETS = {"secret_key", "admin_password"}
@@ -142,11 +142,19 @@ def database_group() -> None:
 
 
 @database_group.command()
+@click.option(
+    "--grant", "account", help="Then give this account (NAME or NAME@HOST) what the store needs."
+)
 @asynchronous
-async def upgrade() -> None:
+async def upgrade(account: str | None) -> None:
     """Bring the tables to the newest revision."""
     async with database() as engine:
+        if account and engine.dialect.name == "sqlite":
+            raise click.UsageError("SQLite has no accounts.")
         await db.upgrade(engine)
+        if account:
+            async with db.transaction(engine) as conn:
+                await rights.give(conn, account)
 
 
 @database_group.command()
@@ -346,8 +354,9 @@ def mail_group() -> None:
 
 @mail_group.command("test")
 @click.argument("address")
+@as_json
 @asynchronous
-async def test_mail(address: str) -> None:
+async def test_mail(address: str, as_json: bool) -> None:
     """Send a letter to ADDRESS and print what the mail server says."""
     settings = read_settings()
     letter = EmailMessage()
@@ -357,9 +366,13 @@ async def test_mail(address: str) -> None:
     letter.set_content("If you can read this, letters go out.\n")
     mailer = smtp.make_mailer(settings.smtp_url)
     try:
-        click.echo(await mailer.send(Mail.of(letter)))
+        answer = await mailer.send(Mail.of(letter))
     finally:
         await mailer.close()
+    if as_json:
+        print_json({"answer": answer})
+    else:
+        click.echo(answer)
 
 
 @main.command()
@@ -389,11 +402,21 @@ def show_config(as_json: bool) -> None:
 
 
 @config_group.command("check")
+@as_json
 @asynchronous
-async def check_config() -> None:
+async def check_config(as_json: bool) -> None:
     """Fail when a setting is wrong, and name all that are; warn of what endangers data."""
-    for warning in await precautions.examine(read_settings()):
+    try:
+        settings = read_settings()
+    except WrongSettings as wrong:
+        if as_json:
+            print_json({"problems": wrong.problems, "warnings": []})
+        raise
+    warnings = await precautions.examine(settings)
+    for warning in warnings:
         click.echo(f"Warning: {warning}", err=True)
+    if as_json:
+        print_json({"problems": {}, "warnings": warnings})
     click.echo("The settings are fine.", err=True)
 
 

@@ -55,6 +55,17 @@ def grants(database: str, account: str) -> list[str]:
     ]
 
 
+async def give(conn: AsyncConnection, account: str) -> None:
+    """Give the store's account what it needs; ours here must be allowed to pass it on.
+
+    Raises:
+        Invalid: this cannot be the name of an account.
+    """
+    for statement in grants(conn.engine.url.database or "", account):
+        # The driver reads % as the place of a value, even where there is none.
+        await conn.exec_driver_sql(statement.replace("%", "%%"))
+
+
 async def may_change_the_log(conn: AsyncConnection) -> bool:
     """Whether the account that we use here could change or remove what the audit log holds."""
     return bool(await conn.scalar(_MAY_CHANGE_THE_LOG))

@@ -15,7 +15,7 @@ COMMANDS = {
     "run": set(),
     "web": {"--host", "--port", "--processes"},
     "worker": {"--processes", "--threads"},
-    "db upgrade": set(),
+    "db upgrade": {"--grant"},
     "db current": set(),
     "db check": set(),
     "users create": {"EMAIL", "--role", "--password-stdin"},
@@ -28,10 +28,10 @@ COMMANDS = {
     "tasks replay": set(),
     "tasks discard": {"--reason"},
     "doctor": {"--json"},
-    "mail test": {"ADDRESS"},
+    "mail test": {"ADDRESS", "--json"},
     "openapi": set(),
     "config show": {"--json"},
-    "config check": set(),
+    "config check": {"--json"},
     "version": set(),
 }
 TARGETS = {"install", "run", "test", "check", "faults", "bench", "judges", "help"}

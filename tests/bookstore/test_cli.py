@@ -258,6 +258,22 @@ def test_a_test_letter_goes_out(bookstore, tmp_path):
     assert len(list((tmp_path / "var" / "mail").glob("*.eml"))) == 1
 
 
+def test_programs_can_read_what_the_mail_server_said(bookstore):
+    answer = last_json(bookstore("mail", "test", "me@example.com", "--json"))
+
+    assert answer["answer"].startswith("Written to ")
+
+
+def test_programs_can_read_what_is_wrong_with_the_settings(bookstore, monkeypatch):
+    bookstore("db", "upgrade")
+    fine = bookstore("config", "check", "--json")
+    monkeypatch.setenv("BOOKSTORE_PORT", "http")
+    wrong = bookstore("config", "check", "--json")
+
+    assert (fine.exit_code, last_json(fine)) == (0, {"problems": {}, "warnings": []})
+    assert (wrong.exit_code, [*last_json(wrong)["problems"]]) == (2, ["BOOKSTORE_PORT"])
+
+
 def test_the_openapi_document_is_printed(bookstore):
     assert last_json(bookstore("openapi"))["openapi"].startswith("3.1")
 

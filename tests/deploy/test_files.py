@@ -1,19 +1,25 @@
 """compose.yaml, the Dockerfile and the units of systemd say what the programs understand."""
 
+import json
+import os
+import re
 import shlex
 import shutil
 import subprocess
 import sys
-from itertools import chain, pairwise
+from contextlib import closing
+from urllib.parse import urlsplit
 
 import click
+import pymysql
 import pytest
 import yaml
 
 from bookstore.cli import main
-from bookstore.messages import QUEUES
 from tests.deploy import dockerfile, units
 from tests.e2e.programs import ROOT
+from tests.servers import rights
+from tests.servers.mariadb import MariaDBServer
 
 IMAGE = "bookstore"
 SERVICES = {
@@ -23,6 +29,56 @@ SERVICES = {
 }
 DEPLOY = ROOT / "config" / "deploy"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
+
+
+#: What the store's account cannot do.
+REFUSED = (
+    "CREATE TABLE mine (id INT)",
+    "DROP TABLE orders",
+    "DELETE FROM audit_log",
+    "UPDATE stock_movements SET delta = 0",
+    "GRANT SELECT ON books TO bookstore@'%'",
+)
+
+
+@pytest.fixture
+def accounts():
+    """A MariaDB when its image has made its data: its port, and the secrets of `.env`."""
+    compose = yaml.safe_load((ROOT / "compose.yaml").read_text())
+    secrets = {"MARIADB_PASSWORD": "first", "MARIADB_MAKER_PASSWORD": "second"}
+    given = compose["services"]["mariadb"]["environment"]
+    env = {name: secrets.get(value.strip("${}"), value) for name, value in given.items()}
+    script = (DEPLOY / "mariadb" / "accounts.sh").read_text()
+    printed = subprocess.run(
+        ["bash", "-euc", f"docker_process_sql() {{ cat; }}\n{script}"],
+        env={"PATH": os.environ["PATH"], **env},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    with (
+        MariaDBServer() as server,
+        closing(server.client.connect()) as conn,
+        conn.cursor() as cursor,
+    ):
+        cursor.execute(f"CREATE DATABASE {env['MARIADB_DATABASE']}")
+        for statement in filter(str.strip, printed.split(";\n")):
+            cursor.execute(statement)
+        # The tests' own, which has the same name and would be taken for the store's.
+        cursor.execute("DROP USER bookstore@127.0.0.1")
+        yield server.port, secrets
+
+
+def connect(url):
+    """As the account of this address."""
+    parts = urlsplit(url)
+    return pymysql.connect(
+        host=parts.hostname,
+        port=parts.port,
+        user=parts.username,
+        password=parts.password,
+        database=parts.path.strip("/"),
+    )
 
 
 def understood(command):
@@ -43,6 +99,30 @@ def test_compose_runs_one_image_for_migration_web_and_workers():
         "web",
         "worker",
     }
+
+
+def test_compose_has_an_account_that_makes_tables_and_one_that_works(accounts):
+    port, secrets = accounts
+
+    def bookstore(service, *command):
+        url = SERVICES[service]["environment"]["BOOKSTORE_DATABASE_URL"]
+        url = re.sub(r"\$\{([A-Z_]+)[^}]*\}", lambda match: secrets[match[1]], url)
+        url = url.replace("mariadb:3306", f"127.0.0.1:{port}")
+        return url, rights.run(url, *command)
+
+    # Once more, as it starts again with every release.
+    for _ in range(2):
+        bookstore("migrate", *SERVICES["migrate"]["command"][1:])
+    url, _ = bookstore("web", "sample-data")
+    _, findings = bookstore("worker", "doctor", "--json")
+
+    assert json.loads(findings) == {"findings": []}
+    with closing(connect(url)) as conn, conn.cursor() as cursor:
+        cursor.execute("SELECT COUNT(*) FROM books")
+        assert cursor.fetchone()[0] > 100
+        for statement in REFUSED:
+            with pytest.raises(pymysql.err.OperationalError, match="denied"):
+                cursor.execute(statement)
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -69,39 +149,23 @@ def test_the_image_runs_as_nobody_special_and_is_asked_how_it_is():
 def test_a_unit_starts_what_there_is(path):
     unit = units.read(path)
 
-    assert understood(shlex.split(unit.command)) in {"web", "worker", "metrics"}
+    command = shlex.split(unit.command.replace("$QUEUES", "-Q notifications"))
+
+    assert understood(command) in {"web", "worker", "metrics"}
     assert unit.user == "bookstore"
 
 
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
+def test_a_unit_that_is_enabled_starts_with_the_machine(path):
+    wanted = [line for line in path.read_text().splitlines() if line.startswith("WantedBy=")]
+
+    assert wanted == ["WantedBy=multi-user.target bookstore.target"]
+
+
 def test_a_unit_of_workers_is_one_process():
-    paths = [path for path in UNITS if "@" in path.name]
+    (path,) = (path for path in UNITS if "worker" in path.name)
 
-    assert len(paths) == 2
-    assert all("--processes 1 " in units.read(path).command for path in paths)
-
-
-@pytest.mark.parametrize(
-    "commands",
-    [
-        [shlex.split(units.read(path).command) for path in UNITS],
-        [service["command"] for service in SERVICES.values()],
-    ],
-    ids=["systemd", "compose"],
-)
-def test_letters_have_workers_of_their_own_and_every_queue_has_some(commands):
-    workers = [command for command in commands if "worker" in command]
-    served = [{queue for flag, queue in pairwise(command) if flag == "-Q"} for command in workers]
-
-    assert {"notifications"} in served
-    assert sorted(chain(*served)) == sorted(QUEUES.values())
-
-
-def test_letters_give_way_to_everything_else():
-    unit = (DEPLOY / "systemd" / "bookstore-letters@.service").read_text()
-    weights = {name: service.get("cpu_shares", 1024) for name, service in SERVICES.items()}
-
-    assert "\nCPUWeight=10\n" in unit
-    assert min(weights, key=weights.__getitem__) == "letters"
+    assert "--processes 1 " in units.read(path).command
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")

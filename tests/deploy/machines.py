@@ -1,0 +1,176 @@
+"""Clean machines: each a Debian of its own, started by systemd, on a cable that can be pulled.
+
+Namespaces stand in for the hardware, an overlay over a debootstrap for the disk.  What a machine
+has written stays on its disk when its power is cut.
+"""
+
+import subprocess
+from pathlib import Path
+
+from tests.deploy import hosts
+from tests.deploy.hosts import Host
+from tests.e2e.programs import ROOT
+from tests.servers.process import ServerFailed, find, wait_until
+
+BASE = ROOT / "build" / "machines" / "base"
+SUITE = "bookworm"
+#: What a Debian has that was installed from its image, and the smallest debootstrap has not.
+PACKAGES = "systemd,systemd-sysv,dbus,ca-certificates"
+#: Of this machine, so that names are found and certificates are known.
+BORROWED = ("/etc/resolv.conf", "/etc/ssl/certs")
+ENV = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "DEBIAN_FRONTEND": "noninteractive",
+}
+#: A group of its own, in whichever way this machine has its groups; then everything else.
+_BOOT = """
+disk=$1 name=$2
+for groups in /sys/fs/cgroup /sys/fs/cgroup/systemd /sys/fs/cgroup/unified; do
+    [ -e "$groups/cgroup.procs" ] || continue
+    mkdir -p "$groups/$name"
+    echo $$ > "$groups/$name/cgroup.procs"
+done
+exec unshare --mount --propagation=private --pid --uts --ipc --cgroup --fork --kill-child \\
+    sh -euc "$3" sh "$disk" "$name"
+"""
+_INSIDE = """
+disk=$1 name=$2
+mount -t overlay -o "lowerdir=$disk/base,upperdir=$disk/upper,workdir=$disk/work" overlay \\
+    "$disk/root"
+old=$(stat -f -c %T /sys/fs/cgroup)
+cd "$disk/root"
+mount -t proc proc proc
+mount -t sysfs -o ro sysfs sys
+if [ "$old" = cgroup2fs ]; then
+    mount -t cgroup2 cgroup2 sys/fs/cgroup
+else
+    mount -t tmpfs -o mode=755 tmpfs sys/fs/cgroup
+    mkdir sys/fs/cgroup/unified sys/fs/cgroup/systemd
+    mount -t cgroup2 cgroup2 sys/fs/cgroup/unified
+    mount -t cgroup -o none,name=systemd cgroup sys/fs/cgroup/systemd
+fi
+mount -t tmpfs -o mode=755 tmpfs run
+mount -t tmpfs -o mode=1777 tmpfs tmp
+mount -t tmpfs -o mode=755 tmpfs dev
+for device in null zero full random urandom tty; do
+    touch "dev/$device"
+    mount --bind "/dev/$device" "dev/$device"
+done
+touch dev/console
+mount --bind /dev/null dev/console
+mkdir dev/shm dev/pts
+mount -t devpts -o newinstance,ptmxmode=0666 devpts dev/pts
+ln -s pts/ptmx dev/ptmx
+ln -s /proc/self/fd dev/fd
+hostname "$name"
+mkdir -p old
+pivot_root . old
+umount -l old
+exec env -i container=unshare /lib/systemd/systemd --show-status=no --log-target=null
+"""
+
+
+def possible() -> bool:
+    """Whether this machine lets us make them."""
+    try:
+        find("debootstrap")
+    except ServerFailed:
+        return False
+    return hosts.possible()
+
+
+def prepare() -> None:
+    """A Debian with nothing on it, in build/machines; made once.  Needs the network."""
+    if BASE.exists():
+        return
+    BASE.parent.mkdir(parents=True, exist_ok=True)
+    part = BASE.with_suffix(".part")
+    command = [find("debootstrap"), "--variant=minbase", f"--include={PACKAGES}", SUITE, part]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    part.rename(BASE)
+
+
+class Machine:
+    """A machine on the network of `hosts`, with a disk of its own in `folder`."""
+
+    def __init__(self, host: Host, folder: Path) -> None:
+        self.host = host
+        self.address = host.address
+        self._disk = folder / host.namespace
+        for name in ("base", "upper", "work", "root"):
+            (self._disk / name).mkdir(parents=True)
+        (self._disk / "base").rmdir()
+        (self._disk / "base").symlink_to(BASE)
+        self._process: subprocess.Popen[bytes] | None = None
+        for place in map(Path, BORROWED):
+            there = self._disk / "upper" / place.relative_to("/")
+            there.parent.mkdir(parents=True, exist_ok=True)
+            subprocess.run(["cp", "-rL", place, there], check=True)
+        (self._disk / "upper/etc/hostname").write_text(f"{host.namespace}\n")
+
+    @property
+    def files(self) -> Path:
+        """Its files, as they are while it runs."""
+        return Path(f"/proc/{self._init()}/root")
+
+    def power_on(self) -> None:
+        """Start it; systemd is at work when this returns."""
+        self._process = subprocess.Popen(
+            self.host.command(
+                *("setpriv", "--pdeathsig", "KILL"),
+                *("sh", "-euc", _BOOT, "sh", str(self._disk), self.host.namespace, _INSIDE),
+            ),
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        wait_until(lambda: self._state() in ("running", "degraded"))
+
+    def cut_power(self) -> None:
+        """All its processes are gone at once; what was written to its disk is there."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+
+    def run(self, script: str, *, said: str = "", network: bool = True) -> str:
+        """What a shell prints that runs this as root; `said` is typed in.
+
+        With `network=False` it has this machine's network in place of its own, which leads
+        nowhere but to its neighbours.
+
+        Raises:
+            CalledProcessError: it failed; what it printed goes to stderr.
+        """
+        done = subprocess.run(
+            self._enter("sh", "-euc", script, network=network),
+            input=said,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=ENV,
+        )
+        if done.returncode:
+            raise AssertionError(f"{script}\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def _enter(self, *words: str, network: bool = True) -> list[str]:
+        inside = ["nsenter", f"--target={self._init()}", "--mount", "--uts", "--ipc", "--pid"]
+        inside += [f"--net=/run/netns/{self.host.namespace}"] * network
+        return [*inside, "env", "-C", "/root", *words]
+
+    def _init(self) -> int:
+        assert self._process is not None
+        pid, children = self._process.pid, ""
+        # setpriv, sh and unshare are one process; its child is systemd.
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+        return int(children.split()[0])
+
+    def _state(self) -> str:
+        try:
+            words = self._enter("systemctl", "is-system-running")
+        except (FileNotFoundError, IndexError):
+            return ""
+        return subprocess.run(
+            words, env=ENV, capture_output=True, text=True, check=False
+        ).stdout.strip()
