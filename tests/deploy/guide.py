@@ -18,7 +18,7 @@ def blocks(heading: str, path: Path = GUIDE) -> list[tuple[str, str]]:
 
 
 def put_in(text: str, places: Mapping[str, str]) -> str:
-    """The text with what is different here; each has to be in it somewhere."""
+    """The text with what is different here."""
     for there, here in places.items():
         text = text.replace(there, here)
     return text

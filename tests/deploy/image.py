@@ -4,7 +4,7 @@ A debootstrap of Debian 12 stands for the base image (the same distribution and 
 `RUN` and `COPY` is done in a root of its own as an engine would, then the parts run from the one
 image: as its user, on a file system that nobody can write to but the volume and /tmp.  An order
 goes all its way through them.  It takes some minutes and 800 MB in build/image, and needs
-debootstrap and the network.
+debootstrap and the network; DEBIAN_MIRROR names a mirror of Debian that is nearer.
 """
 
 import asyncio
@@ -17,17 +17,15 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from tests.deploy import dockerfile
+from tests.deploy import debian, dockerfile
 from tests.deploy.dockerfile import Stage
 from tests.e2e.programs import ROOT, Web
 from tests.e2e.shopper import Shopper, some_books
 from tests.servers.mariadb import MariaDBServer
-from tests.servers.process import find
 from tests.servers.rabbitmq import RabbitMQServer
 from tests.servers.smtp import SmtpSink
 
 FOLDER = ROOT / "build" / "image"
-SUITE = "bookworm"
 #: Of this machine, for the steps that need the network.
 BORROWED = ("/etc/resolv.conf", "/etc/ssl/certs")
 PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
@@ -191,8 +189,10 @@ def _refused(image: Image, volume: Path, place: str) -> bool:
 
 def _build(stage: Stage, root: Path, roots: Mapping[str, Path]) -> None:
     base = FOLDER / "base"
-    if not base.exists():
-        _bootstrap(base)
+    debian.make(base, "python3,python3-venv,ca-certificates")
+    python = base / "usr/local/bin/python"  # What the official image calls it.
+    if not python.is_symlink():
+        python.symlink_to("/usr/bin/python3")
     if root.exists():
         shutil.rmtree(root)
     subprocess.run(["cp", "-a", "--reflink=auto", base, root], check=True)
@@ -210,17 +210,6 @@ def _build(stage: Stage, root: Path, roots: Mapping[str, Path]) -> None:
             folder = rest
             (root / folder.lstrip("/")).mkdir(parents=True, exist_ok=True)
     stage.env |= env
-
-
-def _bootstrap(base: Path) -> None:
-    base.parent.mkdir(parents=True, exist_ok=True)
-    part = base.with_suffix(".part")
-    packages = "--include=python3,python3-venv,ca-certificates"
-    command = [find("debootstrap"), "--variant=minbase", packages, SUITE, part]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    # What the official image calls it.
-    (part / "usr/local/bin/python").symlink_to("/usr/bin/python3")
-    part.rename(base)
 
 
 def _run(root: Path, env: Mapping[str, str], folder: str, command: str) -> None:

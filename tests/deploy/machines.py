@@ -7,13 +7,12 @@ has written stays on its disk when its power is cut.
 import subprocess
 from pathlib import Path
 
-from tests.deploy import hosts
+from tests.deploy import debian, hosts
 from tests.deploy.hosts import Host
 from tests.e2e.programs import ROOT
 from tests.servers.process import ServerFailed, find, wait_until
 
 BASE = ROOT / "build" / "machines" / "base"
-SUITE = "bookworm"
 #: What a Debian has that was installed from its image, and the smallest debootstrap has not.
 PACKAGES = "systemd,systemd-sysv,dbus,ca-certificates"
 #: Of this machine, so that names are found and certificates are known.
@@ -82,13 +81,7 @@ def possible() -> bool:
 
 def prepare() -> None:
     """A Debian with nothing on it, in build/machines; made once.  Needs the network."""
-    if BASE.exists():
-        return
-    BASE.parent.mkdir(parents=True, exist_ok=True)
-    part = BASE.with_suffix(".part")
-    command = [find("debootstrap"), "--variant=minbase", f"--include={PACKAGES}", SUITE, part]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    part.rename(BASE)
+    debian.make(BASE, PACKAGES)
 
 
 class Machine:

@@ -1,6 +1,7 @@
 """The guide's way to many machines, on hosts whose cables are pulled under load."""
 
 import asyncio
+import json
 import random
 import socket
 from contextlib import ExitStack, closing
@@ -9,7 +10,7 @@ import aiohttp
 import pytest
 from aiohttp.abc import AbstractResolver
 
-from tests.deploy import hosts, machines
+from tests.deploy import guide, hosts, machines
 from tests.deploy.company import Checkout, Company, Installed
 from tests.faults import checker
 from tests.faults.figures import FULL, figure
@@ -23,6 +24,8 @@ pytestmark = [
 ]
 
 STORE = "books.example.com"
+#: A request in the guide.
+EXAMPLE = "3f0c6a1d9be24785"
 CUSTOMERS = 4
 #: For how long a host is out of reach.
 CUT_S = figure(4, 30)
@@ -170,8 +173,21 @@ async def test_the_guide_is_followed_word_by_word_on_clean_machines(tmp_path, re
             (lose_power, company.webs[0]),
             (lose_power, company.workers[1]),
         )
+        line, request = in_the_journal(company.webs[1].machine)
 
     record_property("orders", orders)
+    assert line["route"] == "/api/v1/orders"
+    assert line["request_id"] == request
+
+
+def in_the_journal(machine):
+    """What the guide's line finds of one order that was placed at this machine, and its id."""
+    told = machine.run("journalctl -o cat -u bookstore-web").splitlines()
+    placed = [line for line in map(json.loads, told) if line.get("route") == "/api/v1/orders"]
+    request = placed[-1]["request_id"]
+    ((_, script),) = [block for block in guide.blocks("Health") if "journalctl" in block[1]]
+    (found,) = machine.run(script.replace(EXAMPLE, request)).splitlines()
+    return json.loads(found), request
 
 
 def add_books(company):

@@ -17,6 +17,20 @@ from tests.servers.prometheus import Prometheus
 
 DEPLOY = ROOT / "config" / "deploy"
 OURS = re.compile(r"\bbookstore_\w+")
+#: What operators rely on: the name of a sample, and the labels that it has.
+PROMISED = {
+    "bookstore_http_requests_total": {"method", "route", "status"},
+    "bookstore_http_request_duration_seconds_count": {"method", "route"},
+    "bookstore_orders": {"status"},
+    "bookstore_tasks": {"task", "state"},
+    "bookstore_oldest_task_age_seconds": {"task"},
+    "bookstore_relay_heartbeat_age_seconds": set(),
+    "bookstore_checkout_group_orders_count": set(),
+    "bookstore_actor_list_ids_count": {"actor"},
+    "bookstore_actor_duration_seconds_count": {"actor"},
+    "bookstore_web_database_connections": set(),
+    "bookstore_mails_total": {"result"},
+}
 
 
 class TwoWebs(Web):
@@ -118,7 +132,10 @@ async def test_every_process_is_counted_and_every_question_has_an_answer(setting
         assert value(text, "bookstore_tasks") == 0
         assert value(text, "bookstore_relay_heartbeat_age_seconds") < 60
         assert promtool("metrics", typed=text) == ""
-    known = {sample.name for text in (pages, work) for sample in samples(text)}
+    both = [sample for text in (pages, work) for sample in samples(text)]
+    known = {sample.name for sample in both}
+    assert {it.name: {*it.labels} for it in both if it.name in PROMISED} == PROMISED
+    assert {it.labels["state"] for it in both if it.name == "bookstore_tasks"} >= {"parked"}
     asked = {name for query in alerts() for name in OURS.findall(query)}
     assert asked - known == set()
     assert len(asked) > 4
