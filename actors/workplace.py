@@ -26,10 +26,17 @@ from bookstore.exports import Exporter
 from bookstore.imports import Importer
 from bookstore.jobs import Kind
 from bookstore.letters import Store
-from bookstore.messages import EventExchange, LocalPublisher, Publisher, RabbitPublisher
+from bookstore.messages import (
+    QUEUES,
+    EventExchange,
+    LocalPublisher,
+    Publisher,
+    RabbitPublisher,
+)
 from bookstore.postman import Postman
 from bookstore.runner import Runner, Work
 from bookstore.tasks import Task
+from config import memory
 from config.log import quieten, set_up
 from config.settings import Settings, read_settings
 
@@ -52,7 +59,7 @@ class Workplace(Middleware):
     engine: AsyncEngine
     orders: Batches
     postman: Postman
-    #: Threads that may wait for mail; the others are always there for orders.
+    #: Threads that may wait for mail at once.
     mail_threads: asyncio.Semaphore
     jobs: Runner
     #: Jobs that run at once: they are much work for the processor, and orders come first.
@@ -74,6 +81,7 @@ class Workplace(Middleware):
         if self.settings is None:
             set_up()  # dramatiq's own command line has lines of another form.
             heed_signals()
+            memory.settle()
         else:
             quieten()
         # The process was forked since, so it has a name of its own.
@@ -108,7 +116,7 @@ class Workplace(Middleware):
         self.postman = Postman(
             self.engine, mailer, Store.of(settings), clock=clock, watch=metrics.mailed
         )
-        self.mail_threads = asyncio.Semaphore(max(1, worker.worker_threads // 2))
+        self.mail_threads = asyncio.Semaphore(mail_threads(worker))
         currency = settings.currency
         exporter = Exporter(self.engine, currency=currency, clock=clock)
         works: dict[Kind, Work] = {
@@ -138,6 +146,14 @@ class Workplace(Middleware):
     async def _exchange(self, settings: Settings) -> Callable[[list[int]], object]:
         exchange = EventExchange(settings.broker_urls, name=f"worker {self.name}")
         return (await self._open.enter_async_context(exchange)).tell
+
+
+def mail_threads(worker: Worker) -> int:
+    """How many may wait for mail at once: half of them, so that there are always some for orders;
+    all where there is no other work."""
+    if worker.consumer_whitelist == {QUEUES[Task.SEND_NOTIFICATIONS]}:
+        return worker.worker_threads
+    return max(1, worker.worker_threads // 2)
 
 
 def clock() -> datetime:

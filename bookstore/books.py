@@ -13,12 +13,12 @@ from sqlalchemy import Select, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import audit, authors, drafts, isbn, records, search, stock
+from bookstore import audit, authors, drafts, isbn, records, search, shelves, stock
 from bookstore.drafts import Contribution, Draft
 from bookstore.errors import Invalid, IsbnTaken, NotFound, Stale
 from bookstore.listing import Query, Sort, find
 from bookstore.records import Book, CategoryRef, Contributor
-from bookstore.tables import book_authors, book_categories, book_stock, books, categories
+from bookstore.tables import book_authors, book_stock, books, categories
 
 __all__ = [
     "Book",
@@ -120,7 +120,7 @@ async def change(
         await _write_authors(conn, book_id, after["authors"])
     if "categories" in after:
         category_ids = await _category_ids(conn, after["categories"])
-        await conn.execute(delete(book_categories).where(book_categories.c.book_id == book_id))
+        await shelves.clear(conn, [book_id])
         await _write_categories(conn, book_id, category_ids)
     changed = await get(conn, book_id)
     await _index(conn, changed)
@@ -226,6 +226,8 @@ async def _update(
         raise IsbnTaken(columns["isbn13"]) from None
     if changed.rowcount == 0:
         raise Stale((await get(conn, book_id, withdrawn=True)).version)
+    if not columns.keys().isdisjoint(shelves.COPIED):
+        await shelves.follow(conn, [book_id])
 
 
 async def _category_ids(conn: AsyncConnection, slugs: Sequence[str]) -> list[int]:
@@ -264,14 +266,9 @@ async def _write_authors(
 async def _write_categories(
     conn: AsyncConnection, book_id: int, category_ids: Sequence[int]
 ) -> None:
-    if category_ids:
-        await conn.execute(
-            insert(book_categories),
-            [
-                {"book_id": book_id, "category_id": category_id, "position": position}
-                for position, category_id in enumerate(category_ids)
-            ],
-        )
+    await shelves.add(
+        conn, [(book_id, category_id, place) for place, category_id in enumerate(category_ids)]
+    )
 
 
 async def _index(conn: AsyncConnection, book: Book) -> None:

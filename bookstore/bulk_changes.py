@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Select, case, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import audit, parcels
+from bookstore import audit, parcels, shelves
 from bookstore import notifications as letters
 from bookstore.bulk import Bulk
 from bookstore.errors import Invalid, NotFound
@@ -339,24 +339,16 @@ async def _write(
         return
     if plan.field is Field.PRICE:
         await _SET_PRICES(conn, [(it.ref_id, it.after) for it in changes], now=now)
+        await shelves.follow(conn, ids)
         told: dict[str, dict[str, list[Any]]] = {
             str(it.ref_id): {"price_cents": [it.before, it.after]} for it in changes
         }
     else:
         category_id = await _category_id(conn, plan.wanted)
         # Gone first, so that a book that somebody put there meanwhile is not there twice.
-        await conn.execute(
-            delete(book_categories).where(
-                book_categories.c.category_id == category_id, book_categories.c.book_id.in_(ids)
-            )
-        )
-        added = [
-            {"book_id": it.ref_id, "category_id": category_id, "position": it.after}
-            for it in changes
-            if it.after is not None
-        ]
-        if added:
-            await conn.execute(insert(book_categories), added)
+        await shelves.take_out(conn, category_id, ids)
+        added = [(it.ref_id, category_id, it.after) for it in changes if it.after is not None]
+        await shelves.add(conn, added)
         await conn.execute(
             update(books)
             .where(books.c.id.in_(ids))

@@ -1,18 +1,19 @@
 """Categories: the tree in which shoppers browse."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import case, delete, func, insert, literal, select, update
+from sqlalchemy import case, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import audit, search
+from bookstore import audit, search, shelves
 from bookstore.drafts import plain
 from bookstore.errors import CategoryInUse, Invalid, NotFound, SlugTaken, Stale
-from bookstore.tables import book_categories, books, categories
+from bookstore.tables import book_categories, categories
 
 NAME_LENGTH = 200
 SLUG_LENGTH = 100
@@ -56,7 +57,7 @@ async def tree(conn: AsyncConnection) -> list[Category]:
             select(categories).order_by(categories.c.position, categories.c.name, categories.c.id)
         )
     ).all()
-    counts = await _book_counts(conn)
+    counts = await _book_counts(conn, rows)
     slugs = {row.id: row.slug for row in rows}
     below: dict[int | None, list[Any]] = {}
     for row in rows:
@@ -74,7 +75,7 @@ async def tree(conn: AsyncConnection) -> list[Category]:
                 parent=parent,
                 position=row.position,
                 depth=depth,
-                book_count=counts.get(row.id, 0),
+                book_count=counts[row.id],
                 version=row.version,
             )
         )
@@ -323,23 +324,34 @@ def _checked_position(position: Any) -> int:
     return position
 
 
-async def _book_counts(conn: AsyncConnection) -> dict[int, int]:
-    """One query for all: every category paired with itself and what lies below it."""
-    pairs = select(
-        categories.c.id.label("top_id"), categories.c.id.label("id"), literal(0).label("depth")
-    ).cte("pairs", recursive=True)
-    below = categories.alias("below")
-    # Deeper than any tree that people make, so that even a broken one ends.
-    pairs = pairs.union_all(
-        select(pairs.c.top_id, below.c.id, pairs.c.depth + 1)
-        .join(below, below.c.parent_id == pairs.c.id)
-        .where(pairs.c.depth < 50)
+async def _book_counts(conn: AsyncConnection, rows: Sequence[Any]) -> Counter[int]:
+    """How many books there are in each of these categories, which are the whole tree.
+
+    Counted shelf by shelf, straight from an index.  A book that stands on several shelves counts
+    once for what they all lie within: for that, books that share their shelves are counted too.
+    """
+    parents = {row.id: row.parent_id for row in rows}
+    sold = book_categories.c.withdrawn_at.is_(None)
+    each = await conn.execute(
+        select(book_categories.c.category_id, func.count().label("number"))
+        .where(sold)
+        .group_by(book_categories.c.category_id)
     )
-    found = await conn.execute(
-        select(pairs.c.top_id, func.count(book_categories.c.book_id.distinct()).label("books"))
-        .join(book_categories, book_categories.c.category_id == pairs.c.id)
-        .join(books, books.c.id == book_categories.c.book_id)
-        .where(books.c.withdrawn_at.is_(None))
-        .group_by(pairs.c.top_id)
+    counts: Counter[int] = Counter()
+    for row in each:
+        counts.update(dict.fromkeys(shelves.upwards(row.category_id, parents), row.number))
+    several = (
+        select(func.group_concat(book_categories.c.category_id).label("together"))
+        .where(sold)
+        .group_by(book_categories.c.book_id)
+        .having(func.count() > 1)
+        .subquery()
     )
-    return {row.top_id: row.books for row in found}
+    for together, number in await conn.execute(
+        select(several.c.together, func.count()).group_by(several.c.together)
+    ):
+        times = Counter(
+            it for shelf in together.split(",") for it in shelves.upwards(int(shelf), parents)
+        )
+        counts.subtract({it: (time - 1) * number for it, time in times.items()})
+    return counts

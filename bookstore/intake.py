@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import authors, books, categories, records, search
+from bookstore import authors, books, categories, records, search, shelves
 from bookstore.bulk import Bulk
 from bookstore.drafts import Contribution
 from bookstore.entries import Action, Entry
@@ -96,18 +96,6 @@ _ADD_AUTHORS = Bulk(
     """
     INSERT INTO book_authors (book_id, position, author_id, role)
     SELECT v.book_id, v.position, v.author_id, v.role FROM {rows} AS v
-    """,
-)
-_DROP_CATEGORIES = Bulk(
-    "book_id BIGINT",
-    "DELETE c FROM {rows} AS v STRAIGHT_JOIN book_categories AS c ON c.book_id = v.book_id",
-    sqlite="DELETE FROM book_categories WHERE book_id IN (SELECT book_id FROM {rows})",
-)
-_ADD_CATEGORIES = Bulk(
-    "book_id BIGINT, category_id BIGINT, position INT",
-    """
-    INSERT INTO book_categories (book_id, category_id, position)
-    SELECT v.book_id, v.category_id, v.position FROM {rows} AS v
     """,
 )
 _AUDIT = Bulk(
@@ -297,6 +285,9 @@ async def carry_out(
         gone = sorted((book.id, book.version) for book in made.withdrawn)
         if (await _WITHDRAW(conn, gone, now=now)).rowcount != len(gone):
             raise Overtaken
+    # Before the categories, which come with what the book says now.
+    told = [change.id for change in recorded] + [book.id for book in made.withdrawn]
+    await shelves.follow(conn, told)
     await _write_authors(
         conn,
         {book_id: row.authors for book_id, row in added if row.authors},
@@ -429,15 +420,14 @@ async def _write_categories(
     replaced: Mapping[int, Sequence[str]],
 ) -> None:
     wanted = {**new, **replaced}
-    if replaced:
-        await _DROP_CATEGORIES(conn, [(book_id,) for book_id in sorted(replaced)])
+    await shelves.clear(conn, replaced)
     if wanted:
         ids = await categories.ensure(conn, [name for names in wanted.values() for name in names])
-        await _ADD_CATEGORIES(
+        await shelves.add(
             conn,
             [
                 (book_id, category_id, position)
-                for book_id, names in sorted(wanted.items())
+                for book_id, names in wanted.items()
                 for position, category_id in enumerate(
                     dict.fromkeys(ids[categories.slug_of(name)] for name in names)
                 )

@@ -52,6 +52,15 @@ RULES = {
         SELECT CONCAT('book ', b.id) FROM books AS b
         LEFT JOIN book_stock AS s ON s.book_id = b.id WHERE s.book_id IS NULL
     """,
+    "a shelf lists its books by what they say": """
+        SELECT CONCAT('book ', b.id, ', category ', c.category_id) FROM book_categories AS c
+        JOIN books AS b ON b.id = c.book_id
+        WHERE c.sort_title <> b.sort_title OR c.price_cents <> b.price_cents
+            OR COALESCE(c.year, -1) <> COALESCE(b.year, -1)
+            OR COALESCE(c.language, '') <> COALESCE(b.language, '')
+            OR COALESCE(c.format, '') <> COALESCE(b.format, '')
+            OR COALESCE(c.withdrawn_at, '') <> COALESCE(b.withdrawn_at, '')
+    """,
     "an order has one key": """
         SELECT CONCAT('order ', o.number, ': ', COUNT(*), ' keys') FROM idempotency_keys AS k
         JOIN orders AS o ON o.id = k.order_id GROUP BY o.id, o.number HAVING COUNT(*) > 1

@@ -396,7 +396,12 @@ HELD: Mapping[str, Held] = {
     "book_covers": Held({Kind.GOODS: "name book_id file_id"}),
     "book_search": Held({Kind.GOODS: "book_id words"}),
     "book_authors": Held({Kind.GOODS: "book_id position author_id role"}),
-    "book_categories": Held({Kind.GOODS: "book_id category_id position"}),
+    "book_categories": Held(
+        {
+            Kind.GOODS: "book_id category_id position withdrawn_at sort_title price_cents year"
+            " language format"
+        }
+    ),
     "editions": Held({Kind.GOODS: "book_id work_id"}),
     # Names of those who write books are printed on them.
     "authors": Held({Kind.GOODS: "id name name_key"}),

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from aiohttp import web
 
 from bookstore import metrics
-from config import log
+from config import log, memory
 from config.settings import Settings, read_settings
 from web.app import make_app
 from web.bounds import BOUNDED
@@ -73,6 +73,7 @@ async def _serve(
     try:
         await runner.setup()
         await web.TCPSite(runner, *site, reuse_port=True if shared else None).start()
+        memory.settle()
         ready()
         await stop.wait()
     finally:

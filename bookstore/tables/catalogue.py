@@ -79,12 +79,31 @@ categories = table(
     Column("version", Integer, nullable=False, server_default="1"),
 )
 
+# From `withdrawn_at` on a copy of what the book says (see `bookstore.shelves`): a list of a shelf
+# is read from one of these indexes, in its order, and what it is filtered by stands there too.
 book_categories = table(
     "book_categories",
     Column("book_id", Id, ForeignKey("books.id"), primary_key=True),
     Column("category_id", Id, ForeignKey("categories.id"), primary_key=True),
     Column("position", SmallInteger, nullable=False),
-    Index("ix_book_categories_category", "category_id", "book_id"),
+    Column("withdrawn_at", UtcDateTime),
+    Column("sort_title", Key(200), nullable=False, server_default=""),
+    Column("price_cents", Integer, nullable=False, server_default="0"),
+    Column("year", SmallInteger),
+    Column("language", Key(35)),
+    Column("format", Key(20)),
+    *(
+        Index(
+            f"ix_book_categories_{name}",
+            *("category_id", "withdrawn_at", *by, "book_id", "language", "format"),
+        )
+        for name, by in (
+            ("newest", ()),
+            ("title", ("sort_title",)),
+            ("price", ("price_cents",)),
+            ("year", ("year",)),
+        )
+    ),
 )
 
 # Books with the same `work_id` are editions of one work; the number is that of its oldest book.

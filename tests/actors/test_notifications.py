@@ -4,11 +4,13 @@ import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from dramatiq import Message
+import pytest
+from dramatiq import Message, Worker
 
 from actors.broker import broker
 from actors.embedded import THREADS, workers
 from actors.notifications import BUSY_TIMES
+from actors.workplace import mail_threads
 from bookstore import db, notifications
 from bookstore.notifications import Status
 
@@ -53,3 +55,12 @@ async def test_a_list_that_finds_no_thread_comes_again_for_a_while_and_is_then_l
 
         assert await status(engine, patient) is Status.SENT
         assert await status(engine, tired) is Status.QUEUED
+
+
+@pytest.mark.parametrize(
+    ("queues", "threads"), [(None, 4), ({"orders", "notifications"}, 4), ({"notifications"}, 8)]
+)
+def test_mail_has_all_threads_only_where_there_is_no_other_work(queues, threads):
+    worker = Worker(broker, queues=queues, worker_threads=8)
+
+    assert mail_threads(worker) == threads

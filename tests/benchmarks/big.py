@@ -18,6 +18,7 @@ from typing import Any
 import pymysql
 
 from bookstore import pricing
+from bookstore.shelves import COPIED
 from tests.crowd import FIRST, LAST, RATES, STEPS, TOWNS, _number
 from tests.servers.mariadb import PASSWORD, USER
 
@@ -119,6 +120,10 @@ def _fill_catalogue(load: _Loader, random: Random, number: int) -> list[int]:
     )
     shelves = ((it, random.randrange(ROOMS, SHELVES) + 1, 0) for it in range(1, number + 1))
     load("book_categories", "book_id, category_id, position", shelves)
+    load.cursor.execute(
+        "UPDATE book_categories AS c JOIN books AS b ON b.id = c.book_id SET "
+        + ", ".join(f"c.{name} = b.{name}" for name in COPIED)
+    )
     load(
         "book_search",
         "book_id, words",

@@ -17,7 +17,7 @@ from tests.benchmarks.cpu import Meter, session_of
 from tests.benchmarks.drain import Drain
 from tests.benchmarks.sink import Sink
 from tests.benchmarks.site import BOOKS, Site
-from tests.e2e.programs import ROOT, Web, Workers
+from tests.e2e.programs import ROOT, LetterWorkers, OrderWorkers, Web
 from tests.servers.process import wait_until
 
 SECONDS = 30
@@ -31,6 +31,8 @@ CARTS = 40_000
 WARM_S = 3
 #: How long letters may take afterwards.
 LETTERS_S = 1200
+#: Who sends them, beside the workers for orders.
+LETTERS = "letters"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,11 @@ class Run:
     together: float
     group_length: float
     cpu_us: Mapping[str, float]
+    #: From the last order until the last letter had left; orders in all that time, and what
+    #: their letters cost.
+    letters_s: float
+    finished_per_second: float
+    letters_us: float
     failures: Mapping[str, int]
 
 
@@ -101,12 +108,14 @@ def over_http(site: Site, form: Form, *, seconds: float = SECONDS) -> Run:
     with ExitStack() as stack:
         sink = stack.enter_context(Sink())
         settings = {**site.settings, "BOOKSTORE_SMTP_URL": sink.url}
-        workers = stack.enter_context(Workers(settings))
+        orders = stack.enter_context(OrderWorkers(settings))
+        letters = stack.enter_context(LetterWorkers(settings))
         web = stack.enter_context(Web(settings))
         sessions = {
             **site.sessions,
             "web": session_of(web),
-            "workers": session_of(workers),
+            "workers": session_of(orders),
+            LETTERS: session_of(letters),
             "sink": session_of(sink),
         }
         _customers(Plan(web.port, book_ids, seconds=WARM_S)).communicate()
@@ -123,20 +132,21 @@ def over_http(site: Site, form: Form, *, seconds: float = SECONDS) -> Run:
             customers = _customers(plan)
             left = [_left_after(site, seconds / 3) for _ in range(3)]
             seen = Seen(**json.loads(customers.communicate()[0]))
-        used = meter.used_s(seen.began, seen.ended)
-        nothing_waits = stack.enter_context(site.watch())
-        wait_until(nothing_waits, 120)
-        wait_until(lambda: not site.ask("SELECT 1 FROM tasks LIMIT 1"), LETTERS_S)
+            nothing_waits = stack.enter_context(site.watch())
+            wait_until(nothing_waits, 120)
+            wait_until(lambda: not site.ask("SELECT 1 FROM tasks LIMIT 1"), LETTERS_S)
+            over = time.time()
     asyncio.run(site.examine())
-    return _run(site, seen, used, left, warm)
+    return _run(site, seen, meter, left, warm, over)
 
 
 def _run(
     site: Site,
     seen: Seen,
-    used: Mapping[str, float],
+    meter: Meter,
     left: Sequence[tuple[int, int]],
     warm: int,
+    over: float,
 ) -> Run:
     # The worker's clock, right before it takes the copies and commits.
     decided = {
@@ -163,7 +173,13 @@ def _run(
         list_length=len(decided) / len({message for _, message, _ in decided.values()}),
         together=orders / shared,
         group_length=len(decided) / len({moment for _, _, moment in decided.values()}),
-        cpu_us={name: seconds / orders * 1e6 for name, seconds in used.items()},
+        cpu_us={
+            name: used_s / orders * 1e6
+            for name, used_s in meter.used_s(seen.began, seen.ended).items()
+        },
+        letters_s=over - seen.ended,
+        letters_us=meter.used_s(seen.began, over)[LETTERS] / orders * 1e6,
+        finished_per_second=orders / (over - seen.began),
         failures=seen.failures,
     )
 
@@ -180,8 +196,12 @@ def _print(run: Run) -> None:
     print(
         f"    {run.together:.1f} checkouts a transaction, {run.list_length:.1f} ids a message,"
         f" {run.group_length:.1f} orders a transaction; undecided {list(run.waiting)},"
-        f" unfinished {list(run.unfinished)};"
-        f" failures {dict(run.failures)}"
+        f" unfinished {list(run.unfinished)}; failures {dict(run.failures)}"
+    )
+    print(
+        f"    the last letter left {run.letters_s:.1f} s after the last order:"
+        f" {run.finished_per_second:.0f} orders/s with all their letters,"
+        f" which cost {run.letters_us:,.0f} us an order"
     )
     cpu = ", ".join(f"{program} {us:,.0f}" for program, us in run.cpu_us.items())
     whole = sum(run.cpu_us.values())

@@ -5,7 +5,9 @@ from sqlalchemy import delete, insert, text, update
 
 from bookstore import doctor, invariants, orders, pricing
 from bookstore.tables import (
+    book_categories,
     book_stock,
+    categories,
     idempotency_keys,
     notifications,
     order_events,
@@ -65,6 +67,11 @@ FAULTS = {
     "stock is the sum of its movements": lambda order: [update(book_stock).values(stock=4)],
     "no stock is below zero": lambda order: [update(book_stock).values(stock=-1)],
     "every book has a place for its stock": lambda order: [delete(book_stock)],
+    "a shelf lists its books by what they say": lambda order: [
+        insert(categories).values(id=1, slug="fiction", name="Fiction", position=0),
+        # As it was written before shelves had an order of their own.
+        insert(book_categories).values(book_id=order.items[0].book_id, category_id=1, position=0),
+    ],
     "an order has one key": lambda order: [used_key(order, "one"), used_key(order, "another")],
     "every placed order is waiting for the order service": lambda order: [
         update(order_rows).values(status="placed")

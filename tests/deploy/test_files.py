@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import closing
+from itertools import chain, pairwise
 from urllib.parse import urlsplit
 
 import click
@@ -16,6 +17,7 @@ import pytest
 import yaml
 
 from bookstore.cli import main
+from bookstore.messages import QUEUES
 from tests.deploy import dockerfile, units
 from tests.e2e.programs import ROOT
 from tests.servers import rights
@@ -149,9 +151,7 @@ def test_the_image_runs_as_nobody_special_and_is_asked_how_it_is():
 def test_a_unit_starts_what_there_is(path):
     unit = units.read(path)
 
-    command = shlex.split(unit.command.replace("$QUEUES", "-Q notifications"))
-
-    assert understood(command) in {"web", "worker", "metrics"}
+    assert understood(shlex.split(unit.command)) in {"web", "worker", "metrics"}
     assert unit.user == "bookstore"
 
 
@@ -163,9 +163,34 @@ def test_a_unit_that_is_enabled_starts_with_the_machine(path):
 
 
 def test_a_unit_of_workers_is_one_process():
-    (path,) = (path for path in UNITS if "worker" in path.name)
+    paths = [path for path in UNITS if "@" in path.name]
 
-    assert "--processes 1 " in units.read(path).command
+    assert len(paths) == 2
+    assert all("--processes 1 " in units.read(path).command for path in paths)
+
+
+@pytest.mark.parametrize(
+    "commands",
+    [
+        [shlex.split(units.read(path).command) for path in UNITS],
+        [service["command"] for service in SERVICES.values()],
+    ],
+    ids=["systemd", "compose"],
+)
+def test_letters_have_workers_of_their_own_and_every_queue_has_some(commands):
+    workers = [command for command in commands if "worker" in command]
+    served = [{queue for flag, queue in pairwise(command) if flag == "-Q"} for command in workers]
+
+    assert {"notifications"} in served
+    assert sorted(chain(*served)) == sorted(QUEUES.values())
+
+
+def test_letters_give_way_to_everything_else():
+    unit = (DEPLOY / "systemd" / "bookstore-letters@.service").read_text()
+    weights = {name: service.get("cpu_shares", 1024) for name, service in SERVICES.items()}
+
+    assert "\nCPUWeight=10\n" in unit
+    assert min(weights, key=weights.__getitem__) == "letters"
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")

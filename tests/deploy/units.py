@@ -14,12 +14,8 @@ class Unit:
     env: dict[str, str] = field(default_factory=dict)
 
     def words(self, program: str) -> list[str]:
-        """The command with its variables filled in as systemd does it, by another program."""
-        words = []
-        for word in shlex.split(self.command)[1:]:
-            # `$NAME` as a word of its own becomes as many words as it has, none if it is empty.
-            words += shlex.split(self.env.get(word[1:], "")) if word.startswith("$") else [word]
-        return [*shlex.split(program), *words]
+        """The command, by another program."""
+        return [*shlex.split(program), *shlex.split(self.command)[1:]]
 
 
 def read(path: Path) -> Unit:

@@ -130,6 +130,9 @@ class Workers(Program):
     name = "workers"
     command = ("-m", "dramatiq", "actors", "-p", "2", "-t", "8")
 
+    #: How far they give way to others (`nice`).
+    nice = 0
+
     def __init__(self, settings: Mapping[str, str]) -> None:
         super().__init__(settings)
         self._said_before = 0
@@ -137,10 +140,32 @@ class Workers(Program):
 
     def _spawn(self) -> "subprocess.Popen[bytes]":
         self._said_before = self._at_work()
-        return super()._spawn()
+        process = super()._spawn()
+        if self.nice:
+            os.setpriority(os.PRIO_PROCESS, process.pid, self.nice)
+            # Linux weighs sessions first, where it groups by them (sched(7)), and each program
+            # has its own.
+            with suppress(FileNotFoundError):
+                Path("/proc", str(process.pid), "autogroup").write_text(str(self.nice))
+        return process
 
     def _answers(self) -> bool:
         return self._at_work() == self._said_before + self._processes
 
     def _at_work(self) -> int:
         return self.output().count("at work: ") if self.log.exists() else 0
+
+
+class OrderWorkers(Workers):
+    """Actors as the operator's guide starts them: orders, imports and exports, no letters."""
+
+    name = "order workers"
+    command = (*Workers.command, "-Q", "orders", "bulk")
+
+
+class LetterWorkers(Workers):
+    """Actors for letters alone, which give way to everything else."""
+
+    name = "letter workers"
+    command = ("-m", "dramatiq", "actors", "-p", "1", "-t", "8", "-Q", "notifications")
+    nice = 10

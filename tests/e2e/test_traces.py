@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from tests.e2e.programs import Embedded, Web, Workers
+from tests.e2e.programs import Embedded, LetterWorkers, OrderWorkers, Web, Workers
 from tests.e2e.shopper import ADDRESS, Shopper, some_books
 from tests.servers.process import wait_until
 from tests.servers.smtp import SmtpSink
@@ -23,20 +23,6 @@ PERSONAL = {
     "a bell that is out of order",
     *(ADDRESS[field] for field in ("name", "line1", "city")),
 }
-
-
-class OrderWorkers(Workers):
-    """They work orders off, and send no letter."""
-
-    name = "order workers"
-    command = ("-m", "dramatiq", "actors", "-p", "1", "-t", "4", "-Q", "orders")
-
-
-class MailWorkers(Workers):
-    """They send letters, and see no order."""
-
-    name = "mail workers"
-    command = ("-m", "dramatiq", "actors", "-p", "1", "-t", "4", "-Q", "notifications")
 
 
 def lines(program, request_id):
@@ -102,7 +88,7 @@ async def place(url, request_id):
 
 
 async def test_one_id_leads_from_the_click_to_the_letter(web, settings, sink):
-    with OrderWorkers(settings) as at_orders, MailWorkers(settings) as at_mail:
+    with OrderWorkers(settings) as at_orders, LetterWorkers(settings) as at_mail:
         placed = await place(web.url, "click-to-letter")
         await asyncio.to_thread(wait_until, lambda: sent(at_mail, "click-to-letter") == 2)
 

@@ -116,9 +116,11 @@ def operation(
         async def run(request: web.Request) -> web.StreamResponse:
             async def make() -> web.StreamResponse:
                 arguments: dict[str, Fields] = {}
-                found = await PARSER.parse(query_schema, request, location="query")
-                if takes_query:
-                    arguments["query"] = found
+                # Nothing is nothing wrong; most operations get just that.
+                if takes_query or request.query_string:
+                    found = await PARSER.parse(query_schema, request, location="query")
+                    if takes_query:
+                        arguments["query"] = found
                 if body_schema is not None:
                     arguments["body"] = await PARSER.parse(body_schema, request, location="json")
                 return await handler(request, **arguments)

@@ -17,7 +17,7 @@ _MOST = 500
 
 
 class Counts:
-    """Numbers by what was asked."""
+    """Numbers by what was asked; lists that differ in one choice share most of theirs."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[Query, tuple[float, Facets]] = OrderedDict()
@@ -28,12 +28,14 @@ class Counts:
         Raises:
             Invalid: there is no such language.
         """
-        asked = replace(query, sort=None)
-        until, found = self._kept.get(asked, (0.0, None))
+        return await facets.count(conn, replace(query, sort=None), self._tally)
+
+    async def _tally(self, conn: AsyncConnection, query: Query) -> Facets:
+        until, found = self._kept.get(query, (0.0, None))
         if found is None or until <= time.monotonic():
-            found = await facets.count(conn, asked)
-            self._kept[asked] = time.monotonic() + _KEPT_S, found
-            self._kept.move_to_end(asked)
+            found = await facets.tally(conn, query)
+            self._kept[query] = time.monotonic() + _KEPT_S, found
+            self._kept.move_to_end(query)
             if len(self._kept) > _MOST:
                 self._kept.popitem(last=False)
         return found

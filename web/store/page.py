@@ -26,6 +26,11 @@ TEMPLATES = web.AppKey("store_templates", Environment)
 _SHELVES = 7
 #: Shelves change seldom, and every page shows them.
 _KEPT_S = 5.0
+#: They rest for so many times as long as it took to count their books: a million take a second.
+_REST = 20
+#: What takes longer is no longer waited for, unless the shelves are as old as this.
+_LONG_S, _OLD_S = 0.1, 120.0
+_PATIENCE_S = 60.0
 
 
 class Frame(NamedTuple):
@@ -37,28 +42,40 @@ class Frame(NamedTuple):
 
 
 class Shelves:
-    """The shelves, asked for every few seconds."""
+    """The shelves, asked for every few seconds; the longer that takes, the more seldom."""
 
     def __init__(self) -> None:
         self.latest = Frame([], [], [])
         self._asked_at = float("-inf")
+        self._took_s = 0.0
         self._asking: asyncio.Task[None] | None = None
 
     async def get(self, engine: AsyncEngine) -> Frame:
-        """The shelves as they were a moment ago; who comes while they are looked up waits along."""
-        if asyncio.get_running_loop().time() - self._asked_at >= _KEPT_S:
+        """The shelves as they were a moment ago.
+
+        Who comes while they are looked up waits along, but not where books are so many that
+        counting them takes long.
+        """
+        age_s = asyncio.get_running_loop().time() - self._asked_at
+        if age_s >= max(_KEPT_S, _REST * self._took_s):
             if self._asking is None or self._asking.done():
                 self._asking = asyncio.ensure_future(self._ask(engine))
-            # Not one after the other: while the database is away that would take for ever.
-            await asyncio.shield(self._asking)
+                # Whoever does not wait must not be told either; the next one asks again.
+                self._asking.add_done_callback(lambda it: it.cancelled() or it.exception())
+            if self._took_s < _LONG_S or age_s >= _OLD_S:
+                # Not one after the other: while the database is away that would take for ever.
+                async with asyncio.timeout(engine.get_execution_options()["timeout_s"]):
+                    await asyncio.shield(self._asking)
         return self.latest
 
     async def _ask(self, engine: AsyncEngine) -> None:
-        async with reading(engine) as conn:
+        began = asyncio.get_running_loop().time()
+        async with reading(engine.execution_options(timeout_s=_PATIENCE_S)) as conn:
             tree = await categories.tree(conn)
             languages = await shopfront.languages(conn)
         self.latest = Frame(tree, _tops(tree), languages)
         self._asked_at = asyncio.get_running_loop().time()
+        self._took_s = self._asked_at - began
 
 
 SHELVES = web.AppKey("store_shelves", Shelves)
