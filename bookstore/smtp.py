@@ -1,6 +1,7 @@
 """One letter to the mail server, connections kept; or into a folder, to be read on a laptop."""
 
 import asyncio
+import logging
 import os
 import re
 import tempfile
@@ -16,6 +17,9 @@ import aiosmtplib
 
 from bookstore.crashpoints import crashpoint
 from bookstore.mail import Mail
+from bookstore.smtp_line import Answer, Line
+
+log = logging.getLogger(__name__)
 
 #: For a letter as a whole, the wait for a connection included; shorter than a letter's lease.
 DEADLINE_S = 30.0
@@ -23,7 +27,7 @@ DEADLINE_S = 30.0
 COMMAND_S = 10.0
 #: At once, and kept afterwards.  Mail servers frown on more from one client.
 CONNECTIONS = 4
-START_INPUT, COMPLETED, CLOSING = 354, 250, 421
+CLOSING = 421
 
 
 class _Outcome(Exception):
@@ -122,7 +126,7 @@ class SmtpMailer:
         self._deadline_s = deadline_s
         self._command_s = command_s
         self._turns = asyncio.Semaphore(CONNECTIONS)
-        self._kept: list[aiosmtplib.SMTP] = []
+        self._kept: list[Line] = []
 
     async def send(self, mail: Mail) -> str:
         envelope = _Envelope(mail)
@@ -134,11 +138,13 @@ class SmtpMailer:
 
     async def close(self) -> None:
         kept, self._kept = self._kept, []
-        for client in kept:
+        for line in kept:
             try:
-                await client.quit(timeout=1)
-            except _FAULTS:
-                client.close()
+                line.say(b"QUIT\r\n")
+                await line.answer(1)
+            except OSError as error:
+                log.debug("while hanging up: %r", error)
+            line.close()
 
     async def _send(self, envelope: "_Envelope") -> str:
         while self._kept:
@@ -148,12 +154,12 @@ class SmtpMailer:
                 if envelope.gone:
                     raise
                 # Mail servers hang up on connections that rest, and then on all of them.
-                for client in self._kept:
-                    client.close()
+                for line in self._kept:
+                    line.close()
                 self._kept.clear()
         return await self._hand_over(await self._connect(), envelope)
 
-    async def _connect(self) -> aiosmtplib.SMTP:
+    async def _connect(self) -> Line:
         client = aiosmtplib.SMTP(
             hostname=self._url.hostname or "localhost",
             port=self._url.port,
@@ -169,58 +175,62 @@ class SmtpMailer:
             raise  # Somebody is there, and may serve the connections that we have.
         except aiosmtplib.SMTPConnectError as error:
             raise Away(_told(error)) from error
-        return client
+        try:
+            return await Line.of(client)
+        except BaseException:
+            client.close()
+            raise
 
-    async def _hand_over(self, client: aiosmtplib.SMTP, envelope: "_Envelope") -> str:
+    async def _hand_over(self, line: Line, envelope: "_Envelope") -> str:
         # After a timeout or a cancelled task the next answer would be taken for that of another
         # command, so a connection is used again only when all that was said was answered.
         answered = False
         try:
-            answer = await self._transfer(client, envelope)
+            answer = await self._transfer(line, envelope)
             answered = True
         except (TryLater, Refused):
-            answered = await _reset(client)
+            answered = await self._reset(line)
             raise
         finally:
             if answered:
-                self._kept.append(client)
+                self._kept.append(line)
             else:
-                client.close()
+                line.close()
         return answer
 
-    async def _transfer(self, client: aiosmtplib.SMTP, envelope: "_Envelope") -> str:
+    async def _transfer(self, line: Line, envelope: "_Envelope") -> str:
         """RFC 5321, section 3.3.  Step by step, to know when the letter is gone."""
         crashpoint("M2")
-        options = []
-        if envelope.encoding == "utf-8":
-            await client.ehlo()
-            if not client.supports_extension("smtputf8"):
-                raise Refused("This mail server takes no addresses beyond ASCII.")
-            options = ["SMTPUTF8"]
+        if envelope.beyond_ascii and "smtputf8" not in line.extensions:
+            raise Refused("This mail server takes no addresses beyond ASCII.")
+        line.say(*envelope.commands)
+        for _ in ("MAIL", "RCPT"):
+            _check(await self._answer(line), 2)
+        crashpoint("M3")
+        _check(await self._answer(line), 3)
+        crashpoint("M4")
+        line.say(envelope.content)
+        crashpoint("M5")
+        # From here on nobody can tell how much of it arrived.
+        envelope.gone = True
+        # Some servers look through the whole letter before they answer: only the deadline
+        # ends the wait.
+        answer = await line.answer(None)
+        envelope.gone = answer.code // 100 not in (4, 5)
+        return _check(answer, 2)
+
+    async def _answer(self, line: Line) -> Answer:
+        """To a command."""
+        answer = await line.answer(self._command_s)
+        if answer.code == CLOSING:
+            raise ConnectionError(_in_a_line(answer))  # As when a connection rested for too long.
+        return answer
+
+    async def _reset(self, line: Line) -> bool:
         try:
-            await client.mail(envelope.sender, options=options, encoding=envelope.encoding)
-            await client.rcpt(envelope.recipient, encoding=envelope.encoding)
-            crashpoint("M3")
-            _expect(START_INPUT, await client.execute_command(b"DATA"))
-            assert client.protocol is not None
-            crashpoint("M4")
-            client.protocol.write(envelope.content)
-            crashpoint("M5")
-            # From here on nobody can tell how much of it arrived.
-            envelope.gone = True
-            # Some servers look through the whole letter before they answer: only the deadline
-            # ends the wait.
-            answer = _expect(COMPLETED, await client.protocol.read_response())
-        except aiosmtplib.SMTPResponseException as error:
-            if error.code == CLOSING and not envelope.gone:
-                raise  # It says so when a connection rested for too long.
-            envelope.gone = envelope.gone and not 400 <= error.code < 600
-            if 400 <= error.code < 500:
-                raise TryLater(_told(error)) from error
-            if 500 <= error.code < 600:
-                raise Refused(_told(error)) from error
-            raise
-        return f"{answer.code} {_readable(answer.message)}"
+            return await line.reset(self._command_s)
+        except OSError:
+            return False
 
 
 def code_of(answer: str) -> int | None:
@@ -233,30 +243,41 @@ class _Envelope:
     """A letter on its way; `gone` once the mail server may have all of it."""
 
     def __init__(self, mail: Mail) -> None:
-        self.sender = mail.sender
-        self.recipient = mail.recipient
-        self.encoding = "ascii" if mail.ascii_only else "utf-8"
+        for address in (mail.sender, mail.recipient):
+            if _ENDS_ADDRESS.search(address):
+                raise Refused("This is no e-mail address.")
+        self.beyond_ascii = not mail.ascii_only
+        options = " SMTPUTF8" if self.beyond_ascii else ""
+        self.commands = (
+            f"MAIL FROM:<{mail.sender}>{options}\r\n".encode(),
+            f"RCPT TO:<{mail.recipient}>\r\n".encode(),
+            b"DATA\r\n",
+        )
         # RFC 5321, section 4.5.2: a line with one dot would end the letter.
-        self.content = re.sub(rb"(?m)^\.", b"..", mail.content) + b".\r\n"
+        self.content = mail.content.replace(b"\n.", b"\n..") + b".\r\n"
         self.gone = False
 
 
 _FAULTS = (aiosmtplib.SMTPException, OSError)  # A TimeoutError is an OSError.
+#: What would end an address, or the command that it is in.
+_ENDS_ADDRESS = re.compile(r"[\x00-\x20\x7f<>]")
 
 
-def _expect(code: int, answer: aiosmtplib.SMTPResponse) -> aiosmtplib.SMTPResponse:
-    if answer.code != code:
-        raise aiosmtplib.SMTPResponseException(answer.code, answer.message)
-    return answer
+def _check(answer: Answer, kind: int) -> str:
+    """The answer in a line, when its code begins with `kind` (RFC 5321, section 4.2.1)."""
+    told = _in_a_line(answer)
+    match answer.code // 100:
+        case first if first == kind:
+            return told
+        case 4:
+            raise TryLater(told)
+        case 5:
+            raise Refused(told)
+    raise ConnectionError(told)
 
 
-async def _reset(client: aiosmtplib.SMTP) -> bool:
-    """Whether the connection is good for another letter."""
-    try:
-        await client.rset()
-    except _FAULTS:
-        return False
-    return True
+def _in_a_line(answer: Answer) -> str:
+    return _readable(f"{answer.code} {answer.text}")
 
 
 def _told(error: Exception) -> str:

@@ -5,7 +5,7 @@ import subprocess
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email import message_from_bytes
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -41,6 +41,10 @@ def letter(recipient: str = "mira@example.com", *, number: int = 1) -> Mail:
     return Mail.of(message)
 
 
+#: Commands one by one, or ahead of their answers.
+EITHER_WAY = pytest.mark.parametrize("ahead", [False, True])
+
+
 @asynccontextmanager
 async def mailer(
     url: str, *, deadline_s: float = 5, command_s: float = 5
@@ -59,6 +63,10 @@ class Script:
     """
 
     answers: dict[str, str | None] = field(default_factory=dict)
+    #: Whether it takes commands ahead of their answers.
+    ahead: bool = False
+    #: Whether it wants a letter though it refused who sends or gets it (RFC 2920, section 3.1).
+    eager: bool = False
     #: Connections after this many are answered as they should be.
     bad_connections: int = 1000
     connections: int = 0
@@ -81,19 +89,31 @@ class Script:
         self.connections += 1
         number = self.connections
         usual = {"DATA": "354 Go on", "QUIT": "221 Bye", "": "220 script.test"}
-        command = ""
+        if self.ahead:
+            usual["EHLO"] = "250-script.test\r\n250 PIPELINING"
+        command, refused = "", False
         with closing(writer):
             while True:
                 answer: str | None = usual.get(command, "250 OK")
                 if number <= self.bad_connections:
                     answer = self.answers.get(command, answer)
+                if command == "DATA" and refused and not self.eager:
+                    answer = "503 5.5.1 Nobody to send it to"
+                refused = command in ("MAIL", "RCPT") and (
+                    refused or (answer or "").startswith(("4", "5"))
+                )
                 self.said.append(command)
                 if answer == "":
                     return
-                if answer is not None:
-                    writer.write(f"{answer}\r\n".encode())
+                if answer is None:
+                    await reader.read()
+                    return
+                writer.write(f"{answer}\r\n".encode())
                 if command == "DATA" and answer == "354 Go on":
-                    await reader.readuntil(b"\r\n.\r\n")
+                    try:
+                        await reader.readuntil(b"\r\n.\r\n")
+                    except asyncio.IncompleteReadError:
+                        return
                     command = "."
                     continue
                 line = await reader.readline()
@@ -114,25 +134,28 @@ async def test_a_letter_arrives_as_it_was_written(smtp_sink: SmtpSink) -> None:
     assert received.letter.get_content() == "One line\n.\n..and dots\n"
 
 
-async def test_letters_share_a_connection() -> None:
-    async with Script().running() as server, mailer(server.url) as mail:
+@EITHER_WAY
+async def test_letters_share_a_connection(ahead: bool) -> None:
+    async with Script(ahead=ahead).running() as server, mailer(server.url) as mail:
         for number in range(5):
             await mail.send(letter(number=number))
 
         assert server.connections == 1
 
 
-async def test_four_connections_are_enough_for_everybody() -> None:
-    async with Script().running() as server, mailer(server.url) as mail:
+@EITHER_WAY
+async def test_four_connections_are_enough_for_everybody(ahead: bool) -> None:
+    async with Script(ahead=ahead).running() as server, mailer(server.url) as mail:
         await asyncio.gather(*(mail.send(letter(number=number)) for number in range(20)))
 
         assert server.said.count(".") == 20
         assert server.connections == 4
 
 
+@EITHER_WAY
 @pytest.mark.parametrize("command", ["MAIL", "RCPT", "DATA", "."])
-async def test_an_answer_of_4xx_means_later(command: str) -> None:
-    async with Script({command: "451 4.7.1 Greylisted"}).running() as server:
+async def test_an_answer_of_4xx_means_later(command: str, ahead: bool) -> None:
+    async with Script({command: "451 4.7.1 Greylisted"}, ahead=ahead).running() as server:
         async with mailer(server.url) as mail:
             with pytest.raises(TryLater) as caught:
                 await mail.send(letter())
@@ -143,9 +166,10 @@ async def test_an_answer_of_4xx_means_later(command: str) -> None:
         assert server.connections == 1  # The connection is none the worse for it.
 
 
+@EITHER_WAY
 @pytest.mark.parametrize("command", ["MAIL", "RCPT", "DATA", "."])
-async def test_an_answer_of_5xx_means_never(command: str) -> None:
-    async with Script({command: "550 5.1.1 Nobody\u2028here"}).running() as server:
+async def test_an_answer_of_5xx_means_never(command: str, ahead: bool) -> None:
+    async with Script({command: "550 5.1.1 Nobody\u2028here"}, ahead=ahead).running() as server:
         async with mailer(server.url) as mail:
             with pytest.raises(Refused) as caught:
                 await mail.send(letter())
@@ -156,10 +180,53 @@ async def test_an_answer_of_5xx_means_never(command: str) -> None:
         assert server.connections == 1
 
 
+@pytest.mark.parametrize("command", ["MAIL", "RCPT"])
+async def test_a_server_that_refuses_and_yet_wants_the_letter_gets_none(command: str) -> None:
+    script = Script({command: "550 5.1.1 Nobody here"}, ahead=True, eager=True)
+    async with script.running() as server, mailer(server.url) as mail:
+        with pytest.raises(Refused) as caught:
+            await mail.send(letter())
+        server.answers.clear()
+        await mail.send(letter())
+
+        assert caught.value.answer == "550 5.1.1 Nobody here"
+        assert server.said.count(".") == 1
+        assert server.connections == 2  # It would take the next command for the letter.
+
+
+async def test_commands_wait_for_their_answers_unless_the_server_takes_them_ahead() -> None:
+    async with Script({"MAIL": None}).running() as server:
+        async with mailer(server.url, command_s=0.2) as mail:
+            with pytest.raises(TryLater):
+                await mail.send(letter())
+
+        assert server.said == ["", "EHLO", "MAIL"]
+
+
+async def test_what_a_server_says_unasked_is_no_answer() -> None:
+    script = Script({".": "250 OK\r\n550 5.7.1 Spam"})
+    async with script.running() as server, mailer(server.url) as mail:
+        assert await mail.send(letter()) == "250 OK"
+        await asyncio.sleep(0.1)
+        assert await mail.send(letter()) == "250 OK"
+
+
+async def test_an_address_that_would_end_its_command_is_refused() -> None:
+    async with Script().running() as server, mailer(server.url) as mail:
+        for address in ("mira@example.com> SIZE=1", "mira@example.com\r\nDATA"):
+            with pytest.raises(Refused):
+                await mail.send(replace(letter(), recipient=address))
+
+        assert server.connections == 0
+
+
+@EITHER_WAY
 @pytest.mark.parametrize("step", ["", "EHLO", "MAIL", "RCPT", "DATA"])
 @pytest.mark.parametrize("answer", ["", None, "421 4.3.2 Going down"])
-async def test_a_cut_before_the_letter_is_gone_means_later(step: str, answer: str | None) -> None:
-    script = Script({step: answer, **({"HELO": answer} if step == "EHLO" else {})})
+async def test_a_cut_before_the_letter_is_gone_means_later(
+    step: str, answer: str | None, ahead: bool
+) -> None:
+    script = Script({step: answer, **({"HELO": answer} if step == "EHLO" else {})}, ahead=ahead)
     async with script.running() as server, mailer(server.url, command_s=0.3) as mail:
         with pytest.raises(TryLater) as caught:
             await mail.send(letter())
@@ -170,10 +237,13 @@ async def test_a_cut_before_the_letter_is_gone_means_later(step: str, answer: st
         assert await mail.send(letter()) == "250 OK"
 
 
+@EITHER_WAY
 @pytest.mark.parametrize("answer", ["", None, "nonsense"])
-async def test_a_cut_after_the_letter_is_gone_leaves_a_doubt(answer: str | None) -> None:
+async def test_a_cut_after_the_letter_is_gone_leaves_a_doubt(
+    answer: str | None, ahead: bool
+) -> None:
     async with (
-        Script({".": answer}).running() as server,
+        Script({".": answer}, ahead=ahead).running() as server,
         mailer(server.url, deadline_s=0.8) as mail,
     ):
         with pytest.raises(InDoubt):
@@ -184,8 +254,9 @@ async def test_a_cut_after_the_letter_is_gone_leaves_a_doubt(answer: str | None)
         assert server.connections == 2
 
 
-async def test_a_refusal_is_sure_even_if_the_server_hangs_up_then() -> None:
-    script = Script({".": "550 Spam", "RSET": ""})
+@EITHER_WAY
+async def test_a_refusal_is_sure_even_if_the_server_hangs_up_then(ahead: bool) -> None:
+    script = Script({".": "550 Spam", "RSET": ""}, ahead=ahead)
     async with script.running() as server, mailer(server.url) as mail:
         with pytest.raises(Refused):
             await mail.send(letter())
@@ -199,9 +270,12 @@ async def test_a_slow_last_answer_is_waited_for(smtp_sink: SmtpSink) -> None:
     assert len(smtp_sink.letters) == 1
 
 
+@EITHER_WAY
 @pytest.mark.parametrize("answer", ["", None, "421 4.4.2 You rested too long"])
-async def test_connections_that_died_while_they_rested_cost_nothing(answer: str | None) -> None:
-    async with Script().running() as server, mailer(server.url, command_s=0.3) as mail:
+async def test_connections_that_died_while_they_rested_cost_nothing(
+    answer: str | None, ahead: bool
+) -> None:
+    async with Script(ahead=ahead).running() as server, mailer(server.url, command_s=0.3) as mail:
         await asyncio.gather(*(mail.send(letter(number=number)) for number in range(4)))
         server.answers, server.bad_connections = {"MAIL": answer}, server.connections
 
@@ -223,8 +297,9 @@ async def test_a_server_that_was_away_is_found_again(smtp_sink: SmtpSink) -> Non
     ]
 
 
-async def test_a_connection_is_not_used_again_after_a_cancelled_letter() -> None:
-    async with Script().running() as server, mailer(server.url) as mail:
+@EITHER_WAY
+async def test_a_connection_is_not_used_again_after_a_cancelled_letter(ahead: bool) -> None:
+    async with Script(ahead=ahead).running() as server, mailer(server.url) as mail:
         await mail.send(letter())
         server.answers["RCPT"] = None
         sending = asyncio.create_task(mail.send(letter()))

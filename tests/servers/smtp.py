@@ -101,6 +101,18 @@ class SmtpSink:
                     raise TimeoutError(f"{len(self.received)} letters instead of {count}")
         return self.letters
 
+    async def handle_EHLO(
+        self,
+        server: SMTP,
+        session: Session,
+        envelope: Envelope,
+        hostname: str,
+        responses: list[str],
+    ) -> list[str]:
+        session.host_name = hostname
+        # It reads line by line, so nothing that is said ahead is lost.
+        return [*responses[:-1], "250-PIPELINING", responses[-1]]
+
     async def handle_RCPT(
         self,
         server: SMTP,
