@@ -85,7 +85,11 @@ class Checkout:
             env = {**self._settings(), "PYTHONPATH": str(ROOT), **unit.env}
             env["PROMETHEUS_MULTIPROC_DIR"] = str(self.folder)
             words = unit.words(self.places["/opt/bookstore/bin/bookstore"])
-            ready = {"bookstore-web": "listening", "bookstore-worker": "at work: "}
+            ready = {
+                "bookstore-web": "listening",
+                "bookstore-worker": "at work: ",
+                "bookstore-letters": "at work: ",
+            }
             program = HostProgram(self.host, env, words, ready.get(template, ""))
             self._stack.callback(program.close)
             program.start()

@@ -14,8 +14,12 @@ class Unit:
     env: dict[str, str] = field(default_factory=dict)
 
     def words(self, program: str) -> list[str]:
-        """The command, by another program."""
-        return [*shlex.split(program), *shlex.split(self.command)[1:]]
+        """The command with its variables filled in as systemd does it, by another program."""
+        words = []
+        for word in shlex.split(self.command)[1:]:
+            # `$NAME` as a word of its own becomes as many words as it has, none if it is empty.
+            words += shlex.split(self.env.get(word[1:], "")) if word.startswith("$") else [word]
+        return [*shlex.split(program), *words]
 
 
 def read(path: Path) -> Unit:
