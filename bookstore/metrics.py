@@ -46,8 +46,8 @@ def text(own: Iterable[CollectorRegistry], store: Iterable[Metric]) -> bytes:
     return generate_latest(whole)
 
 
-async def of_store(conn: AsyncConnection, *, now: datetime) -> list[Metric]:
-    """How many orders and letters there are in each state, and what is unfinished."""
+async def of_past(conn: AsyncConnection) -> list[Metric]:
+    """How many orders and letters there are in each state: all of them are counted."""
     in_state = GaugeMetricFamily(
         "bookstore_orders", "Orders, by the state that they are in.", labels=["status"]
     )
@@ -58,6 +58,11 @@ async def of_store(conn: AsyncConnection, *, now: datetime) -> list[Metric]:
     )
     for status, count in await _by_status(conn, notifications.c.status, Status):
         written.add_metric([status], count)
+    return [in_state, written]
+
+
+async def of_work(conn: AsyncConnection, *, now: datetime) -> list[Metric]:
+    """What is unfinished and since when, and who works."""
     unfinished = GaugeMetricFamily(
         "bookstore_tasks", "Unfinished work, by kind and state.", labels=["task", "state"]
     )
@@ -77,7 +82,7 @@ async def of_store(conn: AsyncConnection, *, now: datetime) -> list[Metric]:
     )
     silence.add_metric([], (now - latest).total_seconds() if latest else float("nan"))
     build = InfoMetricFamily("bookstore_build", "What is running.", {"version": __version__})
-    return [in_state, written, unfinished, age, silence, build]
+    return [unfinished, age, silence, build]
 
 
 async def _by_status(

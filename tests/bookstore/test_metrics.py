@@ -21,7 +21,8 @@ def read(text):
 
 
 async def told(conn, now=NOON):
-    return read(metrics.text([], await metrics.of_store(conn, now=now)))
+    found = [*await metrics.of_past(conn), *await metrics.of_work(conn, now=now)]
+    return read(metrics.text([], found))
 
 
 async def test_a_store_at_rest_has_nothing_to_do(conn):
