@@ -157,6 +157,7 @@ async def test_hosts_are_set_up_by_the_guide_and_one_after_the_other_is_cut_off(
     record_property("orders", orders)
 
 
+@pytest.mark.timeout(2700)
 @pytest.mark.skipif(not FULL, reason="it installs four machines: make machines")
 @pytest.mark.skipif(not machines.possible(), reason="machines need debootstrap")
 async def test_the_guide_is_followed_word_by_word_on_clean_machines(tmp_path, record_property):
