@@ -4,7 +4,9 @@ Namespaces stand in for the hardware, an overlay over a debootstrap for the disk
 has written stays on its disk when its power is cut.
 """
 
+import os
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from tests.deploy import debian, hosts
@@ -22,6 +24,8 @@ ENV = {
     "HOME": "/root",
     "DEBIAN_FRONTEND": "noninteractive",
 }
+#: Where control groups are: all in one place, or as Debian had them before.
+GROUPS = [Path("/sys/fs/cgroup", name) for name in ("", "systemd", "unified")]
 #: A group of its own, in whichever way this machine has its groups; then everything else.
 _BOOT = """
 disk=$1 name=$2
@@ -70,6 +74,19 @@ exec env -i container=unshare /lib/systemd/systemd --show-status=no --log-target
 """
 
 
+def _removed(group: Path) -> bool:
+    """Whether a group is gone with all that are in it; one with a process cannot go yet."""
+    if not group.exists():
+        return True
+    inner = [Path(folder) for folder, _, _ in os.walk(group, topdown=False)]
+    try:
+        for each in inner:
+            each.rmdir()
+    except OSError:
+        return False
+    return True
+
+
 def possible() -> bool:
     """Whether this machine lets us make them."""
     try:
@@ -101,6 +118,10 @@ class Machine:
             there.parent.mkdir(parents=True, exist_ok=True)
             subprocess.run(["cp", "-rL", place, there], check=True)
         (self._disk / "upper/etc/hostname").write_text(f"{host.namespace}\n")
+        # Nobody sits in front of it.
+        masked = self._disk / "upper/etc/systemd/system/console-getty.service"
+        masked.parent.mkdir(parents=True)
+        masked.symlink_to("/dev/null")
 
     @property
     def files(self) -> Path:
@@ -109,11 +130,13 @@ class Machine:
 
     def power_on(self) -> None:
         """Start it; systemd is at work when this returns."""
+        name = self.host.namespace
         self._process = subprocess.Popen(
-            self.host.command(
-                *("setpriv", "--pdeathsig", "KILL"),
-                *("sh", "-euc", _BOOT, "sh", str(self._disk), self.host.namespace, _INSIDE),
-            ),
+            [
+                # Not `ip netns exec`, behind which there are no groups to be seen.
+                *("nsenter", f"--net=/run/netns/{name}", "setpriv", "--pdeathsig", "KILL"),
+                *("sh", "-euc", _BOOT, "sh", str(self._disk), name, _INSIDE),
+            ],
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
@@ -125,6 +148,9 @@ class Machine:
         self._process.kill()
         self._process.wait()
         self._process = None
+        for groups in GROUPS:
+            with suppress(TimeoutError):
+                wait_until(lambda groups=groups: _removed(groups / self.host.namespace), 10)
 
     def run(self, script: str, *, said: str = "", network: bool = True) -> str:
         """What a shell prints that runs this as root; `said` is typed in.
