@@ -148,13 +148,12 @@ def database_group() -> None:
 @asynchronous
 async def upgrade(account: str | None) -> None:
     """Bring the tables to the newest revision."""
+    statements = _grants(account) if account else []
     async with database() as engine:
-        if account and engine.dialect.name == "sqlite":
-            raise click.UsageError("SQLite has no accounts.")
         await db.upgrade(engine)
-        if account:
+        if statements:
             async with db.transaction(engine) as conn:
-                await rights.give(conn, account)
+                await rights.give(conn, statements)
 
 
 @database_group.command()
@@ -184,15 +183,18 @@ def print_grants(account: str) -> None:
     They are for an administrator of the database, after each upgrade:
     bookstore db grants bookstore@10.0.0.% | mariadb
     """
+    for statement in _grants(account):
+        click.echo(statement)
+
+
+def _grants(account: str) -> list[str]:
     url = make_url(read_settings().database_url)
     if url.get_backend_name() == "sqlite":
         raise click.UsageError("SQLite has no accounts.")
     try:
-        statements = rights.grants(url.database or "", account)
+        return rights.grants(url.database or "", account)
     except Invalid as refusal:
         raise click.BadParameter(str(refusal)) from None
-    for statement in statements:
-        click.echo(statement)
 
 
 # Users

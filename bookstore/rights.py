@@ -5,6 +5,7 @@ neither change nor remove what they hold.
 """
 
 import re
+from collections.abc import Iterable
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -55,13 +56,9 @@ def grants(database: str, account: str) -> list[str]:
     ]
 
 
-async def give(conn: AsyncConnection, account: str) -> None:
-    """Give the store's account what it needs; ours here must be allowed to pass it on.
-
-    Raises:
-        Invalid: this cannot be the name of an account.
-    """
-    for statement in grants(conn.engine.url.database or "", account):
+async def give(conn: AsyncConnection, statements: Iterable[str]) -> None:
+    """Run what `grants` says; our own account must be allowed to pass its rights on."""
+    for statement in statements:
         # The driver reads % as the place of a value, even where there is none.
         await conn.exec_driver_sql(statement.replace("%", "%%"))
 

@@ -274,6 +274,14 @@ def test_programs_can_read_what_is_wrong_with_the_settings(bookstore, monkeypatc
     assert (wrong.exit_code, [*last_json(wrong)["problems"]]) == (2, ["BOOKSTORE_PORT"])
 
 
+def test_who_is_to_be_given_rights_is_looked_at_before_the_tables_are_made(bookstore, monkeypatch):
+    monkeypatch.setenv("BOOKSTORE_DATABASE_URL", "mysql+aiomysql://nobody@127.0.0.1:1/nothing")
+
+    assert bookstore("db", "upgrade", "--grant", "store'; DROP").exit_code == 2
+    monkeypatch.setenv("BOOKSTORE_DATABASE_URL", "sqlite+aiosqlite:///nowhere.db")
+    assert bookstore("db", "upgrade", "--grant", "store").exit_code == 2
+
+
 def test_the_openapi_document_is_printed(bookstore):
     assert last_json(bookstore("openapi"))["openapi"].startswith("3.1")
 
