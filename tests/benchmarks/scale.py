@@ -4,7 +4,8 @@
 MariaDB, once with a hundredth and once with all, and asks `bookstore web` for one page after the
 other, each time with other books and words and as a customer who is signed in, so that nothing
 is answered from memory.  Times are a client's on the same machine, from the request to the end
-of the answer.  With a folder the next run finds the data there.
+of the answer; where others use the machine too, put `chrt -r 1` in front.  With a folder the next
+run finds the data there.
 """
 
 import asyncio
@@ -40,8 +41,10 @@ REQUESTS, SECONDS, WARM = 200, 20.0, 5
 PAGE = 20
 DEEP_PAGE = 40_000
 #: In milliseconds, at p99.
-LIST_MS, COMMON_MS, RARE_MS, ADMIN_MS = 50.0, 500.0, 50.0, 150.0
+LIST_MS, COMMON_MS, RARE_MS, ADMIN_MS = 50.0, 500.0, 50.0, 1000.0
 GROWTH, DEPTH = 2.0, 1.5
+#: The kinds that may only grow so much.
+GROWING = ("list, ", "book", "page of a book", "page with a list")
 DOCTOR_S, DOCTOR_MB = 60.0, 200.0
 CUSTOMER = {"email": "reader@example.com", "password": "eleven blue lanterns"}
 STAFF = {"email": "staff@example.com", "password": "eleven blue lanterns"}
@@ -51,10 +54,10 @@ Paths = Callable[[random.Random], str]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of request; what p99 may be, None where it is only shown."""
+    """One kind of request, and what its p99 may be."""
 
     name: str
-    limit_ms: float | None
+    limit_ms: float
     path: Paths
     staff: bool = False
 
@@ -76,14 +79,19 @@ class Browser:
         answer.read()
         self._cookie = (answer.getheader("Set-Cookie") or "").partition(";")[0]
 
-    def ask_ms(self, path: str) -> float:
-        """How long the answer took; a 503 came after the two seconds that the store allows."""
+    def rest(self) -> None:
+        """Hang up before the server does; the next request opens another connection."""
+        self._connection.close()
+
+    def ask(self, path: str) -> tuple[float, bool]:
+        """How long the answer took, in milliseconds, and whether it was what was asked for: it is a
+        503 where the database needs longer than the two seconds that the store allows."""
         started = time.perf_counter()
         self._connection.request("GET", path, headers={"Cookie": self._cookie})
         answer = self._connection.getresponse()
         answer.read()
         assert answer.status in (200, 503), (path, answer.status)
-        return (time.perf_counter() - started) * 1000
+        return (time.perf_counter() - started) * 1000, answer.status == 200
 
 
 def kinds(client: MariaDB, books: int, deep: int) -> Iterator[Kind]:
@@ -205,30 +213,35 @@ def _price(dice: random.Random) -> str:
     return f"min_price_cents={dice.randrange(399, 9000)}&sort=price"
 
 
-def measure(port: int, asked: Sequence[Kind]) -> dict[str, tuple[float, float]]:
-    """Print p50 and p99 of each kind; they are returned by its name."""
+def measure(port: int, asked: Sequence[Kind]) -> tuple[dict[str, float], bool]:
+    """Print p50 and p99 of each kind; returned are p50 by its name, and whether all is well."""
     customer, staff = Browser(port, CUSTOMER), Browser(port, STAFF)
-    found = {}
+    found, well = {}, True
     for kind in asked:
         browser = staff if kind.staff else customer
+        browser.rest()
         dice = random.Random(kind.name)
         for _ in range(WARM):
-            browser.ask_ms(kind.path(dice))
+            browser.ask(kind.path(dice))
         waits: list[float] = []
+        refused = 0
         ends = time.monotonic() + SECONDS
         while len(waits) < REQUESTS and (time.monotonic() < ends or len(waits) < WARM):
-            waits.append(browser.ask_ms(kind.path(dice)))
+            wait_ms, answered = browser.ask(kind.path(dice))
+            waits.append(wait_ms)
+            refused += not answered
         p50 = statistics.median(waits)
         p99 = sorted(waits)[int(len(waits) * 0.99)]
-        over = kind.limit_ms is not None and p99 > kind.limit_ms
-        limit = "" if kind.limit_ms is None else f" of {kind.limit_ms:,.0f}"
+        over = p99 > kind.limit_ms
+        well &= not over and not refused
         print(
-            f"  {kind.name:52} p50 {p50:8.1f} ms, p99 {p99:8.1f}{limit} ({len(waits)})"
-            f"{'   OVER' if over else ''}",
+            f"  {kind.name:52} p50 {p50:8.1f} ms, p99 {p99:8.1f} of {kind.limit_ms:,.0f}"
+            f" ({len(waits)}){'   OVER' if over else ''}"
+            f"{f', {refused} refused' if refused else ''}",
             flush=True,
         )
-        found[kind.name] = (p50, p99)
-    return found
+        found[kind.name] = p50
+    return found, well
 
 
 def examine(settings: Mapping[str, str]) -> bool:
@@ -260,8 +273,8 @@ async def _open_accounts(url: str) -> None:
     await engine.dispose()
 
 
-def one_size(books: int, orders: int, folder: Path | None) -> tuple[dict[str, Any], bool]:
-    """Everything about a store of this size."""
+def one_size(books: int, orders: int, folder: Path | None) -> tuple[dict[str, float], bool]:
+    """Everything about a store of this size: p50 by kind, and whether all limits are kept."""
     data = folder / f"{books}-{orders}" if folder else None
     there = data is not None and data.exists()
     deep = min(DEEP_PAGE, books // PAGE - 2)
@@ -277,32 +290,43 @@ def one_size(books: int, orders: int, folder: Path | None) -> tuple[dict[str, An
             with closing(server.client.connect()) as conn, conn.cursor() as cursor:
                 cursor.execute("SET GLOBAL innodb_flush_log_at_trx_commit = 1")
             print(f"filled in {time.monotonic() - began:.0f} s")
+        else:  # Perhaps by a program that knew fewer migrations.
+            asyncio.run(_prepare(server.client.url(DATABASE)))
         print(f"\n{books:,} books, {orders:,} orders, a buffer pool of {BUFFER_POOL}", flush=True)
         settings = {
             "BOOKSTORE_DATABASE_URL": server.client.url(DATABASE),
             "BOOKSTORE_BROKER_URL": "amqp://127.0.0.1:1",
+            "BOOKSTORE_DATABASE_TIMEOUT_S": f"{db.TIMEOUT_S}",
             "BOOKSTORE_RATE_LIMITS": "off",
             "BOOKSTORE_SECRET_KEY": "no secret outside of this benchmark",
         }
         with Web(settings) as web:
-            found = measure(web.port, list(kinds(server.client, books, deep)))
-        well = examine(settings)
+            found, well = measure(web.port, list(kinds(server.client, books, deep)))
+        well &= examine(settings)
         server.stop()
     return found, well
 
 
-def compare(small: Mapping[str, Any], large: Mapping[str, Any], deep: int) -> bool:
+def compare(small: Mapping[str, float], large: Mapping[str, float], deep: int) -> bool:
     """Print what growth and depth cost; whether both keep their limits."""
     well = True
-    for name, (p50, _) in large.items():
-        if name.startswith(("list, ", "book", "page of a book")) and name in small:
-            growth = p50 / small[name][0]
-            well &= growth <= GROWTH
-            print(f"  {name:52} {growth:.2f} x the time of a hundredth of the books")
+    for name, p50 in large.items():
+        if name in small:
+            growth = p50 / small[name]
+            limited = name.startswith(GROWING)
+            over = limited and growth > GROWTH
+            well &= not over
+            print(
+                f"  {name:52} {growth:6.2f} x the time of a hundredth of the books"
+                f"{f', of {GROWTH:.0f}' if limited else ''}{'   OVER' if over else ''}"
+            )
         if f"{name}, page {deep:,}" in large:
-            depth = large[f"{name}, page {deep:,}"][0] / p50
+            depth = large[f"{name}, page {deep:,}"] / p50
             well &= depth <= DEPTH
-            print(f"  {name:52} {depth:.2f} x at page {deep:,}")
+            print(
+                f"  {name:52} {depth:6.2f} x at page {deep:,}, of {DEPTH}"
+                f"{'   OVER' if depth > DEPTH else ''}"
+            )
     return well
 
 

@@ -17,9 +17,10 @@ from tests.servers.process import Server, find, free_port
 USER = "bookstore"
 PASSWORD = planted.DATABASE
 
-#: Read at every start, before the first connection is accepted.
+#: Read at every start, before the first connection is accepted; data that were kept may know
+#: another password.
 INIT = f"""
-CREATE USER IF NOT EXISTS '{USER}'@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';
+CREATE OR REPLACE USER '{USER}'@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';
 GRANT ALL ON *.* TO '{USER}'@'127.0.0.1' WITH GRANT OPTION;
 """
 
