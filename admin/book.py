@@ -137,7 +137,7 @@ async def _page(
     status: int = 200,
 ) -> web.Response:
     async with reading(request.config_dict[ENGINE]) as conn:
-        tree = await categories.tree(conn)
+        tree = await categories.tree(conn, counted=False)
     return await page(
         request,
         "book.html",

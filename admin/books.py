@@ -46,7 +46,7 @@ async def show_list(
     """The list that is asked for, also after one of its forms was refused."""
     async with reading(request.config_dict[ENGINE]) as conn:
         counts = await desk.stock(conn)
-        tree = await categories.tree(conn)
+        tree = await categories.tree(conn, counted=False)
         listing = listing_of(asked, tree)
         query, view = asked_of(listing)
         found = await desk.find(
@@ -77,7 +77,7 @@ async def show_list(
 async def export(request: web.Request) -> web.StreamResponse:
     """GET /admin/books/export.csv: all books that the list shows, as an import takes them."""
     async with reading(request.config_dict[ENGINE]) as conn:
-        listing = listing_of(request.query, await categories.tree(conn))
+        listing = listing_of(request.query, await categories.tree(conn, counted=False))
     asked = sheets.BookQuery.of(*asked_of(listing))
     return await exports.send(request, sheets.BOOKS, asked, listing.sort)
 

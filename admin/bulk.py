@@ -81,7 +81,12 @@ async def show(request: web.Request) -> web.Response:
         name = found.wanted
         if found.field is not Field.PRICE:
             name = next(
-                (it.name for it in await categories.tree(conn) if it.slug == found.wanted), name
+                (
+                    it.name
+                    for it in await categories.tree(conn, counted=False)
+                    if it.slug == found.wanted
+                ),
+                name,
             )
     return await page(
         request,
@@ -128,7 +133,7 @@ async def _checked(request: web.Request) -> Plan:
 
 async def _chosen(conn: AsyncConnection, address: str) -> Select[tuple[int]]:
     """All books of the list at this address."""
-    listing = listing_of(query_of(address), await categories.tree(conn))
+    listing = listing_of(query_of(address), await categories.tree(conn, counted=False))
     query, view = asked_of(listing)
     return desk.ids(conn, query, view)
 

@@ -179,19 +179,25 @@ def matching(conn: AsyncConnection, query: Query) -> Select[Any]:
     Raises:
         Invalid: there is no such language.
     """
-    found = filtered(query).where(books.c.withdrawn_at.is_(None))
     match = _match(conn, query)
-    return found if match is None else found.where(match.condition)
+    if match is None:
+        return _sold(query)
+    found = records.select_books() if match.within else _sold(query)
+    return found.where(match.condition)
+
+
+def _sold(query: Query) -> Select[Any]:
+    return filtered(query).where(books.c.withdrawn_at.is_(None))
 
 
 def _match(conn: AsyncConnection, query: Query) -> search.Match | None:
     question = (query.q or "").strip()
     if not question:
         return None
-    # With other conditions too, or in another order, the best by their titles are not enough.
-    alone = query == Query(q=query.q, sort=query.sort)
-    best = alone and query.sort in (None, Sort.RELEVANCE)
-    return search.matching(conn, question, best=best)
+    # In another order the best by their titles are not enough.
+    best = query.sort in (None, Sort.RELEVANCE)
+    among = _sold(query).with_only_columns(books.c.id) if best else None
+    return search.matching(conn, question, among=among)
 
 
 def filtered(query: Query) -> Select[Any]:

@@ -15,7 +15,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, case, false, literal, text
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    TextualSelect,
+    case,
+    false,
+    literal,
+    select,
+    text,
+    union,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import isbn, vocabulary
@@ -60,22 +70,10 @@ _INDEX = Bulk(
 _MATCH_MYSQL = text(
     "SELECT book_id FROM book_search WHERE MATCH (words) AGAINST (:words IN BOOLEAN MODE)"
 ).columns(book_id=Id)
-#: The same where the words are common: some that match, and those whose title begins so, for
-#: they are the best.  A derived table, since an IN over a UNION is asked once for each book.
-_BEST_MYSQL = text(
-    """
-    SELECT book_id FROM (
-        (SELECT book_id FROM book_search WHERE MATCH (words) AGAINST (:words IN BOOLEAN MODE)
-            LIMIT :most)
-        UNION
-        (SELECT id FROM books WHERE withdrawn_at IS NULL AND sort_title BETWEEN :title AND :last
-            ORDER BY sort_title, id LIMIT :most)
-    ) AS best
-    """
-).columns(book_id=Id)
 _MATCH_SQLITE = text(
     "SELECT rowid AS book_id FROM book_search WHERE book_search MATCH :words"
 ).columns(book_id=Id)
+_titled = books.alias()
 
 #: All alike.  A bare 0 in ORDER BY would be the number of a column.
 _NO_SCORE = literal(0) + literal(0)
@@ -124,6 +122,8 @@ class Match:
 
     condition: ColumnElement[bool]
     score: ColumnElement[int]
+    #: Whether none matches but those among which was looked.
+    within: bool = False
 
 
 def normal(text: str) -> str:
@@ -150,11 +150,14 @@ async def index(conn: AsyncConnection, found_by: Mapping[int, Sequence[str]]) ->
         await vocabulary.learn(conn, {word for words in found_by.values() for word in words})
 
 
-def matching(conn: AsyncConnection, question: str, *, best: bool = False) -> Match:
+def matching(
+    conn: AsyncConnection, question: str, *, among: Select[tuple[int]] | None = None
+) -> Match:
     """The books that a customer may mean: an ISBN in any spelling, or words.
 
-    With `best`, of a word that is in very many books, MariaDB gives only `MOST_COMPARED` that it
-    happens to find first and as many whose title begins so: to compare all of them takes seconds.
+    `among` gives the ids of the books that may be found, for a list sorted by the score: of a word
+    that is in very many of them, MariaDB then compares only `MOST_COMPARED` that it happens to find
+    first and as many whose title begins so, for they are the best; all of them would take seconds.
 
     All words have to be there, in any order; the last one may be unfinished.  A question
     without any letter or digit matches nothing.
@@ -174,12 +177,27 @@ def matching(conn: AsyncConnection, question: str, *, best: bool = False) -> Mat
     else:
         asked = " ".join(f"+__{token}" for token in tokens) + "*"
         found = _MATCH_MYSQL.bindparams(words=asked)
-        if best:
-            title = " ".join(words)
-            found = _BEST_MYSQL.bindparams(
-                words=asked, title=title, last=title + _LAST_SIGN, most=MOST_COMPARED
-            )
+        if among is not None:
+            best = _best(found, among, " ".join(words))
+            return Match(books.c.id.in_(best), _score(words), within=True)
     return Match(books.c.id.in_(found), _score(words))
+
+
+def _best(found: TextualSelect, among: Select[tuple[int]], title: str) -> Select[tuple[int]]:
+    some = among.where(books.c.id.in_(found)).limit(MOST_COMPARED)
+    first = (
+        select(_titled.c.id)
+        .where(
+            _titled.c.withdrawn_at.is_(None),
+            _titled.c.sort_title.between(title, title + _LAST_SIGN),
+        )
+        .order_by(_titled.c.sort_title, _titled.c.id)
+        .limit(MOST_COMPARED)
+        .subquery("titled")
+    )
+    begun = among.where(books.c.id.in_(select(first.c.id)))
+    # A derived table, since an IN over a UNION is asked once for each book.
+    return select(union(some, begun).subquery("best").c.id)
 
 
 def _score(words: Sequence[str]) -> ColumnElement[int]:

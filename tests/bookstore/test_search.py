@@ -6,10 +6,10 @@ InnoDB's full-text index sees committed rows only, so these tests commit.
 from collections.abc import Sequence
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bookstore import books, search, tables
+from bookstore import books, categories, search, shelves, tables
 from bookstore.books import Query
 from bookstore.db import reading, transaction
 from tests.factories import NOON, create_book
@@ -262,6 +262,11 @@ async def test_the_very_title_comes_first_however_many_books_have_its_word(
         await conn.execute(
             insert(tables.book_stock), [{"book_id": it, "stock": 1} for it in titles]
         )
+        german = tables.books.c.id.in_([many - 1, many + 1])
+        await conn.execute(update(tables.books).where(german).values(language="de"))
+        await categories.create(conn, "History", user_id=None, now=NOON)
+        history = await conn.scalar(select(tables.categories.c.id))
+        await shelves.add(conn, [(1, history, 0), (many, history, 0)])
         await search.index(
             conn,
             {
@@ -270,7 +275,14 @@ async def test_the_very_title_comes_first_however_many_books_have_its_word(
             },
         )
 
-    async with reading(engine) as conn:
-        page = await books.find(conn, Query(q="war"), limit=2)
-
-    assert [book.title for book in page.items] == ["War", "War and Something"]
+    for query, found in (
+        (Query(q="war"), ["War", "War and Something"]),
+        (Query(q="war", in_stock=True, max_price_cents=990), ["War", "War and Something"]),
+        # One of them, and what would be found last of all.
+        (Query(q="war", language="de"), ["War", f"All about War, part {many - 1}"]),
+        (Query(q="war", category="history"), ["War and Something", "All about War, part 1"]),
+        (Query(q="war", in_stock=False), []),
+    ):
+        async with reading(engine) as conn:
+            page = await books.find(conn, query, limit=2)
+        assert [book.title for book in page.items] == found, query
