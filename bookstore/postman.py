@@ -15,6 +15,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
@@ -46,6 +47,8 @@ NOTE_S = 0.25
 MENDING_S = 15.0
 #: Claims and notes that wait at the same moment are joined up to this many letters.
 TOGETHER = 100
+#: As soon as no more letters than these are in line, the next ones are claimed.
+SHORT_LINE = 2 * smtp.CONNECTIONS
 #: After that no letter of a list is begun: the relay offers again what is left of it.
 LIST_S = 300.0
 #: How long no letter is begun after nobody was there to take one.  To find that out costs as
@@ -123,6 +126,10 @@ class Postman:
         self._watch = watch
         #: As many as the mailer keeps connections for.
         self._turns = asyncio.Semaphore(smtp.CONNECTIONS)
+        #: Claimed letters that wait for their turn, and whether they are few.
+        self._in_line = 0
+        self._short_line = asyncio.Event()
+        self._short_line.set()
         self._stopping = False
         #: By `time.monotonic()`.
         self._away_until = 0.0
@@ -180,11 +187,14 @@ class Postman:
         return sorted(left)
 
     async def _send(self, claimed: Claim, turn_ends: float) -> Attempt:
+        self._line_grows(1)
         try:
             async with asyncio.timeout_at(turn_ends):
                 await self._turns.acquire()
         except TimeoutError:
             return Attempt(claimed, End.NO_TURN)
+        finally:
+            self._line_grows(-1)
         if not self._at_work():
             self._turns.release()
             return Attempt(claimed, End.NO_TURN)
@@ -197,6 +207,13 @@ class Postman:
                 _log(attempt)
         crashpoint("M6", [attempt.notification_id])
         return attempt
+
+    def _line_grows(self, by: int) -> None:
+        self._in_line += by
+        if self._in_line <= SHORT_LINE:
+            self._short_line.set()
+        else:
+            self._short_line.clear()
 
     async def _hand_over(self, letter: Letter) -> tuple[End, str]:
         """How it ended, and the answer."""
@@ -241,6 +258,10 @@ class Postman:
             async with transaction(self._engine) as conn:
                 return await claim(conn, {*chain(*lists)}, now=self._clock())
 
+        # They would only wait in line; meanwhile others come that are claimed together.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._turn_s):
+                await self._short_line.wait()
         claims = {it.letter.notification_id: it for it in await retrying(work)}
         # Two lists may ask for the same letter: the first one sends it.
         return [[claims.pop(it) for it in some if it in claims] for some in lists]

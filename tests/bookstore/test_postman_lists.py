@@ -41,6 +41,19 @@ class Choosy:
         """Nothing is open."""
 
 
+class Shut(Choosy):
+    """A mailer that takes no letter before it is opened."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self.opened, self.knocked = asyncio.Event(), asyncio.Event()
+
+    async def send(self, mail: Mail) -> str:
+        self.knocked.set()
+        await self.opened.wait()
+        return await super().send(mail)
+
+
 async def deliver(engine: AsyncEngine, mailer: smtp.Mailer, *notification_ids: int) -> None:
     """What a worker does about a list."""
     await Postman(engine, mailer, STORE, clock=Clock()).deliver(notification_ids)
@@ -186,3 +199,24 @@ async def test_lists_that_ask_for_the_same_letters_at_once_send_each_of_them_onc
 
     assert len(smtp_sink.letters) == len(ids)
     assert {(await row(engine, it)).status for it in ids} == {Status.SENT}
+
+
+async def test_lists_that_come_while_letters_stand_in_line_are_claimed_together(
+    engine: AsyncEngine,
+) -> None:
+    ids = [await queue(engine, f"reader-{number}@example.com") for number in range(40)]
+    mailer = Shut()
+    postman = Postman(engine, mailer, STORE, clock=Clock())
+
+    with counted(engine) as statements:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(postman.deliver(ids[:30]))
+            await mailer.knocked.wait()
+            for notification_id in ids[30:]:
+                group.create_task(postman.deliver([notification_id]))
+                await asyncio.sleep(0.02)
+            mailer.opened.set()
+
+    assert len(mailer.sent) == len(ids)
+    # The first list, the one that was next, and all the others.
+    assert sum("status = 'sending', " in it for it in statements) == 3
