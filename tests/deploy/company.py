@@ -24,6 +24,12 @@ PASSWORD = "eleven blue lanterns\n"
 REPOSITORY = "https://git.example.com/bookstore.git"
 
 
+def bundle() -> bytes:
+    """All that is committed here, as a file that can be cloned: no machine reaches a server."""
+    command = ["git", "bundle", "create", "--quiet", "-", "HEAD"]
+    return subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
+
+
 class Site(Protocol):
     """A host on which the guide's steps are done."""
 
@@ -122,14 +128,7 @@ class Installed:
 
     def install(self, settings: str, script: str) -> None:
         (self.folder / "env").write_text(settings)
-        # In place of the repository's server: all that is committed here, in one file.
-        committed = subprocess.run(
-            ["git", "bundle", "create", "--quiet", "-", "HEAD"],
-            cwd=ROOT,
-            check=True,
-            stdout=subprocess.PIPE,
-        ).stdout
-        (self.folder / "bookstore.bundle").write_bytes(committed)
+        (self.folder / "bookstore.bundle").write_bytes(bundle())
         self.machine.run(script.replace(REPOSITORY, "/root/bookstore.bundle"), network=False)
 
     def run(self, script: str) -> None:
