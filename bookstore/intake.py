@@ -285,9 +285,9 @@ async def carry_out(
         gone = sorted((book.id, book.version) for book in made.withdrawn)
         if (await _WITHDRAW(conn, gone, now=now)).rowcount != len(gone):
             raise Overtaken
-    # Before the categories, which come with what the book says now.
-    told = [change.id for change in recorded] + [book.id for book in made.withdrawn]
-    await shelves.follow(conn, told)
+    # Those that are put into other categories stand there by what they say now.
+    stays = [change.id for change in recorded if change.categories is None and _is_moved(change)]
+    await shelves.follow(conn, stays + [book.id for book in made.withdrawn])
     await _write_authors(
         conn,
         {book_id: row.authors for book_id, row in added if row.authors},
@@ -454,6 +454,11 @@ async def _move(
         await _MOVE(conn, moved, user_id=user_id, now=now)
     if counted and (await _SET_STOCK(conn, counted)).rowcount != len(counted):
         raise Overtaken
+
+
+def _is_moved(change: Change) -> bool:
+    """Whether lists have the book in another place."""
+    return not change.told.keys().isdisjoint({"title", *shelves.COPIED})
 
 
 def _values(columns: Mapping[str, Any]) -> list[Any]:
