@@ -88,6 +88,13 @@ def test_every_block_of_commands_is_run_or_says_why_not():
     assert silent == []
 
 
+def test_who_is_said_to_run_a_block_is_there():
+    said = {mark.removeprefix("run by ") for _, mark, *_ in blocks() if " by " in mark}
+
+    assert said
+    assert [path for path in said if not (ROOT / path).is_file()] == []
+
+
 def test_the_blocks_do_what_they_say(tmp_path):
     to_run = [text for _, mark, _, text in blocks() if mark == "run"]
     assert len(to_run) >= 4
