@@ -34,8 +34,8 @@ _CLEAR = Bulk(
 _FOLLOW = Bulk(
     "book_id BIGINT",
     f"""
-    UPDATE {{rows}} AS v STRAIGHT_JOIN books AS b ON b.id = v.book_id
-    STRAIGHT_JOIN book_categories AS c ON c.book_id = b.id
+    UPDATE {{rows}} AS v STRAIGHT_JOIN books AS b {{by_key}} ON b.id = v.book_id
+    STRAIGHT_JOIN book_categories AS c {{by_key}} ON c.book_id = b.id
     SET {", ".join(f"c.{name} = b.{name}" for name in COPIED)}
     """,  # noqa: S608 - names of ours
     sqlite=f"""
