@@ -50,7 +50,7 @@ async def test_a_list_that_finds_no_thread_comes_again_for_a_while_and_is_then_l
 
         tell_of(patient)
         tell_of(tired, retries=BUSY_TIMES)
-        await asyncio.to_thread(smtp_sink.wait_for, THREADS // 2 + 1)
+        await asyncio.to_thread(smtp_sink.wait_for, THREADS // 2 + 1, 25)
         await asyncio.sleep(0.5)
 
         assert await status(engine, patient) is Status.SENT
