@@ -16,7 +16,7 @@ from bookstore.pricing import Rates, totals
 from bookstore.stock import Reason
 from bookstore.tables import books
 from tests.bookstore.machine import PICK, PICKS, STATEMENT, StoreMachine, run
-from tests.factories import NOON, add_book
+from tests.factories import NOON, Trace, add_book
 
 RATES = Rates("EUR", 290, 4000, 700)
 MOVES = {
@@ -32,22 +32,6 @@ PAYS = {
 }
 #: What becomes of the money of an order that comes to nothing.
 CALLED_OFF = {Payment.AUTHORIZED: Payment.UNPAID, Payment.PAID: Payment.REFUND_DUE}
-
-
-class Hand:
-    worker = "history"
-
-    def message_of(self, order_id):
-        return None
-
-    def attempt_of(self, order_id):
-        return 1
-
-    def request_of(self, order_id):
-        return None
-
-    def worked_ms(self):
-        return 0
 
 
 class History(StoreMachine):
@@ -264,7 +248,7 @@ async def work_off(conn, order_ids):
     """As the actors do it: hold the tasks, forget them, process, all in one transaction."""
     held = await tasks.hold(conn, tasks.Task.PROCESS_ORDERS, order_ids)
     await tasks.done(conn, tasks.Task.PROCESS_ORDERS, held)
-    await fulfilment.process(conn, order_ids, trace=Hand(), now=NOON)
+    await fulfilment.process(conn, order_ids, trace=Trace(), now=NOON)
 
 
 @pytest.mark.timeout(300)

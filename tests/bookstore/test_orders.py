@@ -15,30 +15,12 @@ from bookstore.idempotency import Key
 from bookstore.orders import Payment, State
 from bookstore.payments import PROVIDERS
 from bookstore.tables import audit_log, book_stock, notifications, stock_movements, tasks
-from tests.factories import NOON, add_book, add_order, add_user
+from tests.factories import NOON, Trace, add_book, add_order, add_user
 
 NOTHING_OWED = {Payment.UNPAID, Payment.REFUNDED}
 RATES = pricing.Rates("EUR", 290, 4000, 700)
 ADDRESS = {"name": "Mira", "line1": "Quay 9", "city": "Hamburg", "postcode": "1", "country": "DE"}
 _keys = count(1)
-
-
-class Hand:
-    """Somebody who works on orders in a test."""
-
-    worker = "test"
-
-    def message_of(self, order_id: int) -> None:
-        return None
-
-    def attempt_of(self, order_id: int) -> int:
-        return 1
-
-    def request_of(self, order_id: int) -> None:
-        return None
-
-    def worked_ms(self) -> int:
-        return 0
 
 
 async def wish(
@@ -67,7 +49,7 @@ async def place(conn: AsyncConnection, quantities: Mapping[int, int]) -> orders.
 
 async def process(conn: AsyncConnection, *placed: orders.Order) -> list[State]:
     ids = [order.id for order in placed]
-    await fulfilment.process(conn, ids, trace=Hand(), now=NOON)
+    await fulfilment.process(conn, ids, trace=Trace(), now=NOON)
     await work.done(conn, work.Task.PROCESS_ORDERS, ids)
     return [(await orders.get(conn, order.number)).status for order in placed]
 
