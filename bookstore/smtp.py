@@ -43,7 +43,7 @@ class TryLater(_Outcome):
 
 
 class Away(TryLater):
-    """Nobody was there to take it, so there is no use in trying the next one at once."""
+    """Nobody was there to take any letter, so there is no use in trying the next one at once."""
 
 
 class Refused(_Outcome):
@@ -127,6 +127,8 @@ class SmtpMailer:
         self._command_s = command_s
         self._turns = asyncio.Semaphore(CONNECTIONS)
         self._kept: list[Line] = []
+        #: Connections that a letter is being handed over on.
+        self._in_use = 0
 
     async def send(self, mail: Mail) -> str:
         envelope = _Envelope(mail)
@@ -157,7 +159,16 @@ class SmtpMailer:
                 for line in self._kept:
                     line.close()
                 self._kept.clear()
-        return await self._hand_over(await self._connect(), envelope)
+        return await self._hand_over(await self._further_line(), envelope)
+
+    async def _further_line(self) -> Line:
+        try:
+            return await self._connect()
+        except _FAULTS as error:
+            # One that turns a further connection away may serve those that we have.
+            if _answered(error) and (self._kept or self._in_use):
+                raise
+            raise Away(_told(error)) from error
 
     async def _connect(self) -> Line:
         client = aiosmtplib.SMTP(
@@ -169,12 +180,7 @@ class SmtpMailer:
             start_tls=self._url.scheme == "smtp+starttls",
             timeout=self._command_s,
         )
-        try:
-            await client.connect()
-        except aiosmtplib.SMTPConnectResponseError:
-            raise  # Somebody is there, and may serve the connections that we have.
-        except aiosmtplib.SMTPConnectError as error:
-            raise Away(_told(error)) from error
+        await client.connect()
         try:
             return await Line.of(client)
         except BaseException:
@@ -185,6 +191,7 @@ class SmtpMailer:
         # After a timeout or a cancelled task the next answer would be taken for that of another
         # command, so a connection is used again only when all that was said was answered.
         answered = False
+        self._in_use += 1
         try:
             answer = await self._transfer(line, envelope)
             answered = True
@@ -192,6 +199,7 @@ class SmtpMailer:
             answered = await self._reset(line)
             raise
         finally:
+            self._in_use -= 1
             if answered:
                 self._kept.append(line)
             else:
@@ -274,6 +282,13 @@ def _check(answer: Answer, kind: int) -> str:
         case 5:
             raise Refused(told)
     raise ConnectionError(told)
+
+
+def _answered(error: Exception) -> bool:
+    """Whether somebody was there when a connection was tried."""
+    return isinstance(error, aiosmtplib.SMTPConnectResponseError) or not isinstance(
+        error, aiosmtplib.SMTPConnectError
+    )
 
 
 def _in_a_line(answer: Answer) -> str:

@@ -14,6 +14,7 @@ from bookstore.postman import Postman
 from bookstore.smtp import SmtpMailer
 from bookstore.tables import tasks as task_table
 from tests.bookstore.test_postman import STORE, Clock, queue, row
+from tests.bookstore.test_smtp import Script
 from tests.counting import counted
 from tests.servers.smtp import SmtpSink
 
@@ -154,6 +155,41 @@ async def test_nobody_tries_thousands_of_letters_on_a_mail_server_that_is_away(
     assert statements == []
     assert len(smtp_sink.letters) == len(ids)
     assert {(await row(engine, it)).status for it in ids} == {Status.SENT}
+
+
+#: What a server says that lets us in after a password.
+ENTRY = {"EHLO": "250-script.test\r\n250 AUTH PLAIN", "AUTH": "235 2.7.0 Welcome"}
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {"": "421 4.3.2 Too busy"},
+        {"EHLO": "421 4.3.2 Too busy", "HELO": "421 4.3.2 Too busy"},
+        {"AUTH": "535 5.7.8 Wrong"},
+    ],
+    ids=["greeting", "name", "password"],
+)
+async def test_nobody_tries_thousands_of_letters_on_a_mail_server_that_lets_nobody_in(
+    engine: AsyncEngine, answers: dict[str, str]
+) -> None:
+    ids = [await queue(engine, f"reader-{number}@example.com") for number in range(30)]
+    async with Script({**ENTRY, **answers}).running() as server:
+        mailer = SmtpMailer(server.url.replace("//", "//shop:secret@"))
+        postman = Postman(engine, mailer, STORE, clock=Clock(), away_s=0.5)
+
+        await postman.deliver(ids)
+        knocks = server.connections
+        found = [await row(engine, notification_id) for notification_id in ids]
+        server.answers = {**ENTRY}
+        await asyncio.sleep(0.5)
+        await postman.deliver([it.id for it in found if not it.attempts])
+        await mailer.close()
+
+    assert 1 <= knocks <= smtp.CONNECTIONS
+    assert sum(it.attempts for it in found) == knocks
+    assert {(it.status, it.lease_until) for it in found} == {(Status.QUEUED, None)}
+    assert server.said.count(".") == len(ids) - knocks
 
 
 async def test_a_letter_put_off_for_itself_holds_up_no_other(engine: AsyncEngine) -> None:

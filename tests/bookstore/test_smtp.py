@@ -232,9 +232,23 @@ async def test_a_cut_before_the_letter_is_gone_means_later(
             await mail.send(letter())
         script.answers.clear()
 
-        # One that says why it wants no more connections may serve those that we have.
-        assert (type(caught.value) is Away) == (step == "" and answer in ("", None))
+        # Before that no letter of any kind would be taken.
+        assert (type(caught.value) is Away) == (step in ("", "EHLO"))
         assert await mail.send(letter()) == "250 OK"
+
+
+async def test_a_server_that_wants_no_further_connections_is_not_away() -> None:
+    async with Script().running() as server, mailer(server.url) as mail:
+        await mail.send(letter(number=1))
+        server.answers[""] = "421 4.7.0 Too many connections"
+
+        served, turned_away = await asyncio.gather(
+            mail.send(letter(number=2)), mail.send(letter(number=3)), return_exceptions=True
+        )
+
+        assert served == "250 OK"
+        assert type(turned_away) is TryLater
+        assert await mail.send(letter(number=3)) == "250 OK"
 
 
 @EITHER_WAY
