@@ -21,8 +21,10 @@ log = logging.getLogger(__name__)
 
 #: Well below the actors' time limit: dramatiq lets a late run go on beside its retry.
 DEADLINE_S = 45.0
-#: Short lists that wait at the same moment are joined up to this many rows.
-TOGETHER = 60
+#: Lists that wait at the same moment are joined up to this many rows: the statements and the
+#: COMMIT of a transaction cost the same for all of them, and when one is bad, trying the others
+#: one by one takes two or three seconds at most.
+TOGETHER = 240
 #: How long to wait for a database that went away, to take the attempt back.
 MENDING_S = 20.0
 

@@ -189,7 +189,7 @@ def test_letters_give_way_to_everything_else():
     unit = (DEPLOY / "systemd" / "bookstore-letters@.service").read_text()
     weights = {name: service.get("cpu_shares", 1024) for name, service in SERVICES.items()}
 
-    assert "\nCPUWeight=10\n" in unit
+    assert "\nCPUWeight=2\n" in unit
     assert min(weights, key=weights.__getitem__) == "letters"
 
 
