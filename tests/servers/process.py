@@ -10,6 +10,7 @@ import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Self
 
@@ -18,7 +19,16 @@ from tests.planted import LEDGER
 #: Below the range that the kernel takes for outgoing connections, so that a server which is
 #: started again finds its port free.
 PORTS = range(20_000, 30_000)
+#: Test processes side by side have some each: a server binds its port a second after we looked.
+OF_PROCESS = slice(
+    int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")),
+    None,
+    int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
+)
 PREFIX = "bookstore-servers-"
+
+# In turn, so that none is given out again before its server has bound it.
+_turns = cycle(random.sample(PORTS[OF_PROCESS], len(PORTS[OF_PROCESS])))
 
 
 class ServerFailed(Exception):
@@ -28,7 +38,7 @@ class ServerFailed(Exception):
 def free_port() -> int:
     """A TCP port of this machine that nobody listens on."""
     while True:
-        port = random.choice(PORTS)
+        port = next(_turns)
         with socket.socket() as probe:
             # As the servers do it; without, ports that were just in use look taken.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
