@@ -4,16 +4,26 @@ The server unpacks the rows, so nothing is assembled per call, the statement is 
 once, and fifty rows cost one trip.  Measured against the other forms, this is the
 cheapest that binds every value.  Answers come the same way, because a row costs the driver
 more than the server.
+
+What then costs most is the way there and back, so statements that do not wait for each other's
+answers go together:
+
+    found, others = await ask(conn, _FIND.of(rows), _OTHERS.of(rows))
+    ids = await in_one_trip(conn, _WRITE.of(rows, now=now), _WRITE_MORE.of(rows), _IDS.of(rows))
 """
 
 import json
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import CursorResult, Executable, bindparam, text
+from sqlalchemy import CursorResult, Executable, TextClause, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bookstore import crashpoints
 from bookstore.tables import UtcDateTime
 
 
@@ -38,44 +48,42 @@ class Bulk:
         values = ", ".join(
             f"json_extract(value, '$[{place}]') AS {name}" for place, (name, _) in enumerate(names)
         )
-        self._mysql = self._compiled(
-            sql.format(
-                rows=f"JSON_TABLE(:rows, '$[*]' COLUMNS ({paths}))",
-                join="STRAIGHT_JOIN",
-                for_update="FOR UPDATE",
-                by_key="FORCE INDEX (PRIMARY)",
-            ),
-            types,
+        self.mysql = sql.format(
+            rows=f"JSON_TABLE(:rows, '$[*]' COLUMNS ({paths}))",
+            join="STRAIGHT_JOIN",
+            for_update="FOR UPDATE",
+            by_key="FORCE INDEX (PRIMARY)",
         )
-        self._sqlite = self._compiled(
-            (sqlite or sql).format(
-                rows=f"(SELECT {values} FROM json_each(:rows))",  # noqa: S608 - all constant
-                join="CROSS JOIN",
-                for_update="",
-                by_key="",
-            ),
-            types,
+        self.sqlite = (sqlite or sql).format(
+            rows=f"(SELECT {values} FROM json_each(:rows))",  # noqa: S608 - all constant
+            join="CROSS JOIN",
+            for_update="",
+            by_key="",
         )
+        self._on_mysql = self._compiled(self.mysql, types)
+        self._on_sqlite = self._compiled(self.sqlite, types)
+
+    def of(self, rows: Iterable[Sequence[Any]], **parameters: Any) -> "Statement":
+        """It over these rows, each with one value for each column, in their order."""
+        payload = json.dumps(
+            list(rows), default=_json_value, ensure_ascii=False, separators=(",", ":")
+        )
+        return Statement(self, {"rows": payload, **parameters})
 
     async def __call__(
         self, conn: AsyncConnection, rows: Iterable[Sequence[Any]], **parameters: Any
     ) -> CursorResult[Any]:
-        """Run it over the rows, each with one value for each column, in their order."""
-        statement = self._sqlite if conn.dialect.name == "sqlite" else self._mysql
-        payload = json.dumps(
-            list(rows), default=_json_value, ensure_ascii=False, separators=(",", ":")
-        )
-        return await conn.execute(statement, {"rows": payload, **parameters})
+        """Run it over these rows."""
+        return await self.run(conn, self.of(rows, **parameters).parameters)
+
+    async def run(self, conn: AsyncConnection, parameters: Mapping[str, Any]) -> CursorResult[Any]:
+        """Run it with the parameters of a `Statement`."""
+        statement = self._on_sqlite if conn.dialect.name == "sqlite" else self._on_mysql
+        return await conn.execute(statement, parameters)
 
     @staticmethod
     def _compiled(sql: str, types: dict[str, Any]) -> Executable:
-        statement = text(sql)
-        moments = [
-            bindparam(name, type_=UtcDateTime)
-            for name in statement._bindparams
-            if name == "now" or name.endswith("_at")
-        ]
-        statement = statement.bindparams(*moments)
+        statement = _typed(sql)
         return statement.columns(**types) if types else statement
 
 
@@ -87,18 +95,109 @@ class BulkQuery:
     """
 
     def __init__(self, columns: str, values: str, source: str) -> None:
-        self._mysql = Bulk(columns, f"SELECT JSON_ARRAYAGG(JSON_ARRAY({values})) {source}")
-        self._sqlite = Bulk(columns, f"SELECT json_group_array(json_array({values})) {source}")
+        self._bulk = Bulk(
+            columns,
+            f"SELECT JSON_ARRAYAGG(JSON_ARRAY({values})) {source}",
+            sqlite=f"SELECT json_group_array(json_array({values})) {source}",
+        )
+
+    def of(self, rows: Iterable[Sequence[Any]], **parameters: Any) -> "Statement":
+        """It over these rows, each with one value for each column."""
+        return self._bulk.of(rows, **parameters)
 
     async def __call__(
         self, conn: AsyncConnection, rows: Iterable[Sequence[Any]], **parameters: Any
     ) -> list[list[Any]]:
         """The rows found, in no order that could be relied on."""
-        query = self._sqlite if conn.dialect.name == "sqlite" else self._mysql
-        answer = (await query(conn, rows, **parameters)).scalar_one()
-        # Without any row MariaDB answers NULL.
-        found: list[list[Any]] = json.loads(answer) if answer else []
-        return found
+        return _rows((await self._bulk(conn, rows, **parameters)).scalar_one())
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A `Bulk` or `BulkQuery` with its rows, to be sent beside others."""
+
+    bulk: Bulk
+    parameters: Mapping[str, Any]
+    #: Where a test may kill the process once it is done (`crashpoints`), and the rows worked on.
+    place: str | None = None
+    ref_ids: Collection[int] = ()
+
+    def passing(self, place: str, ref_ids: Collection[int] = ()) -> "Statement":
+        """The same; what comes after it passes this place first."""
+        return Statement(self.bulk, self.parameters, place, ref_ids)
+
+
+async def ask(conn: AsyncConnection, *queries: Statement) -> list[list[list[Any]]]:
+    """What each of these `BulkQuery`s finds, none of which takes locks."""
+    sqlite = conn.dialect.name == "sqlite"
+    statement = _beside(tuple(query.bulk for query in queries), sqlite=sqlite)
+    answers = (await conn.execute(statement, _numbered(queries))).one()
+    return [_rows(answer) for answer in answers]
+
+
+async def in_one_trip(
+    conn: AsyncConnection, *changes: Statement, answer: Statement | None = None
+) -> list[list[Any]]:
+    """Make the changes, one after the other, and tell what the `BulkQuery`, if any, then finds.
+
+    MariaDB takes them as one (a compound statement); an error is that of the first change that
+    fails, and the next ones are not made.  Other databases get one after the other, and so does
+    MariaDB when a test stops between them.
+    """
+    stops = any(crashpoints.armed(change.place) for change in changes)
+    if getattr(conn.dialect, "is_mariadb", False) and not stops:
+        steps = [*changes, answer] if answer is not None else changes
+        statement = _compound(tuple(step.bulk for step in steps))
+        result = await conn.execute(statement, _numbered(steps))
+    else:
+        for change in changes:
+            await change.bulk.run(conn, change.parameters)
+            if change.place is not None:
+                crashpoints.crashpoint(change.place, change.ref_ids)
+        if answer is None:
+            return []
+        result = await answer.bulk.run(conn, answer.parameters)
+    return _rows(result.scalar_one()) if answer is not None else []
+
+
+@lru_cache(maxsize=64)
+def _beside(queries: tuple[Bulk, ...], *, sqlite: bool) -> TextClause:
+    texts = _renamed([query.sqlite if sqlite else query.mysql for query in queries])
+    return _typed("SELECT " + ", ".join(f"({query})" for query in texts))
+
+
+@lru_cache(maxsize=64)
+def _compound(steps: tuple[Bulk, ...]) -> TextClause:
+    return _typed(f"BEGIN NOT ATOMIC {'; '.join(_renamed([it.mysql for it in steps]))}; END")
+
+
+def _renamed(texts: Iterable[str]) -> list[str]:
+    """The texts, each with parameters of its own."""
+    return [re.sub(r"(?<!:):(\w+)", rf":s{place}_\1", sql) for place, sql in enumerate(texts)]
+
+
+def _numbered(steps: Iterable[Statement]) -> dict[str, Any]:
+    return {
+        f"s{place}_{name}": value
+        for place, step in enumerate(steps)
+        for name, value in step.parameters.items()
+    }
+
+
+def _typed(sql: str) -> TextClause:
+    statement = text(sql)
+    moments = [
+        bindparam(name, type_=UtcDateTime)
+        for name in statement._bindparams
+        if name == "now" or name.endswith(("_now", "_at"))
+    ]
+    return statement.bindparams(*moments)
+
+
+def _rows(answer: str | None) -> list[list[Any]]:
+    # Without any row MariaDB answers NULL.
+    found: list[list[Any]] = json.loads(answer) if answer else []
+    return found
 
 
 def _json_value(value: Any) -> str:

@@ -84,6 +84,11 @@ def crashpoint(name: str, ref_ids: Collection[int] = ()) -> None:
         _pass(name, ref_ids)
 
 
+def armed(name: str | None) -> bool:
+    """Whether a test has armed this place."""
+    return name in _ARMED
+
+
 def _pass(name: str, ref_ids: Collection[int]) -> None:
     spec = _ARMED[name]
     if spec.ref_id is not None and spec.ref_id not in ref_ids:

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import locales, notifications, pricing
-from bookstore.bulk import Bulk, BulkQuery
+from bookstore.bulk import Bulk, BulkQuery, Statement
 from bookstore.crashpoints import crashpoint
 from bookstore.db import Repeat, tell
 from bookstore.locales import Language, _
@@ -167,20 +167,21 @@ async def process(
     lines, shelf = await _lines(conn, placed)
     outcomes = await _worded(conn, [_decide(order, lines[order.id], shelf) for order in placed])
     confirmed = [outcome for outcome in outcomes if not outcome.short]
-    await _WRITE_LEDGER(conn, _ledger(confirmed), now=now)
-    await _WRITE_STATES(
-        conn,
-        [(it.order.id, it.state, it.reason, it.total_cents, it.order.seq + 1) for it in outcomes],
-        now=now,
-    )
-    await _write_events(conn, outcomes, trace=trace, now=now)
-    crashpoint("P5", order_ids)
+    states = [
+        (it.order.id, it.state, it.reason, it.total_cents, it.order.seq + 1) for it in outcomes
+    ]
     await notifications.queue_for_orders(
         conn,
         [(it.order.id, f"order-{it.state}", it.order.user_id, it.order.email) for it in outcomes],
         now=now,
         request_ids={it.order.id: trace.request_of(it.order.id) for it in outcomes},
+        after=[
+            _WRITE_LEDGER.of(_ledger(confirmed), now=now),
+            _WRITE_STATES.of(states, now=now),
+            _writing_events(outcomes, trace=trace, now=now).passing("P5", order_ids),
+        ],
     )
+    tell(conn, [it.order.id for it in outcomes])
     crashpoint("P6", order_ids)
     await _take(conn, confirmed)
 
@@ -258,9 +259,7 @@ def _ledger(confirmed: Iterable[_Outcome]) -> list[tuple[int, int, int]]:
     )
 
 
-async def _write_events(
-    conn: AsyncConnection, outcomes: Iterable[_Outcome], *, trace: Trace, now: datetime
-) -> None:
+def _writing_events(outcomes: Iterable[_Outcome], *, trace: Trace, now: datetime) -> Statement:
     rows: list[tuple[Any, ...]] = [
         (
             it.order.id,
@@ -273,8 +272,7 @@ async def _write_events(
         )
         for it in outcomes
     ]
-    await _WRITE_EVENTS(conn, rows, worker=trace.worker, worked_ms=trace.worked_ms(), now=now)
-    tell(conn, [it.order.id for it in outcomes])
+    return _WRITE_EVENTS.of(rows, worker=trace.worker, worked_ms=trace.worked_ms(), now=now)
 
 
 async def _take(conn: AsyncConnection, confirmed: Iterable[_Outcome]) -> None:

@@ -3,7 +3,7 @@
 The key lies in the transaction of what it made, with a hash of the request; the answer to a
 repeat is made anew from that.  (draft-ietf-httpapi-idempotency-key-header)
 
-Orders are placed by the list: their keys are looked up with `find` and written with `keep`.
+Orders are placed by the list: their keys are looked up with `find` and written by `keeping`.
 Everything else is made one by one, and is claimed first and settled when it is there:
 
     made_id = await idempotency.claim(conn, key, request_hash, now=now)
@@ -14,7 +14,7 @@ Everything else is made one by one, and is claimed first and settled when it is 
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -22,7 +22,7 @@ from sqlalchemy import ColumnElement, delete, insert, literal, or_, select, upda
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore.bulk import Bulk
+from bookstore.bulk import Bulk, BulkQuery, Statement
 from bookstore.db import LOCK_WAIT_TIMEOUT
 from bookstore.errors import IdempotencyKeyReused, RequestInProgress
 from bookstore.tables import idempotency_keys
@@ -45,10 +45,11 @@ class Use(NamedTuple):
     order_id: int
 
 
-_FIND = Bulk(
+_FIND = BulkQuery(
     "owner VARCHAR(50), key_text VARCHAR(255)",
+    "k.owner, k.`key`, k.request_hash, k.order_id",
     """
-    SELECT k.owner, k.`key`, k.request_hash, k.order_id FROM {rows} AS v
+    FROM {rows} AS v
     {join} idempotency_keys AS k ON k.owner = v.owner AND k.`key` = v.key_text
     """,
 )
@@ -79,14 +80,25 @@ def hash_of(request: Mapping[str, Any]) -> str:
 
 async def find(conn: AsyncConnection, keys: Collection[Key]) -> dict[Key, Use]:
     """What these keys were used for already."""
-    found = await _FIND(conn, keys)
-    return {Key(row.owner, row.key): Use(row.request_hash, row.order_id) for row in found}
+    return used(await _FIND(conn, keys))
 
 
-async def keep(conn: AsyncConnection, uses: Mapping[Key, Use], *, now: datetime) -> None:
-    """Remember what these keys were used for, in the transaction that does it."""
+def finding(keys: Collection[Key]) -> Statement:
+    """The same as a query for `ask`, whose answer is for `used`."""
+    return _FIND.of(keys)
+
+
+def used(found: Iterable[Sequence[Any]]) -> dict[Key, Use]:
+    """What the keys that were found were used for."""
+    return {
+        Key(owner, key): Use(request_hash, order_id) for owner, key, request_hash, order_id in found
+    }
+
+
+def keeping(uses: Mapping[Key, Use], *, now: datetime) -> Statement:
+    """Remembers what these keys were used for: for the transaction that does it."""
     rows = [(*key, use.request_hash, use.order_id) for key, use in sorted(uses.items())]
-    await _ADD(conn, rows, now=now)
+    return _ADD.of(rows, now=now)
 
 
 async def claim(conn: AsyncConnection, key: Key, request_hash: str, *, now: datetime) -> int | None:

@@ -22,7 +22,7 @@ from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import audit, letters, links, locales, paging, pricing, tasks
-from bookstore.bulk import Bulk, BulkQuery
+from bookstore.bulk import Bulk, BulkQuery, Statement, ask, in_one_trip
 from bookstore.errors import NotFound
 from bookstore.letters import Item, Kind, Letter, OrderFacts
 from bookstore.paging import Page
@@ -88,7 +88,7 @@ _QUEUED = BulkQuery(
 _LETTERS = BulkQuery(
     "id BIGINT",
     """n.id, n.kind, n.recipient, n.created_at, n.subject, n.body, u.name,
-    COALESCE(n.language, o.language), o.id, o.number, o.user_id IS NULL, o.payment_status,
+    COALESCE(n.language, o.language), o.number, o.user_id IS NULL, o.payment_status,
     o.currency, CONCAT(o.terms), CONCAT(o.shipping_address), o.reason, o.tracking, o.placed_at""",
     """
     FROM {rows} AS v {join} notifications AS n ON n.id = v.id
@@ -96,10 +96,11 @@ _LETTERS = BulkQuery(
     """,
 )
 _ITEMS = BulkQuery(
-    "order_id BIGINT",
-    "l.order_id, l.book_id, l.title, l.quantity, l.unit_price_cents, w.position, a.name",
+    "id BIGINT",
+    "n.id, l.book_id, l.title, l.quantity, l.unit_price_cents, w.position, a.name",
     """
-    FROM {rows} AS v {join} order_lines AS l ON l.order_id = v.order_id
+    FROM {rows} AS v {join} notifications AS n ON n.id = v.id
+    {join} order_lines AS l ON l.order_id = n.order_id
     LEFT JOIN book_authors AS w ON w.book_id = l.book_id AND w.role = 'author'
     LEFT JOIN authors AS a ON a.id = w.author_id
     """,
@@ -170,20 +171,22 @@ async def queue_for_orders(
     *,
     now: datetime,
     request_ids: Mapping[int, str | None] | None = None,
+    after: Iterable[Statement] = (),
 ) -> list[int]:
     """Have a letter sent for each `(order_id, kind, user_id, recipient)`; their ids.
 
     The caller holds the orders' locks.  An order that had its letter of this kind does not
     get another one, and its id does not come back.  `request_ids` says which request each
-    order's letter goes back to, where that is not the same for all.
+    order's letter goes back to, where that is not the same for all.  The changes of `after` are
+    made first, in the same trip.
     """
     rows = [
         (order_id, Kind(kind), user_id, recipient) for order_id, kind, user_id, recipient in rows
     ]
     if not rows:
         return []
-    await _QUEUE(conn, rows, now=now)
-    found = dict(await _QUEUED(conn, [row[:2] for row in rows]))
+    queued = _QUEUED.of([row[:2] for row in rows])
+    found = dict(await in_one_trip(conn, *after, _QUEUE.of(rows, now=now), answer=queued))
     if request_ids is not None:
         request_ids = {it: request_ids.get(order_id) for it, order_id in found.items()}
     ids: list[int] = sorted(found)
@@ -289,13 +292,14 @@ async def letters_of(conn: AsyncConnection, notification_ids: Collection[int]) -
 
     Those that are not there are left out.
     """
-    found = await _LETTERS(conn, [(it,) for it in sorted(notification_ids)])
-    items = await _items(conn, {row[8] for row in found if row[8] is not None})
+    wanted = [(it,) for it in sorted(notification_ids)]
+    found, lines = await ask(conn, _LETTERS.of(wanted), _ITEMS.of(wanted))
+    items = _items(lines)
     linked = [row[0] for row in found if row[1] in letters.LINKED]
     seeds = await links.seeds(conn, linked) if linked else {}
     written = {}
     for notification_id, kind, recipient, created_at, subject, body, name, spoken, *order in found:
-        facts = _order(items[order[0]], *order[1:]) if order[0] is not None else None
+        facts = _order(items.get(notification_id, []), *order) if order[0] is not None else None
         written[notification_id] = Letter(
             notification_id=notification_id,
             kind=Kind(kind),
@@ -411,18 +415,16 @@ def _notification(row: Row[Any], written: Letter) -> Notification:
     )
 
 
-async def _items(conn: AsyncConnection, order_ids: Collection[int]) -> dict[int, list[Item]]:
-    """The books of each order, by id of the book; a row for each of their authors."""
-    items: dict[int, list[Item]] = {order_id: [] for order_id in order_ids}
-    if not order_ids:
-        return items
-    found = await _ITEMS(conn, [(order_id,) for order_id in sorted(order_ids)])
+def _items(found: list[list[Any]]) -> dict[int, list[Item]]:
+    """The books of each letter's order, by id of the book; a row for each of their authors."""
+    items: dict[int, list[Item]] = {}
     # The place of an author who is none is None, which has no order; it stands alone.
     found.sort(key=lambda row: (row[0], row[1], row[5] or 0))
-    for (order_id, _), rows in groupby(found, itemgetter(0, 1)):
+    for (notification_id, _), rows in groupby(found, itemgetter(0, 1)):
         lines = list(rows)
         writers = tuple(line[6] for line in lines if line[6] is not None)
-        items[order_id].append(Item(lines[0][2], writers, lines[0][3], lines[0][4]))
+        item = Item(lines[0][2], writers, lines[0][3], lines[0][4])
+        items.setdefault(notification_id, []).append(item)
     return items
 
 

@@ -396,8 +396,8 @@ async def _take(
         return []
     written = await notifications.letters_of(conn, taken)
     rows = [(it, int(letter.in_doubt)) for it, letter in taken.items()]
-    await _TAKE(conn, rows, ends_at=lease_until)
-    await tasks.lease(conn, Task.SEND_NOTIFICATIONS, taken, lease_until)
+    taking = _TAKE.of(rows, ends_at=lease_until)
+    await tasks.lease(conn, Task.SEND_NOTIFICATIONS, taken, lease_until, after=[taking])
     return [
         Claim(written[it], letter.attempt, letter.in_doubt, lease_until, letter.request_id)
         for it, letter in taken.items()
@@ -482,8 +482,7 @@ async def _write(conn: AsyncConnection, notes: Collection[_Note]) -> None:
         )
         for it in notes
     ]
-    await _NOTE(conn, rows)
     over = [it.notification_id for it in notes if it.due_at is None]
-    await tasks.done(conn, Task.SEND_NOTIFICATIONS, over)
+    await tasks.done(conn, Task.SEND_NOTIFICATIONS, over, after=[_NOTE.of(rows)])
     later = [(it.notification_id, it.due_at, it.answer) for it in notes if it.due_at is not None]
     await tasks.postpone(conn, Task.SEND_NOTIFICATIONS, later)

@@ -10,7 +10,7 @@ doubled.
                              └──> parked after MAX_ATTEMPTS ──replay──> waiting
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -21,7 +21,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import audit, causes, failures
-from bookstore.bulk import Bulk, BulkQuery
+from bookstore.bulk import Bulk, BulkQuery, Statement, in_one_trip
 from bookstore.crashpoints import crashpoint
 from bookstore.errors import NotFound
 from bookstore.tables import tasks
@@ -169,11 +169,23 @@ async def add(
     """
     if not ref_ids:
         return
+    added = adding(task, ref_ids, now=now, request_ids=request_ids)
+    await added.bulk.run(conn, added.parameters)
+    announce(conn, task, ref_ids)
+
+
+def adding(
+    task: Task,
+    ref_ids: Collection[int],
+    *,
+    now: datetime,
+    request_ids: Mapping[int, str | None] | None = None,
+) -> Statement:
+    """The same as a statement for `in_one_trip`, to be followed by `announce`."""
     if request_ids is None:
         request_ids = dict.fromkeys(ref_ids, causes.current())
     rows = [(ref_id, request_ids.get(ref_id)) for ref_id in sorted(ref_ids)]
-    await _ADD(conn, rows, task=task, due_at=now + GRACE, now=now)
-    announce(conn, task, ref_ids)
+    return _ADD.of(rows, task=task, due_at=now + GRACE, now=now)
 
 
 def announce(conn: AsyncConnection, task: Task, ref_ids: Collection[int]) -> None:
@@ -189,8 +201,9 @@ async def start(conn: AsyncConnection, task: Task, ref_ids: Collection[int]) -> 
     Committed before the work, so that an attempt that takes its worker down is counted.
     Rows that are done or parked are not in the answer.
     """
-    await _COUNT(conn, _rows(ref_ids), task=task, change=1)
-    return await attempts(conn, task, ref_ids)
+    rows = _rows(ref_ids)
+    counting, asking = _COUNT.of(rows, task=task, change=1), _ATTEMPTS.of(rows, task=task)
+    return _starts(await in_one_trip(conn, counting, answer=asking))
 
 
 async def take_back(conn: AsyncConnection, task: Task, ref_ids: Collection[int]) -> None:
@@ -219,8 +232,7 @@ async def pause(
 
 async def attempts(conn: AsyncConnection, task: Task, ref_ids: Collection[int]) -> dict[int, Start]:
     """The last start of work on these rows; those done or parked are left out."""
-    found = sorted(await _ATTEMPTS(conn, _rows(ref_ids), task=task))
-    return {ref_id: Start(number, request_id) for ref_id, number, request_id in found}
+    return _starts(await _ATTEMPTS(conn, _rows(ref_ids), task=task))
 
 
 async def hold(conn: AsyncConnection, task: Task, ref_ids: Collection[int]) -> dict[int, int]:
@@ -231,14 +243,20 @@ async def hold(conn: AsyncConnection, task: Task, ref_ids: Collection[int]) -> d
     return dict(sorted(await _HOLD(conn, _rows(ref_ids), task=task)))
 
 
-async def done(conn: AsyncConnection, task: Task, ref_ids: Collection[int]) -> None:
+async def done(
+    conn: AsyncConnection, task: Task, ref_ids: Collection[int], *, after: Iterable[Statement] = ()
+) -> None:
     """Forget the rows, in the transaction that completes their work.
 
     By a join: `DELETE ... WHERE ref_id IN (...)` scans this small table and waits for rows
     that strangers have not committed yet (MariaDB 10.11, error 1205).
+    The changes of `after` are made first, in the same trip.
     """
+    changes = [*after]
     if ref_ids:
-        await _DONE(conn, _rows(ref_ids), task=task)
+        changes.append(_DONE.of(_rows(ref_ids), task=task))
+    if changes:
+        await in_one_trip(conn, *changes)
 
 
 async def fail(
@@ -286,10 +304,18 @@ async def got_on(conn: AsyncConnection, task: Task, ref_id: int, *, now: datetim
 
 
 async def lease(
-    conn: AsyncConnection, task: Task, ref_ids: Collection[int], until: datetime
+    conn: AsyncConnection,
+    task: Task,
+    ref_ids: Collection[int],
+    until: datetime,
+    *,
+    after: Iterable[Statement] = (),
 ) -> None:
-    """Keep the relay from offering rows again while somebody works on them."""
-    await _LEASE(conn, _rows(ref_ids), task=task, due_at=until)
+    """Keep the relay from offering rows again while somebody works on them.
+
+    The changes of `after` are made first, in the same trip.
+    """
+    await in_one_trip(conn, *after, _LEASE.of(_rows(ref_ids), task=task, due_at=until))
 
 
 async def claim_due(
@@ -437,6 +463,10 @@ async def count(conn: AsyncConnection) -> dict[str, int]:
         await conn.execute(select(func.count(), func.count(tasks.c.parked_at)).select_from(tasks))
     ).one()
     return {"waiting": found[0] - found[1], "parked": found[1]}
+
+
+def _starts(found: Iterable[list[Any]]) -> dict[int, Start]:
+    return {ref_id: Start(number, request_id) for ref_id, number, request_id in sorted(found)}
 
 
 async def _change(conn: AsyncConnection, task: Task, ref_id: int, **values: Any) -> None:

@@ -5,12 +5,12 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.benchmarks import procedure
+from tests.benchmarks import procedure, single_row
 from tests.benchmarks.cpu import Meter, session_of
 from tests.benchmarks.site import DATABASE, LOOK_S, Site
 from tests.e2e.programs import ROOT, Program, Workers
@@ -81,23 +81,22 @@ def by_procedure(
     site: Site, orders: int, lines: int, *, books: int, shelf_first: bool = False
 ) -> Drain:
     """The stored procedure."""
-    site.clear()
-    asyncio.run(site.place(site.fill_carts(orders, lines, books=books), announced=False))
-    order_ids = [order_id for (order_id,) in site.ask("SELECT id FROM orders ORDER BY id")]
-    with TemporaryDirectory() as folder:
-        slap = procedure.start(
-            site.mariadb.port, DATABASE, order_ids, Path(folder), shelf_first=shelf_first
+
+    def start(order_ids: Sequence[int], folder: Path) -> "subprocess.Popen[str]":
+        return procedure.start(
+            site.mariadb.port, DATABASE, order_ids, folder, shelf_first=shelf_first
         )
 
-        def ended() -> bool:
-            time.sleep(LOOK_S)
-            return slap.poll() is not None
+    return _by_client(site, orders, lines, books, start)
 
-        drain = _measured(site, {"client": slap.pid}, ended)
-    if slap.wait():
-        assert slap.stderr is not None
-        raise SystemExit(slap.stderr.read())
-    return drain
+
+def singly(site: Site, orders: int, lines: int, *, books: int) -> Drain:
+    """The single-row form."""
+
+    def start(order_ids: Sequence[int], folder: Path) -> "subprocess.Popen[str]":
+        return single_row.start(site.mariadb.port, DATABASE, order_ids, folder)
+
+    return _by_client(site, orders, lines, books, start)
 
 
 def by_workers(site: Site, workers: Program, name: str) -> Drain:
@@ -109,6 +108,31 @@ def by_workers(site: Site, workers: Program, name: str) -> Drain:
         finally:
             workers.stop()
             workers.close()
+
+
+def _by_client(
+    site: Site,
+    orders: int,
+    lines: int,
+    books: int,
+    start: Callable[[Sequence[int], Path], "subprocess.Popen[str]"],
+) -> Drain:
+    """What a program does that gets the ids of the orders, and needs no queue."""
+    site.clear()
+    asyncio.run(site.place(site.fill_carts(orders, lines, books=books), announced=False))
+    order_ids = [order_id for (order_id,) in site.ask("SELECT id FROM orders ORDER BY id")]
+    with TemporaryDirectory() as folder:
+        client = start(order_ids, Path(folder))
+
+        def ended() -> bool:
+            time.sleep(LOOK_S)
+            return client.poll() is not None
+
+        drain = _measured(site, {"client": client.pid}, ended)
+    if client.wait():
+        assert client.stderr is not None
+        raise SystemExit(client.stderr.read())
+    return drain
 
 
 def _measured(site: Site, sessions: Mapping[str, int], ended: Callable[[], bool]) -> Drain:

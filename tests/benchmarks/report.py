@@ -64,9 +64,9 @@ def drains(title: str, runs: Mapping[str, Sequence[Drain]], limit: str) -> None:
             groups = statistics.median(drain.group_length for drain in found)
             line += f"; {lists:.1f} ids a message, {groups:.1f} orders a transaction"
         print(line, flush=True)
-    if "ordinary" in runs:
+    for name in {"ordinary", "procedure"} & runs.keys() - {limit}:
         times = ratio(
             [drain.per_second for drain in runs["ours"]],
-            [drain.per_second for drain in runs["ordinary"]],
+            [drain.per_second for drain in runs[name]],
         )
-        print(f"ours is {times} x the ordinary way", flush=True)
+        print(f"ours is {times} x the {name} form", flush=True)

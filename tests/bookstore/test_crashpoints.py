@@ -32,7 +32,10 @@ for number in range(1, 4):
 
 def names_in(path):
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "crashpoint":
+        if isinstance(node, ast.Call) and (
+            getattr(node.func, "id", "") == "crashpoint"
+            or getattr(node.func, "attr", "") == "passing"
+        ):
             yield node.args[0].value
 
 

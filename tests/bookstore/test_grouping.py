@@ -2,6 +2,7 @@ import asyncio
 
 import pytest
 
+from bookstore import grouping
 from bookstore.grouping import Grouped
 
 
@@ -81,3 +82,36 @@ async def test_a_caller_who_leaves_stops_nobody(work):
 
     assert await staying == "B"
     assert await grouped("c") == "C"
+
+
+async def test_a_shared_transaction_is_followed_by_a_rest_in_which_others_come(work, monkeypatch):
+    monkeypatch.setattr(grouping, "LONGEST_REST_S", 0.5)
+    grouped = Grouped(work, limit=10, rest=1_000_000.0)
+    await gathered(grouped, work, "a", "b", "c")
+
+    async def come(wish, after_s):
+        await asyncio.sleep(after_s)
+        return await grouped(wish)
+
+    await asyncio.gather(come("d", 0), come("e", 0.02), come("f", 0.04))
+
+    assert work.groups == [["a"], ["b", "c"], ["d", "e", "f"]]
+
+
+async def test_after_one_alone_nobody_rests(work, monkeypatch):
+    monkeypatch.setattr(grouping, "LONGEST_REST_S", 60.0)
+    grouped = Grouped(work, limit=10, rest=1_000_000.0)
+
+    async with asyncio.timeout(10):
+        for wish in "abc":
+            await grouped(wish)
+
+    assert work.groups == [["a"], ["b"], ["c"]]
+
+
+async def test_the_rest_is_short_however_long_the_work_took(work):
+    grouped = Grouped(work, limit=10, rest=1_000_000.0)
+    await gathered(grouped, work, "a", "b", "c")
+
+    async with asyncio.timeout(5):
+        assert await grouped("d") == "D"

@@ -19,7 +19,7 @@ def locking():
             continue
         for name, value in vars(importlib.import_module(module.name)).items():
             if isinstance(value, Bulk | BulkQuery):
-                sql = str(value._mysql if isinstance(value, Bulk) else value._mysql._mysql)
+                sql = (value if isinstance(value, Bulk) else value._bulk).mysql
                 if sql.lstrip().startswith(("UPDATE", "DELETE")) or "FOR UPDATE" in sql:
                     yield pytest.param(sql, id=f"{module.name}.{name}")
 

@@ -160,8 +160,10 @@ BEGINS = ("SELECT ", "INSERT ", "UPDATE ", "DELETE ", "ALTER ", "CREATE ", "DROP
 #: Put together of parts that stand in our own code, each for a reason.
 ALLOWED = {
     # Expands `{rows}` in statements that are constants themselves.
-    ("bookstore/bulk.py", "_compiled"),
     ("bookstore/bulk.py", "__init__"),
+    ("bookstore/bulk.py", "_typed"),
+    # Put such constants side by side.
+    ("bookstore/bulk.py", "_beside"),
     # Run what stands in tables above them.
     ("bookstore/doctor.py", "examine"),
     ("bookstore/doctor.py", "_broken_orders"),

@@ -1,6 +1,7 @@
 """What comes in: JSON bodies and queries, checked against their schemas."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
@@ -13,6 +14,8 @@ from web.refusals import Fault, InvalidInput, MalformedJson, NotJson
 
 #: Half of a surrogate pair: JSON can spell it, UTF-8 and databases cannot.
 _SURROGATES = range(0xD800, 0xE000)
+#: As JSON spells it.  It may be followed by the other half, which only decoding shows.
+_SPELT = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class Parser(AIOHTTPParser):
@@ -67,8 +70,7 @@ def _object(body: bytes) -> dict[str, Any]:
         raise MalformedJson(str(error)) from None
     if not isinstance(content, dict):
         raise InvalidInput([Fault("#", "This must be an object.")])
-    # Escapes only show after decoding.
-    if "\\u" in text and (faults := list(_half_letters(content, "#"))):
+    if _SPELT.search(text) and (faults := list(_half_letters(content, "#"))):
         raise InvalidInput(faults)
     return content
 

@@ -5,6 +5,7 @@ from itertools import count
 
 from actors.batching import Batches
 from bookstore import carts, db, doctor, fulfilment, tasks
+from bookstore.bulk import Bulk
 from bookstore.checkout import Checkouts, Wish
 from bookstore.idempotency import Key
 from bookstore.tasks import Task
@@ -12,10 +13,12 @@ from tests.actors.conftest import ADDRESS, RATES
 from tests.factories import NOON, add_book
 
 _keys = count(1)
+_NOTHING = Bulk("row INT", "DO 0", sqlite="SELECT 0")
 
 
-async def nothing(*_args, **_named):
-    """What is left of a guard."""
+def nothing(*_args, **_named):
+    """The statement that is left of a guard."""
+    return _NOTHING.of([])
 
 
 def clock():

@@ -14,7 +14,7 @@ from tests.faults.guards.scene import books, findings, full_cart, nothing, place
 
 async def test_key_in_the_transaction(engine, guarded, monkeypatch):
     if not guarded:
-        monkeypatch.setattr(idempotency, "keep", nothing)
+        monkeypatch.setattr(idempotency, "keeping", nothing)
     (dune,) = await books(engine, stock=7)
     wish = await full_cart(engine, {dune: 1})
     first = await Checkouts(engine, RATES).place(wish)
@@ -37,15 +37,15 @@ async def test_request_hash(engine, guarded, monkeypatch):
             def __eq__(self, other):
                 return True
 
-        found = idempotency.find
+        found = idempotency.used
 
-        async def find(conn, keys):
+        def used(rows):
             return {
                 key: use._replace(request_hash=Any(use.request_hash))
-                for key, use in (await found(conn, keys)).items()
+                for key, use in found(rows).items()
             }
 
-        monkeypatch.setattr(idempotency, "find", find)
+        monkeypatch.setattr(idempotency, "used", used)
     (dune,) = await books(engine, stock=7)
     wish = await full_cart(engine, {dune: 1})
     await Checkouts(engine, RATES).place(wish)
@@ -63,7 +63,7 @@ async def test_request_hash(engine, guarded, monkeypatch):
 async def test_task_written_in_the_transaction(engine, guarded, monkeypatch):
     if not guarded:
         # Written after it instead, by a process that was killed in between.
-        monkeypatch.setattr(checkout.tasks, "add", nothing)
+        monkeypatch.setattr(checkout.tasks, "adding", nothing)
     (dune,) = await books(engine, stock=7)
 
     await place(engine, {dune: 1})
