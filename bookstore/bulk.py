@@ -9,7 +9,7 @@ What then costs most is the way there and back, so statements that do not wait f
 answers go together:
 
     found, others = await ask(conn, _FIND.of(rows), _OTHERS.of(rows))
-    ids = await in_one_trip(conn, _WRITE.of(rows, now=now), _WRITE_MORE.of(rows), _IDS.of(rows))
+    ids = await in_one_trip(conn, _WRITE.of(rows), _WRITE_MORE.of(rows), answer=_IDS.of(rows))
 """
 
 import json
