@@ -15,7 +15,7 @@ answers go together:
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -60,8 +60,8 @@ class Bulk:
             for_update="",
             by_key="",
         )
-        self._on_mysql = self._compiled(self.mysql, types)
-        self._on_sqlite = self._compiled(self.sqlite, types)
+        self.on_mysql = self._compiled(self.mysql, types)
+        self.on_sqlite = self._compiled(self.sqlite, types)
 
     def of(self, rows: Iterable[Sequence[Any]], **parameters: Any) -> "Statement":
         """It over these rows, each with one value for each column, in their order."""
@@ -74,12 +74,7 @@ class Bulk:
         self, conn: AsyncConnection, rows: Iterable[Sequence[Any]], **parameters: Any
     ) -> CursorResult[Any]:
         """Run it over these rows."""
-        return await self.run(conn, self.of(rows, **parameters).parameters)
-
-    async def run(self, conn: AsyncConnection, parameters: Mapping[str, Any]) -> CursorResult[Any]:
-        """Run it with the parameters of a `Statement`."""
-        statement = self._on_sqlite if conn.dialect.name == "sqlite" else self._on_mysql
-        return await conn.execute(statement, parameters)
+        return await self.of(rows, **parameters).run(conn)
 
     @staticmethod
     def _compiled(sql: str, types: dict[str, Any]) -> Executable:
@@ -119,12 +114,18 @@ class Statement:
     bulk: Bulk
     parameters: Mapping[str, Any]
     #: Where a test may kill the process once it is done (`crashpoints`), and the rows worked on.
-    place: str | None = None
+    place: str = ""
     ref_ids: Collection[int] = ()
 
     def passing(self, place: str, ref_ids: Collection[int] = ()) -> "Statement":
         """The same; what comes after it passes this place first."""
-        return Statement(self.bulk, self.parameters, place, ref_ids)
+        return replace(self, place=place, ref_ids=ref_ids)
+
+    async def run(self, conn: AsyncConnection) -> CursorResult[Any]:
+        """Send it by itself."""
+        sqlite = conn.dialect.name == "sqlite"
+        statement = self.bulk.on_sqlite if sqlite else self.bulk.on_mysql
+        return await conn.execute(statement, self.parameters)
 
 
 async def ask(conn: AsyncConnection, *queries: Statement) -> list[list[list[Any]]]:
@@ -144,20 +145,16 @@ async def in_one_trip(
     fails, and the next ones are not made.  Other databases get one after the other, and so does
     MariaDB when a test stops between them.
     """
-    stops = any(crashpoints.armed(change.place) for change in changes)
-    if getattr(conn.dialect, "is_mariadb", False) and not stops:
-        steps = [*changes, answer] if answer is not None else changes
+    steps = [*changes] if answer is None else [*changes, answer]
+    stops = any(crashpoints.armed(step.place) for step in steps)
+    if len(steps) > 1 and getattr(conn.dialect, "is_mariadb", False) and not stops:
         statement = _compound(tuple(step.bulk for step in steps))
         result = await conn.execute(statement, _numbered(steps))
     else:
-        for change in changes:
-            await change.bulk.run(conn, change.parameters)
-            if change.place is not None:
-                crashpoints.crashpoint(change.place, change.ref_ids)
-        if answer is None:
-            return []
-        result = await answer.bulk.run(conn, answer.parameters)
-    return _rows(result.scalar_one()) if answer is not None else []
+        for step in steps:
+            result = await step.run(conn)
+            crashpoints.crashpoint(step.place, step.ref_ids)
+    return [] if answer is None else _rows(result.scalar_one())
 
 
 @lru_cache(maxsize=64)
@@ -172,7 +169,7 @@ def _compound(steps: tuple[Bulk, ...]) -> TextClause:
 
 
 def _renamed(texts: Iterable[str]) -> list[str]:
-    """The texts, each with parameters of its own."""
+    """The texts, each with parameters of its own: `:now` of the third becomes `:s2_now`."""
     return [re.sub(r"(?<!:):(\w+)", rf":s{place}_\1", sql) for place, sql in enumerate(texts)]
 
 

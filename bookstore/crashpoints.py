@@ -84,7 +84,7 @@ def crashpoint(name: str, ref_ids: Collection[int] = ()) -> None:
         _pass(name, ref_ids)
 
 
-def armed(name: str | None) -> bool:
+def armed(name: str) -> bool:
     """Whether a test has armed this place."""
     return name in _ARMED
 

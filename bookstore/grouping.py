@@ -24,8 +24,9 @@ class Grouped(Generic[Wish, Answer]):
     has to wait for a lock keeps nobody else.  `watch` gets to know how many went together.
 
     A transaction costs about the same for few and for many.  With a `rest`, the next group is
-    not begun before so many times as long as a group of several took: those who were just
-    answered are back by then, and two halves that take turns become one whole.
+    not begun before so many times as long as a group of several took, unless enough for a full
+    one wait already: those who were just answered are back by then, and two halves that take
+    turns become one whole.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class Grouped(Generic[Wish, Answer]):
                 self._watch(len(group))
                 began = loop.time()
                 await self._work_off(group)
-                if self._rest and len(group) > 1:
+                if self._rest and len(group) > 1 and not self._enough():
                     took = loop.time() - began
                     await asyncio.sleep(min(self._rest * took, LONGEST_REST_S))
         finally:
@@ -75,6 +76,9 @@ class Grouped(Generic[Wish, Answer]):
             for _, answer in self._waiting:
                 answer.cancel()
             self._waiting.clear()
+
+    def _enough(self) -> bool:
+        return sum(self._size(wish) for wish, _ in self._waiting) >= self._limit
 
     def _next(self) -> list[tuple[Wish, asyncio.Future[Answer]]]:
         size, count = 0, 0

@@ -169,8 +169,7 @@ async def add(
     """
     if not ref_ids:
         return
-    added = adding(task, ref_ids, now=now, request_ids=request_ids)
-    await added.bulk.run(conn, added.parameters)
+    await adding(task, ref_ids, now=now, request_ids=request_ids).run(conn)
     announce(conn, task, ref_ids)
 
 
@@ -203,7 +202,8 @@ async def start(conn: AsyncConnection, task: Task, ref_ids: Collection[int]) -> 
     """
     rows = _rows(ref_ids)
     counting, asking = _COUNT.of(rows, task=task, change=1), _ATTEMPTS.of(rows, task=task)
-    return _starts(await in_one_trip(conn, counting, answer=asking))
+    found = sorted(await in_one_trip(conn, counting, answer=asking))
+    return {ref_id: Start(number, request_id) for ref_id, number, request_id in found}
 
 
 async def take_back(conn: AsyncConnection, task: Task, ref_ids: Collection[int]) -> None:
@@ -228,11 +228,6 @@ async def pause(
     others come in between.
     """
     await _change(conn, task, ref_id, due_at=now + _pause(started), offers=0)
-
-
-async def attempts(conn: AsyncConnection, task: Task, ref_ids: Collection[int]) -> dict[int, Start]:
-    """The last start of work on these rows; those done or parked are left out."""
-    return _starts(await _ATTEMPTS(conn, _rows(ref_ids), task=task))
 
 
 async def hold(conn: AsyncConnection, task: Task, ref_ids: Collection[int]) -> dict[int, int]:
@@ -463,10 +458,6 @@ async def count(conn: AsyncConnection) -> dict[str, int]:
         await conn.execute(select(func.count(), func.count(tasks.c.parked_at)).select_from(tasks))
     ).one()
     return {"waiting": found[0] - found[1], "parked": found[1]}
-
-
-def _starts(found: Iterable[list[Any]]) -> dict[int, Start]:
-    return {ref_id: Start(number, request_id) for ref_id, number, request_id in sorted(found)}
 
 
 async def _change(conn: AsyncConnection, task: Task, ref_id: int, **values: Any) -> None:

@@ -39,7 +39,7 @@ def hot_book(site: Site, rounds: int) -> None:
     _compare(
         f"hot book: {ORDERS_FOR_ONE_BOOK:,} orders of one line for the same book",
         {
-            "single row": lambda: drain.singly(site, FEWER, 1, books=1),
+            "single row": lambda: drain.by_single_rows(site, FEWER, 1, books=1),
             "procedure": lambda: drain.by_procedure(
                 site, ORDERS // 2, 1, books=1, shelf_first=True
             ),

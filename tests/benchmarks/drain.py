@@ -90,7 +90,7 @@ def by_procedure(
     return _by_client(site, orders, lines, books, start)
 
 
-def singly(site: Site, orders: int, lines: int, *, books: int) -> Drain:
+def by_single_rows(site: Site, orders: int, lines: int, *, books: int) -> Drain:
     """The single-row form."""
 
     def start(order_ids: Sequence[int], folder: Path) -> "subprocess.Popen[str]":

@@ -11,6 +11,7 @@ from typing import Any
 
 import pymysql
 
+from tests.benchmarks import side_by_side
 from tests.servers.mariadb import PASSWORD, USER
 from tests.servers.process import find
 
@@ -54,15 +55,4 @@ def start(
         "--delimiter=;",
         "--query={}",
     ]
-    running = subprocess.Popen(
-        ["xargs", f"--max-procs={CONNECTIONS}", "-I{}", *slap],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert running.stdin is not None
-    running.stdin.write("\n".join(map(str, files)))
-    running.stdin.close()
-    return running
+    return side_by_side.start(slap, files)

@@ -18,7 +18,7 @@ from pathlib import Path
 import aiomysql
 
 from bookstore import pricing
-from tests.e2e.programs import ROOT
+from tests.benchmarks import side_by_side
 from tests.servers.mariadb import PASSWORD, USER
 
 #: In each of as many processes, so that Python's one thread is not the limit.
@@ -109,18 +109,7 @@ def start(
     for number, file in enumerate(files):
         file.write_text("\n".join(map(str, order_ids[number::PROCESSES])))
     command = [sys.executable, "-m", "tests.benchmarks.single_row", str(port), database, "{}"]
-    running = subprocess.Popen(
-        ["xargs", f"--max-procs={PROCESSES}", "-I{}", *command],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert running.stdin is not None
-    running.stdin.write("\n".join(map(str, files)))
-    running.stdin.close()
-    return running
+    return side_by_side.start(command, files)
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ async def test_a_caller_who_leaves_stops_nobody(work):
 
 async def test_a_shared_transaction_is_followed_by_a_rest_in_which_others_come(work, monkeypatch):
     monkeypatch.setattr(grouping, "LONGEST_REST_S", 0.5)
-    grouped = Grouped(work, limit=10, rest=1_000_000.0)
+    grouped = Grouped(work, limit=10, rest=1e9)
     await gathered(grouped, work, "a", "b", "c")
 
     async def come(wish, after_s):
@@ -100,7 +100,7 @@ async def test_a_shared_transaction_is_followed_by_a_rest_in_which_others_come(w
 
 async def test_after_one_alone_nobody_rests(work, monkeypatch):
     monkeypatch.setattr(grouping, "LONGEST_REST_S", 60.0)
-    grouped = Grouped(work, limit=10, rest=1_000_000.0)
+    grouped = Grouped(work, limit=10, rest=1e9)
 
     async with asyncio.timeout(10):
         for wish in "abc":
@@ -110,8 +110,18 @@ async def test_after_one_alone_nobody_rests(work, monkeypatch):
 
 
 async def test_the_rest_is_short_however_long_the_work_took(work):
-    grouped = Grouped(work, limit=10, rest=1_000_000.0)
+    grouped = Grouped(work, limit=10, rest=1e9)
     await gathered(grouped, work, "a", "b", "c")
 
     async with asyncio.timeout(5):
         assert await grouped("d") == "D"
+
+
+async def test_who_make_a_full_group_need_not_wait_for_more(work, monkeypatch):
+    monkeypatch.setattr(grouping, "LONGEST_REST_S", 60.0)
+    grouped = Grouped(work, limit=2, rest=1e9)
+
+    async with asyncio.timeout(10):
+        await gathered(grouped, work, "a", "b", "c", "d", "e")
+
+    assert work.groups == [["a"], ["b", "c"], ["d", "e"]]

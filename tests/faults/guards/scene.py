@@ -13,12 +13,13 @@ from tests.actors.conftest import ADDRESS, RATES
 from tests.factories import NOON, add_book
 
 _keys = count(1)
-_NOTHING = Bulk("row INT", "DO 0", sqlite="SELECT 0")
+#: A statement without any effect.
+NOTHING = Bulk("row INT", "DO 0", sqlite="SELECT 0")
 
 
 def nothing(*_args, **_named):
     """The statement that is left of a guard."""
-    return _NOTHING.of([])
+    return NOTHING.of([])
 
 
 def clock():
