@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from bookstore import idempotency, notifications, orders, pricing, tasks
 from bookstore.bulk import Bulk, BulkQuery, ask, in_one_trip
 from bookstore.crashpoints import crashpoint
-from bookstore.db import LOCK_WAIT_TIMEOUT, for_all, tell, transaction
+from bookstore.db import LOCK_WAIT_TIMEOUT, for_all, patience, tell, transaction
 from bookstore.errors import (
     BookstoreError,
     BookWithdrawn,
@@ -91,8 +91,10 @@ class Checkouts:
         self._together = Grouped(self._check_out, limit=GROUP, rest=REST, watch=watch)
         self._running: dict[idempotency.Key, asyncio.Task[Placed]] = {}
 
-    async def place(self, wish: Wish) -> Placed:
+    async def place(self, wish: Wish, *, waited_s: float = 0.0) -> Placed:
         """Place the order, or find it if a request with the same key placed it before.
+
+        `waited_s` is for how long the customer has waited for the database before.
 
         Raises:
             CartEmpty, BookWithdrawn, NotDelivered, PriceChanged: the cart cannot be ordered as
@@ -103,7 +105,7 @@ class Checkouts:
         """
         crashpoint("W0")
         # A transaction's own limit is not enough: others may have their turn before this one.
-        async with asyncio.timeout(self._engine.get_execution_options()["timeout_s"]):
+        async with patience(self._engine, waited_s=waited_s):
             first = self._running.get(wish.key)
             if first is None:
                 return await asyncio.shield(self._run(wish))

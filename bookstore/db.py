@@ -172,6 +172,14 @@ async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         options["tell"](happened)
 
 
+def patience(engine: AsyncEngine, *, waited_s: float = 0.0) -> asyncio.Timeout:
+    """Bounds a wait for more than one's own transaction, as the engine's `timeout_s` bounds that.
+
+    `waited_s`, what a customer has waited for the database before, counts.
+    """
+    return asyncio.timeout(engine.get_execution_options()["timeout_s"] - waited_s)
+
+
 @asynccontextmanager
 async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     """A connection for statements that only read: on SQLite they wait for no writer, and see

@@ -1,6 +1,5 @@
 """Carts are filled: those who put books into theirs at the same moment share a transaction."""
 
-import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -8,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bookstore import carts
 from bookstore.carts import CartItem, Put
-from bookstore.db import for_all, transaction
+from bookstore.db import for_all, patience, transaction
 from bookstore.errors import BookstoreError
 from bookstore.grouping import Grouped
 
@@ -23,15 +22,17 @@ class Filling:
         self._engine = engine
         self._together = Grouped(self._put, limit=GROUP)
 
-    async def put(self, wish: Put) -> list[CartItem]:
+    async def put(self, wish: Put, *, waited_s: float = 0.0) -> list[CartItem]:
         """Put copies of a book into a cart; what is in it afterwards.
+
+        `waited_s` is for how long the customer has waited for the database before.
 
         Raises:
             NotFound, OutOfStock, CartFull, Invalid: as `carts.put` says.
             TimeoutError: the database stands still.
         """
         # A transaction's own limit is not enough: others may have their turn before this one.
-        async with asyncio.timeout(self._engine.get_execution_options()["timeout_s"]):
+        async with patience(self._engine, waited_s=waited_s):
             return await self._together(wish)
 
     async def _put(self, puts: list[Put]) -> Sequence[list[CartItem] | Exception]:

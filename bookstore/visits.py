@@ -4,7 +4,6 @@ Every request asks, so those that ask at the same moment share a query.  Nothing
 answered by a query that began after it had come.
 """
 
-import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bookstore.bulk import BulkQuery
-from bookstore.db import for_all, reading
+from bookstore.db import for_all, patience, reading
 from bookstore.grouping import Grouped
 from bookstore.sessions import hash_of
 from bookstore.tables import moment
@@ -61,7 +60,7 @@ class Visits:
             TimeoutError: the database stands still.
         """
         # Those before it may have waited for the database, too.
-        async with asyncio.timeout(self._engine.get_execution_options()["timeout_s"]):
+        async with patience(self._engine):
             return await self._together(session_id)
 
     async def _find(self, session_ids: list[str]) -> Sequence[Visit | Exception | None]:

@@ -60,6 +60,8 @@ CLOSING = web.AppKey("closing", asyncio.Event)
 #: Shows problems to people; without it they get the document that programs get.
 ERROR_PAGE: "web.AppKey[ErrorPage]" = web.AppKey("error_page")
 
+#: For how long the request waited for the database to say whose it is.
+WAITED_S = web.RequestKey("waited_s", float)
 REQUEST_ID = web.RequestKey("request_id", str)
 #: Whoever is signed in, or None.
 USER = web.RequestKey[User | None]("user")

@@ -3,6 +3,7 @@
 Programs show a personal token instead: then the cookie does not count, and nothing is kept.
 """
 
+import asyncio
 from contextvars import ContextVar
 from dataclasses import replace
 from datetime import timedelta
@@ -26,7 +27,7 @@ from bookstore.users import User
 from bookstore.visits import Visit
 from config.settings import Settings
 from web import devices
-from web.keys import ENGINE, ENROLS, TOKEN, USER, VISITS
+from web.keys import ENGINE, ENROLS, TOKEN, USER, VISITS, WAITED_S
 from web.problems import AWAY
 from web.requests import bearer, now, sender
 
@@ -81,6 +82,14 @@ class Storage(AbstractStorage):
         Raises:
             BadToken: the request shows a token that is worth nothing.
         """
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            return await self._load(request)
+        finally:
+            request[WAITED_S] = loop.time() - began
+
+    async def _load(self, request: web.Request) -> Session:
         request[USER] = request[TOKEN] = None
         token = bearer(request)
         if token is not None:

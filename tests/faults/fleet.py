@@ -127,11 +127,11 @@ class Visitor(Customer):
         for book_id in book_ids:
             await self._fine("GET", f"books/{book_id}")
             await self._fine("POST", "cart/items", {"book_id": book_id, "quantity": 1})
-        self._journal.request(self.key, self.email)
+        await self._journal.request(self.key, self.email)
         order = {"shipping_address": ADDRESS, "email": self.email}
         status, answer = await self.call("POST", "orders", order, {"Idempotency-Key": self.key})
         assert status == 202, answer
-        self._journal.answer(self.key, answer)
+        await self._journal.answer(self.key, answer)
         self.accepted = answer
         if cancel:
             # 409 tells one who was not answered the first time that it is cancelled already.

@@ -1,5 +1,6 @@
 """A client's own record of what it asked for and what it was promised."""
 
+import asyncio
 import json
 import logging
 import os
@@ -37,7 +38,10 @@ class Answer:
 
 
 class Journal:
-    """Appended and synced line by line, so that it knows at least what the client knew."""
+    """Appended and synced line by line, so that it knows at least what the client knew.
+
+    In a thread: a disk that takes its time must not pass for a store that does.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -46,11 +50,11 @@ class Journal:
     def close(self) -> None:
         self._file.close()
 
-    def request(self, key: str, email: str) -> None:
-        self._write(key=key, email=email)
+    async def request(self, key: str, email: str) -> None:
+        await asyncio.to_thread(self._write, key=key, email=email)
 
-    def answer(self, key: str, answer: Mapping[str, Any]) -> None:
-        self._write(key=key, answer=answer)
+    async def answer(self, key: str, answer: Mapping[str, Any]) -> None:
+        await asyncio.to_thread(self._write, key=key, answer=answer)
 
     @property
     def promises(self) -> dict[str, Promise]:
@@ -86,11 +90,11 @@ class Customer(Shopper):
 
     async def ask_for_order(self) -> int | None:
         """Send the order (again); the status of the answer, None when there was none."""
-        self._journal.request(self.key, self.email)
+        await self._journal.request(self.key, self.email)
         body = {"shipping_address": ADDRESS, "email": self.email}
         status, answer = await self._post("orders", body, {"Idempotency-Key": self.key})
         if status == 202:
-            self._journal.answer(self.key, answer)
+            await self._journal.answer(self.key, answer)
             self.accepted = answer
         return status
 

@@ -105,6 +105,29 @@ async def test_a_database_that_stands_still_keeps_nobody_waiting(store, server, 
     assert await store.findings() == []
 
 
+async def test_a_customer_waits_so_long_in_all_not_so_long_for_each_thing(
+    server, rabbitmq, tmp_path
+):
+    with (
+        Proxy(server.port) as link,
+        ScaledOut(server.client, rabbitmq, tmp_path, "slow_link") as store,
+    ):
+        there = store.database_url
+        store.web.settings["BOOKSTORE_DATABASE_URL"] = there.replace(
+            f":{server.port}/", f":{link.port}/"
+        )
+        store.web.start()
+        store.web.wait()
+        async with AsyncExitStack() as stack:
+            (customer,) = await store.customers(stack, 1)
+            link.delay_s = 0.8  # Who it is takes nearly as long as may be; then comes the order.
+            await customer.ask_for_order()
+
+    (answer,) = customer.answers
+    assert answer.status == 503
+    assert answer.took_s < ANSWER_S
+
+
 async def test_to_give_a_connection_back_needs_no_answer(server):
     with Proxy(server.port) as link:
         url = server.client.create_database("given_back")

@@ -15,7 +15,7 @@ from bookstore.records import LARGEST_ID
 from web import carts as visitors
 from web.api.fields import Count
 from web.api.operations import Fields, answer, operation
-from web.keys import ENGINE, FILLING, RATES, TARIFF
+from web.keys import ENGINE, FILLING, RATES, TARIFF, WAITED_S
 from web.requests import now
 
 TAGS = ["cart"]
@@ -131,7 +131,8 @@ async def filled(request: web.Request, book_id: int, quantity: int, *, besides: 
     """The visitor's cart with so many copies of a book, besides those in it already or in all."""
     cart_id = await visitors.known(request)
     if cart_id is not None:
-        items = await request.config_dict[FILLING].put(Put(cart_id, book_id, quantity, besides))
+        wish = Put(cart_id, book_id, quantity, besides)
+        items = await request.config_dict[FILLING].put(wish, waited_s=request[WAITED_S])
         return carts.priced(items, request.config_dict[RATES])
 
     async def change(conn: AsyncConnection, new_id: int) -> Sequence[CartItem]:

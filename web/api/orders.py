@@ -49,7 +49,7 @@ from web.api.order_schemas import (
     PlacedOrderOut,
     TokenQuery,
 )
-from web.keys import CHECKOUTS, ENGINE, HUB, REQUEST_ID, USER
+from web.keys import CHECKOUTS, ENGINE, HUB, REQUEST_ID, USER, WAITED_S
 from web.requests import now
 from web.sessions import me
 
@@ -90,7 +90,8 @@ async def place_order(request: web.Request, body: Fields) -> web.Response:
     whoever has it.  The letters are in the language that `Accept-Language` asks for, if the
     store speaks it; else in that of the account.
     """
-    placed = await request.config_dict[CHECKOUTS].place(await _wish(request, body))
+    wish = await _wish(request, body)
+    placed = await request.config_dict[CHECKOUTS].place(wish, waited_s=request[WAITED_S])
     order = placed.order
     content: dict[str, Any] = {name: getattr(order, name) for name in Order.__slots__}
     if order.user_id is None:

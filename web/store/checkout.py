@@ -26,7 +26,7 @@ from bookstore.orders import Order
 from bookstore.pricing import CountryTable, Rates
 from web import carts as visitors
 from web import languages, order_access
-from web.keys import CHECKOUTS, ENGINE, REQUEST_ID, TARIFF, USER
+from web.keys import CHECKOUTS, ENGINE, REQUEST_ID, TARIFF, USER, WAITED_S
 from web.requests import now
 from web.sessions import me
 from web.store import cart as cart_page
@@ -55,7 +55,7 @@ async def place(request: web.Request) -> web.Response:
     if wish is None:
         raise web.HTTPSeeOther("/cart")
     try:
-        placed = await request.config_dict[CHECKOUTS].place(wish)
+        placed = await request.config_dict[CHECKOUTS].place(wish, waited_s=request[WAITED_S])
     except CartEmpty:
         await notices.leave(request, "info", _("There is nothing in your cart to order."))
         raise web.HTTPSeeOther("/cart") from None

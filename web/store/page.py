@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bookstore import carts as cart_service
 from bookstore import categories, covers, locales, shopfront
 from bookstore.categories import Category
-from bookstore.db import reading, retrying
+from bookstore.db import patience, reading, retrying
 from bookstore.shopfront import LanguageCount
 from web import carts, sessions
 from web.keys import ENGINE, RATES, SETTINGS, USER
@@ -64,7 +64,7 @@ class Shelves:
                 self._asking.add_done_callback(lambda it: it.cancelled() or it.exception())
             if self._took_s < _LONG_S or age_s >= _OLD_S:
                 # Not one after the other: while the database is away that would take for ever.
-                async with asyncio.timeout(engine.get_execution_options()["timeout_s"]):
+                async with patience(engine):
                     await asyncio.shield(self._asking)
         return self.latest
 
