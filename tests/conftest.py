@@ -19,6 +19,7 @@ from typing import Any
 
 import pymysql
 import pytest
+from aiohttp import web_app
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bookstore import db
@@ -66,6 +67,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # Those that need the broker last: it is the slowest to start.
     items.sort(key=lambda item: "rabbitmq" in getattr(item, "fixturenames", ()))
+
+
+def pytest_runtest_logfinish() -> None:
+    # aiohttp remembers the last 1,024 handlers, and with each its whole application: a collection
+    # of that garbage would stop this process, and every client in it, for seconds.
+    web_app._cached_build_middleware.cache_clear()
 
 
 def _worker_name(config: pytest.Config) -> str:

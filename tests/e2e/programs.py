@@ -56,6 +56,23 @@ class Program(Server):
             self._process.wait()
         self._process = None
 
+    @property
+    def hurt(self) -> bool:
+        """Whether it is dead, or a process that it started.
+
+        Dramatiq's first process waits for ever for one that is killed in the very moment in
+        which it tells it that it has started: that is a lock of `multiprocessing`.
+        """
+        if not self.running:
+            return True
+        assert self._process is not None
+        task = Path("/proc", str(self._process.pid), "task", str(self._process.pid))
+        with suppress(FileNotFoundError):  # Gone, just now.
+            children = task.joinpath("children").read_text().split()
+            states = [Path("/proc", child, "stat").read_text() for child in children]
+            return any(state.rpartition(") ")[2].startswith("Z") for state in states)
+        return True
+
     def hand_in(self) -> None:
         planted.LEDGER.folder(self.folder)
 

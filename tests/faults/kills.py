@@ -113,7 +113,7 @@ async def _restart(program: Program, armed: str) -> None:
 
 async def _dies(program: Program, timeout_s: float = 20) -> None:
     try:
-        await asyncio.to_thread(wait_until, lambda: not program.running, timeout_s)
+        await asyncio.to_thread(wait_until, lambda: program.hurt, timeout_s)
     except TimeoutError:
         armed = program.settings["BOOKSTORE_CRASHPOINT"]
         raise AssertionError(f"nobody passed {armed}\n{program.output()[-2000:]}") from None
