@@ -67,7 +67,7 @@ class Program(Server):
             return True
         assert self._process is not None
         task = Path("/proc", str(self._process.pid), "task", str(self._process.pid))
-        with suppress(FileNotFoundError):  # Gone, just now.
+        with suppress(FileNotFoundError, ProcessLookupError):  # Gone, just now.
             children = task.joinpath("children").read_text().split()
             states = [Path("/proc", child, "stat").read_text() for child in children]
             return any(state.rpartition(") ")[2].startswith("Z") for state in states)

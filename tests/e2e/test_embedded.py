@@ -10,7 +10,6 @@ import pytest
 
 from tests.e2e.programs import Embedded, SlowEmbedded
 from tests.e2e.shopper import Shopper, some_books
-from tests.servers.smtp import PATIENCE_S
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +26,8 @@ def letters(store):
     return {(letter["To"].addresses[0].addr_spec, letter["Subject"]): letter for letter in found}
 
 
-async def wait_for_letters(store, address, count):
-    ends = time.monotonic() + PATIENCE_S
+async def wait_for_letters(store, address, count, timeout_s=10):
+    ends = time.monotonic() + timeout_s
     while True:
         found = {subject: it for (to, subject), it in letters(store).items() if to == address}
         if len(found) >= count:

@@ -18,10 +18,6 @@ from tests.servers.process import free_port
 USER = "bookstore"
 
 
-#: Longer than a busy machine takes, and too short for the relay to help out.
-PATIENCE_S = 25
-
-
 @dataclass(frozen=True, slots=True)
 class Received:
     """One letter, read and as it came over the wire."""
@@ -92,7 +88,7 @@ class SmtpSink:
             self._controller.stop(no_assert=True)
             self._controller = None
 
-    def wait_for(self, count: int, timeout_s: float = PATIENCE_S) -> list[EmailMessage]:
+    def wait_for(self, count: int, timeout_s: float = 10) -> list[EmailMessage]:
         """The letters, as soon as there are `count`.  It blocks: in async tests, in a thread.
 
         Raises:

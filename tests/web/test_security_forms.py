@@ -166,7 +166,7 @@ async def test_s28_a_form_of_a_thousand_parts_is_refused(server, visitor, book_i
     part = '--b\r\nContent-Disposition: form-data; name="{}"\r\n\r\n{}\r\n'
     body = "".join(part.format(f"x{number}", "v" * 4000) for number in range(1000)) + "--b--\r\n"
     before = await contents(server)
-    began = time.process_time()
+    began = time.monotonic()
 
     answer = await admin.post(
         path.replace("{book}", str(book_id)),
@@ -176,5 +176,5 @@ async def test_s28_a_form_of_a_thousand_parts_is_refused(server, visitor, book_i
     )
 
     assert answer.status in (303, 400, 413, 422)
-    assert time.process_time() - began < 2
+    assert time.monotonic() - began < 2
     assert await contents(server) == before

@@ -1,6 +1,6 @@
 """S-09 to S-11: what a password may be, what is kept of it, and that nobody has one by default."""
 
-import time
+import asyncio
 
 import pytest
 from argon2 import PasswordHasher, extract_parameters
@@ -43,12 +43,13 @@ async def test_s09_passwords_may_be_anything_of_8_to_128_characters(client, pass
 
 
 async def test_s09_a_password_of_a_megabyte_is_not_hashed(visitor):
-    begun = time.process_time()
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
 
     for _ in range(100):
         assert not await passwords.verify(None, "x" * 1_000_000)
 
-    assert (time.process_time() - begun) / 100 < 0.005
+    assert (loop.time() - begun) / 100 < 0.005
 
 
 async def test_s10_what_is_kept_of_a_password_is_argon2id(server, client):
