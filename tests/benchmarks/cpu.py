@@ -17,8 +17,7 @@ EVERY_S = 0.2
 
 def session_of(server: Server) -> int:
     """The session that the server's processes share; each server is started in its own."""
-    assert server._process is not None
-    return server._process.pid
+    return server.pid
 
 
 def cpu_s(session: int) -> float:

@@ -65,8 +65,7 @@ class Program(Server):
         """
         if not self.running:
             return True
-        assert self._process is not None
-        task = Path("/proc", str(self._process.pid), "task", str(self._process.pid))
+        task = Path("/proc", str(self.pid), "task", str(self.pid))
         with suppress(FileNotFoundError, ProcessLookupError):  # Gone, just now.
             children = task.joinpath("children").read_text().split()
             states = [Path("/proc", child, "stat").read_text() for child in children]

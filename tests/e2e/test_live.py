@@ -300,7 +300,7 @@ async def test_a_hint_brings_an_event_at_once_and_a_lost_one_delays_it_by_a_seco
 
 
 def memory_kb(web):
-    status = (Path("/proc") / str(web._process.pid) / "status").read_text()
+    status = (Path("/proc") / str(web.pid) / "status").read_text()
     return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1])
 
 

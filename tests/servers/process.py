@@ -99,6 +99,12 @@ class Server(ABC):
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """Its process's id; it runs, or has just died."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         """Start it, with the data that are there; made new when there are none."""
         if self.running:
