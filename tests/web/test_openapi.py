@@ -1,6 +1,9 @@
+import asyncio
+
 from openapi_spec_validator import validate
 
 from web import routes
+from web.api import openapi
 from web.api.operations import IDEMPOTENCY_KEY, operation_of
 from web.keys import ACCESS
 
@@ -10,6 +13,17 @@ async def test_the_description_is_valid_openapi(client):
 
     validate(document)
     assert document["openapi"].startswith("3.1")
+
+
+async def test_the_description_is_written_once_for_those_who_first_ask(client, monkeypatch):
+    written, describe = [], openapi.describe
+    monkeypatch.setattr(openapi, "describe", lambda app: written.append(app) or describe(app))
+
+    paths = ["/api/openapi.json", "/api/docs", "/api/docs/errors"]
+    answers = await asyncio.gather(*(client.get(path) for path in paths * 2))
+
+    assert [answer.status for answer in answers] == [200] * 6
+    assert len(written) == 1
 
 
 def test_every_address_of_the_api_is_an_operation():

@@ -1,5 +1,6 @@
 """/api/openapi.json, and /api/docs: the same for people, on pages without scripts."""
 
+import asyncio
 import inspect
 import json
 import re
@@ -17,7 +18,6 @@ from web.api import openapi
 from web.problems import ITS_OWN, STATUS, title_of
 from web.refusals import InvalidInput
 
-_DOCUMENT = web.AppKey("openapi_document", dict[str, Any])
 _CODE = re.compile(r"`([^`]+)`")
 _METHODS = ("get", "post", "put", "patch", "delete")
 
@@ -29,15 +29,39 @@ _pages = Environment(
 )
 
 
+class _Description:
+    """An application's description, written when somebody first asks for it.
+
+    That takes longer than everything else at a start, so it is done aside, and once.
+    """
+
+    def __init__(self, app: web.Application) -> None:
+        self._app = app
+        self._written: asyncio.Task[dict[str, Any]] | None = None
+
+    async def document(self) -> dict[str, Any]:
+        if self._written is None:
+            writing = asyncio.to_thread(openapi.describe, self._app)
+            self._written = asyncio.create_task(writing)
+        return await asyncio.shield(self._written)
+
+
+_DESCRIPTION = web.AppKey("api_description", _Description)
+
+
 def prepare(app: web.Application) -> None:
-    """Write the description, once all addresses are known."""
-    app[_DOCUMENT] = openapi.describe(app)
+    """Make the application one that can describe itself."""
+    app[_DESCRIPTION] = _Description(app)
+
+
+async def _document(request: web.Request) -> dict[str, Any]:
+    return await request.config_dict[_DESCRIPTION].document()
 
 
 async def show_document(request: web.Request) -> web.Response:
     """GET /api/openapi.json."""
     return web.json_response(
-        request.config_dict[_DOCUMENT],
+        await _document(request),
         headers={"Cache-Control": "no-cache"},
         dumps=lambda content: json.dumps(content, ensure_ascii=False, indent=1),
     )
@@ -45,7 +69,7 @@ async def show_document(request: web.Request) -> web.Response:
 
 async def show_reference(request: web.Request) -> web.Response:
     """GET /api/docs."""
-    document = request.config_dict[_DOCUMENT]
+    document = await _document(request)
     page = _pages.get_template("reference.html").render(
         document=document,
         tags=_by_tag(document),
@@ -59,7 +83,7 @@ async def show_reference(request: web.Request) -> web.Response:
 
 async def show_errors(request: web.Request) -> web.Response:
     """GET /api/docs/errors: what each code means; the `type` of every problem leads here."""
-    document = request.config_dict[_DOCUMENT]
+    document = await _document(request)
     page = _pages.get_template("errors.html").render(
         document=document, problems=_problems(document), codes=_codes
     )
