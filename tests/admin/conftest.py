@@ -9,10 +9,10 @@ from aiohttp.test_utils import TestServer
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.db import transaction
-from tests.web.conftest import Visitor, client, server, settings, visitor
+from tests.web.conftest import Visitor, client, password_hash, server, settings, visitor
 from web.keys import ENGINE
 
-__all__ = ["client", "server", "settings", "visitor"]
+__all__ = ["client", "password_hash", "server", "settings", "visitor"]
 
 
 class Document(HTMLParser):

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from argon2 import PasswordHasher
 
 from bookstore import passwords
 from bookstore.db import transaction
@@ -37,8 +38,14 @@ async def server(settings: Settings) -> AsyncIterator[TestServer]:
     await server.close()
 
 
+@pytest.fixture(scope="session")
+def password_hash() -> str:
+    """What the database keeps of `PASSWORD`; dear, so all who have it share one."""
+    return PasswordHasher.from_parameters(passwords.PARAMETERS).hash(PASSWORD)
+
+
 @pytest.fixture
-async def visitor(server: TestServer) -> AsyncIterator[NewVisitor]:
+async def visitor(server: TestServer, password_hash: str) -> AsyncIterator[NewVisitor]:
     """Makes browsers: of a guest, or of somebody who is signed in with this role."""
     clients: list[Visitor] = []
 
@@ -47,9 +54,8 @@ async def visitor(server: TestServer) -> AsyncIterator[NewVisitor]:
         clients.append(client)
         if role is not None:
             email = email or f"{role}-{len(clients)}@example.com"
-            kept = await passwords.hash(PASSWORD)
             async with transaction(server.app[ENGINE]) as conn:
-                await add_user(conn, email=email, role=role, password_hash=kept)
+                await add_user(conn, email=email, role=role, password_hash=password_hash)
             answer = await client.post(
                 "/api/v1/session", json={"email": email, "password": PASSWORD}
             )
