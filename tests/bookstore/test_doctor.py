@@ -173,6 +173,8 @@ async def test_the_row_at_fault_is_named(conn, order):
 
 few = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 kinds = st.sampled_from([*orders.State, "payment-paid"])
+#: Nobody is written to about these: such a letter is a suspicion, and breaks no rule.
+SILENT = {"order-packed", "order-payment-paid"}
 
 
 @st.composite
@@ -204,6 +206,11 @@ def histories(draw):
 @example(history=("placed", ["placed"], {"order-placed"}), gap=1, ahead=0)
 @example(history=("placed", ["placed", "payment-paid"], {"order-placed"}), gap=1, ahead=0)
 @example(history=("placed", ["placed", "payment-paid"], {"order-placed"}), gap=1, ahead=1)
+@example(
+    history=("placed", ["placed", "payment-paid"], {"order-placed", "order-payment-paid"}),
+    gap=0,
+    ahead=0,
+)
 async def test_where_a_rule_of_events_finds_something_there_was_a_suspicion(
     conn, history, gap, ahead
 ):
@@ -234,7 +241,7 @@ async def test_where_a_rule_of_events_finds_something_there_was_a_suspicion(
         await savepoint.rollback()
 
     assert suspect is not None or not broken
-    if suspect is not None and "order-packed" not in letters:
+    if suspect is not None and letters.isdisjoint(SILENT):
         assert broken
 
 
