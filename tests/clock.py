@@ -5,11 +5,11 @@ from pathlib import Path
 
 
 def own_time_s(*pids: int) -> float:
-    """Seconds by which this thread could go on, and the first threads of these processes.
+    """Seconds on a clock of this thread, and of the first threads of these processes.
 
-    Less the time for which one of them was ready and had no processor (the second number of
-    /proc/PID/schedstat, in ns; Documentation/scheduler/sched-stats of Linux).  They work in
-    turn, or the clock is slow.
+    It does not count for how long one of them was ready and had no processor (the second number
+    of /proc/PID/schedstat, in ns; Documentation/scheduler/sched-stats of Linux).  Whatever they
+    do or wait for counts.  They take turns: where two are kept waiting at once, both are left out.
     """
     kept_waiting_ns = (
         int(Path("/proc", name, "schedstat").read_text().split()[1])

@@ -32,7 +32,7 @@ _pages = Environment(
 class _Description:
     """An application's description, written when somebody first asks for it.
 
-    That takes longer than everything else at a start, so it is done aside, and once.
+    That takes longer than all else that makes an application: it is done once, in a thread.
     """
 
     def __init__(self, app: web.Application) -> None:
