@@ -24,6 +24,7 @@ from aio_pika.abc import (
     DeliveryMode,
     ExchangeType,
 )
+from aio_pika.connection import make_url
 from aio_pika.exceptions import AMQPException, ChannelNotFoundEntity
 from dramatiq.brokers.stub import StubBroker
 
@@ -229,11 +230,13 @@ class _Link(ABC):
         for url in self._urls:
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                    self._connection = await aio_pika.connect(
-                        url,
-                        heartbeat=HEARTBEAT_S,
+                    # Not `aio_pika.connect`: of a connection that fails it gives us nothing to
+                    # close, and what is not closed the garbage collector does, in any thread.
+                    self._connection = aio_pika.Connection(
+                        make_url(url, heartbeat=HEARTBEAT_S),
                         client_properties={"connection_name": self._name},
                     )
+                    await self._connection.connect()
                     # Without `on_return_raises` an unroutable message looks like a success.
                     self._channel = await self._connection.channel(
                         publisher_confirms=self.confirms, on_return_raises=self.confirms

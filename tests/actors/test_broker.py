@@ -1,15 +1,17 @@
 """What dramatiq would lose, and what of ours keeps it."""
 
 import asyncio
+import gc
 import time
 from itertools import chain
 from urllib.parse import quote
 
+import aio_pika
 import pytest
 
 from actors import batching, jobs
 from actors.broker import StoreBroker, broker
-from bookstore import postman, runner, smtp
+from bookstore import messages, postman, runner, smtp
 from bookstore.messages import QUEUES, RabbitPublisher, queue_arguments
 from bookstore.tasks import Offer, Task
 
@@ -118,6 +120,34 @@ async def test_a_publisher_without_a_broker_takes_nothing_and_says_so():
         publisher.offer([Offer(Task.PROCESS_ORDERS, 1)])
 
         assert not publisher.ready
+
+
+@pytest.fixture
+def collected_by_hand():
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("collected_by_hand")
+async def test_connections_that_failed_leave_nothing_for_the_garbage_collector(monkeypatch, caplog):
+    # aio-pika closes what it has lost with a task, and the collector may run in a thread that has
+    # no event loop: there it leaves a coroutine that nobody awaits, for which this test fails.
+    monkeypatch.setattr(messages, "RECONNECT_S", 0.01)
+    caplog.set_level("CRITICAL", "aiormq")  # Its lines would keep the connections alive.
+    connect = aio_pika.Connection.connect
+    tried = 0
+
+    async def counted(connection, timeout=None):
+        nonlocal tried
+        tried += 1
+        await connect(connection, timeout)
+
+    monkeypatch.setattr(aio_pika.Connection, "connect", counted)
+    async with RabbitPublisher(["amqp://127.0.0.1:1/"], queue_type="classic", name="test"):
+        await until(lambda: tried > 2)
+
+        await asyncio.to_thread(gc.collect)
 
 
 async def test_a_publisher_finds_a_broker_that_comes_back(broker_url, rabbitmq):
