@@ -228,10 +228,11 @@ class _Link(ABC):
     async def _connect(self) -> None:
         failure: Exception | None = None
         for url in self._urls:
+            await self._disconnect()  # From what broke or failed.
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
                     # Not `aio_pika.connect`: of a connection that fails it gives us nothing to
-                    # close, and what is not closed the garbage collector does, in any thread.
+                    # close, and what is left open the garbage collector closes, in any thread.
                     self._connection = aio_pika.Connection(
                         make_url(url, heartbeat=HEARTBEAT_S),
                         client_properties={"connection_name": self._name},
@@ -245,7 +246,6 @@ class _Link(ABC):
                 return
             except (AMQPException, OSError, TimeoutError) as error:
                 failure = error
-                await self._disconnect()
         raise ConnectionError("no broker answers") from failure
 
     async def _disconnect(self) -> None:
@@ -256,6 +256,9 @@ class _Link(ABC):
                     await connection.close()
             except (AMQPException, OSError, TimeoutError, RuntimeError) as error:
                 log.debug("while closing the connection: %r", error)
+            finally:
+                # aio-pika takes one that was not closed in time for open; this has no wait in it.
+                await connection.close()
 
 
 class RabbitPublisher(_Link):

@@ -6,14 +6,15 @@ import time
 from itertools import chain
 from urllib.parse import quote
 
-import aio_pika
 import pytest
+from yarl import URL
 
 from actors import batching, jobs
 from actors.broker import StoreBroker, broker
 from bookstore import messages, postman, runner, smtp
 from bookstore.messages import QUEUES, RabbitPublisher, queue_arguments
 from bookstore.tasks import Offer, Task
+from tests.faults.proxy import Proxy
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 
@@ -123,31 +124,32 @@ async def test_a_publisher_without_a_broker_takes_nothing_and_says_so():
 
 
 @pytest.fixture
-def collected_by_hand():
+def collected_by_hand(caplog):
+    caplog.set_level("CRITICAL", "aiormq")  # Its lines would keep the connections alive.
     gc.disable()
     yield
     gc.enable()
 
 
 @pytest.mark.usefixtures("collected_by_hand")
-async def test_connections_that_failed_leave_nothing_for_the_garbage_collector(monkeypatch, caplog):
+@pytest.mark.parametrize("trouble", ["refuse", "cut", "swallow"])
+async def test_a_broken_connection_leaves_nothing_for_the_garbage_collector(
+    broker_url, monkeypatch, trouble
+):
     # aio-pika closes what it has lost with a task, and the collector may run in a thread that has
     # no event loop: there it leaves a coroutine that nobody awaits, for which this test fails.
     monkeypatch.setattr(messages, "RECONNECT_S", 0.01)
-    caplog.set_level("CRITICAL", "aiormq")  # Its lines would keep the connections alive.
-    connect = aio_pika.Connection.connect
-    tried = 0
+    url = URL(broker_url)
+    with Proxy(url.port) as link:
+        async with RabbitPublisher(
+            [str(url.with_port(link.port))], queue_type="classic", name="test"
+        ) as publisher:
+            await until(lambda: publisher.ready)
+            getattr(link, trouble)()
+            await asyncio.sleep(0.5)  # It tries again and again.
+    await asyncio.sleep(0.1)  # The proxy is gone, and with it what it held.
 
-    async def counted(connection, timeout=None):
-        nonlocal tried
-        tried += 1
-        await connect(connection, timeout)
-
-    monkeypatch.setattr(aio_pika.Connection, "connect", counted)
-    async with RabbitPublisher(["amqp://127.0.0.1:1/"], queue_type="classic", name="test"):
-        await until(lambda: tried > 2)
-
-        await asyncio.to_thread(gc.collect)
+    await asyncio.to_thread(gc.collect)
 
 
 async def test_a_publisher_finds_a_broker_that_comes_back(broker_url, rabbitmq):
