@@ -78,7 +78,7 @@ def books(draw: Any, encoding: str) -> dict[str, Any]:
         "year": st.integers(-3000, 2031),
         "language": st.sampled_from(["en", "pt-BR", "zh-Hant", "de"]),
         "categories": st.lists(line, min_size=1, max_size=3),
-        "description": line.map(lambda text: re.sub("[&<>]", "", text) or "x"),
+        "description": line.map(lambda text: re.sub("[&<>]", "", text).strip() or "x"),
         "pages": st.integers(1, 100_000),
         "format": st.sampled_from(["paperback", "hardback"]),
     }
