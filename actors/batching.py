@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -71,9 +71,10 @@ class Batches:
     """Works off lists of one task's rows.
 
     A row that was tried before runs alone, so that it cannot take others down with it; those
-    tried least come first, and from its second attempt on a row pauses before the next.  A bad
-    row is recorded as such and its message is done with; when the database is away, that is
-    raised, and the message comes again.
+    tried least come first, and from its second attempt on a row pauses before the next.  What
+    is new waits for one of those at most, not for all of them.  A bad row is recorded as such
+    and its message is done with; when the database is away, that is raised, and the message
+    comes again.
     """
 
     def __init__(
@@ -90,38 +91,53 @@ class Batches:
         self._work = work
         self._worker = worker
         self._clock = clock
-        self._together = Grouped(
-            self._work_off_lists, limit=TOGETHER, size=lambda wanted: len(wanted.ref_ids)
-        )
+        #: Whose transaction it is: of the new ones together, or of one that was tried before.
+        self._turn = asyncio.Lock()
+        self._first = self._grouped(self._together)
+        self._again = self._grouped(self._one_by_one)
 
     async def work_off(self, ref_ids: Sequence[int], message_id: str | None) -> None:
         """Do what is still to be done about these rows."""
+        wanted = _List(ref_ids, message_id)
         async with asyncio.timeout(DEADLINE_S):
-            await self._together(_List(ref_ids, message_id))
+            left = await self._first(wanted)
+            if not left.isdisjoint(ref_ids):
+                await self._again(wanted)
 
-    async def _work_off_lists(self, lists: Iterable[_List]) -> list[Exception | None]:
-        wanted = list(lists)
-        messages = {ref_id: each.message_id for each in wanted for ref_id in each.ref_ids}
-        try:
-            await self._work_off(messages)
-        except Exception as error:  # It is everybody's: each of the messages comes again.
-            return [error] * len(wanted)
-        return [None] * len(wanted)
-
-    async def _work_off(self, messages: Mapping[int, str | None]) -> None:
-        attempts = await self._ready(messages)
-        fresh = [ref_id for ref_id, count in attempts.items() if count == 0]
-        tried = [ref_id for ref_id, count in attempts.items() if count > 0]
-        if fresh:
+    def _grouped(
+        self, work_off: Callable[[Mapping[int, str | None]], Awaitable[Collection[int]]]
+    ) -> Grouped[_List, frozenset[int]]:
+        async def work_off_lists(lists: Sequence[_List]) -> list[frozenset[int] | Exception]:
+            messages = {ref_id: each.message_id for each in lists for ref_id in each.ref_ids}
             try:
-                await self._try(fresh, await self._start(fresh), messages)
-            except Exception as error:
-                if is_away(error):
-                    raise
-                log.warning("%s: a list of %d failed, one by one", self._task, len(fresh))
-                tried += fresh
-        for ref_id in sorted(tried, key=lambda ref_id: (attempts[ref_id], ref_id)):
-            await self._alone(ref_id, messages)
+                left = frozenset(await work_off(messages))
+            except Exception as error:  # It is everybody's: each of the messages comes again.
+                return [error] * len(lists)
+            return [left] * len(lists)
+
+        return Grouped(work_off_lists, limit=TOGETHER, size=lambda wanted: len(wanted.ref_ids))
+
+    async def _together(self, messages: Mapping[int, str | None]) -> Collection[int]:
+        """Try those that nobody has tried; the others, or all when it fails, are left."""
+        async with self._turn:
+            attempts = await self._ready(messages)
+            fresh = [ref_id for ref_id, count in attempts.items() if count == 0]
+            if fresh:
+                try:
+                    await self._try(fresh, await self._start(fresh), messages)
+                except Exception as error:
+                    if is_away(error):
+                        raise
+                    log.warning("%s: a list of %d failed, one by one", self._task, len(fresh))
+                    return attempts
+            return attempts.keys() - fresh
+
+    async def _one_by_one(self, messages: Mapping[int, str | None]) -> Collection[int]:
+        attempts = await self._ready(messages)
+        for ref_id in sorted(attempts, key=lambda ref_id: (attempts[ref_id], ref_id)):
+            async with self._turn:
+                await self._alone(ref_id, messages)
+        return ()
 
     async def _alone(self, ref_id: int, messages: Mapping[int, str | None]) -> None:
         starts = await self._start([ref_id], again=True)

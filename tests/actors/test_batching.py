@@ -24,11 +24,13 @@ class Work:
         self.lists: list[list[int]] = []
         self.done: list[int] = []
         self.bad: dict[int, BaseException] = {}
+        self.begun = asyncio.Event()
 
     async def __call__(
         self, conn: AsyncConnection, ref_ids: Collection[int], /, **_: object
     ) -> None:
         self.lists.append(sorted(ref_ids))
+        self.begun.set()
         for ref_id in sorted(ref_ids):
             if ref_id in self.bad:
                 raise self.bad[ref_id]
@@ -158,6 +160,41 @@ async def test_what_was_tried_before_runs_alone_and_after_the_others(engine, bat
     await batches.work_off([1, 2, 3, 4], "m")
 
     assert work.lists == [[3, 4], [2], [1]]
+
+
+async def test_what_is_new_waits_for_one_of_those_tried_before_and_not_for_all(
+    engine, batches, work
+):
+    await give(engine, 1, 2, 3, attempts=1)
+    await give(engine, 4)
+    old = asyncio.create_task(batches.work_off([1, 2, 3], "old"))
+    await work.begun.wait()
+
+    await asyncio.gather(old, batches.work_off([4], "new"))
+
+    assert work.lists == [[1], [4], [2], [3]]
+
+
+async def test_nothing_else_is_under_way_while_one_that_was_tried_before_runs(engine):
+    begun, begun_and_ended = asyncio.Event(), []
+
+    async def work(conn: AsyncConnection, ref_ids: Collection[int], /, **_: object) -> None:
+        begun.set()
+        for _ in range(2):
+            begun_and_ended.append([*ref_ids])
+            await asyncio.sleep(0.1)
+
+    await give(engine, 1, 2, attempts=1)
+    await give(engine, 3)
+    batches = Batches(
+        engine, Task.PROCESS_ORDERS, work, worker="test", clock=lambda: datetime.now(UTC)
+    )
+    old = asyncio.create_task(batches.work_off([1, 2], "old"))
+    await begun.wait()
+
+    await asyncio.gather(old, batches.work_off([3], "new"))
+
+    assert begun_and_ended == [[1], [1], [3], [3], [2], [2]]
 
 
 async def test_lists_that_wait_at_the_same_moment_are_joined(engine, batches, work):

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.faults.store import all_accepted
+from tests.servers.process import wait_until
 
 INNOCENTS = 50
 #: Placed while the bad ones do their harm.
@@ -16,6 +17,7 @@ SUPERVISED_S = 100
 #: Beside two starts of the workers.
 DELAY_S = 5.0
 PARKED = "SELECT COUNT(*) FROM tasks WHERE parked_at IS NOT NULL"
+UNDECIDED = "SELECT COUNT(*) FROM orders WHERE id > %s AND status = 'placed'"
 WAITED_MS = "SELECT MAX(waited_ms) FROM order_events WHERE order_id > %s AND kind = 'confirmed'"
 
 
@@ -68,6 +70,9 @@ async def test_two_bad_orders_are_parked_and_fifty_others_confirmed(store, recor
             armed = f"P4:*:kill:{killer},P6:*:raise:{failing}"
             supervising = asyncio.create_task(supervise(store, armed, ends))
             await order_one_after_the_other(later)
+            await asyncio.to_thread(
+                wait_until, lambda: not store.value(UNDECIDED, max(ids)), SUPERVISED_S
+            )
             ends.set()
             starts = await supervising
     store.workers.kill()

@@ -73,19 +73,21 @@ async def restart_often(engine, ref_ids, killer):
     """Work on a list again and again, with one row that takes the worker down each time."""
     worked = Counter()
 
-    async def work(conn, held, /, **_named):
-        worked.update(list(held))
-        if killer in held:
-            raise Died
-
     for _ in range(MAX_ATTEMPTS + 3):
         async with db.transaction(engine) as conn:
             await come_by(conn)
-        worker = batches(engine, work)
-        asking = asyncio.create_task(worker.work_off(ref_ids, "m"))
-        await asyncio.sleep(0)
-        assert worker._together._running is not None
-        await asyncio.wait([worker._together._running])
+        dying = asyncio.get_running_loop().create_future()
+
+        async def work(conn, held, /, *, dying=dying, **_named):
+            worked.update(list(held))
+            if killer in held:
+                dying.set_result(asyncio.current_task())
+                raise Died
+
+        asking = asyncio.create_task(batches(engine, work).work_off(ref_ids, "m"))
+        await asyncio.wait([asking, dying], return_when=asyncio.FIRST_COMPLETED)
+        if dying.done():
+            await asyncio.wait([dying.result()])
         asking.cancel()  # Nobody is left to answer it.
         await asyncio.gather(asking, return_exceptions=True)
     return worked
