@@ -39,10 +39,13 @@ SQLITE_TIMEOUT_S = 6.0
 #: A transaction that said nothing for so much longer than it may take as a whole has been left.
 IDLE_S = 2
 LOCK_WAIT_TIMEOUT = 1205
+#: What MariaDB says instead of deadlock or lock wait timeout when the wait was for a table's
+#: next AUTO_INCREMENT value (MDEV-33593).
+NO_NEXT_VALUE = 1467
 #: Deadlock, lock wait timeout, snapshot conflict, NOWAIT refused (MySQL and MariaDB), and
 #: what SQLite says when its one writer did not finish in time.
 RETRYABLE: frozenset[int | str] = frozenset(
-    {1213, LOCK_WAIT_TIMEOUT, 1020, 3572, "database is locked"}
+    {1213, LOCK_WAIT_TIMEOUT, NO_NEXT_VALUE, 1020, 3572, "database is locked"}
 )
 #: No connection, too many of them, connection lost (MySQL and MariaDB).
 UNREACHABLE: frozenset[int | str] = frozenset({2002, 2003, 2006, 2013, 1040})

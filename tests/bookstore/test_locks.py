@@ -1,13 +1,18 @@
-"""Statements that lock rows find them by a key, however small the table is."""
+"""Locks on MariaDB: how few rows a statement locks, and what happens when two wait in a circle."""
 
+import asyncio
 import importlib
 import pkgutil
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text, update
 
 import bookstore
+from bookstore import stock
 from bookstore.bulk import Bulk, BulkQuery
+from bookstore.db import reading, retrying, transaction
+from bookstore.tables import books, stock_movements
+from tests.factories import NOON, add_book
 
 pytestmark = pytest.mark.parametrize("database_url", ["mariadb"], indirect=True)
 
@@ -33,3 +38,37 @@ async def test_in_an_empty_table_it_reads_no_row_but_those_it_is_about(conn, sql
 
     scanned = [step.table for step in plan if step.type in ("ALL", "index") and step.table != "v"]
     assert scanned == []
+
+
+#: A list of movements has the ledger's AUTO-INC lock until its statement is through.
+LIST = """
+    INSERT INTO stock_movements (book_id, delta, reason, created_at)
+    SELECT id, 1, 'count', NOW(6) FROM books ORDER BY id
+"""
+
+
+async def test_whoever_waits_in_a_circle_for_the_next_number_of_a_row_begins_again(engine):
+    async with transaction(engine) as conn:
+        ids = [await add_book(conn, stock=5) for _ in range(20)]
+    locked, begun = asyncio.Event(), []
+
+    async def one():
+        begun.append("one")
+        async with transaction(engine) as conn:
+            await conn.execute(update(books).where(books.c.id == ids[-1]).values(pages=9))
+            locked.set()
+            await asyncio.sleep(0.3)  # The list waits for this book by then.
+            await stock.move(conn, ids[0], -1, stock.Reason.DAMAGED, now=NOON)
+
+    async def all_of_them():
+        await locked.wait()
+        begun.append("list")
+        async with transaction(engine) as conn:
+            await conn.execute(text(LIST))
+
+    await asyncio.gather(retrying(one), retrying(all_of_them))
+
+    assert sorted(begun) == ["list", "one", "one"]
+    async with reading(engine) as conn:
+        moved = await conn.scalars(select(stock_movements.c.delta))
+        assert sorted(moved) == [-1, *[1] * 20, *[5] * 20]
