@@ -40,7 +40,7 @@ format: $(INSTALLED_TEST) ## put the code in shape: ruff format, and what ruff c
 	@$(BIN)/ruff check --fix .
 
 examples: $(INSTALLED_TEST) ## write the examples of the API's description down anew
-	@WRITE_EXAMPLES=1 $(BIN)/pytest -q tests/web/test_examples.py
+	@WRITE_EXAMPLES=1 $(BIN)/pytest -q tests/web/api/test_examples.py
 
 bench: $(INSTALLED_TEST) ## benchmarks, each beside its limit; by hand, on a quiet machine
 	@tests/servers/install.sh

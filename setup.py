@@ -94,7 +94,7 @@ setup(
         ]
     ),
     package_data={
-        "bookstore": ["templates/**", "sample/**", "migrations/*.mako", "locale/**"],
+        "bookstore": ["templates/**", "cli/sample/**", "migrations/*.mako", "locale/**"],
         "web": ["**/templates/**", "**/static/**"],
         "admin": ["**/templates/**", "**/static/**"],
         "config": ["deploy/**"],
@@ -102,7 +102,7 @@ setup(
     include_package_data=False,
     install_requires=RUNTIME,
     extras_require={"test": TEST, "mysql8": MYSQL8},
-    entry_points={"console_scripts": ["bookstore = bookstore.cli:main"]},
+    entry_points={"console_scripts": ["bookstore = bookstore.cli.main:main"]},
     classifiers=[
         "Environment :: Web Environment",
         "Framework :: aiohttp",

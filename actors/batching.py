@@ -10,12 +10,13 @@ from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bookstore import causes, tasks
-from bookstore.crashpoints import crashpoint
-from bookstore.db import is_away, reading, retrying, transaction
-from bookstore.fulfilment import Trace
-from bookstore.grouping import Grouped
-from bookstore.tasks import Start
+from bookstore import correlation
+from bookstore.database.engine import is_away, reading, retrying, transaction
+from bookstore.database.failpoints import crashpoint
+from bookstore.database.group_commit import Grouped
+from bookstore.orders import Trace
+from bookstore.tasks import outbox
+from bookstore.tasks.outbox import Start
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ class Batches:
     def __init__(
         self,
         engine: AsyncEngine,
-        task: tasks.Task,
+        task: outbox.Task,
         work: Work,
         *,
         worker: str,
@@ -143,13 +144,13 @@ class Batches:
         starts = await self._start([ref_id], again=True)
         if ref_id not in starts:
             return
-        with causes.caused_by([starts[ref_id].request_id]):
+        with correlation.caused_by([starts[ref_id].request_id]):
             await self._alone_again(ref_id, starts, messages)
 
     async def _alone_again(
         self, ref_id: int, starts: Mapping[int, Start], messages: Mapping[int, str | None]
     ) -> None:
-        if starts[ref_id].number > tasks.MAX_ATTEMPTS:
+        if starts[ref_id].number > outbox.MAX_ATTEMPTS:
             await self._fail(ref_id, "It took its worker down each time it was tried.")
             return
         try:
@@ -174,8 +175,8 @@ class Batches:
         async def work() -> Collection[int]:
             async with transaction(self._engine) as conn:
                 # Whoever has a message about the same rows waits here, and finds them gone.
-                held = await tasks.hold(conn, self._task, ref_ids)
-                await tasks.done(conn, self._task, held)
+                held = await outbox.hold(conn, self._task, ref_ids)
+                await outbox.done(conn, self._task, held)
                 crashpoint("P3", ref_ids)
                 await self._work(conn, held, trace=trace, now=self._clock())
                 return held
@@ -187,7 +188,7 @@ class Batches:
                 await self._take_back(ref_ids)
             raise
         if held:
-            with causes.caused_by(starts[ref_id].request_id for ref_id in held):
+            with correlation.caused_by(starts[ref_id].request_id for ref_id in held):
                 log.info(
                     "worked off",
                     extra={
@@ -200,22 +201,22 @@ class Batches:
 
     async def _ready(self, ref_ids: Collection[int]) -> dict[int, int]:
         async with reading(self._engine) as conn:
-            return await tasks.ready(conn, self._task, ref_ids, now=self._clock())
+            return await outbox.ready(conn, self._task, ref_ids, now=self._clock())
 
     async def _start(self, ref_ids: Collection[int], *, again: bool = False) -> dict[int, Start]:
         async def work() -> dict[int, Start]:
             async with transaction(self._engine) as conn:
-                started = await tasks.start(conn, self._task, ref_ids)
+                started = await outbox.start(conn, self._task, ref_ids)
                 if again:
                     for ref_id, (times, _) in started.items():
-                        await tasks.pause(conn, self._task, ref_id, times, now=self._clock())
+                        await outbox.pause(conn, self._task, ref_id, times, now=self._clock())
                 return started
 
         return await retrying(work)
 
     async def _fail(self, ref_id: int, error: str) -> None:
         async with transaction(self._engine) as conn:
-            parked = await tasks.fail(conn, self._task, ref_id, error, now=self._clock())
+            parked = await outbox.fail(conn, self._task, ref_id, error, now=self._clock())
         if parked:
             log.error("given up: %s(%d)", self._task, ref_id)
 
@@ -225,7 +226,7 @@ class Batches:
         while time.monotonic() < ends:
             try:
                 async with transaction(self._engine) as conn:
-                    await tasks.take_back(conn, self._task, ref_ids)
+                    await outbox.take_back(conn, self._task, ref_ids)
                 return
             except Exception as error:
                 if not is_away(error):

@@ -18,8 +18,8 @@ from dramatiq.middleware import (
 
 from actors.metrics import Measured
 from actors.workplace import Workplace
-from bookstore.crashpoints import crashpoint
-from bookstore.messages import queue_arguments
+from bookstore.database.failpoints import crashpoint
+from bookstore.tasks.publisher import queue_arguments
 from config.settings import Settings, read_settings
 
 #: dramatiq counts in milliseconds.

@@ -8,7 +8,7 @@ from dramatiq import Worker
 from dramatiq.brokers.stub import StubBroker
 
 from actors.broker import broker, workplace
-from bookstore.messages import LocalPublisher, Publisher
+from bookstore.tasks.publisher import LocalPublisher, Publisher
 from config.settings import Settings
 
 THREADS = 8

@@ -7,8 +7,8 @@ from dramatiq import Broker, MessageProxy
 from dramatiq.middleware import Middleware
 from prometheus_client import Counter, Histogram
 
-from bookstore.metrics import WORKER
-from bookstore.postman import End
+from bookstore.notifications import End
+from bookstore.operations.metrics import WORKER
 
 #: From an order at rest to the deadline of an actor.
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0)

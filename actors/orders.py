@@ -3,7 +3,7 @@
 from dramatiq import actor
 
 from actors.broker import MINUTE, SECOND, broker, message_id, workplace
-from bookstore.crashpoints import crashpoint
+from bookstore.database.failpoints import crashpoint
 
 
 @actor(

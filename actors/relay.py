@@ -10,10 +10,11 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bookstore import heartbeats, tasks, upkeep
-from bookstore.crashpoints import crashpoint
-from bookstore.db import transaction
-from bookstore.messages import BUFFER, QUEUES, Publisher
+from bookstore.database.engine import transaction
+from bookstore.database.failpoints import crashpoint
+from bookstore.operations import housekeeping
+from bookstore.tasks import heartbeats, outbox
+from bookstore.tasks.publisher import BUFFER, QUEUES, Publisher
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ class Relay:
         `alone` says that no other process can have messages: then whatever was offered
         before this start is lost, and the first pass offers it at once.
         """
-        ahead = tasks.GRACE if alone else timedelta(0)
+        ahead = outbox.GRACE if alone else timedelta(0)
         tidied_at: datetime | None = None
         while True:
             offered = 0
@@ -71,7 +72,7 @@ class Relay:
     async def tidy(self) -> None:
         """Throw away what has expired; several relays that do so find nothing left."""
         async with transaction(self._engine) as conn:
-            await upkeep.tidy(conn, now=self._clock())
+            await housekeeping.tidy(conn, now=self._clock())
 
     async def offer_due(self, *, ahead: timedelta = timedelta(0)) -> int:
         """Offer what is due, and what will be within `ahead`; the number of rows."""
@@ -81,7 +82,7 @@ class Relay:
         if not self._publisher.ready:
             return 0  # What is due stays due, and is offered as soon as the broker is back.
         async with transaction(self._engine) as conn:
-            due = await tasks.claim_due(conn, now=now, limit=LIMIT, ahead=ahead)
+            due = await outbox.claim_due(conn, now=now, limit=LIMIT, ahead=ahead)
         if due:
             crashpoint("R2")
             waiting = await self._publisher.waiting()

@@ -19,23 +19,24 @@ from actors import metrics
 from actors.batching import Batches
 from actors.relay import Relay
 from actors.stopping import heed_signals
-from bookstore import db, fulfilment, smtp
-from bookstore.bulk_jobs import Changer
-from bookstore.desk import sheets
+from bookstore import orders
+from bookstore.backoffice import list_exports
+from bookstore.backoffice.bulk_jobs import Changer
+from bookstore.database import engine as db
 from bookstore.exports import Exporter
-from bookstore.imports import Importer
-from bookstore.jobs import Kind
-from bookstore.letters import Store
-from bookstore.messages import (
+from bookstore.imports.importer import Importer
+from bookstore.notifications import Postman, smtp
+from bookstore.notifications.emails import Store
+from bookstore.tasks.job_runner import Runner, Work
+from bookstore.tasks.jobs import Kind
+from bookstore.tasks.outbox import Task
+from bookstore.tasks.publisher import (
     QUEUES,
     EventExchange,
     LocalPublisher,
     Publisher,
     RabbitPublisher,
 )
-from bookstore.postman import Postman
-from bookstore.runner import Runner, Work
-from bookstore.tasks import Task
 from config import memory
 from config.log import quieten, set_up
 from config.settings import Settings, read_settings
@@ -109,7 +110,7 @@ class Workplace(Middleware):
         tell = self.tell or await self._exchange(settings)
         self.engine = db.telling(db.announcing(engine, publisher.offer), tell)
         self.orders = Batches(
-            self.engine, Task.PROCESS_ORDERS, fulfilment.process, worker=self.name, clock=clock
+            self.engine, Task.PROCESS_ORDERS, orders.process, worker=self.name, clock=clock
         )
         mailer = smtp.make_mailer(settings.smtp_url)
         self._open.push_async_callback(mailer.close)
@@ -125,7 +126,7 @@ class Workplace(Middleware):
             Kind.EXPORT_ORDERS: exporter,
             Kind.CHANGE_MANY: Changer(self.engine, clock=clock),
             Kind.EXPORT_LIST: Exporter(
-                self.engine, currency=currency, clock=clock, source_of=sheets.source_of
+                self.engine, currency=currency, clock=clock, source_of=list_exports.source_of
             ),
         }
         self.jobs = Runner(self.engine, works, clock=clock)

@@ -7,10 +7,10 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from bookstore.errors import NotFound, SecondFactorRequired
-from bookstore.permissions import Permission, is_staff
-from web.access import Access, Open, admit
-from web.keys import ENROLS, USER
-from web.sessions import confirmed_lately
+from bookstore.users.permissions import Permission, is_staff
+from web.auth.sessions import confirmed_lately
+from web.server.keys import ENROLS, USER
+from web.server.route_access import Access, Open, admit
 
 ACCESS = web.AppKey[Mapping[web.AbstractRoute, Access]]("admin_access")
 

@@ -2,15 +2,15 @@
 
 from aiohttp import web
 
-from admin import exports, inputs
-from admin.lists import Filter, Listing
-from admin.page import page
-from bookstore import trails
-from bookstore.db import reading
-from bookstore.desk import sheets
-from bookstore.records import LARGEST_ID
-from bookstore.trails import Asked
-from web.keys import ENGINE
+from admin import exports, form_values
+from admin.list_state import Filter, Listing
+from admin.rendering import page
+from bookstore.backoffice import audit_report, list_exports
+from bookstore.backoffice.audit_report import Asked
+from bookstore.database.engine import reading
+from bookstore.database.pagination import LARGEST_ID
+from bookstore.users import accounts
+from web.server.keys import ENGINE
 
 LIST = "/admin/audit"
 #: What is changed by staff, and where it is shown.
@@ -34,12 +34,14 @@ _FILTERS = (
 
 
 def _listing(request: web.Request) -> Listing:
-    return Listing(request.query, LIST, _FILTERS, sorts=[*trails.AUDIT_SORTS], sort=trails.LATEST)
+    return Listing(
+        request.query, LIST, _FILTERS, sorts=[*audit_report.AUDIT_SORTS], sort=audit_report.LATEST
+    )
 
 
 def _asked(listing: Listing) -> Asked:
     who = listing.text("user") or ""
-    is_id = inputs.is_id(who)
+    is_id = form_values.is_id(who)
     action = listing.text("action")
     return Asked(
         object_type=listing.text("object"),
@@ -55,10 +57,10 @@ async def show_all(request: web.Request) -> web.Response:
     listing = _listing(request)
     asked = _asked(listing)
     async with reading(request.config_dict[ENGINE]) as conn:
-        found = await trails.audit(
+        found = await audit_report.audit(
             conn, asked, sort=listing.sort, cursor=listing.cursor, limit=listing.size
         )
-        names = await trails.names(conn, {asked.user_id} if asked.user_id is not None else set())
+        names = await accounts.names(conn, {asked.user_id} if asked.user_id is not None else set())
     return await page(
         request,
         "audit.html",
@@ -72,4 +74,4 @@ async def show_all(request: web.Request) -> web.Response:
 async def export(request: web.Request) -> web.StreamResponse:
     """GET /admin/audit/export.csv: all changes that the list shows."""
     listing = _listing(request)
-    return await exports.send(request, sheets.AUDIT, _asked(listing), listing.sort)
+    return await exports.send(request, list_exports.AUDIT, _asked(listing), listing.sort)

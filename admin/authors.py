@@ -4,16 +4,16 @@ from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from admin import exports
-from admin.lists import Filter, Listing, total
-from admin.page import NO_REFUSAL, Refusal, attempt, page
-from bookstore import author_names, authors
-from bookstore.db import reading
-from bookstore.desk import authors as desk
-from bookstore.desk import sheets
+from admin.list_state import Filter, Listing, total
+from admin.rendering import NO_REFUSAL, Refusal, attempt, page
+from bookstore.backoffice import authors as desk
+from bookstore.backoffice import list_exports
+from bookstore.catalogue import author_merge, authors
+from bookstore.database.engine import reading
 from bookstore.errors import NotFound
-from web.keys import ENGINE
-from web.requests import now
-from web.sessions import me
+from web.auth.sessions import me
+from web.server.keys import ENGINE
+from web.server.request_context import now
 from web.store import forms
 
 LIST = "/admin/authors"
@@ -65,7 +65,7 @@ async def rename(request: web.Request) -> web.Response:
         before = await authors.get(conn, author_id)
         if form.get("seen") and form["seen"] != before.name:
             raise NotFound("An author of this name")
-        after = await author_names.rename(
+        after = await author_merge.rename(
             conn, author_id, form.get("name", ""), user_id=me(request).id, now=now()
         )
         landed = after.id
@@ -81,4 +81,4 @@ async def rename(request: web.Request) -> web.Response:
 async def export(request: web.Request) -> web.StreamResponse:
     """GET /admin/authors/export.csv: all authors that the list shows."""
     listing = _listing(request)
-    return await exports.send(request, sheets.AUTHORS, _query(listing), listing.sort)
+    return await exports.send(request, list_exports.AUTHORS, _query(listing), listing.sort)

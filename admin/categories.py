@@ -7,17 +7,17 @@ from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from admin import exports
-from admin.lists import Filter, Listing
-from admin.page import NO_REFUSAL, Refusal, attempt, carry_out, page
-from bookstore import categories
-from bookstore.categories import Category
-from bookstore.db import reading
-from bookstore.desk import categories as desk
-from bookstore.desk import sheets
+from admin.list_state import Filter, Listing
+from admin.rendering import NO_REFUSAL, Refusal, attempt, carry_out, page
+from bookstore.backoffice import categories as desk
+from bookstore.backoffice import list_exports
+from bookstore.catalogue import categories
+from bookstore.catalogue.categories import Category
+from bookstore.database.engine import reading
 from bookstore.errors import BookstoreError, Invalid, NotFound
-from web.keys import ENGINE
-from web.requests import now
-from web.sessions import me
+from web.auth.sessions import me
+from web.server.keys import ENGINE
+from web.server.request_context import now
 from web.store import forms
 
 LIST = "/admin/categories"
@@ -73,7 +73,7 @@ async def show(request: web.Request) -> web.Response:
 async def export(request: web.Request) -> web.StreamResponse:
     """GET /admin/categories/export.csv: all categories that the list shows."""
     listing = _listing(request)
-    return await exports.send(request, sheets.CATEGORIES, _query(listing), listing.sort)
+    return await exports.send(request, list_exports.CATEGORIES, _query(listing), listing.sort)
 
 
 async def create(request: web.Request) -> web.Response:

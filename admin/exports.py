@@ -7,36 +7,38 @@ from urllib.parse import quote
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from admin.page import carry_out, page
-from bookstore import exports, files, jobs
-from bookstore.db import reading, retrying, transaction
-from bookstore.desk import sheets
-from bookstore.desk.sheets import Sheet
+from admin.rendering import carry_out, page
+from bookstore import exports
+from bookstore.backoffice import list_exports
+from bookstore.backoffice.list_exports import Sheet
+from bookstore.database import file_store
+from bookstore.database.engine import reading, retrying, transaction
 from bookstore.errors import NotAllowed, NotFound
 from bookstore.exports import MEDIA_TYPES, Format
-from bookstore.jobs import Job, Kind
-from bookstore.permissions import Permission, permits
-from web import live
-from web.job_progress import Progress
-from web.keys import ENGINE, RATES, REQUEST_ID
-from web.requests import now
-from web.sending import send_pieces
-from web.sessions import me
+from bookstore.tasks import jobs
+from bookstore.tasks.jobs import Job, Kind
+from bookstore.users.permissions import Permission, permits
+from web.auth.sessions import me
+from web.live import sse
+from web.live.job_progress import Progress
+from web.server.downloads import send_pieces
+from web.server.keys import ENGINE, RATES, REQUEST_ID
+from web.server.request_context import now
 
 LIST = "/admin/exports"
 KINDS = (Kind.EXPORT_LIST,)
 #: Who may take which list along; `routes.py` asks for the same.
 WANTED = {
-    sheets.ORDERS.name: Permission.EXPORT_ORDERS,
-    sheets.BOOKS.name: Permission.EXPORT_BOOKS,
-    sheets.CATEGORIES.name: Permission.EXPORT_BOOKS,
-    sheets.AUTHORS.name: Permission.EXPORT_BOOKS,
-    sheets.IMPORTS.name: Permission.IMPORT_BOOKS,
-    sheets.USERS.name: Permission.CHANGE_USERS,
-    sheets.LETTERS.name: Permission.EXPORT_ORDERS,
-    sheets.TASKS.name: Permission.SEE_TASKS,
-    sheets.LEDGER.name: Permission.EXPORT_BOOKS,
-    sheets.AUDIT.name: Permission.SEE_AUDIT,
+    list_exports.ORDERS.name: Permission.EXPORT_ORDERS,
+    list_exports.BOOKS.name: Permission.EXPORT_BOOKS,
+    list_exports.CATEGORIES.name: Permission.EXPORT_BOOKS,
+    list_exports.AUTHORS.name: Permission.EXPORT_BOOKS,
+    list_exports.IMPORTS.name: Permission.IMPORT_BOOKS,
+    list_exports.USERS.name: Permission.CHANGE_USERS,
+    list_exports.LETTERS.name: Permission.EXPORT_ORDERS,
+    list_exports.TASKS.name: Permission.SEE_TASKS,
+    list_exports.LEDGER.name: Permission.EXPORT_BOOKS,
+    list_exports.AUDIT.name: Permission.SEE_AUDIT,
 }
 #: So many of the latest exports are looked through for one's own.
 _LOOKED_AT, _SHOWN = 100, 5
@@ -53,20 +55,22 @@ async def send(request: web.Request, sheet: Sheet, query: object, sort: str) -> 
         raise web.HTTPSeeOther(f"{LIST}/{(await _start(request, sheet, query, sort, chosen)).id}")
     engine = request.config_dict[ENGINE]
     async with reading(engine) as conn:
-        number = await sheet.count(conn, query, sheets.MOST_AT_ONCE + 1)
-        mine = await _mine(conn, me(request).id, sheet) if number > sheets.MOST_AT_ONCE else []
-    if number > sheets.MOST_AT_ONCE:
+        number = await sheet.count(conn, query, list_exports.MOST_AT_ONCE + 1)
+        mine = (
+            await _mine(conn, me(request).id, sheet) if number > list_exports.MOST_AT_ONCE else []
+        )
+    if number > list_exports.MOST_AT_ONCE:
         return await page(
             request,
             "export_new.html",
             format=chosen,
             kept=exports.KEPT,
             mine=mine,
-            most=sheets.MOST_AT_ONCE,
+            most=list_exports.MOST_AT_ONCE,
             sheet=sheet,
         )
     async with transaction(engine) as conn:
-        await sheets.record(conn, sheet, query, user_id=me(request).id, now=now())
+        await list_exports.record(conn, sheet, query, user_id=me(request).id, now=now())
     with tempfile.TemporaryFile() as file:
         currency = request.config_dict[RATES].currency
         source = sheet.source(query, sort)
@@ -78,7 +82,7 @@ async def send(request: web.Request, sheet: Sheet, query: object, sort: str) -> 
                 "Content-Disposition": f'attachment; filename="{sheet.name}.{chosen}"',
             }
         )
-        return await send_pieces(request, response, files.pieces(file))
+        return await send_pieces(request, response, file_store.pieces(file))
 
 
 async def show(request: web.Request) -> web.Response:
@@ -90,7 +94,7 @@ async def show(request: web.Request) -> web.Response:
 async def stream(request: web.Request) -> web.StreamResponse:
     """GET /admin/exports/{job_id}/stream: an event whenever it got on."""
     job, _ = await _job(request)
-    return await live.stream(request, Progress(request, job, lambda job: json.dumps(job.share)))
+    return await sse.stream(request, Progress(request, job, lambda job: json.dumps(job.share)))
 
 
 async def fetch(request: web.Request) -> web.StreamResponse:
@@ -99,7 +103,7 @@ async def fetch(request: web.Request) -> web.StreamResponse:
     if job.result_id is None:
         raise NotFound("This file")
     async with reading(request.config_dict[ENGINE]) as conn:
-        file = await files.get(conn, job.result_id)
+        file = await file_store.get(conn, job.result_id)
     response = web.StreamResponse(
         headers={
             "Content-Type": file.media_type,
@@ -107,7 +111,9 @@ async def fetch(request: web.Request) -> web.StreamResponse:
         }
     )
     response.content_length = file.size
-    return await send_pieces(request, response, files.chunks(request.config_dict[ENGINE], file.id))
+    return await send_pieces(
+        request, response, file_store.chunks(request.config_dict[ENGINE], file.id)
+    )
 
 
 async def cancel(request: web.Request) -> web.Response:
@@ -131,8 +137,8 @@ async def _start(
 ) -> Job:
     async def work() -> Job:
         async with transaction(request.config_dict[ENGINE]) as conn:
-            await sheets.record(conn, sheet, query, user_id=me(request).id, now=now())
-            return await sheets.start(
+            await list_exports.record(conn, sheet, query, user_id=me(request).id, now=now())
+            return await list_exports.start(
                 conn,
                 sheet,
                 query,
@@ -160,7 +166,7 @@ async def _mine(conn: AsyncConnection, user_id: int, sheet: Sheet) -> list[Job]:
 async def _job(request: web.Request) -> tuple[Job, Sheet]:
     async with reading(request.config_dict[ENGINE]) as conn:
         job = await jobs.get(conn, int(request.match_info["job_id"]), KINDS)
-    sheet = sheets.SHEETS.get(job.options.get("list", ""))
+    sheet = list_exports.SHEETS.get(job.options.get("list", ""))
     if sheet is None:
         # It may have been about somebody who was erased.
         raise NotFound("This export")

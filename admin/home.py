@@ -2,15 +2,15 @@
 
 from aiohttp import web
 
-from admin import figures
-from admin.page import page
-from bookstore import orders, reports, trails
-from bookstore.db import reading
-from bookstore.desk import books
-from bookstore.permissions import Permission, permits
-from web.keys import ENGINE
-from web.requests import now
-from web.sessions import me
+from admin import home_charts
+from admin.rendering import page
+from bookstore import orders
+from bookstore.backoffice import audit_report, books, reports
+from bookstore.database.engine import reading
+from bookstore.users.permissions import Permission, permits
+from web.auth.sessions import me
+from web.server.keys import ENGINE
+from web.server.request_context import now
 
 _LATEST = 6
 
@@ -19,16 +19,16 @@ async def show(request: web.Request) -> web.Response:
     """GET /admin; `days` is one of the periods."""
     role, moment = me(request).role, now()
     asked = request.query.get("days", "1")
-    days = int(asked) if asked in map(str, figures.PERIODS) else 1
+    days = int(asked) if asked in map(str, home_charts.PERIODS) else 1
     sees_orders = permits(role, Permission.SEE_ORDERS)
     async with reading(request.config_dict[ENGINE]) as conn:
         worries = await reports.worries(conn, now=moment)
         stock = await books.stock(conn)
         latest = (await orders.find(conn, limit=_LATEST)).items if sees_orders else []
-        shown = await figures.load(conn, days, now=moment) if sees_orders else None
+        shown = await home_charts.load(conn, days, now=moment) if sees_orders else None
         audit = None
         if permits(role, Permission.SEE_AUDIT):
-            audit = (await trails.audit(conn, limit=_LATEST)).items
+            audit = (await audit_report.audit(conn, limit=_LATEST)).items
     return await page(
         request,
         "home.html",
@@ -36,7 +36,7 @@ async def show(request: web.Request) -> web.Response:
         days=days,
         figures=shown,
         orders=latest,
-        periods=figures.PERIODS,
+        periods=home_charts.PERIODS,
         stock=stock,
         worries=worries,
     )

@@ -9,23 +9,26 @@ from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from admin import exports
-from admin.lists import Filter, Listing, total
-from admin.page import NO_REFUSAL, Refusal, carry_out, page
-from bookstore import encodings, files, imports, jobs, trails
-from bookstore.columns import COLUMNS, FOR_NEW, REQUIRED
-from bookstore.db import reading, retrying, transaction
-from bookstore.desk import imports as desk
-from bookstore.desk import sheets
+from admin.list_state import Filter, Listing, total
+from admin.rendering import NO_REFUSAL, Refusal, carry_out, page
+from bookstore.backoffice import imports as desk
+from bookstore.backoffice import list_exports
+from bookstore.database import file_store
+from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.file_store import File
 from bookstore.errors import BookstoreError, Invalid, NotFound
-from bookstore.files import File
-from bookstore.formats import Options
-from bookstore.imports import Preview
-from bookstore.jobs import IMPORTS, Job, State
-from bookstore.permissions import Permission, permits
+from bookstore.imports import encodings, importer
+from bookstore.imports.columns import COLUMNS, FOR_NEW, REQUIRED
+from bookstore.imports.formats import Options
+from bookstore.imports.importer import Preview
+from bookstore.tasks import jobs
+from bookstore.tasks.jobs import IMPORTS, Job, State
+from bookstore.users import accounts
+from bookstore.users.permissions import Permission, permits
 from web.api.imports import received
-from web.keys import ENGINE, RATES, REQUEST_ID
-from web.requests import now
-from web.sessions import me
+from web.auth.sessions import me
+from web.server.keys import ENGINE, RATES, REQUEST_ID
+from web.server.request_context import now
 from web.store import forms
 
 LIST = "/admin/imports"
@@ -67,7 +70,7 @@ async def show_all(request: web.Request, refusal: Refusal = NO_REFUSAL) -> web.R
 async def export(request: web.Request) -> web.StreamResponse:
     """GET /admin/imports/export.csv: all imports that the list shows."""
     listing = _listing(request)
-    return await exports.send(request, sheets.IMPORTS, _query(listing), listing.sort)
+    return await exports.send(request, list_exports.IMPORTS, _query(listing), listing.sort)
 
 
 async def send(request: web.Request) -> web.Response:
@@ -114,7 +117,7 @@ async def start(request: web.Request) -> web.Response:
 
     async def work() -> Job:
         async with transaction(request.config_dict[ENGINE]) as conn:
-            return await imports.start(
+            return await importer.start(
                 conn,
                 file.id,
                 user_id=me(request).id,
@@ -138,8 +141,8 @@ async def show(request: web.Request) -> web.Response:
         found = await desk.refused(
             conn, job.id, sort=listing.sort, cursor=listing.cursor, limit=listing.size
         )
-        names = await trails.names(conn, {job.user_id} if job.user_id else set())
-        sent = await files.names(conn, {job.file_id} if job.file_id else set())
+        names = await accounts.names(conn, {job.user_id} if job.user_id else set())
+        sent = await file_store.names(conn, {job.file_id} if job.file_id else set())
     return await page(
         request,
         "import.html",
@@ -188,7 +191,7 @@ async def _try_columns(request: web.Request, file: File, options: Options) -> No
 
 
 async def _preview(request: web.Request, file: File, options: Options) -> Preview:
-    return await imports.preview(
+    return await importer.preview(
         request.config_dict[ENGINE],
         file.id,
         currency=request.config_dict[RATES].currency,
@@ -221,7 +224,7 @@ async def _file(request: web.Request, typed: str) -> File:
     if not (typed.isascii() and typed.isdecimal() and len(typed) < 19):
         raise NotFound("This file")
     async with reading(request.config_dict[ENGINE]) as conn:
-        file = await files.get(conn, int(typed))
+        file = await file_store.get(conn, int(typed))
     if file.kind != "import":
         raise NotFound("This file")
     return file

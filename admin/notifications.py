@@ -5,23 +5,24 @@ from collections.abc import Mapping
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from admin import exports, inputs, plans
-from admin.lists import Filter, Listing, query_of, total
-from admin.page import back_to, carry_out, page
-from bookstore import bulk_changes, failures, letters, notifications, reports
-from bookstore.db import reading, transaction
-from bookstore.desk import letters as desk
-from bookstore.desk import sheets
+from admin import bulk_preview, exports, form_values
+from admin.list_state import Filter, Listing, query_of, total
+from admin.rendering import back_to, carry_out, page
+from bookstore import notifications
+from bookstore.backoffice import bulk_changes, list_exports, reports
+from bookstore.backoffice import emails as desk
+from bookstore.database.engine import reading, transaction
+from bookstore.database.pagination import LARGEST_ID
 from bookstore.errors import NotFound
-from bookstore.letters import Kind, Store
-from bookstore.notifications import Notification, Status
-from bookstore.records import LARGEST_ID
-from bookstore.tasks import Task
-from web.guard import CONTENT_SECURITY_POLICY
-from web.keys import ENGINE, SETTINGS
-from web.requests import now
-from web.sessions import me
-from web.store import forms, notices
+from bookstore.notifications import Notification, Status, emails
+from bookstore.notifications.emails import Kind, Store
+from bookstore.tasks import failures
+from bookstore.tasks.outbox import Task
+from web.auth.sessions import me
+from web.server.keys import ENGINE, SETTINGS
+from web.server.request_context import now
+from web.server.security import CONTENT_SECURITY_POLICY
+from web.store import flash, forms
 
 #: One transaction takes no longer than a page does.
 AT_ONCE = 100
@@ -102,7 +103,7 @@ async def show_body(request: web.Request) -> web.Response:
     async with reading(request.config_dict[ENGINE]) as conn:
         letter = await notifications.letter(conn, int(request.match_info["notification_id"]))
     return web.Response(
-        text=letters.html(letter, Store.of(request.config_dict[SETTINGS])),
+        text=emails.html(letter, Store.of(request.config_dict[SETTINGS])),
         content_type="text/html",
         headers={"Content-Security-Policy": BODY_POLICY, "Cache-Control": "no-store"},
     )
@@ -111,7 +112,7 @@ async def show_body(request: web.Request) -> web.Response:
 async def export(request: web.Request) -> web.StreamResponse:
     """GET /admin/notifications/export.csv: all letters that the list shows."""
     listing = _listing(request)
-    return await exports.send(request, sheets.LETTERS, _query(listing), listing.sort)
+    return await exports.send(request, list_exports.LETTERS, _query(listing), listing.sort)
 
 
 async def resend(request: web.Request) -> web.Response:
@@ -138,7 +139,7 @@ async def resend_many(request: web.Request) -> web.Response:
     what would be done is shown first.
     """
     form, sent = await forms.read(request), await request.post()
-    ticked = inputs.ids(sent.getall("letter", []), AT_ONCE)
+    ticked = form_values.ids(sent.getall("letter", []), AT_ONCE)
     back = back_to(form.get("back"), LIST)
     if form.get("all") == "yes":
         await _plan(request, back)
@@ -150,7 +151,7 @@ async def resend_many(request: web.Request) -> web.Response:
     if ticked:
         await carry_out(request, work)
     else:
-        await notices.leave(request, "warn", "Nothing was ticked. Tick the letters first.")
+        await flash.leave(request, "warn", "Nothing was ticked. Tick the letters first.")
     raise web.HTTPSeeOther(back)
 
 
@@ -162,7 +163,7 @@ async def _plan(request: web.Request, back: str) -> None:
             chosen = await desk.chosen(conn, _query(_listing_of(query_of(back))))
             return await bulk_changes.plan_letters(conn, chosen, user_id=me(request).id, now=now())
 
-    raise await plans.led(request, work, to=LIST, back=back)
+    raise await bulk_preview.led(request, work, to=LIST, back=back)
 
 
 async def send_test(request: web.Request) -> web.Response:
@@ -190,7 +191,7 @@ async def send_test(request: web.Request) -> web.Response:
 async def _opened(
     conn: AsyncConnection, chosen: str
 ) -> tuple[Notification, list[failures.Failure]]:
-    if not (inputs.is_id(chosen) and int(chosen) <= LARGEST_ID):
+    if not (form_values.is_id(chosen) and int(chosen) <= LARGEST_ID):
         raise NotFound("This letter")
     letter = await notifications.get(conn, int(chosen))
     return letter, await failures.of(conn, [(Task.SEND_NOTIFICATIONS, letter.id)])

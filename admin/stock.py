@@ -5,20 +5,20 @@ from datetime import datetime
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from admin import exports, inputs
-from admin.lists import Listing, total
-from admin.page import NO_REFUSAL, Refusal, attempt, page
-from bookstore import books
-from bookstore import stock as ledger
-from bookstore.db import reading
-from bookstore.desk import books as desk
-from bookstore.desk import ledger as lines
-from bookstore.desk import sheets
+from admin import exports, form_values
+from admin.list_state import Listing, total
+from admin.rendering import NO_REFUSAL, Refusal, attempt, page
+from bookstore.backoffice import books as desk
+from bookstore.backoffice import list_exports
+from bookstore.backoffice import stock_ledger as lines
+from bookstore.catalogue import books
+from bookstore.catalogue import stock as ledger
+from bookstore.catalogue.stock import BY_HAND, Reason
+from bookstore.database.engine import reading
 from bookstore.errors import Invalid, OutOfStock
-from bookstore.stock import BY_HAND, Reason
-from web.keys import ENGINE
-from web.requests import now
-from web.sessions import me
+from web.auth.sessions import me
+from web.server.keys import ENGINE
+from web.server.request_context import now
 from web.store import forms
 
 
@@ -87,7 +87,7 @@ async def export(request: web.Request) -> web.StreamResponse:
     book_id = int(request.match_info["book_id"])
     async with reading(request.config_dict[ENGINE]) as conn:
         await books.get(conn, book_id, withdrawn=True)
-    return await exports.send(request, sheets.LEDGER, lines.Query(book_id), listing.sort)
+    return await exports.send(request, list_exports.LEDGER, lines.Query(book_id), listing.sort)
 
 
 async def move(request: web.Request) -> web.Response:
@@ -95,7 +95,7 @@ async def move(request: web.Request) -> web.Response:
     book_id, form = int(request.match_info["book_id"]), await forms.read(request)
 
     async def work(conn: AsyncConnection) -> str:
-        delta = inputs.whole("delta", form.get("delta", ""))
+        delta = form_values.whole("delta", form.get("delta", ""))
         if form.get("reason") not in BY_HAND:
             raise Invalid("reason", "There is no such reason.")
         note = " ".join(form.get("note", "").split()) or None
@@ -122,7 +122,7 @@ async def set_low(request: web.Request) -> web.Response:
 
     async def work(conn: AsyncConnection) -> str:
         typed = form.get("low_stock", "").strip()
-        copies = inputs.whole("low_stock", typed) if typed else None
+        copies = form_values.whole("low_stock", typed) if typed else None
         await ledger.set_low(conn, book_id, copies, user_id=me(request).id, now=now())
         if copies is None:
             return f"Saved: low with {desk.LOW_STOCK} copies or fewer, as all others."

@@ -4,7 +4,7 @@ from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from bookstore.errors import TooLarge
-from web.refusals import MalformedMultipart, NotMultipart
+from web.server.errors import MalformedMultipart, NotMultipart
 
 _LONGEST_FIELD = 4096
 #: Our forms have a handful of fields; a thousand parts are somebody's attempt on our memory.

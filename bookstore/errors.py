@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from bookstore import locales
-from bookstore.locales import N_, sentence
+from bookstore import i18n
+from bookstore.i18n import N_, sentence
 
 
 class BookstoreError(Exception):
@@ -17,7 +17,7 @@ class BookstoreError(Exception):
 
     def said(self) -> str:
         """The sentence in the language of whoever is served."""
-        return locales.said(self.args[0])
+        return i18n.said(self.args[0])
 
 
 class NotFound(BookstoreError):

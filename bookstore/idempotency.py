@@ -22,10 +22,10 @@ from sqlalchemy import ColumnElement, delete, insert, literal, or_, select, upda
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore.bulk import Bulk, BulkQuery, Statement
-from bookstore.db import LOCK_WAIT_TIMEOUT
+from bookstore.database.engine import LOCK_WAIT_TIMEOUT
+from bookstore.database.statements import Bulk, BulkQuery, Statement
+from bookstore.database.tables import idempotency_keys
 from bookstore.errors import IdempotencyKeyReused, RequestInProgress
-from bookstore.tables import idempotency_keys
 
 #: How long a repeat is recognised.
 KEPT = timedelta(days=30)

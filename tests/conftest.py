@@ -24,7 +24,7 @@ import pytest
 from aiohttp import web_app
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bookstore import db
+from bookstore.database import engine as db
 from config import log
 from config.settings import Settings
 from tests import planted

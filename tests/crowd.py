@@ -13,10 +13,8 @@ from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bookstore import pricing
-from bookstore.db import transaction
-from bookstore.permissions import Role
-from bookstore.pricing import Rates
-from bookstore.tables import (
+from bookstore.database.engine import transaction
+from bookstore.database.tables import (
     book_stock,
     books,
     notifications,
@@ -27,6 +25,8 @@ from bookstore.tables import (
     tasks,
     users,
 )
+from bookstore.pricing import Rates
+from bookstore.users.permissions import Role
 
 RATES = Rates("EUR", 290, 4000, 700)
 #: A share of the orders in each state, as a store has them that works.

@@ -8,12 +8,20 @@ from typing import Any
 from sqlalchemy import insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import books as catalogue
-from bookstore.books import Book
-from bookstore.drafts import Draft
-from bookstore.permissions import Role
+from bookstore.catalogue import books as catalogue
+from bookstore.catalogue.books import Book
+from bookstore.catalogue.validation import Draft
+from bookstore.database.tables import (
+    book_stock,
+    books,
+    order_lines,
+    orders,
+    stock_movements,
+    tasks,
+    users,
+)
 from bookstore.pricing import Rates
-from bookstore.tables import book_stock, books, order_lines, orders, stock_movements, tasks, users
+from bookstore.users.permissions import Role
 
 #: The moment at which everything in a test happens, if nothing else is said.
 NOON = datetime(2026, 3, 21, 12, 0, tzinfo=UTC)

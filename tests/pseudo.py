@@ -13,7 +13,7 @@ from pathlib import Path
 from babel.messages.extract import DEFAULT_KEYWORDS, extract_from_dir
 from babel.messages.frontend import parse_keywords, parse_mapping_cfg
 
-from bookstore.locales import Language
+from bookstore.i18n import Language
 
 ROOT = Path(__file__).parents[1]
 LANGUAGE = Language("el")

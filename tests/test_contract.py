@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bookstore.cli import main
-from bookstore.tables import metadata
+from bookstore.cli.main import main
+from bookstore.database.tables import metadata
 
 ROOT = Path(__file__).parents[1]
 

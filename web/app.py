@@ -6,51 +6,40 @@ from collections.abc import AsyncIterator, Collection
 from aiohttp import web
 
 from admin.app import make_admin
-from bookstore.checkout import Checkouts
-from bookstore.db import announcing, make_engine, telling
-from bookstore.filling import Filling
-from bookstore.messages import EventExchange, RabbitPublisher
+from bookstore.carts import Filling
+from bookstore.database.engine import announcing, make_engine, telling
+from bookstore.orders import Checkouts
 from bookstore.pricing import CountryTable, Rates
-from bookstore.visits import Visits
+from bookstore.tasks.publisher import EventExchange, RabbitPublisher
+from bookstore.users.session_lookup import Visits
 from config.settings import Settings
-from web import (
-    finished,
-    guard,
-    health,
-    kept,
-    languages,
-    limits,
-    metrics,
-    problems,
-    requests,
-    routes,
-    sessions,
-)
-from web.api import docs
-from web.bounds import BOUNDED, Bounds
-from web.feed import Feed
-from web.hub import Hub
-from web.keys import (
-    ACCESS,
-    BOUNDS,
+from web import routes
+from web.api import docs_pages
+from web.auth import sessions
+from web.cache import guest_cache, response_bytes
+from web.cache.guest_cache import KEPT
+from web.cache.response_bytes import FINISHED
+from web.live.order_streams import HUB, Hub
+from web.live.staff_stream import FEED, Feed
+from web.monitoring import health, metrics
+from web.monitoring.health import READINESS
+from web.monitoring.metrics import METRICS
+from web.server import api_rate_limit, languages, problems, request_context, security
+from web.server.api_rate_limit import LIMITS
+from web.server.keys import (
     CHECKOUTS,
     CLOSING,
     ENGINE,
-    FEED,
     FILLING,
-    FINISHED,
-    HUB,
-    KEPT,
-    LIMITS,
-    METRICS,
     PUBLISHER,
     RATES,
-    READINESS,
     SETTINGS,
     TARIFF,
     TELL,
     VISITS,
 )
+from web.server.request_limits import BOUNDED, BOUNDS, Bounds
+from web.server.route_access import ACCESS
 from web.store import routes as store
 
 
@@ -59,41 +48,41 @@ async def make_app(settings: Settings, bounds: Bounds = BOUNDED) -> web.Applicat
     app = web.Application(
         client_max_size=bounds.body,
         middlewares=[
-            finished.short_way,
-            requests.numbered,
+            response_bytes.short_way,
+            request_context.numbered,
             languages.spoken,
             metrics.measured,
             # Twice: a session is saved only when no exception passes it, and saving can fail.
             problems.answered,
-            guard.bounded,
-            limits.counted,
-            guard.same_site,
+            security.bounded,
+            api_rate_limit.counted,
+            security.same_site,
             sessions.middleware(settings),
             problems.answered,
             sessions.known,
-            guard.admitted,
+            security.admitted,
         ],
     )
     app[SETTINGS] = settings
     app[BOUNDS] = bounds
     app[TARIFF] = _tariff(settings)
     app[RATES] = app[TARIFF].home
-    app[KEPT] = kept.Kept()
-    app[FINISHED] = finished.Finished()
-    app[LIMITS] = limits.Limits()
+    app[KEPT] = guest_cache.Kept()
+    app[FINISHED] = response_bytes.Finished()
+    app[LIMITS] = api_rate_limit.Limits()
     app[CLOSING] = asyncio.Event()
     app[METRICS] = metrics.Metrics()
     app[READINESS] = health.Readiness()
     sessions.setup(app)
     app[ACCESS] = routes.add_to(app)
-    docs.prepare(app)
+    docs_pages.prepare(app)
     store.prepare(app)
     app.add_subapp("/admin", make_admin(settings))
     app.on_shutdown.append(_close)
-    app.on_response_prepare.append(requests.send_id)
-    app.on_response_prepare.append(guard.send_headers)
-    app.on_response_prepare.append(limits.send_counts)
-    app.on_response_prepare.append(finished.keep)
+    app.on_response_prepare.append(request_context.send_id)
+    app.on_response_prepare.append(security.send_headers)
+    app.on_response_prepare.append(api_rate_limit.send_counts)
+    app.on_response_prepare.append(response_bytes.keep)
     app.cleanup_ctx.append(_live)
     app.cleanup_ctx.append(_messages)
     app.cleanup_ctx.append(_database)

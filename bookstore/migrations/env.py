@@ -1,8 +1,8 @@
-"""What alembic runs: the connection comes from `bookstore.db`, the target is `bookstore.tables`."""
+"""What alembic runs: connection and target tables come from `bookstore.database`."""
 
 from alembic import context
 
-from bookstore.tables import metadata
+from bookstore.database.tables import metadata
 
 
 def _ours(name: str | None, kind: str, _parents: object) -> bool:

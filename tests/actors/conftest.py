@@ -12,12 +12,14 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.embedded import workers
-from bookstore import carts, db, tasks
-from bookstore.checkout import Checkouts, Wish
+from bookstore.carts import carts
+from bookstore.database import engine as db
 from bookstore.idempotency import Key
-from bookstore.messages import Publisher
-from bookstore.orders import Order
+from bookstore.orders.checkout import Checkouts, Wish
+from bookstore.orders.orders import Order
 from bookstore.pricing import Rates
+from bookstore.tasks import outbox
+from bookstore.tasks.publisher import Publisher
 from config.settings import Settings
 
 RATES = Rates("EUR", 290, 4000, 700)
@@ -75,7 +77,7 @@ async def nothing_left(engine: AsyncEngine, timeout_s: float = 15) -> None:
     ends = time.monotonic() + timeout_s
     while time.monotonic() < ends:
         async with db.reading(engine) as conn:
-            left = (await tasks.count(conn))["waiting"]
+            left = (await outbox.count(conn))["waiting"]
         if not left:
             return
         await asyncio.sleep(0.05)

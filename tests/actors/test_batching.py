@@ -10,10 +10,13 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from actors.batching import Batches
-from bookstore import db, doctor, fulfilment, orders, tasks
-from bookstore.orders import State
-from bookstore.tables import tasks as rows
-from bookstore.tasks import MAX_ATTEMPTS, Task
+from bookstore.database import engine as db
+from bookstore.database.tables import tasks as rows
+from bookstore.operations import doctor
+from bookstore.orders import orders, processing
+from bookstore.orders.orders import State
+from bookstore.tasks import outbox
+from bookstore.tasks.outbox import MAX_ATTEMPTS, Task
 from tests.factories import NOON, add_book, come_by
 
 
@@ -51,7 +54,7 @@ def batches(engine: AsyncEngine, work: Work) -> Batches:
 
 async def give(engine, *ref_ids, attempts=0):
     async with db.transaction(engine) as conn:
-        await tasks.add(conn, Task.PROCESS_ORDERS, ref_ids, now=NOON)
+        await outbox.add(conn, Task.PROCESS_ORDERS, ref_ids, now=NOON)
         if attempts:
             await conn.execute(
                 update(rows).where(rows.c.ref_id.in_(ref_ids)).values(attempts=attempts)
@@ -65,7 +68,7 @@ async def offer_again(engine):
 
 async def left(engine):
     async with db.reading(engine) as conn:
-        return {row.ref_id: row for row in await tasks.find(conn)}
+        return {row.ref_id: row for row in await outbox.find(conn)}
 
 
 async def test_a_list_is_worked_off_in_one_go_and_forgotten(engine, batches, work):
@@ -232,10 +235,10 @@ async def test_fifty_innocents_are_confirmed_beside_an_order_that_always_fails(e
         ref_ids: Collection[int],
         /,
         *,
-        trace: fulfilment.Trace,
+        trace: processing.Trace,
         now: datetime,
     ) -> None:
-        await fulfilment.process(conn, ref_ids, trace=trace, now=now)
+        await processing.process(conn, ref_ids, trace=trace, now=now)
         if bad.id in ref_ids:
             raise ValueError("a bug")
 
@@ -250,7 +253,7 @@ async def test_fifty_innocents_are_confirmed_beside_an_order_that_always_fails(e
     async with db.reading(engine) as conn:
         counts = await orders.count_by_state(conn)
         findings = [found async for found in doctor.examine(conn, now=NOON)]
-        (parked,) = await tasks.find(conn, parked=True)
+        (parked,) = await outbox.find(conn, parked=True)
     assert (counts[State.CONFIRMED], counts[State.PLACED]) == (50, 1)
     assert findings == []
     assert parked.ref_id == bad.id
@@ -261,7 +264,7 @@ def four_workers(engine):
         Batches(
             engine,
             Task.PROCESS_ORDERS,
-            fulfilment.process,
+            processing.process,
             worker=f"test-{number}",
             clock=lambda: datetime.now(UTC),
         )

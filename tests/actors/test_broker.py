@@ -11,9 +11,11 @@ from yarl import URL
 
 from actors import batching, jobs
 from actors.broker import StoreBroker, broker
-from bookstore import messages, postman, runner, smtp
-from bookstore.messages import QUEUES, RabbitPublisher, queue_arguments
-from bookstore.tasks import Offer, Task
+from bookstore.notifications import delivery, smtp
+from bookstore.tasks import job_runner
+from bookstore.tasks import publisher as messages
+from bookstore.tasks.outbox import Offer, Task
+from bookstore.tasks.publisher import QUEUES, RabbitPublisher, queue_arguments
 from tests.faults.proxy import Proxy
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -31,11 +33,11 @@ def test_every_actor_says_how_it_is_retried():
 
 
 def test_every_actor_ends_by_itself_long_before_dramatiq_ends_it():
-    letters = postman.LIST_S + postman.TURN_S + smtp.DEADLINE_S + postman.MENDING_S
+    letters = delivery.LIST_S + delivery.TURN_S + smtp.DEADLINE_S + delivery.MENDING_S
     longest_s = {
         "process_orders": batching.DEADLINE_S,
         "send_notifications": letters,
-        "run_jobs": jobs.LIST_S + runner.SLICE_S,
+        "run_jobs": jobs.LIST_S + job_runner.SLICE_S,
     }
 
     limits_s = {name: actor.options["time_limit"] / 1000 for name, actor in broker.actors.items()}

@@ -6,11 +6,16 @@ from datetime import UTC, datetime
 
 from sqlalchemy import select
 
-from bookstore import books, bulk_changes, bulk_jobs, db, exports, files, imports, jobs, tasks
-from bookstore.desk import sheets, users
-from bookstore.exports import Format
-from bookstore.jobs import Kind, State
-from bookstore.tables import books as book_table
+from bookstore.backoffice import bulk_changes, bulk_jobs, list_exports, users
+from bookstore.catalogue import books
+from bookstore.database import engine as db
+from bookstore.database import file_store
+from bookstore.database.tables import books as book_table
+from bookstore.exports import exporter
+from bookstore.exports.exporter import Format
+from bookstore.imports import importer
+from bookstore.tasks import jobs, outbox
+from bookstore.tasks.jobs import Kind, State
 from tests.actors.conftest import nothing_left
 from tests.factories import add_user, create_book
 
@@ -27,11 +32,11 @@ async def pieces(text):
 
 
 async def start_import(engine, text, *, through, **options):
-    file = await files.store(
+    file = await file_store.store(
         engine, pieces(text), name="books.csv", media_type="text/csv", kind="import", now=moment()
     )
     async with db.transaction(through) as conn:
-        return await imports.start(conn, file.id, user_id=None, now=moment(), **options)
+        return await importer.start(conn, file.id, user_id=None, now=moment(), **options)
 
 
 async def now(engine, job):
@@ -58,13 +63,13 @@ async def test_an_export_is_written_by_the_workers_and_reads_the_same(engine, pu
     await nothing_left(engine)
 
     async with db.transaction(announcing) as conn:
-        job = await exports.start(conn, Kind.EXPORT_BOOKS, Format.CSV, user_id=None, now=moment())
+        job = await exporter.start(conn, Kind.EXPORT_BOOKS, Format.CSV, user_id=None, now=moment())
     await nothing_left(engine)
 
     job = await now(engine, job)
     assert (job.state, job.done, job.total) == (State.DONE, 1, 1)
     async with db.reading(engine) as conn:
-        content = (await files.content(conn, job.result_id)).decode()
+        content = (await file_store.content(conn, job.result_id)).decode()
     (row,) = csv.DictReader(io.StringIO(content))
     assert (row["title"], row["price"]) == ("'=Dune", "12.90")
     again = await start_import(engine, content, through=announcing)
@@ -75,7 +80,7 @@ async def test_an_export_is_written_by_the_workers_and_reads_the_same(engine, pu
 async def test_a_job_that_no_message_told_of_is_found_by_the_relay(engine, publisher):
     job = await start_import(engine, HEADER + "1,2,3,4,5\n", through=engine)
     async with db.transaction(engine) as conn:
-        await tasks.lease(conn, tasks.Task.RUN_JOBS, [job.id], moment())
+        await outbox.lease(conn, outbox.Task.RUN_JOBS, [job.id], moment())
 
     await nothing_left(engine)
 
@@ -87,15 +92,15 @@ async def test_a_list_of_the_dashboard_is_written_by_the_workers(engine, publish
     async with db.transaction(announcing) as conn:
         user_id = await add_user(conn, name="Mira")
         query = users.Query(q="mira")
-        job = await sheets.start(
-            conn, sheets.USERS, query, "name", Format.CSV, user_id=user_id, now=moment()
+        job = await list_exports.start(
+            conn, list_exports.USERS, query, "name", Format.CSV, user_id=user_id, now=moment()
         )
     await nothing_left(engine)
 
     job = await now(engine, job)
     assert (job.state, job.done) == (State.DONE, 1)
     async with db.reading(engine) as conn:
-        content = (await files.content(conn, job.result_id)).decode("utf-8-sig")
+        content = (await file_store.content(conn, job.result_id)).decode("utf-8-sig")
     assert [row["name"] for row in csv.DictReader(io.StringIO(content))] == ["Mira"]
 
 

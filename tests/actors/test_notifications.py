@@ -11,8 +11,9 @@ from actors.broker import broker, workplace
 from actors.embedded import THREADS, workers
 from actors.notifications import BUSY_TIMES
 from actors.workplace import mail_threads
-from bookstore import db, notifications
-from bookstore.notifications import Status
+from bookstore.database import engine as db
+from bookstore.notifications import notifications
+from bookstore.notifications.notifications import Status
 from tests.servers.process import wait_until
 
 

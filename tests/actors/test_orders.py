@@ -6,9 +6,12 @@ from dataclasses import replace
 from email import message_from_bytes, policy
 
 from actors.embedded import workers
-from bookstore import db, doctor, orders, tasks
-from bookstore.orders import State
-from bookstore.tasks import Offer, Task
+from bookstore.database import engine as db
+from bookstore.operations import doctor
+from bookstore.orders import orders
+from bookstore.orders.orders import State
+from bookstore.tasks import outbox
+from bookstore.tasks.outbox import Offer, Task
 from tests.actors.conftest import nothing_left
 from tests.factories import NOON, add_book
 
@@ -50,7 +53,7 @@ async def test_messages_that_come_five_times_have_one_effect(
     async with db.reading(engine) as conn:
         letters = [
             Offer(Task.SEND_NOTIFICATIONS, row.ref_id)
-            for row in await tasks.find(conn)
+            for row in await outbox.find(conn)
             if row.task is Task.SEND_NOTIFICATIONS
         ]
     for _ in range(5):

@@ -6,11 +6,13 @@ import pytest
 from sqlalchemy import select
 
 from actors.relay import LONG_QUEUE, RARELY, Relay
-from bookstore import db, heartbeats, sessions, tasks
-from bookstore.messages import QUEUES
-from bookstore.tables import heartbeats as beats
-from bookstore.tables import sessions as session_rows
-from bookstore.tasks import GRACE, PAUSE, Offer, Task
+from bookstore.database import engine as db
+from bookstore.database.tables import heartbeats as beats
+from bookstore.database.tables import sessions as session_rows
+from bookstore.tasks import heartbeats, outbox
+from bookstore.tasks.outbox import GRACE, PAUSE, Offer, Task
+from bookstore.tasks.publisher import QUEUES
+from bookstore.users import sessions
 from tests.factories import NOON
 
 
@@ -54,7 +56,7 @@ def relay(engine, offers, clock):
 
 async def give(engine, *ref_ids):
     async with db.transaction(engine) as conn:
-        await tasks.add(conn, Task.PROCESS_ORDERS, ref_ids, now=NOON)
+        await outbox.add(conn, Task.PROCESS_ORDERS, ref_ids, now=NOON)
 
 
 async def test_a_fresh_row_is_left_to_whoever_wrote_it(engine, relay, offers, clock):
@@ -137,9 +139,9 @@ async def test_nothing_is_offered_while_the_broker_is_away(engine, relay, offers
 async def test_parked_rows_are_not_offered(engine, relay, clock):
     await give(engine, 1)
     async with db.transaction(engine) as conn:
-        for _ in range(tasks.MAX_ATTEMPTS):
-            await tasks.start(conn, Task.PROCESS_ORDERS, [1])
-        assert await tasks.fail(conn, Task.PROCESS_ORDERS, 1, "no", now=NOON)
+        for _ in range(outbox.MAX_ATTEMPTS):
+            await outbox.start(conn, Task.PROCESS_ORDERS, [1])
+        assert await outbox.fail(conn, Task.PROCESS_ORDERS, 1, "no", now=NOON)
     clock.now = NOON + timedelta(days=1)
 
     assert await relay.offer_due() == 0

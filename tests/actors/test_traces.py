@@ -12,12 +12,16 @@ from sqlalchemy import select
 
 from actors.batching import Batches
 from actors.embedded import workers
-from bookstore import causes, db, fulfilment, jobs, notifications, tasks
-from bookstore.checkout import Checkouts
-from bookstore.jobs import Kind
-from bookstore.tables import notifications as letter_rows
-from bookstore.tables import tasks as rows
-from bookstore.tasks import Task
+from bookstore import correlation
+from bookstore.database import engine as db
+from bookstore.database.tables import notifications as letter_rows
+from bookstore.database.tables import tasks as rows
+from bookstore.notifications import notifications
+from bookstore.orders import processing
+from bookstore.orders.checkout import Checkouts
+from bookstore.tasks import jobs, outbox
+from bookstore.tasks.jobs import Kind
+from bookstore.tasks.outbox import Task
 from tests.actors.conftest import RATES, nothing_left
 from tests.factories import NOON, add_book, come_by
 
@@ -62,7 +66,7 @@ async def test_letters_of_orders_placed_together_go_back_to_their_own_requests(e
 async def test_letters_of_orders_decided_together_go_back_to_their_own_requests(
     engine, placed, log_lines
 ):
-    batches = Batches(engine, Task.PROCESS_ORDERS, fulfilment.process, worker="test", clock=now)
+    batches = Batches(engine, Task.PROCESS_ORDERS, processing.process, worker="test", clock=now)
 
     await batches.work_off([*placed], "m")
 
@@ -80,7 +84,7 @@ async def test_an_order_that_fails_first_keeps_its_id_to_the_end(engine, placed,
     async def process(conn, ref_ids, /, **facts):
         if bugs:
             raise bugs.pop()
-        await fulfilment.process(conn, ref_ids, **facts)
+        await processing.process(conn, ref_ids, **facts)
 
     batches = Batches(engine, Task.PROCESS_ORDERS, process, worker="test", clock=now)
     await batches.work_off([order_id], "m")
@@ -109,14 +113,14 @@ async def test_what_the_relay_offers_keeps_its_id(engine, settings, place_order,
 
 
 async def test_work_for_one_request_leads_to_letters_of_the_same_one(engine):
-    with causes.caused_by(["of-staff"]):
+    with correlation.caused_by(["of-staff"]):
         async with db.transaction(engine) as conn:
             await notifications.queue(conn, "welcome", recipient="mira@example.com", now=NOON)
     async with db.reading(engine) as conn:
-        [task] = await tasks.find(conn)
+        [task] = await outbox.find(conn)
 
     assert task.request_id == "of-staff"
-    assert causes.current() is None
+    assert correlation.current() is None
 
 
 async def test_a_job_is_logged_with_the_request_that_wanted_it(engine, settings, log_lines):

@@ -8,9 +8,9 @@ import pytest
 from aiohttp.test_utils import TestServer
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore.db import transaction
+from bookstore.database.engine import transaction
 from tests.web.conftest import Visitor, client, password_hash, server, settings, visitor
-from web.keys import ENGINE
+from web.server.keys import ENGINE
 
 __all__ = ["client", "password_hash", "server", "settings", "visitor"]
 

@@ -5,9 +5,9 @@ import re
 import pytest
 
 from admin import routes
-from bookstore.permissions import GRANTS, Permission, Role, is_staff
+from bookstore.users.permissions import GRANTS, Permission, Role, is_staff
 from tests.admin.conftest import Document, read
-from web.access import Open
+from web.server.route_access import Open
 
 PAGES = [(method, path, access) for method, path, _, access in routes.PAGES]
 

@@ -12,18 +12,21 @@ from python_calamine import CalamineWorkbook
 from sqlalchemy import insert, update
 
 from admin import routes
-from admin.lists import SIZES
-from bookstore import audit, categories, jobs, notifications, stock, trails
-from bookstore.desk import sheets
-from bookstore.exports import Exporter, Format
-from bookstore.jobs import Kind
-from bookstore.permissions import Role
-from bookstore.runner import Runner
-from bookstore.tables import job_lines, stock_movements
-from bookstore.tables import tasks as task_table
+from admin.list_state import SIZES
+from bookstore.audit import log
+from bookstore.backoffice import audit_report, list_exports
+from bookstore.catalogue import categories, stock
+from bookstore.database.tables import job_lines, stock_movements
+from bookstore.database.tables import tasks as task_table
+from bookstore.exports.exporter import Exporter, Format
+from bookstore.notifications import notifications
+from bookstore.tasks import jobs
+from bookstore.tasks.job_runner import Runner
+from bookstore.tasks.jobs import Kind
+from bookstore.users.permissions import Role
 from tests.admin.conftest import read, send
 from tests.factories import NOON, add_book, add_order, add_user, create_book
-from web.keys import ENGINE
+from web.server.keys import ENGINE
 
 #: Rows of each list: three pages of the smallest size.
 ROWS = 55
@@ -88,7 +91,7 @@ async def fill(database):
             await jobs.add(
                 conn, Kind.IMPORT_BOOKS, user_id=user_id, options={"dry_run": True}, now=NOON
             )
-            await audit.record(
+            await log.record(
                 conn, "change", "book", n, {"title": ["a", "b"]}, user_id=user_id, now=NOON
             )
     async with database() as conn:
@@ -258,7 +261,7 @@ async def test_an_empty_list_says_what_to_do_next(visitor, database, path):
 async def test_a_list_too_long_to_wait_for_is_written_by_the_actors(
     visitor, database, server, chosen
 ):
-    number = sheets.MOST_AT_ONCE + 1
+    number = list_exports.MOST_AT_ONCE + 1
     async with database() as conn:
         dune = await add_book(conn)
         movement = {"book_id": dune, "delta": 1, "reason": "count", "created_at": NOON}
@@ -271,7 +274,7 @@ async def test_a_list_too_long_to_wait_for_is_written_by_the_actors(
     (job_id,) = map(int, re.findall(r"/admin/exports/(\d+)$", begun.path))
     waiting = await editor.get(f"{begun.path}/file")
     exporter = Exporter(
-        server.app[ENGINE], currency="EUR", clock=lambda: NOON, source_of=sheets.source_of
+        server.app[ENGINE], currency="EUR", clock=lambda: NOON, source_of=list_exports.source_of
     )
     runner = Runner(server.app[ENGINE], {Kind.EXPORT_LIST: exporter}, clock=lambda: NOON)
     assert not await runner.run(job_id)
@@ -312,6 +315,6 @@ async def test_what_was_searched_for_is_on_no_record(visitor, database):
     await admin.get("/admin/users/export.csv?q=mira@example.com&role=customer")
 
     async with database() as conn:
-        latest = (await trails.audit(conn)).items[0]
+        latest = (await audit_report.audit(conn)).items[0]
     assert (latest.action, latest.object_type) == ("export", "users")
     assert latest.changes == {"q": None, "role": [None, "customer"]}

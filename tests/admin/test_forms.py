@@ -13,17 +13,17 @@ from aiohttp import FormData
 from sqlalchemy import func, insert, select, update
 
 from admin import routes
-from bookstore import categories
-from bookstore.imports import Importer
-from bookstore.jobs import Kind
-from bookstore.permissions import GRANTS, Permission, Role, is_staff
-from bookstore.runner import Runner
-from bookstore.tables import audit_log, books, tasks, users
+from bookstore.catalogue import categories
+from bookstore.database.tables import audit_log, books, tasks, users
+from bookstore.imports.importer import Importer
+from bookstore.tasks.job_runner import Runner
+from bookstore.tasks.jobs import Kind
+from bookstore.users.permissions import GRANTS, Permission, Role, is_staff
 from tests.admin.forms import NO_FILE, Page, sendings, tamperings
 from tests.admin.test_staff import add_letter
 from tests.factories import NOON, add_order, create_book
 from tests.web.story import COVER
-from web.keys import ENGINE
+from web.server.keys import ENGINE
 
 #: As many pages of one kind as show every state of what they are about.
 ALIKE = 8

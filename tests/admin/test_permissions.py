@@ -6,10 +6,10 @@ import re
 import pytest
 
 from admin import routes
-from bookstore import tasks
-from bookstore.permissions import GRANTS, Permission, Role, is_staff
-from bookstore.tables import tasks as task_table
-from bookstore.tasks import Task
+from bookstore.database.tables import tasks as task_table
+from bookstore.tasks import outbox
+from bookstore.tasks.outbox import Task
+from bookstore.users.permissions import GRANTS, Permission, Role, is_staff
 from tests.admin.conftest import read
 from tests.factories import NOON, add_order, add_user, create_book
 
@@ -45,7 +45,7 @@ async def fill(database):
         book = await create_book(conn)
         user_id = await add_user(conn)
         await add_order(conn, {book.id: 1}, number="0001-TEST", user_id=user_id, status="confirmed")
-        await tasks.add(conn, Task.PROCESS_ORDERS, [1, 2], now=NOON)
+        await outbox.add(conn, Task.PROCESS_ORDERS, [1, 2], now=NOON)
         await conn.execute(task_table.update().values(parked_at=NOON, attempts=5, error="E: e"))
     return {"book": book.id, "user": user_id}
 

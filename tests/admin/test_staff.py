@@ -3,16 +3,19 @@
 import pytest
 from sqlalchemy import insert
 
-from bookstore import categories, heartbeats, notifications, tasks, users
-from bookstore.notifications import Status
-from bookstore.permissions import Role
-from bookstore.tables import notifications as letters
-from bookstore.tables import tasks as task_rows
-from bookstore.tasks import Task
+from bookstore.catalogue import categories
+from bookstore.database.tables import notifications as letters
+from bookstore.database.tables import tasks as task_rows
+from bookstore.notifications import notifications
+from bookstore.notifications.notifications import Status
+from bookstore.tasks import heartbeats, outbox
+from bookstore.tasks.outbox import Task
+from bookstore.users import accounts
+from bookstore.users.permissions import Role
 from tests.admin.conftest import read, send
 from tests.factories import NOON, add_book, add_order, add_user, create_book
 from tests.web.conftest import PASSWORD
-from web.requests import now
+from web.server.request_context import now
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -71,7 +74,7 @@ async def test_a_dead_letter_is_tried_again(visitor, database):
     assert "/admin/orders/C3TN-88WD" in listed.links
     assert "is tried again" in page.text
     async with database() as conn:
-        row = await tasks.get(conn, task_id)
+        row = await outbox.get(conn, task_id)
     assert (row.parked_at, row.attempts) == (None, 0)
 
 
@@ -128,7 +131,7 @@ async def test_a_letter_is_read_and_sent_again(visitor, database):
     assert "“About your order” goes to mira@example.com again." in again.text
     async with database() as conn:
         letter = await notifications.get(conn, letter_id)
-        waiting = await tasks.find(conn, parked=False)
+        waiting = await outbox.find(conn, parked=False)
     assert letter.email_status is Status.QUEUED
     assert [row.ref_id for row in waiting if row.task is Task.SEND_NOTIFICATIONS] == [letter_id]
 
@@ -141,7 +144,7 @@ async def test_all_dead_letters_are_tried_again(visitor, database):
 
     assert "1 task is tried again." in page.text
     async with database() as conn:
-        assert (await tasks.count(conn))["parked"] == 0
+        assert (await outbox.count(conn))["parked"] == 0
 
 
 async def test_a_letter_to_nobody_can_still_be_read(visitor, database):
@@ -222,7 +225,7 @@ async def test_an_administrator_gives_roles_and_shuts_out(visitor, database):
     assert "There is no such role." in nonsense.text
     assert "Ana is shut out" in out.text
     async with database() as conn:
-        ana = await users.get(conn, user_id)
+        ana = await accounts.get(conn, user_id)
     assert (ana.role, ana.disabled) == (Role.CLERK, True)
 
 
@@ -244,7 +247,7 @@ async def test_whoever_is_shut_out_is_out_at_once(visitor, database):
     administrator = await visitor(Role.ADMIN)
     clerk = await visitor(Role.CLERK, email="clerk@example.com")
     async with database() as conn:
-        found = await users.credentials(conn, "clerk@example.com")
+        found = await accounts.credentials(conn, "clerk@example.com")
     assert found is not None
 
     await send(administrator, f"/admin/users/{found[0].id}/disabled", disabled="yes")

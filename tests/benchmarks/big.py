@@ -18,7 +18,7 @@ from typing import Any
 import pymysql
 
 from bookstore import pricing
-from bookstore.shelves import COPIED
+from bookstore.catalogue.category_index import COPIED
 from tests.crowd import FIRST, LAST, RATES, STEPS, TOWNS, _number
 from tests.servers.mariadb import PASSWORD, USER
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from bookstore.terminal import PARTLY
+from bookstore.cli.terminal import PARTLY
 from tests.benchmarks.site import Site
 from tests.catalogues import catalogue
 from tests.e2e.programs import ROOT

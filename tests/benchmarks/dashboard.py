@@ -24,10 +24,11 @@ from aiohttp.test_utils import TestClient, TestServer
 from sqlalchemy import Engine, event, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bookstore import db, passwords
-from bookstore.db import reading, transaction
-from bookstore.permissions import Role
-from bookstore.tables import notifications, orders, tasks
+from bookstore.database import engine as db
+from bookstore.database.engine import reading, transaction
+from bookstore.database.tables import notifications, orders, tasks
+from bookstore.users import passwords
+from bookstore.users.permissions import Role
 from config.settings import read_settings
 from tests import crowd
 from tests.benchmarks.cpu import cpu_s, session_of

@@ -12,7 +12,7 @@ from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from sqlalchemy import create_engine, delete, insert, make_url, select, update
 
 from bookstore import pricing
-from bookstore.tables import (
+from bookstore.database.tables import (
     book_stock,
     notifications,
     order_events,

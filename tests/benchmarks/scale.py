@@ -23,10 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bookstore import db, passwords
-from bookstore.db import transaction
-from bookstore.paging import encode
-from bookstore.permissions import Role
+from bookstore.database import engine as db
+from bookstore.database.engine import transaction
+from bookstore.database.pagination import encode
+from bookstore.users import passwords
+from bookstore.users.permissions import Role
 from tests.benchmarks import big
 from tests.e2e.programs import ROOT, Web
 from tests.factories import add_user

@@ -14,12 +14,13 @@ import pika
 import pymysql
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bookstore import db, doctor
-from bookstore.checkout import Checkouts, Wish
+from bookstore.database import engine as db
 from bookstore.idempotency import Key
-from bookstore.messages import RabbitPublisher
+from bookstore.operations import doctor
+from bookstore.orders.checkout import Checkouts, Wish
 from bookstore.pricing import Rates
-from bookstore.tasks import Offer, Task
+from bookstore.tasks.outbox import Offer, Task
+from bookstore.tasks.publisher import RabbitPublisher
 from tests.benchmarks import procedure
 from tests.benchmarks.clients import session_id
 from tests.benchmarks.cpu import session_of

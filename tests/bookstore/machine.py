@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 from sqlalchemy import event
 
-from bookstore import db
+from bookstore.database import engine
 
 #: Nothing here outlives a power cut anyway.
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -37,7 +37,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.folder = Path(tempfile.mkdtemp(dir=MEMORY))
         shutil.copyfile(self.template, self.folder / "store.db")
-        self.engine = db.make_engine(f"sqlite+aiosqlite:///{self.folder}/store.db")
+        self.engine = engine.make_engine(f"sqlite+aiosqlite:///{self.folder}/store.db")
 
     def teardown(self):
         self.runner.run(self.engine.dispose())
@@ -48,7 +48,7 @@ class StoreMachine(RuleBasedStateMachine):
         """What the service answers, in a transaction of its own."""
 
         async def work():
-            async with db.transaction(self.engine) as conn:
+            async with engine.transaction(self.engine) as conn:
                 return await service(conn, *arguments, **facts)
 
         return self.runner.run(work())
@@ -62,7 +62,7 @@ class StoreMachine(RuleBasedStateMachine):
                 raise Killed
 
         async def work():
-            async with db.transaction(self.engine) as conn:
+            async with engine.transaction(self.engine) as conn:
                 await service(conn, *arguments, **facts)
                 raise Killed
 

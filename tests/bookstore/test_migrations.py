@@ -5,8 +5,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, text
 
-from bookstore import db
-from bookstore.tables import metadata
+from bookstore.database import engine as db
+from bookstore.database.tables import metadata
 
 _ORDERS_ALTERED = text(
     "SELECT 1 FROM information_schema.processlist"

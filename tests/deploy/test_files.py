@@ -16,8 +16,8 @@ import pymysql
 import pytest
 import yaml
 
-from bookstore.cli import main
-from bookstore.messages import QUEUES
+from bookstore.cli.main import main
+from bookstore.tasks.publisher import QUEUES
 from tests.deploy import dockerfile, units
 from tests.e2e.programs import ROOT
 from tests.servers import rights

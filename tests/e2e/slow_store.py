@@ -3,7 +3,7 @@
 import asyncio
 
 from actors.batching import Batches
-from bookstore.cli import main
+from bookstore.cli.main import main
 
 _work_off = Batches.work_off
 

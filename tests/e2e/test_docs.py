@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
-from bookstore.cli import main
+from bookstore.cli.main import main
 from tests.e2e.programs import ROOT, Embedded
 
 #: Its commands lean on each other, and have a test of their own: test_tutorial.py.

@@ -14,11 +14,14 @@ import pymysql
 import pytest
 from sqlalchemy import insert, select
 
-from bookstore import db, guests, orders, passwords
-from bookstore.messages import EventExchange
-from bookstore.orders import Payment
-from bookstore.permissions import Role
-from bookstore.tables import order_events
+from bookstore.database import engine as db
+from bookstore.database.tables import order_events
+from bookstore.notifications import guest_tokens
+from bookstore.orders import orders
+from bookstore.orders.orders import Payment
+from bookstore.tasks.publisher import EventExchange
+from bookstore.users import passwords
+from bookstore.users.permissions import Role
 from tests.e2e.programs import ADMIN, Web
 from tests.factories import NOON, add_book, add_order, add_user
 from tests.servers.process import wait_until
@@ -89,7 +92,7 @@ async def pay(engine, number, to, *, held_s=0.0):
 
 
 def path(webs, number):
-    token = guests.access_token(webs[0].settings["BOOKSTORE_SECRET_KEY"], number)
+    token = guest_tokens.access_token(webs[0].settings["BOOKSTORE_SECRET_KEY"], number)
     return f"/api/v1/orders/{number}/stream?access_token={token}"
 
 

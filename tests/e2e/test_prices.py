@@ -7,8 +7,9 @@ import time
 import aiohttp
 import pytest
 
-from bookstore import db, passwords
-from bookstore.permissions import Role
+from bookstore.database import engine as db
+from bookstore.users import passwords
+from bookstore.users.permissions import Role
 from tests.e2e.programs import ADMIN, Web
 from tests.factories import add_user, create_book
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from bookstore.crashpoints import NAMES
+from bookstore.database.failpoints import NAMES
 from tests.faults.figures import VARIABLE
 from tests.faults.kills import IN_FLIGHT, kill_at
 from tests.faults.results import ROOT, Recorder, Results
@@ -32,8 +32,8 @@ OFTEN = {name for name in NAMES if name[0] in "CM"} | {"W0", "W6"}
 #: Everything else, in this order: what is most telling, first.
 TESTS = (
     "tests/faults",
-    "tests/bookstore/test_histories.py",
-    "tests/bookstore/test_clock_histories.py",
+    "tests/bookstore/operations/test_invariants_histories.py",
+    "tests/bookstore/tasks/test_outbox_histories.py",
     # The kills above are these, twenty times.
     "--deselect=tests/faults/test_web_kills.py",
     "--deselect=tests/faults/test_worker_kills.py",

@@ -8,8 +8,9 @@ from email.message import EmailMessage
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import db, doctor
-from bookstore.doctor import Finding
+from bookstore.database import engine as db
+from bookstore.operations import doctor
+from bookstore.operations.doctor import Finding
 from tests.faults.journal import Journal
 
 _ORDERS = """

@@ -9,7 +9,7 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import Self
 
-from bookstore.doctor import Finding
+from bookstore.operations.doctor import Finding
 from tests.e2e.programs import Embedded
 from tests.faults import checker
 from tests.faults.journal import Customer, Journal

@@ -26,7 +26,8 @@ from typing import Any
 import aiohttp
 from aiohttp import FormData
 
-from bookstore import db, imports
+from bookstore.database import engine as db
+from bookstore.imports import importer
 from tests.catalogues import catalogue
 from tests.e2e.shopper import Shopper
 from tests.faults import checker
@@ -94,7 +95,7 @@ async def run_through(content: bytes) -> dict[str, list[tuple[str, ...]]]:
         engine = db.make_engine(f"sqlite+aiosqlite:///{folder}/b.db", timeout_s=60)
         try:
             await db.upgrade(engine)
-            await imports.take_in(
+            await importer.take_in(
                 engine,
                 io.BytesIO(content),
                 name="books.csv",

@@ -4,8 +4,8 @@ import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
-from bookstore.crashpoints import NAMES
-from bookstore.doctor import Finding
+from bookstore.database.failpoints import NAMES
+from bookstore.operations.doctor import Finding
 from tests.e2e.programs import Program
 from tests.faults.journal import Customer
 from tests.faults.store import ScaledOut, all_accepted, ask_all

@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 
 import pymysql.cursors
 
-from bookstore.doctor import Finding
+from bookstore.operations.doctor import Finding
 from tests.e2e.programs import Web, Workers
 from tests.faults import checker
 from tests.faults.journal import Customer, Journal

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError
 
-from bookstore import db
+from bookstore.database import engine as db
 from tests.clock import own_time_s
 from tests.faults.figures import figure
 from tests.faults.proxy import Proxy

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bookstore import db, notifications, postman
+from bookstore.database import engine as db
+from bookstore.notifications import delivery, notifications
 from tests.faults.figures import FULL, figure
 from tests.faults.proxy import Proxy, Way
 from tests.faults.store import ScaledOut, all_accepted
@@ -76,7 +77,7 @@ async def deliver_the_rest(store):
     """Time passes, and every letter gets its next chances."""
     await asyncio.to_thread(wait_until, lambda: not store.value(BEING_SENT), 120)
     if store.value(UNTRIED):
-        await asyncio.sleep(postman.AWAY_S)  # So long nobody looks whether it is back.
+        await asyncio.sleep(delivery.AWAY_S)  # So long nobody looks whether it is back.
         store.pass_time()
         await asyncio.to_thread(wait_until, lambda: not store.value(UNTRIED), 120)
     store.pass_time()

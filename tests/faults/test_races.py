@@ -9,7 +9,7 @@ import dramatiq
 import pytest
 
 from actors.broker import StoreBroker
-from bookstore.messages import QUEUES
+from bookstore.tasks.publisher import QUEUES
 from tests.faults.figures import figure
 from tests.faults.journal import Customer
 from tests.faults.store import COPIES, OneWorker, ScaledOut, all_accepted, ask_all

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bookstore.crashpoints import NAMES
+from bookstore.database.failpoints import NAMES
 from tests.faults.kills import AT_WEB, kill_at
 
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import aio_pika
 
-from bookstore.messages import QUEUES, queue_arguments
+from bookstore.tasks.publisher import QUEUES, queue_arguments
 
 #: RabbitMQ serves a consumer with a higher priority first, as long as it takes what comes.
 BEFORE_ALL_OTHERS = {"x-priority": 10}

@@ -7,14 +7,14 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from argon2 import PasswordHasher
 
-from bookstore import passwords
-from bookstore.db import transaction
-from bookstore.permissions import Role
+from bookstore.database.engine import transaction
+from bookstore.users import passwords
+from bookstore.users.permissions import Role
 from config.settings import Settings
 from tests import planted
 from tests.factories import add_user
 from web.app import make_app
-from web.keys import ENGINE
+from web.server.keys import ENGINE
 
 PASSWORD = planted.CUSTOMER
 

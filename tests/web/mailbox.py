@@ -5,11 +5,11 @@ import re
 from aiohttp.test_utils import TestServer
 from sqlalchemy import select
 
-from bookstore import letters, notifications
-from bookstore.db import reading
-from bookstore.letters import Store
-from bookstore.tables import notifications as table
-from web.keys import ENGINE, SETTINGS
+from bookstore.database.engine import reading
+from bookstore.database.tables import notifications as table
+from bookstore.notifications import emails, notifications
+from bookstore.notifications.emails import Store
+from web.server.keys import ENGINE, SETTINGS
 
 
 async def letters_to(server: TestServer, email: str) -> list[tuple[str, str]]:
@@ -19,7 +19,7 @@ async def letters_to(server: TestServer, email: str) -> list[tuple[str, str]]:
         query = select(table.c.id).where(table.c.recipient == email).order_by(table.c.id)
         ids = list(await conn.scalars(query))
         found = await notifications.letters_of(conn, ids)
-    return [(found[id_].kind, letters.plain(found[id_], store)) for id_ in ids]
+    return [(found[id_].kind, emails.plain(found[id_], store)) for id_ in ids]
 
 
 async def kinds_to(server: TestServer, email: str) -> list[str]:

@@ -13,21 +13,21 @@ from aiohttp import FormData
 from aiohttp.test_utils import TestClient, TestServer
 from sqlalchemy import select, update
 
-from bookstore import fulfilment
-from bookstore.db import transaction
-from bookstore.exports import Exporter
-from bookstore.imports import Importer
-from bookstore.jobs import Kind
-from bookstore.permissions import Role
-from bookstore.runner import Runner
-from bookstore.tables import orders, tasks, users
-from tests.bookstore.test_pictures import png
+from bookstore.database.engine import transaction
+from bookstore.database.tables import orders, tasks, users
+from bookstore.exports.exporter import Exporter
+from bookstore.imports.importer import Importer
+from bookstore.orders import processing
+from bookstore.tasks.job_runner import Runner
+from bookstore.tasks.jobs import Kind
+from bookstore.users.permissions import Role
+from tests.bookstore.catalogue.covers.test_uploaded import png
 from tests.factories import NOON
+from tests.web.api.test_orders import Trace
 from tests.web.mailbox import token_to
-from tests.web.test_orders import Trace
-from web import routes
+from web.api import routes
 from web.api.operations import operation_of
-from web.keys import ENGINE
+from web.server.keys import ENGINE
 
 PASSWORD = "seven wells deep"
 BROWSER = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0"}
@@ -408,4 +408,4 @@ async def _worked_off(teller: Teller) -> None:
     """What the order service does when it gets the message."""
     async with transaction(teller._server.app[ENGINE]) as conn:
         placed = await conn.scalars(select(orders.c.id).where(orders.c.status == "placed"))
-        await fulfilment.process(conn, list(placed), trace=Trace(), now=NOON)
+        await processing.process(conn, list(placed), trace=Trace(), now=NOON)

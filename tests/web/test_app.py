@@ -7,13 +7,13 @@ from aiohttp.test_utils import TestClient, TestServer
 from sqlalchemy import func, select
 
 from bookstore import errors
-from bookstore.db import reading
+from bookstore.database.engine import reading
+from bookstore.database.tables import sessions
 from bookstore.errors import BookstoreError
-from bookstore.tables import sessions
-from web import refusals
 from web.app import make_app
-from web.keys import ENGINE
-from web.problems import STATUS
+from web.server import errors as refusals
+from web.server.keys import ENGINE
+from web.server.problems import STATUS
 
 
 def kinds(base):

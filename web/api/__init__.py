@@ -1,1 +1,13 @@
-"""The REST API: a module for each noun, its schemas and its description."""
+"""The REST API."""
+
+from web.api import (
+    book_schemas,
+    carts,
+    docs_pages,
+    idempotency,
+    imports,
+    openapi,
+    operations,
+    privacy,
+    routes,
+)

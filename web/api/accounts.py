@@ -3,20 +3,21 @@
 from aiohttp import web
 from marshmallow import Schema, fields, validate
 
-from bookstore import paging, sessions, users
-from bookstore.db import reading, retrying, transaction
+from bookstore.database import pagination
+from bookstore.database.engine import reading, retrying, transaction
 from bookstore.errors import BadCredentials, Invalid
-from bookstore.permissions import Role
-from bookstore.users import User
-from web.api.fields import Flag, Moment
+from bookstore.users import accounts, sessions
+from bookstore.users.accounts import User
+from bookstore.users.permissions import Role
+from web.api.field_types import Flag, Moment
 from web.api.operations import Fields, answer, operation, page_answer
 from web.api.schemas import PageQuery, page_of
 from web.api.users import UserOut
-from web.keys import ENGINE
-from web.refusals import TooManyAttempts
-from web.requests import now
-from web.sessions import me, session_id, sign_in
-from web.throttle import guessing
+from web.auth.login_throttle import guessing
+from web.auth.sessions import me, session_id, sign_in
+from web.server.errors import TooManyAttempts
+from web.server.keys import ENGINE
+from web.server.request_context import now
 
 TAGS = ["users"]
 STAFF = ["staff"]
@@ -74,7 +75,7 @@ async def change_password(request: web.Request, body: Fields) -> web.Response:
     user = me(request)
     try:
         async with guessing(request, user.email):
-            await users.change_password(
+            await accounts.change_password(
                 request.config_dict[ENGINE],
                 user,
                 current=body["current_password"],
@@ -94,7 +95,7 @@ async def list_sessions(request: web.Request, query: Fields) -> web.Response:
     here = await session_id(request)
     async with reading(request.config_dict[ENGINE]) as conn:
         found = await sessions.of_user(conn, me(request).id, now=now(), here=here)
-    page = paging.of_whole(
+    page = pagination.of_whole(
         found, lambda it: (-round(it.last_seen_at.timestamp() * 1e6), it.id), (int, str), **query
     )
     return page_answer(DevicePage, request, page)
@@ -112,7 +113,7 @@ async def end_session(request: web.Request) -> web.Response:
 async def list_users(request: web.Request, query: Fields) -> web.Response:
     """Find users, the newest first."""
     async with reading(request.config_dict[ENGINE]) as conn:
-        page = await users.find(conn, **query)
+        page = await accounts.find(conn, **query)
     return page_answer(AccountPage, request, page)
 
 
@@ -120,7 +121,7 @@ async def list_users(request: web.Request, query: Fields) -> web.Response:
 async def show_user(request: web.Request) -> web.Response:
     """Show one user."""
     async with reading(request.config_dict[ENGINE]) as conn:
-        return answer(AccountOut, await users.get(conn, _user_id(request)))
+        return answer(AccountOut, await accounts.get(conn, _user_id(request)))
 
 
 @operation(body=AccountIn, returns=(200, AccountOut), tags=STAFF, refusals=[Invalid])
@@ -133,12 +134,12 @@ async def change_user(request: web.Request, body: Fields) -> web.Response:
 
     async def work() -> User:
         async with transaction(request.config_dict[ENGINE]) as conn:
-            user = await users.get(conn, _user_id(request))
+            user = await accounts.get(conn, _user_id(request))
             if "role" in body:
-                user = await users.change_role(conn, user.id, body["role"], by=by, now=now())
+                user = await accounts.change_role(conn, user.id, body["role"], by=by, now=now())
             if "disabled" in body:
                 disabled = body["disabled"]
-                user = await users.change_disabled(conn, user.id, disabled, by=by, now=now())
+                user = await accounts.change_disabled(conn, user.id, disabled, by=by, now=now())
             return user
 
     return answer(AccountOut, await retrying(work))

@@ -4,19 +4,19 @@ from aiohttp import web
 from marshmallow import Schema, fields
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import address_book, paging
-from bookstore.address_book import Address
-from bookstore.addresses import LENGTHS
-from bookstore.db import reading, retrying, transaction
+from bookstore.database import pagination
+from bookstore.database.engine import reading, retrying, transaction
 from bookstore.errors import AddressBookFull, Invalid
-from web.api.fields import Flag
-from web.api.once import made_once
+from bookstore.users import addresses
+from bookstore.users.addresses import LENGTHS, Address
+from web.api.field_types import Flag
+from web.api.idempotency import made_once
 from web.api.operations import Fields, answer, operation, page_answer
 from web.api.order_schemas import AddressIn, AddressOut
 from web.api.schemas import PageQuery, page_of
-from web.keys import ENGINE
-from web.requests import now
-from web.sessions import me
+from web.auth.sessions import me
+from web.server.keys import ENGINE
+from web.server.request_context import now
 
 TAGS = ["users"]
 _DEFAULT = {"description": "Filled in at the checkout; only one address is."}
@@ -51,8 +51,10 @@ AddressPage = page_of(KnownAddressOut)
 async def list_addresses(request: web.Request, query: Fields) -> web.Response:
     """Show the caller's addresses, the default one first."""
     async with reading(request.config_dict[ENGINE]) as conn:
-        found = await address_book.of_user(conn, me(request).id)
-    page = paging.of_whole(found, lambda it: (int(not it.is_default), -it.id), (int, int), **query)
+        found = await addresses.of_user(conn, me(request).id)
+    page = pagination.of_whole(
+        found, lambda it: (int(not it.is_default), -it.id), (int, int), **query
+    )
     return page_answer(AddressPage, request, page)
 
 
@@ -68,12 +70,12 @@ async def add_address(request: web.Request, body: Fields) -> web.Response:
 
     async def make(conn: AsyncConnection) -> Address:
         facts = {name: value for name, value in body.items() if name != "is_default"}
-        return await address_book.add(
+        return await addresses.add(
             conn, me(request).id, facts, is_default=body["is_default"], now=now()
         )
 
     async def again(conn: AsyncConnection, address_id: int) -> Address:
-        return await address_book.get(conn, me(request).id, address_id)
+        return await addresses.get(conn, me(request).id, address_id)
 
     address, headers = await made_once(request, body, make, again)
     headers["Location"] = f"/api/v1/users/me/addresses/{address.id}"
@@ -87,7 +89,7 @@ async def change_address(request: web.Request, body: Fields) -> web.Response:
 
     async def work() -> Address:
         async with transaction(request.config_dict[ENGINE]) as conn:
-            return await address_book.change(
+            return await addresses.change(
                 conn, me(request).id, _id(request), body, is_default=is_default, now=now()
             )
 
@@ -100,7 +102,7 @@ async def remove_address(request: web.Request) -> web.Response:
 
     async def work() -> None:
         async with transaction(request.config_dict[ENGINE]) as conn:
-            await address_book.remove(conn, me(request).id, _id(request))
+            await addresses.remove(conn, me(request).id, _id(request))
 
     await retrying(work)
     return web.Response(status=204)

@@ -3,12 +3,12 @@
 from aiohttp import web
 from marshmallow import Schema, fields, validate
 
-from bookstore import authors
-from bookstore.db import reading
+from bookstore.catalogue import authors
+from bookstore.database.engine import reading
 from bookstore.errors import Invalid
 from web.api.operations import Fields, answer, operation, page_answer
 from web.api.schemas import PageQuery, page_of
-from web.keys import ENGINE
+from web.server.keys import ENGINE
 
 TAGS = ["books"]
 FOR_ALL = {"Cache-Control": "no-cache"}

@@ -4,11 +4,12 @@ from typing import Any
 
 from marshmallow import Schema, fields, validate
 
-from bookstore.drafts import HIGHEST_PRICE_CENTS, MOST_PAGES, ROLES
-from bookstore.listing import Sort
-from bookstore.records import LARGEST_ID, Book
-from bookstore.stock import MOST
-from web.api.fields import Count, Moment, QueryCount, QueryFlag
+from bookstore.catalogue.listing import Sort
+from bookstore.catalogue.models import Book
+from bookstore.catalogue.stock import MOST
+from bookstore.catalogue.validation import HIGHEST_PRICE_CENTS, MOST_PAGES, ROLES
+from bookstore.database.pagination import LARGEST_ID
+from web.api.field_types import Count, Moment, QueryCount, QueryFlag
 from web.api.schemas import PageQuery
 
 _FIELDS = [name for name in Book.__slots__ if name != "cover"]

@@ -5,9 +5,12 @@ from collections.abc import Mapping
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import books, listing
-from bookstore.db import reading, retrying, transaction
-from bookstore.drafts import Draft
+from bookstore.catalogue import books, listing
+from bookstore.catalogue.listing import Query
+from bookstore.catalogue.models import Book
+from bookstore.catalogue.validation import Draft
+from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.pagination import Page
 from bookstore.errors import (
     Invalid,
     InvalidIsbn,
@@ -15,10 +18,7 @@ from bookstore.errors import (
     NotAllowed,
     Stale,
 )
-from bookstore.listing import Query
-from bookstore.paging import Page
-from bookstore.permissions import Permission, permits
-from bookstore.records import Book
+from bookstore.users.permissions import Permission, permits
 from web.api.book_schemas import (
     BookChangesIn,
     BookIn,
@@ -26,14 +26,14 @@ from web.api.book_schemas import (
     BookQuery,
     shown,
 )
-from web.api.once import made_once
+from web.api.idempotency import made_once
 from web.api.operations import Fields, answer, operation, page_answer
 from web.api.preconditions import IF_MATCH, seen_version
 from web.api.schemas import page_of
-from web.keys import ENGINE, RATES
-from web.refusals import IfMatchRequired
-from web.requests import now
-from web.sessions import me
+from web.auth.sessions import me
+from web.server.errors import IfMatchRequired
+from web.server.keys import ENGINE, RATES
+from web.server.request_context import now
 
 TAGS = ["books"]
 STAFF = ["staff"]

@@ -7,16 +7,16 @@ from marshmallow import Schema, ValidationError, fields, validate
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import carts
-from bookstore.addresses import COUNTRIES
 from bookstore.carts import MAX_QUANTITY, Cart, CartItem, Put
-from bookstore.db import reading, retrying, transaction
+from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.pagination import LARGEST_ID
 from bookstore.errors import CartFull, NotDelivered, NotFound, OutOfStock
-from bookstore.records import LARGEST_ID
-from web import carts as visitors
-from web.api.fields import Count
+from bookstore.users.addresses import COUNTRIES
+from web.api.field_types import Count
 from web.api.operations import Fields, answer, operation
-from web.keys import ENGINE, FILLING, RATES, TARIFF, WAITED_S
-from web.requests import now
+from web.auth import guest_cart as visitors
+from web.server.keys import ENGINE, FILLING, RATES, TARIFF, WAITED_S
+from web.server.request_context import now
 
 TAGS = ["cart"]
 

@@ -7,18 +7,18 @@ from aiohttp import web
 from marshmallow import Schema, fields
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import categories
-from bookstore.categories import NAME_LENGTH, SLUG_LENGTH, Category
-from bookstore.db import reading, retrying, transaction
+from bookstore.catalogue import categories
+from bookstore.catalogue.categories import NAME_LENGTH, SLUG_LENGTH, Category
+from bookstore.database.engine import reading, retrying, transaction
 from bookstore.errors import CategoryInUse, Invalid, SlugTaken, Stale
-from web.api.fields import Count, Line
-from web.api.once import made_once
+from web.api.field_types import Count, Line
+from web.api.idempotency import made_once
 from web.api.operations import Fields, answer, operation
 from web.api.preconditions import IF_MATCH, seen_version
-from web.keys import ENGINE
-from web.refusals import IfMatchRequired
-from web.requests import now
-from web.sessions import me
+from web.auth.sessions import me
+from web.server.errors import IfMatchRequired
+from web.server.keys import ENGINE
+from web.server.request_context import now
 
 TAGS = ["books"]
 STAFF = ["staff"]

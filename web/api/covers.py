@@ -7,18 +7,18 @@ from functools import lru_cache
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import books, covers, pictures
-from bookstore.db import reading, retrying, transaction
+from bookstore.catalogue import books, covers
+from bookstore.catalogue.models import Book
+from bookstore.database.engine import reading, retrying, transaction
 from bookstore.errors import BrokenPicture, InvalidIsbn, NotAPicture, NotFound, Stale, TooLarge
-from bookstore.records import Book
 from web.api.book_schemas import BookOut
 from web.api.books import book_answer, book_id
 from web.api.operations import operation
 from web.api.preconditions import IF_MATCH, seen_version
-from web.keys import ENGINE
-from web.refusals import IfMatchRequired
-from web.requests import now
-from web.sessions import me
+from web.auth.sessions import me
+from web.server.errors import IfMatchRequired
+from web.server.keys import ENGINE
+from web.server.request_context import now
 
 _DRAWN = re.compile(r"([0-9]{13})\.svg")
 _PICTURE = re.compile(r"[0-9a-f]{16}-[0-9]{2,4}x[0-9]{2,4}(-small)?\.jpg")
@@ -30,7 +30,7 @@ _IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 @operation(
     returns=(200, None),
-    content_type=["image/svg+xml", pictures.MEDIA_TYPE],
+    content_type=["image/svg+xml", covers.MEDIA_TYPE],
     tags=["books"],
     kept=True,
 )
@@ -60,7 +60,7 @@ async def show_cover(request: web.Request) -> web.Response:
 
 @operation(
     returns=(200, BookOut),
-    upload=pictures.UPLOADS,
+    upload=covers.UPLOADS,
     headers=IF_MATCH,
     tags=["staff"],
     refusals=[NotAPicture, BrokenPicture, TooLarge, Stale, IfMatchRequired],
@@ -79,11 +79,11 @@ async def upload_cover(request: web.Request) -> web.Response:
 
     async with reading(request.config_dict[ENGINE]) as conn:
         await seen(conn)  # Before the picture is worked on, and again when it is kept.
-    cover = await pictures.cover_of(content)
+    cover = await covers.cover_of(content)
 
     async def work() -> Book:
         async with transaction(request.config_dict[ENGINE]) as conn:
-            return await pictures.put(
+            return await covers.put(
                 conn,
                 book_id(request),
                 await seen(conn),
@@ -108,7 +108,7 @@ async def remove_cover(request: web.Request) -> web.Response:
         async with transaction(request.config_dict[ENGINE]) as conn:
             book = await books.get(conn, book_id(request))
             seen = seen_version(request, book.version)
-            return await pictures.remove(conn, book.id, seen, user_id=me(request).id, now=now())
+            return await covers.remove(conn, book.id, seen, user_id=me(request).id, now=now())
 
     return book_answer(request, await retrying(work))
 
@@ -119,21 +119,21 @@ async def _received(request: web.Request) -> bytes:
     Raises:
         TooLarge: it goes further.
     """
-    if (request.content_length or 0) > pictures.MOST_BYTES:
-        raise TooLarge(pictures.MOST_BYTES)
+    if (request.content_length or 0) > covers.MOST_BYTES:
+        raise TooLarge(covers.MOST_BYTES)
     content = bytearray()
     async for piece in request.content.iter_any():
         content += piece
-        if len(content) > pictures.MOST_BYTES:
-            raise TooLarge(pictures.MOST_BYTES)
+        if len(content) > covers.MOST_BYTES:
+            raise TooLarge(covers.MOST_BYTES)
     return bytes(content)
 
 
 async def _show_picture(request: web.Request, name: str) -> web.Response:
     async with reading(request.config_dict[ENGINE]) as conn:
-        picture = await pictures.content(conn, name)
+        picture = await covers.content(conn, name)
     headers = {**_IMMUTABLE, "ETag": f'"{name}"'}
-    return web.Response(body=picture, content_type=pictures.MEDIA_TYPE, headers=headers)
+    return web.Response(body=picture, content_type=covers.MEDIA_TYPE, headers=headers)
 
 
 def draw(book: Book) -> bytes:

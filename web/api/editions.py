@@ -6,19 +6,19 @@ from aiohttp import web
 from marshmallow import Schema, fields, validate
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import books, editions
-from bookstore.db import reading, retrying, transaction
+from bookstore.catalogue import books, editions
+from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.pagination import LARGEST_ID
 from bookstore.errors import Invalid, Stale
-from bookstore.records import LARGEST_ID
 from web.api.book_schemas import BookOut, shown
 from web.api.books import FOR_ALL, STAFF, TAGS, book_id
-from web.api.fields import Count
+from web.api.field_types import Count
 from web.api.operations import Fields, answer, operation
 from web.api.preconditions import IF_MATCH, seen_version
-from web.keys import ENGINE, RATES
-from web.refusals import IfMatchRequired
-from web.requests import now
-from web.sessions import me
+from web.auth.sessions import me
+from web.server.errors import IfMatchRequired
+from web.server.keys import ENGINE, RATES
+from web.server.request_context import now
 
 
 class EditionsIn(Schema):

@@ -3,17 +3,17 @@
 from aiohttp import web
 from marshmallow import Schema, fields, validate
 
-from bookstore import emails
-from bookstore.db import retrying, transaction
+from bookstore.database.engine import retrying, transaction
 from bookstore.errors import BadCredentials, BadLink, Invalid
-from web.api.fields import Line
+from bookstore.users import email_change
+from web.api.field_types import Line
 from web.api.operations import Fields, operation
-from web.credentials import confirm_password
-from web.keys import ENGINE, SETTINGS
-from web.refusals import TooManyAttempts
-from web.requests import no_sooner, now
-from web.sessions import me
-from web.throttle import writing_to
+from web.auth.credentials import confirm_password
+from web.auth.login_throttle import writing_to
+from web.auth.sessions import me
+from web.server.errors import TooManyAttempts
+from web.server.keys import ENGINE, SETTINGS
+from web.server.request_context import no_sooner, now
 
 TAGS = ["users"]
 
@@ -33,7 +33,7 @@ async def send_email_verification(request: web.Request) -> web.Response:
     """
     user = me(request)
     async with writing_to(request, user.email), transaction(request.config_dict[ENGINE]) as conn:
-        await emails.ask_to_verify(conn, user, now=now())
+        await email_change.ask_to_verify(conn, user, now=now())
     return web.Response(status=202)
 
 
@@ -46,7 +46,7 @@ async def verify_email(request: web.Request) -> web.Response:
 
     async def work() -> None:
         async with transaction(request.config_dict[ENGINE]) as conn:
-            await emails.confirm(
+            await email_change.confirm(
                 conn,
                 request.match_info["token"],
                 secret_key=request.config_dict[SETTINGS].secret_key,
@@ -74,5 +74,5 @@ async def change_email(request: web.Request, body: Fields) -> web.Response:
         writing_to(request, user.email),
         transaction(request.config_dict[ENGINE]) as conn,
     ):
-        await emails.ask_to_change(conn, user, body["email"], now=now())
+        await email_change.ask_to_change(conn, user, body["email"], now=now())
     return web.Response(status=202)

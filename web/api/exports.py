@@ -5,21 +5,23 @@ from urllib.parse import quote
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import exports, files, jobs
-from bookstore.db import reading, retrying, transaction
+from bookstore import exports
+from bookstore.database import file_store
+from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.pagination import Page
 from bookstore.errors import Invalid, JobEnded, NotFound
-from bookstore.jobs import Job, Kind
-from bookstore.paging import Page
-from bookstore.permissions import Permission, permits
-from web.access import admit
+from bookstore.tasks import jobs
+from bookstore.tasks.jobs import Job, Kind
+from bookstore.users.permissions import Permission, permits
+from web.api.idempotency import made_once
 from web.api.job_schemas import LISTS, ExportIn, ExportOut, ExportPage, shown_export
-from web.api.once import made_once
 from web.api.operations import Fields, answer, operation, page_answer
 from web.api.schemas import PageQuery
-from web.keys import ENGINE, REQUEST_ID, USER
-from web.requests import now
-from web.sending import send_pieces
-from web.sessions import me
+from web.auth.sessions import me
+from web.server.downloads import send_pieces
+from web.server.keys import ENGINE, REQUEST_ID, USER
+from web.server.request_context import now
+from web.server.route_access import admit
 
 TAGS = ["staff"]
 #: Who may have which list; the addresses themselves ask for the first.
@@ -89,7 +91,7 @@ async def fetch_export(request: web.Request) -> web.StreamResponse:
     if job.result_id is None:
         raise NotFound("This file")
     async with reading(request.config_dict[ENGINE]) as conn:
-        file = await files.get(conn, job.result_id)
+        file = await file_store.get(conn, job.result_id)
     response = web.StreamResponse(
         headers={
             "Content-Type": file.media_type,
@@ -98,7 +100,9 @@ async def fetch_export(request: web.Request) -> web.StreamResponse:
         }
     )
     response.content_length = file.size
-    return await send_pieces(request, response, files.chunks(request.config_dict[ENGINE], file.id))
+    return await send_pieces(
+        request, response, file_store.chunks(request.config_dict[ENGINE], file.id)
+    )
 
 
 def _kinds(request: web.Request) -> list[Kind]:

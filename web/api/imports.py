@@ -8,15 +8,18 @@ from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import files, imports, jobs, paging, refused
-from bookstore.db import reading, retrying, transaction
+from bookstore.database import file_store, pagination
+from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.file_store import File
+from bookstore.database.pagination import Page
 from bookstore.errors import BookstoreError, Invalid, JobEnded, TooLarge
-from bookstore.files import File
-from bookstore.formats import Options
-from bookstore.jobs import IMPORTS, Job
-from bookstore.paging import Page
-from bookstore.permissions import Permission, permits
-from web import live
+from bookstore.exports import rejected_rows
+from bookstore.imports import importer
+from bookstore.imports.formats import Options
+from bookstore.tasks import jobs
+from bookstore.tasks.jobs import IMPORTS, Job
+from bookstore.users.permissions import Permission, permits
+from web.api.idempotency import made_once
 from web.api.job_schemas import (
     ImportOut,
     ImportPage,
@@ -26,14 +29,14 @@ from web.api.job_schemas import (
     shown_import,
     shown_line,
 )
-from web.api.once import made_once
 from web.api.operations import Fields, answer, operation, page_answer
-from web.job_progress import Progress
-from web.keys import ENGINE, REQUEST_ID
-from web.refusals import MalformedMultipart, NotMultipart
-from web.requests import now
-from web.sending import send_pieces
-from web.sessions import me
+from web.auth.sessions import me
+from web.live import sse
+from web.live.job_progress import Progress
+from web.server.downloads import send_pieces
+from web.server.errors import MalformedMultipart, NotMultipart
+from web.server.keys import ENGINE, REQUEST_ID
+from web.server.request_context import now
 
 TAGS = ["staff"]
 #: What stands beside the file is short.
@@ -72,7 +75,7 @@ async def start_import(request: web.Request) -> web.Response:
     try:
 
         async def make(conn: AsyncConnection) -> Job:
-            return await imports.start(
+            return await importer.start(
                 conn,
                 file.id,
                 user_id=me(request).id,
@@ -116,13 +119,13 @@ async def list_import_lines(request: web.Request, query: Fields) -> web.Response
     Those refused are always there, of ONIX messages all.
     """
     limit, cursor = query["limit"], query["cursor"]
-    after = paging.decode(cursor, [int])[0] if cursor else -1
+    after = pagination.decode(cursor, [int])[0] if cursor else -1
     job = await _job(request)
     async with reading(request.config_dict[ENGINE]) as conn:
         found = await jobs.lines(
             conn, job.id, outcome=query["outcome"], after=after, limit=limit + 1
         )
-    following = paging.encode(found[limit - 1].position) if len(found) > limit else None
+    following = pagination.encode(found[limit - 1].position) if len(found) > limit else None
     return page_answer(
         LinePage, request, Page([shown_line(line) for line in found[:limit]], following)
     )
@@ -142,7 +145,9 @@ async def show_refused_rows(request: web.Request) -> web.StreamResponse:
             "Content-Disposition": f'attachment; filename="import-{job.id}-refused.csv"',
         }
     )
-    return await send_pieces(request, response, refused.as_csv(request.config_dict[ENGINE], job))
+    return await send_pieces(
+        request, response, rejected_rows.as_csv(request.config_dict[ENGINE], job)
+    )
 
 
 @operation(returns=(200, None), content_type="text/event-stream", tags=TAGS)
@@ -151,7 +156,7 @@ async def stream_import(request: web.Request) -> web.StreamResponse:
 
     Each is named `progress` and has the import as JSON in `data`; the stream ends with it.
     """
-    return await live.stream(request, Progress(request, await _job(request), _told))
+    return await sse.stream(request, Progress(request, await _job(request), _told))
 
 
 @operation(returns=(200, ImportOut), tags=TAGS, refusals=[JobEnded])
@@ -226,11 +231,11 @@ async def _parts(request: web.Request) -> AsyncIterator[BodyPartReader]:
 
 async def _stored(request: web.Request, part: BodyPartReader) -> File:
     async def pieces() -> AsyncIterator[bytes]:
-        while piece := await part.read_chunk(files.CHUNK_BYTES):
+        while piece := await part.read_chunk(file_store.CHUNK_BYTES):
             yield bytes(piece)
 
     moment = now()
-    return await files.store(
+    return await file_store.store(
         request.config_dict[ENGINE],
         pieces(),
         name=part.filename or "books",
@@ -274,6 +279,6 @@ def _asked(texts: dict[str, str]) -> tuple[bool, Options]:
 async def _forget(request: web.Request, file: File) -> None:
     async def work() -> None:
         async with transaction(request.config_dict[ENGINE]) as conn:
-            await files.remove(conn, [file.id])
+            await file_store.remove(conn, [file.id])
 
     await retrying(work)

@@ -5,8 +5,8 @@ from typing import Any
 from marshmallow import Schema, fields, validate
 
 from bookstore.exports import Format
-from bookstore.jobs import Job, Kind, Line, Outcome, State
-from web.api.fields import Moment
+from bookstore.tasks.jobs import Job, Kind, Line, Outcome, State
+from web.api.field_types import Moment
 from web.api.schemas import PageQuery, Text, page_of
 
 #: What the API calls the kinds of exports.

@@ -5,18 +5,18 @@ from marshmallow import Schema, fields
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import notifications
-from bookstore.db import reading, transaction
+from bookstore.database.engine import reading, transaction
+from bookstore.database.pagination import LARGEST_ID
 from bookstore.errors import Invalid, NotFound
-from bookstore.letters import Kind
 from bookstore.notifications import Notification, Status
-from bookstore.records import LARGEST_ID
-from web.api.fields import Count, Line, Lines, Moment, QueryFlag
-from web.api.once import made_once
+from bookstore.notifications.emails import Kind
+from web.api.field_types import Count, Line, Lines, Moment, QueryFlag
+from web.api.idempotency import made_once
 from web.api.operations import Fields, answer, operation, page_answer
 from web.api.schemas import PageQuery, page_of
-from web.keys import ENGINE
-from web.requests import now
-from web.sessions import me
+from web.auth.sessions import me
+from web.server.keys import ENGINE
+from web.server.request_context import now
 
 TAGS = ["notifications"]
 STAFF = ["staff"]

@@ -17,15 +17,15 @@ from bookstore.errors import (
     NotSignedIn,
     SecondFactorRequired,
 )
-from bookstore.permissions import GRANTS, Permission
-from web.access import Access, Open
+from bookstore.users.permissions import GRANTS, Permission
 from web.api.examples import examples
-from web.api.fields import Moment
+from web.api.field_types import Moment
 from web.api.operations import IDEMPOTENCY_KEY, Operation, operation_of
-from web.keys import ACCESS, SETTINGS
-from web.problems import ITS_OWN, STATUS, title_of, type_of
-from web.refusals import CrossSiteRequest, TooManyRequests
-from web.sessions import cookie_name
+from web.auth.sessions import cookie_name
+from web.server.errors import CrossSiteRequest, TooManyRequests
+from web.server.keys import SETTINGS
+from web.server.problems import ITS_OWN, STATUS, title_of, type_of
+from web.server.route_access import ACCESS, Access, Open
 
 PROBLEM = "application/problem+json"
 #: Answers that any operation may give, whatever it does.

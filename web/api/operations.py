@@ -15,17 +15,18 @@ from typing import Any, NamedTuple
 from aiohttp import web
 from marshmallow import Schema
 
+from bookstore.database.pagination import Page
 from bookstore.errors import (
     BookstoreError,
     IdempotencyKeyRequired,
     IdempotencyKeyReused,
     RequestInProgress,
 )
-from bookstore.paging import Page
-from web.api.parsing import PARSER
+from web.api.request_parsing import PARSER
 from web.api.schemas import NoQuery
-from web.keys import KEPT, USER
-from web.refusals import InvalidInput, MalformedJson, NotJson
+from web.cache.guest_cache import KEPT
+from web.server.errors import InvalidInput, MalformedJson, NotJson
+from web.server.keys import USER
 
 #: A loaded body or query: the fields of its schema, by name.
 Fields = dict[str, Any]

@@ -2,10 +2,10 @@
 
 from marshmallow import Schema, fields, validate
 
-from bookstore.addresses import LENGTHS
+from bookstore.database.pagination import LARGEST_ID
 from bookstore.orders import Payment, State
-from bookstore.records import LARGEST_ID
-from web.api.fields import LARGEST_CENTS, Count, Lines, Moment
+from bookstore.users.addresses import LENGTHS
+from web.api.field_types import LARGEST_CENTS, Count, Lines, Moment
 from web.api.schemas import PageQuery, page_of
 
 _NOTE = 1000

@@ -6,10 +6,9 @@ from typing import Any
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import address_book, addresses, carts, idempotency, orders, users
-from bookstore.checkout import Wish
-from bookstore.crashpoints import crashpoint
-from bookstore.db import reading, retrying, transaction
+from bookstore import carts, idempotency, orders
+from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.failpoints import crashpoint
 from bookstore.errors import (
     BookWithdrawn,
     CartEmpty,
@@ -23,12 +22,11 @@ from bookstore.errors import (
     PriceChanged,
     RequestInProgress,
 )
-from bookstore.orders import Order
-from bookstore.permissions import Permission
-from web import carts as visitors
-from web import languages, live, order_access
+from bookstore.orders import Order, Wish
+from bookstore.users import accounts, addresses
+from bookstore.users.permissions import Permission
 from web.api.carts import CartOut, changed
-from web.api.once import REPLAYED, done_before, key_of
+from web.api.idempotency import REPLAYED, done_before, key_of
 from web.api.operations import (
     IDEMPOTENCY_KEY,
     KEY_PATTERN,
@@ -49,9 +47,14 @@ from web.api.order_schemas import (
     PlacedOrderOut,
     TokenQuery,
 )
-from web.keys import CHECKOUTS, ENGINE, HUB, REQUEST_ID, USER, WAITED_S
-from web.requests import now
-from web.sessions import me
+from web.auth import guest_cart as visitors
+from web.auth import order_access
+from web.auth.sessions import me
+from web.live import sse
+from web.live.order_streams import HUB
+from web.server import languages
+from web.server.keys import CHECKOUTS, ENGINE, REQUEST_ID, USER, WAITED_S
+from web.server.request_context import now
 
 TAGS = ["orders"]
 
@@ -198,7 +201,7 @@ async def stream_order(request: web.Request, query: Fields) -> web.StreamRespons
     if order.final and after >= order.last_seq:
         return web.Response(status=204)  # Which tells browsers not to come again.
     with request.config_dict[HUB].follow(order.id, after, EventOut().dumps) as follower:
-        return await live.stream(request, follower)
+        return await sse.stream(request, follower)
 
 
 async def _wish(request: web.Request, body: Fields) -> Wish:
@@ -208,7 +211,7 @@ async def _wish(request: web.Request, body: Fields) -> Wish:
     user = request[USER]
     if user is None and "email" not in body:
         raise Invalid("email", "A guest has to say where the confirmation goes.")
-    email = users.normal_email(body["email"]) if "email" in body else me(request).email
+    email = accounts.normal_email(body["email"]) if "email" in body else me(request).email
     address = _typed_address(body) or await _known_address(request, body["address_id"])
     cart_id = await visitors.known(request)
     if cart_id is None:
@@ -240,4 +243,4 @@ async def _known_address(request: web.Request, address_id: int) -> dict[str, Any
     if user is None:  # A guest has no address book.
         raise NotFound("This address")
     async with reading(request.config_dict[ENGINE]) as conn:
-        return (await address_book.get(conn, user.id, address_id)).for_parcel()
+        return (await addresses.get(conn, user.id, address_id)).for_parcel()

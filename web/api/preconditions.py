@@ -6,7 +6,7 @@ from aiohttp import web
 
 from bookstore.errors import Stale
 from web.api.operations import Header
-from web.refusals import IfMatchRequired
+from web.server.errors import IfMatchRequired
 
 #: What follows the version changes by itself (a book's stock, how many books a category has),
 #: and does not make a writer stale.

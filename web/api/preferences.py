@@ -3,14 +3,14 @@
 from aiohttp import web
 from marshmallow import Schema, fields
 
-from bookstore import preferences
-from bookstore.db import reading, retrying, transaction
-from bookstore.preferences import Preferences
-from web.api.fields import Flag
+from bookstore.database.engine import reading, retrying, transaction
+from bookstore.notifications import preferences
+from bookstore.notifications.preferences import Preferences
+from web.api.field_types import Flag
 from web.api.operations import Fields, answer, operation
-from web.keys import ENGINE
-from web.requests import now
-from web.sessions import me
+from web.auth.sessions import me
+from web.server.keys import ENGINE
+from web.server.request_context import now
 
 TAGS = ["users"]
 _DELIVERED = {"description": "A letter when a parcel has arrived."}

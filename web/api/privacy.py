@@ -5,17 +5,17 @@ from datetime import datetime
 from aiohttp import web
 from marshmallow import Schema, fields, validate
 
-from bookstore import dossier
-from bookstore.db import reading
+from bookstore.database.engine import reading
 from bookstore.errors import BadCredentials, Invalid, LetterUnderWay, NotFound, OrdersOpen
-from web import erasing, sessions
-from web.api.fields import Moment
+from bookstore.privacy import data_export
+from web.api.field_types import Moment
 from web.api.operations import Fields, answer, operation
-from web.credentials import check_password
-from web.keys import ENGINE
-from web.refusals import TooManyAttempts
-from web.requests import now
-from web.sessions import me
+from web.auth import erasure, sessions
+from web.auth.credentials import check_password
+from web.auth.sessions import me
+from web.server.errors import TooManyAttempts
+from web.server.keys import ENGINE
+from web.server.request_context import now
 
 TAGS = ["users"]
 
@@ -45,7 +45,7 @@ async def export_data(request: web.Request) -> web.Response:
     """Take away everything that is held about the caller."""
     moment: datetime = now()
     async with reading(request.config_dict[ENGINE]) as conn:
-        held = await dossier.of_user(conn, me(request).id)
+        held = await data_export.of_user(conn, me(request).id)
     response = answer(DossierOut, {"exported_at": moment, "held": held})
     response.headers["Content-Disposition"] = 'attachment; filename="my-data.json"'
     return response
@@ -65,6 +65,6 @@ async def erase_account(request: web.Request, body: Fields) -> web.Response:
     """
     user = me(request)
     await check_password(request, user.email, body["password"])
-    await erasing.erase(request, user.id)
+    await erasure.erase(request, user.id)
     await sessions.sign_out(request)
     return web.Response(status=204, headers={"Clear-Site-Data": '"cache", "storage"'})

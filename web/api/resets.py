@@ -3,15 +3,15 @@
 from aiohttp import web
 from marshmallow import Schema, fields, validate
 
-from bookstore import resets
 from bookstore.errors import BadLink, Invalid
-from web import devices
+from bookstore.users import password_reset
 from web.api.operations import Fields, operation
-from web.keys import ENGINE, SETTINGS
-from web.refusals import TooManyAttempts
-from web.requests import now
-from web.resets import ask
-from web.throttle import forgive
+from web.auth import known_devices
+from web.auth.login_throttle import forgive
+from web.auth.password_reset import ask
+from web.server.errors import TooManyAttempts
+from web.server.keys import ENGINE, SETTINGS
+from web.server.request_context import now
 
 TAGS = ["users"]
 
@@ -44,7 +44,7 @@ async def reset_password(request: web.Request, body: Fields) -> web.Response:
 
     All of the account's sessions end, and nobody is signed in by it.
     """
-    user = await resets.reset(
+    user = await password_reset.reset(
         request.config_dict[ENGINE],
         request.match_info["token"],
         body["password"],
@@ -53,5 +53,5 @@ async def reset_password(request: web.Request, body: Fields) -> web.Response:
     )
     await forgive(request, user.email)
     response = web.Response(status=204)
-    devices.remember(request, response, user.email)
+    known_devices.remember(request, response, user.email)
     return response

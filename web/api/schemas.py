@@ -4,7 +4,7 @@ from typing import Any
 
 from marshmallow import Schema, fields, validate
 
-from web.api.fields import QueryCount
+from web.api.field_types import QueryCount
 
 #: Cursors are ours (base64url); the longest hold a name of 255 letters that JSON escapes.
 CURSOR_LENGTH = 4200

@@ -6,18 +6,18 @@ from aiohttp import web
 from marshmallow import Schema, fields, validate
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import books, stock
-from bookstore.db import reading
+from bookstore.catalogue import books, stock
+from bookstore.catalogue.stock import BY_HAND, MOST, NOTE_LENGTH, Movement, Reason
+from bookstore.database.engine import reading
 from bookstore.errors import Invalid, OutOfStock
-from bookstore.stock import BY_HAND, MOST, NOTE_LENGTH, Movement, Reason
 from web.api.books import book_id
-from web.api.fields import Count, Line, Moment
-from web.api.once import made_once
+from web.api.field_types import Count, Line, Moment
+from web.api.idempotency import made_once
 from web.api.operations import Fields, answer, operation, page_answer
 from web.api.schemas import PageQuery, page_of
-from web.keys import ENGINE
-from web.requests import now
-from web.sessions import me
+from web.auth.sessions import me
+from web.server.keys import ENGINE
+from web.server.request_context import now
 
 TAGS = ["staff"]
 

@@ -5,17 +5,18 @@ from datetime import UTC
 from aiohttp import web
 from marshmallow import Schema, fields, validate
 
-from bookstore import api_tokens, paging
-from bookstore.api_tokens import Scope
-from bookstore.db import reading, retrying, transaction
+from bookstore.database import pagination
+from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.pagination import Page
 from bookstore.errors import Invalid, PasswordNeeded, TooManyTokens
-from bookstore.paging import Page
-from web.api.fields import Line, Moment
+from bookstore.users import api_tokens
+from bookstore.users.api_tokens import Scope
+from web.api.field_types import Line, Moment
 from web.api.operations import Fields, answer, operation, page_answer
 from web.api.schemas import PageQuery, page_of
-from web.keys import ENGINE
-from web.requests import now
-from web.sessions import confirmed_lately, me
+from web.auth.sessions import confirmed_lately, me
+from web.server.keys import ENGINE
+from web.server.request_context import now
 
 TAGS = ["users"]
 
@@ -63,7 +64,7 @@ async def list_tokens(request: web.Request, query: Fields) -> web.Response:
     """Show the caller's tokens, the newest first: their names, not what they are."""
     async with reading(request.config_dict[ENGINE]) as conn:
         found = await api_tokens.of_user(conn, me(request).id)
-    page = paging.of_whole(found, lambda it: (-it.id,), (int,), **query)
+    page = pagination.of_whole(found, lambda it: (-it.id,), (int,), **query)
     return page_answer(TokenPage, request, Page([_shown(token) for token in page.items], page.next))
 
 

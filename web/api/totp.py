@@ -3,8 +3,7 @@
 from aiohttp import web
 from marshmallow import Schema, fields, validate
 
-from bookstore import totp
-from bookstore.db import transaction
+from bookstore.database.engine import transaction
 from bookstore.errors import (
     BadCode,
     BadCredentials,
@@ -12,12 +11,13 @@ from bookstore.errors import (
     SecondFactorNotBegun,
     SecondFactorOn,
 )
+from bookstore.users import two_factor
 from web.api.operations import Fields, answer, operation
-from web.credentials import enable_second_factor, remove_second_factor
-from web.keys import ENGINE, SETTINGS
-from web.refusals import TooManyAttempts
-from web.requests import now
-from web.sessions import confirmed_lately, me
+from web.auth.credentials import enable_second_factor, remove_second_factor
+from web.auth.sessions import confirmed_lately, me
+from web.server.errors import TooManyAttempts
+from web.server.keys import ENGINE, SETTINGS
+from web.server.request_context import now
 
 TAGS = ["users"]
 NO_STORE = {"Cache-Control": "no-store"}
@@ -59,7 +59,7 @@ async def begin_totp(request: web.Request) -> web.Response:
         raise PasswordNeeded
     settings = request.config_dict[SETTINGS]
     async with transaction(request.config_dict[ENGINE]) as conn:
-        begun = await totp.begin(
+        begun = await two_factor.begin(
             conn,
             me(request).id,
             issuer=settings.store_name,

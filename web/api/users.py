@@ -3,19 +3,20 @@
 from aiohttp import web
 from marshmallow import Schema, fields, validate
 
-from bookstore import users
-from bookstore.db import transaction
+from bookstore.database.engine import transaction
 from bookstore.errors import BadCode, BadCredentials, CodeRequired, EmailTaken, Invalid
-from bookstore.permissions import Role
-from web import carts, languages, sessions
-from web.api.fields import Line, Moment
+from bookstore.users import accounts
+from bookstore.users.permissions import Role
+from web.api.field_types import Line, Moment
 from web.api.operations import Fields, answer, operation
-from web.credentials import check
-from web.keys import ENGINE, USER
-from web.refusals import TooManyAttempts
-from web.requests import now
-from web.sessions import me
-from web.throttle import registering
+from web.auth import guest_cart, sessions
+from web.auth.credentials import check
+from web.auth.login_throttle import registering
+from web.auth.sessions import me
+from web.server import languages
+from web.server.errors import TooManyAttempts
+from web.server.keys import ENGINE, USER
+from web.server.request_context import now
 
 TAGS = ["users"]
 
@@ -73,10 +74,10 @@ async def register(request: web.Request, body: Fields) -> web.Response:
     """
     language = languages.of_letters(request)
     async with registering(request):
-        user = await users.sign_up(
+        user = await accounts.sign_up(
             request.config_dict[ENGINE], **body, language=language, now=now()
         )
-    await carts.sign_in(request, user)
+    await guest_cart.sign_in(request, user)
     return answer(UserOut, user, status=201, headers={"Location": "/api/v1/users/me"})
 
 
@@ -93,7 +94,7 @@ async def sign_in(request: web.Request, body: Fields) -> web.Response:
     its `code` along.  What lies in a guest's cart moves to the user's.
     """
     user = await check(request, **body)
-    await carts.sign_in(request, user)
+    await guest_cart.sign_in(request, user)
     return answer(UserOut, user)
 
 
@@ -120,5 +121,5 @@ async def show_profile(request: web.Request) -> web.Response:
 async def change_profile(request: web.Request, body: Fields) -> web.Response:
     """Change the caller's own account."""
     async with transaction(request.config_dict[ENGINE]) as conn:
-        user = await users.change_name(conn, me(request).id, body["name"], now=now())
+        user = await accounts.change_name(conn, me(request).id, body["name"], now=now())
     return answer(UserOut, user)

@@ -1,1 +1,13 @@
-"""The shopper's pages.  They work without scripts; what has changed is shown after a redirect."""
+"""The store's pages."""
+
+from web.store import (
+    assets,
+    display_settings,
+    flash,
+    formatting,
+    forms,
+    html,
+    legal_pages,
+    rendering,
+    routes,
+)

@@ -4,17 +4,17 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from bookstore import users
-from bookstore.db import transaction
-from bookstore.drafts import plain
+from bookstore.catalogue.validation import plain
+from bookstore.database.engine import transaction
 from bookstore.errors import Invalid
-from bookstore.locales import _
-from bookstore.permissions import is_staff
-from web.keys import ENGINE
-from web.requests import now
-from web.sessions import me
-from web.store import forms, notices
-from web.store.page import page
+from bookstore.i18n import _
+from bookstore.users import accounts
+from bookstore.users.permissions import is_staff
+from web.auth.sessions import me
+from web.server.keys import ENGINE
+from web.server.request_context import now
+from web.store import flash, forms
+from web.store.rendering import page
 from web.store.sign_in import LONGEST_NAME
 
 
@@ -31,8 +31,8 @@ async def change(request: web.Request) -> web.Response:
     except Invalid as error:
         return await _form(request, form, faults={"name": error.said()}, status=422)
     async with transaction(request.config_dict[ENGINE]) as conn:
-        await users.change_name(conn, me(request).id, name, now=now())
-    await notices.leave(request, "ok", _("Saved. We call you %s from now on.") % name)
+        await accounts.change_name(conn, me(request).id, name, now=now())
+    await flash.leave(request, "ok", _("Saved. We call you %s from now on.") % name)
     raise web.HTTPSeeOther("/account")
 
 

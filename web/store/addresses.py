@@ -6,17 +6,16 @@ from typing import TypeVar
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import address_book
-from bookstore.address_book import Address
-from bookstore.addresses import COUNTRIES, FIELDS
-from bookstore.db import reading, retrying, transaction
+from bookstore.database.engine import reading, retrying, transaction
 from bookstore.errors import AddressBookFull, Invalid
-from bookstore.locales import _
-from web.keys import ENGINE
-from web.requests import now
-from web.sessions import me
-from web.store import forms, notices, words
-from web.store.page import page
+from bookstore.i18n import _
+from bookstore.users import addresses
+from bookstore.users.addresses import COUNTRIES, FIELDS, Address
+from web.auth.sessions import me
+from web.server.keys import ENGINE
+from web.server.request_context import now
+from web.store import flash, formatting, forms
+from web.store.rendering import page
 
 PATH = "/account/addresses"
 _EMPTY = dict.fromkeys(FIELDS, "")
@@ -35,7 +34,7 @@ async def add(request: web.Request) -> web.Response:
     typed = _typed(form)
 
     async def work(conn: AsyncConnection) -> Address:
-        return await address_book.add(
+        return await addresses.add(
             conn, me(request).id, typed, is_default="is_default" in form, now=now()
         )
 
@@ -44,11 +43,11 @@ async def add(request: web.Request) -> web.Response:
     except Invalid as error:
         return await _list(request, typed, faults={error.field: error.said()}, status=422)
     except AddressBookFull as error:
-        await notices.leave(request, "bad", error.said())
+        await flash.leave(request, "bad", error.said())
     else:
         facts = {"line": address.line1, "city": address.city}
         text = _("%(line)s, %(city)s is in the book.") % facts
-        await notices.leave(request, "ok", text)
+        await flash.leave(request, "ok", text)
     raise web.HTTPSeeOther(PATH)
 
 
@@ -67,11 +66,11 @@ async def change(request: web.Request) -> web.Response:
 
     async def work(conn: AsyncConnection) -> str:
         if "remove" in form:
-            await address_book.remove(conn, me(request).id, address_id)
+            await addresses.remove(conn, me(request).id, address_id)
             return _("That address is gone. Orders that went there keep it.")
         changed = {} if "prefer" in form else typed
         prefer = True if "prefer" in form else None
-        address = await address_book.change(
+        address = await addresses.change(
             conn, me(request).id, address_id, changed, is_default=prefer, now=now()
         )
         facts = {"line": address.line1, "city": address.city}
@@ -82,7 +81,7 @@ async def change(request: web.Request) -> web.Response:
     except Invalid as error:
         faults = {error.field: error.said()}
         return await _one(request, await _mine(request), typed, faults=faults, status=422)
-    await notices.leave(request, "ok", said)
+    await flash.leave(request, "ok", said)
     raise web.HTTPSeeOther(PATH)
 
 
@@ -96,7 +95,7 @@ async def _changed(request: web.Request, work: Callable[[AsyncConnection], Await
 
 async def _mine(request: web.Request) -> Address:
     async with reading(request.config_dict[ENGINE]) as conn:
-        return await address_book.get(conn, me(request).id, int(request.match_info["address_id"]))
+        return await addresses.get(conn, me(request).id, int(request.match_info["address_id"]))
 
 
 def _typed(form: Mapping[str, str]) -> dict[str, str]:
@@ -111,7 +110,7 @@ async def _list(
     status: int = 200,
 ) -> web.Response:
     async with reading(request.config_dict[ENGINE]) as conn:
-        found = await address_book.of_user(conn, me(request).id)
+        found = await addresses.of_user(conn, me(request).id)
     return await page(
         request,
         "account_addresses.html",
@@ -119,7 +118,7 @@ async def _list(
         addresses=found,
         countries=_countries(),
         faults=faults or {},
-        most=address_book.MOST,
+        most=addresses.MOST,
         typed=typed,
     )
 
@@ -144,4 +143,4 @@ async def _one(
 
 
 def _countries() -> list[tuple[str, str]]:
-    return words.countries(COUNTRIES)
+    return formatting.countries(COUNTRIES)

@@ -2,14 +2,14 @@
 
 from aiohttp import web
 
-from bookstore import authors, listing
-from bookstore.db import reading
+from bookstore.catalogue import authors, listing
+from bookstore.catalogue.listing import Query, Sort
+from bookstore.database.engine import reading
 from bookstore.errors import Invalid, NotFound
-from bookstore.listing import Query, Sort
-from web.keys import ENGINE
-from web.store.choice import Choice
-from web.store.kept import kept
-from web.store.page import page
+from web.server.keys import ENGINE
+from web.store.book_filters import Choice
+from web.store.cached_pages import kept
+from web.store.rendering import page
 
 _PAGE = 24
 

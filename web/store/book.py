@@ -7,16 +7,16 @@ from typing import Any
 
 from aiohttp import web
 
-from bookstore import books, editions, listing
-from bookstore.db import reading
-from bookstore.listing import Query
-from bookstore.locales import _
-from bookstore.records import Book
+from bookstore.catalogue import books, editions, listing
+from bookstore.catalogue.listing import Query
+from bookstore.catalogue.models import Book
+from bookstore.database.engine import reading
+from bookstore.i18n import _
 from web.api.book_schemas import cover_url
-from web.keys import ENGINE, RATES, SETTINGS
-from web.store import forms, words
-from web.store.kept import kept
-from web.store.page import page
+from web.server.keys import ENGINE, RATES, SETTINGS
+from web.store import formatting, forms
+from web.store.cached_pages import kept
+from web.store.rendering import page
 
 #: How many more books by the same author stand on the shelf.
 _MORE = 6
@@ -60,7 +60,7 @@ def _summary(book: Book) -> str:
     text = " ".join(html.unescape(_TAG.sub(" ", book.description or "")).split())
     text = text or _("%(title)s by %(authors)s") % {
         "title": book.title,
-        "authors": words.authors_of(book),
+        "authors": formatting.authors_of(book),
     }
     return textwrap.shorten(text, _SUMMARY, placeholder=" …")
 

@@ -5,19 +5,19 @@ from collections.abc import Sequence
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import authors, books, categories, facets, listing, search, spelling
-from bookstore.categories import Category
-from bookstore.db import reading
+from bookstore.catalogue import authors, books, categories, did_you_mean, facets, listing, search
+from bookstore.catalogue.categories import Category
+from bookstore.catalogue.facets import Count, Facets
+from bookstore.catalogue.listing import Query, Sort
+from bookstore.catalogue.models import Book
+from bookstore.database.engine import reading
 from bookstore.errors import Invalid, InvalidIsbn, NotFound
-from bookstore.facets import Count, Facets
-from bookstore.listing import Query, Sort
-from bookstore.records import Book
-from bookstore.shopfront import LanguageCount
-from web.keys import ENGINE
-from web.store.choice import Choice
-from web.store.counts import COUNTS
-from web.store.kept import kept
-from web.store.page import SHELVES, page
+from bookstore.orders.bestsellers import LanguageCount
+from web.server.keys import ENGINE
+from web.store.book_filters import Choice
+from web.store.cached_pages import kept
+from web.store.facet_counts import COUNTS
+from web.store.rendering import SHELVES, page
 
 _PAGE = 20
 #: The commonest languages; whoever wants another one searches for it.
@@ -103,7 +103,7 @@ async def _near(conn: AsyncConnection, choice: Choice) -> tuple[str | None, list
         found = await listing.find(conn, Query(q=choice.q), limit=_PAGE)
         if found.items:
             return None, found.items
-    meant = await spelling.meant(conn, choice.q)
+    meant = await did_you_mean.meant(conn, choice.q)
     if meant is not None:
         return meant, (await listing.find(conn, Query(q=meant), limit=_PAGE)).items
     word = max(search.words_of(choice.q), key=len, default="")

@@ -3,19 +3,21 @@
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import carts, shopfront
+from bookstore import carts
 from bookstore.carts import Cart, CartItem
-from bookstore.db import reading, retrying
+from bookstore.catalogue.models import Book
+from bookstore.database.engine import reading, retrying
+from bookstore.database.pagination import LARGEST_ID
 from bookstore.errors import BookstoreError, NotFound
-from bookstore.locales import _
+from bookstore.i18n import _
+from bookstore.orders import bestsellers
 from bookstore.pricing import Rates
-from bookstore.records import LARGEST_ID, Book
-from web import carts as visitors
 from web.api.carts import changed, filled
-from web.keys import ENGINE, RATES
-from web.requests import now
-from web.store import forms, notices
-from web.store.page import page
+from web.auth import guest_cart as visitors
+from web.server.keys import ENGINE, RATES
+from web.server.request_context import now
+from web.store import flash, forms
+from web.store.rendering import page
 
 
 async def show(request: web.Request) -> web.Response:
@@ -50,9 +52,9 @@ async def add(request: web.Request) -> web.Response:
     except NotFound:
         raise
     except BookstoreError as error:
-        await notices.leave(request, "bad", error.said())
+        await flash.leave(request, "bad", error.said())
         raise web.HTTPSeeOther(f"/books/{book_id}") from None
-    await notices.leave(request, "ok", _("It is in your cart."))
+    await flash.leave(request, "ok", _("It is in your cart."))
     raise web.HTTPSeeOther("/cart")
 
 
@@ -71,7 +73,7 @@ async def change(request: web.Request) -> web.Response:
         else:
             await changed(request, take_out, make=False)
     except BookstoreError as error:
-        await notices.leave(request, "bad", error.said())
+        await flash.leave(request, "bad", error.said())
     raise web.HTTPSeeOther("/cart")
 
 
@@ -85,7 +87,7 @@ async def load(
         async with reading(request.config_dict[ENGINE]) as conn:
             cart_id = await visitors.found(request, conn)
             cart = await carts.get(conn, cart_id, rates)
-            return cart, await shopfront.by_ids(conn, [item.book_id for item in cart.items])
+            return cart, await bestsellers.by_ids(conn, [item.book_id for item in cart.items])
 
     cart, found = await retrying(work)
     return cart, [(item, found[item.book_id]) for item in cart.items]

@@ -7,10 +7,8 @@ from typing import Any
 from aiohttp import web
 from babel import Locale, UnknownLocaleError
 
-from bookstore import address_book, addresses, idempotency, orders, users
-from bookstore.address_book import Address
-from bookstore.checkout import Wish
-from bookstore.db import reading, retrying, transaction
+from bookstore import idempotency, orders
+from bookstore.database.engine import reading, retrying, transaction
 from bookstore.errors import (
     BookstoreError,
     BookWithdrawn,
@@ -21,17 +19,20 @@ from bookstore.errors import (
     PriceChanged,
     RequestInProgress,
 )
-from bookstore.locales import N_, _
-from bookstore.orders import Order
+from bookstore.i18n import N_, _
+from bookstore.orders import Order, Wish
 from bookstore.pricing import CountryTable, Rates
-from web import carts as visitors
-from web import languages, order_access
-from web.keys import CHECKOUTS, ENGINE, REQUEST_ID, TARIFF, USER, WAITED_S
-from web.requests import now
-from web.sessions import me
+from bookstore.users import accounts, addresses
+from bookstore.users.addresses import Address
+from web.auth import guest_cart as visitors
+from web.auth import order_access
+from web.auth.sessions import me
+from web.server import languages
+from web.server.keys import CHECKOUTS, ENGINE, REQUEST_ID, TARIFF, USER, WAITED_S
+from web.server.request_context import now
 from web.store import cart as cart_page
-from web.store import forms, notices, visits, words
-from web.store.page import page
+from web.store import flash, formatting, forms, guest_orders
+from web.store.rendering import page
 
 _FIELDS = ("email", "name", "line1", "line2", "postcode", "city", "country", "note", "keep")
 _LONGEST_NOTE = 1000
@@ -57,10 +58,10 @@ async def place(request: web.Request) -> web.Response:
     try:
         placed = await request.config_dict[CHECKOUTS].place(wish, waited_s=request[WAITED_S])
     except CartEmpty:
-        await notices.leave(request, "info", _("There is nothing in your cart to order."))
+        await flash.leave(request, "info", _("There is nothing in your cart to order."))
         raise web.HTTPSeeOther("/cart") from None
     except BookWithdrawn as error:
-        await notices.leave(request, "bad", error.said())
+        await flash.leave(request, "bad", error.said())
         raise web.HTTPSeeOther("/cart") from None
     except NotDelivered as error:
         return await _form(request, typed, key=key, faults={"country": error.said()}, status=409)
@@ -74,12 +75,12 @@ async def place(request: web.Request) -> web.Response:
     except IdempotencyKeyReused:
         order = await _placed_before(request, wish)
         text = _("You had sent this order already, so nothing was ordered a second time.")
-        await notices.leave(request, "info", text)
-        raise web.HTTPSeeOther(visits.address_of(request, order)) from None
-    await visits.remember(request, placed.order)
+        await flash.leave(request, "info", text)
+        raise web.HTTPSeeOther(guest_orders.address_of(request, order)) from None
+    await guest_orders.remember(request, placed.order)
     if typed["keep"]:
         await _keep(request, address)
-    raise web.HTTPSeeOther(visits.address_of(request, placed.order))
+    raise web.HTTPSeeOther(guest_orders.address_of(request, placed.order))
 
 
 async def _form(
@@ -99,7 +100,7 @@ async def _form(
     if not cart.items or cart_page.is_blocked(cart):
         text = _("Please look at the lines with a mark first.") if cart.items else None
         if text:
-            await notices.leave(request, "warn", text)
+            await flash.leave(request, "warn", text)
         raise web.HTTPSeeOther("/cart")
     return await page(
         request,
@@ -109,7 +110,9 @@ async def _form(
         cart=cart,
         cart_count=cart.item_count,
         changed=changed,
-        countries=words.countries(code for code in addresses.COUNTRIES if not tariff.refuses(code)),
+        countries=formatting.countries(
+            code for code in addresses.COUNTRIES if not tariff.refuses(code)
+        ),
         faults=faults or {},
         key=key or forms.new_key(),
         lines=lines,
@@ -129,7 +132,7 @@ async def _known(request: web.Request) -> dict[str, str]:
         if str(entry.id) == chosen or (not chosen and entry.is_default):
             return known | {name: text or "" for name, text in entry.for_parcel().items()}
     async with reading(request.config_dict[ENGINE]) as conn:
-        order = await visits.last_order(request, conn)
+        order = await guest_orders.last_order(request, conn)
     if order is not None:
         address = {name: text for name, text in order.shipping_address.items() if text}
         known |= {"email": order.email} | address
@@ -144,7 +147,7 @@ async def _address_book(request: web.Request) -> list[Address]:
     if user is None:
         return []
     async with reading(request.config_dict[ENGINE]) as conn:
-        return await address_book.of_user(conn, user.id)
+        return await addresses.of_user(conn, user.id)
 
 
 async def _keep(request: web.Request, address: Mapping[str, Any]) -> None:
@@ -152,11 +155,11 @@ async def _keep(request: web.Request, address: Mapping[str, Any]) -> None:
 
     async def work() -> bool:
         async with transaction(request.config_dict[ENGINE]) as conn:
-            return await address_book.keep(conn, me(request).id, address, now=now())
+            return await addresses.keep(conn, me(request).id, address, now=now())
 
     if not await retrying(work):
         text = _("Your address book is full, so this was not kept.")
-        await notices.leave(request, "info", text)
+        await flash.leave(request, "info", text)
 
 
 def _checked(
@@ -170,7 +173,7 @@ def _checked(
     faults = {name: _(_MISSING) for name in _FIELDS if name in required and not typed[name]}
     if user is None and typed["email"]:
         try:
-            users.normal_email(typed["email"])
+            accounts.normal_email(typed["email"])
         except Invalid as error:
             faults["email"] = error.said()
     if len(typed["note"]) > _LONGEST_NOTE:
@@ -195,7 +198,7 @@ async def _wish(
     cart_id = await visitors.known(request)
     if cart_id is None:
         return None
-    email = user.email if user else users.normal_email(typed["email"])
+    email = user.email if user else accounts.normal_email(typed["email"])
     expected = form.get("expected_total_cents", "")
     agreed = int(expected) if re.fullmatch("[0-9]{1,10}", expected) else -1
     note = typed["note"].replace("\r\n", "\n") or None

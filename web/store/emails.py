@@ -4,21 +4,22 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from bookstore import emails, links
-from bookstore.db import reading, retrying, transaction
+from bookstore.database.engine import reading, retrying, transaction
 from bookstore.errors import BadCredentials, BookstoreError, Invalid
-from bookstore.links import Link, Purpose
-from bookstore.locales import _
-from bookstore.users import User
-from web.credentials import confirm_password
-from web.keys import ENGINE, SETTINGS
-from web.refusals import TooManyAttempts
-from web.requests import no_sooner, now
-from web.sessions import me
-from web.store import forms, notices
-from web.store.page import page
+from bookstore.i18n import _
+from bookstore.notifications import link_tokens
+from bookstore.notifications.link_tokens import Link, Purpose
+from bookstore.users import email_change
+from bookstore.users.accounts import User
+from web.auth.credentials import confirm_password
+from web.auth.login_throttle import writing_to
+from web.auth.sessions import me
+from web.server.errors import TooManyAttempts
+from web.server.keys import ENGINE, SETTINGS
+from web.server.request_context import no_sooner, now
+from web.store import flash, forms
+from web.store.rendering import page
 from web.store.sign_in import refused
-from web.throttle import writing_to
 
 _PURPOSES = Purpose.VERIFY, Purpose.CHANGE
 #: The address of such a page is a secret: no other page is told where the visitor was.
@@ -28,7 +29,7 @@ NO_REFERRER = {"Referrer-Policy": "no-referrer"}
 async def show_link(request: web.Request) -> web.Response:
     """GET /verify-email/{token}: mail programs follow links, so that a button does the work."""
     async with reading(request.config_dict[ENGINE]) as conn:
-        link = await links.look(
+        link = await link_tokens.look(
             conn,
             request.match_info["token"],
             *_PURPOSES,
@@ -45,7 +46,7 @@ async def confirm(request: web.Request) -> web.Response:
 
     async def work() -> User:
         async with transaction(request.config_dict[ENGINE]) as conn:
-            return await emails.confirm(
+            return await email_change.confirm(
                 conn,
                 request.match_info["token"],
                 secret_key=request.config_dict[SETTINGS].secret_key,
@@ -53,7 +54,7 @@ async def confirm(request: web.Request) -> web.Response:
             )
 
     user = await retrying(work)
-    await notices.leave(request, "ok", _("Thank you: %s is confirmed.") % user.email)
+    await flash.leave(request, "ok", _("Thank you: %s is confirmed.") % user.email)
     raise web.HTTPSeeOther("/account", headers=NO_REFERRER)
 
 
@@ -65,11 +66,11 @@ async def ask_to_verify(request: web.Request) -> web.Response:
             writing_to(request, user.email),
             transaction(request.config_dict[ENGINE]) as conn,
         ):
-            await emails.ask_to_verify(conn, user, now=now())
+            await email_change.ask_to_verify(conn, user, now=now())
     except TooManyAttempts as error:
-        await notices.leave(request, "bad", error.said())
+        await flash.leave(request, "bad", error.said())
     else:
-        await notices.leave(
+        await flash.leave(
             request, "ok", _("A letter with a link is on its way to %s.") % user.email
         )
     raise web.HTTPSeeOther("/account")
@@ -91,14 +92,14 @@ async def change(request: web.Request) -> web.Response:
             writing_to(request, user.email),
             transaction(request.config_dict[ENGINE]) as conn,
         ):
-            await emails.ask_to_change(conn, user, email, now=now())
+            await email_change.ask_to_change(conn, user, email, now=now())
     except BadCredentials:
         return await _change_page(request, form, {"password": _("This is not your password.")})
     except Invalid as error:
         return await _change_page(request, form, {error.field: error.said()})
     except TooManyAttempts as error:
         return refused(await _change_page(request, form, refusal=error), error)
-    await notices.leave(
+    await flash.leave(
         request,
         "ok",
         _("Please answer the letter to %s: its link makes the change.") % email.strip(),

@@ -6,9 +6,9 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from bookstore.errors import BadLink, NotSignedIn, SecondFactorRequired
-from web.keys import REQUEST_ID
-from web.problems import Problem
-from web.store.page import plain_page
+from web.server.keys import REQUEST_ID
+from web.server.problems import Problem
+from web.store.rendering import plain_page
 
 #: Problems that have words of their own; the others share a page.
 _PAGES = {

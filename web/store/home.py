@@ -2,14 +2,15 @@
 
 from aiohttp import web
 
-from bookstore import listing, shopfront
-from bookstore.db import reading
-from bookstore.listing import Query, Sort
-from web.keys import ENGINE
-from web.requests import now
-from web.store import words
-from web.store.kept import kept
-from web.store.page import page
+from bookstore.catalogue import listing
+from bookstore.catalogue.listing import Query, Sort
+from bookstore.database.engine import reading
+from bookstore.orders import bestsellers
+from web.server.keys import ENGINE
+from web.server.request_context import now
+from web.store import formatting
+from web.store.cached_pages import kept
+from web.store.rendering import page
 
 #: Books on the front table, on the shelf below it, and in the contents list.
 _FRONT, _SHELF, _CONTENTS = 5, 6, 8
@@ -24,7 +25,7 @@ async def show(request: web.Request) -> web.Response:
     cheapest = Query(in_stock=True, sort=Sort.PRICE)
     async with reading(request.config_dict[ENGINE]) as conn:
         new = (await listing.find(conn, newest, limit=_FRONT + _SHELF)).items
-        best = await shopfront.bestsellers(conn, _CONTENTS)
+        best = await bestsellers.bestsellers(conn, _CONTENTS)
         if len(best) < _ENOUGH:
             best = []
         cheap = [] if best else (await listing.find(conn, cheapest, limit=_CONTENTS)).items
@@ -35,5 +36,5 @@ async def show(request: web.Request) -> web.Response:
         new=new[_FRONT:],
         best=best,
         cheap=cheap,
-        month=words.month(now()),
+        month=formatting.month(now()),
     )

@@ -7,20 +7,20 @@ from typing import NamedTuple
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import carts, locales, orders, shopfront
-from bookstore.db import reading, retrying, transaction
+from bookstore import carts, i18n, orders
+from bookstore.catalogue.models import Book
+from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.pagination import Page
 from bookstore.errors import IllegalTransition, RequestInProgress
-from bookstore.locales import _
-from bookstore.orders import CUSTOMER_CANCELS, Event, Order, State
-from bookstore.paging import Page
-from bookstore.records import Book
-from web import order_access
+from bookstore.i18n import _
+from bookstore.orders import CUSTOMER_CANCELS, Event, Order, State, bestsellers
 from web.api.carts import changed
-from web.api.once import done_before
-from web.keys import ENGINE, USER
-from web.requests import now
-from web.store import forms, notices, visits, words
-from web.store.page import page
+from web.api.idempotency import done_before
+from web.auth import order_access
+from web.server.keys import ENGINE, USER
+from web.server.request_context import now
+from web.store import flash, formatting, forms, guest_orders
+from web.store.rendering import page
 
 #: The way of an order for which nothing goes wrong.
 _WAY = (State.PLACED, State.CONFIRMED, State.PACKED, State.SHIPPED, State.DELIVERED)
@@ -43,13 +43,13 @@ async def show_all(request: web.Request) -> web.Response:
     cursor = request.query.get("cursor")
     async with reading(request.config_dict[ENGINE]) as conn:
         if user is None:
-            found = Page(await visits.of_guest(request, conn), None)
+            found = Page(await guest_orders.of_guest(request, conn), None)
         else:
             found = await orders.of_user(conn, user.id, cursor=cursor)
     return await page(
         request,
         "orders.html",
-        orders=[(order, visits.address_of(request, order)) for order in found.items],
+        orders=[(order, guest_orders.address_of(request, order)) for order in found.items],
         cursor=cursor,
         next=found.next,
     )
@@ -60,7 +60,7 @@ async def show(request: web.Request) -> web.Response:
     async with reading(request.config_dict[ENGINE]) as conn:
         order = await order_access.opened(request, conn, request.query.get("access_token"))
         events = await orders.events(conn, order.id)
-        books: Mapping[int, Book] = await shopfront.by_ids(
+        books: Mapping[int, Book] = await bestsellers.by_ids(
             conn, [line.book_id for line in order.items]
         )
     return await page(
@@ -72,11 +72,11 @@ async def show(request: web.Request) -> web.Response:
         slow=order.status is State.PLACED and now() - order.placed_at > _SLOW,
         checked_at=now(),
         can_cancel=order.status in CUSTOMER_CANCELS,
-        address=visits.address_of(request, order),
-        cancel_address=visits.address_of(request, order, "/cancel"),
+        address=guest_orders.address_of(request, order),
+        cancel_address=guest_orders.address_of(request, order, "/cancel"),
         key=forms.new_key(),
-        reorder_address=visits.address_of(request, order, "/reorder"),
-        stream_address=visits.stream_of(request, order),
+        reorder_address=guest_orders.address_of(request, order, "/reorder"),
+        stream_address=guest_orders.stream_of(request, order),
     )
 
 
@@ -101,9 +101,9 @@ async def cancel(request: web.Request) -> web.Response:
         order = await retrying(work)
     except IllegalTransition as error:
         text = _("This order cannot be cancelled here any more. It stands as: %s.")
-        await notices.leave(request, "bad", text % words.state_name(error.status))
+        await flash.leave(request, "bad", text % formatting.state_name(error.status))
         raise web.HTTPSeeOther(_back(request)) from None
-    raise web.HTTPSeeOther(visits.address_of(request, order))
+    raise web.HTTPSeeOther(guest_orders.address_of(request, order))
 
 
 async def reorder(request: web.Request) -> web.Response:
@@ -127,7 +127,7 @@ async def reorder(request: web.Request) -> web.Response:
             _("Your books are on their way into your cart. Load the page again in a moment.")
         ]
     for sentence in said:
-        await notices.leave(request, "info", locales.said(sentence))
+        await flash.leave(request, "info", i18n.said(sentence))
     raise web.HTTPSeeOther("/cart")
 
 

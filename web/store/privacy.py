@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from bookstore.errors import BadCredentials, BookstoreError, Invalid, LetterUnderWay, OrdersOpen
-from bookstore.locales import N_, _
-from web import erasing, sessions
-from web.credentials import check_password
-from web.refusals import TooManyAttempts
-from web.sessions import me
+from bookstore.i18n import N_, _
+from web.auth import erasure, sessions
+from web.auth.credentials import check_password
+from web.auth.sessions import me
+from web.server.errors import TooManyAttempts
 from web.store import forms
-from web.store.page import page
+from web.store.rendering import page
 from web.store.sign_in import refused
 
 _WRONG = N_("This is not your password.")
@@ -30,7 +30,7 @@ async def erase(request: web.Request) -> web.Response:
         return await _page(request, {"sure": _(_UNSURE)}, status=422)
     try:
         await check_password(request, user.email, form.get("password", ""))
-        await erasing.erase(request, user.id)
+        await erasure.erase(request, user.id)
     except BadCredentials:
         return await _page(request, {"password": _(_WRONG)}, status=422)
     except TooManyAttempts as error:

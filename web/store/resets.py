@@ -4,21 +4,22 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from bookstore import links, resets
-from bookstore.db import reading
+from bookstore.database.engine import reading
 from bookstore.errors import BookstoreError, Invalid
-from bookstore.links import Purpose
-from bookstore.locales import _
-from web import devices
-from web.keys import ENGINE, SETTINGS
-from web.refusals import TooManyAttempts
-from web.requests import now
-from web.resets import ask as ask_for
-from web.store import forms, notices
+from bookstore.i18n import _
+from bookstore.notifications import link_tokens
+from bookstore.notifications.link_tokens import Purpose
+from bookstore.users import password_reset
+from web.auth import known_devices
+from web.auth.login_throttle import forgive
+from web.auth.password_reset import ask as ask_for
+from web.server.errors import TooManyAttempts
+from web.server.keys import ENGINE, SETTINGS
+from web.server.request_context import now
+from web.store import flash, forms
 from web.store.emails import NO_REFERRER
-from web.store.page import page
+from web.store.rendering import page
 from web.store.sign_in import refused
-from web.throttle import forgive
 
 
 async def show(request: web.Request) -> web.Response:
@@ -45,7 +46,7 @@ async def reset(request: web.Request) -> web.Response:
     """POST /reset-password/{token}: back to the front door, with the new password."""
     form = await forms.read(request)
     try:
-        user = await resets.reset(
+        user = await password_reset.reset(
             request.config_dict[ENGINE],
             request.match_info["token"],
             form.get("password", ""),
@@ -55,13 +56,13 @@ async def reset(request: web.Request) -> web.Response:
     except Invalid as error:
         return await _new_password_page(request, {error.field: error.said()})
     await forgive(request, user.email)
-    await notices.leave(
+    await flash.leave(
         request,
         "ok",
         _("Your new password is set, and all devices are signed out. Please sign in."),
     )
     back = web.HTTPSeeOther("/sign-in", headers=NO_REFERRER)
-    devices.remember(request, back, user.email)
+    known_devices.remember(request, back, user.email)
     raise back
 
 
@@ -80,7 +81,7 @@ async def _new_password_page(
     request: web.Request, faults: Mapping[str, str] | None = None
 ) -> web.Response:
     async with reading(request.config_dict[ENGINE]) as conn:
-        link = await links.look(
+        link = await link_tokens.look(
             conn,
             request.match_info["token"],
             Purpose.RESET,

@@ -4,31 +4,31 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from web.access import Access, Open
-from web.keys import ERROR_PAGE
+from web.server.problems import ERROR_PAGE
+from web.server.route_access import Access, Open
 from web.store import (
     account,
     addresses,
-    around,
+    assets,
     author,
     book,
     books,
     cart,
     checkout,
+    display_settings,
     emails,
     errors,
-    files,
     home,
-    letters,
+    legal_pages,
+    notifications,
     orders,
-    page,
+    password_and_devices,
     privacy,
+    rendering,
     resets,
-    security,
+    seo,
     sign_in,
     suggestions,
-    texts,
-    theme,
     tokens,
     totp,
 )
@@ -60,10 +60,10 @@ PAGES: list[tuple[str, str, Handler, Access]] = [
     ("POST", "/account/addresses", addresses.add, SIGNED_IN),
     ("GET", f"/account/addresses/{_ADDRESS}", addresses.show, SIGNED_IN),
     ("POST", f"/account/addresses/{_ADDRESS}", addresses.change, SIGNED_IN),
-    ("GET", "/account/letters", letters.show, SIGNED_IN),
-    ("POST", "/account/letters", letters.choose, SIGNED_IN),
-    ("GET", "/account/notifications", letters.show_all, SIGNED_IN),
-    ("POST", "/account/notifications/{notification_id:[0-9]{1,18}}", letters.read, SIGNED_IN),
+    ("GET", "/account/letters", notifications.show, SIGNED_IN),
+    ("POST", "/account/letters", notifications.choose, SIGNED_IN),
+    ("GET", "/account/notifications", notifications.show_all, SIGNED_IN),
+    ("POST", "/account/notifications/{notification_id:[0-9]{1,18}}", notifications.read, SIGNED_IN),
     ("GET", "/account/data", privacy.show, IN_PERSON),
     ("POST", "/account/data", privacy.erase, IN_PERSON),
     ("GET", "/account/email", emails.show_change, IN_PERSON),
@@ -75,13 +75,13 @@ PAGES: list[tuple[str, str, Handler, Access]] = [
     ("POST", "/forgot-password", resets.ask, ANYONE),
     ("GET", "/reset-password/{token}", resets.show_link, ANYONE),
     ("POST", "/reset-password/{token}", resets.reset, ANYONE),
-    ("GET", "/account/confirm", security.show_confirmation, IN_PERSON),
-    ("POST", "/account/confirm", security.confirm, IN_PERSON),
-    ("GET", "/account/password", security.show_password, IN_PERSON),
-    ("POST", "/account/password", security.change_password, IN_PERSON),
-    ("GET", "/account/sessions", security.show_sessions, IN_PERSON),
-    ("POST", "/account/sessions", security.end_other_sessions, IN_PERSON),
-    ("POST", "/account/sessions/{session}", security.end_session, IN_PERSON),
+    ("GET", "/account/confirm", password_and_devices.show_confirmation, IN_PERSON),
+    ("POST", "/account/confirm", password_and_devices.confirm, IN_PERSON),
+    ("GET", "/account/password", password_and_devices.show_password, IN_PERSON),
+    ("POST", "/account/password", password_and_devices.change_password, IN_PERSON),
+    ("GET", "/account/sessions", password_and_devices.show_sessions, IN_PERSON),
+    ("POST", "/account/sessions", password_and_devices.end_other_sessions, IN_PERSON),
+    ("POST", "/account/sessions/{session}", password_and_devices.end_session, IN_PERSON),
     ("GET", "/account/tokens", tokens.show, IN_PERSON),
     ("POST", "/account/tokens", tokens.create, IN_PERSON),
     ("POST", "/account/tokens/{token_id:[0-9]{1,18}}", tokens.end, IN_PERSON),
@@ -96,20 +96,20 @@ PAGES: list[tuple[str, str, Handler, Access]] = [
     ("GET", "/register", sign_in.show_registration, ANYONE),
     ("POST", "/register", sign_in.register, ANYONE),
     ("POST", "/sign-out", sign_in.sign_out, ANYONE),
-    ("POST", "/theme", theme.choose, ANYONE),
-    ("POST", "/language", theme.choose_language, ANYONE),
-    ("GET", "/robots.txt", around.robots, ANYONE),
-    ("GET", "/sitemap.xml", around.sitemaps, ANYONE),
-    ("GET", "/sitemaps/{part:[0-9]{1,6}}.xml", around.sitemap, ANYONE),
-    ("GET", "/feed.atom", around.feed, ANYONE),
-    ("GET", "/opensearch.xml", around.search_description, ANYONE),
+    ("POST", "/theme", display_settings.choose, ANYONE),
+    ("POST", "/language", display_settings.choose_language, ANYONE),
+    ("GET", "/robots.txt", seo.robots, ANYONE),
+    ("GET", "/sitemap.xml", seo.sitemaps, ANYONE),
+    ("GET", "/sitemaps/{part:[0-9]{1,6}}.xml", seo.sitemap, ANYONE),
+    ("GET", "/feed.atom", seo.feed, ANYONE),
+    ("GET", "/opensearch.xml", seo.search_description, ANYONE),
     ("GET", "/suggestions", suggestions.show, ANYONE),
-    ("GET", "/{name:imprint|terms|privacy|withdrawal}", texts.show, ANYONE),
-    ("GET", "/static/{path:[a-z0-9./-]+}", files.show_file, ANYONE),
+    ("GET", "/{name:imprint|terms|privacy|withdrawal}", legal_pages.show, ANYONE),
+    ("GET", "/static/{path:[a-z0-9./-]+}", assets.show_file, ANYONE),
 ]
 
 
 def prepare(app: web.Application) -> None:
     """Give the application what its pages need."""
-    page.prepare(app)
+    rendering.prepare(app)
     app[ERROR_PAGE] = errors.show_problem

@@ -6,19 +6,21 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from bookstore import locales, users
-from bookstore.db import reading
-from bookstore.drafts import plain
+from bookstore import i18n
+from bookstore.catalogue.validation import plain
+from bookstore.database.engine import reading
 from bookstore.errors import BadCode, BadCredentials, BookstoreError, EmailTaken, Invalid
-from bookstore.users import User
-from web import carts, credentials, languages, sessions
-from web.keys import ENGINE, SETTINGS, USER
-from web.problems import of_refusal
-from web.refusals import TooManyAttempts
-from web.requests import now
-from web.store import forms, notices
-from web.store.page import page
-from web.throttle import registering
+from bookstore.users import accounts
+from bookstore.users.accounts import User
+from web.auth import credentials, guest_cart, sessions
+from web.auth.login_throttle import registering
+from web.server import languages
+from web.server.errors import TooManyAttempts
+from web.server.keys import ENGINE, SETTINGS, USER
+from web.server.problems import of_refusal
+from web.server.request_context import now
+from web.store import flash, forms
+from web.store.rendering import page
 
 LONGEST_NAME = 200
 _START = "/account"
@@ -78,7 +80,7 @@ async def register(request: web.Request) -> web.Response:
     try:
         name = plain("name", form.get("name", ""), LONGEST_NAME)
         async with registering(request):
-            user = await users.sign_up(
+            user = await accounts.sign_up(
                 request.config_dict[ENGINE],
                 email=form.get("email", ""),
                 name=name,
@@ -122,8 +124,8 @@ def _pass_on(request: web.Request) -> None:
 
 async def _enter(request: web.Request, user: User) -> None:
     """Sign the user in and tell what became of the cart that was filled before."""
-    for sentence in await carts.sign_in(request, user):
-        await notices.leave(request, "ok", locales.said(sentence))
+    for sentence in await guest_cart.sign_in(request, user):
+        await flash.leave(request, "ok", i18n.said(sentence))
 
 
 async def _sign_in_page(
@@ -156,7 +158,7 @@ async def _who_owes_a_code(request: web.Request, following: str | None) -> User:
     user_id = await sessions.owes_code(request)
     if user_id is not None:
         async with reading(request.config_dict[ENGINE]) as conn:
-            user = await users.get(conn, user_id)
+            user = await accounts.get(conn, user_id)
         if not user.disabled:
             return user
     raise web.HTTPSeeOther(_with_next("/sign-in", following))

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import authors, listing, search, spelling
-from bookstore.categories import Category
-from bookstore.db import reading
-from bookstore.listing import Query
-from bookstore.records import Book
-from web.keys import ENGINE
-from web.store.kept import kept
-from web.store.page import SHELVES, page
+from bookstore.catalogue import authors, did_you_mean, listing, search
+from bookstore.catalogue.categories import Category
+from bookstore.catalogue.listing import Query
+from bookstore.catalogue.models import Book
+from bookstore.database.engine import reading
+from web.server.keys import ENGINE
+from web.store.cached_pages import kept
+from web.store.rendering import SHELVES, page
 
 _BOOKS, _AUTHORS, _SHELVES = 5, 3, 3
 _LONGEST = 500
@@ -29,7 +29,7 @@ async def show(request: web.Request) -> web.Response:
         books = await _books(conn, question)
         people = (await authors.find(conn, question, limit=_AUTHORS)).items if question else []
         if question and not books and not people:
-            meant = await spelling.meant(conn, question)
+            meant = await did_you_mean.meant(conn, question)
             books = await _books(conn, meant) if meant else []
     return await page(
         request,

@@ -6,19 +6,19 @@ from typing import Any
 
 from aiohttp import web
 
-from bookstore import api_tokens
-from bookstore.api_tokens import ApiToken, Scope
-from bookstore.db import reading, retrying, transaction
-from bookstore.drafts import plain
+from bookstore.catalogue.validation import plain
+from bookstore.database.engine import reading, retrying, transaction
 from bookstore.errors import BookstoreError, Invalid, NotFound, TooManyTokens
-from bookstore.locales import _
-from bookstore.permissions import is_staff
-from web.keys import ENGINE
-from web.requests import now
-from web.sessions import me
-from web.store import forms, notices
-from web.store.page import page
-from web.store.security import confirmed
+from bookstore.i18n import _
+from bookstore.users import api_tokens
+from bookstore.users.api_tokens import ApiToken, Scope
+from bookstore.users.permissions import is_staff
+from web.auth.sessions import me
+from web.server.keys import ENGINE
+from web.server.request_context import now
+from web.store import flash, forms
+from web.store.password_and_devices import confirmed
+from web.store.rendering import page
 from web.store.sign_in import refused
 
 PATH = "/account/tokens"
@@ -64,9 +64,9 @@ async def end(request: web.Request) -> web.Response:
         async with transaction(request.config_dict[ENGINE]) as conn:
             await api_tokens.end(conn, me(request).id, int(request.match_info["token_id"]))
     except NotFound:
-        await notices.leave(request, "info", _("That token had ended already."))
+        await flash.leave(request, "info", _("That token had ended already."))
     else:
-        await notices.leave(request, "ok", _("That token is worthless from now on."))
+        await flash.leave(request, "ok", _("That token is worthless from now on."))
     raise web.HTTPSeeOther(PATH)
 
 

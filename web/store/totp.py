@@ -7,8 +7,7 @@ import segno
 from aiohttp import web
 from markupsafe import Markup
 
-from bookstore import totp
-from bookstore.db import reading, transaction
+from bookstore.database.engine import reading, transaction
 from bookstore.errors import (
     BadCode,
     BadCredentials,
@@ -16,16 +15,17 @@ from bookstore.errors import (
     SecondFactorNotBegun,
     SecondFactorOn,
 )
-from bookstore.locales import _
-from bookstore.totp import Enrolment
-from web.credentials import enable_second_factor, remove_second_factor
-from web.keys import ENGINE, ENROLS, SETTINGS
-from web.refusals import TooManyAttempts
-from web.requests import now
-from web.sessions import me
-from web.store import forms, notices
-from web.store.page import page
-from web.store.security import confirmed
+from bookstore.i18n import _
+from bookstore.users import two_factor
+from bookstore.users.two_factor import Enrolment
+from web.auth.credentials import enable_second_factor, remove_second_factor
+from web.auth.sessions import me
+from web.server.errors import TooManyAttempts
+from web.server.keys import ENGINE, ENROLS, SETTINGS
+from web.server.request_context import now
+from web.store import flash, forms
+from web.store.password_and_devices import confirmed
+from web.store.rendering import page
 from web.store.sign_in import refused
 
 PATH = "/account/second-factor"
@@ -42,7 +42,7 @@ async def begin(request: web.Request) -> web.Response:
     settings = request.config_dict[SETTINGS]
     try:
         async with transaction(request.config_dict[ENGINE]) as conn:
-            await totp.begin(
+            await two_factor.begin(
                 conn,
                 me(request).id,
                 issuer=settings.store_name,
@@ -50,7 +50,7 @@ async def begin(request: web.Request) -> web.Response:
                 now=now(),
             )
     except SecondFactorOn as error:
-        await notices.leave(request, "info", error.said())
+        await flash.leave(request, "info", error.said())
     raise web.HTTPSeeOther(PATH)
 
 
@@ -77,7 +77,7 @@ async def remove(request: web.Request) -> web.Response:
         return await _page(request, {"password": _("This is not your password.")})
     except TooManyAttempts as error:
         return refused(await _page(request, refusal=error), error)
-    await notices.leave(request, "ok", _("Your account asks for the password alone again."))
+    await flash.leave(request, "ok", _("Your account asks for the password alone again."))
     raise web.HTTPSeeOther("/account")
 
 
@@ -91,7 +91,7 @@ async def _page(
     enrolment, left = None, 0
     if user.second_factor:
         async with reading(request.config_dict[ENGINE]) as conn:
-            left = await totp.codes_left(conn, user.id)
+            left = await two_factor.codes_left(conn, user.id)
     else:
         enrolment = await _begun(request, user.id)
     content: dict[str, Any] = {
@@ -113,7 +113,7 @@ async def _begun(request: web.Request, user_id: int) -> Enrolment | None:
     settings = request.config_dict[SETTINGS]
     async with reading(request.config_dict[ENGINE]) as conn:
         try:
-            return await totp.begun_with(
+            return await two_factor.begun_with(
                 conn, user_id, issuer=settings.store_name, secret_key=settings.secret_key
             )
         except SecondFactorNotBegun:

@@ -42,7 +42,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("word", name=op.f("pk_search_words")),
         **INNODB,
     )
-    # The words of the books that are there already, by the rule of `bookstore.spelling`.
+    # The words of the books that are there already, by the rule of `did_you_mean`.
     found: set[str] = set()
     for (indexed,) in op.get_bind().execute(sa.text("SELECT words FROM book_search")):
         found |= {word.removeprefix("__") for word in indexed.split()}

@@ -4,11 +4,15 @@ from datetime import UTC, datetime
 from itertools import count
 
 from actors.batching import Batches
-from bookstore import carts, db, doctor, fulfilment, tasks
-from bookstore.bulk import Bulk
-from bookstore.checkout import Checkouts, Wish
+from bookstore.carts import carts
+from bookstore.database import engine as db
+from bookstore.database.statements import Bulk
 from bookstore.idempotency import Key
-from bookstore.tasks import Task
+from bookstore.operations import doctor
+from bookstore.orders import processing
+from bookstore.orders.checkout import Checkouts, Wish
+from bookstore.tasks import outbox
+from bookstore.tasks.outbox import Task
 from tests.actors.conftest import ADDRESS, RATES
 from tests.factories import NOON, add_book
 
@@ -26,7 +30,7 @@ def clock():
     return datetime.now(UTC)
 
 
-def batches(engine, work=fulfilment.process, name="test"):
+def batches(engine, work=processing.process, name="test"):
     return Batches(engine, Task.PROCESS_ORDERS, work, worker=name, clock=clock)
 
 
@@ -61,4 +65,4 @@ async def findings(engine):
 
 async def unfinished(engine, task=Task.PROCESS_ORDERS):
     async with db.reading(engine) as conn:
-        return [row for row in await tasks.find(conn) if row.task is task]
+        return [row for row in await outbox.find(conn) if row.task is task]

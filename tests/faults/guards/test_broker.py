@@ -10,8 +10,8 @@ from dramatiq.brokers.stub import StubBroker
 from dramatiq.middleware import Retries
 
 from actors.broker import Consumer, SafeRetries, StoreBroker, _RabbitmqConsumer
-from bookstore.messages import RabbitPublisher
-from bookstore.tasks import Offer, Task
+from bookstore.tasks.outbox import Offer, Task
+from bookstore.tasks.publisher import RabbitPublisher
 from tests.servers.process import wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

@@ -2,12 +2,10 @@
 
 from dataclasses import replace
 
-from bookstore import (
-    checkout,
-    idempotency,
-)
-from bookstore.checkout import Checkouts
+from bookstore import idempotency
 from bookstore.errors import CartEmpty, IdempotencyKeyReused
+from bookstore.orders import checkout
+from bookstore.orders.checkout import Checkouts
 from tests.actors.conftest import RATES
 from tests.faults.guards.scene import books, findings, full_cart, nothing, place
 

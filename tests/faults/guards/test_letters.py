@@ -4,14 +4,9 @@ import asyncio
 from datetime import timedelta
 from itertools import count
 
-from bookstore import (
-    db,
-    letters,
-    notifications,
-    postman,
-    smtp,
-)
-from bookstore.letters import Store
+from bookstore.database import engine as db
+from bookstore.notifications import delivery, emails, notifications, smtp
+from bookstore.notifications.emails import Store
 from tests.factories import NOON
 from tests.faults.guards.scene import (
     clock,
@@ -44,13 +39,13 @@ async def one_letter(engine):
 
 async def test_notification_lease(engine, settings, guarded, monkeypatch):
     if not guarded:
-        monkeypatch.setattr(postman, "LEASE", timedelta(0))
+        monkeypatch.setattr(delivery, "LEASE", timedelta(0))
     mailer, store = SlowMailer(), Store.of(settings)
     letter = await one_letter(engine)
 
     async def deliver_after(seconds):
         await asyncio.sleep(seconds)
-        await postman.Postman(engine, mailer, store, clock=clock).deliver([letter])
+        await delivery.Postman(engine, mailer, store, clock=clock).deliver([letter])
 
     await asyncio.gather(deliver_after(0), deliver_after(0.1))
 
@@ -60,13 +55,13 @@ async def test_notification_lease(engine, settings, guarded, monkeypatch):
 async def test_same_message_id(engine, settings, guarded, monkeypatch):
     if not guarded:
         monkeypatch.setattr(
-            letters, "message_id", lambda letter, store: f"<n{next(_numbers)}@example.com>"
+            emails, "message_id", lambda letter, store: f"<n{next(_numbers)}@example.com>"
         )
     mailer, store = SlowMailer(silent=1), Store.of(settings)
     letter = await one_letter(engine)
 
     for _ in range(2):
-        await postman.Postman(engine, mailer, store, clock=clock).deliver([letter])
+        await delivery.Postman(engine, mailer, store, clock=clock).deliver([letter])
 
     assert len(mailer.ids) == 2
     assert (len(set(mailer.ids)) == 1) == guarded

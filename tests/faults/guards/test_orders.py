@@ -5,13 +5,10 @@ import asyncio
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from bookstore import (
-    db,
-    fulfilment,
-    orders,
-)
-from bookstore.bulk import BulkQuery
-from bookstore.tables import orders as order_rows
+from bookstore.database import engine as db
+from bookstore.database.statements import BulkQuery
+from bookstore.database.tables import orders as order_rows
+from bookstore.orders import orders, processing
 from tests.factories import NOON
 from tests.faults.guards.scene import (
     batches,
@@ -27,7 +24,7 @@ async def test_state_check_on_redelivery(engine, guarded, monkeypatch):
             "o.id, o.user_id, o.email, CONCAT(o.terms), o.last_seq, o.placed_at, o.language",
             "FROM {rows} AS v {join} orders AS o ON o.id = v.order_id {for_update}",
         )
-        monkeypatch.setattr(fulfilment, "_LOCK", blind)
+        monkeypatch.setattr(processing, "_LOCK", blind)
     (dune,) = await books(engine, stock=7)
     order = await place(engine, {dune: 1})
     async with db.transaction(engine) as conn:

@@ -5,11 +5,9 @@ import random
 
 from sqlalchemy import text
 
-from bookstore import (
-    db,
-    fulfilment,
-)
-from bookstore.bulk import Bulk
+from bookstore.database import engine as db
+from bookstore.database.statements import Bulk
+from bookstore.orders import processing
 from tests.faults.guards.scene import (
     batches,
     books,
@@ -24,9 +22,9 @@ async def test_conditional_stock(engine, guarded, monkeypatch):
             "UPDATE {rows} AS v STRAIGHT_JOIN book_stock AS s ON s.book_id = v.book_id"
             " SET s.stock = s.stock - v.quantity",
         )
-        monkeypatch.setattr(fulfilment, "_TAKE", blind)
+        monkeypatch.setattr(processing, "_TAKE", blind)
     (dune,) = await books(engine, stock=1)
-    take = fulfilment._take
+    take = processing._take
     rivals = [1]
 
     async def overtaken(conn, confirmed):
@@ -37,7 +35,7 @@ async def test_conditional_stock(engine, guarded, monkeypatch):
                 )
         await take(conn, confirmed)
 
-    monkeypatch.setattr(fulfilment, "_take", overtaken)
+    monkeypatch.setattr(processing, "_take", overtaken)
     order = await place(engine, {dune: 1})
 
     await batches(engine).work_off([order.id], "m")
@@ -64,7 +62,7 @@ async def test_row_lock_order(engine, guarded, monkeypatch):
             random.shuffle(rows)
             return rows
 
-        monkeypatch.setattr(fulfilment, "sorted", shuffled, raising=False)
+        monkeypatch.setattr(processing, "sorted", shuffled, raising=False)
     shelf = await books(engine, stock=1000, number=40)
     placed = [await place(engine, dict.fromkeys(shelf, 1)) for _ in range(24)]
 

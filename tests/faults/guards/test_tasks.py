@@ -10,11 +10,9 @@ from sqlalchemy.exc import OperationalError
 from actors import batching, relay
 from actors.batching import Batches
 from actors.embedded import workers
-from bookstore import (
-    db,
-    tasks,
-)
-from bookstore.tasks import MAX_ATTEMPTS, Task
+from bookstore.database import engine as db
+from bookstore.tasks import outbox
+from bookstore.tasks.outbox import MAX_ATTEMPTS, Task
 from tests.factories import NOON, come_by
 from tests.faults.guards.scene import (
     NOTHING,
@@ -27,7 +25,7 @@ from tests.faults.guards.scene import (
 
 
 async def test_task_deleted_in_the_transaction(engine, guarded, monkeypatch):
-    done = tasks.done
+    done = outbox.done
 
     async def first_of_all(conn, task, ref_ids):
         await done(conn, task, ref_ids)
@@ -95,12 +93,12 @@ async def restart_often(engine, ref_ids, killer):
 
 async def give(engine, ref_ids):
     async with db.transaction(engine) as conn:
-        await tasks.add(conn, Task.PROCESS_ORDERS, ref_ids, now=NOON)
+        await outbox.add(conn, Task.PROCESS_ORDERS, ref_ids, now=NOON)
 
 
 async def test_attempt_counted_before_the_work(engine, guarded, monkeypatch):
     if not guarded:
-        monkeypatch.setattr(tasks, "_COUNT", NOTHING)
+        monkeypatch.setattr(outbox, "_COUNT", NOTHING)
     await give(engine, [1])
 
     worked = await restart_often(engine, [1], killer=1)

@@ -2,11 +2,11 @@
 
 import pytest
 
-from bookstore import categories
-from bookstore.db import transaction
+from bookstore.catalogue import categories
+from bookstore.database.engine import transaction
 from tests.factories import NOON, create_book
 from tests.web.store.pages import Browser
-from web.keys import ENGINE
+from web.server.keys import ENGINE
 
 
 @pytest.fixture

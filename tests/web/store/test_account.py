@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from bookstore.permissions import Role
+from bookstore.users.permissions import Role
 from tests.web.conftest import PASSWORD
 from tests.web.store.pages import Browser
 from web.app import make_app

@@ -3,13 +3,14 @@ import re
 
 import pytest
 
-from bookstore import editions, locales
-from bookstore.db import transaction
-from bookstore.facets import Count
-from bookstore.locales import Language
+from bookstore import i18n
+from bookstore.catalogue import editions
+from bookstore.catalogue.facets import Count
+from bookstore.database.engine import transaction
+from bookstore.i18n import Language
 from tests.factories import NOON
-from web.keys import ENGINE
-from web.store import words
+from web.server.keys import ENGINE
+from web.store import formatting
 
 HOSTILE = "<script>alert('1')</script> & \"Sons\""
 
@@ -166,8 +167,8 @@ async def test_a_book_names_its_people_its_other_editions_and_itself_to_other_si
     [("en", 1217, "1,217"), ("en", 1000, "1,000+"), ("de", 1000, "1.000+")],
 )
 def test_counts_that_stop_counting_say_so(language, count, said):
-    with locales.speaking(Language(language)):
-        assert words.counted(Count(count, said.endswith("+"))) == said
+    with i18n.speaking(Language(language)):
+        assert formatting.counted(Count(count, said.endswith("+"))) == said
 
 
 async def test_a_sold_out_book_cannot_be_put_into_the_cart(browser, stand):

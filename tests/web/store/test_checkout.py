@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import func, select, update
 
-from bookstore.db import reading, transaction
-from bookstore.permissions import Role
-from bookstore.tables import book_stock, books, orders
+from bookstore.database.engine import reading, transaction
+from bookstore.database.tables import book_stock, books, orders
+from bookstore.users.permissions import Role
 from config.settings import Delivery
 from tests.web.store.pages import OWN, Browser
-from web.keys import ENGINE
+from web.server.keys import ENGINE
 
 HOME = {
     "name": "Mira Sørensen",

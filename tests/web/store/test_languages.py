@@ -8,7 +8,7 @@ import pytest
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 
-from bookstore import locales
+from bookstore import i18n
 from tests.web.mailbox import letters_to
 from tests.web.store.test_checkout import HOME
 
@@ -43,7 +43,7 @@ def translations(language):
         yield texts, tuple(it for it in strings if it)
 
 
-@pytest.mark.parametrize("language", set(locales.LANGUAGES) - {locales.DEFAULT})
+@pytest.mark.parametrize("language", set(i18n.LANGUAGES) - {i18n.DEFAULT})
 def test_hardly_anything_is_untranslated(language):
     found = list(translations(language))
 
@@ -53,7 +53,7 @@ def test_hardly_anything_is_untranslated(language):
     assert len(new) <= len(found) // 20, new
 
 
-@pytest.mark.parametrize("language", set(locales.LANGUAGES) - {locales.DEFAULT})
+@pytest.mark.parametrize("language", set(i18n.LANGUAGES) - {i18n.DEFAULT})
 def test_no_number_name_or_link_gets_lost_in_translation(language):
     wrong = [
         text

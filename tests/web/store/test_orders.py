@@ -2,16 +2,16 @@ import asyncio
 
 import pytest
 
-from bookstore import fulfilment, orders
-from bookstore.db import transaction
+from bookstore.database.engine import transaction
 from bookstore.idempotency import Key, claim
-from bookstore.orders import State
-from bookstore.permissions import Role
+from bookstore.orders import orders, processing
+from bookstore.orders.orders import State
+from bookstore.users.permissions import Role
 from tests.factories import NOON, Trace
 from tests.web.conftest import PASSWORD
 from tests.web.store.pages import OWN, Browser
 from tests.web.store.test_checkout import GUEST, button
-from web.keys import ENGINE
+from web.server.keys import ENGINE
 
 ACCOUNT = {"email": "new@example.com", "password": PASSWORD, "name": "Mira"}
 
@@ -33,7 +33,7 @@ def work(server, ordered):
     async def work(*states):
         async with transaction(server.app[ENGINE]) as conn:
             order = await orders.get(conn, number)
-            await fulfilment.process(conn, [order.id], trace=Trace(), now=NOON)
+            await processing.process(conn, [order.id], trace=Trace(), now=NOON)
             for state in states:
                 await orders.transition(
                     conn, number, state, actor="staff", tracking="JD 0001", now=NOON

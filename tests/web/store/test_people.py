@@ -3,15 +3,15 @@
 import pytest
 from sqlalchemy import select
 
-from bookstore import notifications
-from bookstore.db import transaction
-from bookstore.permissions import Role
-from bookstore.tables import users
+from bookstore.database.engine import transaction
+from bookstore.database.tables import users
+from bookstore.notifications import notifications
+from bookstore.users.permissions import Role
 from tests.factories import NOON
 from tests.web.conftest import PASSWORD
 from tests.web.store.pages import OWN, Browser
 from tests.web.store.test_checkout import button
-from web.keys import ENGINE
+from web.server.keys import ENGINE
 
 HOME = {
     "name": "Mira Sørensen",

@@ -7,17 +7,20 @@ import pyotp
 import pytest
 from jinja2 import Environment, PackageLoader
 
-from bookstore import address_book, fulfilment, locales, orders, stock
-from bookstore.db import transaction
-from bookstore.orders import State
-from bookstore.stock import Reason
+from bookstore import i18n
+from bookstore.catalogue import stock
+from bookstore.catalogue.stock import Reason
+from bookstore.database.engine import transaction
+from bookstore.orders import orders, processing
+from bookstore.orders.orders import State
+from bookstore.users import addresses
 from tests.factories import NOON
 from tests.pseudo import LANGUAGE, NAME, Marked, unmarked, unmarked_in
 from tests.web.conftest import PASSWORD
 from tests.web.mailbox import token_to
 from tests.web.store.pages import OWN, Browser
 from tests.web.store.test_orders import Trace
-from web.keys import ENGINE
+from web.server.keys import ENGINE
 from web.store.routes import PAGES
 
 MINA = "mina@example.com"
@@ -48,7 +51,7 @@ def settings(settings):
 @pytest.fixture(autouse=True)
 def marked():
     """The store speaks one more language."""
-    with locales.also(LANGUAGE, NAME, Marked()):
+    with i18n.also(LANGUAGE, NAME, Marked()):
         yield
 
 
@@ -211,7 +214,7 @@ async def order_as_guest(reader, own, dune):
     await reader.go(path)
     async with own() as conn:
         placed = await orders.get(conn, number)
-        await fulfilment.process(conn, [placed.id], trace=Trace(), now=NOON)
+        await processing.process(conn, [placed.id], trace=Trace(), now=NOON)
     await reader.go(path)
     opened = reader.form("⟦Cancel the order⟧")
     async with own() as conn:
@@ -254,7 +257,7 @@ async def keep_addresses(reader, dune):
     await reader.press("Save", city="")
     await reader.press("Save", city="Альтона")
     await reader.press("Remove")
-    for _ in range(address_book.MOST + 1):
+    for _ in range(addresses.MOST + 1):
         await reader.send("/account/addresses", data=HOME)
     await reader.go("/account/addresses")
     await order(reader, dune, keep="yes")

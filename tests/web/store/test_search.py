@@ -2,9 +2,9 @@
 
 import re
 
-from bookstore.db import transaction
+from bookstore.database.engine import transaction
 from tests.factories import add_order
-from web.keys import ENGINE
+from web.server.keys import ENGINE
 
 
 async def test_a_slip_is_understood(browser, stand):

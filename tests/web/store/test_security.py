@@ -5,7 +5,7 @@ import re
 import pyotp
 import pytest
 
-from bookstore.permissions import Role
+from bookstore.users.permissions import Role
 from tests.web.conftest import PASSWORD
 from tests.web.mailbox import kinds_to, letters_to, token_to
 from tests.web.store.pages import Browser

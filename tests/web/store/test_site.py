@@ -7,7 +7,7 @@ from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 
 from tests.web.store.pages import Browser
 from web.app import make_app
-from web.problems import Problem
+from web.server.problems import Problem
 from web.store.errors import show_problem
 
 TEMPLATES = files("web.store") / "templates"

@@ -1,0 +1,68 @@
+"""The store's own texts: imprint, terms, privacy, withdrawal."""
+
+from aiohttp import web
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from admin.rendering import NO_REFUSAL, Refusal, attempt, page
+from bookstore.backoffice import legal_texts
+from bookstore.backoffice.legal_texts import LANGUAGES, NAMES, Text
+from bookstore.database.engine import reading
+from web.auth.sessions import me
+from web.server.keys import ENGINE
+from web.server.request_context import now
+from web.store import forms
+from web.store.legal_pages import shown
+
+LIST = "/admin/texts"
+
+
+async def show_all(request: web.Request) -> web.Response:
+    """GET /admin/texts."""
+    async with reading(request.config_dict[ENGINE]) as conn:
+        found = [await legal_texts.get(conn, name, it) for name in NAMES for it in LANGUAGES]
+    return await page(request, "texts.html", texts=found)
+
+
+async def show(request: web.Request) -> web.Response:
+    """GET /admin/texts/{name}/{language}."""
+    return await _form(request, await _text(request))
+
+
+async def save(request: web.Request) -> web.Response:
+    """POST /admin/texts/{name}/{language}: back to the list, or to the form with what was typed."""
+    form = forms.once(await forms.sent(request, forms.LONG))
+    text = await _text(request)
+    version = int(form["version"]) if form.get("version", "").isdecimal() else text.version
+
+    async def work(conn: AsyncConnection) -> str:
+        await legal_texts.save(
+            conn,
+            text.name,
+            text.language,
+            form.get("body", ""),
+            version,
+            user_id=me(request).id,
+            now=now(),
+        )
+        return "The text is saved, and shown from now on."
+
+    if error := await attempt(request, work):
+        return await _form(request, text, Refusal.of(error, "body", form))
+    raise web.HTTPSeeOther(LIST)
+
+
+async def _text(request: web.Request) -> Text:
+    async with reading(request.config_dict[ENGINE]) as conn:
+        return await legal_texts.get(
+            conn, request.match_info["name"], request.match_info["language"]
+        )
+
+
+async def _form(request: web.Request, text: Text, refusal: Refusal = NO_REFUSAL) -> web.Response:
+    return await page(
+        request,
+        "text.html",
+        text=text,
+        preview=shown(request, text),
+        refusal=refusal,
+    )

@@ -1,0 +1,19 @@
+"""What staff ask for: lists that can be sorted, filtered and counted, reports, bulk changes."""
+
+from bookstore.backoffice import (
+    audit_report,
+    authors,
+    books,
+    bulk_changes,
+    bulk_jobs,
+    categories,
+    emails,
+    imports,
+    legal_texts,
+    list_exports,
+    orders,
+    reports,
+    stock_ledger,
+    tasks,
+    users,
+)

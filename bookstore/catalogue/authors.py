@@ -1,0 +1,113 @@
+"""The people on a book's cover.  Each is there once, however a name is typed."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bookstore.catalogue import search
+from bookstore.database.pagination import LARGEST_ID, Page, decode, encode
+from bookstore.database.statements import Bulk
+from bookstore.database.tables import authors, book_authors, books
+from bookstore.errors import NotFound
+
+_KEY_LENGTH = 255
+
+_ADD = Bulk(
+    "name_key VARCHAR(255), name VARCHAR(255)",
+    """
+    INSERT INTO authors (name, name_key) SELECT v.name, v.name_key FROM {rows} AS v
+    ON DUPLICATE KEY UPDATE name = authors.name
+    """,
+    sqlite="""
+    INSERT INTO authors (name, name_key) SELECT v.name, v.name_key FROM {rows} AS v WHERE true
+    ON CONFLICT DO NOTHING
+    """,
+)
+_FIND = Bulk(
+    "name_key VARCHAR(255)",
+    "SELECT a.name_key, a.id FROM {rows} AS v {join} authors AS a ON a.name_key = v.name_key",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """`book_count` is how many of the store's books name this author, in any role."""
+
+    id: int
+    name: str
+    book_count: int
+
+
+def key(name: str) -> str:
+    """What two spellings of one name have in common: `J.K. Rowling` and `J. K. ROWLING`."""
+    return (search.normal(name) or name.casefold())[:_KEY_LENGTH]
+
+
+async def ensure(conn: AsyncConnection, names: Iterable[str]) -> dict[str, int]:
+    """The ids of the authors by `key`; who is new is written down."""
+    wanted = {key(name): name for name in reversed(list(names))}
+    known = await _ids(conn, wanted)
+    new = sorted((key, name) for key, name in wanted.items() if key not in known)
+    if new:
+        await _ADD(conn, new)
+        known |= await _ids(conn, [key for key, _ in new])
+    return known
+
+
+async def find(
+    conn: AsyncConnection, q: str = "", *, cursor: str | None = None, limit: int = 20
+) -> Page[Author]:
+    """Authors in whose names all words of `q` begin a word, by name."""
+    query = (
+        select(authors.c.id, authors.c.name, authors.c.name_key)
+        .order_by(authors.c.name_key)
+        .limit(limit + 1)
+    )
+    words = search.normal(q).split()
+    if q.strip() and not words:
+        return Page([], None)
+    for word in words:
+        query = query.where((" " + authors.c.name_key).contains(f" {word}"))
+    if cursor is not None:
+        (after_key,) = decode(cursor, [str])
+        query = query.where(authors.c.name_key > after_key)
+    found = (await conn.execute(query)).all()
+    more, found = len(found) > limit, found[:limit]
+    counts = await _book_counts(conn, [row.id for row in found])
+    return Page(
+        [Author(row.id, row.name, counts.get(row.id, 0)) for row in found],
+        encode(found[-1].name_key) if more else None,
+    )
+
+
+async def get(conn: AsyncConnection, author_id: int) -> Author:
+    """One author.
+
+    Raises:
+        NotFound: there is no such author.
+    """
+    asked = select(authors.c.name).where(authors.c.id == author_id)
+    name = await conn.scalar(asked) if 0 < author_id <= LARGEST_ID else None
+    if name is None:
+        raise NotFound("This author")
+    counts = await _book_counts(conn, [author_id])
+    return Author(author_id, name, counts.get(author_id, 0))
+
+
+async def _book_counts(conn: AsyncConnection, author_ids: Collection[int]) -> dict[int, int]:
+    found = await conn.execute(
+        select(book_authors.c.author_id, func.count(book_authors.c.book_id.distinct()))
+        .join(books, books.c.id == book_authors.c.book_id)
+        .where(book_authors.c.author_id.in_(author_ids), books.c.withdrawn_at.is_(None))
+        .group_by(book_authors.c.author_id)
+    )
+    return {row[0]: row[1] for row in found}
+
+
+async def _ids(conn: AsyncConnection, keys: Collection[str]) -> dict[str, int]:
+    if not keys:
+        return {}
+    found = await _FIND(conn, [(key,) for key in sorted(keys)])
+    return {row.name_key: row.id for row in found}

@@ -1,0 +1,143 @@
+"""Books as the store shows them, made of rows by the fistful: no query per book."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bookstore.database.tables import (
+    authors,
+    book_authors,
+    book_categories,
+    book_stock,
+    books,
+    categories,
+)
+
+#: The fields that lie in the book's own row under their own names.
+COLUMNS = (
+    "isbn13",
+    "title",
+    "subtitle",
+    "description",
+    "publisher",
+    "year",
+    "language",
+    "format",
+    "pages",
+    "price_cents",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Contributor:
+    id: int
+    name: str
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryRef:
+    slug: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """A book as the store sells it; `description` is sanitised HTML.
+
+    `cover` is the name of its picture (see `pictures`); None is a typographic cover.
+    """
+
+    id: int
+    isbn13: str
+    title: str
+    subtitle: str | None
+    description: str | None
+    authors: list[Contributor]
+    categories: list[CategoryRef]
+    publisher: str | None
+    year: int | None
+    language: str | None
+    format: str | None
+    pages: int | None
+    price_cents: int
+    cover: str | None
+    stock: int
+    available: bool
+    withdrawn_at: datetime | None
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+def select_books() -> Select[Any]:
+    """The rows that `load` makes books of."""
+    columns = [column for column in books.c if column.name != "sort_title"]
+    return select(*columns, book_stock.c.stock).join_from(
+        books, book_stock, book_stock.c.book_id == books.c.id
+    )
+
+
+async def load(conn: AsyncConnection, rows: Sequence[Any]) -> list[Book]:
+    """Books of rows as `select_books` gives them: two more statements, however many."""
+    ids = [row.id for row in rows]
+    people = await contributors(conn, ids)
+    refs = await category_refs(conn, ids)
+    return [
+        Book(
+            **{name: row._mapping[name] for name in COLUMNS},
+            id=row.id,
+            authors=people.get(row.id, []),
+            categories=refs.get(row.id, []),
+            cover=row.cover,
+            stock=row.stock,
+            available=row.withdrawn_at is None and row.stock > 0,
+            withdrawn_at=row.withdrawn_at,
+            version=row.version,
+            created_at=row.created_at,
+            updated_at=row.updated_at,
+        )
+        for row in rows
+    ]
+
+
+async def contributors(
+    conn: AsyncConnection, book_ids: Collection[int]
+) -> dict[int, list[Contributor]]:
+    """Who wrote each of these books, in the order of the cover."""
+    found: dict[int, list[Contributor]] = {}
+    if book_ids:
+        for row in await conn.execute(
+            select(
+                book_authors.c.book_id,
+                book_authors.c.author_id,
+                authors.c.name,
+                book_authors.c.role,
+            )
+            .join(authors, authors.c.id == book_authors.c.author_id)
+            .where(book_authors.c.book_id.in_(book_ids))
+            .order_by(book_authors.c.book_id, book_authors.c.position)
+        ):
+            contributor = Contributor(row.author_id, row.name, row.role)
+            found.setdefault(row.book_id, []).append(contributor)
+    return found
+
+
+async def category_refs(
+    conn: AsyncConnection, book_ids: Collection[int]
+) -> dict[int, list[CategoryRef]]:
+    """Where each of these books stands."""
+    found: dict[int, list[CategoryRef]] = {}
+    if book_ids:
+        for row in await conn.execute(
+            select(book_categories.c.book_id, categories.c.slug, categories.c.name)
+            .join(categories, categories.c.id == book_categories.c.category_id)
+            .where(book_categories.c.book_id.in_(book_ids))
+            .order_by(book_categories.c.book_id, book_categories.c.position)
+        ):
+            found.setdefault(row.book_id, []).append(CategoryRef(row.slug, row.name))
+    return found

@@ -1,0 +1,450 @@
+"""`bookstore ...`: the store from the command line.
+
+Data goes to stdout and messages to stderr, so that programs can read it.  Exit codes: 0
+fine, 1 failed, 2 wrong use, 3 partly (some rows were refused).
+"""
+
+import asyncio
+import os
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from email.utils import make_msgid
+from pathlib import Path
+
+import click
+from click.shell_completion import get_completion_class
+from sqlalchemy import make_url
+
+from bookstore import __version__
+from bookstore.cli import books, sample
+from bookstore.cli.terminal import (
+    FAILED,
+    Store,
+    as_json,
+    asynchronous,
+    database,
+    print_json,
+    print_table,
+)
+from bookstore.database import engine as db
+from bookstore.errors import Invalid, NotFound
+from bookstore.notifications import smtp
+from bookstore.notifications.mime import Mail
+from bookstore.operations import db_grants, doctor, metrics, startup_checks
+from bookstore.tasks import outbox
+from bookstore.users import accounts, sessions, two_factor
+from bookstore.users.permissions import Role
+from config import log, variables
+from config.settings import WrongSettings, read_settings
+
+#: Shown as three stars, and addresses without their passwords.
+SECRETS = {"secret_key", "admin_password"}
+
+
+@click.group(cls=Store, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="%(version)s")
+def main() -> None:
+    """An online bookstore: web shop, REST API, dashboard and workers.
+
+    \b
+    bookstore run                      everything in one process, on this machine
+    bookstore web, bookstore worker    the same on many machines
+    """
+    log.set_up()
+
+
+# Serving
+
+
+@main.command()
+@asynchronous
+async def run() -> None:
+    """Serve the whole store from one process, with its workers inside.
+
+    The first start makes the tables, loads the sample catalogue and opens an account for
+    an administrator, whose password is printed once.
+    """
+    from web import serve
+
+    settings = read_settings()
+    if not settings.embedded:
+        raise click.UsageError(
+            "This store has a broker: start `bookstore web` and `bookstore worker` instead."
+        )
+    async with database() as engine:
+        await sample.prepare(engine, settings, tell=click.echo)
+    await serve.serve(settings, ready=lambda: click.echo(f"Open {settings.base_url}"))
+
+
+@main.command()
+@click.option("--host", help="The address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), help="The port to listen on.")
+@click.option("--processes", type=click.IntRange(1, 64), default=1, show_default=True)
+def web(host: str | None, port: int | None, processes: int) -> None:
+    """Serve pages and API.  Workers are started with `bookstore worker`."""
+    from web import serve
+
+    if host:
+        os.environ["BOOKSTORE_HOST"] = host
+    if port is not None:
+        os.environ["BOOKSTORE_PORT"] = str(port)
+    startup_checks.start(read_settings())
+    sys.exit(serve.serve_in(processes))
+
+
+@main.command()
+@click.option("--processes", "-p", type=click.IntRange(1, 64), default=2, show_default=True)
+@click.option("--threads", "-t", type=click.IntRange(1, 64), default=8, show_default=True)
+@click.option("--queues", "-Q", multiple=True, help="Only these queues.")
+def worker(processes: int, threads: int, queues: tuple[str, ...]) -> None:
+    """Work on orders, letters, imports and exports (the same as `dramatiq actors`)."""
+    if read_settings().embedded:
+        raise click.UsageError("Without a broker the workers live in `bookstore run`.")
+    startup_checks.start(read_settings())
+    command = ["-m", "dramatiq", "actors", "-p", str(processes), "-t", str(threads)]
+    command += ["--worker-shutdown-timeout", "30000"]
+    if queues:
+        command += ["--queues", *queues]
+    os.execv(sys.executable, [sys.executable, *command])  # noqa: S606 - this is dramatiq
+
+
+@main.command("metrics")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=click.IntRange(0, 65535), default=9180, show_default=True)
+def show_metrics(host: str, port: int) -> None:
+    """Show Prometheus what the workers of this machine count.
+
+    They and this command share the folder that PROMETHEUS_MULTIPROC_DIR names.
+    """
+    from web import serve
+
+    if not Path(os.environ.get(metrics.FOLDER, "nowhere")).is_dir():
+        raise click.UsageError(f"{metrics.FOLDER} has to name a folder, for the workers too.")
+    asyncio.run(serve.serve_metrics(read_settings(), host, port))
+
+
+# The database
+
+
+@main.group("db")
+def database_group() -> None:
+    """The tables and their revisions."""
+
+
+@database_group.command()
+@click.option(
+    "--grant", "account", help="Then give this account (NAME or NAME@HOST) what the store needs."
+)
+@asynchronous
+async def upgrade(account: str | None) -> None:
+    """Bring the tables to the newest revision."""
+    statements = _grants(account) if account else []
+    async with database() as engine:
+        await db.upgrade(engine)
+        if statements:
+            async with db.transaction(engine) as conn:
+                await db_grants.give(conn, statements)
+
+
+@database_group.command()
+@asynchronous
+async def current() -> None:
+    """Print the revision of the tables."""
+    async with database() as engine, db.reading(engine) as conn:
+        revision, _ = await db.revisions(conn)
+    click.echo(revision or "none")
+
+
+@database_group.command()
+@asynchronous
+async def check() -> None:
+    """Fail when the tables are not at the newest revision."""
+    async with database() as engine, db.reading(engine) as conn:
+        revision, newest = await db.revisions(conn)
+    if revision != newest:
+        raise click.ClickException(f"The tables are at {revision}, the newest is {newest}.")
+
+
+@database_group.command("grants")
+@click.argument("account")
+def print_grants(account: str) -> None:
+    """Print the statements that give ACCOUNT (NAME or NAME@HOST) what the store needs.
+
+    They are for an administrator of the database, after each upgrade:
+    bookstore db grants bookstore@10.0.0.% | mariadb
+    """
+    for statement in _grants(account):
+        click.echo(statement)
+
+
+def _grants(account: str) -> list[str]:
+    url = make_url(read_settings().database_url)
+    if url.get_backend_name() == "sqlite":
+        raise click.UsageError("SQLite has no accounts.")
+    try:
+        return db_grants.grants(url.database or "", account)
+    except Invalid as refusal:
+        raise click.BadParameter(str(refusal)) from None
+
+
+# Users
+
+
+@main.group("users")
+def users_group() -> None:
+    """Accounts."""
+
+
+@users_group.command("create")
+@click.argument("email")
+@click.option("--role", type=click.Choice([role.value for role in Role]), default="customer")
+@click.option("--name", default="", help="The name; the address without one.")
+@click.option("--password-stdin", is_flag=True, help="Read the password from stdin.")
+@asynchronous
+async def create_user(email: str, role: str, name: str, password_stdin: bool) -> None:
+    """Open an account for EMAIL."""
+    if password_stdin:
+        password = sys.stdin.readline().rstrip("\n")
+    else:
+        password = click.prompt(
+            "Password", type=str, hide_input=True, confirmation_prompt=True, err=True
+        )
+    async with database() as engine:
+        user = await accounts.sign_up(
+            engine,
+            email=email,
+            name=name or email.partition("@")[0],
+            password=password,
+            role=Role(role),
+            now=datetime.now(UTC),
+        )
+    click.echo(f"{user.email} may sign in now, as {user.role}.", err=True)
+
+
+@users_group.command("remove-second-factor")
+@click.argument("email")
+@asynchronous
+async def remove_second_factor(email: str) -> None:
+    """Let EMAIL sign in with the password alone, and end all their sessions.
+
+    For somebody who has lost their authenticator and their recovery codes. They are told by letter.
+    """
+    now = datetime.now(UTC)
+    async with database() as engine, db.transaction(engine) as conn:
+        found = await accounts.credentials(conn, email)
+        if found is None:
+            raise NotFound("This user")
+        user, _ = found
+        await two_factor.remove(conn, user.id, by=None, now=now)
+        await sessions.end_all(conn, user.id)
+    click.echo(f"{user.email} signs in with the password alone now.", err=True)
+
+
+# Books
+
+
+main.add_command(books.import_group)
+main.add_command(books.export_group)
+
+
+@main.command("sample-data")
+@asynchronous
+async def sample_data() -> None:
+    """Load a small catalogue of well-known books, to look around with."""
+    async with database() as engine:
+        report = await sample.load(engine, read_settings().currency, now=datetime.now(UTC))
+    click.echo(f"{report.created} books created, {report.unchanged} were there.", err=True)
+
+
+# Tasks
+
+
+@main.group("tasks")
+def tasks_group() -> None:
+    """Unfinished work; what is parked was given up and waits for you."""
+
+
+@tasks_group.command("list")
+@click.option("--state", type=click.Choice(["waiting", "parked"]), help="Only these.")
+@as_json
+@asynchronous
+async def list_tasks(state: str | None, as_json: bool) -> None:
+    """List unfinished work, the oldest first."""
+    parked = None if state is None else state == "parked"
+    async with database() as engine, db.reading(engine) as conn:
+        found = await outbox.find(conn, parked=parked)
+    if as_json:
+        print_json({"items": [asdict(row) for row in found]})
+    else:
+        titles = ("id", "task", "of", "due", "attempts", "parked", "error")
+        print_table(
+            titles,
+            [
+                (row.id, row.task, row.ref_id, row.due_at, row.attempts, row.parked_at, row.error)
+                for row in found
+            ],
+        )
+
+
+@tasks_group.command("show")
+@click.argument("task_id", type=int)
+@as_json
+@asynchronous
+async def show_task(task_id: int, as_json: bool) -> None:
+    """Print all there is about one task."""
+    async with database() as engine, db.reading(engine) as conn:
+        row = await outbox.get(conn, task_id)
+    if as_json:
+        print_json(asdict(row))
+    else:
+        print_table(("", ""), asdict(row).items())
+
+
+@tasks_group.command("replay")
+@click.argument("task_id", type=int)
+@asynchronous
+async def replay_task(task_id: int) -> None:
+    """Have a task tried again, with all its attempts."""
+    async with database() as engine, db.transaction(engine) as conn:
+        await outbox.replay(conn, task_id, user_id=None, now=datetime.now(UTC))
+
+
+@tasks_group.command("discard")
+@click.argument("task_id", type=int)
+@click.option("--reason", required=True, help="Why; it is kept on record.")
+@asynchronous
+async def discard_task(task_id: int, reason: str) -> None:
+    """Give a task up for good."""
+    async with database() as engine, db.transaction(engine) as conn:
+        await outbox.discard(conn, task_id, reason, user_id=None, now=datetime.now(UTC))
+
+
+@main.command("doctor")
+@as_json
+@asynchronous
+async def examine(as_json: bool) -> None:
+    """Check the invariants, and name the rows that break them."""
+    async with database() as engine, db.reading(engine) as conn:
+        findings = [finding async for finding in doctor.examine(conn, now=datetime.now(UTC))]
+    if as_json:
+        print_json({"findings": [asdict(finding) for finding in findings]})
+    else:
+        for finding in findings:
+            click.echo(f"{finding.invariant}: {finding.row}")
+    if not findings:
+        click.echo("All is well.", err=True)
+    sys.exit(FAILED if findings else 0)
+
+
+# Around it
+
+
+@main.group("mail")
+def mail_group() -> None:
+    """Letters."""
+
+
+@mail_group.command("test")
+@click.argument("address")
+@as_json
+@asynchronous
+async def test_mail(address: str, as_json: bool) -> None:
+    """Send a letter to ADDRESS and print what the mail server says."""
+    settings = read_settings()
+    letter = EmailMessage()
+    letter["From"], letter["To"] = settings.mail_from, address
+    letter["Date"], letter["Message-ID"] = datetime.now(UTC), make_msgid(domain="bookstore")
+    letter["Subject"] = f"A test letter from {settings.store_name}"
+    letter.set_content("If you can read this, letters go out.\n")
+    mailer = smtp.make_mailer(settings.smtp_url)
+    try:
+        answer = await mailer.send(Mail.of(letter))
+    finally:
+        await mailer.close()
+    if as_json:
+        print_json({"answer": answer})
+    else:
+        click.echo(answer)
+
+
+@main.command()
+@asynchronous
+async def openapi() -> None:
+    """Print the OpenAPI document of the REST API."""
+    from web.api.openapi import describe
+    from web.app import make_app
+
+    print_json(describe(await make_app(read_settings())))
+
+
+@main.group("config")
+def config_group() -> None:
+    """Settings."""
+
+
+@config_group.command("show")
+@as_json
+def show_config(as_json: bool) -> None:
+    """Print the settings in force, without secrets."""
+    shown = {name: _shown(name, value) for name, value in asdict(read_settings()).items()}
+    if as_json:
+        print_json(shown)
+    else:
+        print_table(("", ""), shown.items())
+
+
+@config_group.command("check")
+@as_json
+@asynchronous
+async def check_config(as_json: bool) -> None:
+    """Fail when a setting is wrong, and name all that are; warn of what endangers data."""
+    try:
+        settings = read_settings()
+    except WrongSettings as wrong:
+        if as_json:
+            print_json({"problems": wrong.problems, "warnings": []})
+        raise
+    warnings = await startup_checks.examine(settings)
+    for warning in warnings:
+        click.echo(f"Warning: {warning}", err=True)
+    if as_json:
+        print_json({"problems": {}, "warnings": warnings})
+    click.echo("The settings are fine.", err=True)
+
+
+@config_group.command("reference")
+def print_reference() -> None:
+    """Print all settings, their defaults and what they mean (docs/settings.md)."""
+    click.echo(variables.reference(), nl=False)
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print what makes SHELL complete the commands, to be evaluated where it starts."""
+    of_shell = get_completion_class(shell)
+    assert of_shell is not None
+    click.echo(of_shell(main, {}, "bookstore", "_BOOKSTORE_COMPLETE").source())
+
+
+@main.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(__version__)
+
+
+def _shown(name: str, value: object) -> object:
+    if name in SECRETS and value:
+        return "***"
+    if isinstance(value, str) and "@" in value and "://" in value:
+        return ";".join(_without_password(url) for url in value.split(";"))
+    return value
+
+
+def _without_password(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    account, at, host = rest.rpartition("@")
+    user, colon, _ = account.partition(":")
+    return f"{scheme}://{user}{colon and ':***'}{at}{host}"

@@ -1,0 +1,12 @@
+"""Connections, transactions and statements; the tables are in `tables`."""
+
+from bookstore.database import (
+    engine,
+    failpoints,
+    file_store,
+    group_commit,
+    list_pagination,
+    pagination,
+    statements,
+    tables,
+)

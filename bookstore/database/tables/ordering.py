@@ -1,0 +1,174 @@
+"""From the cart to the parcel: orders, what happened to them, what was written about them."""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    SmallInteger,
+    String,
+    Text,
+    UniqueConstraint,
+)
+
+from bookstore.database.tables.columns import Id, Key, UtcDateTime, table
+
+carts = table(
+    "carts",
+    Column("id", Id, primary_key=True),
+    Column("user_id", Id, ForeignKey("users.id"), unique=True),
+    Column("checkout_no", Integer, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False, index=True),
+    # The id of a cart that is gone must not come back: orders and sessions remember it.
+    sqlite_autoincrement=True,
+)
+
+cart_items = table(
+    "cart_items",
+    Column("cart_id", Id, ForeignKey("carts.id", ondelete="CASCADE"), primary_key=True),
+    Column("book_id", Id, ForeignKey("books.id"), primary_key=True, index=True),
+    Column("quantity", SmallInteger, nullable=False),
+    Column("unit_price_cents", Integer, nullable=False),
+    Column("added_at", UtcDateTime, nullable=False),
+    CheckConstraint("quantity BETWEEN 1 AND 99", name="quantity_in_range"),
+)
+
+orders = table(
+    "orders",
+    Column("id", Id, primary_key=True),
+    Column("number", Key(14), nullable=False, unique=True),
+    # Not a foreign key: carts of guests are purged, their orders stay.
+    Column("cart_id", BigInteger, nullable=False),
+    Column("checkout_no", Integer, nullable=False),
+    Column("user_id", Id, ForeignKey("users.id")),
+    Column("email", String(254), nullable=False),
+    Column("status", Key(20), nullable=False),
+    Column("payment_status", Key(20), nullable=False),
+    Column("payment_provider", Key(20), nullable=False, server_default="invoice"),
+    Column("currency", Key(3), nullable=False),
+    Column("shipping_address", JSON, nullable=False),
+    Column("terms", JSON, nullable=False),
+    Column("note", String(1000)),
+    # In which it was placed, and its letters are.
+    Column("language", Key(8), nullable=False, server_default="en"),
+    Column("reason", Text),
+    Column("tracking", String(200)),
+    Column("total_cents", Integer),
+    Column("last_seq", Integer, nullable=False),
+    Column("placed_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    UniqueConstraint("cart_id", "checkout_no"),
+    CheckConstraint("total_cents >= 0", name="total_not_negative"),
+    Index("ix_orders_user", "user_id", "id"),
+    Index("ix_orders_status", "status", "id"),
+    # For staff: each new row goes to the end of these, and the order service changes neither.
+    Index("ix_orders_placed", "placed_at"),
+    Index("ix_orders_payment", "payment_status", "id"),
+    Index("ix_orders_email", "email"),
+)
+
+# What invoices say about customers who were erased: kept for the tax office alone, until then.
+sealed_invoices = table(
+    "sealed_invoices",
+    Column("order_id", Id, ForeignKey("orders.id"), primary_key=True, autoincrement=False),
+    Column("email", String(254), nullable=False),
+    Column("address", JSON, nullable=False),
+    Column("sealed_at", UtcDateTime, nullable=False),
+    Column("keep_until", UtcDateTime, nullable=False, index=True),
+)
+
+order_lines = table(
+    "order_lines",
+    Column("order_id", Id, ForeignKey("orders.id"), primary_key=True),
+    Column("book_id", Id, ForeignKey("books.id"), primary_key=True, index=True),
+    Column("isbn13", Key(13), nullable=False),
+    Column("title", String(500), nullable=False),
+    Column("quantity", SmallInteger, nullable=False),
+    Column("unit_price_cents", Integer, nullable=False),
+    CheckConstraint("quantity > 0", name="quantity_positive"),
+    CheckConstraint("unit_price_cents >= 0", name="price_not_negative"),
+)
+
+order_events = table(
+    "order_events",
+    Column("id", Id, primary_key=True),
+    Column("order_id", Id, ForeignKey("orders.id"), nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("kind", Key(20), nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("actor", Key(100), nullable=False),
+    Column("detail", Text),
+    Column("message_id", Key(36)),
+    Column("attempt", SmallInteger),
+    Column("worker", Key(100)),
+    Column("waited_ms", Integer),
+    Column("worked_ms", Integer),
+    UniqueConstraint("order_id", "seq"),
+)
+
+stock_movements = table(
+    "stock_movements",
+    Column("id", Id, primary_key=True),
+    Column("book_id", Id, ForeignKey("books.id"), nullable=False),
+    Column("delta", Integer, nullable=False),
+    Column("reason", Key(20), nullable=False),
+    Column("order_id", Id, ForeignKey("orders.id")),
+    Column("user_id", Id, ForeignKey("users.id")),
+    Column("note", String(500)),
+    Column("created_at", UtcDateTime, nullable=False),
+    UniqueConstraint("order_id", "book_id", "reason"),
+    Index("ix_stock_movements_book", "book_id", "id"),
+)
+
+idempotency_keys = table(
+    "idempotency_keys",
+    Column("owner", Key(50), primary_key=True),
+    Column("key", Key(255), primary_key=True),
+    Column("request_hash", Key(64), nullable=False),
+    # What the request made: an order, or whatever else its operation makes.
+    Column("order_id", Id, ForeignKey("orders.id")),
+    Column("created_at", UtcDateTime, nullable=False, index=True),
+    Column("made_id", BigInteger),
+)
+
+notifications = table(
+    "notifications",
+    Column("id", Id, primary_key=True),
+    Column("user_id", Id, ForeignKey("users.id")),
+    Column("order_id", Id, ForeignKey("orders.id")),
+    Column("kind", Key(40), nullable=False),
+    Column("status", Key(20), nullable=False),
+    Column("in_doubt", Boolean, nullable=False),
+    Column("recipient", String(254), nullable=False),
+    # Letters about orders are set from their template; only staff's own words are kept.
+    Column("subject", String(200)),
+    Column("body", Text),
+    # Whatever its user reads later, it stays the letter that it was; None: as its order says.
+    Column("language", Key(8)),
+    Column("attempts", SmallInteger, nullable=False),
+    Column("lease_until", UtcDateTime),
+    Column("smtp_answer", String(500)),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("sent_at", UtcDateTime),
+    Column("read_at", UtcDateTime),
+    # One letter for each thing that happens to an order, whoever tells it twice.
+    UniqueConstraint("order_id", "kind"),
+    Index("ix_notifications_user", "user_id", "id"),
+    Index("ix_notifications_status", "status", "id"),
+    Index("ix_notifications_in_doubt", "in_doubt", "id"),
+)
+
+# What staff tell each other about an order; customers never see it.
+order_notes = table(
+    "order_notes",
+    Column("id", Id, primary_key=True),
+    Column("order_id", Id, ForeignKey("orders.id"), nullable=False, index=True),
+    Column("user_id", Id, ForeignKey("users.id"), nullable=False),
+    Column("body", String(2000), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)

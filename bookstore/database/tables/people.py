@@ -1,0 +1,122 @@
+"""Who has an account, and how they prove it."""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Integer,
+    String,
+    Text,
+)
+
+from bookstore.database.tables.columns import Hash, Id, Key, UtcDateTime, table
+
+users = table(
+    "users",
+    Column("id", Id, primary_key=True),
+    Column("email", String(254), nullable=False),
+    Column("email_key", Key(254), nullable=False, unique=True),
+    Column("password_hash", String(255), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("role", Key(20), nullable=False),
+    # In which our letters are (`bookstore.i18n`).
+    Column("language", Key(8), nullable=False, server_default="en"),
+    Column("email_verified_at", UtcDateTime),
+    Column("disabled_at", UtcDateTime),
+    # When personal data was erased; the row stays, for the orders.
+    Column("erased_at", UtcDateTime),
+    # What the seed of the second factor is worked out from, with the store's secret; the step of
+    # the last code that was taken, so that none is taken twice.
+    Column("totp_nonce", Hash),
+    Column("totp_at", UtcDateTime),
+    Column("totp_step", BigInteger),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+
+recovery_codes = table(
+    "recovery_codes",
+    Column("user_id", Id, ForeignKey("users.id"), primary_key=True, autoincrement=False),
+    Column("code_hash", Hash, primary_key=True),
+)
+
+addresses = table(
+    "addresses",
+    Column("id", Id, primary_key=True),
+    Column("user_id", Id, ForeignKey("users.id"), nullable=False, index=True),
+    Column("name", String(200), nullable=False),
+    Column("line1", String(200), nullable=False),
+    Column("line2", String(200)),
+    Column("city", String(100), nullable=False),
+    Column("postcode", String(20)),
+    Column("country", Key(2), nullable=False),
+    Column("phone", String(40)),
+    Column("is_default", Boolean, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+
+# Only of users who have chosen; the others get every letter.
+preferences = table(
+    "preferences",
+    Column("user_id", Id, ForeignKey("users.id"), primary_key=True, autoincrement=False),
+    Column("email_when_delivered", Boolean, nullable=False),
+    Column("email_messages", Boolean, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+
+sessions = table(
+    "sessions",
+    Column("id_hash", Hash, primary_key=True),
+    Column("user_id", Id, ForeignKey("users.id"), index=True),
+    Column("data", Text, nullable=False),
+    Column("address", Key(45)),
+    Column("user_agent", String(255)),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("last_seen_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False, index=True),
+)
+
+api_tokens = table(
+    "api_tokens",
+    Column("id", Id, primary_key=True),
+    Column("user_id", Id, ForeignKey("users.id"), nullable=False, index=True),
+    Column("name", String(100), nullable=False),
+    Column("token_hash", Hash, nullable=False, unique=True),
+    Column("scopes", JSON, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, index=True),
+    Column("last_used_at", UtcDateTime),
+    sqlite_autoincrement=True,
+)
+
+# What letters lead to, once.  The link's secret is worked out from `nonce` and never stored.
+links = table(
+    "links",
+    Column("id", Id, primary_key=True),
+    Column("purpose", Key(20), nullable=False),
+    Column("user_id", Id, ForeignKey("users.id"), nullable=False, index=True),
+    Column(
+        "notification_id",
+        Id,
+        ForeignKey("notifications.id", ondelete="CASCADE"),
+        nullable=False,
+        unique=True,
+    ),
+    # The address that the letter went to, which the link proves.
+    Column("email", String(254), nullable=False),
+    Column("nonce", Hash, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False, index=True),
+    sqlite_autoincrement=True,
+)
+
+# Failures by whose they are (an account, a network, a device), as a hash.
+guesses = table(
+    "guesses",
+    Column("name_hash", Hash, primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("failed_at", UtcDateTime, nullable=False),
+    Column("forget_at", UtcDateTime, nullable=False, index=True),
+)

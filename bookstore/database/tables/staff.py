@@ -1,0 +1,65 @@
+"""What staff did, planned and wrote."""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Text,
+)
+
+from bookstore.database.tables.columns import Hash, Id, Key, UtcDateTime, table
+
+audit_log = table(
+    "audit_log",
+    Column("id", Id, primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("user_id", Id, ForeignKey("users.id")),
+    Column("action", Key(40), nullable=False),
+    Column("object_type", Key(20), nullable=False),
+    Column("object_id", Key(100), nullable=False),
+    # {field: [before, after]}; of personal data the name only, with null.
+    Column("changes", JSON, nullable=False),
+    # Whose request it was; NULL for what was done on the command line.
+    Column("address", Key(45)),
+    Index("ix_audit_log_object", "object_type", "object_id", "id"),
+    Index("ix_audit_log_user", "user_id", "id"),
+)
+
+# Each seals the rows of the audit log after `after_id` up to its own, and the seal before.
+audit_seals = table(
+    "audit_seals",
+    Column("up_to_id", BigInteger, primary_key=True, autoincrement=False),
+    # Unique: a chain has one next link.
+    Column("after_id", BigInteger, nullable=False, unique=True),
+    # NULL until all rows that it is about can be seen.
+    Column("digest", Hash),
+    Column("marked_at", UtcDateTime, nullable=False),
+)
+
+# `rows` is [[id, version, before, after, outcome], ...]: what was shown is what is done.
+bulk_changes = table(
+    "bulk_changes",
+    Column("id", Id, primary_key=True),
+    Column("user_id", Id, ForeignKey("users.id"), nullable=False),
+    Column("field", Key(20), nullable=False),
+    Column("wanted", String(200), nullable=False),
+    Column("rows", JSON, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("applied_at", UtcDateTime),
+    Column("undone_at", UtcDateTime),
+)
+
+# What staff have written in place of the texts that the store comes with, as Markdown.
+texts = table(
+    "texts",
+    Column("name", Key(20), primary_key=True),
+    Column("language", Key(10), primary_key=True),
+    Column("body", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Column("updated_by", Id, ForeignKey("users.id")),
+)

@@ -1,0 +1,119 @@
+"""What is still to be done, and the files that it reads and writes."""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    SmallInteger,
+    String,
+    Text,
+    UniqueConstraint,
+)
+
+from bookstore.database.tables.columns import Chunk, Id, Key, UtcDateTime, table
+
+tasks = table(
+    "tasks",
+    Column("id", Id, primary_key=True),
+    Column("task", Key(40), nullable=False),
+    Column("ref_id", BigInteger, nullable=False),
+    Column("due_at", UtcDateTime, nullable=False),
+    Column("offers", Integer, nullable=False),
+    Column("attempts", SmallInteger, nullable=False),
+    Column("error", Text),
+    Column("parked_at", UtcDateTime),
+    Column("request_id", Key(64)),
+    Column("created_at", UtcDateTime, nullable=False),
+    UniqueConstraint("task", "ref_id"),
+    Index("ix_tasks_due", "parked_at", "due_at"),
+    # Without it SQLite gives an id out again once its row is gone.
+    sqlite_autoincrement=True,
+)
+
+# A task's row knows its last error and goes when the work is done; this stays to be read.
+task_failures = table(
+    "task_failures",
+    Column("id", Id, primary_key=True),
+    Column("task", Key(40), nullable=False),
+    Column("ref_id", BigInteger, nullable=False),
+    Column("attempt", SmallInteger, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Index("ix_task_failures_of", "task", "ref_id"),
+    Index("ix_task_failures_at", "at"),
+)
+
+heartbeats = table(
+    "heartbeats",
+    Column("name", Key(100), primary_key=True),
+    Column("beat_at", UtcDateTime, nullable=False),
+)
+
+files = table(
+    "files",
+    Column("id", Id, primary_key=True),
+    Column("name", String(255), nullable=False),
+    Column("media_type", Key(100), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    # NULL until all of it is there.
+    Column("sha256", Key(64)),
+    Column("kind", Key(20), nullable=False),
+    Column("owner_id", Id, ForeignKey("users.id"), index=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, index=True),
+    # An address that somebody kept must not lead to another file.
+    sqlite_autoincrement=True,
+)
+
+file_chunks = table(
+    "file_chunks",
+    Column("file_id", Id, ForeignKey("files.id", ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("content", Chunk, nullable=False),
+)
+
+jobs = table(
+    "jobs",
+    Column("id", Id, primary_key=True),
+    Column("kind", Key(20), nullable=False),
+    Column("state", Key(20), nullable=False),
+    Column("user_id", Id, ForeignKey("users.id"), index=True),
+    Column("file_id", Id, ForeignKey("files.id", ondelete="SET NULL"), index=True),
+    Column("result_id", Id, ForeignKey("files.id", ondelete="SET NULL"), index=True),
+    Column("options", JSON, nullable=False),
+    # What the job found out about its file, and the rules that decided.
+    Column("findings", JSON, nullable=False),
+    Column("read", Integer, nullable=False),
+    Column("created", Integer, nullable=False),
+    Column("updated", Integer, nullable=False),
+    Column("unchanged", Integer, nullable=False),
+    Column("refused", Integer, nullable=False),
+    # How far it is, in whatever its total counts; NULL until that is known.
+    Column("done", BigInteger, nullable=False),
+    Column("total", BigInteger),
+    Column("error", Text),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("started_at", UtcDateTime),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Column("finished_at", UtcDateTime),
+    Index("ix_jobs_kind", "kind", "id"),
+    sqlite_autoincrement=True,
+)
+
+# What became of single lines of an import: those refused, and where a report is wanted, all.
+job_lines = table(
+    "job_lines",
+    Column("job_id", Id, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("line", Integer, nullable=False),
+    Column("outcome", Key(20), nullable=False),
+    Column("isbn13", Key(13)),
+    Column("field", String(100)),
+    Column("value", String(100)),
+    Column("reason", String(500)),
+    # The row as the file has it, to be mended and sent again.
+    Column("cells", JSON),
+)

@@ -1,0 +1,15 @@
+"""Lists of books, orders and users as CSV and XLSX files."""
+
+from bookstore.exports import rejected_rows
+from bookstore.exports.exporter import (
+    KEPT,
+    MEDIA_TYPES,
+    SOURCES,
+    Cell,
+    Exporter,
+    Format,
+    Money,
+    Source,
+    start,
+    write,
+)

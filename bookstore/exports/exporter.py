@@ -1,0 +1,456 @@
+"""Exports: books and orders as a table, CSV or XLSX, written page by page.
+
+What is written can be read again: a list of books that is imported where it came from changes
+nothing.  A text that a spreadsheet would take for a formula gets an apostrophe in front, and
+the import takes exactly that one off (`columns.py`).
+"""
+
+import asyncio
+import codecs
+import csv
+import io
+import re
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, BinaryIO, NamedTuple, Protocol
+
+import xlsxwriter
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from bookstore import audit, pricing
+from bookstore.catalogue import models
+from bookstore.catalogue.models import Book
+from bookstore.catalogue.validation import ROLES
+from bookstore.database import file_store
+from bookstore.database.engine import reading, transaction
+from bookstore.database.tables import books, order_lines, orders
+from bookstore.errors import Invalid
+from bookstore.imports.columns import FORMULA
+from bookstore.tasks import jobs
+from bookstore.tasks.job_runner import Watch
+from bookstore.tasks.jobs import Job, Kind
+
+#: How long an export can be fetched: it grows old, and orders are personal data.
+KEPT = timedelta(days=7)
+#: Rows read, written and told of at a time.
+_PAGE = 500
+_TIMEOUT_S = 60.0
+_MOST_XLSX_ROWS = 1_048_575
+
+BOOK_COLUMNS = (
+    "isbn",
+    "title",
+    "subtitle",
+    "authors",
+    "price",
+    "currency",
+    "stock",
+    "year",
+    "language",
+    "category",
+    "description",
+    "publisher",
+    "pages",
+    "format",
+)
+ORDER_COLUMNS = (
+    "number",
+    "placed_at",
+    "status",
+    "payment_status",
+    "payment_provider",
+    "email",
+    "name",
+    "line1",
+    "line2",
+    "postcode",
+    "city",
+    "country",
+    "isbn",
+    "title",
+    "quantity",
+    "unit_price",
+    "line_total",
+    "shipping",
+    "tax",
+    "order_total",
+    "currency",
+    "tracking",
+)
+#: A role at the end of a name, which would be read as one.
+_SAID_ROLE = re.compile(rf"\s\((?:{'|'.join(ROLES)})\)$")
+
+
+class Format(StrEnum):
+    """How a table is written."""
+
+    CSV = "csv"
+    XLSX = "xlsx"
+
+
+MEDIA_TYPES: Mapping[Format, str] = {
+    Format.CSV: "text/csv; charset=utf-8",
+    Format.XLSX: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
+
+
+class Money(NamedTuple):
+    """A cell with an amount of the store's currency."""
+
+    cents: int
+
+
+Cell = str | int | Money | None
+Progress = Callable[[int, int], Awaitable[None]]
+
+
+async def start(
+    conn: AsyncConnection,
+    kind: Kind,
+    format: Format,  # noqa: A002 - the word of the API
+    *,
+    user_id: int | None,
+    now: datetime,
+    request_id: str | None = None,
+) -> Job:
+    """Have a list written by the actors; who asked for it is on record."""
+    job = await jobs.add(
+        conn,
+        kind,
+        user_id=user_id,
+        options={"format": format.value},
+        now=now,
+        request_id=request_id,
+    )
+    told: dict[str, list[Any]] = {"kind": [None, kind.value], "format": [None, format.value]}
+    await audit.record(conn, "export", "job", job.id, told, user_id=user_id, now=now)
+    return job
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A list that can be exported: what its file is called, and where its rows come from."""
+
+    name: str
+    columns: Sequence[str]
+    count: Callable[[AsyncConnection], Awaitable[int]]
+    pages: Callable[[AsyncEngine, str], AsyncIterator[Sequence[Sequence[Cell]]]]
+    #: With a mark in front Excel reads CSV as UTF-8 too.
+    marked: bool = False
+
+
+def source_of(job: Job) -> Source:
+    """Where the rows of an export come from."""
+    return SOURCES[job.kind]
+
+
+async def write(
+    engine: AsyncEngine,
+    source: Source,
+    format: Format,  # noqa: A002
+    file: BinaryIO,
+    *,
+    currency: str,
+    on_progress: Progress | None = None,
+) -> int:
+    """Write a list into a file; gives the number of rows, those of the header not counted.
+
+    Raises:
+        Invalid: there are more rows than an Excel sheet has room for.
+    """
+    engine = engine.execution_options(timeout_s=_TIMEOUT_S)
+    async with reading(engine) as conn:
+        total = await source.count(conn)
+    if format is Format.XLSX and total > _MOST_XLSX_ROWS:
+        raise Invalid(
+            "format", f"An Excel sheet has room for {_MOST_XLSX_ROWS:,} rows; choose CSV."
+        )
+    # In a thread: packing a workbook is too slow for the event loop of a server.
+    if source.marked and format is Format.CSV:
+        file.write(codecs.BOM_UTF8)
+    table = await asyncio.to_thread(_TABLES[format], file, source.columns)
+    written = 0
+    async for rows in source.pages(engine, currency):
+        await asyncio.to_thread(table.write, rows)
+        written += len(rows)
+        if on_progress:
+            await on_progress(written, max(total, written))
+    await asyncio.to_thread(table.close)
+    return written
+
+
+class Exporter:
+    """Works on jobs that export (see `runner.Work`): in one go, and again after a crash."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        *,
+        currency: str,
+        clock: Callable[[], datetime],
+        source_of: Callable[[Job], Source] = source_of,
+    ) -> None:
+        self._engine = engine
+        self._currency = currency
+        self._clock = clock
+        self._source_of = source_of
+
+    async def __call__(self, job: Job, /, *, slice_s: float, watch: Watch | None) -> bool:
+        current = job
+
+        async def on_progress(written: int, total: int) -> None:
+            nonlocal current
+            async with transaction(self._engine) as conn:
+                current = await jobs.advance(
+                    conn, current, done=written, total=total, now=self._clock()
+                )
+            if watch:
+                await watch(current)
+
+        source = self._source_of(job)
+        chosen = Format(job.options["format"])
+        with tempfile.TemporaryFile() as file:
+            written = await write(
+                self._engine,
+                source,
+                chosen,
+                file,
+                currency=self._currency,
+                on_progress=on_progress,
+            )
+            file.seek(0)
+            now = self._clock()
+            stored = await file_store.store(
+                self._engine,
+                file_store.pieces(file),
+                name=f"{source.name}-{now:%Y-%m-%d}.{chosen}",
+                media_type=MEDIA_TYPES[chosen],
+                kind="export",
+                owner_id=job.user_id,
+                now=now,
+                expires_at=now + KEPT,
+                most=_MOST_BYTES,
+            )
+        try:
+            async with transaction(self._engine) as conn:
+                await jobs.finish(
+                    conn, current, result_id=stored.id, done=written, total=written, now=now
+                )
+        except jobs.Ended:
+            async with transaction(self._engine) as conn:
+                await file_store.remove(conn, [stored.id])
+            raise
+        return False
+
+
+#: An export is as large as the store.
+_MOST_BYTES = 4 * 1024**3
+
+
+def quoted(text: str) -> str:
+    """The text as no spreadsheet takes it for a formula."""
+    return f"'{text}" if FORMULA.match(text) else text
+
+
+class _Table(Protocol):
+    """A table that grows row by row."""
+
+    def write(self, rows: Iterable[Sequence[Cell]]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _Csv:
+    """RFC 4180, in UTF-8."""
+
+    def __init__(self, file: BinaryIO, header: Sequence[str]) -> None:
+        self._text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        self._writer = csv.writer(self._text)
+        self._writer.writerow(header)
+
+    def write(self, rows: Iterable[Sequence[Cell]]) -> None:
+        self._writer.writerows([_text(cell) for cell in row] for row in rows)
+
+    def close(self) -> None:
+        self._text.flush()
+        self._text.detach()
+
+
+class _Xlsx:
+    """A workbook, of which only the row being written lies in memory."""
+
+    def __init__(self, file: BinaryIO, header: Sequence[str]) -> None:
+        self._workbook = xlsxwriter.Workbook(
+            file,
+            {
+                "constant_memory": True,
+                "strings_to_formulas": False,
+                "strings_to_urls": False,
+                "strings_to_numbers": False,
+            },
+        )
+        self._sheet = self._workbook.add_worksheet()
+        self._money = self._workbook.add_format({"num_format": "0.00"})
+        bold = self._workbook.add_format({"bold": True})
+        self._sheet.freeze_panes(1, 0)
+        for place, name in enumerate(header):
+            self._sheet.set_column(place, place, _WIDTHS.get(name, 12))
+        for place, name in enumerate(header):
+            self._sheet.write_string(0, place, name, bold)
+        self._row = 1
+
+    def write(self, rows: Iterable[Sequence[Cell]]) -> None:
+        for row in rows:
+            for place, cell in enumerate(row):
+                match cell:
+                    case Money():
+                        # Exact: a float keeps 15 digits, and no price has more than ten.
+                        self._sheet.write_number(self._row, place, cell.cents / 100, self._money)
+                    case int():
+                        self._sheet.write_number(self._row, place, cell)
+                    case str() if cell:
+                        self._sheet.write_string(self._row, place, quoted(cell))
+            self._row += 1
+
+    def close(self) -> None:
+        self._workbook.close()
+
+
+_WIDTHS = {"isbn": 15, "title": 40, "authors": 30, "placed_at": 22, "email": 26, "description": 40}
+_TABLES: Mapping[Format, Callable[[BinaryIO, Sequence[str]], _Table]] = {
+    Format.CSV: _Csv,
+    Format.XLSX: _Xlsx,
+}
+
+
+def _text(cell: Cell) -> str:
+    match cell:
+        case None:
+            return ""
+        case Money():
+            return f"{cell.cents // 100}.{cell.cents % 100:02}"
+    return quoted(str(cell))
+
+
+async def _book_pages(
+    engine: AsyncEngine, currency: str
+) -> AsyncIterator[Sequence[Sequence[Cell]]]:
+    after = 0
+    query = models.select_books().where(books.c.withdrawn_at.is_(None)).order_by(books.c.id)
+    while True:
+        async with reading(engine) as conn:
+            rows = (await conn.execute(query.where(books.c.id > after).limit(_PAGE))).all()
+            found = await models.load(conn, rows)
+        if not found:
+            return
+        yield [_book_row(book, currency) for book in found]
+        after = found[-1].id
+
+
+def _book_row(book: Book, currency: str) -> Sequence[Cell]:
+    return (
+        book.isbn13,
+        book.title,
+        book.subtitle,
+        "; ".join(_author(person.name, person.role) for person in book.authors),
+        Money(book.price_cents),
+        currency,
+        book.stock,
+        book.year,
+        book.language,
+        "|".join(_escaped(category.name) for category in book.categories),
+        book.description,
+        book.publisher,
+        book.pages,
+        book.format,
+    )
+
+
+def _author(name: str, role: str) -> str:
+    """The name, with the role where the name alone would mean another."""
+    said = role != "author" or _SAID_ROLE.search(name)
+    return f"{_escaped(name)} ({role})" if said else _escaped(name)
+
+
+def _escaped(name: str) -> str:
+    return re.sub(r"[\\;|]", r"\\\g<0>", name)
+
+
+async def _order_pages(
+    engine: AsyncEngine, currency: str
+) -> AsyncIterator[Sequence[Sequence[Cell]]]:
+    after = 0
+    while True:
+        async with reading(engine) as conn:
+            query = select(orders).where(orders.c.id > after).order_by(orders.c.id).limit(_PAGE)
+            found = {row.id: row for row in await conn.execute(query)}
+            lines = await conn.execute(
+                select(order_lines)
+                .where(order_lines.c.order_id.in_(found))
+                .order_by(order_lines.c.order_id, order_lines.c.book_id)
+            )
+            rows: list[Sequence[Cell]] = []
+            for order_id, group in groupby(lines, attrgetter("order_id")):
+                rows.extend(_order_rows(found[order_id], list(group)))
+        if not found:
+            return
+        yield rows
+        after = max(found)
+
+
+def _amounts(order: Any, lines: Iterable[Any]) -> Sequence[Cell]:
+    """Delivery, the tax contained and the total of the whole order; empty until it has a total."""
+    if order.total_cents is None:
+        return None, None, None
+    totals = pricing.totals(
+        [(line.quantity, line.unit_price_cents) for line in lines], pricing.Rates(**order.terms)
+    )
+    return Money(totals.shipping_cents), Money(totals.tax_cents), Money(order.total_cents)
+
+
+def _order_rows(order: Any, lines: Sequence[Any]) -> list[Sequence[Cell]]:
+    amounts = _amounts(order, lines)
+    return [_order_row(order, line, amounts) for line in lines]
+
+
+def _order_row(order: Any, line: Any, amounts: Sequence[Cell]) -> Sequence[Cell]:
+    address = order.shipping_address or {}
+    placed_at = order.placed_at.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return (
+        order.number,
+        placed_at,
+        order.status,
+        order.payment_status,
+        order.payment_provider,
+        order.email,
+        *(address.get(name) for name in ("name", "line1", "line2", "postcode", "city", "country")),
+        line.isbn13,
+        line.title,
+        line.quantity,
+        Money(line.unit_price_cents),
+        Money(line.unit_price_cents * line.quantity),
+        *amounts,
+        order.currency,
+        order.tracking,
+    )
+
+
+async def _count_books(conn: AsyncConnection) -> int:
+    query = select(func.count()).select_from(books).where(books.c.withdrawn_at.is_(None))
+    return await conn.scalar(query) or 0
+
+
+async def _count_order_lines(conn: AsyncConnection) -> int:
+    return await conn.scalar(select(func.count()).select_from(order_lines)) or 0
+
+
+SOURCES: Mapping[Kind, Source] = {
+    Kind.EXPORT_BOOKS: Source("books", BOOK_COLUMNS, _count_books, _book_pages),
+    Kind.EXPORT_ORDERS: Source("orders", ORDER_COLUMNS, _count_order_lines, _order_pages),
+}

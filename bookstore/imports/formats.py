@@ -1,0 +1,126 @@
+"""Files of books, opened by what is in them; what they are called does not matter."""
+
+import codecs
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, BinaryIO
+
+from bookstore.errors import Invalid
+from bookstore.imports import encodings
+from bookstore.imports.columns import COLUMNS
+from bookstore.imports.csv_source import Sheet
+from bookstore.imports.entries import Source
+from bookstore.imports.onix import reader
+from bookstore.imports.onix.source import Message
+from bookstore.imports.xlsx_source import Workbook
+
+#: What files begin with that are no lists of books, and what they are.
+_STARTS = (
+    (b"\xd0\xcf\x11\xe0", "an old or protected Excel workbook"),
+    (b"%PDF", "a PDF"),
+    (b"\x89PNG", "a picture (PNG)"),
+    (b"\xff\xd8\xff", "a picture (JPEG)"),
+    (b"GIF8", "a picture (GIF)"),
+    (b"RIFF", "a picture or a recording"),
+    (b"II*\x00", "a picture (TIFF)"),
+    (b"MM\x00*", "a picture (TIFF)"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"BZh", "a bzip2 archive"),
+    (b"\xfd7zXZ", "an xz archive"),
+    (b"7z\xbc\xaf", "a 7-Zip archive"),
+    (b"Rar!", "a RAR archive"),
+    (b"SQLite format 3", "a database"),
+    (b"\x7fELF", "a program"),
+    (b"{\\rtf", "a text document (RTF)"),
+)
+_MARC = re.compile(rb"[0-9]{5}[a-z][a-z][a-z ]")
+_HTML = re.compile(r"<(!doctype\s+html|html|head|body|table|div|meta)[\s>]", re.IGNORECASE)
+_XML = re.compile(r"<(\?xml|!--|!doctype|[a-z_][\w.-]*[\s/>:])", re.IGNORECASE)
+_HOW = "Send a list of books as CSV in UTF-8, as an Excel workbook (XLSX) or as ONIX 3."
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What whoever sends a file says about it; what they leave out is found out.
+
+    `mapping` has the sheet's name for a column, or "" where it is not to be read.
+    """
+
+    mapping: Mapping[str, str] | None = None
+    encoding: str | None = None
+
+    def check(self) -> None:
+        """Raise Invalid when one of them is none."""
+        if self.encoding is not None:
+            encodings.named(self.encoding)
+        if unknown := (self.mapping or {}).keys() - set(COLUMNS):
+            raise Invalid("mapping", f"There is no column {', '.join(sorted(unknown))}.")
+
+    @staticmethod
+    def of_json(kept: Mapping[str, Any]) -> "Options":
+        """The options that a job keeps."""
+        return Options(kept["mapping"], kept["encoding"])
+
+    def to_json(self) -> dict[str, Any]:
+        """As a job keeps them."""
+        return {"mapping": dict(self.mapping or {}), "encoding": self.encoding}
+
+
+def open_source(file: BinaryIO, options: Options, *, currency: str, today: date) -> Source:
+    """The entries of a file, read as CSV or XLSX or ONIX, whichever it is.
+
+    It has to be a file on disk; of ONIX those prices are read that hold `today`.
+
+    Raises:
+        Invalid: it is something else, or cannot be read; the sentence says what to do.
+    """
+    file.seek(0)
+    start = file.read(4096)
+    if not start.strip(b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n"):
+        raise Invalid("file", "This file is empty.")
+    if start.startswith(b"PK\x03\x04"):
+        _refuse_other_archives(file)
+        return Workbook(file, currency=currency, mapping=options.mapping)
+    for beginning, what in _STARTS:
+        if start.startswith(beginning):
+            raise Invalid("file", f"This is {what}. {_HOW}")
+    if _MARC.match(start) and b"\x1e" in start:
+        raise Invalid("file", f"This is a MARC file. {_HOW}")
+    if reader.looks_like(start):
+        return Message(file, currency=currency, today=today)
+    text = _words(start)
+    if _HTML.match(text):
+        raise Invalid("file", f"This is a web page (HTML). {_HOW}")
+    if _XML.match(text):
+        raise Invalid("file", f"This is XML, and no ONIX message. {_HOW}")
+    return Sheet(file, currency=currency, mapping=options.mapping, encoding=options.encoding)
+
+
+def _refuse_other_archives(file: BinaryIO) -> None:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            names = set(archive.namelist())
+    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError):
+        return  # The workbook's reader says that it is damaged.
+    if "xl/workbook.xml" in names:
+        return
+    if "word/document.xml" in names:
+        what = "a text document"
+    elif "mimetype" in names:
+        what = "an OpenDocument file or an e-book"
+    else:
+        what = "an archive (ZIP)"
+    raise Invalid("file", f"This is {what}. {_HOW}")
+
+
+def _words(start: bytes) -> str:
+    """The beginning as text, well enough to see what it is."""
+    codec = "utf-8"
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        codec = "utf-16"
+    elif start.startswith((b"<\x00", b"\x00<")):
+        codec = "utf-16-le" if start[1] == 0 else "utf-16-be"
+    return start.decode(codec, errors="replace").lstrip("\ufeff \t\r\n")

@@ -1,0 +1,461 @@
+"""Notifications: what we tell our customers, and the letter that carries it.
+
+queued ──claim──> sending ──answer──> sent
+  ^ │                │
+  │ └──> muted       │   (the customer wants no such letter; it stands in their list)
+  ├── put off ───────┤
+  ├── in doubt, once ┤
+  └── resend         └──> failed
+"""
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+from sqlalchemy import Select, func, insert, select, update
+from sqlalchemy.engine import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bookstore import audit, i18n, pricing
+from bookstore.database import pagination
+from bookstore.database.pagination import Page
+from bookstore.database.statements import Bulk, BulkQuery, Statement, ask, in_one_trip
+from bookstore.database.tables import moment, notifications, users
+from bookstore.errors import NotFound
+from bookstore.notifications import emails, link_tokens
+from bookstore.notifications.emails import Item, Kind, Letter, OrderFacts
+from bookstore.tasks import outbox
+from bookstore.tasks.outbox import Task
+
+
+class Status(StrEnum):
+    """Where the letter of a notification is."""
+
+    QUEUED = "queued"
+    SENDING = "sending"
+    SENT = "sent"
+    FAILED = "failed"
+    #: Its customer wants no mail of this kind.
+    MUTED = "muted"
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """Something we told a customer, and what became of its letter."""
+
+    id: int
+    kind: Kind
+    user_id: int | None
+    recipient: str
+    subject: str
+    body: str
+    order_number: str | None
+    email_status: Status
+    #: An attempt ended without an answer: the letter may have arrived twice.
+    in_doubt: bool
+    attempts: int
+    #: What the mail server said last, or why it said nothing.
+    answer: str | None
+    created_at: datetime
+    sent_at: datetime | None
+    read_at: datetime | None
+
+
+_QUEUE = Bulk(
+    "order_id BIGINT, kind VARCHAR(40), user_id BIGINT, recipient VARCHAR(254)",
+    """
+    INSERT INTO notifications
+        (order_id, kind, user_id, recipient, status, in_doubt, attempts, created_at)
+    SELECT v.order_id, v.kind, v.user_id, v.recipient, 'queued', 0, 0, :now
+    FROM {rows} AS v
+    LEFT JOIN notifications AS n ON n.order_id = v.order_id AND n.kind = v.kind
+    WHERE n.id IS NULL
+    """,
+)
+# Told from those queued before by their task, which only the others have.
+_QUEUED = BulkQuery(
+    "order_id BIGINT, kind VARCHAR(40)",
+    "n.id, n.order_id",
+    """
+    FROM {rows} AS v {join} notifications AS n ON n.order_id = v.order_id AND n.kind = v.kind
+    LEFT JOIN tasks AS t ON t.task = 'send_notifications' AND t.ref_id = n.id
+    WHERE n.status = 'queued' AND t.id IS NULL
+    """,
+)
+
+_LETTERS = BulkQuery(
+    "id BIGINT",
+    """n.id, n.kind, n.recipient, n.created_at, n.subject, n.body, u.name,
+    COALESCE(n.language, o.language), o.number, o.user_id IS NULL, o.payment_status,
+    o.currency, CONCAT(o.terms), CONCAT(o.shipping_address), o.reason, o.tracking, o.placed_at""",
+    """
+    FROM {rows} AS v {join} notifications AS n ON n.id = v.id
+    LEFT JOIN orders AS o ON o.id = n.order_id LEFT JOIN users AS u ON u.id = n.user_id
+    """,
+)
+_ITEMS = BulkQuery(
+    "id BIGINT",
+    "n.id, l.book_id, l.title, l.quantity, l.unit_price_cents, w.position, a.name",
+    """
+    FROM {rows} AS v {join} notifications AS n ON n.id = v.id
+    {join} order_lines AS l ON l.order_id = n.order_id
+    LEFT JOIN book_authors AS w ON w.book_id = l.book_id AND w.role = 'author'
+    LEFT JOIN authors AS a ON a.id = w.author_id
+    """,
+)
+
+
+async def queue(
+    conn: AsyncConnection,
+    kind: str,
+    *,
+    recipient: str,
+    user_id: int | None = None,
+    order_id: int | None = None,
+    subject: str | None = None,
+    body: str | None = None,
+    now: datetime,
+) -> int:
+    """Have a letter sent after this transaction's commit; the id of its notification.
+
+    It is in the language that its user reads at this moment, or its order was placed in.
+    `kind` is one of `letters.Kind`.  Only a message has words of its own, `subject` and
+    `body`; the others are set from a template, with what their order and user say then.
+    """
+    found = await conn.execute(
+        insert(notifications).values(
+            user_id=user_id,
+            order_id=order_id,
+            kind=Kind(kind),
+            language=_language_of(user_id) if order_id is None else None,
+            status=Status.QUEUED,
+            in_doubt=False,
+            recipient=recipient,
+            subject=subject,
+            body=body,
+            attempts=0,
+            created_at=now,
+        )
+    )
+    notification_id: int = found.lastrowid
+    await outbox.add(conn, Task.SEND_NOTIFICATIONS, [notification_id], now=now)
+    return notification_id
+
+
+async def write(
+    conn: AsyncConnection, user_id: int, subject: str, body: str, *, by: int | None, now: datetime
+) -> Notification:
+    """Staff write to a user.
+
+    Raises:
+        NotFound: there is no such user (any more).
+    """
+    # Locked, so that nothing is written to whoever is erased at this moment.
+    query = select(users.c.email).where(users.c.id == user_id, users.c.erased_at.is_(None))
+    email = await conn.scalar(query.with_for_update())
+    if email is None:
+        raise NotFound("This user")
+    notification_id = await queue(
+        conn, Kind.MESSAGE, recipient=email, user_id=user_id, subject=subject, body=body, now=now
+    )
+    changes = {"subject": None, "body": None}
+    await audit.record(conn, "write", "notification", notification_id, changes, user_id=by, now=now)
+    return await get(conn, notification_id)
+
+
+async def queue_for_orders(
+    conn: AsyncConnection,
+    rows: Iterable[tuple[int, str, int | None, str]],
+    *,
+    now: datetime,
+    request_ids: Mapping[int, str | None] | None = None,
+    after: Iterable[Statement] = (),
+) -> list[int]:
+    """Have a letter sent for each `(order_id, kind, user_id, recipient)`; their ids.
+
+    The caller holds the orders' locks.  An order that had its letter of this kind does not
+    get another one, and its id does not come back.  `request_ids` says which request each
+    order's letter goes back to, where that is not the same for all.  The changes of `after` are
+    made first, in the same trip.
+    """
+    rows = [
+        (order_id, Kind(kind), user_id, recipient) for order_id, kind, user_id, recipient in rows
+    ]
+    if not rows:
+        return []
+    queued = _QUEUED.of([row[:2] for row in rows])
+    found = dict(await in_one_trip(conn, *after, _QUEUE.of(rows, now=now), answer=queued))
+    if request_ids is not None:
+        request_ids = {it: request_ids.get(order_id) for it, order_id in found.items()}
+    ids: list[int] = sorted(found)
+    await outbox.add(conn, Task.SEND_NOTIFICATIONS, ids, now=now, request_ids=request_ids)
+    return ids
+
+
+async def of_user(
+    conn: AsyncConnection,
+    user_id: int,
+    *,
+    unread: bool | None = None,
+    cursor: str | None = None,
+    limit: int = 20,
+) -> Page[Notification]:
+    """What we told a user, newest first; `unread` chooses those they have not read, or have.
+
+    Raises:
+        Invalid: the cursor is not one of this list's.
+    """
+    query = select(notifications).where(notifications.c.user_id == user_id)
+    if unread is not None:
+        query = query.where(notifications.c.read_at.is_(None) == unread)
+    return await _page(conn, query, cursor, limit)
+
+
+async def mark_read(
+    conn: AsyncConnection, notification_id: int, *, user_id: int, now: datetime
+) -> Notification:
+    """Note when the user first read it.
+
+    Raises:
+        NotFound: there is no such notification, or it is not this user's.
+    """
+    own = (notifications.c.id == notification_id) & (notifications.c.user_id == user_id)
+    await conn.execute(
+        update(notifications).where(own, notifications.c.read_at.is_(None)).values(read_at=now)
+    )
+    return await _one(conn, select(notifications).where(own))
+
+
+async def find(
+    conn: AsyncConnection,
+    *,
+    status: Status | None = None,
+    in_doubt: bool | None = None,
+    cursor: str | None = None,
+    limit: int = 20,
+) -> Page[Notification]:
+    """Everybody's notifications, for staff, newest first.
+
+    Raises:
+        Invalid: the cursor is not one of this list's.
+    """
+    query = select(notifications)
+    if status is not None:
+        query = query.where(notifications.c.status == status)
+    if in_doubt is not None:
+        query = query.where(notifications.c.in_doubt == in_doubt)
+    return await _page(conn, query, cursor, limit)
+
+
+async def count(conn: AsyncConnection) -> dict[Status, int]:
+    """How many letters are in each state but sent."""
+    states = [Status.QUEUED, Status.SENDING, Status.FAILED]
+    found = await conn.execute(
+        select(notifications.c.status, func.count())
+        .where(notifications.c.status.in_(states))
+        .group_by(notifications.c.status)
+    )
+    return dict.fromkeys(states, 0) | {Status(status): number for status, number in found}
+
+
+async def get(conn: AsyncConnection, notification_id: int) -> Notification:
+    """One notification, for staff.
+
+    Raises:
+        NotFound: there is none with this id.
+    """
+    return await _one(conn, select(notifications).where(notifications.c.id == notification_id))
+
+
+async def by_ids(conn: AsyncConnection, ids: Sequence[int]) -> dict[int, Notification]:
+    """Notifications by their ids; what is not there is left out."""
+    found = await _load(conn, select(notifications).where(notifications.c.id.in_(ids)))
+    return {each.id: each for each in found}
+
+
+async def letter(conn: AsyncConnection, notification_id: int) -> Letter:
+    """What `letters.render` needs to show a letter to staff: without the secret of its link.
+
+    Raises:
+        NotFound: there is no notification with this id.
+    """
+    found = await letters_of(conn, [notification_id])
+    if not found:
+        raise NotFound("This notification")
+    return replace(found[notification_id], link_seed=None)
+
+
+async def letters_of(conn: AsyncConnection, notification_ids: Collection[int]) -> dict[int, Letter]:
+    """What `letters.render` needs to write the letters of these notifications, by their ids.
+
+    Those that are not there are left out.
+    """
+    wanted = [(it,) for it in sorted(notification_ids)]
+    found, lines = await ask(conn, _LETTERS.of(wanted), _ITEMS.of(wanted))
+    items = _items(lines)
+    linked = [row[0] for row in found if row[1] in emails.LINKED]
+    seeds = await link_tokens.seeds(conn, linked) if linked else {}
+    written = {}
+    for notification_id, kind, recipient, created_at, subject, body, name, spoken, *order in found:
+        facts = _order(items.get(notification_id, []), *order) if order[0] is not None else None
+        written[notification_id] = Letter(
+            notification_id=notification_id,
+            kind=Kind(kind),
+            recipient=recipient,
+            language=i18n.known(spoken),
+            name=name or (facts.shipping_address.get("name") if facts else None),
+            created_at=moment(created_at),
+            subject=subject,
+            body=body,
+            order=facts,
+            link_seed=seeds.get(notification_id),
+        )
+    return written
+
+
+async def resend(
+    conn: AsyncConnection, notification_id: int, *, user_id: int | None, now: datetime
+) -> Notification:
+    """Staff have a letter sent (again), at once.  One that is being sent is left alone.
+
+    Raises:
+        NotFound: there is no notification with this id.
+    """
+    query = select(notifications).where(notifications.c.id == notification_id)
+    before = await _one(conn, query.with_for_update())
+    if before.email_status is Status.SENDING:
+        return before
+    await conn.execute(
+        update(notifications)
+        .where(notifications.c.id == notification_id)
+        .values(status=Status.QUEUED, attempts=0)
+    )
+    await outbox.done(conn, Task.SEND_NOTIFICATIONS, [notification_id])
+    await outbox.add(conn, Task.SEND_NOTIFICATIONS, [notification_id], now=now)
+    changes = {"email_status": [before.email_status, Status.QUEUED]}
+    await audit.record(
+        conn, "resend", "notification", notification_id, changes, user_id=user_id, now=now
+    )
+    return await _one(conn, query)
+
+
+async def resend_many(
+    conn: AsyncConnection, ids: Collection[int], *, user_id: int | None, now: datetime
+) -> int:
+    """Staff have these letters sent (again); how many there were.  Those being sent are left."""
+    found = (
+        await conn.execute(
+            select(notifications.c.id, notifications.c.status)
+            .where(notifications.c.id.in_(ids), notifications.c.status != Status.SENDING)
+            .order_by(notifications.c.id)
+            .with_for_update()
+        )
+    ).all()
+    wanted = [row.id for row in found]
+    if not wanted:
+        return 0
+    await conn.execute(
+        update(notifications)
+        .where(notifications.c.id.in_(wanted))
+        .values(status=Status.QUEUED, attempts=0)
+    )
+    await outbox.done(conn, Task.SEND_NOTIFICATIONS, wanted)
+    await outbox.add(conn, Task.SEND_NOTIFICATIONS, wanted, now=now)
+    changes = {str(row.id): {"email_status": [row.status, Status.QUEUED]} for row in found}
+    await audit.record_many(conn, "resend", "notification", changes, user_id=user_id, now=now)
+    return len(wanted)
+
+
+def _language_of(user_id: int | None) -> Any:
+    return select(users.c.language).where(users.c.id == user_id).scalar_subquery()
+
+
+async def _page(
+    conn: AsyncConnection, query: Select[Any], cursor: str | None, limit: int
+) -> Page[Notification]:
+    if cursor is not None:
+        (last_id,) = pagination.decode(cursor, [int])
+        query = query.where(notifications.c.id < last_id)
+    found = await _load(conn, query.order_by(notifications.c.id.desc()).limit(limit + 1))
+    more = len(found) > limit
+    return Page(found[:limit], pagination.encode(found[limit - 1].id) if more else None)
+
+
+async def _one(conn: AsyncConnection, query: Select[Any]) -> Notification:
+    found = await _load(conn, query)
+    if not found:
+        raise NotFound("This notification")
+    return found[0]
+
+
+async def _load(conn: AsyncConnection, query: Select[Any]) -> list[Notification]:
+    rows = (await conn.execute(query)).all()
+    written = await letters_of(conn, [row.id for row in rows])
+    return [_notification(row, written[row.id]) for row in rows]
+
+
+def _notification(row: Row[Any], written: Letter) -> Notification:
+    return Notification(
+        id=row.id,
+        kind=written.kind,
+        user_id=row.user_id,
+        recipient=row.recipient,
+        subject=emails.subject(written),
+        body=emails.summary(written),
+        order_number=written.order.number if written.order else None,
+        email_status=Status(row.status),
+        in_doubt=row.in_doubt,
+        attempts=row.attempts,
+        answer=row.smtp_answer,
+        created_at=row.created_at,
+        sent_at=row.sent_at,
+        read_at=row.read_at,
+    )
+
+
+def _items(found: list[list[Any]]) -> dict[int, list[Item]]:
+    """The books of each letter's order, by id of the book; a row for each of their authors."""
+    items: dict[int, list[Item]] = {}
+    # The place of an author who is none is None, which has no order; it stands alone.
+    found.sort(key=lambda row: (row[0], row[1], row[5] or 0))
+    for (notification_id, _), rows in groupby(found, itemgetter(0, 1)):
+        lines = list(rows)
+        writers = tuple(line[6] for line in lines if line[6] is not None)
+        item = Item(lines[0][2], writers, lines[0][3], lines[0][4])
+        items.setdefault(notification_id, []).append(item)
+    return items
+
+
+def _order(
+    items: list[Item],
+    number: str,
+    guest: int,
+    payment_status: str,
+    currency: str,
+    terms: str,
+    shipping_address: str,
+    reason: str | None,
+    tracking: str | None,
+    placed_at: str,
+) -> OrderFacts:
+    # Worked out again, because the order service may not have done it yet: from what was
+    # fixed on the order when it was placed, so it comes to the same.
+    rates = pricing.Rates(**json.loads(terms))
+    return OrderFacts(
+        number=number,
+        guest=bool(guest),
+        payment_status=payment_status,
+        currency=currency,
+        items=tuple(items),
+        totals=pricing.totals([(item.quantity, item.unit_price_cents) for item in items], rates),
+        tax_basis_points=rates.tax_basis_points,
+        shipping_address=json.loads(shipping_address),
+        reason=reason,
+        tracking=tracking,
+        placed_at=moment(placed_at),
+    )

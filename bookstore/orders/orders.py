@@ -1,0 +1,489 @@
+"""Orders: from a cart to a parcel.
+
+placed ──> confirmed ──> packed ──> shipped ──> delivered
+   │           │           │
+   ├──> rejected           │    (placed by `checkout.py`, decided by `fulfilment.py`)
+   └───────────┴───────────┴──> cancelled
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Row, Select, exists, func, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bookstore import audit, notifications, pricing
+from bookstore.database import pagination
+from bookstore.database.engine import tell
+from bookstore.database.failpoints import crashpoint
+from bookstore.database.pagination import Page
+from bookstore.database.tables import (
+    book_stock,
+    order_events,
+    order_lines,
+    orders,
+    stock_movements,
+    users,
+)
+from bookstore.database.tables import notifications as letters
+from bookstore.errors import IllegalTransition, NotFound
+from bookstore.payments import INVOICE, PROVIDERS
+from bookstore.payments import Payment as Payment
+
+
+class State(StrEnum):
+    PLACED = "placed"
+    CONFIRMED = "confirmed"
+    REJECTED = "rejected"
+    PACKED = "packed"
+    SHIPPED = "shipped"
+    DELIVERED = "delivered"
+    CANCELLED = "cancelled"
+
+
+#: Where each state may lead.  A state that is not here is final.
+NEXT = {
+    State.PLACED: {State.CONFIRMED, State.REJECTED, State.CANCELLED},
+    State.CONFIRMED: {State.PACKED, State.CANCELLED},
+    State.PACKED: {State.SHIPPED, State.CANCELLED},
+    State.SHIPPED: {State.DELIVERED},
+}
+#: What the order service alone may decide.
+MACHINE_MADE = {State.CONFIRMED, State.REJECTED}
+#: Once packed, a customer has to ask the staff.
+CUSTOMER_CANCELS = {State.PLACED, State.CONFIRMED}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What was ordered of one book, as it was when it was ordered."""
+
+    book_id: int
+    isbn13: str
+    title: str
+    quantity: int
+    unit_price_cents: int
+
+    @property
+    def line_total_cents(self) -> int:
+        return self.quantity * self.unit_price_cents
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An order as people see it.  `total_cents` is None until the order service worked it out."""
+
+    id: int
+    number: str
+    status: State
+    payment_status: Payment
+    user_id: int | None
+    email: str
+    items: list[Line]
+    currency: str
+    subtotal_cents: int
+    discount_cents: int
+    shipping_cents: int
+    tax_cents: int
+    total_cents: int | None
+    shipping_address: dict[str, Any]
+    note: str | None
+    reason: str | None
+    tracking: str | None
+    last_seq: int
+    placed_at: datetime
+    updated_at: datetime
+    payment_provider: str = INVOICE.code
+
+    @property
+    def final(self) -> bool:
+        return self.status not in NEXT
+
+    @property
+    def next_payments(self) -> frozenset[Payment]:
+        """Where the payment may go from here."""
+        return PROVIDERS[self.payment_provider].steps.get(self.payment_status, frozenset())
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to an order; `id` counts 1, 2, 3 ... within the order."""
+
+    id: int
+    kind: str
+    at: datetime
+    actor: str
+    detail: str | None
+
+
+async def get(conn: AsyncConnection, number: str) -> Order:
+    """One order.
+
+    Raises:
+        NotFound: there is none with this number.
+    """
+    found = await _load(conn, select(orders).where(orders.c.number == number))
+    if not found:
+        raise NotFound("This order")
+    return found[0]
+
+
+async def by_ids(conn: AsyncConnection, order_ids: Sequence[int]) -> dict[int, Order]:
+    """Orders by their internal ids; what is not there is left out."""
+    found = await _load(conn, select(orders).where(orders.c.id.in_(order_ids)))
+    return {order.id: order for order in found}
+
+
+async def of_user(
+    conn: AsyncConnection,
+    user_id: int,
+    *,
+    status: State | None = None,
+    cursor: str | None = None,
+    limit: int = 20,
+) -> Page[Order]:
+    """A user's own orders, the newest first."""
+    query = select(orders).where(orders.c.user_id == user_id)
+    return await _page(conn, query, status, cursor, limit)
+
+
+async def find(
+    conn: AsyncConnection,
+    *,
+    status: State | None = None,
+    q: str | None = None,
+    cursor: str | None = None,
+    limit: int = 20,
+) -> Page[Order]:
+    """Everybody's orders for staff, the newest first; `q` is (the beginning of) a number or an
+    e-mail address, a title or an ISBN."""
+    query = select(orders)
+    if q:
+        pattern = q.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
+        of_book = select(order_lines.c.order_id).where(
+            or_(
+                order_lines.c.isbn13 == q.replace("-", ""),
+                order_lines.c.title.like(f"%{pattern}%", escape="\\"),
+            )
+        )
+        query = query.where(
+            or_(
+                orders.c.number.like(f"{pattern.upper()}%", escape="\\"),
+                orders.c.email.like(f"{pattern}%", escape="\\"),
+                orders.c.id.in_(of_book),
+            )
+        )
+    return await _page(conn, query, status, cursor, limit)
+
+
+async def count_by_state(conn: AsyncConnection) -> dict[State, int]:
+    """How many orders there are in each state."""
+    found = await conn.execute(select(orders.c.status, func.count()).group_by(orders.c.status))
+    counts = {State(status): count for status, count in found}
+    return {state: counts.get(state, 0) for state in State}
+
+
+async def any_since(conn: AsyncConnection, moment: datetime) -> bool:
+    """Whether anybody has ordered since then."""
+    later = select(orders.c.id).where(orders.c.placed_at >= moment)
+    return bool(await conn.scalar(select(exists(later))))
+
+
+async def events(conn: AsyncConnection, order_id: int, *, after: int = 0) -> list[Event]:
+    """What happened to an order, oldest first; `after` leaves out what the caller has seen."""
+    found = await conn.execute(
+        select(order_events)
+        .where(order_events.c.order_id == order_id, order_events.c.seq > after)
+        .order_by(order_events.c.seq)
+    )
+    return [Event(row.seq, row.kind, row.at, row.actor, row.detail) for row in found]
+
+
+async def transition(
+    conn: AsyncConnection,
+    number: str,
+    to: State,
+    *,
+    actor: str,
+    reason: str | None = None,
+    tracking: str | None = None,
+    now: datetime,
+) -> Order:
+    """Staff move an order on.
+
+    `actor` is `staff:7`, with the id of the user who does it.
+
+    Raises:
+        NotFound: there is no such order.
+        IllegalTransition: its state does not lead there, or only the order service may decide it.
+    """
+    order = await _lock(conn, number)
+    if to in MACHINE_MADE or to not in NEXT.get(order.status, ()):
+        raise IllegalTransition(order.status, to)
+    if to is State.CANCELLED:
+        return await _cancel(conn, order, actor=actor, reason=reason, now=now)
+    changes = {"tracking": tracking} if tracking else {}
+    detail = reason or tracking
+    await _enter(conn, order, to, actor=actor, detail=detail, now=now, **changes)
+    await _audit(conn, order, "move-order", {"status": [order.status, to]}, actor, now=now)
+    return await get(conn, number)
+
+
+async def cancel(
+    conn: AsyncConnection,
+    number: str,
+    *,
+    actor: str,
+    by_staff: bool,
+    reason: str | None,
+    now: datetime,
+) -> Order:
+    """Cancel an order; copies that were set aside for it go back to the shelf, once.
+
+    Raises:
+        NotFound: there is no such order.
+        IllegalTransition: it is too late, for a customer once it is packed.
+    """
+    order = await _lock(conn, number)
+    crashpoint("C1")
+    allowed = State.CANCELLED in NEXT.get(order.status, ())
+    if not allowed or not (by_staff or order.status in CUSTOMER_CANCELS):
+        raise IllegalTransition(order.status, State.CANCELLED)
+    return await _cancel(conn, order, actor=actor, reason=reason, now=now)
+
+
+async def change_payment(
+    conn: AsyncConnection, number: str, to: Payment, *, actor: str, now: datetime
+) -> Order:
+    """Staff record what happened to the money.
+
+    Raises:
+        NotFound: there is no such order.
+        IllegalTransition: the state of the payment does not lead there.
+    """
+    order = await _lock(conn, number)
+    if to not in order.next_payments:
+        raise IllegalTransition(order.payment_status, to)
+    await _record(
+        conn, order, f"payment-{to}", actor=actor, detail=None, now=now, payment_status=to
+    )
+    payment = {"payment_status": [order.payment_status, to]}
+    await _audit(conn, order, "change-payment", payment, actor, now=now)
+    return await get(conn, number)
+
+
+async def claim(conn: AsyncConnection, user_id: int, *, now: datetime) -> list[str]:
+    """Give a user what a guest ordered with the user's confirmed address; the orders' numbers.
+
+    Nobody gets anything for an address that they have not shown to be theirs.
+    """
+    own = select(users.c.email_key).where(
+        users.c.id == user_id, users.c.email_verified_at.is_not(None), users.c.erased_at.is_(None)
+    )
+    email_key = await conn.scalar(own)
+    if email_key is None:
+        return []
+    # MariaDB compares addresses as mailboxes do, whatever their case, and by an index.
+    email = orders.c.email if conn.dialect.name == "mysql" else func.lower(orders.c.email)
+    found = await conn.execute(
+        select(orders.c.id, orders.c.number, orders.c.last_seq)
+        .where(email == email_key, orders.c.user_id.is_(None))
+        .order_by(orders.c.id)
+        .with_for_update()
+    )
+    claimed = found.all()
+    if not claimed:
+        return []
+    ids = [row.id for row in claimed]
+    await conn.execute(
+        update(orders)
+        .where(orders.c.id.in_(ids))
+        .values(user_id=user_id, last_seq=orders.c.last_seq + 1, updated_at=now)
+    )
+    await conn.execute(
+        insert(order_events),
+        [
+            {
+                "order_id": row.id,
+                "seq": row.last_seq + 1,
+                "kind": "claimed",
+                "at": now,
+                "actor": "customer",
+            }
+            for row in claimed
+        ],
+    )
+    # The letters about them stand in the user's list from now on.
+    await conn.execute(update(letters).where(letters.c.order_id.in_(ids)).values(user_id=user_id))
+    return [row.number for row in claimed]
+
+
+async def _cancel(
+    conn: AsyncConnection, order: Order, *, actor: str, reason: str | None, now: datetime
+) -> Order:
+    changes: dict[str, Any] = {"reason": reason}
+    audited: dict[str, list[Any]] = {"status": [order.status, State.CANCELLED]}
+    payment = PROVIDERS[order.payment_provider].called_off(order.payment_status)
+    if payment is not order.payment_status:
+        changes["payment_status"] = payment
+        audited["payment_status"] = [order.payment_status, payment]
+    await _enter(conn, order, State.CANCELLED, actor=actor, detail=reason, now=now, **changes)
+    if order.status is not State.PLACED:  # Before it is confirmed nothing was set aside.
+        await _give_back(conn, order, now=now)
+    await _audit(conn, order, "move-order", audited, actor, now=now)
+    crashpoint("C2")
+    return await get(conn, order.number)
+
+
+async def _give_back(conn: AsyncConnection, order: Order, *, now: datetime) -> None:
+    lines = sorted(order.items, key=lambda line: line.book_id)
+    # UNIQUE (order_id, book_id, reason) refuses to give anything back twice.
+    await conn.execute(
+        insert(stock_movements),
+        [
+            {
+                "book_id": line.book_id,
+                "delta": line.quantity,
+                "reason": "cancelled",
+                "order_id": order.id,
+                "created_at": now,
+            }
+            for line in lines
+        ],
+    )
+    for line in lines:
+        await conn.execute(
+            update(book_stock)
+            .where(book_stock.c.book_id == line.book_id)
+            .values(stock=book_stock.c.stock + line.quantity)
+        )
+
+
+async def _enter(
+    conn: AsyncConnection,
+    order: Order,
+    state: State,
+    *,
+    actor: str,
+    detail: str | None,
+    now: datetime,
+    **changes: Any,
+) -> None:
+    """Put a locked order into another state and tell the customer."""
+    await _record(conn, order, state, actor=actor, detail=detail, now=now, status=state, **changes)
+    if state is not State.PACKED:  # Nobody needs a letter about wrapping paper.
+        await notifications.queue_for_orders(
+            conn, [(order.id, f"order-{state}", order.user_id, order.email)], now=now
+        )
+
+
+async def _record(
+    conn: AsyncConnection,
+    order: Order,
+    kind: str,
+    *,
+    actor: str,
+    detail: str | None,
+    now: datetime,
+    **changes: Any,
+) -> None:
+    """Change a locked order and number the event; the lock keeps the numbers without gaps."""
+    seq = order.last_seq + 1
+    await conn.execute(
+        update(orders)
+        .where(orders.c.id == order.id)
+        .values(last_seq=seq, updated_at=now, **changes)
+    )
+    await conn.execute(
+        insert(order_events).values(
+            order_id=order.id, seq=seq, kind=kind, at=now, actor=actor, detail=detail
+        )
+    )
+    tell(conn, [order.id])
+
+
+async def _audit(
+    conn: AsyncConnection,
+    order: Order,
+    action: str,
+    changes: dict[str, list[Any]],
+    actor: str,
+    *,
+    now: datetime,
+) -> None:
+    """Note what staff did; what customers do stands in the order's events alone."""
+    kind, _, user_id = actor.partition(":")
+    if kind == "staff":
+        by = int(user_id) if user_id else None
+        await audit.record(conn, action, "order", order.number, changes, user_id=by, now=now)
+
+
+async def _lock(conn: AsyncConnection, number: str) -> Order:
+    found = await _load(conn, select(orders).where(orders.c.number == number).with_for_update())
+    if not found:
+        raise NotFound("This order")
+    return found[0]
+
+
+async def _page(
+    conn: AsyncConnection,
+    query: Select[Any],
+    status: State | None,
+    cursor: str | None,
+    limit: int,
+) -> Page[Order]:
+    if status is not None:
+        query = query.where(orders.c.status == status)
+    if cursor is not None:
+        (last_id,) = pagination.decode(cursor, [int])
+        query = query.where(orders.c.id < last_id)
+    found = await _load(conn, query.order_by(orders.c.id.desc()).limit(limit + 1))
+    more = len(found) > limit
+    return Page(found[:limit], pagination.encode(found[limit - 1].id) if more else None)
+
+
+async def _load(conn: AsyncConnection, query: Select[Any]) -> list[Order]:
+    rows = (await conn.execute(query)).all()
+    lines: dict[int, list[Line]] = {row.id: [] for row in rows}
+    found = await conn.execute(
+        select(order_lines)
+        .where(order_lines.c.order_id.in_(list(lines)))
+        .order_by(order_lines.c.order_id, order_lines.c.book_id)
+    )
+    for row in found:
+        lines[row.order_id].append(
+            Line(row.book_id, row.isbn13, row.title, row.quantity, row.unit_price_cents)
+        )
+    return [_order(row, lines[row.id]) for row in rows]
+
+
+def _order(row: Row[Any], lines: list[Line]) -> Order:
+    totals = pricing.totals(
+        [(line.quantity, line.unit_price_cents) for line in lines], pricing.Rates(**row.terms)
+    )
+    return Order(
+        id=row.id,
+        number=row.number,
+        status=State(row.status),
+        payment_status=Payment(row.payment_status),
+        user_id=row.user_id,
+        email=row.email,
+        items=lines,
+        currency=row.currency,
+        subtotal_cents=totals.subtotal_cents,
+        discount_cents=totals.discount_cents,
+        shipping_cents=totals.shipping_cents,
+        tax_cents=totals.tax_cents,
+        total_cents=row.total_cents,
+        shipping_address=row.shipping_address,
+        note=row.note,
+        reason=row.reason,
+        tracking=row.tracking,
+        last_seq=row.last_seq,
+        placed_at=row.placed_at,
+        updated_at=row.updated_at,
+        payment_provider=row.payment_provider,
+    )

@@ -1,0 +1,82 @@
+"""Attempts that failed: what staff read when they ask why work was given up.
+
+A task's own row has only its last error, and is gone once the work is done.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import and_, delete, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bookstore.database.statements import Bulk
+from bookstore.database.tables import task_failures
+
+#: Longer errors are cut; tracebacks are in the log.
+ERROR_LENGTH = 1000
+#: Of one piece of work staff read the latest.
+_MOST = 100
+
+_RECORD = Bulk(
+    "ref_id BIGINT, attempt INT, error TEXT",
+    """
+    INSERT INTO task_failures (task, ref_id, attempt, error, at)
+    SELECT :task, v.ref_id, v.attempt, v.error, :now FROM {rows} AS v
+    """,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An attempt at a piece of work that came to nothing."""
+
+    task: str
+    ref_id: int
+    attempt: int
+    error: str
+    at: datetime
+
+
+async def record(
+    conn: AsyncConnection,
+    task: str,
+    failed: Collection[tuple[int, int, str]],
+    *,
+    now: datetime,
+) -> None:
+    """Write down that each `(ref_id, attempt, error)` failed, in the transaction that decides
+    what comes next."""
+    if failed:
+        rows = [(ref_id, attempt, error[:ERROR_LENGTH]) for ref_id, attempt, error in failed]
+        await _RECORD(conn, rows, task=task, now=now)
+
+
+async def of(conn: AsyncConnection, work: Collection[tuple[str, int]]) -> list[Failure]:
+    """The latest failed attempts at these `(task, ref_id)`, oldest first."""
+    if not work:
+        return []
+    refs: dict[str, list[int]] = {}
+    for task, ref_id in work:
+        refs.setdefault(task, []).append(ref_id)
+    found = await conn.execute(
+        select(task_failures)
+        .where(
+            or_(
+                *(
+                    and_(task_failures.c.task == task, task_failures.c.ref_id.in_(ref_ids))
+                    for task, ref_ids in refs.items()
+                )
+            )
+        )
+        .order_by(task_failures.c.id.desc())
+        .limit(_MOST)
+    )
+    return [
+        Failure(row.task, row.ref_id, row.attempt, row.error, row.at) for row in reversed([*found])
+    ]
+
+
+async def forget(conn: AsyncConnection, *, before: datetime) -> None:
+    """Drop those that nobody will ask about any more."""
+    await conn.execute(delete(task_failures).where(task_failures.c.at < before))

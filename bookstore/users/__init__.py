@@ -1,0 +1,14 @@
+"""Accounts, authentication, sessions, permissions and addresses."""
+
+from bookstore.users import (
+    accounts,
+    addresses,
+    api_tokens,
+    attempts,
+    email_change,
+    password_reset,
+    permissions,
+    session_lookup,
+    sessions,
+    two_factor,
+)

@@ -1,0 +1,400 @@
+"""Users: everybody with an account, customers and staff alike."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from email_validator import EmailNotValidError, validate_email
+from sqlalchemy import insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from bookstore import audit, i18n, notifications
+from bookstore.database import pagination
+from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.pagination import Page
+from bookstore.database.tables import users
+from bookstore.errors import BadCredentials, EmailTaken, Invalid, NotFound
+from bookstore.i18n import DEFAULT, Language
+from bookstore.notifications import link_tokens
+from bookstore.notifications.link_tokens import Purpose
+from bookstore.users import passwords, sessions
+from bookstore.users.permissions import Role
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """An account, without its password."""
+
+    id: int
+    email: str
+    name: str
+    role: Role
+    email_verified: bool
+    disabled: bool
+    created_at: datetime
+    #: Whether signing in takes a code beside the password.
+    second_factor: bool = False
+    #: In which our letters are.
+    language: Language = DEFAULT
+
+
+USER_COLUMNS = [
+    users.c.id,
+    users.c.email,
+    users.c.name,
+    users.c.role,
+    users.c.email_verified_at.is_not(None).label("email_verified"),
+    users.c.disabled_at.is_not(None).label("disabled"),
+    users.c.created_at,
+    users.c.totp_at.is_not(None).label("second_factor"),
+    users.c.language,
+]
+
+
+async def sign_up(
+    engine: AsyncEngine,
+    *,
+    email: str,
+    name: str,
+    password: str,
+    role: Role = Role.CUSTOMER,
+    language: Language = DEFAULT,
+    now: datetime,
+) -> User:
+    """Make an account, a customer's if nothing else is said.
+
+    Raises:
+        Invalid: the address is none, or the password breaks the rule.
+        EmailTaken: there is an account with this address.
+    """
+    email = normal_email(email)
+    passwords.check_rule(password, email)
+    # Before the transaction: nobody waits for a lock while we hash.
+    password_hash = await passwords.hash(password)
+
+    async def work() -> User:
+        async with transaction(engine) as conn:
+            return await register(
+                conn,
+                email=email,
+                name=name,
+                password_hash=password_hash,
+                role=role,
+                language=language,
+                now=now,
+            )
+
+    return await retrying(work)
+
+
+async def sign_in(engine: AsyncEngine, email: str, password: str) -> User:
+    """The user with this address, if the password is right.
+
+    An unknown address, a wrong password and a disabled account take equally long and
+    cannot be told apart.
+
+    Raises:
+        BadCredentials: they do not go together.
+    """
+    async with reading(engine) as conn:
+        found = await credentials(conn, email)
+    user, password_hash = found or (None, None)
+    right = await passwords.verify(password_hash, password)
+    if user is None or password_hash is None or user.disabled or not right:
+        raise BadCredentials
+    if passwords.outdated(password_hash):
+        renewed = await passwords.hash(password)
+        async with transaction(engine) as conn:
+            # Not over a password that was changed in the meantime.
+            await conn.execute(
+                update(users)
+                .where(users.c.id == user.id, users.c.password_hash == password_hash)
+                .values(password_hash=renewed)
+            )
+    return user
+
+
+async def change_password(
+    engine: AsyncEngine,
+    user: User,
+    *,
+    current: str,
+    new: str,
+    session_id: str | None,
+    now: datetime,
+) -> None:
+    """Give a user another password; all sessions end but the one with this id.
+
+    Their owner is told by letter.
+
+    Raises:
+        BadCredentials: the current password is another one.
+        Invalid: the new one breaks the rule.
+    """
+    async with reading(engine) as conn:
+        found = await credentials(conn, user.email)
+    old_hash = found[1] if found else None
+    if not await passwords.verify(old_hash, current):
+        raise BadCredentials
+    passwords.check_rule(new, user.email)
+    new_hash = await passwords.hash(new)
+
+    async def work() -> None:
+        async with transaction(engine) as conn:
+            changed = await conn.execute(
+                update(users)
+                .where(users.c.id == user.id, users.c.password_hash == old_hash)
+                .values(password_hash=new_hash, updated_at=now)
+            )
+            if changed.rowcount == 0:  # Somebody else changed it a moment ago.
+                raise BadCredentials
+            await sessions.end_all(conn, user.id, except_id=session_id)
+            await link_tokens.withdraw(conn, user.id, Purpose.RESET, Purpose.CHANGE)
+            await notifications.queue(
+                conn, "password-changed", recipient=user.email, user_id=user.id, now=now
+            )
+
+    await retrying(work)
+
+
+async def register(
+    conn: AsyncConnection,
+    *,
+    email: str,
+    name: str,
+    password_hash: str,
+    role: Role = Role.CUSTOMER,
+    language: Language = DEFAULT,
+    now: datetime,
+) -> User:
+    """Write an account down and queue its owner's welcome, whose link confirms the address.
+
+    Raises:
+        Invalid: the address is none.
+        EmailTaken: there is an account with this address, perhaps since a moment ago.
+    """
+    email = normal_email(email)
+    values = {
+        "email": email,
+        "email_key": email.casefold(),
+        "password_hash": password_hash,
+        "name": name,
+        "role": role,
+        "language": language,
+        "created_at": now,
+        "updated_at": now,
+    }
+    try:
+        result = await conn.execute(insert(users).values(values))
+    except IntegrityError:
+        raise EmailTaken from None
+    user_id = _new_id(result)
+    letter = await notifications.queue(conn, "welcome", recipient=email, user_id=user_id, now=now)
+    await link_tokens.make(
+        conn, Purpose.VERIFY, user_id=user_id, notification_id=letter, email=email, now=now
+    )
+    return await get(conn, user_id)
+
+
+async def credentials(conn: AsyncConnection, email: str) -> tuple[User, str] | None:
+    """The user with this address and what their password was hashed to."""
+    query = select(*USER_COLUMNS, users.c.password_hash).where(users.c.email_key == key_of(email))
+    found = (await conn.execute(query)).one_or_none()
+    return None if found is None else (user_of(found), found.password_hash)
+
+
+async def get(conn: AsyncConnection, user_id: int) -> User:
+    """One user.
+
+    Raises:
+        NotFound: there is none with this id.
+    """
+    query = select(*USER_COLUMNS).where(users.c.id == user_id)
+    found = (await conn.execute(query)).one_or_none()
+    if found is None:
+        raise NotFound("This user")
+    return user_of(found)
+
+
+async def find(
+    conn: AsyncConnection, q: str = "", *, cursor: str | None = None, limit: int = 20
+) -> Page[User]:
+    """Users for staff, the newest first; `q` is the beginning of an address or in a name."""
+    query = select(*USER_COLUMNS).order_by(users.c.id.desc()).limit(limit + 1)
+    if q.strip():
+        text = q.strip()
+        query = query.where(
+            or_(
+                users.c.email_key.startswith(text.casefold(), autoescape=True),
+                users.c.name.contains(text, autoescape=True),
+            )
+        )
+    if cursor is not None:
+        query = query.where(users.c.id < pagination.decode(cursor, [int])[0])
+    found = [user_of(row) for row in await conn.execute(query)]
+    more = len(found) > limit
+    return Page(found[:limit], pagination.encode(found[limit - 1].id) if more else None)
+
+
+async def change_name(conn: AsyncConnection, user_id: int, name: str, *, now: datetime) -> User:
+    """Call a user by another name.
+
+    Raises:
+        NotFound: there is none with this id.
+    """
+    await conn.execute(update(users).where(users.c.id == user_id).values(name=name, updated_at=now))
+    return await get(conn, user_id)
+
+
+async def change_language(
+    conn: AsyncConnection, user_id: int, language: Language, *, now: datetime
+) -> None:
+    """Write to a user in this language from now on; letters that wait stay as they are."""
+    await conn.execute(
+        update(users).where(users.c.id == user_id).values(language=language, updated_at=now)
+    )
+
+
+async def change_role(
+    conn: AsyncConnection, user_id: int, role: Role, *, by: int | None, now: datetime
+) -> User:
+    """Give a user another role.  `by` is None on the command line.
+
+    Raises:
+        NotFound: there is none with this id.
+        Invalid: it is one's own role, or the last administrator's.
+    """
+    administrators = await _lock_administrators(conn)
+    user = await get(conn, user_id)
+    if user.role is role:
+        return user
+    if by == user_id:
+        raise Invalid("role", "Nobody changes their own role.")
+    await _refuse_erased(conn, user_id, "role")
+    _keep_one(administrators, user_id, "role")
+    await conn.execute(update(users).where(users.c.id == user_id).values(role=role, updated_at=now))
+    changes = {"role": [user.role, role]}
+    await audit.record(conn, "change-role", "user", user_id, changes, user_id=by, now=now)
+    return await get(conn, user_id)
+
+
+async def change_disabled(
+    conn: AsyncConnection, user_id: int, disabled: bool, *, by: int | None, now: datetime
+) -> User:
+    """Shut a user out, at once, or let them in again.  `by` is None on the command line.
+
+    Raises:
+        NotFound: there is none with this id.
+        Invalid: it is one's own account, or the last administrator's.
+    """
+    administrators = await _lock_administrators(conn)
+    user = await get(conn, user_id)
+    if user.disabled is disabled:
+        return user
+    if by == user_id:
+        raise Invalid("disabled", "Nobody disables their own account.")
+    await _refuse_erased(conn, user_id, "disabled")
+    _keep_one(administrators, user_id, "disabled")
+    await conn.execute(
+        update(users)
+        .where(users.c.id == user_id)
+        .values(disabled_at=now if disabled else None, updated_at=now)
+    )
+    if disabled:
+        await sessions.end_all(conn, user_id)
+    changes = {"disabled": [user.disabled, disabled]}
+    action = "disable" if disabled else "enable"
+    await audit.record(conn, action, "user", user_id, changes, user_id=by, now=now)
+    return await get(conn, user_id)
+
+
+def normal_email(email: str) -> str:
+    """The address in the one spelling that we keep.
+
+    Raises:
+        Invalid: it is no address.
+    """
+    try:
+        # Whether mail arrives shows when it is sent.  `.test` (RFC 6761) is for rehearsals.
+        checked = validate_email(
+            email, check_deliverability=False, allow_smtputf8=False, test_environment=True
+        )
+    except EmailNotValidError:
+        raise Invalid("email", "Write it like name@example.com.") from None
+    return checked.ascii_email or checked.normalized
+
+
+def key_of(email: str) -> str:
+    """What all spellings of one address have in common; of what is no address, just itself."""
+    try:
+        return normal_email(email).casefold()
+    except Invalid:
+        # Half surrogate pairs are taken by no database.
+        return email.strip().casefold()[:254].encode(errors="replace").decode()
+
+
+def user_of(found: Any) -> User:
+    """The user in a row that has `USER_COLUMNS`."""
+    return User(
+        id=found.id,
+        email=found.email,
+        name=found.name,
+        role=Role(found.role),
+        email_verified=bool(found.email_verified),
+        disabled=bool(found.disabled),
+        created_at=found.created_at,
+        second_factor=bool(found.second_factor),
+        language=i18n.known(found.language),
+    )
+
+
+async def lock_for_erasure(conn: AsyncConnection, user_id: int) -> str:
+    """The address of a user who is about to be erased; nobody changes their account now.
+
+    Raises:
+        NotFound: there is none with this id, or it was erased before.
+        Invalid: it is the last administrator's.
+    """
+    administrators = await _lock_administrators(conn)
+    query = select(users.c.email).where(users.c.id == user_id, users.c.erased_at.is_(None))
+    email: str | None = await conn.scalar(query.with_for_update())
+    if email is None:
+        raise NotFound("This user")
+    _keep_one(administrators, user_id, "user")
+    return email
+
+
+async def _refuse_erased(conn: AsyncConnection, user_id: int, field: str) -> None:
+    query = select(users.c.erased_at).where(users.c.id == user_id).with_for_update()
+    if await conn.scalar(query) is not None:
+        raise Invalid(field, "This account was erased, and stays so.")
+
+
+def _keep_one(administrators: list[int], user_id: int, field: str) -> None:
+    if administrators == [user_id]:
+        raise Invalid(field, "The store needs an administrator; this is the last one.")
+
+
+async def _lock_administrators(conn: AsyncConnection) -> list[int]:
+    """The ids of all who can sign in as administrators; nobody else changes them now."""
+    found = await conn.scalars(
+        select(users.c.id)
+        .where(users.c.role == Role.ADMIN, users.c.disabled_at.is_(None))
+        .order_by(users.c.id)
+        .with_for_update()
+    )
+    return list(found)
+
+
+def _new_id(result: Any) -> int:
+    return int(result.inserted_primary_key[0])
+
+
+async def names(conn: AsyncConnection, user_ids: Collection[int]) -> dict[int, str]:
+    """What these users are called."""
+    if not user_ids:
+        return {}
+    found = await conn.execute(select(users.c.id, users.c.name).where(users.c.id.in_(user_ids)))
+    return {row.id: row.name for row in found}

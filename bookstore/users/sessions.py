@@ -1,0 +1,180 @@
+"""Sessions: what a browser's cookie stands for.
+
+The cookie holds a random id of 256 bits; the table holds its SHA-256, so that nobody who
+reads the table can take a session over.
+"""
+
+import hashlib
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bookstore.database.tables import sessions
+from bookstore.errors import NotFound
+
+#: `last_seen_at` is for people to read; writing it on every request would be a write for
+#: every page.
+SEEN_EVERY = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A visit; `user_id` is None as long as nobody has signed in."""
+
+    user_id: int | None
+    data: dict[str, Any]
+    address: str | None
+    user_agent: str | None
+    created_at: datetime
+    last_seen_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A session as its owner sees it; `id` ends it and is of no use for anything else."""
+
+    id: str
+    address: str | None
+    user_agent: str | None
+    created_at: datetime
+    last_seen_at: datetime
+    current: bool
+
+
+async def make(
+    conn: AsyncConnection,
+    *,
+    user_id: int | None,
+    data: Mapping[str, Any],
+    address: str | None,
+    user_agent: str | None,
+    now: datetime,
+    lifetime: timedelta,
+) -> str:
+    """Begin a session and return its id, which is for the cookie alone."""
+    session_id = secrets.token_urlsafe(32)
+    await conn.execute(
+        insert(sessions).values(
+            id_hash=hash_of(session_id),
+            user_id=user_id,
+            data=json.dumps(dict(data)),
+            address=address and address[:45],
+            user_agent=user_agent and user_agent[:255],
+            created_at=now,
+            last_seen_at=now,
+            expires_at=now + lifetime,
+        )
+    )
+    return session_id
+
+
+async def find(conn: AsyncConnection, session_id: str, *, now: datetime) -> Session | None:
+    """The session of a cookie; None when it ended, expired or never was."""
+    query = select(*(sessions.c[name] for name in Session.__slots__)).where(
+        sessions.c.id_hash == hash_of(session_id), sessions.c.expires_at > now
+    )
+    found = (await conn.execute(query)).one_or_none()
+    if found is None:
+        return None
+    return Session(**{**found._mapping, "data": json.loads(found.data)})
+
+
+async def save(
+    conn: AsyncConnection,
+    session_id: str,
+    *,
+    user_id: int | None,
+    data: Mapping[str, Any],
+    now: datetime,
+) -> bool:
+    """Keep what the session knows now.  False when it was ended meanwhile: it stays so."""
+    result = await conn.execute(
+        update(sessions)
+        .where(sessions.c.id_hash == hash_of(session_id))
+        .values(user_id=user_id, data=json.dumps(dict(data)), last_seen_at=now)
+    )
+    return result.rowcount == 1
+
+
+async def touch(conn: AsyncConnection, session_id: str, *, now: datetime) -> None:
+    """Note that the session is in use, at most once in `SEEN_EVERY`."""
+    await conn.execute(
+        update(sessions)
+        .where(
+            sessions.c.id_hash == hash_of(session_id),
+            sessions.c.last_seen_at <= now - SEEN_EVERY,
+        )
+        .values(last_seen_at=now)
+    )
+
+
+async def end(conn: AsyncConnection, session_id: str) -> bool:
+    """End the session.  False when it had ended already."""
+    ended = await conn.execute(delete(sessions).where(sessions.c.id_hash == hash_of(session_id)))
+    return ended.rowcount == 1
+
+
+async def end_all(conn: AsyncConnection, user_id: int, except_id: str | None = None) -> None:
+    """End every session of this user, but not the one with the id `except_id`."""
+    ending = delete(sessions).where(sessions.c.user_id == user_id)
+    if except_id is not None:
+        ending = ending.where(sessions.c.id_hash != hash_of(except_id))
+    await conn.execute(ending)
+
+
+async def of_user(
+    conn: AsyncConnection, user_id: int, *, now: datetime, here: str | None = None
+) -> list[Device]:
+    """A user's sessions that go on, the last used first; `here` is the id of the caller's own."""
+    found = await conn.execute(
+        select(sessions)
+        .where(sessions.c.user_id == user_id, sessions.c.expires_at > now)
+        .order_by(sessions.c.last_seen_at.desc(), sessions.c.id_hash)
+    )
+    own = here and hash_of(here)
+    return [
+        Device(
+            id=row.id_hash.hex(),
+            address=row.address,
+            user_agent=row.user_agent,
+            created_at=row.created_at,
+            last_seen_at=row.last_seen_at,
+            current=row.id_hash == own,
+        )
+        for row in found
+    ]
+
+
+async def end_device(conn: AsyncConnection, user_id: int, device_id: str) -> None:
+    """End one of a user's sessions.
+
+    Raises:
+        NotFound: the user has no such session (any more).
+    """
+    try:
+        id_hash = bytes.fromhex(device_id)
+    except ValueError:
+        raise NotFound("This session") from None
+    ended = await conn.execute(
+        delete(sessions).where(sessions.c.id_hash == id_hash, sessions.c.user_id == user_id)
+    )
+    if ended.rowcount == 0:
+        raise NotFound("This session")
+
+
+async def purge(conn: AsyncConnection, *, now: datetime) -> int:
+    """Forget the sessions that have expired, and tell how many there were."""
+    return (await conn.execute(delete(sessions).where(sessions.c.expires_at <= now))).rowcount
+
+
+def hash_of(session_id: str) -> bytes:
+    """What the table has in the id's place."""
+    # A cookie may hold anything, half surrogate pairs included.
+    return hashlib.sha256(session_id.encode(errors="surrogatepass")).digest()

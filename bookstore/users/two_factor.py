@@ -1,0 +1,207 @@
+"""The second factor: a code that an authenticator shows, anew every 30 seconds (RFC 6238).
+
+    none ──begin──> begun ──enable, with its first code──> on ──remove──> none
+
+The seed is worked out from the store's secret and a nonce on the user's row, and never stored:
+who reads the database cannot make codes.  With another secret all users need their recovery
+codes.
+"""
+
+import base64
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+
+import pyotp
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bookstore import audit, derived_secrets, notifications
+from bookstore.database.tables import recovery_codes, users
+from bookstore.errors import BadCode, NotFound, SecondFactorNotBegun, SecondFactorOn
+
+STEP_S = 30
+#: 160 bits, as RFC 4226 (section 4) recommends.
+_SEED_BYTES = 20
+#: 80 bits each, in groups that can be read aloud.
+RECOVERY_CODES, _CODE_BYTES, _GROUP = 10, 10, 4
+#: What is longer is no code.
+LONGEST = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """What an authenticator needs: `secret` to be typed, or `uri` as a QR code."""
+
+    secret: str
+    uri: str
+
+
+async def begin(
+    conn: AsyncConnection, user_id: int, *, issuer: str, secret_key: str, now: datetime
+) -> Enrolment:
+    """A new seed, which counts once `enable` has seen a code of it.
+
+    Raises:
+        SecondFactorOn: the user has a second factor already.
+        NotFound: there is no such user.
+    """
+    nonce = secrets.token_bytes(32)
+    begun = await conn.execute(
+        update(users)
+        .where(users.c.id == user_id, users.c.totp_at.is_(None))
+        .values(totp_nonce=nonce, totp_step=None, updated_at=now)
+    )
+    if begun.rowcount == 0:
+        raise SecondFactorOn
+    return await begun_with(conn, user_id, issuer=issuer, secret_key=secret_key)
+
+
+async def begun_with(
+    conn: AsyncConnection, user_id: int, *, issuer: str, secret_key: str
+) -> Enrolment:
+    """What `begin` has answered, once more, as long as it is not enabled.
+
+    Raises:
+        SecondFactorNotBegun: nothing was begun.
+        SecondFactorOn: it is enabled: the seed is nobody's business any more.
+    """
+    query = select(users.c.email, users.c.totp_nonce, users.c.totp_at).where(users.c.id == user_id)
+    found = (await conn.execute(query)).one_or_none()
+    if found is None:
+        raise NotFound("This user")
+    if found.totp_at is not None:
+        raise SecondFactorOn
+    if found.totp_nonce is None:
+        raise SecondFactorNotBegun
+    seed = _seed(found.totp_nonce, user_id, secret_key)
+    uri = pyotp.TOTP(seed).provisioning_uri(name=found.email, issuer_name=issuer)
+    return Enrolment(seed, uri)
+
+
+async def enable(
+    conn: AsyncConnection, user_id: int, code: str, *, secret_key: str, now: datetime
+) -> list[str]:
+    """Ask for codes from now on; the answer are the recovery codes, told this once.
+
+    Raises:
+        SecondFactorOn: it is enabled already.
+        SecondFactorNotBegun: there is no seed yet.
+        BadCode: this is not what an authenticator with this seed shows.
+    """
+    query = select(users.c.email, users.c.totp_nonce, users.c.totp_at).where(users.c.id == user_id)
+    found = (await conn.execute(query.with_for_update())).one()
+    if found.totp_at is not None:
+        raise SecondFactorOn
+    if found.totp_nonce is None:
+        raise SecondFactorNotBegun
+    step = _step_of(code, _seed(found.totp_nonce, user_id, secret_key), after=None, now=now)
+    if step is None:
+        raise BadCode
+    await conn.execute(
+        update(users)
+        .where(users.c.id == user_id)
+        .values(totp_at=now, totp_step=step, updated_at=now)
+    )
+    codes = [_recovery_code() for _ in range(RECOVERY_CODES)]
+    for recovery_code in codes:
+        code_hash = _hash(user_id, recovery_code)
+        await conn.execute(insert(recovery_codes).values(user_id=user_id, code_hash=code_hash))
+    await _tell(conn, "second-factor-on", user_id, found.email, now=now)
+    return codes
+
+
+async def use(
+    conn: AsyncConnection, user_id: int, code: str, *, secret_key: str, now: datetime
+) -> bool:
+    """Whether the code is right; it is used up with that.
+
+    The code of this step and of the one before count, each once; a recovery code counts once.
+    """
+    if len(code) > LONGEST:
+        return False
+    query = select(users.c.totp_nonce, users.c.totp_at, users.c.totp_step)
+    found = (await conn.execute(query.where(users.c.id == user_id).with_for_update())).one_or_none()
+    if found is None or found.totp_at is None:
+        return False
+    seed = _seed(found.totp_nonce, user_id, secret_key)
+    step = _step_of(code, seed, after=found.totp_step, now=now)
+    if step is not None:
+        await conn.execute(update(users).where(users.c.id == user_id).values(totp_step=step))
+        return True
+    used = await conn.execute(
+        delete(recovery_codes).where(
+            recovery_codes.c.user_id == user_id,
+            recovery_codes.c.code_hash == _hash(user_id, code),
+        )
+    )
+    return used.rowcount == 1
+
+
+async def codes_left(conn: AsyncConnection, user_id: int) -> int:
+    """How many recovery codes the user has not used yet."""
+    found = await conn.execute(
+        select(recovery_codes.c.code_hash).where(recovery_codes.c.user_id == user_id)
+    )
+    return len(found.all())
+
+
+async def remove(conn: AsyncConnection, user_id: int, *, by: int | None, now: datetime) -> None:
+    """Ask for no codes any more.  Without a second factor nothing happens.
+
+    `by` is None on the command line, and the user's own id in their account.
+    """
+    query = select(users.c.email, users.c.totp_at).where(users.c.id == user_id)
+    found = (await conn.execute(query.with_for_update())).one_or_none()
+    if found is None:
+        raise NotFound("This user")
+    await conn.execute(
+        update(users)
+        .where(users.c.id == user_id)
+        .values(totp_nonce=None, totp_at=None, totp_step=None, updated_at=now)
+    )
+    await conn.execute(delete(recovery_codes).where(recovery_codes.c.user_id == user_id))
+    if found.totp_at is not None:
+        changes = {"second_factor": [True, False]}
+        await audit.record(
+            conn, "remove-second-factor", "user", user_id, changes, user_id=by, now=now
+        )
+        await _tell(conn, "second-factor-off", user_id, found.email, now=now)
+
+
+async def _tell(
+    conn: AsyncConnection, kind: str, user_id: int, email: str, *, now: datetime
+) -> None:
+    await notifications.queue(conn, kind, recipient=email, user_id=user_id, now=now)
+
+
+def _step_of(code: str, seed: str, *, after: int | None, now: datetime) -> int | None:
+    """The step that shows this code, if it is this one or the one before and still unused."""
+    digits = "".join(code.split())
+    current = int(now.timestamp()) // STEP_S
+    generator = pyotp.TOTP(seed, interval=STEP_S)
+    right = [
+        step
+        for step in (current, current - 1)
+        if hmac.compare_digest(
+            digits.encode(errors="surrogatepass"), generator.generate_otp(step).encode()
+        )
+    ]
+    return next((step for step in right if after is None or step > after), None)
+
+
+def _seed(nonce: bytes, user_id: int, secret_key: str) -> str:
+    seed = derived_secrets.digest(secret_key, f"totp {user_id} {bytes(nonce).hex()}")
+    return base64.b32encode(seed[:_SEED_BYTES]).decode()
+
+
+def _recovery_code() -> str:
+    letters = base64.b32encode(secrets.token_bytes(_CODE_BYTES)).decode().lower()
+    return "-".join(letters[at : at + _GROUP] for at in range(0, len(letters), _GROUP))
+
+
+def _hash(user_id: int, code: str) -> bytes:
+    plain = "".join(letter for letter in code.casefold() if letter.isalnum())
+    return hashlib.sha256(f"{user_id} {plain}".encode(errors="replace")).digest()

@@ -1,0 +1,137 @@
+"""The home page: figures, bars, and what is to be done."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import Engine, event
+
+from admin import home_charts
+from bookstore.catalogue import stock
+from bookstore.users.permissions import Role
+from tests.admin.conftest import read
+from tests.factories import NOON, add_book, add_order, add_user
+
+#: No page of the dashboard asks the database more often, whatever it shows.
+MOST_STATEMENTS = 12
+
+
+async def test_a_day_is_compared_with_the_same_day_a_week_ago(database):
+    async with database() as conn:
+        dune = await add_book(conn)
+        for at, status, cents in (
+            (NOON - timedelta(minutes=5), "confirmed", 2000),
+            (NOON - timedelta(hours=2), "placed", None),
+            (NOON - timedelta(hours=2), "cancelled", 5000),
+            (NOON - timedelta(days=7, hours=1), "delivered", 1000),
+            (NOON - timedelta(days=7) + timedelta(hours=3), "delivered", 9000),
+            (NOON - timedelta(days=1), "delivered", 7000),
+        ):
+            await add_order(conn, {dune: 1}, placed_at=at, status=status, total_cents=cents)
+
+        day = await home_charts.load(conn, 1, now=NOON)
+
+    assert (day.orders.now, day.orders.before) == (3, 1)
+    assert (day.taken_cents.now, day.taken_cents.before) == (2000, 1000)
+    assert day.average_cents.now == 666
+    assert sum(bar.now for bar in day.bars) == 3
+    # The whole of last week's day is drawn, though only as much as today's is counted.
+    assert sum(bar.before for bar in day.bars) == 2
+    assert [bar.current for bar in day.bars].count(True) == 1
+
+
+@pytest.mark.parametrize("days", [7, 30])
+async def test_a_period_has_a_bar_for_each_day(database, days):
+    async with database() as conn:
+        dune = await add_book(conn)
+        for back in range(2 * days):
+            at = NOON - timedelta(days=back, minutes=1)
+            await add_order(conn, {dune: 1}, placed_at=at, status="shipped", total_cents=100)
+
+        period = await home_charts.load(conn, days, now=NOON)
+
+    assert (period.orders.now, period.orders.before) == (days, days)
+    assert [bar.now for bar in period.bars] == [1] * days
+    assert [bar.before for bar in period.bars] == [1] * days
+
+
+async def test_new_users_are_those_of_the_period(database):
+    async with database() as conn:
+        await add_user(conn)
+
+        day = await home_charts.load(conn, 1, now=NOON + timedelta(minutes=1))
+        later = await home_charts.load(conn, 1, now=NOON + timedelta(days=1))
+
+    assert day.new_users.now == 1
+    assert later.new_users.now == 0
+
+
+async def test_the_home_page_says_what_is_to_be_done(visitor, database):
+    async with database() as conn:
+        dune = await add_book(conn, stock=2)
+        await add_order(conn, {dune: 1}, status="confirmed", number="7Q4M-XK2P")
+        await add_order(conn, {dune: 1}, status="packed")
+    clerk, editor = await visitor(Role.CLERK), await visitor(Role.EDITOR)
+
+    seen_by_clerk = await read(clerk, "/admin")
+    seen_by_editor = await read(editor, "/admin")
+
+    assert "1 to pack" in seen_by_clerk.text
+    assert "/admin/orders/7Q4M-XK2P" in seen_by_clerk.links
+    assert "1 book is low" in seen_by_editor.text
+    assert "to pack" not in seen_by_editor.text
+    assert "Taken" not in seen_by_editor.text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "/orders?status=confirmed",
+        "/orders/7Q4M-0007",
+        "/books",
+        "/books?view=low",
+        "/books/new",
+        "/orders?q=dune&status=unpaid&since=2026-01-01",
+        "/orders/slips?number=7Q4M-0001&number=7Q4M-0002",
+        "/books?q=dune&price_from=5",
+        "/books/1/stock",
+        "/books/bulk/1",
+        "/authors",
+        "/authors/1",
+        "/categories",
+        "/users",
+        "/users/1",
+        "/notifications?letter=1",
+        "/queues?task=1",
+        "/notifications?q=mira&letter=1",
+        "/audit?user=1",
+        "/imports",
+        "/queues?state=waiting&sort=-tries",
+        "/orders?sort=-payment",
+        "/books/1/stock?sort=copies",
+    ],
+)
+async def test_a_page_asks_the_database_a_dozen_times_at_most(visitor, database, path):
+    client = await visitor(Role.ADMIN)
+    async with database() as conn:
+        books = [await add_book(conn, stock=2) for _ in range(30)]
+        user_id = await add_user(conn)
+        for number in range(30):
+            quantities = dict.fromkeys(books[:5], 1)
+            await add_order(
+                conn, quantities, number=f"7Q4M-{number:04}", user_id=user_id, status="confirmed"
+            )
+        await stock.move(conn, books[0], -1, stock.Reason.COUNT, now=NOON)
+    statements = []
+
+    def note(_conn, _cursor, statement, *_):
+        statements.append(statement)
+
+    # All engines: what only reads has one of its own.
+    event.listen(Engine, "before_cursor_execute", note)
+    page = await read(client, f"/admin{path}")
+    event.remove(Engine, "before_cursor_execute", note)
+
+    asked = [it for it in statements if it.lstrip().upper().startswith(("SELECT", "WITH"))]
+    assert page.status in (200, 404)
+    assert 0 < len(asked) <= MOST_STATEMENTS, asked

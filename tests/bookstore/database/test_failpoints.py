@@ -1,0 +1,110 @@
+"""The places where tests kill the store: each is in the code, once, and off."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+from bookstore.database import failpoints
+from bookstore.database.failpoints import NAMES, crashpoint
+from config.settings import WrongSettings, read_settings
+from tests.faults import __main__ as long_tier
+from tests.faults import test_web_kills, test_worker_kills
+
+ROOT = Path(__file__).parents[3]
+FOLDERS = ("bookstore", "actors", "web", "admin")
+TRY = """
+from bookstore.crashpoints import Crash, crashpoint
+for number in range(1, 4):
+    try:
+        crashpoint("W0", [number])
+    except Crash:
+        print("raised", end=" ")
+    print(number, end=" ", flush=True)
+"""
+
+
+def names_in(path):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Call) and (
+            getattr(node.func, "id", "") == "crashpoint"
+            or getattr(node.func, "attr", "") == "passing"
+        ):
+            yield node.args[0].value
+
+
+def passes(setting):
+    """What is printed on the way past W0, and how the process ended."""
+    ended = subprocess.run(
+        [sys.executable, "-c", TRY],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "BOOKSTORE_CRASHPOINT": setting},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return ended.stdout.strip(), ended.returncode
+
+
+def test_each_place_is_in_the_code_once():
+    files = chain.from_iterable((ROOT / folder).rglob("*.py") for folder in FOLDERS)
+    found = Counter(chain.from_iterable(map(names_in, files)))
+
+    assert found == Counter(NAMES)
+    assert len(NAMES) == 33
+
+
+def test_each_place_is_described_and_is_killed_at_in_both_tiers():
+    described = re.findall(r"(?m)(?:^    |  )([WRPMCX][0-9])  ", failpoints.__doc__)
+    short = {
+        place
+        for test in (
+            test_web_kills.test_a_killed_web_process_loses_and_doubles_nothing,
+            test_worker_kills.test_a_killed_worker_loses_and_doubles_nothing,
+        )
+        for mark in test.pytestmark
+        if mark.name == "parametrize"
+        for place in mark.args[1]
+    }
+
+    assert Counter(described) == Counter(NAMES)
+    assert short == NAMES
+    assert Counter(place for _, place, _ in long_tier.kills()) == dict.fromkeys(NAMES, 20)
+
+
+def test_nothing_happens_when_none_is_armed():
+    for name in NAMES:
+        crashpoint(name, [1])
+
+
+@pytest.mark.parametrize(
+    ("setting", "printed", "code"),
+    [
+        ("W0:2:kill", "1", -9),
+        ("W0:2:raise", "1 raised 2 3", 0),
+        ("W0:*:raise", "raised 1 raised 2 raised 3", 0),
+        ("W0:1:raise:3", "1 2 raised 3", 0),
+        ("P1:1:kill,W0:3:kill", "1 2", -9),
+    ],
+)
+def test_an_armed_place_acts_at_its_hit(setting, printed, code):
+    assert passes(setting) == (printed, code)
+
+
+def test_a_place_that_is_not_there_ends_the_program():
+    assert passes("Z9:1:kill") == ("", 1)
+
+
+def test_production_refuses_to_start_with_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("BOOKSTORE_ENV", "production")
+    monkeypatch.setenv("BOOKSTORE_CRASHPOINT", "W0:1:kill")
+
+    with pytest.raises(WrongSettings) as caught:
+        read_settings(tmp_path / "none")
+
+    assert caught.value.problems["BOOKSTORE_CRASHPOINT"] == ["It is for tests only."]

@@ -1,0 +1,89 @@
+"""Lists cut by keyset: every row once, forwards and backwards, whatever they are sorted by."""
+
+import pytest
+from sqlalchemy import select
+
+from bookstore.backoffice import orders as desk
+from bookstore.database import list_pagination
+from bookstore.database.pagination import encode
+from bookstore.database.tables import orders
+from bookstore.errors import Invalid
+from tests.factories import add_book, add_order
+
+TOTALS = [None, 700, 700, None, 100, 700, 900, 100, None, 500, 300]
+
+
+@pytest.fixture
+async def ids(conn):
+    dune = await add_book(conn)
+    return [
+        await add_order(conn, {dune: 1}, total_cents=total, number=f"{place:02}XX-TEST")
+        for place, total in enumerate(TOTALS)
+    ]
+
+
+async def walk(conn, sort, limit):
+    """The ids forwards, and what the way back has, page by page."""
+    by = list_pagination.order(sort, desk.SORTS, orders.c.id, desk.NEWEST)
+    forwards, cursor = [], None
+    while True:
+        found = await list_pagination.cut(conn, select(orders.c.id), by, cursor=cursor, limit=limit)
+        forwards.append([row.id for row in found.items])
+        assert (found.previous is None) == (cursor is None)
+        if found.next is None:
+            break
+        cursor = found.next
+    backwards = []
+    while found.previous is not None:
+        found = await list_pagination.cut(
+            conn, select(orders.c.id), by, cursor=found.previous, limit=limit
+        )
+        backwards.append([row.id for row in found.items])
+    return forwards, backwards
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 10, 11, 20])
+@pytest.mark.parametrize("sort", ["placed", "-placed", "total", "-total", "number", "-number"])
+async def test_every_row_comes_once_on_the_way_there_and_back(conn, ids, sort, limit):
+    forwards, backwards = await walk(conn, sort, limit)
+
+    there = [each for page in forwards for each in page]
+    assert sorted(there) == ids
+    keys = {
+        "placed": lambda each: each,
+        "total": lambda each: (
+            TOTALS[ids.index(each)] is not None,
+            TOTALS[ids.index(each)] or 0,
+            each,
+        ),
+        "number": lambda each: each,
+    }
+    down = sort.startswith("-")
+    assert there == sorted(ids, key=keys[sort.removeprefix("-")], reverse=down)
+    back = [each for page in reversed(backwards) for each in page]
+    assert back == there[: len(back)]
+    assert len(back) == len(there) - len(forwards[-1])
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "x",
+        encode(1),
+        encode("beside", 1, 1),
+        encode("after", "seven", 1),
+        encode("after", 1, "seven"),
+        encode("after", 1, 2, 3),
+        encode("after", 2**70, 1),
+    ],
+)
+async def test_what_is_no_cursor_is_refused(conn, ids, cursor):
+    by = list_pagination.order("-total", desk.SORTS, orders.c.id, desk.NEWEST)
+
+    with pytest.raises(Invalid):
+        await list_pagination.cut(conn, select(orders.c.id), by, cursor=cursor, limit=3)
+
+
+async def test_rows_are_counted(conn, ids):
+    assert await list_pagination.count(conn, select(orders.c.id)) == len(ids)
+    assert await list_pagination.count(conn, select(orders.c.id).where(orders.c.id < 0)) == 0

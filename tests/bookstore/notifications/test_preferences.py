@@ -1,0 +1,97 @@
+import asyncio
+
+from bookstore.database.engine import reading, retrying, transaction
+from bookstore.notifications import notifications, preferences
+from bookstore.notifications.delivery import Postman
+from bookstore.notifications.emails import Store
+from bookstore.notifications.notifications import Status
+from bookstore.notifications.preferences import Preferences
+from bookstore.notifications.smtp import SmtpMailer
+from tests.factories import NOON, add_book, add_order, add_user
+
+STORE = Store(
+    "Ampersand Books", "https://books.example", "shop@books.example", str.lower, str.upper
+)
+
+
+async def deliver(engine, sink, notification_id):
+    mailer = SmtpMailer(sink.url)
+    await Postman(engine, mailer, STORE, clock=lambda: NOON).deliver([notification_id])
+    await mailer.close()
+    async with reading(engine) as conn:
+        return (await notifications.get(conn, notification_id)).email_status
+
+
+async def test_everything_is_wanted_until_somebody_chooses(conn):
+    anna = await add_user(conn)
+
+    before = await preferences.of_user(conn, anna)
+    await preferences.change(conn, anna, {"email_messages": False}, now=NOON)
+    await preferences.change(conn, anna, {"email_when_delivered": False}, now=NOON)
+
+    assert before == Preferences(email_when_delivered=True, email_messages=True)
+    assert await preferences.of_user(conn, anna) == Preferences(False, False)
+
+
+async def test_two_choices_at_once_are_both_kept(engine):
+    async with transaction(engine) as conn:
+        anna = await add_user(conn)
+
+    async def choose(name):
+        async def work():
+            async with transaction(engine) as conn:
+                await preferences.change(conn, anna, {name: False}, now=NOON)
+
+        await retrying(work)
+
+    await asyncio.gather(choose("email_messages"), choose("email_when_delivered"))
+
+    async with reading(engine) as conn:
+        assert await preferences.of_user(conn, anna) == Preferences(False, False)
+
+
+async def test_an_unwanted_letter_is_not_mailed_but_listed(engine, smtp_sink):
+    async with transaction(engine) as conn:
+        anna = await add_user(conn, email="anna@example.com")
+        order = await add_order(conn, {await add_book(conn): 1}, user_id=anna, status="delivered")
+        written = await notifications.write(conn, anna, "Hello", "There.", by=None, now=NOON)
+        [arrived] = await notifications.queue_for_orders(
+            conn, [(order, "order-delivered", anna, "anna@example.com")], now=NOON
+        )
+        # A choice counts when the letter would leave, not when it was asked for.
+        chosen = {"email_messages": False, "email_when_delivered": False}
+        await preferences.change(conn, anna, chosen, now=NOON)
+
+    assert await deliver(engine, smtp_sink, written.id) is Status.MUTED
+    assert await deliver(engine, smtp_sink, arrived) is Status.MUTED
+
+    assert smtp_sink.letters == []
+    async with reading(engine) as conn:
+        listed = (await notifications.of_user(conn, anna)).items
+    assert [it.id for it in listed] == [arrived, written.id]
+
+
+async def test_letters_about_an_order_under_way_always_come(engine, smtp_sink):
+    async with transaction(engine) as conn:
+        anna = await add_user(conn, email="anna@example.com")
+        chosen = {"email_messages": False, "email_when_delivered": False}
+        await preferences.change(conn, anna, chosen, now=NOON)
+        order = await add_order(conn, {await add_book(conn): 1}, user_id=anna)
+        essential = ["order-placed", "order-confirmed", "order-shipped", "order-cancelled"]
+        ids = await notifications.queue_for_orders(
+            conn, [(order, kind, anna, "anna@example.com") for kind in essential], now=NOON
+        )
+
+    states = [await deliver(engine, smtp_sink, notification_id) for notification_id in ids]
+
+    assert states == [Status.SENT] * 4
+    assert len(smtp_sink.letters) == 4
+
+
+async def test_one_customers_choice_is_not_anothers(engine, smtp_sink):
+    async with transaction(engine) as conn:
+        anna, boris = await add_user(conn), await add_user(conn, email="boris@example.com")
+        await preferences.change(conn, anna, {"email_messages": False}, now=NOON)
+        written = await notifications.write(conn, boris, "Hello", "There.", by=None, now=NOON)
+
+    assert await deliver(engine, smtp_sink, written.id) is Status.SENT

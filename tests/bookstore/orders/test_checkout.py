@@ -1,0 +1,208 @@
+import asyncio
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import func, insert, select, update
+
+from bookstore.carts import carts
+from bookstore.database import engine as db
+from bookstore.database.tables import books, cart_items, idempotency_keys, order_lines
+from bookstore.database.tables import orders as order_rows
+from bookstore.errors import (
+    BookWithdrawn,
+    CartEmpty,
+    IdempotencyKeyReused,
+    PriceChanged,
+    RequestInProgress,
+)
+from bookstore.idempotency import Key
+from bookstore.operations import doctor
+from bookstore.orders import orders
+from bookstore.orders.checkout import Checkouts, Wish
+from bookstore.orders.orders import State
+from bookstore.pricing import Rates
+from tests.factories import NOON, add_book
+
+RATES = Rates("EUR", 290, 4000, 700)
+
+
+@pytest.fixture
+def checkouts(engine):
+    return Checkouts(engine, RATES)
+
+
+@pytest.fixture
+async def dune(engine):
+    async with db.transaction(engine) as conn:
+        return await add_book(conn, title="Dune", price_cents=1000, stock=500)
+
+
+async def wish(engine, book_id, quantity=1, **facts):
+    """A guest's wish to order what is in a cart of its own."""
+    async with db.transaction(engine) as conn:
+        cart_id = await carts.make_guest(conn, now=NOON)
+        if quantity:
+            await carts.add(conn, cart_id, book_id, quantity, now=NOON)
+    made = Wish(
+        key=Key(f"cart:{cart_id}", "first"),
+        request_hash="a" * 64,
+        cart_id=cart_id,
+        user_id=None,
+        email="mira@example.com",
+        shipping_address={"name": "Mira", "country": "DE"},
+    )
+    return replace(made, **facts)
+
+
+async def count(engine, table):
+    async with db.reading(engine) as conn:
+        return await conn.scalar(select(func.count()).select_from(table))
+
+
+async def test_one_of_a_group_that_is_refused_leaves_its_neighbours_alone(engine, checkouts, dune):
+    wishes = [await wish(engine, dune) for _ in range(9)]
+    wishes[4] = await wish(engine, dune, quantity=0)
+    wishes[6] = replace(wishes[6], expected_total_cents=1)
+
+    outcomes = await asyncio.gather(*map(checkouts.place, wishes), return_exceptions=True)
+
+    assert isinstance(outcomes[4], CartEmpty)
+    assert isinstance(outcomes[6], PriceChanged)
+    assert sum(not isinstance(outcome, Exception) for outcome in outcomes) == 7
+    assert await count(engine, order_rows) == 7
+
+
+async def test_a_repeat_gets_the_answer_of_the_first_whatever_has_happened_since(
+    engine, checkouts, dune
+):
+    first_wish = await wish(engine, dune)
+    first = await checkouts.place(first_wish)
+    async with db.transaction(engine) as conn:
+        await orders.cancel(
+            conn, first.order.number, actor="guest", by_staff=False, reason=None, now=NOON
+        )
+
+    again = await checkouts.place(first_wish)
+
+    assert (first.replayed, again.replayed) == (False, True)
+    assert again.order == first.order
+    assert await count(engine, order_rows) == 1
+
+
+async def test_a_key_belongs_to_one_request(engine, checkouts, dune):
+    first = await wish(engine, dune)
+    await checkouts.place(first)
+
+    with pytest.raises(IdempotencyKeyReused):
+        await checkouts.place(replace(first, request_hash="b" * 64))
+
+
+async def test_two_processes_with_one_key_make_one_order(engine, dune):
+    """Each process has checkouts of its own, so only the database stands between them."""
+    same = await wish(engine, dune)
+
+    outcomes = await asyncio.gather(*(Checkouts(engine, RATES).place(same) for _ in range(5)))
+
+    assert len({outcome.order.number for outcome in outcomes}) == 1
+    assert sorted(outcome.replayed for outcome in outcomes) == [False, True, True, True, True]
+    assert await count(engine, idempotency_keys) == 1
+
+
+async def test_a_cart_is_ordered_once_even_under_two_keys(engine, dune):
+    first = await wish(engine, dune)
+    second = replace(first, key=Key(first.key.owner, "second"))
+
+    outcomes = await asyncio.gather(
+        Checkouts(engine, RATES).place(first),
+        Checkouts(engine, RATES).place(second),
+        return_exceptions=True,
+    )
+
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["CartEmpty", "Placed"]
+    assert await count(engine, order_rows) == 1
+
+
+async def test_a_cart_can_be_filled_and_ordered_again(engine, checkouts, dune):
+    first = await wish(engine, dune)
+    await checkouts.place(first)
+    async with db.transaction(engine) as conn:
+        await carts.add(conn, first.cart_id, dune, 3, now=NOON)
+
+    second = await checkouts.place(replace(first, key=Key(first.key.owner, "second")))
+
+    assert second.order.items[0].quantity == 3
+    assert await count(engine, order_rows) == 2
+
+
+async def test_a_price_that_changed_after_the_customer_agreed_is_asked_about(
+    engine, checkouts, dune
+):
+    agreed = await wish(engine, dune, expected_total_cents=1290)
+    async with db.transaction(engine) as conn:
+        await conn.execute(update(books).values(price_cents=1100))
+
+    with pytest.raises(PriceChanged) as refusal:
+        await checkouts.place(agreed)
+
+    assert (refusal.value.expected_total_cents, refusal.value.total_cents) == (1290, 1390)
+    order = (await checkouts.place(replace(agreed, expected_total_cents=1390))).order
+    assert order.items[0].unit_price_cents == 1100
+
+
+async def test_a_book_that_is_not_sold_any_more_is_not_ordered(engine, checkouts, dune):
+    wanted = await wish(engine, dune)
+    async with db.transaction(engine) as conn:
+        await conn.execute(update(books).values(withdrawn_at=NOON))
+
+    with pytest.raises(BookWithdrawn) as refusal:
+        await checkouts.place(wanted)
+
+    assert refusal.value.titles == ["Dune"]
+    assert await count(engine, order_lines) == 0
+
+
+async def test_a_later_change_of_price_leaves_a_placed_order_as_it_was(engine, checkouts, dune):
+    order = (await checkouts.place(await wish(engine, dune))).order
+    async with db.transaction(engine) as conn:
+        await conn.execute(update(books).values(price_cents=9900, title="Dune, dearer"))
+
+    async with db.reading(engine) as conn:
+        assert await orders.get(conn, order.number) == order
+
+
+@pytest.mark.parametrize("database_url", ["mariadb"], indirect=True)
+async def test_a_repeat_that_meets_the_first_still_running_is_told_so(engine, dune):
+    same = await wish(engine, dune)
+
+    async with db.transaction(engine) as conn:
+        # Another process has the cart, and takes its time.
+        await carts.clear(conn, same.cart_id, now=NOON)
+        with pytest.raises(RequestInProgress):
+            await Checkouts(engine, RATES).place(same)
+
+
+async def test_sixty_checkouts_at_once_leave_no_trace_of_each_other(engine, checkouts, dune):
+    wishes = [await wish(engine, dune, quantity=1 + number % 3) for number in range(60)]
+
+    placed = await asyncio.gather(*map(checkouts.place, wishes))
+
+    for wanted, outcome in zip(wishes, placed, strict=True):
+        assert outcome.order.items[0].quantity == 1 + (wishes.index(wanted)) % 3
+    async with db.reading(engine) as conn:
+        assert (await orders.count_by_state(conn))[State.PLACED] == 60
+        assert [found async for found in doctor.examine(conn, now=NOON)] == []
+
+
+async def test_an_order_of_more_than_a_megabyte_arrives_whole(engine):
+    patient = engine.execution_options(timeout_s=60)
+    async with db.transaction(patient) as conn:
+        long = "x" * 480
+        ids = [await add_book(conn, title=f"{number} {long}", stock=9) for number in range(2500)]
+        cart_id = await carts.make_guest(conn, now=NOON)
+        items = [{"cart_id": cart_id, "book_id": book_id, "quantity": 1} for book_id in ids]
+        await conn.execute(insert(cart_items).values(unit_price_cents=1000, added_at=NOON), items)
+    wanted = replace(await wish(engine, ids[0]), cart_id=cart_id)
+
+    order = (await Checkouts(patient, RATES).place(wanted)).order
+
+    assert [item.book_id for item in order.items] == ids

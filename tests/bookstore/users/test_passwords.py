@@ -1,0 +1,71 @@
+import asyncio
+
+import pytest
+from argon2 import PasswordHasher, extract_parameters
+
+from bookstore.errors import Invalid
+from bookstore.users import passwords
+
+ANNA = "anna.karenina@example.com"
+
+
+@pytest.mark.parametrize(
+    "password",
+    ["eight ch", "x" * 63 + "y", "pass phrase with spaces", "пароль-мой", "🐟🐠🐡🦈🐙🦑🐬🐳"],
+)
+def test_any_characters_make_a_password(password):
+    passwords.check_rule(password, ANNA)
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "seven c",
+        "xy" * 64 + "z",
+        "PassWord123",
+        "aaaaaaaaaaaa",
+        ANNA.upper(),
+        "anna.karenina",
+        "half of a pair \ud83d",
+    ],
+)
+def test_a_weak_password_is_refused(password):
+    with pytest.raises(Invalid) as refusal:
+        passwords.check_rule(password, ANNA)
+
+    assert refusal.value.field == "password"
+
+
+async def test_only_the_right_password_fits_its_hash():
+    kept = await passwords.hash("correct horse")
+
+    assert await passwords.verify(kept, "correct horse")
+    assert not await passwords.verify(kept, "Correct horse")
+    assert not await passwords.verify(kept, "half of a pair \ud83d")
+    assert not await passwords.verify(kept, "x" * 1_000_000)
+
+
+async def test_no_password_fits_an_account_that_does_not_exist():
+    assert not await passwords.verify(None, "correct horse")
+
+
+async def test_a_damaged_hash_fits_nothing():
+    assert not await passwords.verify("$argon2id$gone", "correct horse")
+
+
+async def test_what_is_kept_is_argon2id_with_todays_parameters():
+    kept = await passwords.hash("correct horse")
+
+    assert extract_parameters(kept) == passwords.PARAMETERS
+    assert not passwords.outdated(kept)
+
+
+def test_a_hash_made_with_weaker_parameters_is_outdated():
+    assert passwords.outdated(
+        PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash("correct horse")
+    )
+
+
+def test_hashing_is_not_bound_to_one_event_loop():
+    for _ in range(2):
+        assert asyncio.run(passwords.hash("correct horse")).startswith("$argon2id$")

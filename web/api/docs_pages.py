@@ -1,0 +1,186 @@
+"""/api/openapi.json, and /api/docs: the same for people, on pages without scripts."""
+
+import asyncio
+import inspect
+import json
+import re
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from aiohttp import web
+from jinja2 import Environment, PackageLoader, select_autoescape
+from markupsafe import Markup, escape
+from yarl import URL
+
+from bookstore.errors import BookstoreError, Invalid
+from web.api import openapi
+from web.server.errors import InvalidInput
+from web.server.problems import ITS_OWN, STATUS, title_of
+
+_CODE = re.compile(r"`([^`]+)`")
+_METHODS = ("get", "post", "put", "patch", "delete")
+
+_pages = Environment(
+    loader=PackageLoader("web.api"),
+    autoescape=select_autoescape(default=True),
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+class _Description:
+    """An application's description, written when somebody first asks for it.
+
+    That takes longer than all else that makes an application: it is done once, in a thread.
+    """
+
+    def __init__(self, app: web.Application) -> None:
+        self._app = app
+        self._written: asyncio.Task[dict[str, Any]] | None = None
+
+    async def document(self) -> dict[str, Any]:
+        if self._written is None:
+            writing = asyncio.to_thread(openapi.describe, self._app)
+            self._written = asyncio.create_task(writing)
+        return await asyncio.shield(self._written)
+
+
+_DESCRIPTION = web.AppKey("api_description", _Description)
+
+
+def prepare(app: web.Application) -> None:
+    """Make the application one that can describe itself."""
+    app[_DESCRIPTION] = _Description(app)
+
+
+async def _document(request: web.Request) -> dict[str, Any]:
+    return await request.config_dict[_DESCRIPTION].document()
+
+
+async def show_document(request: web.Request) -> web.Response:
+    """GET /api/openapi.json."""
+    return web.json_response(
+        await _document(request),
+        headers={"Cache-Control": "no-cache"},
+        dumps=lambda content: json.dumps(content, ensure_ascii=False, indent=1),
+    )
+
+
+async def show_reference(request: web.Request) -> web.Response:
+    """GET /api/docs."""
+    document = await _document(request)
+    page = _pages.get_template("reference.html").render(
+        document=document,
+        tags=_by_tag(document),
+        shape=_shape,
+        codes=_codes,
+        as_json=_as_json,
+        request_line=_request_line,
+    )
+    return web.Response(text=page, content_type="text/html", headers={"Cache-Control": "no-cache"})
+
+
+async def show_errors(request: web.Request) -> web.Response:
+    """GET /api/docs/errors: what each code means; the `type` of every problem leads here."""
+    document = await _document(request)
+    page = _pages.get_template("errors.html").render(
+        document=document, problems=_problems(document), codes=_codes
+    )
+    return web.Response(text=page, content_type="text/html", headers={"Cache-Control": "no-cache"})
+
+
+async def show_style(request: web.Request) -> web.Response:
+    """GET /api/docs.css."""
+    return web.Response(
+        text=_style(), content_type="text/css", headers={"Cache-Control": "max-age=3600"}
+    )
+
+
+@cache
+def _style() -> str:
+    return files("web.api").joinpath("static/reference.css").read_text("utf-8")
+
+
+def _by_tag(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """The tags with their operations, in the order of the document."""
+    found: dict[str, list[dict[str, Any]]] = {tag["name"]: [] for tag in document["tags"]}
+    for path, methods in document["paths"].items():
+        for method in _METHODS:
+            if method in methods:
+                operation = methods[method]
+                found[operation["tags"][0]].append({"method": method, "path": path, **operation})
+    return [{**tag, "operations": found[tag["name"]]} for tag in document["tags"]]
+
+
+def _problems(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every code with its status, what it means, and the operations that tell of it."""
+    told: dict[str, dict[str, Any]] = {
+        code: {"code": code, "status": status, "meaning": text, "facts": []}
+        for status, (code, text) in {**openapi.EVERYWHERE, **ITS_OWN}.items()
+    }
+    for refusal, status in STATUS.items():
+        told[refusal.code] = {
+            "code": refusal.code,
+            "status": status,
+            "meaning": inspect.cleandoc(
+                refusal.__dict__.get("__doc__") or openapi.meaning(refusal)
+            ),
+            "facts": _facts(refusal),
+        }
+    for problem in told.values():
+        problem["title"] = title_of(problem["code"])
+        problem["operations"] = []
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            for response in operation["responses"].values():
+                content = response.get("content", {}).get(openapi.PROBLEM, {})
+                for code in content.get("examples", {}):
+                    told[code]["operations"].append(operation["operationId"])
+    return sorted(told.values(), key=lambda problem: str(problem["code"]))
+
+
+def _facts(refusal: type[BookstoreError]) -> list[str]:
+    """The fields that the problem document has beside those that all have."""
+    if issubclass(refusal, Invalid | InvalidInput):
+        return ["errors"]
+    names = refusal.__init__.__code__.co_names if "__init__" in refusal.__dict__ else ()
+    given = inspect.signature(refusal).parameters
+    return [name for name in given if name in names]
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=2)
+
+
+def _request_line(operation: dict[str, Any]) -> str:
+    """The example's address: the path with its parameters and query put in."""
+    path, query = operation["path"], {}
+    for parameter in operation["parameters"]:
+        example = parameter.get("example")
+        if example is not None and parameter["in"] == "path":
+            path = path.replace(f"{{{parameter['name']}}}", str(example))
+        elif example is not None and parameter["in"] == "query":
+            query[parameter["name"]] = str(example)
+    return str(URL.build(path=path, query=query))
+
+
+def _codes(text: str) -> Markup:
+    """The text with what stands between backticks as code."""
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped
+
+
+def _shape(schema: dict[str, Any]) -> str:
+    """The type of a value in a few words."""
+    if "$ref" in schema:
+        return str(schema["$ref"].rpartition("/")[2])
+    for choice in ("anyOf", "oneOf", "allOf"):
+        if choice in schema:
+            return " or ".join(_shape(part) for part in schema[choice])
+    if "enum" in schema:
+        return " | ".join(str(value) for value in schema["enum"])
+    kind = schema.get("type", "any")
+    if kind == "array":
+        return f"list of {_shape(schema.get('items', {}))}"
+    name = " or ".join(kind) if isinstance(kind, list) else str(kind)
+    return f"{name} ({schema['format']})" if "format" in schema else name

@@ -1,0 +1,12 @@
+"""Sessions, sign-in, guest access to carts and orders."""
+
+from web.auth import (
+    credentials,
+    erasure,
+    guest_cart,
+    known_devices,
+    login_throttle,
+    order_access,
+    password_reset,
+    sessions,
+)

@@ -1,0 +1,3 @@
+"""Health checks and Prometheus metrics."""
+
+from web.monitoring import health, metrics, metrics_port

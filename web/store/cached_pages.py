@@ -1,0 +1,53 @@
+"""Pages of the catalogue: the same for every guest without a session, and shared by them."""
+
+import functools
+import gzip
+import hashlib
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+from aiohttp_session import get_session
+
+from bookstore import i18n
+from web.cache.guest_cache import KEPT
+from web.server.keys import USER
+from web.store import display_settings
+
+
+def kept(
+    handler: Callable[[web.Request], Awaitable[web.Response]],
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """Let guests without a session share the handler's page for a second.
+
+    It must not redirect: what it raises may be raised for several requests.
+    """
+
+    @functools.wraps(handler)
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request[USER] is not None or not (await get_session(request)).empty:
+            response = await handler(request)
+            response.enable_compression()
+            return response
+        small = "gzip" in request.headers.get("Accept-Encoding", "")
+        address = f"{display_settings.of(request)} {i18n.current()} {small} {request.path_qs}"
+        shared = await request.config_dict[KEPT].answer(address, lambda: make(request, small))
+        if request.headers.get("If-None-Match") != shared.headers["ETag"]:
+            return shared
+        names = ("ETag", "Cache-Control", "Vary")
+        return web.Response(status=304, headers={name: shared.headers[name] for name in names})
+
+    async def make(request: web.Request, small: bool) -> web.StreamResponse:
+        body = (await handler(request)).body
+        assert isinstance(body, bytes)
+        headers = {
+            "Content-Type": "text/html; charset=utf-8",
+            "Cache-Control": "private, no-cache",
+            "ETag": f'W/"{hashlib.sha256(body).hexdigest()[:24]}"',
+            "Vary": "Cookie, Accept-Encoding, Accept-Language",
+        }
+        if small:
+            body = gzip.compress(body, compresslevel=6, mtime=0)
+            headers["Content-Encoding"] = "gzip"
+        return web.Response(body=body, headers=headers)
+
+    return answer

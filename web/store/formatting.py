@@ -1,0 +1,247 @@
+"""Numbers, money, times and names of things, as shoppers read them."""
+
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from decimal import Decimal
+from functools import lru_cache
+
+from babel import Locale, UnknownLocaleError
+from babel.dates import format_date
+from babel.numbers import format_currency, format_decimal, format_percent
+
+from bookstore import i18n
+from bookstore.catalogue import isbn
+from bookstore.catalogue.facets import Count
+from bookstore.catalogue.models import Book, Contributor
+from bookstore.errors import BookstoreError
+from bookstore.i18n import N_, Language, _
+from bookstore.users.addresses import COUNTRIES
+
+#: A day as it is written out.
+_DAY = {"en": "d MMMM y", "de": "d. MMMM y"}
+#: From here on a shopper need not hurry.
+_LOW = 4
+#: What stands before a contributor; for other roles the role itself does (`foreword by`).
+_BY_ROLE = {
+    "author": N_("by"),
+    "editor": N_("edited by"),
+    "illustrator": N_("illustrated by"),
+    "narrator": N_("read by"),
+    "photographer": N_("photographs by"),
+    "translator": N_("translated by"),
+    "foreword": N_("foreword by"),
+    "introduction": N_("introduction by"),
+    "afterword": N_("afterword by"),
+    "contributor": N_("with"),
+}
+_STATES = {
+    "placed": N_("Placed"),
+    "confirmed": N_("Confirmed"),
+    "packed": N_("Packed"),
+    "shipped": N_("Shipped"),
+    "delivered": N_("Delivered"),
+    "rejected": N_("Rejected"),
+    "cancelled": N_("Cancelled"),
+}
+_FORMATS = {
+    "paperback": N_("Paperback"),
+    "hardback": N_("Hardback"),
+    "ebook": N_("E-book"),
+    "audiobook": N_("Audiobook"),
+    "other": N_("Other"),
+}
+#: Browsers name those that they are descended from: the youngest is asked for first.
+_BROWSERS = (
+    ("Edg", "Edge"),
+    ("OPR/", "Opera"),
+    ("Firefox/", "Firefox"),
+    ("Chrome/", "Chrome"),
+    ("Safari/", "Safari"),
+)
+_SYSTEMS = (
+    ("Android", "Android"),
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Windows", "Windows"),
+    ("Mac OS X", "Mac"),
+    ("Linux", "Linux"),
+)
+
+
+def money(cents: int, currency: str) -> str:
+    """An amount with its currency: €12.90, or 12,90 €."""
+    return _money(cents, currency, i18n.current())
+
+
+@lru_cache(maxsize=4096)
+def _money(cents: int, currency: str, language: Language) -> str:
+    return format_currency(Decimal(cents) / 100, currency, locale=language)
+
+
+def plain_money(cents: int) -> str:
+    """An amount as it is typed into a field: 12.90."""
+    return f"{cents // 100}.{cents % 100:02}"
+
+
+def number(value: int) -> str:
+    """A number with its thousands apart: 1,217."""
+    return format_decimal(value, locale=i18n.current())
+
+
+def counted(count: Count) -> str:
+    """A number that stops counting somewhere: 217, or 1,000+."""
+    return number(count.number) + ("+" if count.more else "")
+
+
+def per_cent(basis_points: int) -> str:
+    """A rate, from hundredths of a per cent: 7% or 5.5%."""
+    return format_percent(
+        Decimal(basis_points) / 10_000,
+        format=None,
+        locale=i18n.current(),
+        decimal_quantization=False,
+    )
+
+
+def day(moment: datetime) -> str:
+    """A day in the store's own time: 24 November 2026."""
+    spoken = i18n.current()
+    return format_date(moment.astimezone(), _DAY.get(spoken, "long"), locale=spoken)
+
+
+def month(moment: datetime) -> str:
+    """The month in the store's own time: November."""
+    return format_date(moment.astimezone(), "LLLL", locale=i18n.current())
+
+
+def clock(moment: datetime) -> str:
+    """A time of day in the store's own time, to the second."""
+    return f"{moment.astimezone():%H:%M:%S}"
+
+
+def year(value: int) -> str:
+    """A year: 1967, or 750 BC."""
+    return str(value) if value >= 0 else _("%s BC") % -value
+
+
+def language(tag: str) -> str:
+    """A language's name."""
+    return _language(tag, i18n.current())
+
+
+@lru_cache(maxsize=1000)
+def _language(tag: str, spoken: Language) -> str:
+    try:
+        return Locale.parse(tag, sep="-").get_display_name(spoken) or tag
+    except (UnknownLocaleError, ValueError):
+        return tag
+
+
+def country(code: str) -> str:
+    """A country's name."""
+    if i18n.current() == i18n.DEFAULT:
+        return COUNTRIES.get(code, code)
+    return i18n.babel().territories.get(code) or COUNTRIES.get(code, code)
+
+
+def countries(codes: Iterable[str]) -> list[tuple[str, str]]:
+    """Names and codes of countries, in the order in which the visitor looks for them."""
+    return _countries(tuple(codes), i18n.current())
+
+
+@lru_cache(maxsize=16)
+def _countries(codes: Sequence[str], spoken: Language) -> list[tuple[str, str]]:
+    with i18n.speaking(spoken):
+        return sorted(((country(code), code) for code in codes), key=lambda it: _place(it[0]))
+
+
+def _place(name: str) -> str:
+    """Accents count for nothing: Österreich stands beside Oman."""
+    parts = unicodedata.normalize("NFKD", name).casefold()
+    return "".join(sign for sign in parts if not unicodedata.combining(sign))
+
+
+def state_name(status: str) -> str:
+    """An order's state in a word."""
+    return _(_STATES[status])
+
+
+def format_name(value: str) -> str:
+    """How a book is bound, or what it is instead."""
+    known = _FORMATS.get(value)
+    return _(known) if known else value.replace("-", " ").capitalize()
+
+
+def edition(book: Book) -> str:
+    """What sets an edition apart from others of the same work: Paperback, 1998, German."""
+    facts = [
+        format_name(book.format) if book.format else None,
+        year(book.year) if book.year is not None else None,
+        language(book.language) if book.language else None,
+    ]
+    return ", ".join(fact for fact in facts if fact) or book.title
+
+
+def said(sentence: str | BookstoreError) -> str:
+    """A sentence that somebody else has made, in the visitor's language if we know it there."""
+    return sentence.said() if isinstance(sentence, BookstoreError) else i18n.said(sentence)
+
+
+def stock_of(book: Book) -> tuple[str, str]:
+    """Whether the book can be had: the tone and the icon that say so."""
+    if book.stock == 0 or not book.available:
+        return "grey", "sold-out"
+    return ("amber", "low") if book.stock < _LOW else ("green", "on-shelf")
+
+
+def credits_of(book: Book) -> list[tuple[str, list[Contributor]]]:
+    """Who made the book: `by` these, `translated by` those."""
+    credits_: dict[str, list[Contributor]] = {}
+    for person in book.authors:
+        known = _BY_ROLE.get(person.role)
+        words = _(known) if known else _("%s by") % person.role
+        credits_.setdefault(words, []).append(person)
+    return list(credits_.items())
+
+
+def authors_of(book: Book) -> str:
+    """The authors in a line, for places where there is little room."""
+    names = [person.name for person in book.authors if person.role == "author"]
+    names = names or [person.name for person in book.authors]
+    if len(names) > 2:
+        return _("%s and others") % names[0]
+    return _(" and ").join(names)
+
+
+def device(user_agent: str | None) -> str:
+    """What a browser calls itself, in two words: Firefox on Linux; the beginning of any other."""
+    agent = user_agent or ""
+    browser = next((name for mark, name in _BROWSERS if mark in agent), None)
+    system = next((name for mark, name in _SYSTEMS if mark in agent), None)
+    if browser is None:
+        return agent[:60]
+    if system is None:
+        return browser
+    return _("%(browser)s on %(system)s") % {"browser": browser, "system": system}
+
+
+FILTERS: dict[str, Callable[..., str]] = {
+    "authors": authors_of,
+    "clock": clock,
+    "counted": counted,
+    "country": country,
+    "day": day,
+    "device": device,
+    "edition": edition,
+    "format_name": format_name,
+    "hyphenated": isbn.hyphenated,
+    "language": language,
+    "money": money,
+    "number": number,
+    "per_cent": per_cent,
+    "said": said,
+    "state_name": state_name,
+    "plain_money": plain_money,
+    "year": year,
+}

@@ -1,0 +1,138 @@
+"""What opens an account: its password, and the devices that are signed in."""
+
+from collections.abc import Mapping
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from bookstore.database.engine import reading, transaction
+from bookstore.errors import BadCredentials, BookstoreError, Invalid, NotFound
+from bookstore.i18n import N_, _
+from bookstore.users import accounts, sessions
+from web.auth.credentials import confirm_password
+from web.auth.login_throttle import guessing
+from web.auth.sessions import confirmed_lately, me, session_id, sign_in
+from web.server.errors import TooManyAttempts
+from web.server.keys import ENGINE
+from web.server.request_context import now
+from web.store import flash, forms
+from web.store.rendering import page
+from web.store.sign_in import refused
+
+_WRONG = N_("This is not your password.")
+
+
+async def confirmed(request: web.Request, back: str) -> None:
+    """Go on if the password was typed a moment ago; else it is asked for, and then back here."""
+    if not await confirmed_lately(request):
+        raise web.HTTPSeeOther("/account/confirm?" + urlencode({"next": back}))
+
+
+async def show_confirmation(request: web.Request) -> web.Response:
+    """GET /account/confirm: the password once more; `next` is where the visitor wanted to go."""
+    return await _confirmation_page(request, request.query.get("next"))
+
+
+async def confirm(request: web.Request) -> web.Response:
+    """POST /account/confirm."""
+    form = await forms.read(request)
+    try:
+        await confirm_password(request, form.get("password", ""))
+    except BadCredentials:
+        return await _confirmation_page(request, form.get("next"), {"password": _(_WRONG)})
+    except TooManyAttempts as error:
+        return refused(await _confirmation_page(request, form.get("next"), refusal=error), error)
+    raise web.HTTPSeeOther(forms.local(form.get("next"), "/account"))
+
+
+async def show_password(request: web.Request) -> web.Response:
+    """GET /account/password."""
+    return await _password_page(request)
+
+
+async def change_password(request: web.Request) -> web.Response:
+    """POST /account/password: all other devices are signed out."""
+    form, user = await forms.read(request), me(request)
+    try:
+        async with guessing(request, user.email):
+            await accounts.change_password(
+                request.config_dict[ENGINE],
+                user,
+                current=form.get("current", ""),
+                new=form.get("password", ""),
+                session_id=await session_id(request),
+                now=now(),
+            )
+    except BadCredentials:
+        return await _password_page(request, {"current": _(_WRONG)})
+    except Invalid as error:
+        return await _password_page(request, {error.field: error.said()})
+    except TooManyAttempts as error:
+        return refused(await _password_page(request, refusal=error), error)
+    await sign_in(request, user)
+    await flash.leave(
+        request, "ok", _("Your password is changed. All other devices are signed out.")
+    )
+    raise web.HTTPSeeOther("/account")
+
+
+async def show_sessions(request: web.Request) -> web.Response:
+    """GET /account/sessions."""
+    here = await session_id(request)
+    async with reading(request.config_dict[ENGINE]) as conn:
+        found = await sessions.of_user(conn, me(request).id, now=now(), here=here)
+    return await page(request, "account_sessions.html", devices=found)
+
+
+async def end_session(request: web.Request) -> web.Response:
+    """POST /account/sessions/{session}: that device is signed out."""
+    try:
+        async with transaction(request.config_dict[ENGINE]) as conn:
+            await sessions.end_device(conn, me(request).id, request.match_info["session"])
+    except NotFound:
+        # It has ended by itself, or was ended on another page.
+        await flash.leave(request, "info", _("That device was signed out already."))
+    else:
+        await flash.leave(request, "ok", _("That device is signed out."))
+    raise web.HTTPSeeOther("/account/sessions")
+
+
+async def end_other_sessions(request: web.Request) -> web.Response:
+    """POST /account/sessions: all devices but this one are signed out."""
+    here = await session_id(request)
+    async with transaction(request.config_dict[ENGINE]) as conn:
+        await sessions.end_all(conn, me(request).id, except_id=here)
+    await flash.leave(request, "ok", _("All other devices are signed out."))
+    raise web.HTTPSeeOther("/account/sessions")
+
+
+async def _confirmation_page(
+    request: web.Request,
+    following: str | None,
+    faults: Mapping[str, str] | None = None,
+    *,
+    refusal: BookstoreError | None = None,
+) -> web.Response:
+    return await page(
+        request,
+        "confirm.html",
+        status=401 if faults else 200,
+        next=forms.local(following, ""),
+        faults=faults or {},
+        refusal=refusal,
+    )
+
+
+async def _password_page(
+    request: web.Request,
+    faults: Mapping[str, str] | None = None,
+    *,
+    refusal: BookstoreError | None = None,
+) -> web.Response:
+    return await page(
+        request,
+        "account_password.html",
+        status=422 if faults else 200,
+        faults=faults or {},
+        refusal=refusal,
+    )
