@@ -11,9 +11,9 @@ from typing import Protocol
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bookstore import correlation
-from bookstore.database.engine import is_away, reading, retrying, transaction
-from bookstore.database.failpoints import crashpoint
-from bookstore.database.group_commit import Grouped
+from bookstore.database.engine import is_away, reading, retry_transaction, transaction
+from bookstore.database.failpoints import failpoint
+from bookstore.database.group_commit import GroupCommit
 from bookstore.orders import Trace
 from bookstore.tasks import outbox
 from bookstore.tasks.outbox import Start
@@ -107,7 +107,7 @@ class Batches:
 
     def _grouped(
         self, work_off: Callable[[Mapping[int, str | None]], Awaitable[Collection[int]]]
-    ) -> Grouped[_List, frozenset[int]]:
+    ) -> GroupCommit[_List, frozenset[int]]:
         async def work_off_lists(lists: Sequence[_List]) -> list[frozenset[int] | Exception]:
             messages = {ref_id: each.message_id for each in lists for ref_id in each.ref_ids}
             try:
@@ -116,7 +116,7 @@ class Batches:
                 return [error] * len(lists)
             return [left] * len(lists)
 
-        return Grouped(work_off_lists, limit=TOGETHER, size=lambda wanted: len(wanted.ref_ids))
+        return GroupCommit(work_off_lists, limit=TOGETHER, size=lambda wanted: len(wanted.ref_ids))
 
     async def _together(self, messages: Mapping[int, str | None]) -> Collection[int]:
         """Try those that nobody has tried; the others, or all when it fails, are left."""
@@ -158,10 +158,10 @@ class Batches:
         except Exception as error:
             if is_away(error):
                 raise
-            crashpoint("X1", [ref_id])
+            failpoint("X1", [ref_id])
             log.exception("%s(%d) failed", self._task, ref_id)
             await self._fail(ref_id, f"{type(error).__name__}: {error}")
-            crashpoint("X2", [ref_id])
+            failpoint("X2", [ref_id])
 
     async def _try(
         self,
@@ -169,7 +169,7 @@ class Batches:
         starts: Mapping[int, Start],
         messages: Mapping[int, str | None],
     ) -> None:
-        crashpoint("P2", ref_ids)
+        failpoint("P2", ref_ids)
         trace = _Trace(self._worker, messages, starts)
 
         async def work() -> Collection[int]:
@@ -177,12 +177,12 @@ class Batches:
                 # Whoever has a message about the same rows waits here, and finds them gone.
                 held = await outbox.hold(conn, self._task, ref_ids)
                 await outbox.done(conn, self._task, held)
-                crashpoint("P3", ref_ids)
+                failpoint("P3", ref_ids)
                 await self._work(conn, held, trace=trace, now=self._clock())
                 return held
 
         try:
-            held = await retrying(work)
+            held = await retry_transaction(work)
         except Exception as error:
             if is_away(error):
                 await self._take_back(ref_ids)
@@ -212,16 +212,16 @@ class Batches:
                         await outbox.pause(conn, self._task, ref_id, times, now=self._clock())
                 return started
 
-        return await retrying(work)
+        return await retry_transaction(work)
 
     async def _fail(self, ref_id: int, error: str) -> None:
         async with transaction(self._engine) as conn:
-            parked = await outbox.fail(conn, self._task, ref_id, error, now=self._clock())
-        if parked:
+            dead = await outbox.fail(conn, self._task, ref_id, error, now=self._clock())
+        if dead:
             log.error("given up: %s(%d)", self._task, ref_id)
 
     async def _take_back(self, ref_ids: Collection[int]) -> None:
-        """The database went away: that is no fault of these rows, and must not park them."""
+        """The database went away: that is no fault of these rows, and must not make them dead."""
         ends = time.monotonic() + MENDING_S
         while time.monotonic() < ends:
             try:

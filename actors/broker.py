@@ -18,7 +18,7 @@ from dramatiq.middleware import (
 
 from actors.metrics import Measured
 from actors.workplace import Workplace
-from bookstore.database.failpoints import crashpoint
+from bookstore.database.failpoints import failpoint
 from bookstore.tasks.publisher import queue_arguments
 from config.settings import Settings, read_settings
 
@@ -48,7 +48,7 @@ class Consumer(_RabbitmqConsumer):
     def ack(self, message: Any) -> None:
         if message._consumer is self:
             super().ack(message)
-            crashpoint("P8")
+            failpoint("P8")
 
     def nack(self, message: Any) -> None:
         if message._consumer is self:

@@ -24,14 +24,14 @@ def _nobody_listens(order_ids: list[int]) -> None:
 
 @asynccontextmanager
 async def workers(
-    settings: Settings, tell: Callable[[list[int]], object] = _nobody_listens
+    settings: Settings, notify: Callable[[list[int]], object] = _nobody_listens
 ) -> AsyncIterator[Publisher]:
     """Start the workers; gives what offers tasks to them, and stops them at the end.
 
-    `tell` gets the ids of the orders to which something happened, in the workers' thread.
+    `notify` gets the ids of the orders to which something happened, in the workers' thread.
     """
     workplace.settings = settings
-    workplace.tell = tell
+    workplace.notify = notify
     worker = Worker(broker, worker_timeout=POLL, worker_threads=THREADS)
     if not workplace.booted:
         # Only dramatiq's own command line does this, and the time limits need it.

@@ -35,7 +35,7 @@ _LISTS = Histogram(
     registry=WORKER,
 )
 _MAILS = Counter(
-    "bookstore_mails",
+    "bookstore_email_attempts",
     "Attempts to send a letter, by what came of them.",
     ["result"],
     registry=WORKER,

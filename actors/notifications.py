@@ -24,10 +24,10 @@ async def send_notifications(notification_ids: list[int]) -> None:
 
     A slow mail server never holds all threads of a worker: orders need them.
     """
-    if workplace.mail_threads.locked():
+    if workplace.email_threads.locked():
         message = CurrentMessage.get_current_message()
         if message is not None and message.options.get("retries", 0) >= BUSY_TIMES:
             return
         raise Retry(delay=BUSY_PAUSE)
-    async with workplace.mail_threads:
-        await workplace.postman.deliver(notification_ids)
+    async with workplace.email_threads:
+        await workplace.delivery_worker.deliver(notification_ids)

@@ -3,7 +3,7 @@
 from dramatiq import actor
 
 from actors.broker import MINUTE, SECOND, broker, message_id, workplace
-from bookstore.database.failpoints import crashpoint
+from bookstore.database.failpoints import failpoint
 
 
 @actor(
@@ -16,6 +16,6 @@ from bookstore.database.failpoints import crashpoint
 )
 async def process_orders(order_ids: list[int]) -> None:
     """Confirm or reject placed orders, in one transaction.  Safe to repeat."""
-    crashpoint("P1", order_ids)
+    failpoint("P1", order_ids)
     await workplace.orders.work_off(order_ids, message_id())
-    crashpoint("P7", order_ids)
+    failpoint("P7", order_ids)

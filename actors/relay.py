@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bookstore.database.engine import transaction
-from bookstore.database.failpoints import crashpoint
+from bookstore.database.failpoints import failpoint
 from bookstore.operations import housekeeping
 from bookstore.tasks import heartbeats, outbox
 from bookstore.tasks.publisher import BUFFER, QUEUES, Publisher
@@ -30,7 +30,7 @@ LONG_QUEUE = 100
 #: many-th after it is used: every ten minutes, in case the message was lost.
 RARELY = 20
 #: How often what has expired is thrown away.
-UPKEEP = timedelta(hours=1)
+HOUSEKEEPING = timedelta(hours=1)
 
 
 class Relay:
@@ -60,7 +60,7 @@ class Relay:
         while True:
             offered = 0
             try:
-                if tidied_at is None or self._clock() >= tidied_at + UPKEEP:
+                if tidied_at is None or self._clock() >= tidied_at + HOUSEKEEPING:
                     tidied_at = self._clock()
                     await self.tidy()
                 offered = await self.offer_due(ahead=ahead)
@@ -84,7 +84,7 @@ class Relay:
         async with transaction(self._engine) as conn:
             due = await outbox.claim_due(conn, now=now, limit=LIMIT, ahead=ahead)
         if due:
-            crashpoint("R2")
+            failpoint("R2")
             waiting = await self._publisher.waiting()
             self._publisher.offer(
                 [
@@ -93,5 +93,5 @@ class Relay:
                     if waiting[QUEUES[offer.task]] < LONG_QUEUE or offers % RARELY == 0
                 ]
             )
-            crashpoint("R5")
+            failpoint("R5")
         return len(due)

@@ -25,7 +25,7 @@ from bookstore.backoffice.bulk_jobs import Changer
 from bookstore.database import engine as db
 from bookstore.exports import Exporter
 from bookstore.imports.importer import Importer
-from bookstore.notifications import Postman, smtp
+from bookstore.notifications import DeliveryWorker, smtp
 from bookstore.notifications.emails import Store
 from bookstore.tasks.job_runner import Runner, Work
 from bookstore.tasks.jobs import Kind
@@ -59,9 +59,9 @@ class Workplace(Middleware):
 
     engine: AsyncEngine
     orders: Batches
-    postman: Postman
+    delivery_worker: DeliveryWorker
     #: Threads that may wait for mail at once.
-    mail_threads: asyncio.Semaphore
+    email_threads: asyncio.Semaphore
     jobs: Runner
     #: Jobs that run at once: they are much work for the processor, and orders come first.
     job_threads: asyncio.Semaphore
@@ -70,7 +70,7 @@ class Workplace(Middleware):
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self.settings: Settings | None = None
         #: Who hears, in this process, to which orders something happened; else all web processes.
-        self.tell: Callable[[list[int]], object] | None = None
+        self.notify: Callable[[list[int]], object] | None = None
         #: Whether dramatiq has said that this process is up, which it may hear only once.
         self.booted = False
         self._open = AsyncExitStack()
@@ -93,7 +93,7 @@ class Workplace(Middleware):
         log.info("at work: %s", self.name)
 
     def before_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
-        self.postman.stop()
+        self.delivery_worker.stop()
 
     def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
         _run(self._open.aclose())
@@ -107,17 +107,17 @@ class Workplace(Middleware):
             lock_wait_s=LOCK_WAIT_S,
         )
         self._open.push_async_callback(engine.dispose)
-        tell = self.tell or await self._exchange(settings)
-        self.engine = db.telling(db.announcing(engine, publisher.offer), tell)
+        notify = self.notify or await self._exchange(settings)
+        self.engine = db.notifying(db.announcing(engine, publisher.offer), notify)
         self.orders = Batches(
             self.engine, Task.PROCESS_ORDERS, orders.process, worker=self.name, clock=clock
         )
         mailer = smtp.make_mailer(settings.smtp_url)
         self._open.push_async_callback(mailer.close)
-        self.postman = Postman(
+        self.delivery_worker = DeliveryWorker(
             self.engine, mailer, Store.of(settings), clock=clock, watch=metrics.mailed
         )
-        self.mail_threads = asyncio.Semaphore(mail_threads(worker))
+        self.email_threads = asyncio.Semaphore(email_threads(worker))
         currency = settings.currency
         exporter = Exporter(self.engine, currency=currency, clock=clock)
         works: dict[Kind, Work] = {
@@ -146,10 +146,10 @@ class Workplace(Middleware):
 
     async def _exchange(self, settings: Settings) -> Callable[[list[int]], object]:
         exchange = EventExchange(settings.broker_urls, name=f"worker {self.name}")
-        return (await self._open.enter_async_context(exchange)).tell
+        return (await self._open.enter_async_context(exchange)).notify
 
 
-def mail_threads(worker: Worker) -> int:
+def email_threads(worker: Worker) -> int:
     """How many may wait for mail at once: half of them, so that there are always some for orders;
     all where there is no other work."""
     if worker.consumer_whitelist == {QUEUES[Task.SEND_NOTIFICATIONS]}:

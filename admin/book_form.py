@@ -11,7 +11,7 @@ from admin.rendering import NO_REFUSAL, Refusal, page
 from bookstore.catalogue import books, categories
 from bookstore.catalogue.books import Book
 from bookstore.catalogue.validation import ROLES, Draft
-from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.errors import BookstoreError, Invalid, IsbnTaken, Stale
 from bookstore.users.permissions import Permission, permits
 from web.auth.sessions import me
@@ -64,7 +64,7 @@ async def create(request: web.Request) -> web.Response:
 
     if not faults:
         try:
-            book = await retrying(work)
+            book = await retry_transaction(work)
         except (Invalid, IsbnTaken) as error:
             _note(error, faults)
     if faults:
@@ -109,7 +109,7 @@ async def change(request: web.Request) -> web.Response:
     status = 422
     if not faults:
         try:
-            book = await retrying(work)
+            book = await retry_transaction(work)
         except Stale:
             status = 409
         except (Invalid, IsbnTaken) as error:

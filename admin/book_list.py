@@ -15,7 +15,7 @@ from bookstore.backoffice.books import Shelf
 from bookstore.catalogue import books, categories
 from bookstore.catalogue.books import Book, Query
 from bookstore.catalogue.categories import Category
-from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.errors import BookstoreError, Stale
 from web.auth.sessions import me
 from web.server.keys import ENGINE, RATES
@@ -127,7 +127,7 @@ async def count_stock(request: web.Request) -> web.Response:
         return f"Saved: {book.title}, {seen} → {counted} copies (count)."
 
     try:
-        said = await retrying(work)
+        said = await retry_transaction(work)
     except stock.Overtaken:
         back = _clash(back, "stock", book_id, form.get("stock", ""), form.get("seen", ""))
     except BookstoreError as error:
@@ -160,7 +160,7 @@ async def change_price(request: web.Request) -> web.Response:
         return f"Saved: {after.title}, {was} → {now_is}."
 
     try:
-        said = await retrying(work)
+        said = await retry_transaction(work)
     except Stale:
         back = _clash(back, "price", book_id, form.get("price", ""), form.get("had", ""))
     except BookstoreError as error:

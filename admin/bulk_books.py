@@ -14,7 +14,7 @@ from bookstore.backoffice import books as desk
 from bookstore.backoffice import bulk_changes, bulk_jobs
 from bookstore.backoffice.bulk_changes import OF_BOOKS, Field, Outcome, Plan
 from bookstore.catalogue import categories
-from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.database.tables import books
 from bookstore.errors import BookstoreError, Invalid, NotAllowed, NotFound
 from bookstore.orders import bestsellers
@@ -64,7 +64,7 @@ async def plan(request: web.Request) -> web.Response:
             )
 
     try:
-        plan_id = await retrying(work)
+        plan_id = await retry_transaction(work)
     except NotAllowed:
         raise
     except BookstoreError as error:

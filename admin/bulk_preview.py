@@ -13,7 +13,7 @@ from admin.rendering import page
 from bookstore import notifications, orders
 from bookstore.backoffice import bulk_changes, bulk_jobs
 from bookstore.backoffice.bulk_changes import BATCH, Field, Outcome, Plan
-from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.errors import BookstoreError, NotFound
 from web.auth.sessions import me
 from web.live import sse
@@ -27,7 +27,7 @@ SHOWN = 100
 #: Where each kind of plan is shown.
 PLACES: Mapping[Field, str] = {
     Field.MOVE_ORDERS: "/admin/orders/bulk",
-    Field.RESEND_LETTERS: "/admin/notifications/bulk",
+    Field.RESEND_EMAILS: "/admin/notifications/bulk",
 }
 
 
@@ -36,7 +36,7 @@ async def led(
 ) -> web.HTTPSeeOther:
     """The way to what `work` plans for the list `to`, or back with why it can't be planned."""
     try:
-        return web.HTTPSeeOther(f"{to}/bulk/{await retrying(work)}")
+        return web.HTTPSeeOther(f"{to}/bulk/{await retry_transaction(work)}")
     except BookstoreError as error:
         await flash.leave(request, "bad", str(error))
         return web.HTTPSeeOther(back)
@@ -109,7 +109,7 @@ async def carry_out(request: web.Request, plan: Plan, *, undo: bool = False) -> 
                     request_id=request[REQUEST_ID],
                 )
 
-    await retrying(work)
+    await retry_transaction(work)
     if not small:
         return None
     async with reading(engine) as conn:

@@ -12,7 +12,7 @@ from bookstore import exports
 from bookstore.backoffice import list_exports
 from bookstore.backoffice.list_exports import Sheet
 from bookstore.database import file_store
-from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.errors import NotAllowed, NotFound
 from bookstore.exports import MEDIA_TYPES, Format
 from bookstore.tasks import jobs
@@ -64,7 +64,7 @@ async def send(request: web.Request, sheet: Sheet, query: object, sort: str) -> 
             request,
             "export_new.html",
             format=chosen,
-            kept=exports.KEPT,
+            kept=exports.RETENTION,
             mine=mine,
             most=list_exports.MOST_AT_ONCE,
             sheet=sheet,
@@ -88,7 +88,7 @@ async def send(request: web.Request, sheet: Sheet, query: object, sort: str) -> 
 async def show(request: web.Request) -> web.Response:
     """GET /admin/exports/{job_id}: how far it is, and its file."""
     job, sheet = await _job(request)
-    return await page(request, "export.html", job=job, kept=exports.KEPT, sheet=sheet)
+    return await page(request, "export.html", job=job, kept=exports.RETENTION, sheet=sheet)
 
 
 async def stream(request: web.Request) -> web.StreamResponse:
@@ -149,7 +149,7 @@ async def _start(
                 request_id=request[REQUEST_ID],
             )
 
-    return await retrying(work)
+    return await retry_transaction(work)
 
 
 async def _mine(conn: AsyncConnection, user_id: int, sheet: Sheet) -> list[Job]:

@@ -43,7 +43,7 @@ class Bar:
 class Figures:
     days: int
     orders: Figure
-    taken_cents: Figure
+    revenue_cents: Figure
     average_cents: Figure
     new_users: Figure
     bars: list[Bar]
@@ -123,7 +123,7 @@ def _orders(sales: Sequence[Sales]) -> int:
 
 
 def _taken(sales: Sequence[Sales]) -> int:
-    return sum(sale.taken_cents for sale in sales)
+    return sum(sale.revenue_cents for sale in sales)
 
 
 def _midnight(day: date) -> datetime:

@@ -14,7 +14,7 @@ from admin.rendering import NO_REFUSAL, Refusal, carry_out, page
 from bookstore.backoffice import imports as desk
 from bookstore.backoffice import list_exports
 from bookstore.database import file_store
-from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.database.file_store import File
 from bookstore.errors import BookstoreError, Invalid, NotFound
 from bookstore.imports import encodings, importer
@@ -128,7 +128,7 @@ async def start(request: web.Request) -> web.Response:
                 request_id=request[REQUEST_ID],
             )
 
-    job = await retrying(work)
+    job = await retry_transaction(work)
     raise web.HTTPSeeOther(f"{LIST}/{job.id}")
 
 

@@ -12,7 +12,8 @@ from bookstore import orders
 from bookstore.backoffice import orders as desk
 from bookstore.database.engine import reading
 from bookstore.errors import Invalid
-from bookstore.orders import MACHINE_MADE, NEXT, Payment, State, bestsellers, timeline
+from bookstore.orders import MACHINE_MADE, NEXT, State, bestsellers, timeline
+from bookstore.payments import Payment
 from web.auth.sessions import me
 from web.server.keys import ENGINE
 from web.server.request_context import now
@@ -51,7 +52,7 @@ async def show_one(
     next_payments = [payment for payment in Payment if payment in order.next_payments]
     places = {_NOTE, *(_PLACES[state] for state in next_states)}
     places |= {_PAYMENT} if next_payments else set()
-    places |= {discarding(task.id) for task in trail.tasks if task.parked_at}
+    places |= {discarding(task.id) for task in trail.tasks if task.dead_at}
     entries = order_timeline.entries(trail)
     wanted = request.query.get("show", "")
     kinds = [kind for kind in order_timeline.KINDS if any(entry.kind == kind for entry in entries)]
@@ -88,7 +89,7 @@ async def move(request: web.Request) -> web.Response:
             facts["reason"] = form_values.reason("reason", form["reason"])
         if to is State.SHIPPED:
             facts["tracking"] = _tracking(form.get("tracking", ""))
-        await orders.transition(conn, number, to, actor=_actor(request), now=now(), **facts)
+        await orders.move(conn, number, to, actor=_actor(request), now=now(), **facts)
         return _SAID[to].format(number=number)
 
     if error := await attempt(request, work):

@@ -10,10 +10,10 @@ from admin.rendering import back_to, page
 from bookstore import orders
 from bookstore.backoffice import bulk_changes, list_exports
 from bookstore.backoffice import orders as desk
-from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.errors import BookstoreError, Invalid, NotFound
-from bookstore.orders import Payment, State, bestsellers, bulk_transitions
-from bookstore.orders.bulk_transitions import Moved
+from bookstore.orders import Moved, State, bestsellers
+from bookstore.payments import Payment
 from web.auth.sessions import me
 from web.server.keys import ENGINE, SETTINGS
 from web.server.request_context import now
@@ -152,12 +152,12 @@ async def move_many(request: web.Request) -> web.Response:
         if form.get("to") not in set(State):
             raise Invalid("to", "There is no such state.")
         async with transaction(request.config_dict[ENGINE]) as conn:
-            return await bulk_transitions.move(
+            return await orders.move_many(
                 conn, numbers, State(form["to"]), user_id=me(request).id, now=now()
             )
 
     try:
-        moved = await retrying(work)
+        moved = await retry_transaction(work)
     except BookstoreError as error:
         await flash.leave(request, "bad", str(error))
     else:

@@ -6,9 +6,8 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from bookstore.notifications import Status
-from bookstore.notifications.emails import Kind
 from bookstore.orders import State
-from bookstore.orders.timeline import Acted, Failed, Moved, Noted, Posted, Step, Trail
+from bookstore.orders.timeline import Acted, Failed, Moved, Noted, Posted, Step, Timeline
 from bookstore.tasks.outbox import Row
 
 #: What can be shown alone.
@@ -27,7 +26,7 @@ class Entry(NamedTuple):
     who: str
 
 
-def entries(trail: Trail) -> list[Entry]:
+def entries(trail: Timeline) -> list[Entry]:
     """All that happened, oldest first."""
     found = [
         *map(_step, trail.steps),
@@ -35,7 +34,7 @@ def entries(trail: Trail) -> list[Entry]:
         *_moved(trail.moved),
         *map(_failed, trail.failed),
         *(_letter(letter) for letter in trail.letters if letter.attempts or letter.sent_at),
-        *(_given_up(task) for task in trail.tasks if task.parked_at),
+        *(_given_up(task) for task in trail.tasks if task.dead_at),
         *map(_acted, trail.acted),
         *map(_noted, trail.noted),
     ]
@@ -103,11 +102,11 @@ def _failed(failed: Failed) -> Entry:
 
 
 def _given_up(task: Row) -> Entry:
-    assert task.parked_at is not None
+    assert task.dead_at is not None
     tries = "1 try" if task.attempts == 1 else f"{task.attempts} tries"
     return Entry(
         # After the failure that was the last.
-        task.parked_at + timedelta(microseconds=1),
+        task.dead_at + timedelta(microseconds=1),
         "messages",
         "dead",
         "bad",
@@ -118,7 +117,7 @@ def _given_up(task: Row) -> Entry:
 
 
 def _letter(letter: Posted) -> Entry:
-    name = Kind(letter.kind).replace("-", " ")
+    name = letter.kind.replace("-", " ")
     if letter.status is Status.FAILED:
         words, icon, tone = f"Letter “{name}” failed", "failed", "bad"
     elif letter.in_doubt:

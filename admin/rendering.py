@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from admin import assets, formatting
 from bookstore.backoffice import reports
-from bookstore.database.engine import reading, retrying, transaction
-from bookstore.errors import BookstoreError, Invalid, NotFound
+from bookstore.database.engine import reading, retry_transaction, transaction
+from bookstore.errors import BookstoreError, Invalid, NotFound, PasswordNeeded
 from bookstore.users.permissions import Permission, is_staff, permits
 from config.settings import Settings
 from web.auth.sessions import me
@@ -60,7 +60,7 @@ RAIL = (
             "letters_failed",
             urgent=True,
         ),
-        Place("/queues", "Queues", "queues", Permission.SEE_TASKS, "tasks_parked", urgent=True),
+        Place("/queues", "Queues", "queues", Permission.SEE_TASKS, "dead_tasks", urgent=True),
     ),
     (
         Place("/users", "Users", "users", Permission.SEE_USERS),
@@ -179,6 +179,8 @@ async def refused(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     except web.HTTPNotFound:
         refusal: BookstoreError = NotFound()
+    except PasswordNeeded:
+        raise  # The site asks for the password and comes back.
     except BookstoreError as error:
         refusal = error
     user = request[USER]
@@ -213,7 +215,7 @@ async def attempt(
             return await work(conn)
 
     try:
-        said = await retrying(whole)
+        said = await retry_transaction(whole)
     except BookstoreError as error:
         return error
     await flash.leave(request, "ok", said)

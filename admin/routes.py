@@ -157,8 +157,19 @@ _ON = {
 }
 
 
-def add_to(app: web.Application) -> dict[web.AbstractRoute, Access]:
-    """Give the dashboard its addresses; the answer says who may come in at each."""
+#: What needs the password typed within the last minutes: it changes or reveals an account.
+CONFIRMED: set[Handler] = {
+    user_detail.change_role,
+    user_detail.change_disabled,
+    user_detail.remove_second_factor,
+    user_detail.export,
+    user_detail.erase,
+}
+
+
+def add_to(app: web.Application) -> tuple[dict[web.AbstractRoute, Access], set[web.AbstractRoute]]:
+    """Add the routes; returns the access of each, and those that need a recent password."""
+    confirmed: set[web.AbstractRoute] = set()
     access: dict[web.AbstractRoute, Access] = {}
     pages: dict[str, web.AbstractRoute] = {}
     for method, path, handler, wanted in PAGES:
@@ -166,6 +177,8 @@ def add_to(app: web.Application) -> dict[web.AbstractRoute, Access]:
         for name in ["GET", "HEAD"] if method == "GET" else [method]:
             route = app.router.add_route(name, path, handler)
             access[route] = wanted
+            if handler in CONFIRMED:
+                confirmed.add(route)
             if name == "GET":
                 pages[path] = route
     for method, path, _, wanted in PAGES:
@@ -173,7 +186,7 @@ def add_to(app: web.Application) -> dict[web.AbstractRoute, Access]:
             leads = _lead_to(pages[_page_of(path, pages)])
             for name in ("GET", "HEAD"):
                 access[app.router.add_route(name, path, leads)] = wanted
-    return access
+    return access, confirmed
 
 
 def _page_of(form: str, pages: Container[str]) -> str:

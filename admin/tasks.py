@@ -36,7 +36,7 @@ def _listing(request: web.Request) -> Listing:
 
 
 def _query(listing: Listing) -> desk.Query:
-    return desk.Query(parked=listing.text("state") is None)
+    return desk.Query(dead=listing.text("state") is None)
 
 
 async def show(
@@ -75,11 +75,11 @@ async def show(
         list=listing,
         most_attempts=outbox.MAX_ATTEMPTS,
         opened=opened,
-        parked=_query(listing).parked,
+        dead=_query(listing).dead,
         queue_names=QUEUES,
         queues=queues,
         refusal=refusal.among(
-            [order_detail.discarding(opened.id)] if opened and opened.parked_at else []
+            [order_detail.discarding(opened.id)] if opened and opened.dead_at else []
         ),
         rows=rows,
         subjects=subjects,
@@ -113,7 +113,7 @@ async def replay_all(request: web.Request) -> web.Response:
     form = await forms.read(request)
 
     async def work(conn: AsyncConnection) -> str:
-        rows = await outbox.find(conn, parked=True, limit=AT_ONCE)
+        rows = await outbox.find(conn, dead=True, limit=AT_ONCE)
         if like := form.get("like", ""):
             pattern = await outbox.get(conn, _whole(like))
             rows = [it for it in rows if (it.task, it.error) == (pattern.task, pattern.error)]

@@ -123,10 +123,10 @@ class OrdersOpen(BookstoreError):
         self.orders = list(numbers)
 
 
-class LetterUnderWay(BookstoreError):
+class EmailBeingSent(BookstoreError):
     """A letter to somebody is being sent at this moment, so they cannot be erased yet."""
 
-    code = "letter-under-way"
+    code = "email-being-sent"
 
     def __init__(self) -> None:
         super().__init__("A letter is being sent at this moment. Please try again in a minute.")

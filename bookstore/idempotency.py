@@ -6,8 +6,8 @@ repeat is made anew from that.  (draft-ietf-httpapi-idempotency-key-header)
 Orders are placed by the list: their keys are looked up with `find` and written by `keeping`.
 Everything else is made one by one, and is claimed first and settled when it is there:
 
-    made_id = await idempotency.claim(conn, key, request_hash, now=now)
-    if made_id is None:
+    result_id = await idempotency.claim(conn, key, request_hash, now=now)
+    if result_id is None:
         book = await books.create(conn, ...)
         await idempotency.settle(conn, key, book.id)
 """
@@ -28,7 +28,7 @@ from bookstore.database.tables import idempotency_keys
 from bookstore.errors import IdempotencyKeyReused, RequestInProgress
 
 #: How long a repeat is recognised.
-KEPT = timedelta(days=30)
+RETENTION = timedelta(days=30)
 
 
 class Key(NamedTuple):
@@ -110,7 +110,7 @@ async def claim(conn: AsyncConnection, key: Key, request_hash: str, *, now: date
         IdempotencyKeyReused: the key belongs to another request.
         RequestInProgress: the first request with this key is still running.
     """
-    asked = select(idempotency_keys.c.request_hash, idempotency_keys.c.made_id).where(_is(key))
+    asked = select(idempotency_keys.c.request_hash, idempotency_keys.c.result_id).where(_is(key))
     found = (await conn.execute(asked)).one_or_none()
     if found is None:
         ours = {"owner": key.owner, "key": key.key, "request_hash": request_hash}
@@ -126,13 +126,13 @@ async def claim(conn: AsyncConnection, key: Key, request_hash: str, *, now: date
             return None
     if found.request_hash != request_hash:
         raise IdempotencyKeyReused
-    made_id: int = found.made_id
-    return made_id
+    result_id: int = found.result_id
+    return result_id
 
 
-async def settle(conn: AsyncConnection, key: Key, made_id: int) -> None:
+async def settle(conn: AsyncConnection, key: Key, result_id: int) -> None:
     """Remember what the request with this key, claimed in this transaction, has made."""
-    await conn.execute(update(idempotency_keys).where(_is(key)).values(made_id=made_id))
+    await conn.execute(update(idempotency_keys).where(_is(key)).values(result_id=result_id))
 
 
 async def hand_over(conn: AsyncConnection, before: str, after: str) -> None:
@@ -155,7 +155,7 @@ async def hand_over(conn: AsyncConnection, before: str, after: str) -> None:
 async def purge(conn: AsyncConnection, *, now: datetime) -> int:
     """Forget keys that are too old to be repeated; the number of them."""
     gone = await conn.execute(
-        delete(idempotency_keys).where(idempotency_keys.c.created_at < now - KEPT)
+        delete(idempotency_keys).where(idempotency_keys.c.created_at < now - RETENTION)
     )
     return gone.rowcount
 

@@ -311,7 +311,7 @@ async def _park(conn: Any, now: datetime) -> None:
             "offers": 1,
             "attempts": 5 if place % 3 == 0 else 0,
             "error": "KeyError: 'weight'" if place % 3 == 0 else None,
-            "parked_at": now - timedelta(minutes=place) if place % 3 == 0 else None,
+            "dead_at": now - timedelta(minutes=place) if place % 3 == 0 else None,
             "request_id": None,
             "created_at": now - timedelta(minutes=place + 3),
         }

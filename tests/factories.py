@@ -31,7 +31,7 @@ _numbers = count(1)
 
 async def come_by(conn: AsyncConnection) -> None:
     """As if the relay had offered all that is unfinished once more."""
-    await conn.execute(update(tasks).values(offers=tasks.c.offers + 1))
+    await conn.execute(update(tasks).values(publish_count=tasks.c.publish_count + 1))
 
 
 async def add_user(

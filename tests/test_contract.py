@@ -42,7 +42,7 @@ TABLES = {
     "book_stock": {"book_id", "stock"},
     "stock_movements": {"book_id", "delta", "reason", "order_id"},
     "notifications": {"id", "user_id", "order_id", "kind", "status"},
-    "tasks": {"id", "task", "ref_id", "due_at", "attempts", "parked_at"},
+    "tasks": {"id", "task", "ref_id", "due_at", "attempts", "dead_at"},
 }
 
 

@@ -1,4 +1,4 @@
-"""The guard goes red when a secret is told, wherever it is, and names it without telling it."""
+"""The guard goes red when a secret is told, wherever it is, and names it without notifying it."""
 
 import base64
 import logging

@@ -6,19 +6,19 @@ from collections.abc import AsyncIterator, Collection
 from aiohttp import web
 
 from admin.app import make_admin
-from bookstore.carts import Filling
-from bookstore.database.engine import announcing, make_engine, telling
+from bookstore.carts import SharedWrites
+from bookstore.database.engine import announcing, make_engine, notifying
 from bookstore.orders import Checkouts
 from bookstore.pricing import CountryTable, Rates
 from bookstore.tasks.publisher import EventExchange, RabbitPublisher
-from bookstore.users.session_lookup import Visits
+from bookstore.users.session_lookup import SessionLookup
 from config.settings import Settings
 from web import routes
 from web.api import docs_pages
-from web.auth import sessions
+from web.auth import authorization, sessions
 from web.cache import guest_cache, response_bytes
-from web.cache.guest_cache import KEPT
-from web.cache.response_bytes import FINISHED
+from web.cache.guest_cache import GUEST_CACHE
+from web.cache.response_bytes import RESPONSE_BYTES
 from web.live.order_streams import HUB, Hub
 from web.live.staff_stream import FEED, Feed
 from web.monitoring import health, metrics
@@ -27,19 +27,19 @@ from web.monitoring.metrics import METRICS
 from web.server import api_rate_limit, languages, problems, request_context, security
 from web.server.api_rate_limit import LIMITS
 from web.server.keys import (
+    CART_WRITES,
     CHECKOUTS,
     CLOSING,
     ENGINE,
-    FILLING,
+    NOTIFY,
     PUBLISHER,
     RATES,
+    SESSION_LOOKUP,
     SETTINGS,
     TARIFF,
-    TELL,
-    VISITS,
 )
 from web.server.request_limits import BOUNDED, BOUNDS, Bounds
-from web.server.route_access import ACCESS
+from web.server.route_access import ACCESS, CONFIRMED
 from web.store import routes as store
 
 
@@ -60,21 +60,21 @@ async def make_app(settings: Settings, bounds: Bounds = BOUNDED) -> web.Applicat
             sessions.middleware(settings),
             problems.answered,
             sessions.known,
-            security.admitted,
+            security.authorized,
         ],
     )
     app[SETTINGS] = settings
     app[BOUNDS] = bounds
     app[TARIFF] = _tariff(settings)
     app[RATES] = app[TARIFF].home
-    app[KEPT] = guest_cache.Kept()
-    app[FINISHED] = response_bytes.Finished()
+    app[GUEST_CACHE] = guest_cache.GuestCache()
+    app[RESPONSE_BYTES] = response_bytes.ResponseBytes()
     app[LIMITS] = api_rate_limit.Limits()
     app[CLOSING] = asyncio.Event()
     app[METRICS] = metrics.Metrics()
     app[READINESS] = health.Readiness()
-    sessions.setup(app)
-    app[ACCESS] = routes.add_to(app)
+    authorization.setup(app)
+    app[ACCESS], app[CONFIRMED] = routes.add_to(app)
     docs_pages.prepare(app)
     store.prepare(app)
     app.add_subapp("/admin", make_admin(settings))
@@ -144,7 +144,7 @@ async def _messages(app: web.Application) -> AsyncIterator[None]:
             loop.call_soon_threadsafe(heard, order_ids)
 
         async with workers(settings, told) as local:
-            app[PUBLISHER], app[TELL] = local, heard
+            app[PUBLISHER], app[NOTIFY] = local, heard
             yield
         return
     name = "bookstore web"
@@ -154,7 +154,7 @@ async def _messages(app: web.Application) -> AsyncIterator[None]:
         ) as publisher,
         EventExchange(settings.broker_urls, name=name, heard=heard) as exchange,
     ):
-        app[PUBLISHER], app[TELL] = publisher, exchange.tell
+        app[PUBLISHER], app[NOTIFY] = publisher, exchange.notify
         yield
 
 
@@ -162,10 +162,10 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
     publisher = app[PUBLISHER]
     settings = app[SETTINGS]
     engine = make_engine(settings.database_url, timeout_s=settings.database_timeout_s)
-    engine = telling(announcing(engine, publisher.offer), app[TELL])
+    engine = notifying(announcing(engine, publisher.offer), app[NOTIFY])
     app[ENGINE] = engine
-    app[VISITS] = Visits(engine)
-    app[FILLING] = Filling(engine)
+    app[SESSION_LOOKUP] = SessionLookup(engine)
+    app[CART_WRITES] = SharedWrites(engine)
     app[CHECKOUTS] = Checkouts(engine, app[TARIFF], watch=app[METRICS].checkouts.observe)
     app[READINESS].checks |= {
         "database": health.database(engine),

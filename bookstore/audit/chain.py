@@ -19,7 +19,7 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore.database.tables import audit_log, audit_seals
+from bookstore.database.tables import audit_chain, audit_log
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ async def seal(conn: AsyncConnection, *, now: datetime) -> None:
     Several processes may do so at once: one of them wins.
     """
     latest = (
-        await conn.execute(select(audit_seals).order_by(audit_seals.c.up_to_id.desc()).limit(1))
+        await conn.execute(select(audit_chain).order_by(audit_chain.c.up_to_id.desc()).limit(1))
     ).one_or_none()
     if latest is not None and latest.digest is None:
         if latest.marked_at > now - SETTLED:
@@ -51,9 +51,9 @@ async def broken(conn: AsyncConnection) -> AsyncIterator[str]:
     while True:
         found = (
             await conn.execute(
-                select(audit_seals)
-                .where(audit_seals.c.up_to_id > after_id, audit_seals.c.digest.is_not(None))
-                .order_by(audit_seals.c.up_to_id)
+                select(audit_chain)
+                .where(audit_chain.c.up_to_id > after_id, audit_chain.c.digest.is_not(None))
+                .order_by(audit_chain.c.up_to_id)
                 .limit(100)
             )
         ).all()
@@ -71,18 +71,18 @@ async def _seal_marked(
     conn: AsyncConnection, after_id: int, marked_id: int, marked_at: datetime
 ) -> None:
     """Seal the rows up to the mark, so many at a time; the mark itself is the last seal."""
-    mark = audit_seals.c.up_to_id == marked_id
+    mark = audit_chain.c.up_to_id == marked_id
     while (up_to_id := await _next_end(conn, after_id, marked_id)) < marked_id:
-        await conn.execute(update(audit_seals).where(mark).values(after_id=up_to_id))
+        await conn.execute(update(audit_chain).where(mark).values(after_id=up_to_id))
         digest = await _digest(conn, after_id, up_to_id)
         await conn.execute(
-            insert(audit_seals).values(
+            insert(audit_chain).values(
                 after_id=after_id, up_to_id=up_to_id, digest=digest, marked_at=marked_at
             )
         )
         after_id = up_to_id
     digest = await _digest(conn, after_id, marked_id)
-    await conn.execute(update(audit_seals).where(mark).values(digest=digest))
+    await conn.execute(update(audit_chain).where(mark).values(digest=digest))
     log.info("audit log sealed up to %d: %s", marked_id, digest.hex())
 
 
@@ -105,7 +105,7 @@ async def _mark(conn: AsyncConnection, after_id: int, now: datetime) -> None:
     try:
         async with conn.begin_nested():
             await conn.execute(
-                insert(audit_seals).values(after_id=after_id, up_to_id=up_to_id, marked_at=now)
+                insert(audit_chain).values(after_id=after_id, up_to_id=up_to_id, marked_at=now)
             )
     except IntegrityError:  # Another process has marked them.
         log.debug("marked already")
@@ -117,7 +117,7 @@ async def _digest(conn: AsyncConnection, after_id: int, up_to_id: int) -> bytes:
     Without the network address, which is forgotten before the rest.
     """
     before = await conn.execute(
-        select(audit_seals.c.digest).where(audit_seals.c.up_to_id == after_id)
+        select(audit_chain.c.digest).where(audit_chain.c.up_to_id == after_id)
     )
     chain = sha256(before.scalar() or b"")
     columns = [column for column in audit_log.c if column.name != "address"]

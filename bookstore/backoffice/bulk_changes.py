@@ -11,7 +11,6 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -32,7 +31,8 @@ from bookstore.database.tables import (
 )
 from bookstore.errors import Invalid, NotFound
 from bookstore.notifications import Status
-from bookstore.orders import NEXT, State, bulk_transitions
+from bookstore.orders import IN_BULK, NEXT, State, move_locked
+from bookstore.stored_enum import StoredEnum
 
 #: A shopper waits for no more than these.
 BATCH = 500
@@ -54,21 +54,21 @@ _SET_PRICES = Bulk(
 )
 
 
-class Field(StrEnum):
+class Field(StoredEnum):
     """What can be done to many rows."""
 
     PRICE = "price"
     ADD_CATEGORY = "add-category"
     REMOVE_CATEGORY = "remove-category"
     MOVE_ORDERS = "move-orders"
-    RESEND_LETTERS = "resend-letters"
+    RESEND_EMAILS = "resend-emails"
 
 
 #: What can be undone.
 OF_BOOKS = frozenset({Field.PRICE, Field.ADD_CATEGORY, Field.REMOVE_CATEGORY})
 
 
-class Outcome(StrEnum):
+class Outcome(StoredEnum):
     """What became of a book's change."""
 
     WAITING = ""
@@ -203,7 +203,7 @@ async def plan_moves(
     Raises:
         Invalid: orders take this step one by one, too many would take it, or none.
     """
-    if to not in bulk_transitions.TOGETHER:
+    if to not in IN_BULK:
         raise Invalid("to", "Orders take this step one by one.")
     able = [state for state, following in NEXT.items() if to in following]
     found = await conn.execute(
@@ -241,7 +241,7 @@ async def plan_letters(
         raise Invalid("letter", f"At most {MOST:,} letters are sent at once. Choose fewer.")
     if not changes:
         raise Invalid("letter", "There is no letter to be sent again.")
-    return await _keep(conn, Field.RESEND_LETTERS, "", changes, user_id=user_id, now=now)
+    return await _keep(conn, Field.RESEND_EMAILS, "", changes, user_id=user_id, now=now)
 
 
 async def get(conn: AsyncConnection, plan_id: int, *, lock: bool = False) -> Plan:
@@ -254,10 +254,10 @@ async def get(conn: AsyncConnection, plan_id: int, *, lock: bool = False) -> Pla
     found = (await conn.execute(query.with_for_update() if lock else query)).one_or_none()
     if found is None:
         raise NotFound("This change")
-    changes = [Change(row[0], row[1], row[2], row[3], Outcome(row[4])) for row in found.rows]
+    changes = [Change(row[0], row[1], row[2], row[3], Outcome.stored(row[4])) for row in found.rows]
     return Plan(
         found.id,
-        Field(found.field),
+        Field.stored(found.field),
         found.wanted,
         changes,
         found.user_id,
@@ -340,9 +340,9 @@ async def _write(
     """Do it to these rows, which are locked, and write it down."""
     ids = [it.ref_id for it in changes]
     if plan.field is Field.MOVE_ORDERS:
-        await bulk_transitions.move_locked(conn, ids, State(plan.wanted), user_id=user_id, now=now)
+        await move_locked(conn, ids, State(plan.wanted), user_id=user_id, now=now)
         return
-    if plan.field is Field.RESEND_LETTERS:
+    if plan.field is Field.RESEND_EMAILS:
         await letters.resend_many(conn, ids, user_id=user_id, now=now)
         return
     if plan.field is Field.PRICE:
@@ -403,7 +403,7 @@ async def _book_versions(conn: AsyncConnection, book_ids: Sequence[int]) -> dict
 _VERSIONS: dict[Field, Callable[[AsyncConnection, Sequence[int]], Awaitable[dict[int, int]]]] = {
     **dict.fromkeys(OF_BOOKS, _book_versions),
     Field.MOVE_ORDERS: _order_versions,
-    Field.RESEND_LETTERS: _letter_versions,
+    Field.RESEND_EMAILS: _letter_versions,
 }
 
 

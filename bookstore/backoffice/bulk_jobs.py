@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bookstore.backoffice import bulk_changes
 from bookstore.backoffice.bulk_changes import BATCH, Outcome, Plan
-from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.tasks import jobs
 from bookstore.tasks.job_runner import Watch
 from bookstore.tasks.jobs import Job, Kind
@@ -75,7 +75,7 @@ class Changer:
                 return False, await jobs.finish(conn, current, done=total, total=total, now=now)
 
         while True:
-            more, current = await retrying(work)
+            more, current = await retry_transaction(work)
             if watch:
                 await watch(current)
             if not more or time.monotonic() >= ends:

@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import audit
-from bookstore.database.tables import texts
+from bookstore.database.tables import legal_texts
 from bookstore.errors import Invalid, NotFound, Stale
 
 NAMES = ("imprint", "terms", "privacy", "withdrawal")
@@ -51,7 +51,7 @@ async def get(conn: AsyncConnection, name: str, language: str) -> Text:
     if name not in NAMES or language not in LANGUAGES:
         raise NotFound("This text")
     found = await conn.execute(
-        select(texts).where(texts.c.name == name, texts.c.language == language)
+        select(legal_texts).where(legal_texts.c.name == name, legal_texts.c.language == language)
     )
     row = found.one_or_none()
     if row is None:
@@ -85,13 +85,17 @@ async def save(
     values = {"body": body, "version": version + 1, "updated_at": now, "updated_by": user_id}
     if version == 0:
         try:
-            await conn.execute(insert(texts).values(name=name, language=language, **values))
+            await conn.execute(insert(legal_texts).values(name=name, language=language, **values))
         except IntegrityError:
             raise Stale(before.version) from None
     else:
         changed = await conn.execute(
-            update(texts)
-            .where(texts.c.name == name, texts.c.language == language, texts.c.version == version)
+            update(legal_texts)
+            .where(
+                legal_texts.c.name == name,
+                legal_texts.c.language == language,
+                legal_texts.c.version == version,
+            )
             .values(values)
         )
         if changed.rowcount == 0:

@@ -313,7 +313,7 @@ def _task(task: Row, currency: str) -> Sequence[Cell]:
         _moment(task.created_at),
         task.attempts,
         task.error,
-        _moment(task.parked_at),
+        _moment(task.dead_at),
         _moment(task.due_at),
     )
 

@@ -15,7 +15,8 @@ from bookstore.database.list_pagination import Slice
 from bookstore.database.tables import books, order_lines, order_notes, users
 from bookstore.database.tables import orders as table
 from bookstore.errors import Invalid, NotFound
-from bookstore.orders import Order, Payment, State
+from bookstore.orders import Order, State
+from bookstore.payments import Payment
 
 SORTS = {
     "placed": table.c.id,

@@ -22,7 +22,8 @@ from bookstore.database.tables import (
     users,
 )
 from bookstore.notifications import Status
-from bookstore.orders import Payment, State
+from bookstore.orders import State
+from bookstore.payments import Payment
 from bookstore.tasks.outbox import Task
 
 #: Invoices are paid within two days, or somebody should ask.
@@ -40,7 +41,7 @@ class Duties:
     to_pack: int
     to_ship: int
     letters_failed: int
-    tasks_parked: int
+    dead_tasks: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class Sales:
 
     at: datetime
     orders: int
-    taken_cents: int
+    revenue_cents: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class Queue:
     task: str
     waiting: int
     tried: int
-    parked: int
+    dead: int
     oldest_at: datetime | None
 
 
@@ -91,7 +92,7 @@ async def duties(conn: AsyncConnection) -> Duties:
             _count("to_pack", orders.c.status == State.CONFIRMED),
             _count("to_ship", orders.c.status == State.PACKED),
             _count("letters_failed", notifications.c.status == Status.FAILED),
-            _count("tasks_parked", tasks.c.parked_at.is_not(None)),
+            _count("dead_tasks", tasks.c.dead_at.is_not(None)),
         )
     )
     return Duties(**found.one()._mapping)
@@ -101,7 +102,7 @@ async def worries(conn: AsyncConnection, *, now: datetime) -> Worries:
     """What else may need a hand."""
     to_pack = orders.c.status == State.CONFIRMED
     oldest = select(orders.c.placed_at).where(to_pack).order_by(orders.c.id).limit(1)
-    waiting = tasks.c.parked_at.is_(None)
+    waiting = tasks.c.dead_at.is_(None)
     found = await conn.execute(
         select(
             oldest.scalar_subquery().label("oldest_to_pack_at"),
@@ -161,20 +162,20 @@ async def letters(conn: AsyncConnection) -> Letters:
 
 async def queues(conn: AsyncConnection) -> list[Queue]:
     """The unfinished work, by kind; kinds that have none are there too."""
-    waiting = tasks.c.parked_at.is_(None)
+    waiting = tasks.c.dead_at.is_(None)
     found = await conn.execute(
         select(
             tasks.c.task,
             _sum("waiting", waiting & (tasks.c.attempts == 0)),
             _sum("tried", waiting & (tasks.c.attempts > 0)),
-            _sum("parked", tasks.c.parked_at.is_not(None)),
+            _sum("dead", tasks.c.dead_at.is_not(None)),
             func.min(case((waiting, tasks.c.created_at))).label("oldest_at"),
         ).group_by(tasks.c.task)
     )
     kinds = {kind: Queue(kind, 0, 0, 0, None) for kind in map(str, Task)}
     for row in found:
         kinds[row.task] = Queue(
-            row.task, int(row.waiting), int(row.tried), int(row.parked), row.oldest_at
+            row.task, int(row.waiting), int(row.tried), int(row.dead), row.oldest_at
         )
     return list(kinds.values())
 

@@ -68,7 +68,14 @@ async def find(
     found = await list_pagination.cut(conn, wanted, by, cursor=cursor, limit=limit)
     return found.of(
         [
-            Entry(row.at, Reason(row.reason), row.delta, row.note, row.order_number, row.user_name)
+            Entry(
+                row.at,
+                Reason.stored(row.reason),
+                row.delta,
+                row.note,
+                row.order_number,
+                row.user_name,
+            )
             for row in found.items
         ]
     )

@@ -26,7 +26,7 @@ OLDEST = "since"
 class Query:
     """Which work: what was given up, or what waits."""
 
-    parked: bool = True
+    dead: bool = True
 
 
 async def find(
@@ -48,8 +48,8 @@ async def count(conn: AsyncConnection, query: Query, most: int = list_pagination
 
 
 def _filtered(query: Query) -> Select[Any]:
-    given_up = table.c.parked_at.is_not(None)
-    return select(table).where(given_up if query.parked else table.c.parked_at.is_(None))
+    given_up = table.c.dead_at.is_not(None)
+    return select(table).where(given_up if query.dead else table.c.dead_at.is_(None))
 
 
 @dataclass(frozen=True, slots=True)

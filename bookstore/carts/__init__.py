@@ -17,4 +17,4 @@ from bookstore.carts.carts import (
     purge,
     remove,
 )
-from bookstore.carts.shared_writes import Filling
+from bookstore.carts.shared_writes import SharedWrites

@@ -7,20 +7,20 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bookstore.carts import carts
 from bookstore.carts.carts import CartItem, Put
-from bookstore.database.engine import for_all, patience, transaction
-from bookstore.database.group_commit import Grouped
+from bookstore.database.engine import request_deadline, retry_batch, transaction
+from bookstore.database.group_commit import GroupCommit
 from bookstore.errors import BookstoreError
 
 #: Above this the transaction itself gets long.
 GROUP = 50
 
 
-class Filling:
+class SharedWrites:
     """The carts of one process, as they are filled."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
-        self._together = Grouped(self._put, limit=GROUP)
+        self._together = GroupCommit(self._put, limit=GROUP)
 
     async def put(self, wish: Put, *, waited_s: float = 0.0) -> list[CartItem]:
         """Put copies of a book into a cart; what is in it afterwards.
@@ -32,7 +32,7 @@ class Filling:
             TimeoutError: the database stands still.
         """
         # A transaction's own limit is not enough: others may have their turn before this one.
-        async with patience(self._engine, waited_s=waited_s):
+        async with request_deadline(self._engine, waited_s=waited_s):
             return await self._together(wish)
 
     async def _put(self, puts: list[Put]) -> Sequence[list[CartItem] | Exception]:
@@ -40,4 +40,4 @@ class Filling:
             async with transaction(self._engine) as conn:
                 return await carts.put(conn, puts, now=datetime.now(UTC))
 
-        return await for_all(work, len(puts))
+        return await retry_batch(work, len(puts))

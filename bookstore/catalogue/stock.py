@@ -7,7 +7,6 @@ moved by the order service, many at once; this is for everything else.
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import insert, select, update
@@ -17,9 +16,10 @@ from bookstore import audit
 from bookstore.database.pagination import Page, decode, encode
 from bookstore.database.tables import book_stock, books, stock_movements
 from bookstore.errors import Invalid, NotFound, OutOfStock
+from bookstore.stored_enum import StoredEnum
 
 
-class Reason(StrEnum):
+class Reason(StoredEnum):
     """Why copies came or went."""
 
     RECEIVED = "received"
@@ -177,4 +177,4 @@ async def movements(
 
 
 def _movement(row: Any) -> Movement:
-    return Movement(**{**row._mapping, "reason": Reason(row.reason)})
+    return Movement(**{**row._mapping, "reason": Reason.stored(row.reason)})

@@ -263,26 +263,26 @@ async def sample_data() -> None:
 
 @main.group("tasks")
 def tasks_group() -> None:
-    """Unfinished work; what is parked was given up and waits for you."""
+    """Unfinished work; what is dead was given up and waits for you."""
 
 
 @tasks_group.command("list")
-@click.option("--state", type=click.Choice(["waiting", "parked"]), help="Only these.")
+@click.option("--state", type=click.Choice(["waiting", "dead"]), help="Only these.")
 @as_json
 @asynchronous
 async def list_tasks(state: str | None, as_json: bool) -> None:
     """List unfinished work, the oldest first."""
-    parked = None if state is None else state == "parked"
+    dead = None if state is None else state == "dead"
     async with database() as engine, db.reading(engine) as conn:
-        found = await outbox.find(conn, parked=parked)
+        found = await outbox.find(conn, dead=dead)
     if as_json:
         print_json({"items": [asdict(row) for row in found]})
     else:
-        titles = ("id", "task", "of", "due", "attempts", "parked", "error")
+        titles = ("id", "task", "of", "due", "attempts", "dead", "error")
         print_table(
             titles,
             [
-                (row.id, row.task, row.ref_id, row.due_at, row.attempts, row.parked_at, row.error)
+                (row.id, row.task, row.ref_id, row.due_at, row.attempts, row.dead_at, row.error)
                 for row in found
             ],
         )

@@ -132,16 +132,16 @@ def announcing(engine: AsyncEngine, announce: Callable[[list[Any]], None]) -> As
     return engine.execution_options(announce=announce)
 
 
-def telling(engine: AsyncEngine, tell: Callable[[list[int]], object]) -> AsyncEngine:
+def notifying(engine: AsyncEngine, notify: Callable[[list[int]], object]) -> AsyncEngine:
     """The same pool; `tell` gets the ids of the orders to which something happened in a
     transaction, once it is committed.
 
     It must neither block nor raise: who watches looks once a second anyway.
     """
-    return engine.execution_options(tell=tell)
+    return engine.execution_options(notify=notify)
 
 
-def tell(conn: AsyncConnection, order_ids: Iterable[int]) -> None:
+def notify(conn: AsyncConnection, order_ids: Iterable[int]) -> None:
     """Have those who watch these orders woken right after this transaction's commit."""
     assert conn.sync_connection is not None
     happened: list[int] = conn.sync_connection.get_execution_options().get("happened", [])
@@ -171,11 +171,11 @@ async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
             yield conn
     if written and "announce" in options:
         options["announce"](written)
-    if happened and "tell" in options:
-        options["tell"](happened)
+    if happened and "notify" in options:
+        options["notify"](happened)
 
 
-def patience(engine: AsyncEngine, *, waited_s: float = 0.0) -> asyncio.Timeout:
+def request_deadline(engine: AsyncEngine, *, waited_s: float = 0.0) -> asyncio.Timeout:
     """Bounds a wait for more than one's own transaction, as the engine's `timeout_s` bounds that.
 
     `waited_s`, what a customer has waited for the database before, counts.
@@ -192,7 +192,9 @@ async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         yield conn
 
 
-async def retrying(work: Callable[[], Awaitable[T]], errors: frozenset[int | str] = RETRYABLE) -> T:
+async def retry_transaction(
+    work: Callable[[], Awaitable[T]], errors: frozenset[int | str] = RETRYABLE
+) -> T:
     """What `work` returns; run again from its start when transactions got into each other's way.
 
     Every transaction is opened inside `work`: after a lock wait timeout MariaDB has undone
@@ -208,16 +210,16 @@ async def retrying(work: Callable[[], Awaitable[T]], errors: frozenset[int | str
     return await _unless_overtaken(work)
 
 
-async def for_all(
+async def retry_batch(
     work: Callable[[], Awaitable[Sequence[T]]], number: int
 ) -> Sequence[T | Exception]:
-    """What `work` answers so many who wait for it together, run again as by `retrying`.
+    """What `work` answers so many who wait for it together, run again as by `retry_transaction`.
 
     Of what is everybody's each gets the same error: one by one, each would meet it once more.
     """
     try:
         # Who waits for a row that another process has must not make the others wait again.
-        return await retrying(work, RETRYABLE - {LOCK_WAIT_TIMEOUT})
+        return await retry_transaction(work, RETRYABLE - {LOCK_WAIT_TIMEOUT})
     except Exception as error:
         if not is_gone(error):
             raise

@@ -78,7 +78,7 @@ class _Spec:
     ref_id: int | None
 
 
-def crashpoint(name: str, ref_ids: Collection[int] = ()) -> None:
+def failpoint(name: str, ref_ids: Collection[int] = ()) -> None:
     """Nothing, unless a test has armed this place; `ref_ids` are the rows worked on here."""
     if _ARMED and name in _ARMED:
         _pass(name, ref_ids)

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.database.tables import file_chunks, files
 from bookstore.errors import NotFound, TooLarge
 
@@ -66,7 +66,7 @@ async def store(
     Raises:
         TooLarge: there are more than `most` bytes.
     """
-    file_id = await retrying(
+    file_id = await retry_transaction(
         lambda: _begin(engine, name, media_type, kind, owner_id, now),
     )
     try:
@@ -84,7 +84,7 @@ async def store(
             )
             return await get(conn, file_id)
 
-    return await retrying(finish)
+    return await retry_transaction(finish)
 
 
 async def add(
@@ -246,7 +246,7 @@ async def _write(
             async with transaction(engine) as conn:
                 await _add_chunks(conn, file_id, position, block)
 
-        await retrying(work)
+        await retry_transaction(work)
 
     async for piece in stream:
         size += len(piece)

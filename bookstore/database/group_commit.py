@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 from bookstore import correlation
 
-Wish = TypeVar("Wish")
+CheckoutRequest = TypeVar("CheckoutRequest")
 Answer = TypeVar("Answer")
 
 
@@ -14,7 +14,7 @@ Answer = TypeVar("Answer")
 LONGEST_REST_S = 0.05
 
 
-class Grouped(Generic[Wish, Answer]):
+class GroupCommit(Generic[CheckoutRequest, Answer]):
     """One transaction for everybody who waits, without a timer.
 
     Whoever finds nothing running starts at once and alone, so at rest nobody waits; those
@@ -31,10 +31,10 @@ class Grouped(Generic[Wish, Answer]):
 
     def __init__(
         self,
-        work: Callable[[list[Wish]], Awaitable[Sequence[Answer | Exception]]],
+        work: Callable[[list[CheckoutRequest]], Awaitable[Sequence[Answer | Exception]]],
         *,
         limit: int,
-        size: Callable[[Wish], int] = lambda wish: 1,
+        size: Callable[[CheckoutRequest], int] = lambda wish: 1,
         rest: float = 0.0,
         watch: Callable[[int], object] = lambda together: None,
     ) -> None:
@@ -43,11 +43,11 @@ class Grouped(Generic[Wish, Answer]):
         self._size = size
         self._rest = rest
         self._watch = watch
-        self._waiting: list[tuple[Wish, asyncio.Future[Answer]]] = []
+        self._waiting: list[tuple[CheckoutRequest, asyncio.Future[Answer]]] = []
         self._running: asyncio.Task[None] | None = None
         self._alone: set[asyncio.Task[None]] = set()
 
-    async def __call__(self, wish: Wish) -> Answer:
+    async def __call__(self, wish: CheckoutRequest) -> Answer:
         """What `work` answers this wish; raises what it refuses it with.
 
         A caller that is cancelled does not stop the work: its outcome is then unknown.
@@ -80,7 +80,7 @@ class Grouped(Generic[Wish, Answer]):
     def _enough(self) -> bool:
         return sum(self._size(wish) for wish, _ in self._waiting) >= self._limit
 
-    def _next(self) -> list[tuple[Wish, asyncio.Future[Answer]]]:
+    def _next(self) -> list[tuple[CheckoutRequest, asyncio.Future[Answer]]]:
         size, count = 0, 0
         for wish, _ in self._waiting:
             size += self._size(wish)
@@ -90,7 +90,7 @@ class Grouped(Generic[Wish, Answer]):
         group, self._waiting = self._waiting[:count], self._waiting[count:]
         return group
 
-    async def _work_off(self, group: list[tuple[Wish, asyncio.Future[Answer]]]) -> None:
+    async def _work_off(self, group: list[tuple[CheckoutRequest, asyncio.Future[Answer]]]) -> None:
         outcomes: Sequence[Answer | Exception]
         try:
             outcomes = await self._work([wish for wish, _ in group])

@@ -113,7 +113,7 @@ class Statement:
 
     bulk: Bulk
     parameters: Mapping[str, Any]
-    #: Where a test may kill the process once it is done (`crashpoints`), and the rows worked on.
+    #: Where a test may kill the process once it is done (`failpoints`), and the rows worked on.
     place: str = ""
     ref_ids: Collection[int] = ()
 
@@ -153,7 +153,7 @@ async def in_one_trip(
     else:
         for step in steps:
             result = await step.run(conn)
-            failpoints.crashpoint(step.place, step.ref_ids)
+            failpoints.failpoint(step.place, step.ref_ids)
     return [] if answer is None else _rows(result.scalar_one())
 
 

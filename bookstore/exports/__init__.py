@@ -2,8 +2,8 @@
 
 from bookstore.exports import rejected_rows
 from bookstore.exports.exporter import (
-    KEPT,
     MEDIA_TYPES,
+    RETENTION,
     SOURCES,
     Cell,
     Exporter,

@@ -37,7 +37,7 @@ from bookstore.tasks.job_runner import Watch
 from bookstore.tasks.jobs import Job, Kind
 
 #: How long an export can be fetched: it grows old, and orders are personal data.
-KEPT = timedelta(days=7)
+RETENTION = timedelta(days=7)
 #: Rows read, written and told of at a time.
 _PAGE = 500
 _TIMEOUT_S = 60.0
@@ -234,7 +234,7 @@ class Exporter:
                 kind="export",
                 owner_id=job.user_id,
                 now=now,
-                expires_at=now + KEPT,
+                expires_at=now + RETENTION,
                 most=_MOST_BYTES,
             )
         try:

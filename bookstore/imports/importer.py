@@ -27,7 +27,7 @@ from bookstore import orders
 from bookstore.catalogue import isbn, validation
 from bookstore.catalogue.categories import NAME_LENGTH
 from bookstore.database import file_store
-from bookstore.database.engine import TRIES, reading, retrying, transaction
+from bookstore.database.engine import TRIES, reading, retry_transaction, transaction
 from bookstore.errors import Invalid
 from bookstore.imports import upsert
 from bookstore.imports.entries import Action, Entry, Refusal, Source, Superseded, shown
@@ -150,7 +150,7 @@ async def take_in(
         kind="import",
         owner_id=user_id,
         now=clock(),
-        expires_at=clock() + jobs.KEPT,
+        expires_at=clock() + jobs.RETENTION,
     )
     async with transaction(engine) as conn:
         job = await start(
@@ -249,10 +249,10 @@ class Importer:
 
         for _ in range(TRIES):
             try:
-                return await retrying(work)
+                return await retry_transaction(work)
             except Overtaken:
                 continue
-        return await retrying(work_locked)
+        return await retry_transaction(work_locked)
 
     async def _advance(
         self, conn: AsyncConnection, job: Job, lines: Sequence[Line], source: Source
@@ -286,7 +286,7 @@ class Importer:
                 )
                 await jobs.finish(conn, after, now=self._clock())
 
-        await retrying(work)
+        await retry_transaction(work)
 
 
 class _Desk:

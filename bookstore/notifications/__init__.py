@@ -1,7 +1,7 @@
 """Notifications, and the e-mails that carry them."""
 
 from bookstore.notifications import emails, guest_tokens, link_tokens, mime, preferences, smtp
-from bookstore.notifications.delivery import End, Postman
+from bookstore.notifications.delivery import DeliveryWorker, End
 from bookstore.notifications.notifications import (
     Notification,
     Status,

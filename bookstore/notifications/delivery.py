@@ -3,7 +3,7 @@
     claim a list (one transaction) ─> send, a few at a time ─> note what came of it (one more)
 
 Each letter has a task of its own, not one for the list that it was claimed in: one may be put
-off for an hour while its neighbour is done, and staff park, replay and resend single letters.
+off for an hour while its neighbour is done, and staff replay and resend single letters.
 As rows of lists are written, leased and deleted by one statement each, that costs a letter no
 trip of its own.
 
@@ -26,9 +26,9 @@ from typing import NamedTuple
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bookstore import correlation
-from bookstore.database.engine import is_away, retrying, transaction
-from bookstore.database.failpoints import crashpoint
-from bookstore.database.group_commit import Grouped
+from bookstore.database.engine import is_away, retry_transaction, transaction
+from bookstore.database.failpoints import failpoint
+from bookstore.database.group_commit import GroupCommit
 from bookstore.database.statements import Bulk, BulkQuery
 from bookstore.notifications import emails, notifications, preferences, smtp
 from bookstore.notifications.emails import Letter, Store
@@ -59,7 +59,7 @@ AWAY_S = 5.0
 #: Greylisting ends within minutes, full mailboxes and broken servers within days.
 PAUSES = [timedelta(minutes=minutes) for minutes in (1, 2, 5, 10, 30, 60)]
 PATIENCE = timedelta(hours=72)
-#: By then the pauses add up to our patience.
+#: By then the pauses add up to our request_deadline.
 LAST_ATTEMPT = len(PAUSES) + 1 + (PATIENCE - sum(PAUSES, timedelta())) // PAUSES[-1]
 ANSWER_LENGTH = 500
 
@@ -103,7 +103,7 @@ class Attempt:
         return self.claim.letter.notification_id
 
 
-class Postman:
+class DeliveryWorker:
     """Sends the letters of one process."""
 
     def __init__(
@@ -135,8 +135,8 @@ class Postman:
         self._stopping = False
         #: By `time.monotonic()`.
         self._away_until = 0.0
-        self._claims = Grouped(self._claim, limit=TOGETHER, size=len)
-        self._notes = Grouped(self._note, limit=TOGETHER, size=len)
+        self._claims = GroupCommit(self._claim, limit=TOGETHER, size=len)
+        self._notes = GroupCommit(self._note, limit=TOGETHER, size=len)
 
     async def deliver(self, notification_ids: Collection[int]) -> None:
         """Send those that are still to be sent and that nobody else is at.  Safe to repeat.
@@ -164,7 +164,7 @@ class Postman:
         """Send these letters; those come back for which there was no turn."""
         claims = await self._claims(notification_ids)
         for claimed in claims:
-            crashpoint("M1", [claimed.letter.notification_id])
+            failpoint("M1", [claimed.letter.notification_id])
         turn_ends = asyncio.get_running_loop().time() + self._turn_s
         sending = {asyncio.create_task(self._send(claimed, turn_ends)) for claimed in claims}
         left: list[int] = []
@@ -207,7 +207,7 @@ class Postman:
                 self._turns.release()
             if attempt.end is not End.SENT:
                 _log(attempt)
-        crashpoint("M6", [attempt.notification_id])
+        failpoint("M6", [attempt.notification_id])
         return attempt
 
     def _line_grows(self, by: int) -> None:
@@ -253,7 +253,7 @@ class Postman:
             await asyncio.sleep(1)
         for attempt in attempts:
             self._watch(attempt.end)
-            crashpoint("M7", [attempt.notification_id])
+            failpoint("M7", [attempt.notification_id])
 
     async def _claim(self, lists: list[Collection[int]]) -> list[list[Claim]]:
         async def work() -> list[Claim]:
@@ -264,7 +264,7 @@ class Postman:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._turn_s):
                 await self._short_line.wait()
-        claims = {it.letter.notification_id: it for it in await retrying(work)}
+        claims = {it.letter.notification_id: it for it in await retry_transaction(work)}
         # Two lists may ask for the same letter: the first one sends it.
         return [[claims.pop(it) for it in some if it in claims] for some in lists]
 
@@ -273,7 +273,7 @@ class Postman:
             async with transaction(self._engine) as conn:
                 await note(conn, [*chain(*lists)], now=self._clock())
 
-        await retrying(work)
+        await retry_transaction(work)
         return [None] * len(lists)
 
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from email.headerregistry import Address
-from enum import StrEnum
 from functools import lru_cache, partial
 from hashlib import sha256
 from typing import Self
@@ -30,10 +29,11 @@ from bookstore.notifications import guest_tokens, link_tokens
 from bookstore.notifications.email_texts import WORDS
 from bookstore.notifications.mime import Mail, compose
 from bookstore.pricing import Totals
+from bookstore.stored_enum import StoredEnum
 from config.settings import Settings
 
 
-class Kind(StrEnum):
+class Kind(StoredEnum):
     """What a letter is about.  There is none for packed: wrapping paper is no news."""
 
     WELCOME = "welcome"

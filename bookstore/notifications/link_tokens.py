@@ -15,7 +15,7 @@ from sqlalchemy import Select, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import derived_secrets
-from bookstore.database.tables import links
+from bookstore.database.tables import link_tokens
 from bookstore.errors import BadLink
 
 #: Long enough for a letter to arrive and be read (OWASP, Forgot Password).
@@ -55,7 +55,7 @@ async def make(
 ) -> None:
     """Let the letter of this notification have a link."""
     await conn.execute(
-        insert(links).values(
+        insert(link_tokens).values(
             purpose=purpose,
             user_id=user_id,
             notification_id=notification_id,
@@ -74,7 +74,9 @@ def token(seed: str, secret_key: str) -> str:
 
 async def seeds(conn: AsyncConnection, notification_ids: list[int]) -> dict[int, str]:
     """From what the secrets of these letters' links are worked out, by notification."""
-    found = await conn.execute(select(links).where(links.c.notification_id.in_(notification_ids)))
+    found = await conn.execute(
+        select(link_tokens).where(link_tokens.c.notification_id.in_(notification_ids))
+    )
     return {row.notification_id: _seed(row.id, row.purpose, row.nonce) for row in found}
 
 
@@ -86,7 +88,7 @@ async def look(
     Raises:
         BadLink: it was used, is too old, or is none.
     """
-    return await _find(conn, token, purposes, select(links), secret_key, now)
+    return await _find(conn, token, purposes, select(link_tokens), secret_key, now)
 
 
 async def redeem(
@@ -97,23 +99,23 @@ async def redeem(
     Raises:
         BadLink: it was used, is too old, or is none.
     """
-    query = select(links).with_for_update()
+    query = select(link_tokens).with_for_update()
     found = await _find(conn, token, purposes, query, secret_key, now)
-    await conn.execute(delete(links).where(links.c.id == found.id))
+    await conn.execute(delete(link_tokens).where(link_tokens.c.id == found.id))
     return found
 
 
 async def withdraw(conn: AsyncConnection, user_id: int, *purposes: Purpose) -> None:
     """Let a user's links of these purposes open nothing any more; of all, where none is named."""
-    ending = delete(links).where(links.c.user_id == user_id)
+    ending = delete(link_tokens).where(link_tokens.c.user_id == user_id)
     if purposes:
-        ending = ending.where(links.c.purpose.in_(purposes))
+        ending = ending.where(link_tokens.c.purpose.in_(purposes))
     await conn.execute(ending)
 
 
 async def purge(conn: AsyncConnection, *, now: datetime) -> None:
     """Drop the links that are too old."""
-    await conn.execute(delete(links).where(links.c.expires_at <= now))
+    await conn.execute(delete(link_tokens).where(link_tokens.c.expires_at <= now))
 
 
 async def _find(
@@ -127,7 +129,7 @@ async def _find(
     match = _TOKEN.fullmatch(token)
     if match is None:
         raise BadLink
-    row = (await conn.execute(query.where(links.c.id == int(match[1])))).one_or_none()
+    row = (await conn.execute(query.where(link_tokens.c.id == int(match[1])))).one_or_none()
     if row is None or row.purpose not in purposes or row.expires_at <= now:
         raise BadLink
     seed = _seed(row.id, row.purpose, row.nonce)

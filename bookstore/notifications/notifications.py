@@ -12,7 +12,6 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import StrEnum
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -29,11 +28,12 @@ from bookstore.database.tables import moment, notifications, users
 from bookstore.errors import NotFound
 from bookstore.notifications import emails, link_tokens
 from bookstore.notifications.emails import Item, Kind, Letter, OrderFacts
+from bookstore.stored_enum import StoredEnum
 from bookstore.tasks import outbox
 from bookstore.tasks.outbox import Task
 
 
-class Status(StrEnum):
+class Status(StoredEnum):
     """Where the letter of a notification is."""
 
     QUEUED = "queued"
@@ -260,7 +260,7 @@ async def count(conn: AsyncConnection) -> dict[Status, int]:
         .where(notifications.c.status.in_(states))
         .group_by(notifications.c.status)
     )
-    return dict.fromkeys(states, 0) | {Status(status): number for status, number in found}
+    return dict.fromkeys(states, 0) | {Status.stored(status): number for status, number in found}
 
 
 async def get(conn: AsyncConnection, notification_id: int) -> Notification:
@@ -408,7 +408,7 @@ def _notification(row: Row[Any], written: Letter) -> Notification:
         subject=emails.subject(written),
         body=emails.summary(written),
         order_number=written.order.number if written.order else None,
-        email_status=Status(row.status),
+        email_status=Status.stored(row.status),
         in_doubt=row.in_doubt,
         attempts=row.attempts,
         answer=row.smtp_answer,

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
 
-from bookstore.database.failpoints import crashpoint
+from bookstore.database.failpoints import failpoint
 from bookstore.notifications.mime import Mail
 from bookstore.notifications.smtp_pipelining import Answer, Line
 
@@ -208,17 +208,17 @@ class SmtpMailer:
 
     async def _transfer(self, line: Line, envelope: "_Envelope") -> str:
         """RFC 5321, section 3.3.  Step by step, to know when the letter is gone."""
-        crashpoint("M2")
+        failpoint("M2")
         if envelope.beyond_ascii and "smtputf8" not in line.extensions:
             raise Refused("This mail server takes no addresses beyond ASCII.")
         line.say(*envelope.commands)
         for _ in ("MAIL", "RCPT"):
             _check(await self._answer(line), 2)
-        crashpoint("M3")
+        failpoint("M3")
         _check(await self._answer(line), 3)
-        crashpoint("M4")
+        failpoint("M4")
         line.say(envelope.content)
-        crashpoint("M5")
+        failpoint("M5")
         # From here on nobody can tell how much of it arrived.
         envelope.gone = True
         # Some servers look through the whole letter before they answer: only the deadline

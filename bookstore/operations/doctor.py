@@ -35,8 +35,9 @@ class Finding:
 
 _OVERDUE = text(
     """
-    SELECT CONCAT(task, '(', ref_id, '): offered ', offers, ' times, tried ', attempts, ' times')
-    FROM tasks WHERE parked_at IS NULL AND (due_at < :long_ago OR offers > :turns) LIMIT :named
+    SELECT CONCAT(task, '(', ref_id, '): published ', publish_count, ' times, tried ', attempts,
+        ' times')
+    FROM tasks WHERE dead_at IS NULL AND (due_at < :long_ago OR publish_count > :turns) LIMIT :named
     """
 ).bindparams(bindparam("long_ago", type_=UtcDateTime))
 

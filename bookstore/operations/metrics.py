@@ -56,7 +56,7 @@ async def of_past(conn: AsyncConnection) -> list[Metric]:
     for status, count in await _by_status(conn, orders.c.status, State):
         in_state.add_metric([status], count)
     written = GaugeMetricFamily(
-        "bookstore_letters", "Letters, by what became of them.", labels=["status"]
+        "bookstore_emails", "Letters, by what became of them.", labels=["status"]
     )
     for status, count in await _by_status(conn, notifications.c.status, Status):
         written.add_metric([status], count)
@@ -70,11 +70,11 @@ async def of_work(conn: AsyncConnection, *, now: datetime) -> list[Metric]:
     )
     age = GaugeMetricFamily(
         "bookstore_oldest_task_age_seconds",
-        "How long the oldest work that is not parked has been waiting; 0 when there is none.",
+        "How long the oldest work that is not dead has been waiting; 0 when there is none.",
         labels=["task"],
     )
     for queue in await reports.queues(conn):
-        for state in ("waiting", "tried", "parked"):
+        for state in ("waiting", "tried", "dead"):
             unfinished.add_metric([queue.task, state], getattr(queue, state))
         waited_s = (now - queue.oldest_at).total_seconds() if queue.oldest_at else 0.0
         age.add_metric([queue.task], waited_s)

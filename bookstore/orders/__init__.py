@@ -1,25 +1,28 @@
 """Orders: placed at checkout, processed by workers, changed by staff and customers."""
 
-from bookstore.orders import bestsellers, bulk_transitions, event_feed, timeline
-from bookstore.orders.checkout import Checkouts, Wish
+from bookstore.orders import bestsellers, event_feed, timeline
+from bookstore.orders.checkout import CheckoutRequest, Checkouts
 from bookstore.orders.orders import (
-    CUSTOMER_CANCELS,
-    MACHINE_MADE,
-    NEXT,
     Event,
     Order,
-    Payment,
-    State,
     any_since,
     by_ids,
-    cancel,
-    change_payment,
     claim,
     count_by_state,
     events,
     find,
     get,
     of_user,
+)
+from bookstore.orders.processing import process
+from bookstore.orders.states import CUSTOMER_CANCELS, IN_BULK, MACHINE_MADE, NEXT, State
+from bookstore.orders.transitions import (
+    Moved,
+    Trace,
+    cancel,
+    change_payment,
+    move,
+    move_locked,
+    move_many,
     transition,
 )
-from bookstore.orders.processing import Trace, process

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bookstore.catalogue import models
 from bookstore.catalogue.models import Book
 from bookstore.database.tables import books, order_lines, orders
-from bookstore.orders.orders import State
+from bookstore.orders.states import State
 
 #: Orders that decide what is bestselling; lines lie in order of their orders, so that a few
 #: thousand of them are read in a moment.

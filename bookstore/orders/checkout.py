@@ -13,9 +13,15 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bookstore import idempotency, notifications, pricing
-from bookstore.database.engine import LOCK_WAIT_TIMEOUT, for_all, patience, tell, transaction
-from bookstore.database.failpoints import crashpoint
-from bookstore.database.group_commit import Grouped
+from bookstore.database.engine import (
+    LOCK_WAIT_TIMEOUT,
+    notify,
+    request_deadline,
+    retry_batch,
+    transaction,
+)
+from bookstore.database.failpoints import failpoint
+from bookstore.database.group_commit import GroupCommit
 from bookstore.database.statements import Bulk, BulkQuery, ask, in_one_trip
 from bookstore.errors import (
     BookstoreError,
@@ -27,7 +33,9 @@ from bookstore.errors import (
 )
 from bookstore.i18n import DEFAULT, Language
 from bookstore.orders import orders
-from bookstore.orders.orders import Line, Order, Payment, State
+from bookstore.orders.orders import Line, Order
+from bookstore.orders.states import State
+from bookstore.payments import Payment
 from bookstore.tasks import outbox
 
 #: How long a repeat waits for the request it repeats.
@@ -42,7 +50,7 @@ ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class CheckoutRequest:
     """A customer wants to order what is in the cart."""
 
     key: idempotency.Key
@@ -71,7 +79,7 @@ class Placed:
 class _Draft:
     """An order that is about to be written: what the wish and the cart say together."""
 
-    wish: Wish
+    wish: CheckoutRequest
     number: str
     checkout_no: int
     lines: Sequence[Line]
@@ -90,10 +98,10 @@ class Checkouts:
     ) -> None:
         self._engine = engine
         self._tariff = tariff
-        self._together = Grouped(self._check_out, limit=GROUP, rest=REST, watch=watch)
+        self._together = GroupCommit(self._check_out, limit=GROUP, rest=REST, watch=watch)
         self._running: dict[idempotency.Key, asyncio.Task[Placed]] = {}
 
-    async def place(self, wish: Wish, *, waited_s: float = 0.0) -> Placed:
+    async def place(self, wish: CheckoutRequest, *, waited_s: float = 0.0) -> Placed:
         """Place the order, or find it if a request with the same key placed it before.
 
         `waited_s` is for how long the customer has waited for the database before.
@@ -105,9 +113,9 @@ class Checkouts:
             RequestInProgress: the first request with this key is still running.
             TimeoutError: the database stands still; whether the order was placed is unknown.
         """
-        crashpoint("W0")
+        failpoint("W0")
         # A transaction's own limit is not enough: others may have their turn before this one.
-        async with patience(self._engine, waited_s=waited_s):
+        async with request_deadline(self._engine, waited_s=waited_s):
             first = self._running.get(wish.key)
             if first is None:
                 return await asyncio.shield(self._run(wish))
@@ -117,7 +125,7 @@ class Checkouts:
                 raise RequestInProgress
             return await self._place(wish)
 
-    def _run(self, wish: Wish) -> asyncio.Task[Placed]:
+    def _run(self, wish: CheckoutRequest) -> asyncio.Task[Placed]:
         running = asyncio.create_task(self._place(wish))
         self._running[wish.key] = running
         running.add_done_callback(lambda done: self._forget(wish.key, done))
@@ -128,7 +136,7 @@ class Checkouts:
         if not done.cancelled():
             done.exception()  # Its caller may have gone, and an error that nobody saw is logged.
 
-    async def _place(self, wish: Wish) -> Placed:
+    async def _place(self, wish: CheckoutRequest) -> Placed:
         try:
             return await self._together(wish)
         except OperationalError as error:
@@ -136,15 +144,15 @@ class Checkouts:
                 raise RequestInProgress from error  # In another process: it has the cart.
             raise
 
-    async def _check_out(self, wishes: list[Wish]) -> Sequence[Placed | Exception]:
+    async def _check_out(self, wishes: list[CheckoutRequest]) -> Sequence[Placed | Exception]:
         async def work() -> Sequence[Placed | BookstoreError]:
             async with transaction(self._engine) as conn:
                 answers = await check_out(conn, wishes, self._tariff, now=datetime.now(UTC))
-                crashpoint("W4")
-            crashpoint("W5")
+                failpoint("W4")
+            failpoint("W5")
             return answers
 
-        return await for_all(work, len(wishes))
+        return await retry_batch(work, len(wishes))
 
 
 _LOCK = BulkQuery(
@@ -215,7 +223,11 @@ _INSERT_EVENTS = Bulk(
 
 
 async def check_out(
-    conn: AsyncConnection, wishes: Sequence[Wish], tariff: pricing.Tariff, *, now: datetime
+    conn: AsyncConnection,
+    wishes: Sequence[CheckoutRequest],
+    tariff: pricing.Tariff,
+    *,
+    now: datetime,
 ) -> list[Placed | BookstoreError]:
     """Turn carts into placed orders, all in this transaction, and empty them.
 
@@ -271,7 +283,7 @@ def _contents(found: Iterable[list[Any]]) -> dict[int, tuple[list[Line], list[st
 
 
 def _rates(
-    wish: Wish, lines: Sequence[Line], withdrawn: Sequence[str], tariff: pricing.Tariff
+    wish: CheckoutRequest, lines: Sequence[Line], withdrawn: Sequence[str], tariff: pricing.Tariff
 ) -> pricing.Rates:
     """The rules for this order, if it can be placed.
 
@@ -311,7 +323,7 @@ async def _place(conn: AsyncConnection, drafts: Sequence[_Draft], *, now: dateti
     request_ids = {order.id: wish.request_id for order, wish in pairs}
     work, order_ids = outbox.Task.PROCESS_ORDERS, [order.id for order in placed]
     outbox.announce(conn, work, order_ids)
-    tell(conn, order_ids)
+    notify(conn, order_ids)
     await notifications.queue_for_orders(
         conn,
         [(order.id, "order-placed", order.user_id, order.email) for order in placed],

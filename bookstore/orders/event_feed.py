@@ -38,7 +38,7 @@ _BETWEEN = BulkQuery(
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
+class FeedEvent:
     """An event of any order; `id` is its own among all, `seq` counts within the order."""
 
     id: int
@@ -68,11 +68,11 @@ async def latest(conn: AsyncConnection) -> int:
     return newest.scalar_one() or 0
 
 
-async def among(conn: AsyncConnection, ids: Iterable[int]) -> list[Happening]:
+async def among(conn: AsyncConnection, ids: Iterable[int]) -> list[FeedEvent]:
     """Those of these events that can be seen, ascending by id."""
     rows = await _BETWEEN(conn, list(_ranges(sorted(ids))))
     return [
-        Happening(event_id, number, seq, kind, moment(at), actor, detail)
+        FeedEvent(event_id, number, seq, kind, moment(at), actor, detail)
         for event_id, number, seq, kind, at, actor, detail in sorted(rows, key=lambda row: row[0])
     ]
 

@@ -1,60 +1,26 @@
-"""Orders: from a cart to a parcel.
-
-placed ──> confirmed ──> packed ──> shipped ──> delivered
-   │           │           │
-   ├──> rejected           │    (placed by `checkout.py`, decided by `fulfilment.py`)
-   └───────────┴───────────┴──> cancelled
-"""
+"""Orders as people see them.  How they change is in `transitions.py`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Row, Select, exists, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import audit, notifications, pricing
+from bookstore import pricing
 from bookstore.database import pagination
-from bookstore.database.engine import tell
-from bookstore.database.failpoints import crashpoint
 from bookstore.database.pagination import Page
+from bookstore.database.tables import notifications as letters
 from bookstore.database.tables import (
-    book_stock,
     order_events,
     order_lines,
     orders,
-    stock_movements,
     users,
 )
-from bookstore.database.tables import notifications as letters
-from bookstore.errors import IllegalTransition, NotFound
-from bookstore.payments import INVOICE, PROVIDERS
-from bookstore.payments import Payment as Payment
-
-
-class State(StrEnum):
-    PLACED = "placed"
-    CONFIRMED = "confirmed"
-    REJECTED = "rejected"
-    PACKED = "packed"
-    SHIPPED = "shipped"
-    DELIVERED = "delivered"
-    CANCELLED = "cancelled"
-
-
-#: Where each state may lead.  A state that is not here is final.
-NEXT = {
-    State.PLACED: {State.CONFIRMED, State.REJECTED, State.CANCELLED},
-    State.CONFIRMED: {State.PACKED, State.CANCELLED},
-    State.PACKED: {State.SHIPPED, State.CANCELLED},
-    State.SHIPPED: {State.DELIVERED},
-}
-#: What the order service alone may decide.
-MACHINE_MADE = {State.CONFIRMED, State.REJECTED}
-#: Once packed, a customer has to ask the staff.
-CUSTOMER_CANCELS = {State.PLACED, State.CONFIRMED}
+from bookstore.errors import NotFound
+from bookstore.orders.states import NEXT, State
+from bookstore.payments import INVOICE, PROVIDERS, Payment
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +66,13 @@ class Order:
 
     @property
     def final(self) -> bool:
-        return self.status not in NEXT
+        return self.status.is_known and self.status not in NEXT
 
     @property
     def next_payments(self) -> frozenset[Payment]:
         """Where the payment may go from here."""
-        return PROVIDERS[self.payment_provider].steps.get(self.payment_status, frozenset())
+        provider = PROVIDERS.get(self.payment_provider)
+        return provider.steps.get(self.payment_status, frozenset()) if provider else frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,10 +147,10 @@ async def find(
 
 
 async def count_by_state(conn: AsyncConnection) -> dict[State, int]:
-    """How many orders there are in each state."""
+    """How many orders there are in each state, with any that this release does not know."""
     found = await conn.execute(select(orders.c.status, func.count()).group_by(orders.c.status))
-    counts = {State(status): count for status, count in found}
-    return {state: counts.get(state, 0) for state in State}
+    counts = {State.stored(status): count for status, count in found}
+    return dict.fromkeys(State, 0) | counts
 
 
 async def any_since(conn: AsyncConnection, moment: datetime) -> bool:
@@ -200,79 +167,6 @@ async def events(conn: AsyncConnection, order_id: int, *, after: int = 0) -> lis
         .order_by(order_events.c.seq)
     )
     return [Event(row.seq, row.kind, row.at, row.actor, row.detail) for row in found]
-
-
-async def transition(
-    conn: AsyncConnection,
-    number: str,
-    to: State,
-    *,
-    actor: str,
-    reason: str | None = None,
-    tracking: str | None = None,
-    now: datetime,
-) -> Order:
-    """Staff move an order on.
-
-    `actor` is `staff:7`, with the id of the user who does it.
-
-    Raises:
-        NotFound: there is no such order.
-        IllegalTransition: its state does not lead there, or only the order service may decide it.
-    """
-    order = await _lock(conn, number)
-    if to in MACHINE_MADE or to not in NEXT.get(order.status, ()):
-        raise IllegalTransition(order.status, to)
-    if to is State.CANCELLED:
-        return await _cancel(conn, order, actor=actor, reason=reason, now=now)
-    changes = {"tracking": tracking} if tracking else {}
-    detail = reason or tracking
-    await _enter(conn, order, to, actor=actor, detail=detail, now=now, **changes)
-    await _audit(conn, order, "move-order", {"status": [order.status, to]}, actor, now=now)
-    return await get(conn, number)
-
-
-async def cancel(
-    conn: AsyncConnection,
-    number: str,
-    *,
-    actor: str,
-    by_staff: bool,
-    reason: str | None,
-    now: datetime,
-) -> Order:
-    """Cancel an order; copies that were set aside for it go back to the shelf, once.
-
-    Raises:
-        NotFound: there is no such order.
-        IllegalTransition: it is too late, for a customer once it is packed.
-    """
-    order = await _lock(conn, number)
-    crashpoint("C1")
-    allowed = State.CANCELLED in NEXT.get(order.status, ())
-    if not allowed or not (by_staff or order.status in CUSTOMER_CANCELS):
-        raise IllegalTransition(order.status, State.CANCELLED)
-    return await _cancel(conn, order, actor=actor, reason=reason, now=now)
-
-
-async def change_payment(
-    conn: AsyncConnection, number: str, to: Payment, *, actor: str, now: datetime
-) -> Order:
-    """Staff record what happened to the money.
-
-    Raises:
-        NotFound: there is no such order.
-        IllegalTransition: the state of the payment does not lead there.
-    """
-    order = await _lock(conn, number)
-    if to not in order.next_payments:
-        raise IllegalTransition(order.payment_status, to)
-    await _record(
-        conn, order, f"payment-{to}", actor=actor, detail=None, now=now, payment_status=to
-    )
-    payment = {"payment_status": [order.payment_status, to]}
-    await _audit(conn, order, "change-payment", payment, actor, now=now)
-    return await get(conn, number)
 
 
 async def claim(conn: AsyncConnection, user_id: int, *, now: datetime) -> list[str]:
@@ -321,113 +215,6 @@ async def claim(conn: AsyncConnection, user_id: int, *, now: datetime) -> list[s
     return [row.number for row in claimed]
 
 
-async def _cancel(
-    conn: AsyncConnection, order: Order, *, actor: str, reason: str | None, now: datetime
-) -> Order:
-    changes: dict[str, Any] = {"reason": reason}
-    audited: dict[str, list[Any]] = {"status": [order.status, State.CANCELLED]}
-    payment = PROVIDERS[order.payment_provider].called_off(order.payment_status)
-    if payment is not order.payment_status:
-        changes["payment_status"] = payment
-        audited["payment_status"] = [order.payment_status, payment]
-    await _enter(conn, order, State.CANCELLED, actor=actor, detail=reason, now=now, **changes)
-    if order.status is not State.PLACED:  # Before it is confirmed nothing was set aside.
-        await _give_back(conn, order, now=now)
-    await _audit(conn, order, "move-order", audited, actor, now=now)
-    crashpoint("C2")
-    return await get(conn, order.number)
-
-
-async def _give_back(conn: AsyncConnection, order: Order, *, now: datetime) -> None:
-    lines = sorted(order.items, key=lambda line: line.book_id)
-    # UNIQUE (order_id, book_id, reason) refuses to give anything back twice.
-    await conn.execute(
-        insert(stock_movements),
-        [
-            {
-                "book_id": line.book_id,
-                "delta": line.quantity,
-                "reason": "cancelled",
-                "order_id": order.id,
-                "created_at": now,
-            }
-            for line in lines
-        ],
-    )
-    for line in lines:
-        await conn.execute(
-            update(book_stock)
-            .where(book_stock.c.book_id == line.book_id)
-            .values(stock=book_stock.c.stock + line.quantity)
-        )
-
-
-async def _enter(
-    conn: AsyncConnection,
-    order: Order,
-    state: State,
-    *,
-    actor: str,
-    detail: str | None,
-    now: datetime,
-    **changes: Any,
-) -> None:
-    """Put a locked order into another state and tell the customer."""
-    await _record(conn, order, state, actor=actor, detail=detail, now=now, status=state, **changes)
-    if state is not State.PACKED:  # Nobody needs a letter about wrapping paper.
-        await notifications.queue_for_orders(
-            conn, [(order.id, f"order-{state}", order.user_id, order.email)], now=now
-        )
-
-
-async def _record(
-    conn: AsyncConnection,
-    order: Order,
-    kind: str,
-    *,
-    actor: str,
-    detail: str | None,
-    now: datetime,
-    **changes: Any,
-) -> None:
-    """Change a locked order and number the event; the lock keeps the numbers without gaps."""
-    seq = order.last_seq + 1
-    await conn.execute(
-        update(orders)
-        .where(orders.c.id == order.id)
-        .values(last_seq=seq, updated_at=now, **changes)
-    )
-    await conn.execute(
-        insert(order_events).values(
-            order_id=order.id, seq=seq, kind=kind, at=now, actor=actor, detail=detail
-        )
-    )
-    tell(conn, [order.id])
-
-
-async def _audit(
-    conn: AsyncConnection,
-    order: Order,
-    action: str,
-    changes: dict[str, list[Any]],
-    actor: str,
-    *,
-    now: datetime,
-) -> None:
-    """Note what staff did; what customers do stands in the order's events alone."""
-    kind, _, user_id = actor.partition(":")
-    if kind == "staff":
-        by = int(user_id) if user_id else None
-        await audit.record(conn, action, "order", order.number, changes, user_id=by, now=now)
-
-
-async def _lock(conn: AsyncConnection, number: str) -> Order:
-    found = await _load(conn, select(orders).where(orders.c.number == number).with_for_update())
-    if not found:
-        raise NotFound("This order")
-    return found[0]
-
-
 async def _page(
     conn: AsyncConnection,
     query: Select[Any],
@@ -467,8 +254,8 @@ def _order(row: Row[Any], lines: list[Line]) -> Order:
     return Order(
         id=row.id,
         number=row.number,
-        status=State(row.status),
-        payment_status=Payment(row.payment_status),
+        status=State.stored(row.status),
+        payment_status=Payment.stored(row.payment_status),
         user_id=row.user_id,
         email=row.email,
         items=lines,

@@ -12,43 +12,34 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import i18n, notifications, pricing
-from bookstore.database.engine import Repeat, tell
-from bookstore.database.failpoints import crashpoint
+from bookstore import i18n, pricing
+from bookstore.database.engine import Repeat
+from bookstore.database.failpoints import failpoint
 from bookstore.database.statements import Bulk, BulkQuery, Statement
 from bookstore.database.tables import moment
 from bookstore.i18n import Language, _
-from bookstore.orders.orders import State
+from bookstore.orders.states import State
+from bookstore.orders.transitions import Facts, Locked, Trace, transition
+from bookstore.payments import Payment
 
 
 class OutRun(Repeat):
     """Somebody took copies since we looked."""
 
 
-class Trace(Protocol):
-    """Who works on the orders, for their record."""
-
-    @property
-    def worker(self) -> str: ...
-    def message_of(self, order_id: int) -> str | None: ...
-    def attempt_of(self, order_id: int) -> int: ...
-    def request_of(self, order_id: int) -> str | None: ...
-    def worked_ms(self) -> int: ...
-
-
 @dataclass(frozen=True, slots=True)
 class _Order:
-    id: int
-    user_id: int | None
-    email: str
+    locked: Locked
     rates: pricing.Rates
-    seq: int
     placed_at: datetime
     language: Language
+
+    @property
+    def id(self) -> int:
+        return self.locked.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +59,6 @@ class _Outcome:
     reason: str | None = None
 
     @property
-    def state(self) -> State:
-        return State.REJECTED if self.short else State.CONFIRMED
-
-    @property
     def total_cents(self) -> int:
         sums = [(line.quantity, line.unit_price_cents) for line in self.lines]
         return pricing.totals(sums, self.order.rates).total_cents
@@ -79,7 +66,8 @@ class _Outcome:
 
 _LOCK = BulkQuery(
     "order_id BIGINT",
-    "o.id, o.user_id, o.email, CONCAT(o.terms), o.last_seq, o.placed_at, o.language",
+    "o.id, o.number, o.last_seq, o.user_id, o.email, o.payment_status,"
+    " o.payment_provider, CONCAT(o.terms), o.placed_at, o.language",
     """
     FROM {rows} AS v {join} orders AS o {by_key} ON o.id = v.order_id
     WHERE o.status = 'placed' {for_update}
@@ -104,35 +92,6 @@ _WRITE_LEDGER = Bulk(
     """
     INSERT INTO stock_movements (book_id, delta, reason, order_id, created_at)
     SELECT v.book_id, -v.quantity, 'sold', v.order_id, :now FROM {rows} AS v
-    """,
-)
-_WRITE_STATES = Bulk(
-    "order_id BIGINT, status VARCHAR(20), reason TEXT, total_cents INT, seq INT",
-    """
-    UPDATE {rows} AS v STRAIGHT_JOIN orders AS o {by_key} ON o.id = v.order_id
-    SET o.status = v.status, o.reason = v.reason, o.total_cents = v.total_cents,
-        o.last_seq = v.seq, o.updated_at = :now, o.payment_status = CASE
-            WHEN v.status = 'rejected' AND o.payment_status = 'paid' THEN 'refund_due'
-            WHEN v.status = 'rejected' AND o.payment_status = 'authorized' THEN 'unpaid'
-            ELSE o.payment_status END
-    """,
-    sqlite="""
-    UPDATE orders SET status = v.status, reason = v.reason, total_cents = v.total_cents,
-        last_seq = v.seq, updated_at = :now, payment_status = CASE
-            WHEN v.status = 'rejected' AND payment_status = 'paid' THEN 'refund_due'
-            WHEN v.status = 'rejected' AND payment_status = 'authorized' THEN 'unpaid'
-            ELSE payment_status END
-    FROM {rows} AS v WHERE orders.id = v.order_id
-    """,
-)
-_WRITE_EVENTS = Bulk(
-    "order_id BIGINT, seq INT, kind VARCHAR(20), detail TEXT, message_id VARCHAR(36),"
-    " attempt INT, waited_ms INT",
-    """
-    INSERT INTO order_events (order_id, seq, kind, at, actor, detail, message_id, attempt,
-        worker, waited_ms, worked_ms)
-    SELECT v.order_id, v.seq, v.kind, :now, 'store', v.detail, v.message_id, v.attempt,
-        :worker, v.waited_ms, :worked_ms FROM {rows} AS v
     """,
 )
 _TAKE = Bulk(
@@ -161,36 +120,68 @@ async def process(
             would deadlock with those who do not repeat).
     """
     placed = await _lock(conn, order_ids)
-    crashpoint("P4", order_ids)
+    failpoint("P4", order_ids)
     if not placed:
         return
-    lines, shelf = await _lines(conn, placed)
-    outcomes = await _worded(conn, [_decide(order, lines[order.id], shelf) for order in placed])
+    lines, stock = await _lines(conn, placed)
+    outcomes = await _explained(conn, [_decide(order, lines[order.id], stock) for order in placed])
     confirmed = [outcome for outcome in outcomes if not outcome.short]
-    states = [
-        (it.order.id, it.state, it.reason, it.total_cents, it.order.seq + 1) for it in outcomes
-    ]
-    await notifications.queue_for_orders(
-        conn,
-        [(it.order.id, f"order-{it.state}", it.order.user_id, it.order.email) for it in outcomes],
-        now=now,
-        request_ids={it.order.id: trace.request_of(it.order.id) for it in outcomes},
-        after=[
-            _WRITE_LEDGER.of(_ledger(confirmed), now=now),
-            _WRITE_STATES.of(states, now=now),
-            _writing_events(outcomes, trace=trace, now=now).passing("P5", order_ids),
-        ],
-    )
-    tell(conn, [it.order.id for it in outcomes])
-    crashpoint("P6", order_ids)
+    rejected = [outcome for outcome in outcomes if outcome.short]
+    sold = [_WRITE_LEDGER.of(_ledger(confirmed), now=now)]
+    await _transition(conn, confirmed, State.CONFIRMED, beside=sold, trace=trace, now=now)
+    await _transition(conn, rejected, State.REJECTED, trace=trace, now=now)
+    failpoint("P6", order_ids)
     await _take(conn, confirmed)
+
+
+async def _transition(
+    conn: AsyncConnection,
+    outcomes: Sequence[_Outcome],
+    to: State,
+    *,
+    beside: Sequence[Statement] = (),
+    trace: Trace,
+    now: datetime,
+) -> None:
+    facts = {
+        it.order.id: Facts(
+            reason=it.reason,
+            total_cents=it.total_cents,
+            waited_ms=round((now - it.order.placed_at).total_seconds() * 1000),
+        )
+        for it in outcomes
+    }
+    await transition(
+        conn,
+        [it.order.locked for it in outcomes],
+        to,
+        actor="store",
+        facts=facts,
+        trace=trace,
+        beside=beside,
+        now=now,
+    )
 
 
 async def _lock(conn: AsyncConnection, order_ids: Iterable[int]) -> list[_Order]:
     found = await _LOCK(conn, [(order_id,) for order_id in sorted(order_ids)])
     return [
-        _Order(order_id, user_id, email, _rates(terms), seq, moment(placed_at), i18n.known(spoken))
-        for order_id, user_id, email, terms, seq, placed_at, spoken in sorted(found)
+        _Order(
+            Locked(
+                id=row[0],
+                number=row[1],
+                status=State.PLACED,
+                last_seq=row[2],
+                user_id=row[3],
+                email=row[4],
+                payment_status=Payment.stored(row[5]),
+                payment_provider=row[6],
+            ),
+            _rates(row[7]),
+            moment(row[8]),
+            i18n.known(row[9]),
+        )
+        for row in sorted(found)
     ]
 
 
@@ -226,7 +217,7 @@ def _decide(order: _Order, lines: Sequence[_Line], shelf: dict[int, int]) -> _Ou
     return _Outcome(order, lines, short)
 
 
-async def _worded(conn: AsyncConnection, outcomes: Sequence[_Outcome]) -> Sequence[_Outcome]:
+async def _explained(conn: AsyncConnection, outcomes: Sequence[_Outcome]) -> Sequence[_Outcome]:
     """The same outcomes; those that are rejected with the reason, in the customer's language."""
     rejected = {it.order.id: it for it in outcomes if it.short}
     if not rejected:
@@ -255,22 +246,6 @@ def _ledger(confirmed: Iterable[_Outcome]) -> list[tuple[int, int, int]]:
         for outcome in confirmed
         for line in outcome.lines
     )
-
-
-def _writing_events(outcomes: Iterable[_Outcome], *, trace: Trace, now: datetime) -> Statement:
-    rows: list[tuple[Any, ...]] = [
-        (
-            it.order.id,
-            it.order.seq + 1,
-            it.state,
-            it.reason,
-            trace.message_of(it.order.id),
-            trace.attempt_of(it.order.id),
-            round((now - it.order.placed_at).total_seconds() * 1000),
-        )
-        for it in outcomes
-    ]
-    return _WRITE_EVENTS.of(rows, worker=trace.worker, worked_ms=trace.worked_ms(), now=now)
 
 
 async def _take(conn: AsyncConnection, confirmed: Iterable[_Outcome]) -> None:

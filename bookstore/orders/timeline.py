@@ -111,7 +111,7 @@ class Noted:
 
 
 @dataclass(frozen=True, slots=True)
-class Trail:
+class Timeline:
     """All that happened around one order; `tasks` is what is still to be done for it."""
 
     steps: list[Step]
@@ -132,7 +132,7 @@ _STAFF_ID = case(
 )
 
 
-async def of_order(conn: AsyncConnection, order_id: int) -> Trail:
+async def of_order(conn: AsyncConnection, order_id: int) -> Timeline:
     """All that happened around an order, each kind oldest first."""
     steps = await conn.execute(
         select(
@@ -160,7 +160,7 @@ async def of_order(conn: AsyncConnection, order_id: int) -> Trail:
         Posted(
             id=row.id,
             kind=row.kind,
-            status=Status(row.status),
+            status=Status.stored(row.status),
             in_doubt=row.in_doubt,
             attempts=row.attempts,
             answer=row.smtp_answer,
@@ -170,7 +170,7 @@ async def of_order(conn: AsyncConnection, order_id: int) -> Trail:
         for row in found
     ]
     around = await _around(conn, order_id)
-    return Trail(
+    return Timeline(
         steps=[Step(**row._mapping) for row in steps],
         letters=letters,
         tasks=await _tasks(conn, order_id, [letter.id for letter in letters]),
@@ -271,4 +271,4 @@ async def _tasks(conn: AsyncConnection, order_id: int, letter_ids: list[int]) ->
     of_order = and_(tasks.c.task == Task.PROCESS_ORDERS, tasks.c.ref_id == order_id)
     of_letters = and_(tasks.c.task == Task.SEND_NOTIFICATIONS, tasks.c.ref_id.in_(letter_ids))
     found = await conn.execute(select(tasks).where(or_(of_order, of_letters)).order_by(tasks.c.id))
-    return [Row(**{**row._mapping, "task": Task(row.task)}) for row in found]
+    return [Row(**{**row._mapping, "task": Task.stored(row.task)}) for row in found]

@@ -9,11 +9,12 @@ that has to ask a bank does so in a task of its own, and reports with `orders.ch
 """
 
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import ClassVar, Protocol
 
+from bookstore.stored_enum import StoredEnum
 
-class Payment(StrEnum):
+
+class Payment(StoredEnum):
     """Where the money of an order is."""
 
     UNPAID = "unpaid"

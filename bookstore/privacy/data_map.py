@@ -230,16 +230,16 @@ HELD: Mapping[str, Held] = {
         whose=_by(t.api_tokens),
         gone=True,
     ),
-    "links": Held(
+    "link_tokens": Held(
         {
             Kind.CONTACT: "email",
             Kind.CREDENTIAL: "nonce",
             Kind.TECHNICAL: "id purpose user_id notification_id expires_at",
         },
-        whose=_by(t.links),
+        whose=_by(t.link_tokens),
         gone=True,
     ),
-    "guesses": Held(
+    "failed_attempts": Held(
         {
             Kind.CREDENTIAL: "name_hash",
             Kind.TECHNICAL: "failures failed_at forget_at",
@@ -299,13 +299,13 @@ HELD: Mapping[str, Held] = {
         whose=_of_orders(t.order_notes),
         gone=True,
     ),
-    "sealed_invoices": Held(
+    "retained_invoices": Held(
         {
             Kind.CONTACT: "email",
             Kind.ADDRESS: "address",
-            Kind.TECHNICAL: "order_id sealed_at keep_until",
+            Kind.TECHNICAL: "order_id retained_at retain_until",
         },
-        whose=_of_orders(t.sealed_invoices),
+        whose=_of_orders(t.retained_invoices),
         kept="The law wants invoices kept for years; no page and no list shows them.",
     ),
     "notifications": Held(
@@ -329,7 +329,8 @@ HELD: Mapping[str, Held] = {
     "tasks": Held(
         {
             Kind.CONTACT: "error",
-            Kind.TECHNICAL: "id task ref_id due_at offers attempts parked_at request_id created_at",
+            Kind.TECHNICAL: "id task ref_id due_at publish_count attempts dead_at request_id"
+            " created_at",
         },
         whose=_work(t.tasks),
         gone=True,
@@ -342,7 +343,7 @@ HELD: Mapping[str, Held] = {
     "idempotency_keys": Held(
         {
             Kind.PERSON: "key request_hash",
-            Kind.TECHNICAL: "owner order_id made_id created_at",
+            Kind.TECHNICAL: "owner order_id result_id created_at",
         },
         whose=_keys,
         gone=True,
@@ -356,7 +357,7 @@ HELD: Mapping[str, Held] = {
         kept="Only where staff worked from, and of personal data the names of fields: the log is"
         " sealed, and shows who did what.",
     ),
-    "audit_seals": Held({Kind.TECHNICAL: "up_to_id after_id digest marked_at"}),
+    "audit_chain": Held({Kind.TECHNICAL: "up_to_id after_id digest marked_at"}),
     "files": Held(
         {Kind.TECHNICAL: "id name media_type size sha256 kind owner_id created_at expires_at"},
         whose=_by(t.files, "owner_id"),
@@ -380,9 +381,9 @@ HELD: Mapping[str, Held] = {
         {Kind.GOODS: "id book_id delta reason order_id user_id note created_at"},
         whose=_by(t.stock_movements),
     ),
-    "texts": Held(
+    "legal_texts": Held(
         {Kind.GOODS: "name language body version", Kind.TECHNICAL: "updated_at updated_by"},
-        whose=_by(t.texts, "updated_by"),
+        whose=_by(t.legal_texts, "updated_by"),
     ),
     "search_words": Held({Kind.GOODS: "word"}),
     "heartbeats": Held({Kind.TECHNICAL: "name beat_at"}),

@@ -20,12 +20,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import audit, orders
 from bookstore.database import file_store
-from bookstore.database.tables import carts, metadata, notifications, sealed_invoices
+from bookstore.database.tables import carts, metadata, notifications, retained_invoices
 from bookstore.database.tables import jobs as job_table
 from bookstore.database.tables import orders as order_table
-from bookstore.errors import JobEnded, LetterUnderWay, OrdersOpen
+from bookstore.errors import EmailBeingSent, JobEnded, OrdersOpen
 from bookstore.notifications import Status
-from bookstore.orders import Payment, State
+from bookstore.orders import State
+from bookstore.payments import Payment
 from bookstore.privacy.data_map import HELD, Stand, letters_of, orders_of
 from bookstore.tasks import jobs
 from bookstore.users import accounts
@@ -62,7 +63,7 @@ async def erase(
     Raises:
         NotFound: there is no such user (any more).
         OrdersOpen: they wait for books or money.
-        LetterUnderWay: a letter to them is being sent.
+        EmailBeingSent: a letter to them is being sent.
         Invalid: the store needs an administrator, and this is the last one.
     """
     # In the order in which a checkout and the order service lock: cart, orders, account.
@@ -81,7 +82,9 @@ async def erase(
 
 async def purge(conn: AsyncConnection, *, now: datetime) -> int:
     """Throw away sealed invoices whose time is over; the number of them."""
-    gone = await conn.execute(delete(sealed_invoices).where(sealed_invoices.c.keep_until <= now))
+    gone = await conn.execute(
+        delete(retained_invoices).where(retained_invoices.c.retain_until <= now)
+    )
     return gone.rowcount
 
 
@@ -110,7 +113,7 @@ async def _lock_letters(conn: AsyncConnection, user_id: int, now: datetime) -> s
     letters = found.all()
     if any(row.status == Status.SENDING and row.lease_until > now for row in letters):
         # What a mail server says of it is yet to be written down, and may repeat the address.
-        raise LetterUnderWay
+        raise EmailBeingSent
     return {row.recipient for row in letters}
 
 
@@ -127,14 +130,14 @@ async def _seal(conn: AsyncConnection, user_id: int, years: int, now: datetime) 
             "order_id": row.id,
             "email": row.email,
             "address": row.shipping_address,
-            "sealed_at": now,
+            "retained_at": now,
             # Counted from the end of the year, as tax offices do.
-            "keep_until": datetime(row.placed_at.year + 1 + years, 1, 1, tzinfo=UTC),
+            "retain_until": datetime(row.placed_at.year + 1 + years, 1, 1, tzinfo=UTC),
         }
         for row in found
     ]
-    if invoices := [invoice for invoice in invoices if invoice["keep_until"] > now]:
-        await conn.execute(insert(sealed_invoices), invoices)
+    if invoices := [invoice for invoice in invoices if invoice["retain_until"] > now]:
+        await conn.execute(insert(retained_invoices), invoices)
 
 
 async def _drop_exports(conn: AsyncConnection, by: int, now: datetime) -> None:

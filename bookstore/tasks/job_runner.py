@@ -9,7 +9,7 @@ from typing import Protocol
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bookstore import correlation
-from bookstore.database.engine import is_away, retrying, transaction
+from bookstore.database.engine import is_away, retry_transaction, transaction
 from bookstore.errors import BookstoreError
 from bookstore.tasks import jobs, outbox
 from bookstore.tasks.jobs import Job, Kind
@@ -43,7 +43,7 @@ class Runner:
     """Runs jobs; safe to be asked twice, and at the same time by two workers.
 
     Attempts are counted at the start, and anew once a job makes progress.  A refusal ends the
-    job as `failed`; a fault of ours is tried again, and parked after the last attempt.
+    job as `failed`; a fault of ours is tried again, and dead after the last attempt.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Runner:
             async with transaction(self._engine) as conn:
                 return await outbox.start(conn, Task.RUN_JOBS, [job_id])
 
-        start = (await retrying(count)).get(job_id)
+        start = (await retry_transaction(count)).get(job_id)
         if start is None:
             return False
         with correlation.caused_by([start.request_id]):
@@ -102,7 +102,7 @@ class Runner:
         if attempt > outbox.MAX_ATTEMPTS:
             await self._fail(job_id, "It took its worker down each time it was tried.")
             return None
-        return await retrying(work)
+        return await retry_transaction(work)
 
     async def _refuse(self, job: Job, error: str) -> None:
         async def work() -> None:
@@ -110,19 +110,19 @@ class Runner:
                 await jobs.finish(conn, job, error=error, now=self._clock())
 
         try:
-            await retrying(work)
+            await retry_transaction(work)
         except jobs.Ended:
             log.debug("job %d was cancelled", job.id)
 
     async def _fail(self, job_id: int, error: str) -> bool:
         """Note a fault of ours; True when the job is tried again."""
         async with transaction(self._engine) as conn:
-            parked = await outbox.fail(conn, Task.RUN_JOBS, job_id, error, now=self._clock())
-            if parked:
+            dead = await outbox.fail(conn, Task.RUN_JOBS, job_id, error, now=self._clock())
+            if dead:
                 await jobs.give_up(conn, job_id, _GIVEN_UP, now=self._clock())
-        if parked:
+        if dead:
             log.error("given up: %s(%d)", Task.RUN_JOBS, job_id)
-        return not parked
+        return not dead
 
     async def _take_back(self, job_id: int) -> None:
         try:

@@ -12,7 +12,6 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import delete, insert, select, update
@@ -23,17 +22,18 @@ from bookstore.database.pagination import LARGEST_ID, Page, decode, encode
 from bookstore.database.statements import Bulk
 from bookstore.database.tables import job_lines, jobs
 from bookstore.errors import JobEnded, NotFound
+from bookstore.stored_enum import StoredEnum
 from bookstore.tasks import outbox
 from bookstore.tasks.outbox import Task
 
 #: How long an ended job and what became of its lines can be looked at.
-KEPT = timedelta(days=90)
+RETENTION = timedelta(days=90)
 _PURGED = 10
 #: Fits the columns of `job_lines`; what is longer was shortened for people before.
 _FIELD, _VALUE, _REASON = 100, 100, 500
 
 
-class Kind(StrEnum):
+class Kind(StoredEnum):
     """What a job does."""
 
     IMPORT_BOOKS = "import-books"
@@ -49,7 +49,7 @@ IMPORTS = (Kind.IMPORT_BOOKS,)
 EXPORTS = (Kind.EXPORT_BOOKS, Kind.EXPORT_ORDERS)
 
 
-class State(StrEnum):
+class State(StoredEnum):
     """Where a job is on its way."""
 
     QUEUED = "queued"
@@ -59,11 +59,11 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
-#: Nothing more happens to a job in one of these, unless staff replay its parked task.
+#: Nothing more happens to a job in one of these, unless staff replay its dead task.
 ENDED = frozenset({State.DONE, State.FAILED, State.CANCELLED})
 
 
-class Outcome(StrEnum):
+class Outcome(StoredEnum):
     """What became of a line."""
 
     CREATED = "created"
@@ -287,7 +287,7 @@ async def cancel(conn: AsyncConnection, job_id: int, *, user_id: int | None, now
 async def begin(conn: AsyncConnection, job_id: int, *, now: datetime) -> Job | None:
     """The job, now `running`; None when there is nothing to be done about it.
 
-    One that failed runs again: only a replay of its parked task leads here.
+    One that failed runs again: only a replay of its dead task leads here.
     """
     changed = await conn.execute(
         update(jobs)
@@ -374,7 +374,7 @@ async def finish(
 
 
 async def give_up(conn: AsyncConnection, job_id: int, error: str, *, now: datetime) -> None:
-    """Mark a job `failed` whose task was parked; staff may replay that."""
+    """Mark a job `failed` whose task was dead; staff may replay that."""
     await conn.execute(
         update(jobs)
         .where(jobs.c.id == job_id, jobs.c.state.not_in(ENDED))
@@ -386,7 +386,7 @@ async def purge(conn: AsyncConnection, *, now: datetime) -> int:
     """Forget some of the jobs that ended long ago, with what became of their lines."""
     found = await conn.scalars(
         select(jobs.c.id)
-        .where(jobs.c.state.in_(ENDED), jobs.c.finished_at < now - KEPT)
+        .where(jobs.c.state.in_(ENDED), jobs.c.finished_at < now - RETENTION)
         .order_by(jobs.c.id)
         .limit(_PURGED)
     )
@@ -414,7 +414,7 @@ def _row(line: Line) -> tuple[Any, ...]:
 def of_row(row: Any) -> Job:
     """The job of a row, which may have further columns."""
     facts = {column.name: row._mapping[column.name] for column in jobs.c}
-    return Job(**facts | {"kind": Kind(row.kind), "state": State(row.state)})
+    return Job(**facts | {"kind": Kind.stored(row.kind), "state": State.stored(row.state)})
 
 
 def line_of_row(row: Any) -> Line:
@@ -422,7 +422,7 @@ def line_of_row(row: Any) -> Line:
     return Line(
         row.position,
         row.line,
-        Outcome(row.outcome),
+        Outcome.stored(row.outcome),
         row.isbn13,
         row.field,
         row.value,

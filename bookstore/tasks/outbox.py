@@ -7,13 +7,12 @@ doubled.
     waiting ──offered──> being tried ──> gone (done)
        ^                     │
        └──── failed, due ────┤
-                             └──> parked after MAX_ATTEMPTS ──replay──> waiting
+                             └──> dead after MAX_ATTEMPTS ──replay──> waiting
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -21,14 +20,15 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import audit, correlation
-from bookstore.database.failpoints import crashpoint
+from bookstore.database.failpoints import failpoint
 from bookstore.database.statements import Bulk, BulkQuery, Statement, in_one_trip
 from bookstore.database.tables import tasks
 from bookstore.errors import NotFound
+from bookstore.stored_enum import StoredEnum
 from bookstore.tasks import failures
 
 
-class Task(StrEnum):
+class Task(StoredEnum):
     """The kinds of work, each the name of the actor that does it."""
 
     PROCESS_ORDERS = "process_orders"
@@ -47,7 +47,7 @@ class Due(NamedTuple):
     """A row whose time has come, and how often the relay had come by it before."""
 
     offer: Offer
-    offers: int
+    publish_count: int
 
 
 class Start(NamedTuple):
@@ -65,10 +65,10 @@ class Row:
     task: Task
     ref_id: int
     due_at: datetime
-    offers: int
+    publish_count: int
     attempts: int
     error: str | None
-    parked_at: datetime | None
+    dead_at: datetime | None
     request_id: str | None
     created_at: datetime
 
@@ -77,7 +77,7 @@ class Row:
 GRACE = timedelta(seconds=30)
 #: Attempts are starts, so one that takes its worker down with it counts too.
 MAX_ATTEMPTS = 5
-#: The relay offers again what nobody finished.  Always so soon, because nothing tells a hint
+#: The relay publishes again what nobody finished.  Always so soon, because nothing tells a hint
 #: that waits its turn from one that the broker lost, but for the length of the queue.
 PAUSE = timedelta(seconds=30)
 #: After a failure that is no fault of the machinery.
@@ -88,7 +88,7 @@ ERROR_LENGTH = failures.ERROR_LENGTH
 _ADD = Bulk(
     "ref_id BIGINT, request_id VARCHAR(64)",
     """
-    INSERT INTO tasks (task, ref_id, due_at, offers, attempts, request_id, created_at)
+    INSERT INTO tasks (task, ref_id, due_at, publish_count, attempts, request_id, created_at)
     SELECT :task, v.ref_id, :due_at, 0, 0, v.request_id, :now FROM {rows} AS v
     """,
 )
@@ -96,22 +96,22 @@ _COUNT = Bulk(
     "ref_id BIGINT",
     """
     UPDATE {rows} AS v STRAIGHT_JOIN tasks AS t ON t.task = :task AND t.ref_id = v.ref_id
-    SET t.attempts = t.attempts + :change WHERE t.parked_at IS NULL
+    SET t.attempts = t.attempts + :change WHERE t.dead_at IS NULL
     """,
     sqlite="""
     UPDATE tasks SET attempts = attempts + :change
-    WHERE task = :task AND ref_id IN (SELECT ref_id FROM {rows}) AND parked_at IS NULL
+    WHERE task = :task AND ref_id IN (SELECT ref_id FROM {rows}) AND dead_at IS NULL
     """,
 )
 _FIND = """
     FROM {rows} AS v {join} tasks AS t ON t.task = :task AND t.ref_id = v.ref_id
-    WHERE t.parked_at IS NULL
+    WHERE t.dead_at IS NULL
 """
 _ATTEMPTS = BulkQuery("ref_id BIGINT", "t.ref_id, t.attempts, t.request_id", _FIND)
 _READY = BulkQuery(
     "ref_id BIGINT",
     "t.ref_id, t.attempts",
-    _FIND + " AND (t.attempts < 2 OR t.offers > 0 OR t.due_at <= :now)",
+    _FIND + " AND (t.attempts < 2 OR t.publish_count > 0 OR t.due_at <= :now)",
 )
 _HOLD = BulkQuery("ref_id BIGINT", "t.ref_id, t.attempts", _FIND + " {for_update}")
 _DONE = Bulk(
@@ -136,10 +136,10 @@ _POSTPONE = Bulk(
     "ref_id BIGINT, due_at DATETIME(6), error TEXT",
     """
     UPDATE {rows} AS v STRAIGHT_JOIN tasks AS t ON t.task = :task AND t.ref_id = v.ref_id
-    SET t.due_at = v.due_at, t.offers = 0, t.attempts = 0, t.error = v.error
+    SET t.due_at = v.due_at, t.publish_count = 0, t.attempts = 0, t.error = v.error
     """,
     sqlite="""
-    UPDATE tasks SET due_at = v.due_at, offers = 0, attempts = 0, error = v.error
+    UPDATE tasks SET due_at = v.due_at, publish_count = 0, attempts = 0, error = v.error
     FROM {rows} AS v WHERE tasks.task = :task AND tasks.ref_id = v.ref_id
     """,
 )
@@ -147,10 +147,11 @@ _OFFERED = Bulk(
     "id BIGINT",
     """
     UPDATE {rows} AS v STRAIGHT_JOIN tasks AS t {by_key} ON t.id = v.id
-    SET t.offers = t.offers + 1, t.due_at = :due_at
+    SET t.publish_count = t.publish_count + 1, t.due_at = :due_at
     """,
     sqlite="""
-    UPDATE tasks SET offers = offers + 1, due_at = :due_at WHERE id IN (SELECT id FROM {rows})
+    UPDATE tasks SET publish_count = publish_count + 1, due_at = :due_at
+    WHERE id IN (SELECT id FROM {rows})
     """,
 )
 
@@ -189,7 +190,12 @@ def adding(
 
 
 def announce(conn: AsyncConnection, task: Task, ref_ids: Collection[int]) -> None:
-    """Have these rows offered to the actor right after this transaction's commit."""
+    """Have these rows offered to the actor right after this transaction's commit.
+
+    A kind of task that this release does not know has no actor here and is left to its own.
+    """
+    if not task.is_known:
+        return
     assert conn.sync_connection is not None
     written: list[Offer] = conn.sync_connection.get_execution_options().get("written", [])
     written.extend(Offer(task, ref_id) for ref_id in ref_ids)
@@ -199,7 +205,7 @@ async def start(conn: AsyncConnection, task: Task, ref_ids: Collection[int]) -> 
     """Note that work on these rows starts, and tell how often it has now been started, and why.
 
     Committed before the work, so that an attempt that takes its worker down is counted.
-    Rows that are done or parked are not in the answer.
+    Rows that are done or dead are not in the answer.
     """
     rows = _rows(ref_ids)
     counting, asking = _COUNT.of(rows, task=task, change=1), _ATTEMPTS.of(rows, task=task)
@@ -215,7 +221,7 @@ async def take_back(conn: AsyncConnection, task: Task, ref_ids: Collection[int])
 async def ready(
     conn: AsyncConnection, task: Task, ref_ids: Collection[int], *, now: datetime
 ) -> dict[int, int]:
-    """How often work on these rows was started; left out are those done, parked or to be tried
+    """How often work on these rows was started; left out are those done, dead or to be tried
     later: nobody has to work on them (yet)."""
     return dict(sorted(await _READY(conn, _rows(ref_ids), task=task, now=now)))
 
@@ -228,7 +234,7 @@ async def pause(
     It may take its worker down, and its message comes again as soon as the next one is there:
     others come in between.
     """
-    await _change(conn, task, ref_id, due_at=now + _pause(started), offers=0)
+    await _change(conn, task, ref_id, due_at=now + _pause(started), publish_count=0)
 
 
 async def hold(conn: AsyncConnection, task: Task, ref_ids: Collection[int]) -> dict[int, int]:
@@ -260,7 +266,7 @@ async def fail(
 ) -> bool:
     """Record a failed attempt, to be repeated after a pause; True when it was the last one.
 
-    After the last the row is parked, which makes it a dead letter for staff.
+    After the last the row is dead, which makes it a dead letter for staff.
     """
     started = (await hold(conn, task, [ref_id])).get(ref_id)
     if started is None:
@@ -273,7 +279,7 @@ async def fail(
         ref_id,
         error=error[:ERROR_LENGTH],
         due_at=now + _pause(started),
-        parked_at=now if last else None,
+        dead_at=now if last else None,
     )
     return last
 
@@ -296,7 +302,7 @@ async def postpone(
 
 async def got_on(conn: AsyncConnection, task: Task, ref_id: int, *, now: datetime) -> None:
     """Note that long work makes progress: it is offered again only when it has been silent."""
-    await _change(conn, task, ref_id, due_at=now + GRACE, offers=0, attempts=0, error=None)
+    await _change(conn, task, ref_id, due_at=now + GRACE, publish_count=0, attempts=0, error=None)
 
 
 async def lease(
@@ -327,8 +333,13 @@ async def claim_due(
     """
     found = (
         await conn.execute(
-            select(tasks.c.id, tasks.c.task, tasks.c.ref_id, tasks.c.offers)
-            .where(tasks.c.parked_at.is_(None), tasks.c.due_at <= now + ahead)
+            select(tasks.c.id, tasks.c.task, tasks.c.ref_id, tasks.c.publish_count)
+            .where(
+                # What a newer release has to do is left to its own relay.
+                tasks.c.task.in_(list(Task)),
+                tasks.c.dead_at.is_(None),
+                tasks.c.due_at <= now + ahead,
+            )
             .order_by(tasks.c.due_at, tasks.c.id)
             .limit(limit)
             .with_for_update(skip_locked=True)
@@ -336,23 +347,21 @@ async def claim_due(
     ).all()
     if found:
         await _OFFERED(conn, sorted((row.id,) for row in found), due_at=now + PAUSE)
-        crashpoint("R1")
-    return [Due(Offer(Task(row.task), row.ref_id), row.offers) for row in found]
+        failpoint("R1")
+    return [Due(Offer(Task.stored(row.task), row.ref_id), row.publish_count) for row in found]
 
 
 async def find(
     conn: AsyncConnection,
     *,
-    parked: bool | None = None,
+    dead: bool | None = None,
     after_id: int = 0,
     limit: int = 100,
 ) -> list[Row]:
-    """Unfinished work, oldest first; `parked` chooses the dead letters or the others."""
+    """Unfinished work, oldest first; `dead` chooses the dead letters or the others."""
     query = select(tasks).where(tasks.c.id > after_id).order_by(tasks.c.id).limit(limit)
-    if parked is not None:
-        query = query.where(
-            tasks.c.parked_at.is_not(None) if parked else tasks.c.parked_at.is_(None)
-        )
+    if dead is not None:
+        query = query.where(tasks.c.dead_at.is_not(None) if dead else tasks.c.dead_at.is_(None))
     return [of_row(found) for found in await conn.execute(query)]
 
 
@@ -369,7 +378,7 @@ async def get(conn: AsyncConnection, task_id: int) -> Row:
 
 
 async def replay(conn: AsyncConnection, task_id: int, *, user_id: int | None, now: datetime) -> Row:
-    """Give a parked task its attempts back and offer it at once.
+    """Give a dead task its attempts back and offer it at once.
 
     Raises:
         NotFound: there is no such task.
@@ -378,7 +387,7 @@ async def replay(conn: AsyncConnection, task_id: int, *, user_id: int | None, no
     await conn.execute(
         update(tasks)
         .where(tasks.c.id == task_id)
-        .values(parked_at=None, attempts=0, offers=0, error=None, due_at=now)
+        .values(dead_at=None, attempts=0, publish_count=0, error=None, due_at=now)
     )
     await audit.record(
         conn,
@@ -396,11 +405,11 @@ async def replay(conn: AsyncConnection, task_id: int, *, user_id: int | None, no
 async def replay_many(
     conn: AsyncConnection, task_ids: Collection[int], *, user_id: int | None, now: datetime
 ) -> int:
-    """Give those of these tasks that are parked their attempts back; how many there were."""
+    """Give those of these tasks that are dead their attempts back; how many there were."""
     found = (
         await conn.execute(
             select(tasks)
-            .where(tasks.c.id.in_(task_ids), tasks.c.parked_at.is_not(None))
+            .where(tasks.c.id.in_(task_ids), tasks.c.dead_at.is_not(None))
             .order_by(tasks.c.id)
             .with_for_update()
         )
@@ -408,12 +417,12 @@ async def replay_many(
     await conn.execute(
         update(tasks)
         .where(tasks.c.id.in_([row.id for row in found]))
-        .values(parked_at=None, attempts=0, offers=0, error=None, due_at=now)
+        .values(dead_at=None, attempts=0, publish_count=0, error=None, due_at=now)
     )
     told = {work_name(row.task, row.ref_id): {"error": [row.error, None]} for row in found}
     await audit.record_many(conn, "replay", "task", told, user_id=user_id, now=now)
     for row in found:
-        announce(conn, Task(row.task), [row.ref_id])
+        announce(conn, Task.stored(row.task), [row.ref_id])
     return len(found)
 
 
@@ -454,11 +463,11 @@ def work_name(task: str, ref_id: int) -> str:
 
 
 async def count(conn: AsyncConnection) -> dict[str, int]:
-    """How many rows are `waiting` and how many are `parked`."""
+    """How many rows are `waiting` and how many are `dead`."""
     found = (
-        await conn.execute(select(func.count(), func.count(tasks.c.parked_at)).select_from(tasks))
+        await conn.execute(select(func.count(), func.count(tasks.c.dead_at)).select_from(tasks))
     ).one()
-    return {"waiting": found[0] - found[1], "parked": found[1]}
+    return {"waiting": found[0] - found[1], "dead": found[1]}
 
 
 async def _change(conn: AsyncConnection, task: Task, ref_id: int, **values: Any) -> None:
@@ -479,4 +488,4 @@ def _rows(ref_ids: Collection[int]) -> Sequence[tuple[int]]:
 def of_row(row: Any) -> Row:
     """The piece of work of a row, which may have further columns."""
     facts = {column.name: row._mapping[column.name] for column in tasks.c}
-    return Row(**facts | {"task": Task(row.task)})
+    return Row(**facts | {"task": Task.stored(row.task)})

@@ -28,7 +28,7 @@ from aio_pika.connection import make_url
 from aio_pika.exceptions import AMQPException, ChannelNotFoundEntity
 from dramatiq.brokers.stub import StubBroker
 
-from bookstore.database.failpoints import crashpoint
+from bookstore.database.failpoints import failpoint
 from bookstore.tasks.outbox import Offer, Task
 
 log = logging.getLogger(__name__)
@@ -285,14 +285,14 @@ class RabbitPublisher(_Link):
         if offers:
             async with asyncio.timeout(PUBLISH_TIMEOUT_S):
                 await asyncio.gather(*(self._publish(message) for message in in_lists(offers)))
-            crashpoint("R4")
+            failpoint("R4")
 
     def _drop_buffer(self) -> None:
         self._buffer.clear()
 
     async def _publish(self, message: dramatiq.Message[Any]) -> None:
         assert self._channel is not None
-        crashpoint("R3")
+        failpoint("R3")
         await self._channel.default_exchange.publish(
             aio_pika.Message(
                 message.encode(),
@@ -309,7 +309,7 @@ class RabbitPublisher(_Link):
         if self._look is None or self._look.done():
             self._look = asyncio.create_task(self._look_at_queues(self._connection))
         look = self._look
-        # Nobody's patience ends it: a call that is cut off closes the connection, and with it
+        # No request's deadline ends it: a call that is cut off closes the connection, and with it
         # what is being published.
         await asyncio.wait([look], timeout=ASK_TIMEOUT_S)
         found = look.result() if look.done() and not look.cancelled() else None
@@ -379,7 +379,7 @@ class EventExchange(_Link):
         self._buffer: dict[int, None] = {}
         self._exchange: AbstractExchange | None = None
 
-    def tell(self, order_ids: Collection[int]) -> None:
+    def notify(self, order_ids: Collection[int]) -> None:
         """Say soon that something happened to these orders; neither blocks nor raises."""
         if not self._away and len(self._buffer) < BUFFER:
             self._buffer.update(dict.fromkeys(order_ids))

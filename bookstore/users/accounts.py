@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bookstore import audit, i18n, notifications
 from bookstore.database import pagination
-from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.database.pagination import Page
 from bookstore.database.tables import users
 from bookstore.errors import BadCredentials, EmailTaken, Invalid, NotFound
@@ -86,7 +86,7 @@ async def sign_up(
                 now=now,
             )
 
-    return await retrying(work)
+    return await retry_transaction(work)
 
 
 async def sign_in(engine: AsyncEngine, email: str, password: str) -> User:
@@ -156,7 +156,7 @@ async def change_password(
                 conn, "password-changed", recipient=user.email, user_id=user.id, now=now
             )
 
-    await retrying(work)
+    await retry_transaction(work)
 
 
 async def register(
@@ -341,7 +341,7 @@ def user_of(found: Any) -> User:
         id=found.id,
         email=found.email,
         name=found.name,
-        role=Role(found.role),
+        role=Role.stored(found.role),
         email_verified=bool(found.email_verified),
         disabled=bool(found.disabled),
         created_at=found.created_at,

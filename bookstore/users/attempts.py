@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.database.engine import Repeat
-from bookstore.database.tables import guesses
+from bookstore.database.tables import failed_attempts
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +60,11 @@ async def count(conn: AsyncConnection, names: Mapping[str, Rule], *, now: dateti
             "forget_at": now + names[name].longest_pause,
         }
         if name in known:
-            own = guesses.c.name_hash == _hash(name)
-            await conn.execute(update(guesses).where(own).values(values))
+            own = failed_attempts.c.name_hash == _hash(name)
+            await conn.execute(update(failed_attempts).where(own).values(values))
             continue
         try:
-            await conn.execute(insert(guesses).values(name_hash=_hash(name), **values))
+            await conn.execute(insert(failed_attempts).values(name_hash=_hash(name), **values))
         except IntegrityError:  # Somebody else failed for the first time at the same moment.
             raise Repeat from None
     return 0
@@ -74,21 +74,23 @@ async def undo(conn: AsyncConnection, names: Collection[str]) -> None:
     """Take back a failure that was none."""
     for name in sorted(names, key=_hash):
         await conn.execute(
-            update(guesses)
-            .where(guesses.c.name_hash == _hash(name), guesses.c.failures > 0)
-            .values(failures=guesses.c.failures - 1)
+            update(failed_attempts)
+            .where(failed_attempts.c.name_hash == _hash(name), failed_attempts.c.failures > 0)
+            .values(failures=failed_attempts.c.failures - 1)
         )
 
 
 async def forget(conn: AsyncConnection, names: Collection[str]) -> None:
     """Forget all failures of these names."""
     for name in sorted(names, key=_hash):
-        await conn.execute(delete(guesses).where(guesses.c.name_hash == _hash(name)))
+        await conn.execute(
+            delete(failed_attempts).where(failed_attempts.c.name_hash == _hash(name))
+        )
 
 
 async def purge(conn: AsyncConnection, *, now: datetime) -> None:
     """Drop what is forgotten anyway."""
-    await conn.execute(delete(guesses).where(guesses.c.forget_at <= now))
+    await conn.execute(delete(failed_attempts).where(failed_attempts.c.forget_at <= now))
 
 
 async def _failures(
@@ -97,9 +99,9 @@ async def _failures(
     """How often each name has failed, and when it did last."""
     by_hash = {_hash(name): name for name in names}
     query = (
-        select(guesses.c.name_hash, guesses.c.failures, guesses.c.failed_at)
-        .where(guesses.c.name_hash.in_(sorted(by_hash)))
-        .order_by(guesses.c.name_hash)
+        select(failed_attempts.c.name_hash, failed_attempts.c.failures, failed_attempts.c.failed_at)
+        .where(failed_attempts.c.name_hash.in_(sorted(by_hash)))
+        .order_by(failed_attempts.c.name_hash)
     )
     found = await conn.execute(query.with_for_update() if lock else query)
     return {by_hash[bytes(row.name_hash)]: (row.failures, row.failed_at) for row in found}

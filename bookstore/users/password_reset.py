@@ -6,7 +6,7 @@ from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bookstore import notifications, orders
-from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.database.tables import users as table
 from bookstore.errors import BadLink
 from bookstore.notifications import link_tokens
@@ -78,4 +78,4 @@ async def reset(
             )
             return user
 
-    return await retrying(work)
+    return await retry_transaction(work)

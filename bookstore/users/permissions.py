@@ -2,8 +2,10 @@
 
 from enum import StrEnum
 
+from bookstore.stored_enum import StoredEnum
 
-class Role(StrEnum):
+
+class Role(StoredEnum):
     CUSTOMER = "customer"
     CLERK = "clerk"
     EDITOR = "editor"
@@ -64,7 +66,7 @@ GRANTS: dict[Role, frozenset[Permission]] = {
 
 def permits(role: Role, permission: Permission) -> bool:
     """Whether users of this role hold the permission."""
-    return permission in GRANTS[role]
+    return permission in GRANTS.get(role, frozenset())
 
 
 def is_staff(role: Role) -> bool:

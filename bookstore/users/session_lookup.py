@@ -13,8 +13,8 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bookstore.database.engine import for_all, patience, reading
-from bookstore.database.group_commit import Grouped
+from bookstore.database.engine import reading, request_deadline, retry_batch
+from bookstore.database.group_commit import GroupCommit
 from bookstore.database.statements import BulkQuery
 from bookstore.database.tables import moment
 from bookstore.users.accounts import User, user_of
@@ -25,7 +25,7 @@ TOGETHER = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class FoundSession:
     """What a request has to know of its session; `user` is None when nobody is signed in."""
 
     data: dict[str, Any]
@@ -46,37 +46,37 @@ _FIND = BulkQuery(
 )
 
 
-class Visits:
+class SessionLookup:
     """The visits of one process."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
-        self._together = Grouped(self._find, limit=TOGETHER)
+        self._together = GroupCommit(self._find, limit=TOGETHER)
 
-    async def of(self, session_id: str) -> Visit | None:
+    async def of(self, session_id: str) -> FoundSession | None:
         """The visit with this session; None when it ended, expired or never was.
 
         Raises:
             TimeoutError: the database stands still.
         """
         # Those before it may have waited for the database, too.
-        async with patience(self._engine):
+        async with request_deadline(self._engine):
             return await self._together(session_id)
 
-    async def _find(self, session_ids: list[str]) -> Sequence[Visit | Exception | None]:
+    async def _find(self, session_ids: list[str]) -> Sequence[FoundSession | Exception | None]:
         rows = [(place, hash_of(it).hex()) for place, it in enumerate(session_ids)]
 
-        async def work() -> list[Visit | None]:
+        async def work() -> list[FoundSession | None]:
             async with reading(self._engine) as conn:
                 found = await _FIND(conn, rows, now=datetime.now(UTC))
-            visits: list[Visit | None] = [None] * len(rows)
+            visits: list[FoundSession | None] = [None] * len(rows)
             for place, data, created_at, last_seen_at, *user in found:
-                visits[place] = Visit(
+                visits[place] = FoundSession(
                     json.loads(data), moment(created_at), moment(last_seen_at), _user(user)
                 )
             return visits
 
-        return await for_all(work, len(rows))
+        return await retry_batch(work, len(rows))
 
 
 def _user(values: Sequence[Any]) -> User | None:

@@ -15,7 +15,7 @@ from actors.embedded import workers
 from bookstore.carts import carts
 from bookstore.database import engine as db
 from bookstore.idempotency import Key
-from bookstore.orders.checkout import Checkouts, Wish
+from bookstore.orders.checkout import CheckoutRequest, Checkouts
 from bookstore.orders.orders import Order
 from bookstore.pricing import Rates
 from bookstore.tasks import outbox
@@ -26,7 +26,7 @@ RATES = Rates("EUR", 290, 4000, 700)
 ADDRESS = {"name": "Mira", "line1": "Quay 9", "city": "Hamburg", "postcode": "1", "country": "DE"}
 _keys = count(1)
 
-MakeWish = Callable[[dict[int, int]], Awaitable[Wish]]
+MakeWish = Callable[[dict[int, int]], Awaitable[CheckoutRequest]]
 PlaceOrder = Callable[..., Awaitable[Order]]
 
 
@@ -41,13 +41,13 @@ async def publisher(settings: Settings) -> AsyncIterator[Publisher]:
 def make_wish(engine: AsyncEngine) -> MakeWish:
     """A guest's wish to order the `{book_id: quantity}` that is in a cart of its own."""
 
-    async def make(quantities: dict[int, int]) -> Wish:
+    async def make(quantities: dict[int, int]) -> CheckoutRequest:
         now = datetime.now(UTC)  # Workers purge the carts of long ago.
         async with db.transaction(engine) as conn:
             cart_id = await carts.make_guest(conn, now=now)
             for book_id, quantity in quantities.items():
                 await carts.add(conn, cart_id, book_id, quantity, now=now)
-        return Wish(
+        return CheckoutRequest(
             key=Key(f"cart:{cart_id}", str(next(_keys))),
             request_hash="0" * 64,
             cart_id=cart_id,
@@ -73,7 +73,7 @@ def place_order(engine: AsyncEngine, make_wish: MakeWish) -> PlaceOrder:
 
 
 async def nothing_left(engine: AsyncEngine, timeout_s: float = 15) -> None:
-    """Wait until all work is done or parked."""
+    """Wait until all work is done or dead."""
     ends = time.monotonic() + timeout_s
     while time.monotonic() < ends:
         async with db.reading(engine) as conn:

@@ -10,11 +10,12 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from actors.batching import Batches
+from bookstore import orders
 from bookstore.database import engine as db
 from bookstore.database.tables import tasks as rows
 from bookstore.operations import doctor
-from bookstore.orders import orders, processing
-from bookstore.orders.orders import State
+from bookstore.orders import processing
+from bookstore.orders.states import State
 from bookstore.tasks import outbox
 from bookstore.tasks.outbox import MAX_ATTEMPTS, Task
 from tests.factories import NOON, add_book, come_by
@@ -97,7 +98,7 @@ async def test_a_bad_row_is_counted_and_the_others_are_done(engine, batches, wor
 
     assert sorted(work.done) == [1, 3]
     row = (await left(engine))[2]
-    assert (row.attempts, row.parked_at, row.error) == (2, None, "ValueError: no such thing")
+    assert (row.attempts, row.dead_at, row.error) == (2, None, "ValueError: no such thing")
 
 
 async def test_a_row_that_always_fails_is_parked_after_its_last_attempt(engine, batches, work):
@@ -109,7 +110,7 @@ async def test_a_row_that_always_fails_is_parked_after_its_last_attempt(engine, 
         await offer_again(engine)
 
     row = (await left(engine))[1]
-    assert row.parked_at is not None
+    assert row.dead_at is not None
     assert row.attempts == MAX_ATTEMPTS
     assert len(work.lists) == MAX_ATTEMPTS
 
@@ -129,7 +130,7 @@ async def test_a_row_that_was_tried_twice_is_left_alone_until_its_pause_is_over(
 
     row = (await left(engine))[2]
     assert (at_once, len(work.lists)) == (tried, tried + 1)
-    assert (row.attempts, row.offers) == (3, 0)
+    assert (row.attempts, row.publish_count) == (3, 0)
     assert row.due_at > datetime.now(UTC)
 
 
@@ -151,7 +152,7 @@ async def test_a_row_that_took_its_worker_down_each_time_is_parked_without_anoth
 
     await batches.work_off([1], "m")
 
-    assert (await left(engine))[1].parked_at is not None
+    assert (await left(engine))[1].dead_at is not None
     assert work.lists == []
 
 
@@ -221,7 +222,7 @@ async def test_a_database_that_goes_away_costs_a_row_no_attempt(engine, batches,
             await batches.work_off([1], "m")
 
     row = (await left(engine))[1]
-    assert (row.attempts, row.parked_at) == (0, None)
+    assert (row.attempts, row.dead_at) == (0, None)
 
 
 async def test_fifty_innocents_are_confirmed_beside_an_order_that_always_fails(engine, place_order):
@@ -253,10 +254,10 @@ async def test_fifty_innocents_are_confirmed_beside_an_order_that_always_fails(e
     async with db.reading(engine) as conn:
         counts = await orders.count_by_state(conn)
         findings = [found async for found in doctor.examine(conn, now=NOON)]
-        (parked,) = await outbox.find(conn, parked=True)
+        (dead,) = await outbox.find(conn, dead=True)
     assert (counts[State.CONFIRMED], counts[State.PLACED]) == (50, 1)
     assert findings == []
-    assert parked.ref_id == bad.id
+    assert dead.ref_id == bad.id
 
 
 def four_workers(engine):
@@ -317,4 +318,4 @@ async def test_a_row_that_breaks_a_rule_of_the_database_is_parked_at_last(engine
         await batches.work_off([1], "m")
         await offer_again(engine)
 
-    assert (await left(engine))[1].parked_at is not None
+    assert (await left(engine))[1].dead_at is not None

@@ -10,7 +10,7 @@ from dramatiq import Message, Worker
 from actors.broker import broker, workplace
 from actors.embedded import THREADS, workers
 from actors.notifications import BUSY_TIMES
-from actors.workplace import mail_threads
+from actors.workplace import email_threads
 from bookstore.database import engine as db
 from bookstore.notifications import notifications
 from bookstore.notifications.notifications import Status
@@ -50,7 +50,7 @@ async def test_a_list_that_finds_no_thread_comes_again_for_a_while_and_is_then_l
         smtp_sink.delay_s = 2
         for _ in range(THREADS // 2):
             tell_of(await letter(engine))
-        await asyncio.to_thread(wait_until, workplace.mail_threads.locked, 10)
+        await asyncio.to_thread(wait_until, workplace.email_threads.locked, 10)
         patient, tired = await letter(engine), await letter(engine)
 
         tell_of(patient)
@@ -68,4 +68,4 @@ async def test_a_list_that_finds_no_thread_comes_again_for_a_while_and_is_then_l
 def test_mail_has_all_threads_only_where_there_is_no_other_work(queues, threads):
     worker = Worker(broker, queues=queues, worker_threads=8)
 
-    assert mail_threads(worker) == threads
+    assert email_threads(worker) == threads

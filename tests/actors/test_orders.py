@@ -6,10 +6,10 @@ from dataclasses import replace
 from email import message_from_bytes, policy
 
 from actors.embedded import workers
+from bookstore import orders
 from bookstore.database import engine as db
 from bookstore.operations import doctor
-from bookstore.orders import orders
-from bookstore.orders.orders import State
+from bookstore.orders.states import State
 from bookstore.tasks import outbox
 from bookstore.tasks.outbox import Offer, Task
 from tests.actors.conftest import nothing_left

@@ -95,7 +95,7 @@ async def fill(database):
                 conn, "change", "book", n, {"title": ["a", "b"]}, user_id=user_id, now=NOON
             )
     async with database() as conn:
-        await conn.execute(update(task_table).values(parked_at=NOON, error="KeyError: 'weight'"))
+        await conn.execute(update(task_table).values(dead_at=NOON, error="KeyError: 'weight'"))
     return {"book": books[0]}
 
 

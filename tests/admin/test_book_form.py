@@ -8,7 +8,7 @@ from bookstore.database.tables import categories as category_rows
 from bookstore.users.permissions import GRANTS, Role, is_staff
 from tests.admin.conftest import read, send
 from tests.admin.test_access import PAGES, example
-from tests.admin.test_staff import add_parked
+from tests.admin.test_staff import add_dead_task
 from tests.factories import NOON, add_book
 
 
@@ -110,7 +110,7 @@ async def test_a_category_that_is_gone_is_said_to_be(visitor, database, poetry):
 
 @pytest.mark.parametrize("back", ["", "/admin/orders/C3TN-88WD"])
 async def test_a_reason_to_discard_is_kept_where_it_was_typed(visitor, database, back):
-    task_id, _ = await add_parked(database)
+    task_id, _ = await add_dead_task(database)
     manager = await visitor(Role.MANAGER)
     too_long = "<b>no</b>" * 60
 
@@ -124,7 +124,7 @@ async def test_a_reason_to_discard_is_kept_where_it_was_typed(visitor, database,
 
 
 async def test_a_reason_to_discard_what_is_gone_is_shown_again(visitor, database):
-    task_id, _ = await add_parked(database)
+    task_id, _ = await add_dead_task(database)
     manager, colleague = await visitor(Role.MANAGER), await visitor(Role.MANAGER)
     await send(colleague, f"/admin/queues/{task_id}/discard", reason="Done by hand")
 

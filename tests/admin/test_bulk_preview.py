@@ -4,6 +4,7 @@ much."""
 import pytest
 from sqlalchemy import func, insert, select, update
 
+from bookstore import orders
 from bookstore.backoffice import bulk_changes
 from bookstore.backoffice.bulk_changes import BATCH
 from bookstore.backoffice.bulk_jobs import Changer
@@ -12,7 +13,6 @@ from bookstore.database.tables import notifications as letters_table
 from bookstore.database.tables import orders as orders_table
 from bookstore.database.tables import tasks as task_table
 from bookstore.notifications import notifications
-from bookstore.orders import orders
 from bookstore.tasks import jobs
 from bookstore.tasks.job_runner import Runner
 from bookstore.tasks.jobs import Kind

@@ -25,8 +25,8 @@ LETTER = Mail(
 
 def failed(error, task=Task.PROCESS_ORDERS):
     row = Row(
-        id=1, task=task, ref_id=1, due_at=NOON, offers=0, attempts=5, error=error,
-        parked_at=NOON, request_id=None, created_at=NOON,
+        id=1, task=task, ref_id=1, due_at=NOON, publish_count=0, attempts=5, error=error,
+        dead_at=NOON, request_id=None, created_at=NOON,
     )  # fmt: skip
     return explained(row)
 

@@ -81,8 +81,8 @@ async def furnish(server, database, admin):
                 total_cents=1580,
             )
             work = {"task": "process_orders", "ref_id": order_id, "created_at": NOON}
-            dead = {"attempts": 5, "error": "KeyError: 'weight'", "parked_at": NOON}
-            await conn.execute(insert(tasks).values(**work, **dead, due_at=NOON, offers=3))
+            dead = {"attempts": 5, "error": "KeyError: 'weight'", "dead_at": NOON}
+            await conn.execute(insert(tasks).values(**work, **dead, due_at=NOON, publish_count=3))
     await add_letter(database, order_id=order_id)
     await upload(admin, f"/admin/books/{dune.id}/cover", {"cover": COVER}, version="1")
     sent = await upload(admin, "/admin/imports", {"file": LIST})

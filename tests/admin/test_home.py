@@ -31,7 +31,7 @@ async def test_a_day_is_compared_with_the_same_day_a_week_ago(database):
         day = await home_charts.load(conn, 1, now=NOON)
 
     assert (day.orders.now, day.orders.before) == (3, 1)
-    assert (day.taken_cents.now, day.taken_cents.before) == (2000, 1000)
+    assert (day.revenue_cents.now, day.revenue_cents.before) == (2000, 1000)
     assert day.average_cents.now == 666
     assert sum(bar.now for bar in day.bars) == 3
     # The whole of last week's day is drawn, though only as much as today's is counted.

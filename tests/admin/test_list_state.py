@@ -8,12 +8,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from sqlalchemy import select, update
+from yarl import URL
 
+from bookstore import orders
 from bookstore.backoffice import audit_report
 from bookstore.catalogue import authors, books
 from bookstore.database.tables import sessions
 from bookstore.notifications import notifications
-from bookstore.orders import orders
 from bookstore.tasks import outbox
 from bookstore.tasks.outbox import Task
 from bookstore.users.permissions import GRANTS, Role, is_staff
@@ -157,7 +158,7 @@ async def test_the_timeline_has_failed_tries_and_what_staff_did_about_them(visit
         for number in range(outbox.MAX_ATTEMPTS):
             await outbox.start(conn, Task.PROCESS_ORDERS, [order_id])
             await outbox.fail(conn, Task.PROCESS_ORDERS, order_id, f"fault {number}", now=NOON)
-        (row,) = await outbox.find(conn, parked=True)
+        (row,) = await outbox.find(conn, dead=True)
     manager = await visitor(Role.MANAGER)
 
     before = await read(manager, "/admin/orders/0000-TEST")
@@ -328,7 +329,10 @@ async def test_delicate_actions_ask_for_the_password_again(visitor, database):
         answer = await admin.post(
             f"/admin/users/{user_id}/{action}", data={"role": "clerk"}, allow_redirects=False
         )
-        assert answer.headers["Location"] == f"/account/confirm?next=/admin/users/{user_id}"
+        asked = URL(answer.headers["Location"])
+        assert asked.path == "/account/confirm"
+        # From there it goes on to the page with the form.
+        assert (await read(admin, asked.query["next"])).path == f"/admin/users/{user_id}"
     seen = await read(admin, f"/admin/users/{user_id}")
     assert seen.status == 200
 

@@ -8,10 +8,10 @@ from markupsafe import escape
 from sqlalchemy import insert
 
 from admin.formatting import logged
+from bookstore import orders
 from bookstore.catalogue import stock
 from bookstore.database.tables import notifications, order_events
 from bookstore.notifications.notifications import Status
-from bookstore.orders import orders
 from bookstore.users.permissions import Role
 from tests.admin.conftest import read, send
 from tests.factories import NOON, add_book, add_order, create_book

@@ -46,7 +46,7 @@ async def fill(database):
         user_id = await add_user(conn)
         await add_order(conn, {book.id: 1}, number="0001-TEST", user_id=user_id, status="confirmed")
         await outbox.add(conn, Task.PROCESS_ORDERS, [1, 2], now=NOON)
-        await conn.execute(task_table.update().values(parked_at=NOON, attempts=5, error="E: e"))
+        await conn.execute(task_table.update().values(dead_at=NOON, attempts=5, error="E: e"))
     return {"book": book.id, "user": user_id}
 
 

@@ -27,8 +27,8 @@ HOSTILE = [
 ]
 
 
-async def add_parked(database):
-    """The ids of a parked task and of its order."""
+async def add_dead_task(database):
+    """The ids of a dead task and of its order."""
     async with database() as conn:
         dune = await add_book(conn, stock=3)
         order_id = await add_order(conn, {dune: 1}, number="C3TN-88WD")
@@ -37,10 +37,10 @@ async def add_parked(database):
                 task=Task.PROCESS_ORDERS,
                 ref_id=order_id,
                 due_at=NOON,
-                offers=3,
+                publish_count=3,
                 attempts=5,
                 error="KeyError: 'weight'",
-                parked_at=NOON,
+                dead_at=NOON,
                 created_at=NOON,
             )
         )
@@ -64,7 +64,7 @@ async def add_letter(database, **columns):
 
 
 async def test_a_dead_letter_is_tried_again(visitor, database):
-    task_id, _ = await add_parked(database)
+    task_id, _ = await add_dead_task(database)
     manager = await visitor(Role.MANAGER)
 
     listed = await read(manager, "/admin/queues")
@@ -75,11 +75,11 @@ async def test_a_dead_letter_is_tried_again(visitor, database):
     assert "is tried again" in page.text
     async with database() as conn:
         row = await outbox.get(conn, task_id)
-    assert (row.parked_at, row.attempts) == (None, 0)
+    assert (row.dead_at, row.attempts) == (None, 0)
 
 
 async def test_a_dead_letter_is_discarded_with_a_reason(visitor, database):
-    task_id, order_id = await add_parked(database)
+    task_id, order_id = await add_dead_task(database)
     manager = await visitor(Role.MANAGER)
 
     silent = await send(manager, f"/admin/queues/{task_id}/discard", reason="")
@@ -93,7 +93,7 @@ async def test_a_dead_letter_is_discarded_with_a_reason(visitor, database):
 
 
 async def test_clerks_see_the_queues_and_change_nothing(visitor, database):
-    task_id, _ = await add_parked(database)
+    task_id, _ = await add_dead_task(database)
     clerk = await visitor(Role.CLERK)
 
     page = await read(clerk, "/admin/queues")
@@ -131,20 +131,20 @@ async def test_a_letter_is_read_and_sent_again(visitor, database):
     assert "“About your order” goes to mira@example.com again." in again.text
     async with database() as conn:
         letter = await notifications.get(conn, letter_id)
-        waiting = await outbox.find(conn, parked=False)
+        waiting = await outbox.find(conn, dead=False)
     assert letter.email_status is Status.QUEUED
     assert [row.ref_id for row in waiting if row.task is Task.SEND_NOTIFICATIONS] == [letter_id]
 
 
 async def test_all_dead_letters_are_tried_again(visitor, database):
-    await add_parked(database)
+    await add_dead_task(database)
     manager = await visitor(Role.MANAGER)
 
     page = await send(manager, "/admin/queues/replay")
 
     assert "1 task is tried again." in page.text
     async with database() as conn:
-        assert (await outbox.count(conn))["parked"] == 0
+        assert (await outbox.count(conn))["dead"] == 0
 
 
 async def test_a_letter_to_nobody_can_still_be_read(visitor, database):
@@ -260,7 +260,7 @@ async def test_whoever_is_shut_out_is_out_at_once(visitor, database):
 
 
 async def test_another_site_cannot_act_in_our_name(visitor, database):
-    task_id, _ = await add_parked(database)
+    task_id, _ = await add_dead_task(database)
     manager = await visitor(Role.MANAGER)
 
     answer = await manager.post(
@@ -316,10 +316,10 @@ async def test_hostile_words_stay_words_on_every_page(visitor, database):
                     task=Task.PROCESS_ORDERS,
                     ref_id=order_ids[-1],
                     due_at=NOON,
-                    offers=1,
+                    publish_count=1,
                     attempts=5,
                     error=words,
-                    parked_at=NOON,
+                    dead_at=NOON,
                     created_at=NOON,
                 )
             )

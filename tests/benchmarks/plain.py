@@ -107,7 +107,7 @@ def process_order(order_id: int) -> None:
                 task="send_notifications",
                 ref_id=letter,
                 due_at=now + timedelta(seconds=30),
-                offers=0,
+                publish_count=0,
                 attempts=0,
                 created_at=now,
             )

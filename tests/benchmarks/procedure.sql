@@ -22,7 +22,7 @@ BEGIN
       START TRANSACTION;
 
       DELETE FROM tasks
-        WHERE task = 'process_orders' AND ref_id = this_order AND parked_at IS NULL;
+        WHERE task = 'process_orders' AND ref_id = this_order AND dead_at IS NULL;
 
       SELECT user_id, email, terms, last_seq, placed_at
         INTO this_user, this_email, this_terms, this_seq, placed
@@ -70,7 +70,7 @@ BEGIN
         VALUES (this_order, CONCAT('order-', outcome), this_user, this_email, 'queued', 0, 0,
           moment);
 
-      INSERT INTO tasks (task, ref_id, due_at, offers, attempts, created_at)
+      INSERT INTO tasks (task, ref_id, due_at, publish_count, attempts, created_at)
         VALUES ('send_notifications', LAST_INSERT_ID(), moment + INTERVAL 30 SECOND, 0, 0, moment);
 
       IF lines_taken IS NULL AND why IS NULL THEN

@@ -73,7 +73,7 @@ async def process(conn: aiomysql.Connection, order_id: int) -> None:
             [order_id, user_id, email, now],
         )
         await cursor.execute(
-            "INSERT INTO tasks (task, ref_id, due_at, offers, attempts, created_at)"
+            "INSERT INTO tasks (task, ref_id, due_at, publish_count, attempts, created_at)"
             " VALUES ('send_notifications', %s, %s, 0, 0, %s)",
             [cursor.lastrowid, now + timedelta(seconds=30), now],
         )

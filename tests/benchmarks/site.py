@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bookstore.database import engine as db
 from bookstore.idempotency import Key
 from bookstore.operations import doctor
-from bookstore.orders.checkout import Checkouts, Wish
+from bookstore.orders.checkout import CheckoutRequest, Checkouts
 from bookstore.pricing import Rates
 from bookstore.tasks.outbox import Offer, Task
 from bookstore.tasks.publisher import RabbitPublisher
@@ -220,8 +220,8 @@ class Site:
             await asyncio.to_thread(wait_until, lambda: publisher.ready)
             yield publisher
 
-    def _wish(self, cart_id: int) -> Wish:
-        return Wish(
+    def _wish(self, cart_id: int) -> CheckoutRequest:
+        return CheckoutRequest(
             key=Key(f"cart:{cart_id}", f"key-{next(self._numbers)}"),
             request_hash="0" * 64,
             cart_id=cart_id,

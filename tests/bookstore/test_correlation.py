@@ -3,7 +3,7 @@
 import pytest
 
 from bookstore import correlation
-from bookstore.database.group_commit import Grouped
+from bookstore.database.group_commit import GroupCommit
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ async def test_what_works_for_a_group_is_no_work_of_whoever_came_first():
         return wishes
 
     with correlation.caused_by(["first"]):
-        await Grouped(work, limit=10)("wish")
+        await GroupCommit(work, limit=10)("wish")
         assert correlation.current() == "first"
 
     assert seen == [None]

@@ -287,7 +287,7 @@ async def test_a_dead_letter_is_explained_and_tried_again(visit, store, scripts)
         rows(
             store,
             "INSERT INTO tasks"
-            " (task, ref_id, due_at, offers, attempts, error, parked_at, created_at)"
+            " (task, ref_id, due_at, offers, attempts, error, dead_at, created_at)"
             " SELECT 'process_orders', id, placed_at, 3, 5, 'KeyError: weight', placed_at,"
             " placed_at FROM orders WHERE number = ?",
             number,
@@ -303,9 +303,7 @@ async def test_a_dead_letter_is_explained_and_tried_again(visit, store, scripts)
         await expect(page.get_by_text("is tried again")).to_be_visible()
         for _ in range(100):
             left = rows(store, "SELECT count(*) FROM tasks WHERE error = 'KeyError: weight'")
-            if left == [(0,)] and not rows(
-                store, "SELECT 1 FROM tasks WHERE parked_at IS NOT NULL"
-            ):
+            if left == [(0,)] and not rows(store, "SELECT 1 FROM tasks WHERE dead_at IS NOT NULL"):
                 break
             await page.wait_for_timeout(100)
         assert left == [(0,)]

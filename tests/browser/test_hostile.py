@@ -69,7 +69,7 @@ def plant(store):
                 (place.to_bytes(32, "big"), user, words, words, AT, AT),
             )
             conn.execute(
-                "INSERT INTO tasks (task, ref_id, due_at, offers, attempts, error, parked_at,"
+                "INSERT INTO tasks (task, ref_id, due_at, offers, attempts, error, dead_at,"
                 " created_at) VALUES ('process_orders', ?, ?, 1, 5, ?, ?, ?)",
                 (order, AT, words, AT, AT),
             )

@@ -79,7 +79,7 @@ def missing(words):
 def test_what_is_not_there_is_found():
     assert missing(["tasks", "show", "17"]) == []
     assert missing(["tasks", "shew", "17"]) != []
-    assert missing(["tasks", "list", "--stat", "parked"]) == ["--stat"]
+    assert missing(["tasks", "list", "--stat", "dead"]) == ["--stat"]
 
 
 def test_every_block_of_commands_is_run_or_says_why_not():
@@ -117,7 +117,7 @@ def test_the_blocks_do_what_they_say(tmp_path):
 def given_up(store, task_id):
     with closing(sqlite3.connect(store.folder / "var" / "bookstore.db")) as conn, conn:
         conn.execute(
-            "INSERT INTO tasks (id, task, ref_id, due_at, offers, attempts, error, parked_at,"
+            "INSERT INTO tasks (id, task, ref_id, due_at, offers, attempts, error, dead_at,"
             " created_at) VALUES (?, 'process_orders', 1, ?, 1, 5, 'a bug', ?, ?)",
             (task_id, *["2026-01-01 00:00:00.000000"] * 3),
         )

@@ -14,11 +14,11 @@ import pymysql
 import pytest
 from sqlalchemy import insert, select
 
+from bookstore import orders
 from bookstore.database import engine as db
 from bookstore.database.tables import order_events
 from bookstore.notifications import guest_tokens
-from bookstore.orders import orders
-from bookstore.orders.orders import Payment
+from bookstore.payments import Payment
 from bookstore.tasks.publisher import EventExchange
 from bookstore.users import passwords
 from bookstore.users.permissions import Role
@@ -62,11 +62,11 @@ async def plain(settings):
 
 
 @pytest.fixture
-async def telling(settings, plain):
+async def notifying(settings, plain):
     """The same, and the exchange hears of it: as in a worker."""
     async with EventExchange([settings["BOOKSTORE_BROKER_URL"]], name="test") as exchange:
         await asyncio.to_thread(wait_until, lambda: exchange.ready)
-        yield db.telling(plain, exchange.tell)
+        yield db.notifying(plain, exchange.notify)
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ async def watch_all(http, webs, dice, cuts, wanted):
 
 @pytest.mark.timeout(120 + 3 * CUTS)
 async def test_nothing_is_missed_doubled_or_out_of_order_through_cut_connections(
-    webs, telling, plain, http
+    webs, notifying, plain, http
 ):
     dice = random.Random(7)
     numbers = [f"LIVE-{place:04}-0001" for place in range(ORDERS)]
@@ -190,7 +190,7 @@ async def test_nothing_is_missed_doubled_or_out_of_order_through_cut_connections
         for change in range(changes):
             to = Payment.UNPAID if change % 2 else Payment.AUTHORIZED
             # The first order's transactions stay open while the others' events commit.
-            await pay(telling, number, to, held_s=held_s if change % 5 == 0 else 0)
+            await pay(notifying, number, to, held_s=held_s if change % 5 == 0 else 0)
             await asyncio.sleep(dice.uniform(0, 0.04))
 
     async def wanted():
@@ -220,7 +220,7 @@ async def test_nothing_is_missed_doubled_or_out_of_order_through_cut_connections
 
 
 async def test_a_transaction_that_is_held_open_loses_no_event_to_a_later_commit(
-    webs, telling, plain, http
+    webs, notifying, plain, http
 ):
     slow, quick = "HELD-0000-0001", "NEXT-0000-0001"
     for number in (slow, quick):
@@ -232,10 +232,10 @@ async def test_a_transaction_that_is_held_open_loses_no_event_to_a_later_commit(
         opened(http, webs[0].url + path(webs, slow), 1) as one_order,
     ):
         await asyncio.sleep(0.5)  # They have joined.
-        async with db.transaction(telling) as conn:
+        async with db.transaction(notifying) as conn:
             await orders.change_payment(conn, slow, Payment.PAID, actor="staff", now=NOON)
             # Its event has an id, and nobody can see it: those of the other come and go.
-            await pay(telling, quick, Payment.AUTHORIZED)
+            await pay(notifying, quick, Payment.AUTHORIZED)
             everything, own = read_events(all_orders), read_events(one_order)
             mark, early = await anext(everything)
             waiting = asyncio.ensure_future(anext(own))
@@ -276,7 +276,7 @@ async def watch_the_clock(stood_still):
 
 
 async def test_a_hint_brings_an_event_at_once_and_a_lost_one_delays_it_by_a_second(
-    webs, telling, plain, http
+    webs, notifying, plain, http
 ):
     await place(plain, "LATE-0000-0001")
     dice, waits = random.Random(11), {"told": [], "lost": []}
@@ -285,7 +285,7 @@ async def test_a_hint_brings_an_event_at_once_and_a_lost_one_delays_it_by_a_seco
     for web in webs:
         async with opened(http, web.url + path(webs, "LATE-0000-0001"), seen) as answer:
             events = read_events(answer)
-            for name, engine in (("told", telling), ("lost", plain)) * 6:
+            for name, engine in (("told", notifying), ("lost", plain)) * 6:
                 await asyncio.sleep(dice.uniform(0, 1))  # Somewhere between two looks.
                 to = Payment.AUTHORIZED if seen % 2 else Payment.UNPAID
                 await pay(engine, "LATE-0000-0001", to)
@@ -308,10 +308,10 @@ def memory_kb(web):
 
 
 async def test_many_idle_listeners_hold_no_connection_and_little_memory(
-    webs, telling, mariadb, settings
+    webs, notifying, mariadb, settings
 ):
     web, address = webs[1], path(webs, "IDLE-0000-0001")
-    await place(telling, "IDLE-0000-0001")
+    await place(notifying, "IDLE-0000-0001")
     asked = "SELECT id FROM information_schema.processlist WHERE db = 'live' AND id <> %s"
     with closing(mariadb.connect("live")) as watcher, watcher.cursor() as cursor:
 
@@ -346,14 +346,14 @@ async def test_many_idle_listeners_hold_no_connection_and_little_memory(
 
             assert held <= 1  # It is the process's own, which looks once a second for all of them.
             assert grown_kb * 1024 < LISTENERS * 60_000
-            await pay(telling, "IDLE-0000-0001", Payment.PAID)
+            await pay(notifying, "IDLE-0000-0001", Payment.PAID)
             async with asyncio.timeout(60):
                 marks = [(await anext(read_events(stream)))[0] for stream in streams]
             assert marks == [2] * LISTENERS
 
 
 async def test_a_process_that_stops_ends_its_streams_and_another_goes_on(
-    webs, telling, plain, http
+    webs, notifying, plain, http
 ):
     await place(plain, "MOVE-0000-0001")
     (first, second), address = webs, path(webs, "MOVE-0000-0001")
@@ -367,7 +367,7 @@ async def test_a_process_that_stops_ends_its_streams_and_another_goes_on(
 
         assert time.monotonic() - started < 5
         assert await stopping == 0
-    await pay(telling, "MOVE-0000-0001", Payment.PAID)
+    await pay(notifying, "MOVE-0000-0001", Payment.PAID)
     async with opened(http, second.url + address, heard[-1][0]) as answer:
         await read_on(answer, heard, until=2)
     assert [event["id"] for _, event in heard] == [1, 2]

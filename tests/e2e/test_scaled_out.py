@@ -137,7 +137,7 @@ async def test_five_hundred_orders_from_twenty_clients_are_decided_once_each(
 
 def wait_until_idle(database, timeout_s=60):
     wait_until(
-        lambda: not rows(database, "SELECT 1 FROM tasks WHERE parked_at IS NULL LIMIT 1"), timeout_s
+        lambda: not rows(database, "SELECT 1 FROM tasks WHERE dead_at IS NULL LIMIT 1"), timeout_s
     )
 
 

@@ -29,7 +29,7 @@ KILLS = 20
 LANES = 3
 #: Passed once for each order or letter, and so at least ten times; the others once for a group.
 OFTEN = {name for name in NAMES if name[0] in "CM"} | {"W0", "W6"}
-#: Everything else, in this order: what is most telling, first.
+#: Everything else, in this order: what is most notifying, first.
 TESTS = (
     "tests/faults",
     "tests/bookstore/operations/test_invariants_histories.py",

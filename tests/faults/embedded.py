@@ -64,7 +64,7 @@ class EmbeddedStore:
         )
 
     def wait_until_idle(self) -> None:
-        wait_until(lambda: not self.rows("SELECT 1 FROM tasks WHERE parked_at IS NULL"), 60)
+        wait_until(lambda: not self.rows("SELECT 1 FROM tasks WHERE dead_at IS NULL"), 60)
 
     @property
     def letters(self) -> list[EmailMessage]:

@@ -28,7 +28,7 @@ A_WHILE_S = 120
 _UNCLAIMED = """
     SELECT COUNT(*) FROM tasks AS t LEFT JOIN notifications AS n
         ON t.task = 'send_notifications' AND n.id = t.ref_id AND n.status = 'sending'
-    WHERE t.parked_at IS NULL AND n.id IS NULL
+    WHERE t.dead_at IS NULL AND n.id IS NULL
 """
 
 
@@ -136,14 +136,14 @@ class ScaledOut:
             self.rabbitmq.ask("DELETE", f"queues/{self.name}/{queue['name']}/contents")
 
     def waiting(self) -> int:
-        return int(self.value("SELECT COUNT(*) FROM tasks WHERE parked_at IS NULL"))
+        return int(self.value("SELECT COUNT(*) FROM tasks WHERE dead_at IS NULL"))
 
     def wait_until_idle(self, timeout_s: float = 60) -> None:
-        """Return when nothing is left to do but what is parked."""
+        """Return when nothing is left to do but what is dead."""
         try:
             wait_until(lambda: not self.waiting(), timeout_s)
         except TimeoutError:
-            left = self.rows("SELECT * FROM tasks WHERE parked_at IS NULL LIMIT 5")
+            left = self.rows("SELECT * FROM tasks WHERE dead_at IS NULL LIMIT 5")
             raise AssertionError(f"{self.waiting()} tasks are waiting: {left}") from None
 
     def settle(self, timeout_s: float = 60) -> None:

@@ -43,7 +43,7 @@ async def open_store(store, count):
 
 
 async def all_done(store, within_s=BACK_S):
-    """How long it took until nothing was left to do, nothing parked either."""
+    """How long it took until nothing was left to do, nothing dead either."""
     if not FULL:
         store.pass_time()  # Else the next turn of the relay may be half a minute away.
     began = time.monotonic()

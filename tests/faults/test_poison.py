@@ -16,13 +16,13 @@ MEANWHILE, EVERY_S = 15, 1.0
 SUPERVISED_S = 100
 #: Beside two starts of the workers.
 DELAY_S = 5.0
-PARKED = "SELECT COUNT(*) FROM tasks WHERE parked_at IS NOT NULL"
+PARKED = "SELECT COUNT(*) FROM tasks WHERE dead_at IS NOT NULL"
 UNDECIDED = "SELECT COUNT(*) FROM orders WHERE id > %s AND status = 'placed'"
 WAITED_MS = "SELECT MAX(waited_ms) FROM order_events WHERE order_id > %s AND kind = 'confirmed'"
 
 
 async def supervise(store, armed, ends):
-    """Start the workers again each time they die, until both bad orders are parked: when."""
+    """Start the workers again each time they die, until both bad orders are dead: when."""
     starts = []
     while not ends.is_set() or store.value(PARKED) < 2:
         if not store.workers.running:
@@ -80,23 +80,23 @@ async def test_two_bad_orders_are_parked_and_fifty_others_confirmed(store, recor
     store.start()
     await asyncio.to_thread(store.wait_until_idle)
 
-    parked = store.rows("SELECT * FROM tasks ORDER BY ref_id")
+    dead = store.rows("SELECT * FROM tasks ORDER BY ref_id")
     states = {row["id"]: row["status"] for row in store.rows("SELECT id, status FROM orders")}
     waited_ms = store.value(WAITED_MS, max(ids))
     boots = sorted(boots_s(starts, store.workers.output()))
     record_property("seconds until a worker is at work", boots)
     record_property("longest wait of another order", waited_ms / 1000)
-    assert [row["ref_id"] for row in parked] == [killer, failing]
-    assert all(row["parked_at"] for row in parked)
-    assert "took its worker down" in parked[0]["error"]
-    assert "Crash: P6" in parked[1]["error"]
+    assert [row["ref_id"] for row in dead] == [killer, failing]
+    assert all(row["dead_at"] for row in dead)
+    assert "took its worker down" in dead[0]["error"]
+    assert "Crash: P6" in dead[1]["error"]
     assert [order for order, status in states.items() if status != "confirmed"] == [killer, failing]
     assert len(states) == len(customers)
     assert len(starts) <= 7
     assert waited_ms / 1000 < sum(boots[-2:]) + DELAY_S
 
     # Staff have mended what was wrong, and replay them.
-    for row in parked:
+    for row in dead:
         assert store.web.run("tasks", "replay", str(row["id"])).returncode == 0
     await asyncio.to_thread(store.wait_until_idle)
     assert await store.findings() == []

@@ -307,9 +307,9 @@ async def _staff_work(teller: Teller, admin: TestClient[Any, Any], numbers: list
     await play("change_payment", admin, path=number, body={"to": "paid"})
     async with transaction(server.app[ENGINE]) as conn:
         last = await conn.scalar(select(tasks.c.id).order_by(tasks.c.id.desc()).limit(1))
-        parked = {"parked_at": NOON, "attempts": 5, "error": "SMTPResponseException: 451"}
-        await conn.execute(update(tasks).where(tasks.c.id == last).values(parked))
-    task = await play("list_tasks", admin, query={"state": "parked", "limit": 1})
+        dead = {"dead_at": NOON, "attempts": 5, "error": "SMTPResponseException: 451"}
+        await conn.execute(update(tasks).where(tasks.c.id == last).values(dead))
+    task = await play("list_tasks", admin, query={"state": "dead", "limit": 1})
     at = {"task_id": task["items"][0]["id"]}
     await play("replay_task", admin, path=at)
     await play("discard_task", admin, path=at, body={"reason": "The customer has called"})

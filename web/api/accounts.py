@@ -4,7 +4,7 @@ from aiohttp import web
 from marshmallow import Schema, fields, validate
 
 from bookstore.database import pagination
-from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.errors import BadCredentials, Invalid
 from bookstore.users import accounts, sessions
 from bookstore.users.accounts import User
@@ -142,7 +142,7 @@ async def change_user(request: web.Request, body: Fields) -> web.Response:
                 user = await accounts.change_disabled(conn, user.id, disabled, by=by, now=now())
             return user
 
-    return answer(AccountOut, await retrying(work))
+    return answer(AccountOut, await retry_transaction(work))
 
 
 def _user_id(request: web.Request) -> int:

@@ -5,7 +5,7 @@ from marshmallow import Schema, fields
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.database import pagination
-from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.errors import AddressBookFull, Invalid
 from bookstore.users import addresses
 from bookstore.users.addresses import LENGTHS, Address
@@ -93,7 +93,7 @@ async def change_address(request: web.Request, body: Fields) -> web.Response:
                 conn, me(request).id, _id(request), body, is_default=is_default, now=now()
             )
 
-    return answer(KnownAddressOut, await retrying(work))
+    return answer(KnownAddressOut, await retry_transaction(work))
 
 
 @operation(returns=(204, None), tags=TAGS)
@@ -104,7 +104,7 @@ async def remove_address(request: web.Request) -> web.Response:
         async with transaction(request.config_dict[ENGINE]) as conn:
             await addresses.remove(conn, me(request).id, _id(request))
 
-    await retrying(work)
+    await retry_transaction(work)
     return web.Response(status=204)
 
 

@@ -7,7 +7,7 @@ from marshmallow import Schema, fields, validate
 
 from bookstore import orders
 from bookstore.database import pagination
-from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.database.pagination import Page
 from bookstore.errors import IllegalTransition, Invalid
 from bookstore.orders import Order
@@ -32,12 +32,12 @@ class TaskOut(Schema):
     ref_id = fields.Integer(
         required=True, metadata={"description": "The order or notification that it is about."}
     )
-    state = fields.String(required=True, validate=validate.OneOf(["waiting", "parked"]))
+    state = fields.String(required=True, validate=validate.OneOf(["waiting", "dead"]))
     due_at = Moment(required=True)
     offers = fields.Integer(required=True)
     attempts = fields.Integer(required=True)
     error = fields.String(required=True, allow_none=True)
-    parked_at = Moment(required=True, allow_none=True)
+    dead_at = Moment(required=True, allow_none=True)
     request_id = fields.String(required=True, allow_none=True)
     created_at = Moment(required=True)
 
@@ -45,7 +45,7 @@ class TaskOut(Schema):
 class TaskQuery(PageQuery):
     state = fields.String(
         load_default=None,
-        validate=validate.OneOf(["waiting", "parked", "waiting,parked", "parked,waiting"]),
+        validate=validate.OneOf(["waiting", "dead", "waiting,dead", "dead,waiting"]),
         metadata={"description": "Parked tasks are those that were given up."},
     )
 
@@ -57,7 +57,7 @@ class DiscardIn(Schema):
 TaskPage = page_of(TaskOut)
 
 
-class HappeningOut(Schema):
+class FeedEventOut(Schema):
     id = fields.Integer(required=True)
     number = fields.String(required=True, metadata={"description": "The order's."})
     seq = fields.Integer(
@@ -84,7 +84,7 @@ async def stream_all_orders(request: web.Request) -> web.StreamResponse:
     """
     seen = request.headers.get("Last-Event-ID", "")
     after = int(seen) if re.fullmatch(r"[0-9]{1,18}", seen) else None
-    with request.config_dict[FEED].follow(after, HappeningOut().dumps) as reader:
+    with request.config_dict[FEED].follow(after, FeedEventOut().dumps) as reader:
         return await sse.stream(request, reader)
 
 
@@ -102,11 +102,11 @@ async def move_order(request: web.Request, body: Fields) -> web.Response:
 
     async def work() -> Order:
         async with transaction(request.config_dict[ENGINE]) as conn:
-            return await orders.transition(
+            return await orders.move(
                 conn, request.match_info["number"], **body, actor=_actor(request), now=now()
             )
 
-    return answer(OrderOut, await retrying(work))
+    return answer(OrderOut, await retry_transaction(work))
 
 
 @operation(body=PaymentIn, returns=(200, OrderOut), tags=TAGS, refusals=[IllegalTransition])
@@ -119,17 +119,17 @@ async def change_payment(request: web.Request, body: Fields) -> web.Response:
                 conn, request.match_info["number"], **body, actor=_actor(request), now=now()
             )
 
-    return answer(OrderOut, await retrying(work))
+    return answer(OrderOut, await retry_transaction(work))
 
 
 @operation(query=TaskQuery, returns=(200, TaskPage), tags=TAGS, refusals=[Invalid])
 async def list_tasks(request: web.Request, query: Fields) -> web.Response:
     """Show the work that is left, the oldest first."""
     limit, cursor = query["limit"], query["cursor"]
-    parked = {"waiting": False, "parked": True}.get(query["state"] or "")
+    dead = {"waiting": False, "dead": True}.get(query["state"] or "")
     after_id = pagination.decode(cursor, [int])[0] if cursor else 0
     async with reading(request.config_dict[ENGINE]) as conn:
-        found = await outbox.find(conn, parked=parked, after_id=after_id, limit=limit + 1)
+        found = await outbox.find(conn, dead=dead, after_id=after_id, limit=limit + 1)
     shown = [_shown(row) for row in found[:limit]]
     following = pagination.encode(found[limit - 1].id) if len(found) > limit else None
     return page_answer(TaskPage, request, Page(shown, following))
@@ -154,7 +154,7 @@ async def discard_task(request: web.Request, body: Fields) -> web.Response:
 
 
 def _shown(row: Row) -> Fields:
-    state = "waiting" if row.parked_at is None else "parked"
+    state = "waiting" if row.dead_at is None else "dead"
     return {name: getattr(row, name) for name in Row.__slots__} | {"state": state}
 
 

@@ -9,7 +9,7 @@ from bookstore.catalogue import books, listing
 from bookstore.catalogue.listing import Query
 from bookstore.catalogue.models import Book
 from bookstore.catalogue.validation import Draft
-from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.database.pagination import Page
 from bookstore.errors import (
     Invalid,
@@ -86,8 +86,8 @@ async def create_book(request: web.Request, body: Fields) -> web.Response:
     async def make(conn: AsyncConnection) -> Book:
         return await books.create(conn, draft, user_id=me(request).id, now=now())
 
-    async def again(conn: AsyncConnection, made_id: int) -> Book:
-        return await books.get(conn, made_id, withdrawn=True)
+    async def again(conn: AsyncConnection, result_id: int) -> Book:
+        return await books.get(conn, result_id, withdrawn=True)
 
     book, headers = await made_once(request, body, make, again)
     headers["Location"] = f"/api/v1/books/{book.id}"
@@ -117,7 +117,7 @@ async def change_book(request: web.Request, body: Fields) -> web.Response:
                 conn, book_id(request), version, body, user_id=user.id, now=now()
             )
 
-    return book_answer(request, await retrying(work))
+    return book_answer(request, await retry_transaction(work))
 
 
 @operation(headers=IF_MATCH, returns=(204, None), tags=STAFF, refusals=[Stale, IfMatchRequired])
@@ -129,7 +129,7 @@ async def withdraw_book(request: web.Request) -> web.Response:
             version = await _seen(request, conn)
             await books.withdraw(conn, book_id(request), version, user_id=me(request).id, now=now())
 
-    await retrying(work)
+    await retry_transaction(work)
     return web.Response(status=204)
 
 

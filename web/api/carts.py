@@ -8,14 +8,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import carts
 from bookstore.carts import MAX_QUANTITY, Cart, CartItem, Put
-from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.database.pagination import LARGEST_ID
 from bookstore.errors import CartFull, NotDelivered, NotFound, OutOfStock
 from bookstore.users.addresses import COUNTRIES
 from web.api.field_types import Count
 from web.api.operations import Fields, answer, operation
 from web.auth import guest_cart as visitors
-from web.server.keys import ENGINE, FILLING, RATES, TARIFF, WAITED_S
+from web.server.keys import CART_WRITES, ENGINE, RATES, TARIFF, WAITED_S
 from web.server.request_context import now
 
 TAGS = ["cart"]
@@ -89,7 +89,7 @@ async def show_cart(request: web.Request, query: Fields) -> web.Response:
             cart_id = await visitors.found(request, conn)
             return await carts.get(conn, cart_id, rates)
 
-    return answer(CartOut, await retrying(work))
+    return answer(CartOut, await retry_transaction(work))
 
 
 @operation(
@@ -132,7 +132,7 @@ async def filled(request: web.Request, book_id: int, quantity: int, *, besides: 
     cart_id = await visitors.known(request)
     if cart_id is not None:
         wish = Put(cart_id, book_id, quantity, besides)
-        items = await request.config_dict[FILLING].put(wish, waited_s=request[WAITED_S])
+        items = await request.config_dict[CART_WRITES].put(wish, waited_s=request[WAITED_S])
         return carts.priced(items, request.config_dict[RATES])
 
     async def change(conn: AsyncConnection, new_id: int) -> Sequence[CartItem]:
@@ -153,7 +153,7 @@ async def changed(request: web.Request, change: Change, *, make: bool = True) ->
                 return found, await carts.get(conn, found, rates)
             return found, carts.priced(items, rates)
 
-    cart_id, cart = await retrying(work)
+    cart_id, cart = await retry_transaction(work)
     if cart_id is not None:
         await visitors.remember(request, cart_id)
     return cart

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.catalogue import categories
 from bookstore.catalogue.categories import NAME_LENGTH, SLUG_LENGTH, Category
-from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.errors import CategoryInUse, Invalid, SlugTaken, Stale
 from web.api.field_types import Count, Line
 from web.api.idempotency import made_once
@@ -111,7 +111,7 @@ async def change_category(request: web.Request, body: Fields) -> web.Response:
                 conn, _slug(request), changes, version=seen, user_id=me(request).id, now=now()
             )
 
-    return _answer(await retrying(work))
+    return _answer(await retry_transaction(work))
 
 
 @operation(
@@ -130,7 +130,7 @@ async def remove_category(request: web.Request) -> web.Response:
                 conn, _slug(request), version=seen, user_id=me(request).id, now=now()
             )
 
-    await retrying(work)
+    await retry_transaction(work)
     return web.Response(status=204)
 
 

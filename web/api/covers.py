@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.catalogue import books, covers
 from bookstore.catalogue.models import Book
-from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.errors import BrokenPicture, InvalidIsbn, NotAPicture, NotFound, Stale, TooLarge
 from web.api.book_schemas import BookOut
 from web.api.books import book_answer, book_id
@@ -92,7 +92,7 @@ async def upload_cover(request: web.Request) -> web.Response:
                 now=now(),
             )
 
-    return book_answer(request, await retrying(work))
+    return book_answer(request, await retry_transaction(work))
 
 
 @operation(
@@ -110,7 +110,7 @@ async def remove_cover(request: web.Request) -> web.Response:
             seen = seen_version(request, book.version)
             return await covers.remove(conn, book.id, seen, user_id=me(request).id, now=now())
 
-    return book_answer(request, await retrying(work))
+    return book_answer(request, await retry_transaction(work))
 
 
 async def _received(request: web.Request) -> bytes:

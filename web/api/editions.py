@@ -7,7 +7,7 @@ from marshmallow import Schema, fields, validate
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.catalogue import books, editions
-from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.database.pagination import LARGEST_ID
 from bookstore.errors import Invalid, Stale
 from web.api.book_schemas import BookOut, shown
@@ -69,7 +69,7 @@ async def link_editions(request: web.Request, body: Fields) -> web.Response:
             )
             return await _others(request, conn)
 
-    return answer(EditionsOut, await retrying(work))
+    return answer(EditionsOut, await retry_transaction(work))
 
 
 async def _others(request: web.Request, conn: AsyncConnection) -> dict[str, Any]:

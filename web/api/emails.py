@@ -3,7 +3,7 @@
 from aiohttp import web
 from marshmallow import Schema, fields, validate
 
-from bookstore.database.engine import retrying, transaction
+from bookstore.database.engine import retry_transaction, transaction
 from bookstore.errors import BadCredentials, BadLink, Invalid
 from bookstore.users import email_change
 from web.api.field_types import Line
@@ -53,7 +53,7 @@ async def verify_email(request: web.Request) -> web.Response:
                 now=now(),
             )
 
-    await retrying(work)
+    await retry_transaction(work)
     return web.Response(status=204)
 
 

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import exports
 from bookstore.database import file_store
-from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.database.pagination import Page
 from bookstore.errors import Invalid, JobEnded, NotFound
 from bookstore.tasks import jobs
@@ -19,9 +19,9 @@ from web.api.operations import Fields, answer, operation, page_answer
 from web.api.schemas import PageQuery
 from web.auth.sessions import me
 from web.server.downloads import send_pieces
-from web.server.keys import ENGINE, REQUEST_ID, USER
+from web.server.keys import ENGINE, REQUEST_ID
 from web.server.request_context import now
-from web.server.route_access import admit
+from web.server.route_access import authorize
 
 TAGS = ["staff"]
 #: Who may have which list; the addresses themselves ask for the first.
@@ -39,7 +39,7 @@ async def start_export(request: web.Request, body: Fields) -> web.Response:
     a formula by a spreadsheet, and a list of books can be imported again.
     """
     kind = LISTS[body["list"]]
-    admit(request[USER], WANTED[kind])
+    await authorize(request, WANTED[kind])
 
     async def make(conn: AsyncConnection) -> Job:
         return await exports.start(
@@ -81,7 +81,7 @@ async def cancel_export(request: web.Request) -> web.Response:
         async with transaction(request.config_dict[ENGINE]) as conn:
             return await jobs.cancel(conn, job.id, user_id=me(request).id, now=now())
 
-    return answer(ExportOut, shown_export(await retrying(work)))
+    return answer(ExportOut, shown_export(await retry_transaction(work)))
 
 
 @operation(returns=(200, None), content_type=[*exports.MEDIA_TYPES.values()], tags=TAGS)

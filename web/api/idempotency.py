@@ -11,7 +11,7 @@ from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import idempotency
-from bookstore.database.engine import retrying, transaction
+from bookstore.database.engine import retry_transaction, transaction
 from bookstore.errors import IdempotencyKeyRequired
 from web.api.operations import IDEMPOTENCY_KEY
 from web.auth.sessions import me
@@ -76,14 +76,14 @@ async def made_once(
             if key is None:
                 return Made(await make(conn), {})
             owned = idempotency.Key(f"{idempotency.of_user(me(request).id)} {_place(request)}", key)
-            made_id = await idempotency.claim(conn, owned, request_hash, now=now())
-            if made_id is not None:
-                return Made(await again(conn, made_id), dict(REPLAYED))
+            result_id = await idempotency.claim(conn, owned, request_hash, now=now())
+            if result_id is not None:
+                return Made(await again(conn, result_id), dict(REPLAYED))
             made = await make(conn)
             await idempotency.settle(conn, owned, made.id)
             return Made(made, {})
 
-    return await retrying(work)
+    return await retry_transaction(work)
 
 
 async def done_before(

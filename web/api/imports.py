@@ -9,7 +9,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.database import file_store, pagination
-from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.database.file_store import File
 from bookstore.database.pagination import Page
 from bookstore.errors import BookstoreError, Invalid, JobEnded, TooLarge
@@ -169,7 +169,7 @@ async def cancel_import(request: web.Request) -> web.Response:
             await jobs.get(conn, job_id, IMPORTS)
             return await jobs.cancel(conn, job_id, user_id=me(request).id, now=now())
 
-    return answer(ImportOut, shown_import(await retrying(work)))
+    return answer(ImportOut, shown_import(await retry_transaction(work)))
 
 
 def _told(job: Job) -> str:
@@ -243,7 +243,7 @@ async def _stored(request: web.Request, part: BodyPartReader) -> File:
         kind="import",
         owner_id=me(request).id,
         now=moment,
-        expires_at=moment + jobs.KEPT,
+        expires_at=moment + jobs.RETENTION,
     )
 
 
@@ -281,4 +281,4 @@ async def _forget(request: web.Request, file: File) -> None:
         async with transaction(request.config_dict[ENGINE]) as conn:
             await file_store.remove(conn, [file.id])
 
-    await retrying(work)
+    await retry_transaction(work)

@@ -24,7 +24,7 @@ from bookstore.errors import (
 )
 from web.api.request_parsing import PARSER
 from web.api.schemas import NoQuery
-from web.cache.guest_cache import KEPT
+from web.cache.guest_cache import GUEST_CACHE
 from web.server.errors import InvalidInput, MalformedJson, NotJson
 from web.server.keys import USER
 
@@ -127,7 +127,7 @@ def operation(
                 return await handler(request, **arguments)
 
             if kept and request[USER] is None:
-                response = await request.config_dict[KEPT].answer(request.path_qs, make)
+                response = await request.config_dict[GUEST_CACHE].answer(request.path_qs, make)
             else:
                 response = await make()
             return _conditional(request, response)

@@ -3,7 +3,8 @@
 from marshmallow import Schema, fields, validate
 
 from bookstore.database.pagination import LARGEST_ID
-from bookstore.orders import Payment, State
+from bookstore.orders import State
+from bookstore.payments import Payment
 from bookstore.users.addresses import LENGTHS
 from web.api.field_types import LARGEST_CENTS, Count, Lines, Moment
 from web.api.schemas import PageQuery, page_of

@@ -7,8 +7,8 @@ from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import carts, idempotency, orders
-from bookstore.database.engine import reading, retrying, transaction
-from bookstore.database.failpoints import crashpoint
+from bookstore.database.engine import reading, retry_transaction, transaction
+from bookstore.database.failpoints import failpoint
 from bookstore.errors import (
     BookWithdrawn,
     CartEmpty,
@@ -22,7 +22,7 @@ from bookstore.errors import (
     PriceChanged,
     RequestInProgress,
 )
-from bookstore.orders import Order, Wish
+from bookstore.orders import CheckoutRequest, Order
 from bookstore.users import accounts, addresses
 from bookstore.users.permissions import Permission
 from web.api.carts import CartOut, changed
@@ -103,7 +103,7 @@ async def place_order(request: web.Request, body: Fields) -> web.Response:
     if placed.replayed:
         headers.update(REPLAYED)
     accepted = answer(PlacedOrderOut, content, status=202, headers=headers)
-    crashpoint("W6")
+    failpoint("W6")
     return accepted
 
 
@@ -145,11 +145,11 @@ async def cancel_order(request: web.Request, body: Fields, query: Fields) -> web
                 reason=body.get("reason"),
                 now=now(),
             )
-            crashpoint("C3")
-        crashpoint("C4")
+            failpoint("C3")
+        failpoint("C4")
         return order
 
-    return answer(OrderOut, await retrying(work))
+    return answer(OrderOut, await retry_transaction(work))
 
 
 @operation(query=TokenQuery, returns=(200, CartOut), tags=TAGS, refusals=[NotSignedIn], once=True)
@@ -204,7 +204,7 @@ async def stream_order(request: web.Request, query: Fields) -> web.StreamRespons
         return await sse.stream(request, follower)
 
 
-async def _wish(request: web.Request, body: Fields) -> Wish:
+async def _wish(request: web.Request, body: Fields) -> CheckoutRequest:
     key = key_of(request)
     if key is None:
         raise IdempotencyKeyRequired
@@ -216,7 +216,7 @@ async def _wish(request: web.Request, body: Fields) -> Wish:
     cart_id = await visitors.known(request)
     if cart_id is None:
         raise CartEmpty
-    return Wish(
+    return CheckoutRequest(
         key=idempotency.Key(order_access.key_owner(request, cart_id), key),
         request_hash=idempotency.hash_of(body),
         cart_id=cart_id,

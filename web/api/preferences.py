@@ -3,7 +3,7 @@
 from aiohttp import web
 from marshmallow import Schema, fields
 
-from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.notifications import preferences
 from bookstore.notifications.preferences import Preferences
 from web.api.field_types import Flag
@@ -48,4 +48,4 @@ async def change_preferences(request: web.Request, body: Fields) -> web.Response
         async with transaction(request.config_dict[ENGINE]) as conn:
             return await preferences.change(conn, me(request).id, body, now=now())
 
-    return answer(PreferencesOut, await retrying(work))
+    return answer(PreferencesOut, await retry_transaction(work))

@@ -6,7 +6,7 @@ from aiohttp import web
 from marshmallow import Schema, fields, validate
 
 from bookstore.database.engine import reading
-from bookstore.errors import BadCredentials, Invalid, LetterUnderWay, NotFound, OrdersOpen
+from bookstore.errors import BadCredentials, EmailBeingSent, Invalid, NotFound, OrdersOpen
 from bookstore.privacy import data_export
 from web.api.field_types import Moment
 from web.api.operations import Fields, answer, operation
@@ -20,7 +20,7 @@ from web.server.request_context import now
 TAGS = ["users"]
 
 
-class DossierOut(Schema):
+class DataExportOut(Schema):
     exported_at = Moment(required=True)
     held = fields.Dict(
         keys=fields.String(),
@@ -40,13 +40,13 @@ class GoodbyeIn(Schema):
     )
 
 
-@operation(returns=(200, DossierOut), tags=TAGS)
+@operation(returns=(200, DataExportOut), tags=TAGS)
 async def export_data(request: web.Request) -> web.Response:
     """Take away everything that is held about the caller."""
     moment: datetime = now()
     async with reading(request.config_dict[ENGINE]) as conn:
         held = await data_export.of_user(conn, me(request).id)
-    response = answer(DossierOut, {"exported_at": moment, "held": held})
+    response = answer(DataExportOut, {"exported_at": moment, "held": held})
     response.headers["Content-Disposition"] = 'attachment; filename="my-data.json"'
     return response
 
@@ -55,7 +55,7 @@ async def export_data(request: web.Request) -> web.Response:
     body=GoodbyeIn,
     returns=(204, None),
     tags=TAGS,
-    refusals=[BadCredentials, TooManyAttempts, OrdersOpen, LetterUnderWay, Invalid, NotFound],
+    refusals=[BadCredentials, TooManyAttempts, OrdersOpen, EmailBeingSent, Invalid, NotFound],
 )
 async def erase_account(request: web.Request, body: Fields) -> web.Response:
     """Erase the caller's personal data, for good.

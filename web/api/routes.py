@@ -147,3 +147,5 @@ OPERATIONS = [
         Permission.SEND_NOTIFICATIONS,
     ),
 ]
+#: What needs the password typed within the last minutes: it makes a new way into an account.
+CONFIRMED: set[Handler] = {tokens.create_token, totp.begin_totp}

@@ -70,9 +70,9 @@ async def move_stock(request: web.Request, body: Fields) -> web.Response:
         made = await stock.move(conn, book_id(request), **body, user_id=me(request).id, now=now())
         return _Moved(made.id, made, await stock.of(conn, made.book_id))
 
-    async def again(conn: AsyncConnection, made_id: int) -> _Moved:
-        made = await stock.movement(conn, made_id)
-        return _Moved(made_id, made, await stock.of(conn, made.book_id))
+    async def again(conn: AsyncConnection, result_id: int) -> _Moved:
+        made = await stock.movement(conn, result_id)
+        return _Moved(result_id, made, await stock.of(conn, made.book_id))
 
     moved, headers = await made_once(request, body, make, again)
     content = {name: getattr(moved.movement, name) for name in Movement.__slots__}

@@ -14,7 +14,7 @@ from bookstore.errors import (
 from bookstore.users import two_factor
 from web.api.operations import Fields, answer, operation
 from web.auth.credentials import enable_second_factor, remove_second_factor
-from web.auth.sessions import confirmed_lately, me
+from web.auth.sessions import me
 from web.server.errors import TooManyAttempts
 from web.server.keys import ENGINE, SETTINGS
 from web.server.request_context import now
@@ -55,8 +55,6 @@ class RemovalIn(Schema):
 @operation(returns=(200, EnrolmentOut), tags=TAGS, refusals=[PasswordNeeded, SecondFactorOn])
 async def begin_totp(request: web.Request) -> web.Response:
     """Begin to set up a second factor (TOTP, RFC 6238); `PUT` a first code to have it on."""
-    if not await confirmed_lately(request):
-        raise PasswordNeeded
     settings = request.config_dict[SETTINGS]
     async with transaction(request.config_dict[ENGINE]) as conn:
         begun = await two_factor.begin(

@@ -1,6 +1,7 @@
 """Sessions, sign-in, guest access to carts and orders."""
 
 from web.auth import (
+    authorization,
     credentials,
     erasure,
     guest_cart,

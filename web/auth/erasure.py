@@ -4,8 +4,8 @@ import asyncio
 
 from aiohttp import web
 
-from bookstore.database.engine import retrying, transaction
-from bookstore.errors import LetterUnderWay
+from bookstore.database.engine import retry_transaction, transaction
+from bookstore.errors import EmailBeingSent
 from bookstore.notifications import smtp
 from bookstore.privacy import erasure
 from web.auth.sessions import me
@@ -21,7 +21,7 @@ async def erase(request: web.Request, user_id: int) -> None:
     """Erase a user's personal data for whoever is signed in: staff who may, or the user.
 
     Raises:
-        NotFound, OrdersOpen, LetterUnderWay, Invalid: see `erasure.erase`.
+        NotFound, OrdersOpen, EmailBeingSent, Invalid: see `erasure.erase`.
     """
     settings = request.config_dict[SETTINGS]
 
@@ -40,7 +40,7 @@ async def erase(request: web.Request, user_id: int) -> None:
 
     for _ in range(_TRIES - 1):
         try:
-            return await retrying(work)
-        except LetterUnderWay:
+            return await retry_transaction(work)
+        except EmailBeingSent:
             await asyncio.sleep(_PAUSE_S)
-    return await retrying(work)
+    return await retry_transaction(work)

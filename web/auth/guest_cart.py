@@ -4,7 +4,7 @@ from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import carts, idempotency
-from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.errors import NotFound
 from bookstore.users.accounts import User
 from web.auth import sessions
@@ -29,7 +29,7 @@ async def known(request: web.Request) -> int | None:
         async with reading(request.config_dict[ENGINE]) as conn:
             return await found(request, conn)
 
-    return await retrying(work)
+    return await retry_transaction(work)
 
 
 async def to_fill(request: web.Request, conn: AsyncConnection) -> int:
@@ -68,6 +68,6 @@ async def sign_in(request: web.Request, user: User) -> list[str]:
             return said
 
     try:
-        return await retrying(work)
+        return await retry_transaction(work)
     except NotFound:  # The cart was purged, or moved by a request of a moment ago.
         return []

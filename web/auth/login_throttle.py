@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from aiohttp import web
 
-from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.errors import BadCode, BadCredentials, BookstoreError, EmailTaken
 from bookstore.users import accounts, attempts
 from bookstore.users.accounts import User
@@ -166,7 +166,7 @@ async def _count(request: web.Request, rules: dict[str, Rule]) -> None:
         async with transaction(engine) as conn:
             return await attempts.count(conn, rules, now=now())
 
-    wait_s = wait_s or await retrying(work)
+    wait_s = wait_s or await retry_transaction(work)
     if wait_s:
         # Not whose: an address that somebody has mistyped is nobody's business.
         log.warning("throttled: %s", ", ".join(sorted(name.partition(" ")[0] for name in rules)))
@@ -183,7 +183,7 @@ async def _settle(request: web.Request, *, undo: list[str], forget: Iterable[str
             await attempts.undo(conn, undo)
             await attempts.forget(conn, forget)
 
-    await retrying(work)
+    await retry_transaction(work)
 
 
 def _account(email: str) -> str:

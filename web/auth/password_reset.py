@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from bookstore.database.engine import retrying, transaction
+from bookstore.database.engine import retry_transaction, transaction
 from bookstore.users import password_reset
 from web.auth.login_throttle import asking_for_reset, writing_to
 from web.server.errors import TooManyAttempts
@@ -26,7 +26,7 @@ async def ask(request: web.Request, email: str) -> None:
     async with no_sooner(), asking_for_reset(request):
         try:
             async with writing_to(request, email):
-                await retrying(work)
+                await retry_transaction(work)
         except TooManyAttempts:
             # Nobody fills somebody else's mailbox; they have a letter of a moment ago.
             return

@@ -4,18 +4,14 @@ Programs show a personal token instead: then the cookie does not count, and noth
 """
 
 import asyncio
-from contextvars import ContextVar
 from dataclasses import replace
 from datetime import timedelta
-from enum import Enum
 from typing import Any
 
 import aiohttp_security
 import aiohttp_session
 from aiohttp import web
 from aiohttp.typedefs import Handler
-from aiohttp_security.abc import AbstractAuthorizationPolicy
-from aiohttp_security.session_identity import SessionIdentityPolicy
 from aiohttp_session import AbstractStorage, Session, SessionData, get_session, new_session
 
 from bookstore.database.engine import reading, transaction
@@ -23,11 +19,11 @@ from bookstore.errors import BadToken, NotSignedIn
 from bookstore.users import accounts, api_tokens, sessions
 from bookstore.users.accounts import User
 from bookstore.users.api_tokens import Scope
-from bookstore.users.permissions import Permission, Role, is_staff, permits
-from bookstore.users.session_lookup import Visit
+from bookstore.users.permissions import Role, is_staff
+from bookstore.users.session_lookup import FoundSession
 from config.settings import Settings
 from web.auth import known_devices
-from web.server.keys import ENGINE, ENROLS, TOKEN, USER, VISITS, WAITED_S
+from web.server.keys import ENGINE, ENROLS, SESSION_LOOKUP, TOKEN, USER, WAITED_S
 from web.server.problems import AWAY
 from web.server.request_context import bearer, now, sender
 
@@ -39,7 +35,7 @@ IDLE, IDLE_OF_STAFF = timedelta(days=14), timedelta(minutes=30)
 CONFIRMED = timedelta(minutes=15)
 
 #: Under which names things lie in the session's data.
-_USER_ID = "user_id"
+USER_ID = "user_id"
 _CART_ID = "cart_id"
 #: The role that the session was made for: with another one it gets another id.
 _ROLE = "role"
@@ -49,8 +45,6 @@ _CONFIRMED_AT = "confirmed_at"
 _OWES_CODE = "owes_code"
 #: An authenticator is at hand, or is not.
 CODE_WITHIN = timedelta(minutes=5)
-
-_user: ContextVar[User | None] = ContextVar("user", default=None)
 
 
 def cookie_name(settings: Settings) -> str:
@@ -98,7 +92,7 @@ class Storage(AbstractStorage):
         session_id = self.load_cookie(request)
         if not session_id:
             return await self.new_session()
-        visit = await request.config_dict[VISITS].of(session_id)
+        visit = await request.config_dict[SESSION_LOOKUP].of(session_id)
         if visit is None or not _lives(visit):
             return await self.new_session()
         moment, user = now(), visit.user
@@ -107,7 +101,7 @@ class Storage(AbstractStorage):
                 await sessions.touch(conn, session_id, now=moment)
         data = dict(visit.data)
         if user is not None:
-            data[_USER_ID] = str(user.id)
+            data[USER_ID] = str(user.id)
         created = int(visit.created_at.timestamp())
         content: SessionData = {"created": created, "session": data}
         if user is None:
@@ -149,7 +143,7 @@ class Storage(AbstractStorage):
         if request[TOKEN] is not None:
             return
         data: dict[str, Any] = dict(session)
-        user_id = int(data.pop(_USER_ID)) if _USER_ID in data else None
+        user_id = int(data.pop(USER_ID)) if USER_ID in data else None
         cookie = self.load_cookie(request)
         moment = now()
         async with transaction(request.config_dict[ENGINE]) as conn:
@@ -185,39 +179,11 @@ class Storage(AbstractStorage):
             known_devices.remember(request, response, user.email)
 
 
-class Authorization(AbstractAuthorizationPolicy):
-    """What the user of the running request may do; nobody is loaded a second time."""
-
-    async def authorized_userid(self, identity: str) -> str | None:
-        user = _user.get()
-        return identity if user is not None and str(user.id) == identity else None
-
-    async def permits(
-        self, identity: str | None, permission: str | Enum, context: Any = None
-    ) -> bool:
-        user = _user.get()
-        return (
-            user is not None
-            and str(user.id) == identity
-            and permits(user.role, Permission(str(permission)))
-        )
-
-
-def setup(app: web.Application) -> None:
-    """Give the application its sessions; the middlewares are put in by `app.py`."""
-    aiohttp_security.setup(app, SessionIdentityPolicy(_USER_ID), Authorization())
-
-
 @web.middleware
 async def known(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Find out, once for the request, who sent it."""
+    """Load the session and its user, once for the request."""
     await get_session(request)
-    # One task serves all requests of a connection: the next may be somebody else's.
-    token = _user.set(request[USER])
-    try:
-        return await handler(request)
-    finally:
-        _user.reset(token)
+    return await handler(request)
 
 
 def me(request: web.Request) -> User:
@@ -321,7 +287,7 @@ def middleware(settings: Settings) -> Any:
     return aiohttp_session.session_middleware(Storage(settings))
 
 
-def _lives(visit: Visit) -> bool:
+def _lives(visit: FoundSession) -> bool:
     user = visit.user
     if user is None:
         return True

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from aiohttp import web
 
 #: Short enough that nobody is misled; long enough that a crowd costs one query a second.
-KEPT_S = 1.0
+CACHE_S = 1.0
 #: Answers that are kept at once.  They are small, and a second is short.
 MOST = 1000
 
@@ -21,7 +21,7 @@ class _Answer(NamedTuple):
     made: "asyncio.Future[web.StreamResponse]"
 
 
-class KeptResponse(web.Response):
+class CachedResponse(web.Response):
     """An answer that others get too, `until` so many seconds of the monotonic clock."""
 
     def __init__(self, made: web.Response, until: float) -> None:
@@ -31,7 +31,7 @@ class KeptResponse(web.Response):
         self.until = until
 
 
-class Kept:
+class GuestCache:
     """Answers by address.  Whoever comes while one is being made waits for the same."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -43,7 +43,7 @@ class Kept:
         kept = self._answers.get(address)
         if kept is None or kept.until <= self._clock():
             # A task of its own: the others must not lose it when its first client goes.
-            kept = _Answer(self._clock() + KEPT_S, asyncio.ensure_future(_made(make)))
+            kept = _Answer(self._clock() + CACHE_S, asyncio.ensure_future(_made(make)))
             self._answers[address] = kept
             self._answers.move_to_end(address)
             if len(self._answers) > MOST:
@@ -56,11 +56,11 @@ class Kept:
             raise
         assert isinstance(made, web.Response)
         # An answer belongs to one request; its bytes do not.
-        return KeptResponse(made, kept.until)
+        return CachedResponse(made, kept.until)
 
 
 #: What guests are answered, for a second.
-KEPT = web.AppKey("kept", Kept)
+GUEST_CACHE = web.AppKey("kept", GuestCache)
 
 
 async def _made(make: Make) -> web.StreamResponse:

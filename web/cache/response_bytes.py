@@ -17,7 +17,7 @@ from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.typedefs import Handler
 from prometheus_client import Counter, Histogram
 
-from web.cache.guest_cache import MOST, KeptResponse
+from web.cache.guest_cache import MOST, CachedResponse
 from web.monitoring.metrics import METRICS
 from web.server import api_rate_limit, request_context
 
@@ -46,7 +46,7 @@ class _Bytes:
     renewed: bool = False
 
 
-class Finished:
+class ResponseBytes:
     """Answers by all that decides what they are."""
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class Finished:
         found.renewed = True
         return None
 
-    def keep(self, request: web.Request, response: KeptResponse) -> None:
+    def keep(self, request: web.Request, response: CachedResponse) -> None:
         """Keep an answer as it is about to be sent."""
         head = [f"{name}: {value}" for name, value in response.headers.items() if name not in _OWN]
         head += [f"Date: {formatdate(usegmt=True)}", f"Content-Length: {len(response.bytes)}"]
@@ -88,7 +88,7 @@ class Finished:
 
 
 #: The same, as it was sent.
-FINISHED = web.AppKey("finished", Finished)
+RESPONSE_BYTES = web.AppKey("finished", ResponseBytes)
 
 
 class _Sent(web.StreamResponse):
@@ -123,7 +123,7 @@ class _Sent(web.StreamResponse):
 async def short_way(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Send what is finished; everything else goes the long way."""
     started = time.perf_counter()
-    found = request.app[FINISHED].get(request)
+    found = request.app[RESPONSE_BYTES].get(request)
     if found is None:
         return await handler(request)
     own = f"X-Request-ID: {request_context.id_of(request)}\r\n"
@@ -140,11 +140,11 @@ async def short_way(request: web.Request, handler: Handler) -> web.StreamRespons
 async def keep(request: web.Request, response: web.StreamResponse) -> None:
     """Keep an answer with all its headers; a signal, the last of them."""
     if (
-        isinstance(response, KeptResponse)
+        isinstance(response, CachedResponse)
         and response.status == HTTPStatus.OK
         and _is_plain(request)
     ):
-        request.config_dict[FINISHED].keep(request, response)
+        request.config_dict[RESPONSE_BYTES].keep(request, response)
 
 
 def _key(request: web.Request) -> _Key:

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bookstore.database.engine import reading
 from bookstore.orders import event_feed
-from bookstore.orders.event_feed import STEP, Happening
+from bookstore.orders.event_feed import STEP, FeedEvent
 from web.live import sse
 from web.server.problems import AWAY
 
@@ -35,14 +35,14 @@ BEHIND = 200
 class Reader(sse.Listener):
     """A member of staff; `after` is the event to resume from, None for what comes from now on."""
 
-    def __init__(self, after: int | None, dump: Callable[[Happening], str]) -> None:
+    def __init__(self, after: int | None, dump: Callable[[FeedEvent], str]) -> None:
         super().__init__()
         self.after = after
         self._dump = dump
         #: Of what the feed still misses, that which this reader has already.
         self._known: set[int] = set()
 
-    def tell(self, happenings: Sequence[Happening], settled: int) -> None:
+    def tell(self, happenings: Sequence[FeedEvent], settled: int) -> None:
         """Let them know what they do not; up to id `settled` nothing is missing after these."""
         new = [it for it in happenings if it.id not in self._known]
         self._known = {event_id for event_id in self._known if event_id > settled}
@@ -51,7 +51,7 @@ class Reader(sse.Listener):
         for it, mark in zip(new, marks, strict=True) if new else ():
             self.hear(sse.event(mark, "order", self._dump(it)))
 
-    def catch_up(self, happenings: Sequence[Happening], settled: int) -> None:
+    def catch_up(self, happenings: Sequence[FeedEvent], settled: int) -> None:
         """Tell what happened while they were away."""
         self.tell(happenings, settled)
         self._known = {it.id for it in happenings if it.id > settled}
@@ -82,7 +82,7 @@ class Feed:
         return min(self._missing) - 1 if self._missing else self._after or 0
 
     @contextmanager
-    def follow(self, after: int | None, dump: Callable[[Happening], str]) -> Iterator[Reader]:
+    def follow(self, after: int | None, dump: Callable[[FeedEvent], str]) -> Iterator[Reader]:
         """Somebody who gets what happens for as long as this lasts."""
         reader = Reader(after, dump)
         self._joining.append(reader)

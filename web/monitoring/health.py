@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 #: No part may make the answer wait longer.
 LIMIT_S = 1.0
 #: Load balancers ask often, and from many machines.
-KEPT_S = 1.0
+CACHE_S = 1.0
 #: The relay beats every few seconds; after this it is gone.
 HEARTBEAT_LIMIT = timedelta(seconds=60)
 
@@ -113,7 +113,7 @@ class Readiness:
     async def results(self) -> dict[str, Result]:
         """The results by name, at most a second old."""
         async with self._lock:
-            if time.monotonic() - self._asked_at >= KEPT_S:
+            if time.monotonic() - self._asked_at >= CACHE_S:
                 found = await asyncio.gather(*(_ask(*check) for check in self.checks.items()))
                 self._results = dict(zip(self.checks, found, strict=True))
                 self._asked_at = time.monotonic()

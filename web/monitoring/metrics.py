@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 #: From a cached answer to what a customer gives up on.
 _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 #: Prometheus asks every 15 s, and there may be two.
-KEPT_S: Final = 10.0
+CACHE_S: Final = 10.0
 #: To count a million orders takes a second: no process spends more than a fiftieth on it.
 SHARE: Final = 50
 #: A scrape is given up after 10 s.
@@ -91,7 +91,7 @@ class Metrics:
             multiprocess_mode="livesum",
         )
         self._lock = asyncio.Lock()
-        self._work, self._past = Look(KEPT_S), Look(KEPT_S, SHARE)
+        self._work, self._past = Look(CACHE_S), Look(CACHE_S, SHARE)
 
     async def text(self, request: web.Request) -> bytes:
         """Everything, in the text format; what the database says may be some seconds old.

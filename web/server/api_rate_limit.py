@@ -22,7 +22,7 @@ from web.server.request_context import sender
 #: Within this long each policy lets its number of requests pass.
 WINDOW_S = 60
 #: Names that are kept in mind; a flood of others pushes the oldest out.
-KEPT = 100_000
+MAX_WINDOWS = 100_000
 
 
 class Policy(NamedTuple):
@@ -65,7 +65,7 @@ class Limits:
         if ends_at <= now:
             self._windows.pop((policy, name), None)
             ends_at, count = now + WINDOW_S, 0
-            if len(self._windows) >= KEPT:
+            if len(self._windows) >= MAX_WINDOWS:
                 self._windows.popitem(last=False)
         self._windows[policy, name] = (ends_at, count + 1)
         return Count(policy, policy.most - count - 1, math.ceil(ends_at - now))

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bookstore.carts import Filling
+from bookstore.carts import SharedWrites
 from bookstore.orders import Checkouts
 from bookstore.pricing import CountryTable, Rates
 from bookstore.tasks.publisher import Publisher
 from bookstore.users.accounts import User
 from bookstore.users.api_tokens import ApiToken
-from bookstore.users.session_lookup import Visits
+from bookstore.users.session_lookup import SessionLookup
 from config.settings import Settings
 
 SETTINGS = web.AppKey("settings", Settings)
@@ -23,9 +23,9 @@ RATES = web.AppKey("rates", Rates)
 #: Offers tasks to the actors right after a commit.
 PUBLISHER = web.AppKey[Publisher]("publisher")
 #: Says, right after a commit, to which orders something happened.
-TELL = web.AppKey[Callable[[list[int]], None]]("tell")
-VISITS = web.AppKey("visits", Visits)
-FILLING = web.AppKey("filling", Filling)
+NOTIFY = web.AppKey[Callable[[list[int]], None]]("tell")
+SESSION_LOOKUP = web.AppKey("visits", SessionLookup)
+CART_WRITES = web.AppKey("filling", SharedWrites)
 CHECKOUTS = web.AppKey("checkouts", Checkouts)
 #: Set when the process stops: what would go on for ever ends.
 CLOSING = web.AppKey("closing", asyncio.Event)

@@ -42,7 +42,7 @@ STATUS: dict[type[BookstoreError], int] = {
     errors.InvalidIsbn: 422,
     errors.IsbnTaken: 409,
     errors.JobEnded: 409,
-    errors.LetterUnderWay: 409,
+    errors.EmailBeingSent: 409,
     errors.NotAllowed: 403,
     errors.NotDelivered: 409,
     errors.NotAPicture: 415,

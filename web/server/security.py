@@ -6,14 +6,11 @@ from urllib.parse import urlsplit
 from aiohttp import HttpVersion10, web
 from aiohttp.typedefs import Handler
 
-from bookstore.errors import NotAllowed, SecondFactorRequired
-from bookstore.users.api_tokens import Scope
-from bookstore.users.permissions import Permission
 from web.server.errors import CrossSiteRequest
-from web.server.keys import ENROLS, SETTINGS, TOKEN, USER
+from web.server.keys import SETTINGS
 from web.server.request_context import bearer
 from web.server.request_limits import BOUNDS
-from web.server.route_access import ACCESS, Open, admit
+from web.server.route_access import Open, authorize_route
 
 SAFE = {"GET", "HEAD", "OPTIONS"}
 
@@ -75,17 +72,9 @@ async def same_site(request: web.Request, handler: Handler) -> web.StreamRespons
 
 
 @web.middleware
-async def admitted(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let the visitor in where their role may come in."""
-    access = request.config_dict[ACCESS].get(request.match_info.route, Open.ANYONE)
-    token = request[TOKEN]
-    if token is not None:
-        needed = Scope.READ if request.method in SAFE else Scope.WRITE
-        if needed not in token.scopes:
-            raise NotAllowed
-    if isinstance(access, Permission) and request.get(ENROLS):
-        raise SecondFactorRequired
-    admit(request[USER], access, token=token)
+async def authorized(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Ask the policy whether this request may use its route."""
+    await authorize_route(request, Open.ANYONE)
     return await handler(request)
 
 

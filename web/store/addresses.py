@@ -6,7 +6,7 @@ from typing import TypeVar
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.errors import AddressBookFull, Invalid
 from bookstore.i18n import _
 from bookstore.users import addresses
@@ -90,7 +90,7 @@ async def _changed(request: web.Request, work: Callable[[AsyncConnection], Await
         async with transaction(request.config_dict[ENGINE]) as conn:
             return await work(conn)
 
-    return await retrying(run)
+    return await retry_transaction(run)
 
 
 async def _mine(request: web.Request) -> Address:

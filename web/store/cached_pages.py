@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp_session import get_session
 
 from bookstore import i18n
-from web.cache.guest_cache import KEPT
+from web.cache.guest_cache import GUEST_CACHE
 from web.server.keys import USER
 from web.store import display_settings
 
@@ -30,7 +30,9 @@ def kept(
             return response
         small = "gzip" in request.headers.get("Accept-Encoding", "")
         address = f"{display_settings.of(request)} {i18n.current()} {small} {request.path_qs}"
-        shared = await request.config_dict[KEPT].answer(address, lambda: make(request, small))
+        shared = await request.config_dict[GUEST_CACHE].answer(
+            address, lambda: make(request, small)
+        )
         if request.headers.get("If-None-Match") != shared.headers["ETag"]:
             return shared
         names = ("ETag", "Cache-Control", "Vary")

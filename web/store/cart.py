@@ -6,7 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bookstore import carts
 from bookstore.carts import Cart, CartItem
 from bookstore.catalogue.models import Book
-from bookstore.database.engine import reading, retrying
+from bookstore.database.engine import reading, retry_transaction
 from bookstore.database.pagination import LARGEST_ID
 from bookstore.errors import BookstoreError, NotFound
 from bookstore.i18n import _
@@ -89,7 +89,7 @@ async def load(
             cart = await carts.get(conn, cart_id, rates)
             return cart, await bestsellers.by_ids(conn, [item.book_id for item in cart.items])
 
-    cart, found = await retrying(work)
+    cart, found = await retry_transaction(work)
     return cart, [(item, found[item.book_id]) for item in cart.items]
 
 

@@ -8,7 +8,7 @@ from aiohttp import web
 from babel import Locale, UnknownLocaleError
 
 from bookstore import idempotency, orders
-from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.errors import (
     BookstoreError,
     BookWithdrawn,
@@ -20,7 +20,7 @@ from bookstore.errors import (
     RequestInProgress,
 )
 from bookstore.i18n import N_, _
-from bookstore.orders import Order, Wish
+from bookstore.orders import CheckoutRequest, Order
 from bookstore.pricing import CountryTable, Rates
 from bookstore.users import accounts, addresses
 from bookstore.users.addresses import Address
@@ -157,7 +157,7 @@ async def _keep(request: web.Request, address: Mapping[str, Any]) -> None:
         async with transaction(request.config_dict[ENGINE]) as conn:
             return await addresses.keep(conn, me(request).id, address, now=now())
 
-    if not await retrying(work):
+    if not await retry_transaction(work):
         text = _("Your address book is full, so this was not kept.")
         await flash.leave(request, "info", text)
 
@@ -192,7 +192,7 @@ async def _wish(
     typed: Mapping[str, str],
     address: dict[str, Any],
     key: str,
-) -> Wish | None:
+) -> CheckoutRequest | None:
     """The order as the visitor wants it; None without a cart."""
     user = request[USER]
     cart_id = await visitors.known(request)
@@ -202,7 +202,7 @@ async def _wish(
     expected = form.get("expected_total_cents", "")
     agreed = int(expected) if re.fullmatch("[0-9]{1,10}", expected) else -1
     note = typed["note"].replace("\r\n", "\n") or None
-    return Wish(
+    return CheckoutRequest(
         key=idempotency.Key(order_access.key_owner(request, cart_id), key),
         request_hash=idempotency.hash_of({**address, "email": email, "note": note}),
         cart_id=cart_id,
@@ -216,7 +216,7 @@ async def _wish(
     )
 
 
-async def _placed_before(request: web.Request, wish: Wish) -> Order:
+async def _placed_before(request: web.Request, wish: CheckoutRequest) -> Order:
     """The order that this form made when it looked otherwise."""
     async with reading(request.config_dict[ENGINE]) as conn:
         use = (await idempotency.find(conn, [wish.key]))[wish.key]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.errors import BadCredentials, BookstoreError, Invalid
 from bookstore.i18n import _
 from bookstore.notifications import link_tokens
@@ -53,7 +53,7 @@ async def confirm(request: web.Request) -> web.Response:
                 now=now(),
             )
 
-    user = await retrying(work)
+    user = await retry_transaction(work)
     await flash.leave(request, "ok", _("Thank you: %s is confirmed.") % user.email)
     raise web.HTTPSeeOther("/account", headers=NO_REFERRER)
 

@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from bookstore.errors import BadLink, NotSignedIn, SecondFactorRequired
+from bookstore.errors import BadLink, NotSignedIn, PasswordNeeded, SecondFactorRequired
 from web.server.keys import REQUEST_ID
 from web.server.problems import Problem
 from web.store.rendering import plain_page
@@ -27,6 +27,11 @@ async def show_problem(request: web.Request, problem: Problem) -> web.StreamResp
         return web.Response(
             status=303, headers={"Location": "/sign-in?" + urlencode({"next": back})}
         )
+    if problem.code == PasswordNeeded.code:
+        back = request.path_qs if request.method == "GET" else await _page_of_form(request)
+        return web.Response(
+            status=303, headers={"Location": "/account/confirm?" + urlencode({"next": back})}
+        )
     if problem.code == SecondFactorRequired.code:
         return web.Response(status=303, headers={"Location": "/account/second-factor"})
     template = _BY_CODE.get(problem.code) or _PAGES.get(
@@ -41,3 +46,14 @@ async def show_problem(request: web.Request, problem: Problem) -> web.StreamResp
     )
     response.headers.update(problem.headers)
     return response
+
+
+async def _page_of_form(request: web.Request) -> str:
+    """The path of the page with the form that was sent: the nearest page above it."""
+    path = request.path
+    while path.strip("/"):
+        page = request.clone(method="GET", rel_url=path)
+        if (await request.app.router.resolve(page)).http_exception is None:
+            return path
+        path = path.rpartition("/")[0]
+    return "/"

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from aiohttp import web
 
 from bookstore import notifications
-from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.errors import Invalid, NotFound
 from bookstore.i18n import _
 from bookstore.notifications import preferences
@@ -52,6 +52,6 @@ async def choose(request: web.Request) -> web.Response:
         async with transaction(request.config_dict[ENGINE]) as conn:
             await preferences.change(conn, me(request).id, chosen, now=now())
 
-    await retrying(work)
+    await retry_transaction(work)
     await flash.leave(request, "ok", _("Saved."))
     raise web.HTTPSeeOther("/account/letters")

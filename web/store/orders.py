@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import carts, i18n, orders
 from bookstore.catalogue.models import Book
-from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.database.pagination import Page
 from bookstore.errors import IllegalTransition, RequestInProgress
 from bookstore.i18n import _
@@ -98,7 +98,7 @@ async def cancel(request: web.Request) -> web.Response:
             )
 
     try:
-        order = await retrying(work)
+        order = await retry_transaction(work)
     except IllegalTransition as error:
         text = _("This order cannot be cancelled here any more. It stands as: %s.")
         await flash.leave(request, "bad", text % formatting.state_name(error.status))

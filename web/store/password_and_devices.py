@@ -1,7 +1,6 @@
 """What opens an account: its password, and the devices that are signed in."""
 
 from collections.abc import Mapping
-from urllib.parse import urlencode
 
 from aiohttp import web
 
@@ -11,7 +10,7 @@ from bookstore.i18n import N_, _
 from bookstore.users import accounts, sessions
 from web.auth.credentials import confirm_password
 from web.auth.login_throttle import guessing
-from web.auth.sessions import confirmed_lately, me, session_id, sign_in
+from web.auth.sessions import me, session_id, sign_in
 from web.server.errors import TooManyAttempts
 from web.server.keys import ENGINE
 from web.server.request_context import now
@@ -20,12 +19,6 @@ from web.store.rendering import page
 from web.store.sign_in import refused
 
 _WRONG = N_("This is not your password.")
-
-
-async def confirmed(request: web.Request, back: str) -> None:
-    """Go on if the password was typed a moment ago; else it is asked for, and then back here."""
-    if not await confirmed_lately(request):
-        raise web.HTTPSeeOther("/account/confirm?" + urlencode({"next": back}))
 
 
 async def show_confirmation(request: web.Request) -> web.Response:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from bookstore.errors import BadCredentials, BookstoreError, Invalid, LetterUnderWay, OrdersOpen
+from bookstore.errors import BadCredentials, BookstoreError, EmailBeingSent, Invalid, OrdersOpen
 from bookstore.i18n import N_, _
 from web.auth import erasure, sessions
 from web.auth.credentials import check_password
@@ -35,7 +35,7 @@ async def erase(request: web.Request) -> web.Response:
         return await _page(request, {"password": _(_WRONG)}, status=422)
     except TooManyAttempts as error:
         return refused(await _page(request, refusal=error), error)
-    except (OrdersOpen, LetterUnderWay, Invalid) as error:
+    except (OrdersOpen, EmailBeingSent, Invalid) as error:
         return await _page(request, refusal=error, status=409)
     await sessions.sign_out(request)
     response = await page(request, "erased.html")

@@ -14,7 +14,7 @@ from bookstore import carts as cart_service
 from bookstore import i18n
 from bookstore.catalogue import categories, covers
 from bookstore.catalogue.categories import Category
-from bookstore.database.engine import patience, reading, retrying
+from bookstore.database.engine import reading, request_deadline, retry_transaction
 from bookstore.orders import bestsellers
 from bookstore.orders.bestsellers import LanguageCount
 from web.auth import guest_cart, sessions
@@ -66,7 +66,7 @@ class Shelves:
                 self._asking.add_done_callback(lambda it: it.cancelled() or it.exception())
             if self._took_s < _LONG_S or age_s >= _OLD_S:
                 # Not one after the other: while the database is away that would take for ever.
-                async with patience(engine):
+                async with request_deadline(engine):
                     await asyncio.shield(self._asking)
         return self.latest
 
@@ -180,7 +180,7 @@ async def _cart_count(request: web.Request) -> int:
             cart_id = await guest_cart.found(request, conn)
             return (await cart_service.get(conn, cart_id, request.config_dict[RATES])).item_count
 
-    return await retrying(work)
+    return await retry_transaction(work)
 
 
 def _tops(tree: Sequence[Category]) -> list[Category]:

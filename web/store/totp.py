@@ -23,8 +23,8 @@ from web.auth.sessions import me
 from web.server.errors import TooManyAttempts
 from web.server.keys import ENGINE, ENROLS, SETTINGS
 from web.server.request_context import now
+from web.server.route_access import Open, authorize
 from web.store import flash, forms
-from web.store.password_and_devices import confirmed
 from web.store.rendering import page
 from web.store.sign_in import refused
 
@@ -38,7 +38,6 @@ async def show(request: web.Request) -> web.Response:
 
 async def begin(request: web.Request) -> web.Response:
     """POST /account/second-factor: a new seed, to be scanned."""
-    await confirmed(request, PATH)
     settings = request.config_dict[SETTINGS]
     try:
         async with transaction(request.config_dict[ENGINE]) as conn:
@@ -109,7 +108,7 @@ async def _page(
 
 async def _begun(request: web.Request, user_id: int) -> Enrolment | None:
     """The seed that waits for its first code, for whoever has just typed their password."""
-    await confirmed(request, PATH)
+    await authorize(request, Open.CONFIRMED)
     settings = request.config_dict[SETTINGS]
     async with reading(request.config_dict[ENGINE]) as conn:
         try:

@@ -13,12 +13,13 @@ from bookstore.database.tables.catalogue import (
 from bookstore.database.tables.columns import Chunk, Hash, Id, Key, UtcDateTime, metadata, moment
 from bookstore.database.tables.ordering import (
     cart_items, carts, idempotency_keys, notifications, order_events, order_lines, order_notes,
-    orders, sealed_invoices, stock_movements,
+    orders, retained_invoices, stock_movements,
 )
 from bookstore.database.tables.people import (
-    addresses, api_tokens, guesses, links, preferences, recovery_codes, sessions, users,
+    addresses, api_tokens, failed_attempts, link_tokens, preferences, recovery_codes, sessions,
+    users,
 )
-from bookstore.database.tables.staff import audit_log, audit_seals, bulk_changes, texts
+from bookstore.database.tables.staff import audit_chain, audit_log, bulk_changes, legal_texts
 from bookstore.database.tables.work import (
     file_chunks, files, heartbeats, job_lines, jobs, task_failures, tasks,
 )

@@ -73,13 +73,13 @@ orders = table(
 )
 
 # What invoices say about customers who were erased: kept for the tax office alone, until then.
-sealed_invoices = table(
-    "sealed_invoices",
+retained_invoices = table(
+    "retained_invoices",
     Column("order_id", Id, ForeignKey("orders.id"), primary_key=True, autoincrement=False),
     Column("email", String(254), nullable=False),
     Column("address", JSON, nullable=False),
-    Column("sealed_at", UtcDateTime, nullable=False),
-    Column("keep_until", UtcDateTime, nullable=False, index=True),
+    Column("retained_at", UtcDateTime, nullable=False),
+    Column("retain_until", UtcDateTime, nullable=False, index=True),
 )
 
 order_lines = table(
@@ -133,7 +133,7 @@ idempotency_keys = table(
     # What the request made: an order, or whatever else its operation makes.
     Column("order_id", Id, ForeignKey("orders.id")),
     Column("created_at", UtcDateTime, nullable=False, index=True),
-    Column("made_id", BigInteger),
+    Column("result_id", BigInteger),
 )
 
 notifications = table(

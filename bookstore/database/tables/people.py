@@ -93,8 +93,8 @@ api_tokens = table(
 )
 
 # What letters lead to, once.  The link's secret is worked out from `nonce` and never stored.
-links = table(
-    "links",
+link_tokens = table(
+    "link_tokens",
     Column("id", Id, primary_key=True),
     Column("purpose", Key(20), nullable=False),
     Column("user_id", Id, ForeignKey("users.id"), nullable=False, index=True),
@@ -113,8 +113,8 @@ links = table(
 )
 
 # Failures by whose they are (an account, a network, a device), as a hash.
-guesses = table(
-    "guesses",
+failed_attempts = table(
+    "failed_attempts",
     Column("name_hash", Hash, primary_key=True),
     Column("failures", Integer, nullable=False),
     Column("failed_at", UtcDateTime, nullable=False),

@@ -30,8 +30,8 @@ audit_log = table(
 )
 
 # Each seals the rows of the audit log after `after_id` up to its own, and the seal before.
-audit_seals = table(
-    "audit_seals",
+audit_chain = table(
+    "audit_chain",
     Column("up_to_id", BigInteger, primary_key=True, autoincrement=False),
     # Unique: a chain has one next link.
     Column("after_id", BigInteger, nullable=False, unique=True),
@@ -54,8 +54,8 @@ bulk_changes = table(
 )
 
 # What staff have written in place of the texts that the store comes with, as Markdown.
-texts = table(
-    "texts",
+legal_texts = table(
+    "legal_texts",
     Column("name", Key(20), primary_key=True),
     Column("language", Key(10), primary_key=True),
     Column("body", Text, nullable=False),

@@ -21,14 +21,14 @@ tasks = table(
     Column("task", Key(40), nullable=False),
     Column("ref_id", BigInteger, nullable=False),
     Column("due_at", UtcDateTime, nullable=False),
-    Column("offers", Integer, nullable=False),
+    Column("publish_count", Integer, nullable=False),
     Column("attempts", SmallInteger, nullable=False),
     Column("error", Text),
-    Column("parked_at", UtcDateTime),
+    Column("dead_at", UtcDateTime),
     Column("request_id", Key(64)),
     Column("created_at", UtcDateTime, nullable=False),
     UniqueConstraint("task", "ref_id"),
-    Index("ix_tasks_due", "parked_at", "due_at"),
+    Index("ix_tasks_due", "dead_at", "due_at"),
     # Without it SQLite gives an id out again once its row is gone.
     sqlite_autoincrement=True,
 )

@@ -186,10 +186,10 @@ TEXTS = ("03", "02")
 #: List 27, schemes of subjects that we know by their codes.
 BISAC, BIC, THEMA = "10", "12", "93"
 #: Qualifiers of BIC and Thema (places, languages, times, ages), keywords, warengruppen.
-NO_SHELF = {"13", "14", "15", "16", "17", "20", "26", "94", "95", "96", "97", "98", "99"}
+NO_CATEGORY = {"13", "14", "15", "16", "17", "20", "26", "94", "95", "96", "97", "98", "99"}
 
 #: Thema 1.5 and BIC 2.1 share their first letters as far as this; the longest that fits.
-THEMA_SHELVES: Mapping[str, str] = {
+THEMA_CATEGORIES: Mapping[str, str] = {
     "A": "Arts",
     "AB": "Arts",
     "AM": "Architecture",
@@ -235,8 +235,8 @@ THEMA_SHELVES: Mapping[str, str] = {
     "Y": "Children's",
     "YX": "Young Adult",
 }
-BIC_SHELVES: Mapping[str, str] = {
-    **{code: name for code, name in THEMA_SHELVES.items() if code[0] in "ACDJKLMP"},
+BIC_CATEGORIES: Mapping[str, str] = {
+    **{code: name for code, name in THEMA_CATEGORIES.items() if code[0] in "ACDJKLMP"},
     "B": "Biography & Memoir",
     "D": "Literature",
     "DC": "Poetry",
@@ -270,7 +270,7 @@ BIC_SHELVES: Mapping[str, str] = {
     "Y": "Children's",
 }
 #: BISAC: the three letters of the section, and a few headings within fiction.
-BISAC_SHELVES: Mapping[str, str] = {
+BISAC_CATEGORIES: Mapping[str, str] = {
     "ANT": "Home & Hobbies",
     "ARC": "Architecture",
     "ART": "Arts",
@@ -327,9 +327,9 @@ BISAC_SHELVES: Mapping[str, str] = {
     "YAN": "Young Adult",
 }
 SHELVES: Mapping[str, Mapping[str, str]] = {
-    BISAC: BISAC_SHELVES,
-    BIC: BIC_SHELVES,
-    THEMA: THEMA_SHELVES,
+    BISAC: BISAC_CATEGORIES,
+    BIC: BIC_CATEGORIES,
+    THEMA: THEMA_CATEGORIES,
 }
 
 #: Short tags and the long ones that they stand for: those that `onix.py` reads.

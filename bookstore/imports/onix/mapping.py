@@ -212,7 +212,7 @@ def _shelves(block: Any) -> list[str]:
 
 def _shelf(subject: Any) -> str:
     scheme = text_of(subject.find("SubjectSchemeIdentifier"))
-    if scheme in codes.NO_SHELF:
+    if scheme in codes.NO_CATEGORY:
         return ""
     code = text_of(subject.find("SubjectCode")).upper()
     known = codes.SHELVES.get(scheme, {})

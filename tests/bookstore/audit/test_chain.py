@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import delete, insert, select, text, update
 
 from bookstore.audit import chain, log
-from bookstore.database.tables import audit_log, audit_seals
+from bookstore.database.tables import audit_chain, audit_log
 from bookstore.operations import doctor
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -33,7 +33,7 @@ async def sealed(conn):
 
 
 async def test_s42_a_log_that_nobody_touched_is_whole(conn, sealed):
-    digests = (await conn.execute(select(audit_seals.c.digest))).scalars().all()
+    digests = (await conn.execute(select(audit_chain.c.digest))).scalars().all()
 
     assert len(set(digests)) == 3
     assert None not in digests
@@ -75,16 +75,16 @@ async def test_s42_a_row_put_in_later_is_found(conn, sealed):
 
 async def test_s42_sealing_a_changed_row_anew_breaks_the_next_seal(conn, sealed):
     await conn.execute(update(audit_log).where(audit_log.c.id == sealed[0]).values(action="no"))
-    first = audit_seals.c.up_to_id == sealed[1]
-    await conn.execute(update(audit_seals).where(first).values(digest=None, marked_at=NOON))
+    first = audit_chain.c.up_to_id == sealed[1]
+    await conn.execute(update(audit_chain).where(first).values(digest=None, marked_at=NOON))
     digest = await chain._digest(conn, 0, sealed[1])
-    await conn.execute(update(audit_seals).where(first).values(digest=digest))
+    await conn.execute(update(audit_chain).where(first).values(digest=digest))
 
     assert await broken(conn) == [f"audit rows {sealed[1] + 1} to {sealed[3]}"]
 
 
 async def test_s42_a_removed_seal_is_found(conn, sealed):
-    await conn.execute(delete(audit_seals).where(audit_seals.c.up_to_id == sealed[1]))
+    await conn.execute(delete(audit_chain).where(audit_chain.c.up_to_id == sealed[1]))
 
     assert f"no seal on audit rows 1 to {sealed[1]}" in await broken(conn)
 
@@ -116,7 +116,7 @@ async def test_a_long_log_has_many_seals(conn):
     await chain.seal(conn, now=NOON)
     await chain.seal(conn, now=LATER)
 
-    ends = (await conn.execute(select(audit_seals.c.up_to_id))).scalars().all()
+    ends = (await conn.execute(select(audit_chain.c.up_to_id))).scalars().all()
 
     assert sorted(ends) == [row.id + chain.MOST_ROWS - 1, row.id + 2 * chain.MOST_ROWS - 1]
     assert await broken(conn) == []
@@ -128,5 +128,5 @@ async def test_marking_twice_at_once_makes_one_seal(conn):
 
     await chain._mark(conn, 0, NOON)
 
-    count = await conn.execute(text("SELECT COUNT(*) FROM audit_seals"))
+    count = await conn.execute(text("SELECT COUNT(*) FROM audit_chain"))
     assert count.scalar() == 1

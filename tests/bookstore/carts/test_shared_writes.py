@@ -6,7 +6,7 @@ from sqlalchemy.exc import OperationalError
 
 from bookstore.carts import carts
 from bookstore.carts.carts import Put
-from bookstore.carts.shared_writes import Filling
+from bookstore.carts.shared_writes import SharedWrites
 from bookstore.database import engine as db
 from bookstore.database.tables import carts as cart_rows
 from bookstore.errors import NotFound, OutOfStock
@@ -20,7 +20,7 @@ RATES = Rates("EUR", 290, 4000, 700)
 
 @pytest.fixture
 def filling(engine):
-    return Filling(engine)
+    return SharedWrites(engine)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bookstore.catalogue import books, categories, stock
 from bookstore.catalogue.books import Book, CategoryRef, Query, Sort
-from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.database.tables import audit_log
 from bookstore.database.tables import authors as authors_table
 from bookstore.errors import Invalid, InvalidIsbn, IsbnTaken, NotFound, Stale
@@ -227,7 +227,7 @@ async def test_of_two_staff_who_change_a_book_at_once_one_is_told(engine: AsyncE
             await books.change(conn, book.id, 1, {"title": title}, user_id=None, now=LATER)
 
     outcomes = await asyncio.gather(
-        *(retrying(partial(change, title)) for title in ("Left", "Right")),
+        *(retry_transaction(partial(change, title)) for title in ("Left", "Right")),
         return_exceptions=True,
     )
 

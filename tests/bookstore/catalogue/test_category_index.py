@@ -11,7 +11,7 @@ from bookstore.backoffice import bulk_changes
 from bookstore.backoffice.bulk_changes import Field
 from bookstore.catalogue import books, categories, category_index, listing
 from bookstore.catalogue.listing import Query, Sort
-from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.database.tables import book_categories
 from bookstore.database.tables import books as book_rows
 from bookstore.database.tables import categories as table
@@ -146,7 +146,7 @@ async def test_changes_at_once_leave_no_shelf_behind(engine):
     async def insistently(work):
         while True:
             try:
-                return await retrying(work)
+                return await retry_transaction(work)
             except Stale:
                 continue
 

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bookstore.catalogue import stock
 from bookstore.catalogue.stock import Reason
-from bookstore.database.engine import retrying, transaction
+from bookstore.database.engine import retry_transaction, transaction
 from bookstore.errors import Invalid, NotFound, OutOfStock
 from tests.factories import NOON, add_book, add_user
 
@@ -44,7 +44,9 @@ async def test_of_two_who_take_the_last_copies_at_once_one_gets_them(engine: Asy
         async with transaction(engine) as conn:
             await stock.move(conn, dune, -7, Reason.DAMAGED, now=NOON)
 
-    outcomes = await asyncio.gather(*(retrying(take) for _ in range(4)), return_exceptions=True)
+    outcomes = await asyncio.gather(
+        *(retry_transaction(take) for _ in range(4)), return_exceptions=True
+    )
 
     assert sorted(type(outcome).__name__ for outcome in outcomes) == [
         "NoneType",

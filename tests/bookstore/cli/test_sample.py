@@ -19,7 +19,7 @@ RECORDS = ROOT.parent / "shared" / "data" / "goodbooks.csv.gz"
 
 @pytest.fixture(scope="module")
 def rows() -> list[dict[str, str]]:
-    path = ROOT / "bookstore" / "sample" / "catalogue.csv"
+    path = ROOT / "bookstore" / "cli" / "sample" / "catalogue.csv"
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 

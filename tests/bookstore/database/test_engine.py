@@ -9,7 +9,7 @@ from sqlalchemy import select, text, update
 
 import bookstore
 from bookstore.catalogue import stock
-from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.database.statements import Bulk, BulkQuery
 from bookstore.database.tables import books, stock_movements
 from tests.factories import NOON, add_book
@@ -73,7 +73,7 @@ async def test_whoever_waits_in_a_circle_for_the_next_number_of_a_row_begins_aga
             await conn.execute(text("SET SESSION innodb_lock_wait_timeout = 20"))
             await conn.execute(text(LIST))
 
-    await asyncio.gather(retrying(one), retrying(all_of_them))
+    await asyncio.gather(retry_transaction(one), retry_transaction(all_of_them))
 
     assert sorted(begun) == ["list", "one", "one"]
     async with reading(engine) as conn:

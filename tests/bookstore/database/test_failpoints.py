@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bookstore.database import failpoints
-from bookstore.database.failpoints import NAMES, crashpoint
+from bookstore.database.failpoints import NAMES, failpoint
 from config.settings import WrongSettings, read_settings
 from tests.faults import __main__ as long_tier
 from tests.faults import test_web_kills, test_worker_kills
@@ -20,10 +20,10 @@ from tests.faults import test_web_kills, test_worker_kills
 ROOT = Path(__file__).parents[3]
 FOLDERS = ("bookstore", "actors", "web", "admin")
 TRY = """
-from bookstore.crashpoints import Crash, crashpoint
+from bookstore.database.failpoints import Crash, failpoint
 for number in range(1, 4):
     try:
-        crashpoint("W0", [number])
+        failpoint("W0", [number])
     except Crash:
         print("raised", end=" ")
     print(number, end=" ", flush=True)
@@ -33,7 +33,7 @@ for number in range(1, 4):
 def names_in(path):
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Call) and (
-            getattr(node.func, "id", "") == "crashpoint"
+            getattr(node.func, "id", "") == "failpoint"
             or getattr(node.func, "attr", "") == "passing"
         ):
             yield node.args[0].value
@@ -79,7 +79,7 @@ def test_each_place_is_described_and_is_killed_at_in_both_tiers():
 
 def test_nothing_happens_when_none_is_armed():
     for name in NAMES:
-        crashpoint(name, [1])
+        failpoint(name, [1])
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bookstore.catalogue import books, categories, stock
 from bookstore.catalogue.books import Query
-from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.database.tables import audit_log, book_stock, stock_movements
 from bookstore.imports import importer
 from bookstore.tasks import jobs
@@ -423,7 +423,7 @@ async def test_sales_go_on_during_an_import_and_the_ledger_stays_right(
                 async with transaction(engine) as conn:
                     await stock.move(conn, book_id, -1, stock.Reason.DAMAGED, now=NOON)
 
-            await retrying(one)
+            await retry_transaction(one)
 
     reports = await asyncio.gather(
         run(engine, text.replace("{}", "500")), run(engine, text.replace("{}", "400")), sell()

@@ -13,7 +13,7 @@ from bookstore.database.engine import reading, transaction
 from bookstore.database.tables import notifications as table
 from bookstore.database.tables import tasks as task_table
 from bookstore.notifications import delivery, emails, notifications, smtp
-from bookstore.notifications.delivery import Attempt, Claim, End, Postman
+from bookstore.notifications.delivery import Attempt, Claim, DeliveryWorker, End
 from bookstore.notifications.emails import Store
 from bookstore.notifications.mime import Mail
 from bookstore.notifications.notifications import Status
@@ -64,7 +64,7 @@ def deliver(engine: AsyncEngine, smtp_sink: SmtpSink, clock: Clock) -> Callable[
 
     async def deliver(*notification_ids: int, mailer: smtp.Mailer | None = None) -> None:
         given = mailer or SmtpMailer(smtp_sink.url, deadline_s=2)
-        await Postman(engine, given, STORE, clock=clock).deliver(notification_ids)
+        await DeliveryWorker(engine, given, STORE, clock=clock).deliver(notification_ids)
         await given.close()
 
     return deliver
@@ -343,7 +343,7 @@ async def test_a_letter_that_cannot_be_written_fails_and_the_log_says_why(
     broken = replace(STORE, access_token=tokens.__getitem__)
     mailer = Broken(AssertionError("nothing to send"))
 
-    await Postman(engine, mailer, broken, clock=clock).deliver([notification_id])
+    await DeliveryWorker(engine, mailer, broken, clock=clock).deliver([notification_id])
 
     assert (await row(engine, notification_id)).status == Status.FAILED
     assert await due_at(engine) is None

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bookstore.database.engine import reading
 from bookstore.database.tables import tasks as task_table
 from bookstore.notifications import smtp
-from bookstore.notifications.delivery import Postman
+from bookstore.notifications.delivery import DeliveryWorker
 from bookstore.notifications.mime import Mail
 from bookstore.notifications.notifications import Status
 from bookstore.notifications.smtp import SmtpMailer
@@ -57,7 +57,7 @@ class Shut(Choosy):
 
 async def deliver(engine: AsyncEngine, mailer: smtp.Mailer, *notification_ids: int) -> None:
     """What a worker does about a list."""
-    await Postman(engine, mailer, STORE, clock=Clock()).deliver(notification_ids)
+    await DeliveryWorker(engine, mailer, STORE, clock=Clock()).deliver(notification_ids)
 
 
 async def test_each_letter_of_a_list_ends_in_its_own_way(engine: AsyncEngine) -> None:
@@ -115,7 +115,7 @@ async def test_letters_that_a_slow_mail_server_has_no_time_for_are_given_back(
     smtp_sink.delay_s = 0.4
     mailer = SmtpMailer(smtp_sink.url, deadline_s=5)
 
-    hasty = Postman(engine, mailer, STORE, clock=Clock(), turn_s=0.1, list_s=0.2)
+    hasty = DeliveryWorker(engine, mailer, STORE, clock=Clock(), turn_s=0.1, list_s=0.2)
 
     await hasty.deliver(ids)
     await mailer.close()
@@ -134,17 +134,17 @@ async def test_nobody_tries_thousands_of_letters_on_a_mail_server_that_is_away(
     ids = [await queue(engine, f"reader-{number}@example.com") for number in range(30)]
     first, second = ids[:20], ids[20:]
     mailer = SmtpMailer(smtp_sink.url)
-    postman = Postman(engine, mailer, STORE, clock=Clock(), away_s=1)
+    delivery_worker = DeliveryWorker(engine, mailer, STORE, clock=Clock(), away_s=1)
     smtp_sink.stop()
 
-    await postman.deliver(first)
+    await delivery_worker.deliver(first)
     with counted(engine) as statements:
-        await postman.deliver(first)
-        await postman.deliver(second)
+        await delivery_worker.deliver(first)
+        await delivery_worker.deliver(second)
     found = [await row(engine, notification_id) for notification_id in ids]
     smtp_sink.start()
     await asyncio.sleep(1)
-    await postman.deliver(ids)
+    await delivery_worker.deliver(ids)
     await mailer.close()
 
     tried = [it for it in found if it.attempts]
@@ -176,14 +176,14 @@ async def test_nobody_tries_thousands_of_letters_on_a_mail_server_that_lets_nobo
     ids = [await queue(engine, f"reader-{number}@example.com") for number in range(30)]
     async with Script({**ENTRY, **answers}).running() as server:
         mailer = SmtpMailer(server.url.replace("//", "//shop:secret@"))
-        postman = Postman(engine, mailer, STORE, clock=Clock(), away_s=0.5)
+        delivery_worker = DeliveryWorker(engine, mailer, STORE, clock=Clock(), away_s=0.5)
 
-        await postman.deliver(ids)
+        await delivery_worker.deliver(ids)
         knocks = server.connections
         found = [await row(engine, notification_id) for notification_id in ids]
         server.answers = {**ENTRY}
         await asyncio.sleep(0.5)
-        await postman.deliver([it.id for it in found if not it.attempts])
+        await delivery_worker.deliver([it.id for it in found if not it.attempts])
         await mailer.close()
 
     assert 1 <= knocks <= smtp.CONNECTIONS
@@ -196,10 +196,10 @@ async def test_a_letter_put_off_for_itself_holds_up_no_other(engine: AsyncEngine
     busy = await queue(engine, "later@example.com")
     others = [await queue(engine, f"reader-{number}@example.com") for number in range(6)]
     mailer = Choosy({"later@example.com": smtp.TryLater("421 Too many connections")})
-    postman = Postman(engine, mailer, STORE, clock=Clock())
+    delivery_worker = DeliveryWorker(engine, mailer, STORE, clock=Clock())
 
-    await postman.deliver([busy])
-    await postman.deliver(others)
+    await delivery_worker.deliver([busy])
+    await delivery_worker.deliver(others)
 
     assert len(mailer.sent) == len(others)
 
@@ -210,11 +210,11 @@ async def test_a_postman_who_is_to_stop_ends_the_letters_he_began_and_gives_back
     ids = [await queue(engine, f"reader-{number}@example.com") for number in range(9)]
     smtp_sink.delay_s = 0.5
     mailer = SmtpMailer(smtp_sink.url, deadline_s=5)
-    postman = Postman(engine, mailer, STORE, clock=Clock())
-    delivering = asyncio.create_task(postman.deliver(ids))
+    delivery_worker = DeliveryWorker(engine, mailer, STORE, clock=Clock())
+    delivering = asyncio.create_task(delivery_worker.deliver(ids))
     await asyncio.sleep(0.3)
 
-    postman.stop()
+    delivery_worker.stop()
     await asyncio.wait_for(delivering, 3)
     await mailer.close()
 
@@ -228,7 +228,7 @@ async def test_lists_that_ask_for_the_same_letters_at_once_send_each_of_them_onc
 ) -> None:
     ids = [await queue(engine, f"reader-{number}@example.com") for number in range(8)]
     mailer = SmtpMailer(smtp_sink.url, deadline_s=5)
-    one, other = (Postman(engine, mailer, STORE, clock=Clock()) for _ in range(2))
+    one, other = (DeliveryWorker(engine, mailer, STORE, clock=Clock()) for _ in range(2))
 
     await asyncio.gather(*(it.deliver(ids) for it in (one, one, other, other)))
     await mailer.close()
@@ -242,14 +242,14 @@ async def test_lists_that_come_while_letters_stand_in_line_are_claimed_together(
 ) -> None:
     ids = [await queue(engine, f"reader-{number}@example.com") for number in range(40)]
     mailer = Shut()
-    postman = Postman(engine, mailer, STORE, clock=Clock())
+    delivery_worker = DeliveryWorker(engine, mailer, STORE, clock=Clock())
 
     with counted(engine) as statements:
         async with asyncio.TaskGroup() as group:
-            group.create_task(postman.deliver(ids[:30]))
+            group.create_task(delivery_worker.deliver(ids[:30]))
             await mailer.knocked.wait()
             for notification_id in ids[30:]:
-                group.create_task(postman.deliver([notification_id]))
+                group.create_task(delivery_worker.deliver([notification_id]))
                 await asyncio.sleep(0.02)
             mailer.opened.set()
 

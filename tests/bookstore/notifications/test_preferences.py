@@ -1,8 +1,8 @@
 import asyncio
 
-from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.notifications import notifications, preferences
-from bookstore.notifications.delivery import Postman
+from bookstore.notifications.delivery import DeliveryWorker
 from bookstore.notifications.emails import Store
 from bookstore.notifications.notifications import Status
 from bookstore.notifications.preferences import Preferences
@@ -16,7 +16,7 @@ STORE = Store(
 
 async def deliver(engine, sink, notification_id):
     mailer = SmtpMailer(sink.url)
-    await Postman(engine, mailer, STORE, clock=lambda: NOON).deliver([notification_id])
+    await DeliveryWorker(engine, mailer, STORE, clock=lambda: NOON).deliver([notification_id])
     await mailer.close()
     async with reading(engine) as conn:
         return (await notifications.get(conn, notification_id)).email_status
@@ -42,7 +42,7 @@ async def test_two_choices_at_once_are_both_kept(engine):
             async with transaction(engine) as conn:
                 await preferences.change(conn, anna, {name: False}, now=NOON)
 
-        await retrying(work)
+        await retry_transaction(work)
 
     await asyncio.gather(choose("email_messages"), choose("email_when_delivered"))
 

@@ -3,7 +3,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, insert, text, update
 
-from bookstore import pricing
+from bookstore import orders, pricing
 from bookstore.database.tables import (
     book_categories,
     book_stock,
@@ -17,7 +17,6 @@ from bookstore.database.tables import (
 )
 from bookstore.database.tables import orders as order_rows
 from bookstore.operations import doctor, invariants
-from bookstore.orders import orders
 from tests.bookstore.orders.test_orders import place, process
 from tests.factories import NOON, add_book, add_order
 
@@ -53,7 +52,7 @@ def event(order, seq, kind):
 
 def task(kind, ref_id):
     return insert(tasks).values(
-        task=kind, ref_id=ref_id, due_at=NOON, offers=0, attempts=0, created_at=NOON
+        task=kind, ref_id=ref_id, due_at=NOON, publish_count=0, attempts=0, created_at=NOON
     )
 
 
@@ -160,7 +159,7 @@ async def test_stock_that_came_from_nowhere_is_found(conn, order):
 
 
 async def test_a_task_that_is_offered_for_ever_and_never_taken_is_found(conn, order):
-    await conn.execute(update(tasks).values(offers=21, due_at=NOON))
+    await conn.execute(update(tasks).values(publish_count=21, due_at=NOON))
 
     assert "no task is left undone" in await findings(conn)
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 from sqlalchemy import update
 
+from bookstore import orders
 from bookstore.carts import carts
 from bookstore.catalogue import stock
 from bookstore.catalogue.stock import Reason
@@ -14,8 +15,8 @@ from bookstore.database.tables import books
 from bookstore.errors import BookstoreError, IllegalTransition, OutOfStock
 from bookstore.idempotency import Key
 from bookstore.operations import doctor
-from bookstore.orders import checkout, orders, processing
-from bookstore.orders.orders import NEXT, State
+from bookstore.orders import checkout, processing
+from bookstore.orders.states import NEXT, State
 from bookstore.payments.provider import Payment
 from bookstore.pricing import Rates, totals
 from bookstore.tasks import outbox
@@ -98,7 +99,7 @@ class History(StoreMachine):
                 assert self.stock[book_id] < quantity
             else:
                 kept[book_id] = quantity
-        wish = checkout.Wish(
+        wish = checkout.CheckoutRequest(
             key=Key(f"cart:{cart_id}", str(next(self.keys))),
             request_hash="a" * 64,
             cart_id=cart_id,
@@ -193,7 +194,7 @@ class History(StoreMachine):
         order = self.orders[number]
         allowed = order[0] in MOVES[to]
         try:
-            self.do(orders.transition, number, to, actor="staff", now=NOON)
+            self.do(orders.move, number, to, actor="staff", now=NOON)
         except IllegalTransition:
             assert not allowed
             return

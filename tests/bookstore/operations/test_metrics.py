@@ -42,7 +42,7 @@ async def test_what_waits_is_counted_and_its_age_is_told(conn):
     found = await told(conn, NOON + timedelta(seconds=90))
 
     assert found["bookstore_tasks", "waiting", "process_orders"] == 2
-    assert found["bookstore_tasks", "parked", "process_orders"] == 0
+    assert found["bookstore_tasks", "dead", "process_orders"] == 0
     assert found["bookstore_oldest_task_age_seconds", "process_orders"] == 90
     assert found["bookstore_relay_heartbeat_age_seconds",] == 90
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import func, insert, select, update
 
+from bookstore import orders
 from bookstore.carts import carts
 from bookstore.database import engine as db
 from bookstore.database.tables import books, cart_items, idempotency_keys, order_lines
@@ -17,9 +18,8 @@ from bookstore.errors import (
 )
 from bookstore.idempotency import Key
 from bookstore.operations import doctor
-from bookstore.orders import orders
-from bookstore.orders.checkout import Checkouts, Wish
-from bookstore.orders.orders import State
+from bookstore.orders.checkout import CheckoutRequest, Checkouts
+from bookstore.orders.states import State
 from bookstore.pricing import Rates
 from tests.factories import NOON, add_book
 
@@ -43,7 +43,7 @@ async def wish(engine, book_id, quantity=1, **facts):
         cart_id = await carts.make_guest(conn, now=NOON)
         if quantity:
             await carts.add(conn, cart_id, book_id, quantity, now=NOON)
-    made = Wish(
+    made = CheckoutRequest(
         key=Key(f"cart:{cart_id}", "first"),
         request_hash="a" * 64,
         cart_id=cart_id,

@@ -7,14 +7,15 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import pricing
+from bookstore import orders, pricing
 from bookstore.carts import carts
-from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.database.tables import audit_log, book_stock, notifications, stock_movements, tasks
 from bookstore.errors import IllegalTransition
 from bookstore.idempotency import Key
-from bookstore.orders import checkout, orders, processing
-from bookstore.orders.orders import Payment, State
+from bookstore.orders import checkout, processing
+from bookstore.orders.states import State
+from bookstore.payments import Payment
 from bookstore.payments.provider import PROVIDERS
 from bookstore.tasks import outbox as work
 from tests.factories import NOON, Trace, add_book, add_order, add_user
@@ -27,7 +28,7 @@ _keys = count(1)
 
 async def wish(
     conn: AsyncConnection, quantities: Mapping[int, int], **facts: object
-) -> checkout.Wish:
+) -> checkout.CheckoutRequest:
     cart_id = await carts.make_guest(conn, now=NOON)
     for book_id, quantity in quantities.items():
         await carts.add(conn, cart_id, book_id, quantity, now=NOON)
@@ -40,7 +41,7 @@ async def wish(
         "email": "mira@example.com",
         "shipping_address": ADDRESS,
     }
-    return checkout.Wish(**{**values, **facts})
+    return checkout.CheckoutRequest(**{**values, **facts})
 
 
 async def place(conn: AsyncConnection, quantities: Mapping[int, int]) -> orders.Order:
@@ -174,7 +175,7 @@ async def test_a_packed_order_is_cancelled_by_staff_only(conn):
     dune = await add_book(conn, stock=5)
     order = await place(conn, {dune: 2})
     await process(conn, order)
-    await orders.transition(conn, order.number, State.PACKED, actor="staff", now=NOON)
+    await orders.move(conn, order.number, State.PACKED, actor="staff", now=NOON)
 
     with pytest.raises(IllegalTransition):
         await orders.cancel(
@@ -191,7 +192,7 @@ async def test_a_parcel_goes_from_packed_to_delivered_with_a_letter_each_but_pac
     await process(conn, order)
 
     for state in (State.PACKED, State.SHIPPED, State.DELIVERED):
-        await orders.transition(
+        await orders.move(
             conn,
             order.number,
             state,
@@ -215,7 +216,7 @@ async def test_staff_cannot_decide_what_the_order_service_decides_nor_skip_a_ste
     order = await place(conn, {await add_book(conn, stock=5): 1})
 
     with pytest.raises(IllegalTransition):
-        await orders.transition(conn, order.number, state, actor="staff", now=NOON)
+        await orders.move(conn, order.number, state, actor="staff", now=NOON)
 
 
 async def test_cancelling_a_paid_order_makes_a_refund_due(conn):
@@ -285,8 +286,8 @@ async def test_what_staff_do_is_on_record_with_them(conn):
     who = f"staff:{staff}"
 
     await orders.change_payment(conn, order.number, Payment.PAID, actor=who, now=NOON)
-    await orders.transition(conn, order.number, State.PACKED, actor=who, now=NOON)
-    await orders.transition(conn, order.number, State.CANCELLED, actor=who, now=NOON)
+    await orders.move(conn, order.number, State.PACKED, actor=who, now=NOON)
+    await orders.move(conn, order.number, State.CANCELLED, actor=who, now=NOON)
 
     found = (await conn.execute(select(audit_log).order_by(audit_log.c.id))).all()
     assert {(row.user_id, row.object_type, row.object_id) for row in found} == {
@@ -331,7 +332,7 @@ async def test_five_who_cancel_at_once_give_the_copies_back_once(engine):
                     now=NOON,
                 )
 
-        return await retrying(work)
+        return await retry_transaction(work)
 
     answers = await asyncio.gather(*map(cancel, ["customer", "staff"] * 3), return_exceptions=True)
 

@@ -5,11 +5,11 @@ import asyncio
 import pytest
 from sqlalchemy import update
 
-from bookstore.database.engine import reading, retrying, transaction
+from bookstore import orders
+from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.database.tables import order_events, users
 from bookstore.notifications import notifications
 from bookstore.operations import doctor
-from bookstore.orders import orders
 from tests.factories import NOON, add_book, add_order, add_user
 
 ANNA = "Anna@example.com"
@@ -80,7 +80,7 @@ async def test_an_order_is_claimed_once_by_whoever_asks_at_once(engine):
             async with transaction(engine) as conn:
                 return await orders.claim(conn, anna, now=NOON)
 
-        return await retrying(work)
+        return await retry_transaction(work)
 
     answers = await asyncio.gather(*(claim() for _ in range(3)))
 

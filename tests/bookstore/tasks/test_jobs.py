@@ -120,7 +120,7 @@ async def test_a_fault_of_ours_is_tried_again_and_parked_and_can_be_replayed(
     assert work.started == MAX_ATTEMPTS
     assert (await now(engine, job)).state is State.FAILED
     task = await task_of(engine)
-    assert (task.parked_at, task.error) == (NOON, "ValueError: no such thing")
+    assert (task.dead_at, task.error) == (NOON, "ValueError: no such thing")
     work.error = None
     async with transaction(engine) as conn:
         await outbox.replay(conn, task.id, user_id=None, now=NOON)
@@ -140,7 +140,7 @@ async def test_a_job_that_takes_its_worker_down_each_time_is_parked_untried(
 
     assert work.started == 0
     assert (await now(engine, job)).state is State.FAILED
-    assert (await task_of(engine)).parked_at == NOON
+    assert (await task_of(engine)).dead_at == NOON
 
 
 async def test_a_database_that_is_away_is_no_fault_of_the_job(engine, runner, work, job):

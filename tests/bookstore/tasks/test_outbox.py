@@ -9,13 +9,13 @@ from bookstore.tasks.outbox import MAX_ATTEMPTS, Offer, Task
 from tests.factories import NOON, add_user
 
 
-async def park(conn, ref_id=1):
+async def fail_for_good(conn, ref_id=1):
     await outbox.add(conn, Task.PROCESS_ORDERS, [ref_id], now=NOON)
     for _ in range(MAX_ATTEMPTS):
         await outbox.start(conn, Task.PROCESS_ORDERS, [ref_id])
     assert await outbox.fail(conn, Task.PROCESS_ORDERS, ref_id, "no such thing", now=NOON)
-    (parked,) = await outbox.find(conn, parked=True)
-    return parked
+    (dead,) = await outbox.find(conn, dead=True)
+    return dead
 
 
 async def test_what_a_transaction_wrote_is_announced_once_it_is_committed(engine):
@@ -43,25 +43,25 @@ async def test_what_a_transaction_undid_is_not_announced(engine):
 
     assert announced == []
     async with db.reading(engine) as conn:
-        assert await outbox.count(conn) == {"waiting": 0, "parked": 0}
+        assert await outbox.count(conn) == {"waiting": 0, "dead": 0}
 
 
 async def test_a_parked_task_tells_why_and_is_counted_apart(conn):
-    parked = await park(conn)
+    dead = await fail_for_good(conn)
     await outbox.add(conn, Task.PROCESS_ORDERS, [2], now=NOON)
 
-    assert (parked.ref_id, parked.error, parked.parked_at) == (1, "no such thing", NOON)
-    assert await outbox.count(conn) == {"waiting": 1, "parked": 1}
-    assert [row.ref_id for row in await outbox.find(conn, parked=False)] == [2]
+    assert (dead.ref_id, dead.error, dead.dead_at) == (1, "no such thing", NOON)
+    assert await outbox.count(conn) == {"waiting": 1, "dead": 1}
+    assert [row.ref_id for row in await outbox.find(conn, dead=False)] == [2]
 
 
 async def test_a_replayed_task_has_all_its_attempts_again_and_the_replay_is_on_record(conn):
     clerk = await add_user(conn)
-    parked = await park(conn)
+    dead = await fail_for_good(conn)
 
-    again = await outbox.replay(conn, parked.id, user_id=clerk, now=NOON)
+    again = await outbox.replay(conn, dead.id, user_id=clerk, now=NOON)
 
-    assert (again.attempts, again.parked_at, again.due_at) == (0, None, NOON)
+    assert (again.attempts, again.dead_at, again.due_at) == (0, None, NOON)
     record = (await conn.execute(select(audit_log))).one()
     assert (record.action, record.user_id, record.changes) == (
         "replay",
@@ -71,11 +71,11 @@ async def test_a_replayed_task_has_all_its_attempts_again_and_the_replay_is_on_r
 
 
 async def test_a_discarded_task_is_gone_and_the_reason_is_on_record(conn):
-    parked = await park(conn)
+    dead = await fail_for_good(conn)
 
-    await outbox.discard(conn, parked.id, "a test order", user_id=None, now=NOON)
+    await outbox.discard(conn, dead.id, "a test order", user_id=None, now=NOON)
 
-    assert await outbox.count(conn) == {"waiting": 0, "parked": 0}
+    assert await outbox.count(conn) == {"waiting": 0, "dead": 0}
     record = (await conn.execute(select(audit_log))).one()
     assert record.changes["reason"] == [None, "a test order"]
 

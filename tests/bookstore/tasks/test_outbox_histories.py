@@ -29,14 +29,14 @@ class Row:
     """A piece of unfinished work, as the model sees it."""
 
     due_at: datetime
-    offers: int = 0
+    publish_count: int = 0
     attempts: int = 0
-    parked: bool = False
+    dead: bool = False
 
     def failed(self, now):
         """It was started, and waits for ever longer."""
         self.due_at = now + timedelta(seconds=2**self.attempts)
-        self.parked = self.attempts >= 5
+        self.dead = self.attempts >= 5
 
 
 @dataclass
@@ -83,10 +83,10 @@ class Waiting(StoreMachine):
     @rule()
     def offer_what_is_due(self):
         offered = {due.offer for due in self.do(outbox.claim_due, now=self.now)}
-        due = {it for it, row in self.rows.items() if row.due_at <= self.now and not row.parked}
+        due = {it for it, row in self.rows.items() if row.due_at <= self.now and not row.dead}
         assert offered == due
         for it in due:
-            self.rows[it].offers += 1
+            self.rows[it].publish_count += 1
             self.rows[it].due_at = self.now + timedelta(seconds=30)
 
     @rule(at=STATEMENT)
@@ -166,7 +166,7 @@ class Waiting(StoreMachine):
         if minutes is None:
             minutes = [1, 2, 5, 10, 30, 60][min(claim.attempt, 6) - 1]
         row = self.rows[Task.SEND_NOTIFICATIONS, letter_id]
-        row.due_at, row.offers = self.now + timedelta(minutes=minutes), 0
+        row.due_at, row.publish_count = self.now + timedelta(minutes=minutes), 0
 
     @precondition(lambda self: self.orders)
     @rule(pick=PICK, end=st.sampled_from(["done", "failed", "dead"]))
@@ -175,8 +175,8 @@ class Waiting(StoreMachine):
         ref_id = self.pick(self.orders, pick)
         row = self.rows[Task.PROCESS_ORDERS, ref_id]
         ready = self.do(outbox.ready, Task.PROCESS_ORDERS, [ref_id], now=self.now)
-        resting = row.attempts >= 2 and not row.offers and row.due_at > self.now
-        assert (ref_id in ready) is not (row.parked or resting)
+        resting = row.attempts >= 2 and not row.publish_count and row.due_at > self.now
+        assert (ref_id in ready) is not (row.dead or resting)
         if ready:
             self.work_on(ref_id, row, end)
 
@@ -189,15 +189,15 @@ class Waiting(StoreMachine):
             del self.rows[Task.PROCESS_ORDERS, ref_id]
         elif end == "failed" or row.attempts > 5:
             row.failed(self.now)
-            parked = self.do(outbox.fail, Task.PROCESS_ORDERS, ref_id, "A fault", now=self.now)
-            assert parked is row.parked
+            dead = self.do(outbox.fail, Task.PROCESS_ORDERS, ref_id, "A fault", now=self.now)
+            assert dead is row.dead
 
-    @precondition(lambda self: any(row.parked for row in self.rows.values()))
+    @precondition(lambda self: any(row.dead for row in self.rows.values()))
     @rule(pick=PICK)
     def replay(self, pick):
-        task, ref_id = self.pick([it for it, row in self.rows.items() if row.parked], pick)
-        parked = self.do(outbox.find, parked=True)
-        (task_id,) = [it.id for it in parked if (it.task, it.ref_id) == (task, ref_id)]
+        task, ref_id = self.pick([it for it, row in self.rows.items() if row.dead], pick)
+        dead = self.do(outbox.find, dead=True)
+        (task_id,) = [it.id for it in dead if (it.task, it.ref_id) == (task, ref_id)]
         self.do(outbox.replay, task_id, user_id=None, now=self.now)
         self.rows[task, ref_id] = Row(self.now)
 
@@ -210,7 +210,7 @@ class Waiting(StoreMachine):
         waiting, letters = self.do(look)
         assert {
             (Task(it.task), it.ref_id): Row(
-                it.due_at, it.offers, it.attempts, it.parked_at is not None
+                it.due_at, it.publish_count, it.attempts, it.dead_at is not None
             )
             for it in waiting
         } == self.rows
@@ -223,7 +223,7 @@ class Waiting(StoreMachine):
         """Whatever happened: as time passes everything ends, but for what waits for staff."""
         self.claims.clear()
         for _ in range(LONGEST):
-            waiting = [it for it, row in self.rows.items() if not row.parked]
+            waiting = [it for it, row in self.rows.items() if not row.dead]
             if not waiting:
                 break
             self.now = max(self.now, *(self.rows[it].due_at for it in waiting), NOON)
@@ -238,7 +238,7 @@ class Waiting(StoreMachine):
                 else:
                     self.claimed(ref_id)
             self.what_waits_is_as_the_model_says()
-        assert all(row.parked for row in self.rows.values())
+        assert all(row.dead for row in self.rows.values())
         assert {letter.status for letter in self.letters.values()} <= OVER
         super().teardown()
 

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from bookstore.database.engine import reading, retrying, transaction
+from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.errors import AddressBookFull, Invalid, NotFound
 from bookstore.users import addresses
 from tests.factories import NOON, add_user
@@ -82,7 +82,7 @@ async def test_two_who_add_at_once_keep_the_limit_and_one_default(engine):
             async with transaction(engine) as conn:
                 await add(conn, anna, line1=f"New {number}", is_default=True)
 
-        await retrying(work)
+        await retry_transaction(work)
 
     answers = await asyncio.gather(*map(one_more, range(5)), return_exceptions=True)
 

@@ -3,8 +3,8 @@ from datetime import timedelta
 
 import pytest
 
-from bookstore.database.engine import retrying, transaction
-from bookstore.database.tables import guesses as table
+from bookstore.database.engine import retry_transaction, transaction
+from bookstore.database.tables import failed_attempts as table
 from bookstore.users import attempts
 from bookstore.users.attempts import Rule
 from tests.factories import NOON
@@ -97,7 +97,7 @@ async def test_of_many_at_once_no_try_is_overtaken(engine):
         async with transaction(engine) as conn:
             return await attempts.count(conn, {"a": RULE, "b": RULE}, now=NOON)
 
-    waits = await asyncio.gather(*(retrying(work) for _ in range(8)))
+    waits = await asyncio.gather(*(retry_transaction(work) for _ in range(8)))
 
     assert sorted(waits) == [0] * 5 + [1] * 3
 

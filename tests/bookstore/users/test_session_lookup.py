@@ -6,7 +6,7 @@ import pytest
 from bookstore.database import engine as db
 from bookstore.users import accounts, sessions
 from bookstore.users.permissions import Role
-from bookstore.users.session_lookup import Visits
+from bookstore.users.session_lookup import SessionLookup
 from tests.counting import counted
 from tests.factories import add_user
 
@@ -15,7 +15,7 @@ DAY = timedelta(days=1)
 
 @pytest.fixture
 def visits(engine):
-    return Visits(engine)
+    return SessionLookup(engine)
 
 
 async def begin(engine, user_id=None, lifetime=DAY, **data):
@@ -79,7 +79,7 @@ async def test_a_session_that_ends_is_over_for_the_next_request(engine, visits):
 
 async def test_without_a_database_everybody_learns_it_at_once():
     engine = db.make_engine("mysql+aiomysql://store:none@127.0.0.1:9/store", timeout_s=1)
-    visits = Visits(engine)
+    visits = SessionLookup(engine)
     loop = asyncio.get_running_loop()
     begun_at = loop.time()
 

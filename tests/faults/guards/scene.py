@@ -10,7 +10,7 @@ from bookstore.database.statements import Bulk
 from bookstore.idempotency import Key
 from bookstore.operations import doctor
 from bookstore.orders import processing
-from bookstore.orders.checkout import Checkouts, Wish
+from bookstore.orders.checkout import CheckoutRequest, Checkouts
 from bookstore.tasks import outbox
 from bookstore.tasks.outbox import Task
 from tests.actors.conftest import ADDRESS, RATES
@@ -39,7 +39,7 @@ async def full_cart(engine, quantities):
         cart_id = await carts.make_guest(conn, now=clock())  # A relay throws old carts away.
         for book_id, quantity in quantities.items():
             await carts.add(conn, cart_id, book_id, quantity, now=clock())
-    return Wish(
+    return CheckoutRequest(
         key=Key(f"cart:{cart_id}", str(next(_keys))),
         request_hash="0" * 64,
         cart_id=cart_id,

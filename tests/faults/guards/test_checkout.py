@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from bookstore import idempotency
 from bookstore.errors import CartEmpty, IdempotencyKeyReused
-from bookstore.orders import checkout
 from bookstore.orders.checkout import Checkouts
+from bookstore.tasks import outbox
 from tests.actors.conftest import RATES
 from tests.faults.guards.scene import books, findings, full_cart, nothing, place
 
@@ -61,7 +61,7 @@ async def test_request_hash(engine, guarded, monkeypatch):
 async def test_task_written_in_the_transaction(engine, guarded, monkeypatch):
     if not guarded:
         # Written after it instead, by a process that was killed in between.
-        monkeypatch.setattr(checkout.tasks, "adding", nothing)
+        monkeypatch.setattr(outbox, "adding", nothing)
     (dune,) = await books(engine, stock=7)
 
     await place(engine, {dune: 1})

@@ -45,7 +45,7 @@ async def test_notification_lease(engine, settings, guarded, monkeypatch):
 
     async def deliver_after(seconds):
         await asyncio.sleep(seconds)
-        await delivery.Postman(engine, mailer, store, clock=clock).deliver([letter])
+        await delivery.DeliveryWorker(engine, mailer, store, clock=clock).deliver([letter])
 
     await asyncio.gather(deliver_after(0), deliver_after(0.1))
 
@@ -61,7 +61,7 @@ async def test_same_message_id(engine, settings, guarded, monkeypatch):
     letter = await one_letter(engine)
 
     for _ in range(2):
-        await delivery.Postman(engine, mailer, store, clock=clock).deliver([letter])
+        await delivery.DeliveryWorker(engine, mailer, store, clock=clock).deliver([letter])
 
     assert len(mailer.ids) == 2
     assert (len(set(mailer.ids)) == 1) == guarded

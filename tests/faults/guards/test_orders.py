@@ -5,10 +5,12 @@ import asyncio
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
+from bookstore import orders
 from bookstore.database import engine as db
 from bookstore.database.statements import BulkQuery
 from bookstore.database.tables import orders as order_rows
-from bookstore.orders import orders, processing
+from bookstore.orders import processing, transitions
+from bookstore.payments import Payment
 from tests.factories import NOON
 from tests.faults.guards.scene import (
     batches,
@@ -21,7 +23,8 @@ async def test_state_check_on_redelivery(engine, guarded, monkeypatch):
     if not guarded:
         blind = BulkQuery(
             "order_id BIGINT",
-            "o.id, o.user_id, o.email, CONCAT(o.terms), o.last_seq, o.placed_at, o.language",
+            "o.id, o.number, o.last_seq, o.user_id, o.email, o.payment_status,"
+            " o.payment_provider, CONCAT(o.terms), o.placed_at, o.language",
             "FROM {rows} AS v {join} orders AS o ON o.id = v.order_id {for_update}",
         )
         monkeypatch.setattr(processing, "_LOCK", blind)
@@ -41,10 +44,11 @@ async def test_state_check_on_redelivery(engine, guarded, monkeypatch):
 
 async def test_event_numbers_under_the_lock_of_the_order(engine, guarded, monkeypatch):
     async def unlocked(conn, number):
-        return await orders.get(conn, number)
+        query = select(*transitions._LOCKED).where(order_rows.c.number == number)
+        return transitions.Locked(*(await conn.execute(query)).one())
 
     if not guarded:
-        monkeypatch.setattr(orders, "_lock", unlocked)
+        monkeypatch.setattr(transitions, "_lock", unlocked)
     (dune,) = await books(engine, stock=70)
     placed = [await place(engine, {dune: 1}) for _ in range(20)]
 
@@ -56,9 +60,7 @@ async def test_event_numbers_under_the_lock_of_the_order(engine, guarded, monkey
 
     async def pay(order):
         async with db.transaction(engine) as conn:
-            await orders.change_payment(
-                conn, order.number, orders.Payment.PAID, actor="clerk", now=NOON
-            )
+            await orders.change_payment(conn, order.number, Payment.PAID, actor="clerk", now=NOON)
 
     outcomes = [
         outcome

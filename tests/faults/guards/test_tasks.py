@@ -32,7 +32,7 @@ async def test_task_deleted_in_the_transaction(engine, guarded, monkeypatch):
         await conn.execute(text("COMMIT"))
 
     if not guarded:
-        monkeypatch.setattr(batching.tasks, "done", first_of_all)
+        monkeypatch.setattr(outbox, "done", first_of_all)
     (dune,) = await books(engine, stock=7)
     order = await place(engine, {dune: 1})
 
@@ -104,7 +104,7 @@ async def test_attempt_counted_before_the_work(engine, guarded, monkeypatch):
     worked = await restart_often(engine, [1], killer=1)
 
     (row,) = await unfinished(engine)
-    assert (row.parked_at is not None) == guarded
+    assert (row.dead_at is not None) == guarded
     assert (worked[1] <= MAX_ATTEMPTS) == guarded
 
 
@@ -129,7 +129,7 @@ async def test_whole_transaction_again_after_a_deadlock(engine, guarded, monkeyp
         return await work()
 
     if not guarded:
-        monkeypatch.setattr(batching, "retrying", once)
+        monkeypatch.setattr(batching, "retry_transaction", once)
     await give(engine, [1])
     tries = []
 

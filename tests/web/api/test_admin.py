@@ -56,16 +56,16 @@ async def test_work_is_listed_by_what_became_of_it(visitor, server, book):
     manager = await visitor(Role.MANAGER)
     await place(await visitor(Role.CUSTOMER), book)
     async with transaction(server.app[ENGINE]) as conn:
-        parked = await conn.scalar(select(tasks.c.id).order_by(tasks.c.id).limit(1))
-        gone = {"parked_at": NOON, "attempts": 5, "error": "ValueError"}
-        await conn.execute(update(tasks).where(tasks.c.id == parked).values(gone))
+        dead = await conn.scalar(select(tasks.c.id).order_by(tasks.c.id).limit(1))
+        gone = {"dead_at": NOON, "attempts": 5, "error": "ValueError"}
+        await conn.execute(update(tasks).where(tasks.c.id == dead).values(gone))
 
     async def found(query):
         answer = await manager.get(f"/api/v1/admin/tasks{query}")
-        return {(task["id"] == parked, task["state"]) for task in (await answer.json())["items"]}
+        return {(task["id"] == dead, task["state"]) for task in (await answer.json())["items"]}
 
-    both = {(True, "parked"), (False, "waiting")}
-    assert await found("?state=parked") == {(True, "parked")}
+    both = {(True, "dead"), (False, "waiting")}
+    assert await found("?state=dead") == {(True, "dead")}
     assert await found("?state=waiting") == {(False, "waiting")}
-    assert await found("?state=waiting,parked") == await found("") == both
+    assert await found("?state=waiting,dead") == await found("") == both
     assert (await manager.get("/api/v1/admin/tasks?state=lost")).status == 422

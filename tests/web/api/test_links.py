@@ -8,7 +8,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from sqlalchemy import select, update
 
 from bookstore.database.engine import reading, transaction
-from bookstore.database.tables import links, notifications
+from bookstore.database.tables import link_tokens, notifications
 from bookstore.users.permissions import Role
 from tests.web.conftest import PASSWORD
 from tests.web.mailbox import kinds_to, letters_to, token_to
@@ -45,9 +45,11 @@ async def sign_in(client, email, password=PASSWORD):
 async def age(server, minutes):
     """Let all links be so much older."""
     async with transaction(server.app[ENGINE]) as conn:
-        for row in await conn.execute(select(links)):
+        for row in await conn.execute(select(link_tokens)):
             older = row.expires_at - timedelta(minutes=minutes)
-            await conn.execute(update(links).where(links.c.id == row.id).values(expires_at=older))
+            await conn.execute(
+                update(link_tokens).where(link_tokens.c.id == row.id).values(expires_at=older)
+            )
 
 
 async def test_the_welcome_letter_confirms_the_address(server, client):
@@ -260,7 +262,7 @@ async def test_s08_the_database_does_not_hold_what_a_link_needs(server, visitor)
     _, secret = (await token_to(server, ANNA, "reset-password")).split("-", 1)
 
     async with reading(server.app[ENGINE]) as conn:
-        [row] = await conn.execute(select(links))
+        [row] = await conn.execute(select(link_tokens))
 
     assert secret not in str(row)
     assert secret.encode() not in b"".join(it for it in row if isinstance(it, bytes))

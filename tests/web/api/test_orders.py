@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import update
 
+from bookstore import orders
 from bookstore.database.engine import reading, transaction
 from bookstore.database.tables import books, users
-from bookstore.orders import orders, processing
+from bookstore.orders import processing
 from bookstore.users.permissions import Role
 from config.settings import Delivery
 from tests.factories import NOON, Trace, add_book
@@ -326,8 +327,8 @@ async def test_orders_wait_as_tasks_that_staff_can_see(visitor, server, book):
     assert (await manager.post(path)).status == 422
     assert (await manager.post(path, json={"reason": "no use"})).status == 204
     assert (await manager.post(path, json={"reason": "no use"})).status == 404
-    parked = await (await manager.get("/api/v1/admin/tasks?state=parked")).json()
-    assert parked == {"items": [], "next": None}
+    dead = await (await manager.get("/api/v1/admin/tasks?state=dead")).json()
+    assert dead == {"items": [], "next": None}
 
 
 async def test_placing_carries_the_requests_id_to_the_workers(visitor, server, book):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, insert, select, update
 
+from bookstore import orders
 from bookstore.backoffice import list_exports
 from bookstore.database import file_store
 from bookstore.database.engine import reading, transaction
@@ -17,7 +18,7 @@ from bookstore.database.tables import (
     metadata,
     notifications,
     order_notes,
-    sealed_invoices,
+    retained_invoices,
     task_failures,
     users,
 )
@@ -28,7 +29,7 @@ from bookstore.notifications import delivery, smtp
 from bookstore.notifications.emails import Store
 from bookstore.notifications.notifications import Status
 from bookstore.operations import doctor
-from bookstore.orders import orders, processing
+from bookstore.orders import processing
 from bookstore.privacy import erasure
 from bookstore.tasks import jobs, outbox
 from bookstore.users.permissions import Role
@@ -56,7 +57,7 @@ class Planted:
         self.home = self._address(plant, "Home")
         self.parcel = self._address(plant, "Parcel")
         self.note, self.reason, self.tracking = plant("Note"), plant("Reason"), plant("Track")
-        self.key, self.parked = plant("Key"), plant("Parked")
+        self.key, self.dead = plant("Key"), plant("Parked")
         self.subject, self.body, self.remark = plant("Subject"), plant("Body"), plant("Remark")
         self.answer, self.error = plant("Answer"), plant("Error")
 
@@ -87,18 +88,20 @@ def work(server, settings):
 
     async def work():
         async with transaction(engine) as conn:
-            waiting = await outbox.find(conn, parked=False, after_id=0, limit=1000)
+            waiting = await outbox.find(conn, dead=False, after_id=0, limit=1000)
             placed = [row.ref_id for row in waiting if row.task == "process_orders"]
             await processing.process(conn, placed, trace=Trace(), now=moment())
             await outbox.done(conn, outbox.Task.PROCESS_ORDERS, placed)
         async with reading(engine) as conn:
-            waiting = await outbox.find(conn, parked=False, after_id=0, limit=1000)
+            waiting = await outbox.find(conn, dead=False, after_id=0, limit=1000)
         # Those that were put off wait.
         letters = [
             row.ref_id for row in waiting if row.task == "send_notifications" and row.error is None
         ]
         mailer = smtp.make_mailer(settings.smtp_url)
-        await delivery.Postman(engine, mailer, Store.of(settings), clock=moment).deliver(letters)
+        await delivery.DeliveryWorker(engine, mailer, Store.of(settings), clock=moment).deliver(
+            letters
+        )
 
     return work
 
@@ -164,7 +167,7 @@ async def live(visitor, work, server, book, planted):
         await conn.execute(
             update(task_rows)
             .where(task_rows.c.task == "send_notifications", task_rows.c.ref_id == newest)
-            .values(error=f"450 <{planted.parked}> is busy")
+            .values(error=f"450 <{planted.dead}> is busy")
         )
         order_id = (await orders.get(conn, delivered)).id
         author = await conn.scalar(select(users.c.id).where(users.c.role == "manager").limit(1))
@@ -214,7 +217,7 @@ async def test_nothing_of_a_customer_stays(visitor, server, settings, book, work
     answer = await anna.delete(ME, json={"password": PASSWORD})
 
     assert answer.status == 204
-    after = await dump(engine, but={"sealed_invoices"})
+    after = await dump(engine, but={"retained_invoices"})
     assert found_in(after, planted) == []
     assert found_in("\n".join(mailed(settings).values()), planted) == []
     assert found_in(caplog.text, planted) == []
@@ -236,7 +239,7 @@ async def test_what_is_left_of_an_order_names_nobody(visitor, server, book, work
     user_id = (await (await anna.get(ME)).json())["id"]
     engine = server.app[ENGINE]
     async with reading(engine) as conn:
-        sealed_before = (await conn.execute(select(sealed_invoices))).all()
+        sealed_before = (await conn.execute(select(retained_invoices))).all()
 
     await anna.delete(ME, json={"password": PASSWORD})
 
@@ -244,7 +247,7 @@ async def test_what_is_left_of_an_order_names_nobody(visitor, server, book, work
     async with reading(engine) as conn:
         own = (await orders.of_user(conn, user_id)).items
         sealed = (
-            await conn.execute(select(sealed_invoices).order_by(sealed_invoices.c.order_id))
+            await conn.execute(select(retained_invoices).order_by(retained_invoices.c.order_id))
         ).all()
         [erased] = (
             await conn.execute(select(audit_log).where(audit_log.c.action == "erase"))
@@ -264,7 +267,7 @@ async def test_what_is_left_of_an_order_names_nobody(visitor, server, book, work
     delivered = sorted(order.id for order in own if order.status == "delivered")
     assert [invoice.order_id for invoice in sealed] == delivered
     assert {invoice.address["name"] for invoice in sealed} == {planted.parcel["name"]}
-    assert {invoice.keep_until.year - moment().year for invoice in sealed} == {11}
+    assert {invoice.retain_until.year - moment().year for invoice in sealed} == {11}
     assert (erased.user_id, erased.object_id, erased.address) == (user_id, str(user_id), None)
     assert erased.changes["email"] is None
     assert len(erased.changes["email_hash"][0]) == 64
@@ -362,7 +365,7 @@ async def test_a_letter_that_is_being_sent_is_waited_for(visitor, server):
     async with transaction(server.app[ENGINE]) as conn:
         await conn.execute(update(notifications).values(status=Status.SENT))
 
-    assert (refused.status, (await refused.json())["code"]) == (409, "letter-under-way")
+    assert (refused.status, (await refused.json())["code"]) == (409, "email-being-sent")
     assert (await waiting).status == 204
 
 
@@ -484,6 +487,6 @@ async def test_sealed_invoices_are_thrown_away_in_the_end(visitor, server, book,
     for years in (10, 12):
         async with transaction(server.app[ENGINE]) as conn:
             await erasure.purge(conn, now=moment() + timedelta(days=365 * years))
-            left.append(await conn.scalar(select(func.count()).select_from(sealed_invoices)))
+            left.append(await conn.scalar(select(func.count()).select_from(retained_invoices)))
 
     assert left == [2, 0]

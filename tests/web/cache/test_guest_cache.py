@@ -6,7 +6,7 @@ from aiohttp import web
 from bookstore.errors import NotFound
 from bookstore.users.permissions import Role
 from tests.web.api.test_books import DUNE
-from web.cache.guest_cache import KEPT_S, MOST, Kept
+from web.cache.guest_cache import CACHE_S, MOST, GuestCache
 
 
 class Clock:
@@ -29,10 +29,10 @@ class Kitchen:
 
 async def test_a_crowd_is_answered_with_one_answer_a_second():
     clock, kitchen = Clock(), Kitchen()
-    kept = Kept(clock)
+    kept = GuestCache(clock)
 
     first = await asyncio.gather(*(kept.answer("/", kitchen) for _ in range(9)))
-    clock.now = KEPT_S
+    clock.now = CACHE_S
     later = await kept.answer("/", kitchen)
 
     assert {response.text for response in first} == {"1"}
@@ -42,7 +42,7 @@ async def test_a_crowd_is_answered_with_one_answer_a_second():
 
 
 async def test_a_refusal_is_not_kept():
-    kept, kitchen = Kept(), Kitchen()
+    kept, kitchen = GuestCache(), Kitchen()
 
     async def refuse():
         raise NotFound
@@ -54,7 +54,7 @@ async def test_a_refusal_is_not_kept():
 
 
 async def test_whoever_goes_away_takes_nothing_from_the_others():
-    kept, kitchen = Kept(), Kitchen()
+    kept, kitchen = GuestCache(), Kitchen()
     impatient = asyncio.create_task(kept.answer("/", kitchen))
     patient = asyncio.create_task(kept.answer("/", kitchen))
     await asyncio.sleep(0)
@@ -65,7 +65,7 @@ async def test_whoever_goes_away_takes_nothing_from_the_others():
 
 
 async def test_there_is_an_end_to_what_is_kept():
-    kept, kitchen = Kept(Clock()), Kitchen()
+    kept, kitchen = GuestCache(Clock()), Kitchen()
 
     for number in range(MOST + 1):
         await kept.answer(f"/{number}", kitchen)

@@ -9,7 +9,7 @@ from bookstore.catalogue import books
 from bookstore.database.engine import transaction
 from bookstore.users.permissions import Role
 from tests.factories import NOON, create_book
-from web.cache.guest_cache import KEPT_S
+from web.cache.guest_cache import CACHE_S
 from web.cache.response_bytes import GRACE_S
 from web.monitoring.metrics import METRICS
 from web.server.keys import ENGINE
@@ -100,7 +100,7 @@ async def test_nobody_but_the_first_waits_for_the_next_answer(client, server, bo
     if engine.dialect.name == "sqlite":
         pytest.skip("its readers wait for nobody")
     before = await (await client.get(path)).read()
-    await asyncio.sleep(KEPT_S)
+    await asyncio.sleep(CACHE_S)
 
     async with transaction(engine) as conn:
         await conn.exec_driver_sql("LOCK TABLES books WRITE")

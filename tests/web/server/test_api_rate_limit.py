@@ -5,7 +5,16 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from web.app import make_app
 from web.server import api_rate_limit
-from web.server.api_rate_limit import ADDRESS, KEPT, LIMITS, TOKEN, WINDOW_S, Count, Limits, Policy
+from web.server.api_rate_limit import (
+    ADDRESS,
+    LIMITS,
+    MAX_WINDOWS,
+    TOKEN,
+    WINDOW_S,
+    Count,
+    Limits,
+    Policy,
+)
 
 FEW = Policy("few", 3)
 
@@ -58,10 +67,10 @@ def test_a_new_window_begins_when_the_old_one_is_over():
 def test_a_flood_of_names_does_not_fill_the_memory():
     window = Limits(Clock())
 
-    for number in range(KEPT + 10):
+    for number in range(MAX_WINDOWS + 10):
         window.count(FEW, str(number))
 
-    assert len(window._windows) == KEPT
+    assert len(window._windows) == MAX_WINDOWS
 
 
 async def test_an_answer_says_what_is_left(limited):

@@ -4,7 +4,6 @@ through them all."""
 import re
 from typing import NamedTuple
 
-from admin.access import ACCESS as ADMIN_ACCESS
 from bookstore.users.permissions import GRANTS, Permission, Role
 from web.server.route_access import ACCESS
 
@@ -52,7 +51,7 @@ def cells(app):
     """Every route of the router, the dashboard's too; one without a row is an error."""
     access = dict(app[ACCESS])
     for dashboard in app._subapps:
-        access |= dashboard[ADMIN_ACCESS]
+        access |= dashboard[ACCESS]
     for route in app.router.routes():
         info = route.resource.get_info()
         yield Cell(route.method, info.get("path") or info["formatter"], access[route])

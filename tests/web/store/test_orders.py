@@ -2,10 +2,11 @@ import asyncio
 
 import pytest
 
+from bookstore import orders
 from bookstore.database.engine import transaction
 from bookstore.idempotency import Key, claim
-from bookstore.orders import orders, processing
-from bookstore.orders.orders import State
+from bookstore.orders import processing
+from bookstore.orders.states import State
 from bookstore.users.permissions import Role
 from tests.factories import NOON, Trace
 from tests.web.conftest import PASSWORD
@@ -35,9 +36,7 @@ def work(server, ordered):
             order = await orders.get(conn, number)
             await processing.process(conn, [order.id], trace=Trace(), now=NOON)
             for state in states:
-                await orders.transition(
-                    conn, number, state, actor="staff", tracking="JD 0001", now=NOON
-                )
+                await orders.move(conn, number, state, actor="staff", tracking="JD 0001", now=NOON)
 
     return work
 

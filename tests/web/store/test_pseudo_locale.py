@@ -7,12 +7,12 @@ import pyotp
 import pytest
 from jinja2 import Environment, PackageLoader
 
-from bookstore import i18n
+from bookstore import i18n, orders
 from bookstore.catalogue import stock
 from bookstore.catalogue.stock import Reason
 from bookstore.database.engine import transaction
-from bookstore.orders import orders, processing
-from bookstore.orders.orders import State
+from bookstore.orders import processing
+from bookstore.orders.states import State
 from bookstore.users import addresses
 from tests.factories import NOON
 from tests.pseudo import LANGUAGE, NAME, Marked, unmarked, unmarked_in
@@ -218,14 +218,14 @@ async def order_as_guest(reader, own, dune):
     await reader.go(path)
     opened = reader.form("⟦Cancel the order⟧")
     async with own() as conn:
-        await orders.transition(conn, number, State.PACKED, actor="staff", now=NOON)
+        await orders.move(conn, number, State.PACKED, actor="staff", now=NOON)
     await reader.go(path)
     reader.page.forms.append(opened)  # Of a page that was open all the time.
     await reader.press("Cancel the order")
     assert "⟦This order cannot be cancelled here any more." in reader.text
     for state in (State.SHIPPED, State.DELIVERED):
         async with own() as conn:
-            await orders.transition(conn, number, state, actor="staff", now=NOON)
+            await orders.move(conn, number, state, actor="staff", now=NOON)
         await reader.go(path)
     await reader.press("Order again")
     number = await order(reader, dune, email=MINA)

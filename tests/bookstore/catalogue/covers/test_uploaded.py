@@ -16,13 +16,13 @@ from tests.factories import NOON, create_book
 #: Prints by how many kilobytes the peak of a process grows by drawing the cover of this file.
 PEAK = """
 import asyncio, pathlib, re, sys
-from bookstore import pictures
+from bookstore.catalogue.covers import uploaded
 
 def kilobytes(name):
     return int(re.search(name + r":\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text())[1])
 
 content, before = pathlib.Path(sys.argv[1]).read_bytes(), kilobytes("VmRSS")
-asyncio.run(pictures.cover_of(content))
+asyncio.run(uploaded.cover_of(content))
 print(kilobytes("VmHWM") - before)
 """
 

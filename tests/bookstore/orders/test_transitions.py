@@ -1,11 +1,11 @@
 import pytest
 from sqlalchemy import select
 
+from bookstore import orders
 from bookstore.backoffice import audit_report
 from bookstore.database.tables import notifications
 from bookstore.errors import Invalid
-from bookstore.orders import bulk_transitions, orders
-from bookstore.orders.orders import State
+from bookstore.orders.states import State
 from tests.factories import NOON, add_book, add_order, add_user
 
 
@@ -15,7 +15,7 @@ async def test_many_orders_take_one_step_and_the_others_say_why_not(conn):
         await add_order(conn, {dune: 1}, number=f"000{place}-TEST", status=status)
     numbers = [f"000{place}-TEST" for place in range(4)]
 
-    moved = await bulk_transitions.move(
+    moved = await orders.move_many(
         conn, [*numbers, "NONE-TEST"], State.PACKED, user_id=clerk, now=NOON
     )
 
@@ -35,9 +35,7 @@ async def test_each_customer_is_told_that_the_parcel_is_on_its_way(conn):
     for place in range(2):
         await add_order(conn, {dune: 1}, number=f"000{place}-TEST", status="packed")
 
-    await bulk_transitions.move(
-        conn, ["0000-TEST", "0001-TEST"], State.SHIPPED, user_id=clerk, now=NOON
-    )
+    await orders.move_many(conn, ["0000-TEST", "0001-TEST"], State.SHIPPED, user_id=clerk, now=NOON)
 
     kinds = await conn.scalars(select(notifications.c.kind))
     assert list(kinds) == ["order-shipped"] * 2
@@ -46,4 +44,4 @@ async def test_each_customer_is_told_that_the_parcel_is_on_its_way(conn):
 @pytest.mark.parametrize("to", [State.CANCELLED, State.CONFIRMED, State.DELIVERED])
 async def test_steps_that_need_words_are_taken_one_by_one(conn, to):
     with pytest.raises(Invalid):
-        await bulk_transitions.move(conn, ["0000-TEST"], to, user_id=1, now=NOON)
+        await orders.move_many(conn, ["0000-TEST"], to, user_id=1, now=NOON)
