@@ -1,4 +1,4 @@
-# One image for every part: the command says which.  Without one it is the whole store in
+# One image for all programs; the command selects one.  Without a command it runs the whole store in
 # one process, with its data in the volume.
 
 FROM python:3.11-slim AS build
@@ -9,7 +9,7 @@ ENV PATH=/opt/bookstore/bin:$PATH \
     PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1
 
-# The dependencies first: they change less often than the code.
+# Dependencies first: they change less often than the code, so their layer is reused.
 COPY requirements.lock ./
 RUN pip install --require-hashes --requirement requirements.lock
 
@@ -37,7 +37,7 @@ WORKDIR /var/lib/bookstore
 VOLUME /var/lib/bookstore
 EXPOSE 8080
 
-# Asks the process only, not what it depends on: restarting it mends no database.
+# Checks the process only, not its dependencies: a restart does not repair a database.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen(f'http://127.0.0.1:{os.environ[\"BOOKSTORE_PORT\"]}/healthz', timeout=2)"]
 

@@ -11,10 +11,12 @@ INSTALLED_TEST := $(VENV)/.installed-test
 
 # More for pytest, for example: make test PYTEST="tests/bookstore -k orders"
 PYTEST ?= tests
+# Without servers, browsers and kills.
+FAST := tests/bookstore tests/actors tests/web tests/admin tests/config $(wildcard tests/test_*.py)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install run test check format examples bench faults image machines judges lock sbom texts clean
+.PHONY: help install run test test-fast check format examples bench faults image machines judges lock sbom texts clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,8 +28,11 @@ run: $(INSTALLED) ## install, then the whole store in one process on http://127.
 
 test: $(INSTALLED_TEST) ## all tests, with real MariaDB, RabbitMQ, Chromium, Prometheus (installs what is missing)
 	@tests/servers/install.sh
-	@# Each file in one process: some open something dear.  Groups are lost on pytest 9.2 (xdist 3.8).
-	@$(BIN)/pytest -n 2 --dist loadfile $(PYTEST)
+	@# Each file in one process: fixtures of a file share expensive things.
+	@$(BIN)/pytest -n 2 --dist loadfile --durations=10 $(PYTEST)
+
+test-fast: $(INSTALLED_TEST) ## tests on SQLite, without servers, browsers and kills: for every few minutes
+	@$(BIN)/pytest -n 2 --dist loadfile --durations=10 -m "not mariadb and not rabbitmq and not slow" $(FAST)
 
 check: $(INSTALLED_TEST) ## format, lint, types and import contracts; changes nothing
 	@$(BIN)/ruff format --check .
@@ -82,7 +87,7 @@ sbom: ## bill of materials from the lock file (CycloneDX 1.6): build/bookstore.c
 	@$(SBOM) requirements --sv 1.6 --output-reproducible --validate \
 		--output-file build/bookstore.cdx.json requirements.lock
 
-texts: $(INSTALLED_TEST) ## collect what customers are told into bookstore/locale, for translators
+texts: $(INSTALLED_TEST) ## collect the texts for customers in bookstore/locale, for translators
 	@mkdir -p build
 	@$(BIN)/pybabel -q extract -F babel.cfg -k N_ -k _ -k ngettext:1,2 -k __init__ -k Invalid:2 \
 		-k NotFound -k sentence --no-location --sort-output -o build/bookstore.pot .

@@ -1,4 +1,4 @@
-"""One actor for each kind of work: `dramatiq actors` finds them here.
+"""One actor for each kind of work; `dramatiq actors` finds them here.
 
 An actor registers with our broker when its module is imported.
 """

@@ -1,4 +1,4 @@
-"""Lists worked off in one transaction, or one by one when one of them is bad."""
+"""Processes a list of rows in one transaction, or individually if one of them fails."""
 
 import asyncio
 import logging
@@ -11,27 +11,27 @@ from typing import Protocol
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bookstore import correlation
-from bookstore.database.engine import is_away, reading, retry_transaction, transaction
+from bookstore.database.engine import is_unavailable, reading, retry_transaction, transaction
 from bookstore.database.failpoints import failpoint
 from bookstore.database.group_commit import GroupCommit
 from bookstore.orders import Trace
 from bookstore.tasks import outbox
-from bookstore.tasks.outbox import Start
+from bookstore.tasks.outbox import StartedAttempt
 
 log = logging.getLogger(__name__)
 
-#: Well below the actors' time limit: dramatiq lets a late run go on beside its retry.
+#: Well below the actors' time limit, because dramatiq lets a late run continue beside its retry.
 DEADLINE_S = 45.0
-#: Lists that wait at the same moment are joined up to this many rows: the statements and the
-#: COMMIT of a transaction cost the same for all of them, and when one is bad, trying the others
-#: one by one takes two or three seconds at most.
-TOGETHER = 240
-#: How long to wait for a database that went away, to take the attempt back.
-MENDING_S = 20.0
+#: Lists that wait at the same time are combined up to this many rows.  A larger batch saves
+#: statements and COMMITs; but if one row fails, processing the others individually must take no
+#: more than two or three seconds.
+MAX_BATCH = 240
+#: How long to retry uncounting an attempt while the database is unavailable.
+DATABASE_OUTAGE_TIMEOUT_S = 20.0
 
 
-class Work(Protocol):
-    """What a service does with a list of rows, in the caller's transaction."""
+class BatchHandler(Protocol):
+    """The work of a service on a list of rows, in the caller's transaction."""
 
     async def __call__(
         self, conn: AsyncConnection, ref_ids: Collection[int], /, *, trace: Trace, now: datetime
@@ -39,8 +39,8 @@ class Work(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _List:
-    """The rows that one message asks for."""
+class _MessageRows:
+    """The rows of one message."""
 
     ref_ids: Sequence[int]
     message_id: str | None
@@ -48,11 +48,11 @@ class _List:
 
 @dataclass(frozen=True, slots=True)
 class _Trace:
-    """Who works on the rows, since when, and for which messages."""
+    """Which worker processes the rows, since when, and for which messages."""
 
     worker: str
     messages: Mapping[int, str | None]
-    starts: Mapping[int, Start]
+    starts: Mapping[int, StartedAttempt]
     started: float = field(default_factory=time.monotonic)
 
     def message_of(self, ref_id: int) -> str | None:
@@ -68,21 +68,21 @@ class _Trace:
         return round((time.monotonic() - self.started) * 1000)
 
 
-class Batches:
-    """Works off lists of one task's rows.
+class BatchProcessor:
+    """Processes lists of rows of one kind of task.
 
-    A row that was tried before runs alone, so that it cannot take others down with it; those
-    tried least come first, and from its second attempt on a row pauses before the next.  What
-    is new waits for one of those at most, not for all of them.  A bad row is recorded as such
-    and its message is done with; when the database is away, that is raised, and the message
-    comes again.
+    A row that was attempted before runs in its own transaction, so that it cannot fail others.
+    Rows with the fewest attempts run first, and from its second attempt on a row is retried only
+    after a delay.  A new row waits for at most one such retry, not for all of them.  A failure of
+    a row is recorded, and its message is acknowledged.  If the database is unavailable, the error
+    is raised and the message is redelivered.
     """
 
     def __init__(
         self,
         engine: AsyncEngine,
         task: outbox.Task,
-        work: Work,
+        work: BatchHandler,
         *,
         worker: str,
         clock: Callable[[], datetime],
@@ -92,71 +92,76 @@ class Batches:
         self._work = work
         self._worker = worker
         self._clock = clock
-        #: Whose transaction it is: of the new ones together, or of one that was tried before.
-        self._turn = asyncio.Lock()
-        self._first = self._grouped(self._together)
-        self._again = self._grouped(self._one_by_one)
+        #: Held by the transaction of a batch of new rows, or by that of a single retry.
+        self._transaction_lock = asyncio.Lock()
+        self._new_rows = self._grouped(self._process_new)
+        self._retries = self._grouped(self._process_individually)
 
-    async def work_off(self, ref_ids: Sequence[int], message_id: str | None) -> None:
-        """Do what is still to be done about these rows."""
-        wanted = _List(ref_ids, message_id)
+    async def process(self, ref_ids: Sequence[int], message_id: str | None) -> None:
+        """Process those of these rows that are unfinished.  Safe to repeat."""
+        rows = _MessageRows(ref_ids, message_id)
         async with asyncio.timeout(DEADLINE_S):
-            left = await self._first(wanted)
-            if not left.isdisjoint(ref_ids):
-                await self._again(wanted)
+            unfinished = await self._new_rows(rows)
+            if not unfinished.isdisjoint(ref_ids):
+                await self._retries(rows)
 
     def _grouped(
-        self, work_off: Callable[[Mapping[int, str | None]], Awaitable[Collection[int]]]
-    ) -> GroupCommit[_List, frozenset[int]]:
-        async def work_off_lists(lists: Sequence[_List]) -> list[frozenset[int] | Exception]:
+        self, process: Callable[[Mapping[int, str | None]], Awaitable[Collection[int]]]
+    ) -> GroupCommit[_MessageRows, frozenset[int]]:
+        async def process_lists(lists: Sequence[_MessageRows]) -> list[frozenset[int] | Exception]:
             messages = {ref_id: each.message_id for each in lists for ref_id in each.ref_ids}
             try:
-                left = frozenset(await work_off(messages))
-            except Exception as error:  # It is everybody's: each of the messages comes again.
+                unfinished = frozenset(await process(messages))
+            except (
+                Exception
+            ) as error:  # It applies to the whole batch: every message is redelivered.
                 return [error] * len(lists)
-            return [left] * len(lists)
+            return [unfinished] * len(lists)
 
-        return GroupCommit(work_off_lists, limit=TOGETHER, size=lambda wanted: len(wanted.ref_ids))
+        return GroupCommit(process_lists, limit=MAX_BATCH, size=lambda rows: len(rows.ref_ids))
 
-    async def _together(self, messages: Mapping[int, str | None]) -> Collection[int]:
-        """Try those that nobody has tried; the others, or all when it fails, are left."""
-        async with self._turn:
+    async def _process_new(self, messages: Mapping[int, str | None]) -> Collection[int]:
+        """Process the rows without an attempt; returns the other rows, or all of them on
+        failure."""
+        async with self._transaction_lock:
             attempts = await self._ready(messages)
-            fresh = [ref_id for ref_id, count in attempts.items() if count == 0]
-            if fresh:
+            new = [ref_id for ref_id, count in attempts.items() if count == 0]
+            if new:
                 try:
-                    await self._try(fresh, await self._start(fresh), messages)
+                    await self._try(new, await self._start(new), messages)
                 except Exception as error:
-                    if is_away(error):
+                    if is_unavailable(error):
                         raise
-                    log.warning("%s: a list of %d failed, one by one", self._task, len(fresh))
+                    log.warning(
+                        "%s: a list of %d failed; processing individually", self._task, len(new)
+                    )
                     return attempts
-            return attempts.keys() - fresh
+            return attempts.keys() - new
 
-    async def _one_by_one(self, messages: Mapping[int, str | None]) -> Collection[int]:
+    async def _process_individually(self, messages: Mapping[int, str | None]) -> Collection[int]:
         attempts = await self._ready(messages)
         for ref_id in sorted(attempts, key=lambda ref_id: (attempts[ref_id], ref_id)):
-            async with self._turn:
-                await self._alone(ref_id, messages)
+            async with self._transaction_lock:
+                await self._retry_single(ref_id, messages)
         return ()
 
-    async def _alone(self, ref_id: int, messages: Mapping[int, str | None]) -> None:
-        starts = await self._start([ref_id], again=True)
+    async def _retry_single(self, ref_id: int, messages: Mapping[int, str | None]) -> None:
+        starts = await self._start([ref_id], delay_retry=True)
         if ref_id not in starts:
             return
-        with correlation.caused_by([starts[ref_id].request_id]):
-            await self._alone_again(ref_id, starts, messages)
+        with correlation.bind_request_ids([starts[ref_id].request_id]):
+            await self._attempt_single(ref_id, starts, messages)
 
-    async def _alone_again(
-        self, ref_id: int, starts: Mapping[int, Start], messages: Mapping[int, str | None]
+    async def _attempt_single(
+        self, ref_id: int, starts: Mapping[int, StartedAttempt], messages: Mapping[int, str | None]
     ) -> None:
         if starts[ref_id].number > outbox.MAX_ATTEMPTS:
-            await self._fail(ref_id, "It took its worker down each time it was tried.")
+            await self._fail(ref_id, "The worker process died during every attempt.")
             return
         try:
             await self._try([ref_id], starts, messages)
         except Exception as error:
-            if is_away(error):
+            if is_unavailable(error):
                 raise
             failpoint("X1", [ref_id])
             log.exception("%s(%d) failed", self._task, ref_id)
@@ -166,7 +171,7 @@ class Batches:
     async def _try(
         self,
         ref_ids: Collection[int],
-        starts: Mapping[int, Start],
+        starts: Mapping[int, StartedAttempt],
         messages: Mapping[int, str | None],
     ) -> None:
         failpoint("P2", ref_ids)
@@ -174,28 +179,29 @@ class Batches:
 
         async def work() -> Collection[int]:
             async with transaction(self._engine) as conn:
-                # Whoever has a message about the same rows waits here, and finds them gone.
-                held = await outbox.hold(conn, self._task, ref_ids)
-                await outbox.done(conn, self._task, held)
+                # Another worker with a message about the same rows waits here, and then finds no
+                # rows.
+                locked = await outbox.lock(conn, self._task, ref_ids)
+                await outbox.complete(conn, self._task, locked)
                 failpoint("P3", ref_ids)
-                await self._work(conn, held, trace=trace, now=self._clock())
-                return held
+                await self._work(conn, locked, trace=trace, now=self._clock())
+                return locked
 
         try:
-            held = await retry_transaction(work)
+            done = await retry_transaction(work)
         except Exception as error:
-            if is_away(error):
-                await self._take_back(ref_ids)
+            if is_unavailable(error):
+                await self._uncount_attempts(ref_ids)
             raise
-        if held:
-            with correlation.caused_by(starts[ref_id].request_id for ref_id in held):
+        if done:
+            with correlation.bind_request_ids(starts[ref_id].request_id for ref_id in done):
                 log.info(
-                    "worked off",
+                    "processed",
                     extra={
                         "task": self._task,
-                        "count": len(held),
+                        "count": len(done),
                         "seconds": trace.worked_ms() / 1000,
-                        "ids": [*held],
+                        "ids": [*done],
                     },
                 )
 
@@ -203,13 +209,17 @@ class Batches:
         async with reading(self._engine) as conn:
             return await outbox.ready(conn, self._task, ref_ids, now=self._clock())
 
-    async def _start(self, ref_ids: Collection[int], *, again: bool = False) -> dict[int, Start]:
-        async def work() -> dict[int, Start]:
+    async def _start(
+        self, ref_ids: Collection[int], *, delay_retry: bool = False
+    ) -> dict[int, StartedAttempt]:
+        async def work() -> dict[int, StartedAttempt]:
             async with transaction(self._engine) as conn:
-                started = await outbox.start(conn, self._task, ref_ids)
-                if again:
-                    for ref_id, (times, _) in started.items():
-                        await outbox.pause(conn, self._task, ref_id, times, now=self._clock())
+                started = await outbox.start_attempts(conn, self._task, ref_ids)
+                if delay_retry:
+                    for ref_id, (number, _) in started.items():
+                        await outbox.delay_retry(
+                            conn, self._task, ref_id, number, now=self._clock()
+                        )
                 return started
 
         return await retry_transaction(work)
@@ -218,17 +228,18 @@ class Batches:
         async with transaction(self._engine) as conn:
             dead = await outbox.fail(conn, self._task, ref_id, error, now=self._clock())
         if dead:
-            log.error("given up: %s(%d)", self._task, ref_id)
+            log.error("dead: %s(%d)", self._task, ref_id)
 
-    async def _take_back(self, ref_ids: Collection[int]) -> None:
-        """The database went away: that is no fault of these rows, and must not make them dead."""
-        ends = time.monotonic() + MENDING_S
+    async def _uncount_attempts(self, ref_ids: Collection[int]) -> None:
+        """The database is unavailable: this must not count as an attempt, or the rows become
+        dead."""
+        ends = time.monotonic() + DATABASE_OUTAGE_TIMEOUT_S
         while time.monotonic() < ends:
             try:
                 async with transaction(self._engine) as conn:
-                    await outbox.take_back(conn, self._task, ref_ids)
+                    await outbox.uncount_attempts(conn, self._task, ref_ids)
                 return
             except Exception as error:
-                if not is_away(error):
+                if not is_unavailable(error):
                     raise
             await asyncio.sleep(1)

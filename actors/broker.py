@@ -1,4 +1,4 @@
-"""The broker, with its safety fixes; made from the settings when the actors are imported."""
+"""The dramatiq broker with our safety fixes, made from the settings when actors are imported."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +16,7 @@ from dramatiq.middleware import (
     TimeLimit,
 )
 
-from actors.metrics import Measured
+from actors.metrics import MetricsMiddleware
 from actors.workplace import Workplace
 from bookstore.database.failpoints import failpoint
 from bookstore.tasks.publisher import queue_arguments
@@ -25,18 +25,18 @@ from config.settings import Settings, read_settings
 #: dramatiq counts in milliseconds.
 SECOND = 1000
 MINUTE = 60 * SECOND
-#: Noticed after two missed ones; a dead peer would otherwise go unnoticed for minutes.
+#: A dead peer is detected after two missed heartbeats; without them it takes minutes.
 HEARTBEAT_S = 10
-#: An alarm at the broker blocks those who publish, not those who consume.
+#: A resource alarm at the broker blocks publishers, not consumers.
 BLOCKED_TIMEOUT_S = 10
 
 
 class Consumer(_RabbitmqConsumer):
-    """Acknowledges only what it delivered itself.
+    """Acknowledges only messages that it delivered itself.
 
-    Delivery tags start at 1 again on each connection, so a message taken before a
-    reconnect and finished after it would acknowledge a stranger, which is lost if the
-    worker then dies.  RabbitMQ has delivered the stale one again already.
+    Delivery tags start at 1 again on each connection.  So a message that was delivered before a
+    reconnect and finished after it would acknowledge an unrelated message, which is lost if the
+    worker then dies.  RabbitMQ has already redelivered the finished one.
     """
 
     def __next__(self) -> Any:
@@ -56,7 +56,7 @@ class Consumer(_RabbitmqConsumer):
 
 
 class StoreBroker(RabbitmqBroker):
-    """RabbitMQ with our consumer and with queues as the publishers declare them."""
+    """RabbitMQ with our consumer, and with the same queue arguments as the publishers."""
 
     def __init__(self, *, queue_type: str, **options: Any) -> None:
         super().__init__(confirm_delivery=True, **options)
@@ -73,8 +73,8 @@ class StoreBroker(RabbitmqBroker):
 class SafeRetries(Retries):
     """Does not acknowledge a message whose retry could not be published.
 
-    dramatiq swallows what goes wrong in a middleware, and the message would be gone; so it
-    is failed instead, and goes to the dead letters.
+    dramatiq ignores exceptions in a middleware, so the message would be lost.  This class fails the
+    message instead, which sends it to the dead-letter queue.
     """
 
     def after_process_message(
@@ -88,7 +88,7 @@ class SafeRetries(Retries):
 
 
 def make_broker(settings: Settings, workplace: Workplace) -> dramatiq.Broker:
-    """RabbitMQ, or messages in this process's memory; it connects when used."""
+    """RabbitMQ, or a broker in this process's memory; it connects at the first use."""
     middleware = list(_middleware(workplace))
     if settings.embedded:
         return StubBroker(middleware=middleware)
@@ -100,10 +100,10 @@ def make_broker(settings: Settings, workplace: Workplace) -> dramatiq.Broker:
 
 
 def _middleware(workplace: Workplace) -> Iterator[Middleware]:
-    # The event loop starts first and stops last: the workplace lives on it.
+    # The event loop starts first and stops last, because the workplace needs it.
     yield AsyncIO()
     yield workplace
-    yield Measured()
+    yield MetricsMiddleware()
     yield TimeLimit()
     yield ShutdownNotifications()
     yield Callbacks()
@@ -123,6 +123,6 @@ dramatiq.set_broker(broker)
 
 
 def message_id() -> str | None:
-    """The id of the message that the current actor works on; None when it is called directly."""
+    """The id of the message that the current actor processes; None if it was called directly."""
     message = CurrentMessage.get_current_message()
     return message.message_id if message is not None else None

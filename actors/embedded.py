@@ -1,4 +1,4 @@
-"""Workers inside the web process, for a store that runs in one."""
+"""Workers inside the web process, for a store that runs in a single process."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -12,29 +12,29 @@ from bookstore.tasks.publisher import LocalPublisher, Publisher
 from config.settings import Settings
 
 THREADS = 8
-#: Milliseconds between two looks of an idle thread at whether it is to stop.
+#: An idle thread checks this often whether it should stop, in milliseconds.
 POLL = 100
-#: In milliseconds: what is running may finish, the rest stays in the database.
+#: Running actors may finish within this many milliseconds; other tasks stay in the database.
 STOP_TIMEOUT = 10_000
 
 
-def _nobody_listens(order_ids: list[int]) -> None:
-    """Nobody in this process watches orders."""
+def _ignore_changes(order_ids: list[int]) -> None:
+    """No stream in this process watches orders."""
 
 
 @asynccontextmanager
 async def workers(
-    settings: Settings, notify: Callable[[list[int]], object] = _nobody_listens
+    settings: Settings, notify: Callable[[list[int]], object] = _ignore_changes
 ) -> AsyncIterator[Publisher]:
-    """Start the workers; gives what offers tasks to them, and stops them at the end.
+    """Run the workers; yields the publisher of their tasks, and stops them at the end.
 
-    `notify` gets the ids of the orders to which something happened, in the workers' thread.
+    `notify` is called with the ids of changed orders, in the workers' thread.
     """
     workplace.settings = settings
     workplace.notify = notify
     worker = Worker(broker, worker_timeout=POLL, worker_threads=THREADS)
     if not workplace.booted:
-        # Only dramatiq's own command line does this, and the time limits need it.
+        # The time limits need this event, which only dramatiq's own command line emits.
         broker.emit_after("process_boot")
     await asyncio.to_thread(worker.start)
     try:

@@ -1,4 +1,4 @@
-"""Imports and exports are run."""
+"""The actor that runs jobs: imports, exports and bulk changes."""
 
 import time
 
@@ -6,10 +6,10 @@ from dramatiq import Retry, actor
 
 from actors.broker import MINUTE, SECOND, broker, workplace
 
-#: When a job comes again that found this process at work on another.
-BUSY_PAUSE = 5 * SECOND
-#: After that no job of a list is begun: the relay offers again what is left of it.
-LIST_S = 300.0
+#: The delay of a job when this process already runs another one.
+BUSY_DELAY = 5 * SECOND
+#: After this long no further job of a message is started; the relay republishes the others.
+BATCH_DEADLINE_S = 300.0
 
 
 @actor(
@@ -21,11 +21,11 @@ LIST_S = 300.0
     time_limit=10 * MINUTE,
 )
 async def run_jobs(job_ids: list[int]) -> None:
-    """Go on with jobs for a slice each; the next message goes on from there.  Safe to repeat."""
+    """Run each job for a limited time; the next message continues it.  Safe to repeat."""
     if workplace.job_threads.locked():
-        raise Retry(delay=BUSY_PAUSE)
+        raise Retry(delay=BUSY_DELAY)
     async with workplace.job_threads:
-        ends = time.monotonic() + LIST_S
+        ends = time.monotonic() + BATCH_DEADLINE_S
         for job_id in job_ids:
             if time.monotonic() < ends:
                 await workplace.jobs.run(job_id)

@@ -1,4 +1,4 @@
-"""What Prometheus reads of the workers: messages, their lists, letters."""
+"""Prometheus metrics of the workers: messages, their sizes, attempts to send e-mails."""
 
 import time
 from typing import Any
@@ -7,43 +7,43 @@ from dramatiq import Broker, MessageProxy
 from dramatiq.middleware import Middleware
 from prometheus_client import Counter, Histogram
 
-from bookstore.notifications import End
+from bookstore.notifications import DeliveryOutcome
 from bookstore.operations.metrics import WORKER
 
-#: From an order at rest to the deadline of an actor.
+#: From one order on an idle system to the deadline of an actor.
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0)
 
 
 _MESSAGES = Counter(
     "bookstore_actor_messages",
-    "Messages that were worked on, by actor and result.",
+    "Processed messages, by actor and result.",
     ["actor", "result"],
     registry=WORKER,
 )
 _DURATIONS = Histogram(
     "bookstore_actor_duration_seconds",
-    "How long a message took.",
+    "Processing time of a message.",
     ["actor"],
     buckets=_SECONDS,
     registry=WORKER,
 )
-_LISTS = Histogram(
+_MESSAGE_ROWS = Histogram(
     "bookstore_actor_list_ids",
-    "Rows that one message asks for.",
+    "Rows in one message.",
     ["actor"],
     buckets=(1, 2, 5, 10, 20, 50),
     registry=WORKER,
 )
-_MAILS = Counter(
+_EMAIL_ATTEMPTS = Counter(
     "bookstore_email_attempts",
-    "Attempts to send a letter, by what came of them.",
+    "Attempts to send an e-mail, by result.",
     ["result"],
     registry=WORKER,
 )
 
 
-class Measured(Middleware):
-    """Counts messages by actor and result, how long they took and how much they asked for."""
+class MetricsMiddleware(Middleware):
+    """Counts messages by actor and result, and measures their duration and number of rows."""
 
     def __init__(self) -> None:
         self._started: dict[str, float] = {}
@@ -66,9 +66,9 @@ class Measured(Middleware):
         _MESSAGES.labels(name, "failed" if exception else "done").inc()
         _DURATIONS.labels(name).observe(time.perf_counter() - started)
         if message.args and isinstance(message.args[0], list):
-            _LISTS.labels(name).observe(len(message.args[0]))
+            _MESSAGE_ROWS.labels(name).observe(len(message.args[0]))
 
 
-def mailed(end: End) -> None:
-    """Count an attempt to send a letter."""
-    _MAILS.labels(end.name.lower().replace("_", "-")).inc()
+def count_email_attempt(outcome: DeliveryOutcome) -> None:
+    """Count an attempt to send an e-mail."""
+    _EMAIL_ATTEMPTS.labels(outcome.name.lower().replace("_", "-")).inc()

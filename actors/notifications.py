@@ -1,14 +1,15 @@
-"""Letters are sent."""
+"""The actor that sends e-mails."""
 
 from dramatiq import Retry, actor
 from dramatiq.middleware import CurrentMessage
 
 from actors.broker import MINUTE, SECOND, broker, workplace
 
-#: When a list comes again that found too many others waiting for the mail server.
-BUSY_PAUSE = 1 * SECOND
-#: How often, until the relay has offered again what is in it: else the hints would pile up.
-BUSY_TIMES = 30
+#: The delay of a message when too many threads already wait for the mail server.
+BUSY_DELAY = 1 * SECOND
+#: After this many retries the message is dropped: by then the relay has republished its e-mails,
+#: and further retries would only add duplicates.
+MAX_BUSY_RETRIES = 30
 
 
 @actor(
@@ -20,14 +21,14 @@ BUSY_TIMES = 30
     time_limit=10 * MINUTE,
 )
 async def send_notifications(notification_ids: list[int]) -> None:
-    """Send letters, a few at a time.  Safe to repeat: each is claimed with a lease.
+    """Send e-mails, a few at a time.  Safe to repeat: each is claimed with a lease.
 
-    A slow mail server never holds all threads of a worker: orders need them.
+    A slow mail server never blocks all threads of a worker, because orders need them.
     """
     if workplace.email_threads.locked():
         message = CurrentMessage.get_current_message()
-        if message is not None and message.options.get("retries", 0) >= BUSY_TIMES:
+        if message is not None and message.options.get("retries", 0) >= MAX_BUSY_RETRIES:
             return
-        raise Retry(delay=BUSY_PAUSE)
+        raise Retry(delay=BUSY_DELAY)
     async with workplace.email_threads:
         await workplace.delivery_worker.deliver(notification_ids)

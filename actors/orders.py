@@ -1,4 +1,4 @@
-"""Placed orders are confirmed or rejected."""
+"""The actor that confirms or rejects placed orders."""
 
 from dramatiq import actor
 
@@ -17,5 +17,5 @@ from bookstore.database.failpoints import failpoint
 async def process_orders(order_ids: list[int]) -> None:
     """Confirm or reject placed orders, in one transaction.  Safe to repeat."""
     failpoint("P1", order_ids)
-    await workplace.orders.work_off(order_ids, message_id())
+    await workplace.orders.process(order_ids, message_id())
     failpoint("P7", order_ids)

@@ -1,32 +1,33 @@
-"""How a worker process ends: told to stop it finishes what it began, told again it dies."""
+"""How a worker process stops: after the first SIGTERM it finishes its work, a second kills it."""
 
 import os
 import signal
 import time
 from types import FrameType
 
-#: Signals within so long are one: a supervisor tells the whole group, and then its parent does.
-SAME_S = 1.0
+#: Signals within this time count as one: a supervisor signals the whole process group, and then the
+#: parent process signals its children.
+SAME_SIGNAL_S = 1.0
 
 
-def heed_signals() -> None:
-    """Have a second SIGTERM kill this process.
+def install_signal_handler() -> None:
+    """Make a second SIGTERM kill this process.
 
-    dramatiq (2.2) raises SystemExit in the main thread then: that cuts the orderly end short,
-    and the threads that it leaves behind keep the process alive for ever.  To be called in the
-    main thread, once dramatiq has set its own handler, which goes on answering the first one.
+    Without this, dramatiq (2.2) raises SystemExit in the main thread at the second signal, which
+    interrupts the shutdown, and the remaining threads keep the process alive forever.  Call this in
+    the main thread after dramatiq has set its own handler, which still handles the first signal.
     """
-    finish = signal.getsignal(signal.SIGTERM)
-    assert callable(finish)
-    told_at: float | None = None
+    shut_down = signal.getsignal(signal.SIGTERM)
+    assert callable(shut_down)
+    signalled_at: float | None = None
 
-    def told(number: int, frame: FrameType | None) -> None:
-        nonlocal told_at
-        if told_at is None:
-            told_at = time.monotonic()
-            finish(number, frame)
-        elif time.monotonic() >= told_at + SAME_S:
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal signalled_at
+        if signalled_at is None:
+            signalled_at = time.monotonic()
+            shut_down(number, frame)
+        elif time.monotonic() >= signalled_at + SAME_SIGNAL_S:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
 
-    signal.signal(signal.SIGTERM, told)
+    signal.signal(signal.SIGTERM, handle)

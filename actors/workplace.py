@@ -1,4 +1,4 @@
-"""What the actors of this process work with: opened on the worker's event loop, closed with it."""
+"""Resources of the actors of this process, opened and closed on the worker's event loop."""
 
 import asyncio
 import logging
@@ -16,62 +16,61 @@ from dramatiq.middleware import Middleware
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors import metrics
-from actors.batching import Batches
+from actors.batching import BatchProcessor
 from actors.relay import Relay
-from actors.stopping import heed_signals
+from actors.stopping import install_signal_handler
 from bookstore import orders
 from bookstore.backoffice import list_exports
-from bookstore.backoffice.bulk_jobs import Changer
+from bookstore.backoffice.bulk_jobs import BulkChangeRunner
 from bookstore.database import engine as db
 from bookstore.exports import Exporter
 from bookstore.imports.importer import Importer
 from bookstore.notifications import DeliveryWorker, smtp
-from bookstore.notifications.emails import Store
-from bookstore.tasks.job_runner import Runner, Work
-from bookstore.tasks.jobs import Kind
+from bookstore.notifications.emails import StoreFacts
+from bookstore.tasks.job_runner import JobHandler, JobRunner
+from bookstore.tasks.jobs import JobKind
 from bookstore.tasks.outbox import Task
 from bookstore.tasks.publisher import (
     QUEUES,
-    EventExchange,
+    EventBus,
     LocalPublisher,
     Publisher,
     RabbitPublisher,
 )
 from config import memory
-from config.log import quieten, set_up
+from config.log import set_up, silence_libraries
 from config.settings import Settings, read_settings
 
 log = logging.getLogger(__name__)
 
-#: A list of fifty takes some hundredths of a second; a database that stalls, longer.
+#: Fifty orders take a few hundredths of a second; only a database that stalls takes this long.
 TIMEOUT_S = 10.0
 LOCK_WAIT_S = 5
-#: Transactions of one process that run at once; the others of its threads wait for mail.
+#: Concurrent transactions of one process; its other threads wait for the mail server.
 POOL_SIZE = 16
 
 
 class Workplace(Middleware):
-    """The worker's database, mail and publisher, and the relay that runs beside the actors.
+    """The worker's database, mailer and publisher, and the relay that runs beside the actors.
 
-    dramatiq swallows what goes wrong while it boots a worker, so nothing here connects
-    before it is used.
+    dramatiq ignores errors while it boots a worker, so nothing here connects before its first use.
     """
 
     engine: AsyncEngine
-    orders: Batches
+    orders: BatchProcessor
     delivery_worker: DeliveryWorker
-    #: Threads that may wait for mail at once.
+    #: Limits the threads that may wait for the mail server at the same time.
     email_threads: asyncio.Semaphore
-    jobs: Runner
-    #: Jobs that run at once: they are much work for the processor, and orders come first.
+    jobs: JobRunner
+    #: Limits concurrent jobs: they need much CPU time, and orders have priority.
     job_threads: asyncio.Semaphore
 
     def __init__(self) -> None:
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self.settings: Settings | None = None
-        #: Who hears, in this process, to which orders something happened; else all web processes.
+        #: Called with the ids of changed orders; None publishes them to all web processes.
         self.notify: Callable[[list[int]], object] | None = None
-        #: Whether dramatiq has said that this process is up, which it may hear only once.
+        #: Whether dramatiq has emitted `process_boot`, which must happen only once.
         self.booted = False
         self._open = AsyncExitStack()
 
@@ -80,17 +79,17 @@ class Workplace(Middleware):
 
     def before_worker_boot(self, broker: Broker, worker: Worker) -> None:
         if self.settings is None:
-            set_up()  # dramatiq's own command line has lines of another form.
-            heed_signals()
-            memory.settle()
+            set_up()  # Replaces the log format of dramatiq's command line.
+            install_signal_handler()
+            memory.freeze_startup_objects()
         else:
-            quieten()
-        # The process was forked since, so it has a name of its own.
+            silence_libraries()
+        # The process was forked after the import, so its id has changed.
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         _run(self._start(broker, worker, self.settings or read_settings()))
 
     def after_worker_boot(self, broker: Broker, worker: Worker) -> None:
-        log.info("at work: %s", self.name)
+        log.info("worker started: %s", self.name)
 
     def before_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
         self.delivery_worker.stop()
@@ -107,32 +106,36 @@ class Workplace(Middleware):
             lock_wait_s=LOCK_WAIT_S,
         )
         self._open.push_async_callback(engine.dispose)
-        notify = self.notify or await self._exchange(settings)
-        self.engine = db.notifying(db.announcing(engine, publisher.offer), notify)
-        self.orders = Batches(
+        notify = self.notify or await self._event_bus(settings)
+        self.engine = db.notifying(db.announcing(engine, publisher.publish), notify)
+        self.orders = BatchProcessor(
             self.engine, Task.PROCESS_ORDERS, orders.process, worker=self.name, clock=clock
         )
         mailer = smtp.make_mailer(settings.smtp_url)
         self._open.push_async_callback(mailer.close)
         self.delivery_worker = DeliveryWorker(
-            self.engine, mailer, Store.of(settings), clock=clock, watch=metrics.mailed
+            self.engine,
+            mailer,
+            StoreFacts.of(settings),
+            clock=clock,
+            on_attempt=metrics.count_email_attempt,
         )
         self.email_threads = asyncio.Semaphore(email_threads(worker))
         currency = settings.currency
         exporter = Exporter(self.engine, currency=currency, clock=clock)
-        works: dict[Kind, Work] = {
-            Kind.IMPORT_BOOKS: Importer(self.engine, currency=currency, clock=clock),
-            Kind.EXPORT_BOOKS: exporter,
-            Kind.EXPORT_ORDERS: exporter,
-            Kind.CHANGE_MANY: Changer(self.engine, clock=clock),
-            Kind.EXPORT_LIST: Exporter(
+        handlers: dict[JobKind, JobHandler] = {
+            JobKind.IMPORT_BOOKS: Importer(self.engine, currency=currency, clock=clock),
+            JobKind.EXPORT_BOOKS: exporter,
+            JobKind.EXPORT_ORDERS: exporter,
+            JobKind.CHANGE_MANY: BulkChangeRunner(self.engine, clock=clock),
+            JobKind.EXPORT_LIST: Exporter(
                 self.engine, currency=currency, clock=clock, source_of=list_exports.source_of
             ),
         }
-        self.jobs = Runner(self.engine, works, clock=clock)
+        self.jobs = JobRunner(self.engine, handlers, clock=clock)
         self.job_threads = asyncio.Semaphore(1)
         relay = Relay(self.engine, publisher, name=f"relay:{self.name}", clock=clock)
-        running = asyncio.create_task(relay.run(alone=settings.embedded))
+        running = asyncio.create_task(relay.run(only_process=settings.embedded))
         self._open.push_async_callback(_stop, running)
 
     async def _publisher(self, broker: Broker, settings: Settings) -> Publisher:
@@ -144,14 +147,17 @@ class Workplace(Middleware):
             )
         )
 
-    async def _exchange(self, settings: Settings) -> Callable[[list[int]], object]:
-        exchange = EventExchange(settings.broker_urls, name=f"worker {self.name}")
-        return (await self._open.enter_async_context(exchange)).notify
+    async def _event_bus(self, settings: Settings) -> Callable[[list[int]], object]:
+        bus = EventBus(settings.broker_urls, name=f"worker {self.name}")
+        return (await self._open.enter_async_context(bus)).notify
 
 
 def email_threads(worker: Worker) -> int:
-    """How many may wait for mail at once: half of them, so that there are always some for orders;
-    all where there is no other work."""
+    """How many threads may wait for the mail server at the same time.
+
+    Half of them, so that orders always find a free thread; all of them in a worker that only sends
+    e-mails.
+    """
     if worker.consumer_whitelist == {QUEUES[Task.SEND_NOTIFICATIONS]}:
         return worker.worker_threads
     return max(1, worker.worker_threads // 2)

@@ -1,4 +1,4 @@
-"""The dashboard, put together; `web/app.py` mounts it under /admin."""
+"""Assembles the dashboard; `web/app.py` mounts it at /admin."""
 
 from aiohttp import web
 
@@ -9,8 +9,8 @@ from web.server.route_access import ACCESS, CONFIRMED
 
 
 def make_admin(settings: Settings) -> web.Application:
-    """The dashboard as an application within the site's, which knows who is signed in."""
-    app = web.Application(middlewares=[rendering.refused, staff_only])
-    rendering.prepare(app, settings)
-    app[ACCESS], app[CONFIRMED] = routes.add_to(app)
+    """The dashboard as a sub-application; the main application authenticates the user."""
+    app = web.Application(middlewares=[rendering.error_page, staff_only])
+    rendering.setup(app, settings)
+    app[ACCESS], app[CONFIRMED] = routes.add_routes(app)
     return app

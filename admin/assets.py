@@ -1,25 +1,25 @@
-"""The dashboard's own style sheet and icons; all else it shares with the store's pages."""
+"""The dashboard's own style sheet, script and icons; other assets are shared with the store."""
 
 from functools import cache
 from importlib.resources import files
 
 from aiohttp import web
 
-from web.store.assets import File, held, sent
+from web.store.assets import File, file_response, make_file
 
 
 @cache
 def all_files() -> dict[str, File]:
-    """Every file by its name below `/admin/static/`."""
+    """Every file by its name under `/admin/static/`."""
     folder = files("admin") / "static"
-    return {file.name: held(file.name, file.read_bytes()) for file in folder.iterdir()}
+    return {file.name: make_file(file.name, file.read_bytes()) for file in folder.iterdir()}
 
 
 def url(name: str) -> str:
-    """The address of a file, for templates."""
+    """The URL of a file, for templates."""
     return f"/admin/static/{name}?v={all_files()[name].version}"
 
 
 async def show(request: web.Request) -> web.Response:
     """GET /admin/static/{name}."""
-    return sent(request, all_files().get(request.match_info["name"]))
+    return file_response(request, all_files().get(request.match_info["name"]))

@@ -1,4 +1,4 @@
-"""One book: the form in which it is made and changed."""
+"""The form to add and edit a book."""
 
 import re
 from collections.abc import Mapping
@@ -7,23 +7,23 @@ from typing import Any
 from aiohttp import web
 
 from admin import form_values
-from admin.rendering import NO_REFUSAL, Refusal, page
+from admin.rendering import NO_ERROR, FormError, page
 from bookstore.catalogue import books, categories
 from bookstore.catalogue.books import Book
-from bookstore.catalogue.validation import ROLES, Draft
+from bookstore.catalogue.validation import ROLES, BookInput
 from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.errors import BookstoreError, Invalid, IsbnTaken, Stale
 from bookstore.users.permissions import Permission, permits
-from web.auth.sessions import me
+from web.auth.sessions import current_user
 from web.server.keys import ENGINE
 from web.server.request_context import now
 from web.store import flash, forms
 from web.store.formatting import plain_money
 
-#: Fields that are typed as they are kept.
+#: Fields whose text is stored as entered.
 _TEXTS = ("isbn13", "title", "subtitle", "publisher", "language", "format", "description")
 _NUMBERS = ("year", "pages")
-#: How the fields are called where a fault is told.
+#: The labels of the fields, also in error messages.
 LABELS = {
     "isbn13": "ISBN",
     "title": "Title",
@@ -35,7 +35,7 @@ LABELS = {
     "format": "Format",
     "pages": "Pages",
     "price_cents": "Price",
-    "stock": "Copies",
+    "stock": "Stock",
     "categories": "Categories",
     "description": "Description",
 }
@@ -48,83 +48,93 @@ async def show_new(request: web.Request) -> web.Response:
 
 
 async def create(request: web.Request) -> web.Response:
-    """POST /admin/books/new: a book comes into the catalogue."""
-    form, chosen = await _sent(request)
-    faults: dict[str, str] = {}
-    facts = _facts(form, faults)
-    facts["categories"] = chosen
-    _read("price_cents", form_values.cents, form, facts, faults)
-    _read(
-        "stock", form_values.whole, {"stock": form.get("stock", "").strip() or "0"}, facts, faults
+    """POST /admin/books/new: add a book to the catalogue."""
+    form, chosen = await _read_form(request)
+    errors: dict[str, str] = {}
+    values = _field_values(form, errors)
+    values["categories"] = chosen
+    _parse("price_cents", form_values.parse_cents, form, values, errors)
+    _parse(
+        "stock",
+        form_values.parse_integer,
+        {"stock": form.get("stock", "").strip() or "0"},
+        values,
+        errors,
     )
 
     async def work() -> Book:
         async with transaction(request.config_dict[ENGINE]) as conn:
-            return await books.create(conn, Draft(**facts), user_id=me(request).id, now=now())
+            return await books.create(
+                conn, BookInput(**values), user_id=current_user(request).id, now=now()
+            )
 
-    if not faults:
+    if not errors:
         try:
             book = await retry_transaction(work)
         except (Invalid, IsbnTaken) as error:
-            _note(error, faults)
-    if faults:
-        return await _page(request, None, form, chosen, faults=faults, status=422)
-    await flash.leave(request, "ok", f"{book.title} is in the catalogue.")
+            _add_error(error, errors)
+    if errors:
+        return await _page(request, None, form, chosen, errors=errors, status=422)
+    await flash.add(request, "ok", f"{book.title} was added to the catalogue.")
     raise web.HTTPSeeOther(f"/admin/books/{book.id}")
 
 
-async def show(request: web.Request, refusal: Refusal = NO_REFUSAL) -> web.Response:
+async def show(request: web.Request, form_error: FormError = NO_ERROR) -> web.Response:
     """GET /admin/books/{book_id}."""
     async with reading(request.config_dict[ENGINE]) as conn:
         book = await books.get(conn, int(request.match_info["book_id"]), withdrawn=True)
     if book.withdrawn_at is not None:
-        refusal = refusal.among([])
+        form_error = form_error.for_fields([])
     chosen = [it.slug for it in book.categories]
-    return await _page(request, book, _typed(book), chosen, refusal=refusal)
+    return await _page(request, book, _form_values(book), chosen, form_error=form_error)
 
 
 async def change(request: web.Request) -> web.Response:
-    """POST /admin/books/{book_id}: what was changed meanwhile is shown, not overwritten."""
+    """POST /admin/books/{book_id}: concurrent changes are shown, not overwritten."""
     book_id = int(request.match_info["book_id"])
-    form, chosen = await _sent(request)
+    form, chosen = await _read_form(request)
     version = form.get("version", "")
-    faults: dict[str, str] = {}
-    facts = _facts(form, faults)
-    if permits(me(request).role, Permission.CHANGE_PRICES):
-        _read("price_cents", form_values.cents, form, facts, faults)
+    errors: dict[str, str] = {}
+    values = _field_values(form, errors)
+    if permits(current_user(request).role, Permission.CHANGE_PRICES):
+        _parse("price_cents", form_values.parse_cents, form, values, errors)
 
     async def work() -> Book:
-        # One that is none is not the latest.
+        # Text that is no version never matches the current one.
         seen = int(version) if form_values.is_id(version) else 0
-        changes = dict(facts)
+        changes = dict(values)
         async with transaction(request.config_dict[ENGINE]) as conn:
             before = [it.slug for it in (await books.get(conn, book_id)).categories]
-            # The first category decides about the cover, so those that stay keep their place.
+            # The first category determines the colour of the cover, so the others keep their order.
             kept = [slug for slug in before if slug in chosen]
             changes["categories"] = kept + [slug for slug in chosen if slug not in kept]
             return await books.change(
-                conn, book_id, seen, changes, user_id=me(request).id, now=now()
+                conn, book_id, seen, changes, user_id=current_user(request).id, now=now()
             )
 
     status = 422
-    if not faults:
+    if not errors:
         try:
             book = await retry_transaction(work)
         except Stale:
             status = 409
         except (Invalid, IsbnTaken) as error:
-            _note(error, faults)
+            _add_error(error, errors)
         else:
-            await flash.leave(request, "ok", f"{book.title} is saved.")
+            await flash.add(request, "ok", f"{book.title} is saved.")
             raise web.HTTPSeeOther(f"/admin/books/{book_id}")
     async with reading(request.config_dict[ENGINE]) as conn:
         latest = await books.get(conn, book_id, withdrawn=True)
-    clashes = {}
+    conflicts = {}
     if status == 409:
-        clashes = {
-            name: value for name, value in _typed(latest).items() if _differs(name, form, value)
+        conflicts = {
+            name: value
+            for name, value in _form_values(latest).items()
+            if _differs(name, form, value)
         }
-    return await _page(request, latest, form, chosen, faults=faults, clashes=clashes, status=status)
+    return await _page(
+        request, latest, form, chosen, errors=errors, conflicts=conflicts, status=status
+    )
 
 
 async def _page(
@@ -133,9 +143,9 @@ async def _page(
     typed: Mapping[str, str],
     chosen: list[str],
     *,
-    faults: Mapping[str, str] | None = None,
-    clashes: Mapping[str, str] | None = None,
-    refusal: Refusal = NO_REFUSAL,
+    errors: Mapping[str, str] | None = None,
+    conflicts: Mapping[str, str] | None = None,
+    form_error: FormError = NO_ERROR,
     status: int = 200,
 ) -> web.Response:
     async with reading(request.config_dict[ENGINE]) as conn:
@@ -146,19 +156,19 @@ async def _page(
         status=status,
         book=book,
         chosen=chosen,
-        clashes=clashes or {},
-        stale=status == 409,
-        faults=faults or {},
+        conflicts=conflicts or {},
+        is_stale=status == 409,
+        errors=errors or {},
         labels=LABELS,
-        refusal=refusal,
+        form_error=form_error,
         roles=ROLES,
         tree=tree,
         typed=typed,
     )
 
 
-def _typed(book: Book) -> dict[str, str]:
-    """The book as it stands in the form."""
+def _form_values(book: Book) -> dict[str, str]:
+    """The values of the form's fields for a book."""
     typed = {name: str(getattr(book, name) or "") for name in (*_TEXTS, *_NUMBERS)}
     typed["authors"] = "\n".join(
         person.name if person.role == "author" else f"{person.name} ({person.role})"
@@ -168,43 +178,43 @@ def _typed(book: Book) -> dict[str, str]:
     return typed
 
 
-def _facts(form: Mapping[str, str], faults: dict[str, str]) -> dict[str, Any]:
-    """What the form says about a book, but for its categories, price and copies."""
-    facts: dict[str, Any] = {name: form.get(name, "") for name in _TEXTS}
+def _field_values(form: Mapping[str, str], errors: dict[str, str]) -> dict[str, Any]:
+    """The entered values of a book, except its categories, price and stock."""
+    values: dict[str, Any] = {name: form.get(name, "") for name in _TEXTS}
     for name in _NUMBERS:
         if form.get(name, "").strip():
-            _read(name, form_values.whole, form, facts, faults)
+            _parse(name, form_values.parse_integer, form, values, errors)
         else:
-            facts[name] = None
-    facts["authors"] = [
+            values[name] = None
+    values["authors"] = [
         _author(line.strip()) for line in form.get("authors", "").splitlines() if line.strip()
     ]
-    return facts
+    return values
 
 
 def _author(line: str) -> dict[str, str]:
-    """`Edith Grossman (translator)`, or a name alone."""
+    """Parses `Edith Grossman (translator)`, or a name without a role."""
     found = _WITH_ROLE.fullmatch(line)
     if found is not None and found[2] in ROLES:
         return {"name": found[1], "role": found[2]}
     return {"name": line}
 
 
-def _read(
+def _parse(
     name: str,
     read: Any,
     form: Mapping[str, str],
-    facts: dict[str, Any],
-    faults: dict[str, str],
+    values: dict[str, Any],
+    errors: dict[str, str],
 ) -> None:
     try:
-        facts[name] = read(name, form.get(name, ""))
+        values[name] = read(name, form.get(name, ""))
     except Invalid as error:
-        faults[name] = str(error)
+        errors[name] = str(error)
 
 
-def _note(error: BookstoreError, faults: dict[str, str]) -> None:
-    faults[error.field if isinstance(error, Invalid) else "isbn13"] = str(error)
+def _add_error(error: BookstoreError, errors: dict[str, str]) -> None:
+    errors[error.field if isinstance(error, Invalid) else "isbn13"] = str(error)
 
 
 def _differs(name: str, form: Mapping[str, str], value: str) -> bool:
@@ -212,8 +222,8 @@ def _differs(name: str, form: Mapping[str, str], value: str) -> bool:
     return typed is not None and typed.split() != value.split()
 
 
-async def _sent(request: web.Request) -> tuple[Mapping[str, str], list[str]]:
-    """The fields of the form, and the slugs of all ticked categories."""
+async def _read_form(request: web.Request) -> tuple[Mapping[str, str], list[str]]:
+    """The fields of the form, and the slugs of all selected categories."""
     sent = await forms.sent(request, forms.LONG)
     chosen = [value for value in sent.getall("categories", []) if isinstance(value, str)]
     return forms.once(sent), chosen

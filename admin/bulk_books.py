@@ -1,4 +1,4 @@
-"""Prices and categories of many books: chosen, looked at, carried out, undone."""
+"""Bulk changes of prices and categories: select, preview, apply, undo."""
 
 from collections.abc import Iterable, Mapping
 
@@ -7,59 +7,59 @@ from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from admin import bulk_preview, form_values
-from admin.book_list import BULK, LIST, asked_of, listing_of, show_list
-from admin.list_state import query_of
-from admin.rendering import Refusal, back_to, page
-from bookstore.backoffice import books as desk
+from admin.book_list import BULK_FIELDS, LIST, book_query_of, list_state_of, show_list
+from admin.list_state import parse_query
+from admin.rendering import FormError, back_to, page
+from bookstore.backoffice import books as backoffice_books
 from bookstore.backoffice import bulk_changes, bulk_jobs
-from bookstore.backoffice.bulk_changes import OF_BOOKS, Field, Outcome, Plan
+from bookstore.backoffice.bulk_changes import BOOK_FIELDS, BulkField, BulkOutcome, BulkPlan
+from bookstore.catalogue import books as catalogue_books
 from bookstore.catalogue import categories
 from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.database.tables import books
 from bookstore.errors import BookstoreError, Invalid, NotAllowed, NotFound
-from bookstore.orders import bestsellers
 from bookstore.users.permissions import Permission, permits
-from web.auth.sessions import me
+from web.auth.sessions import current_user
 from web.server.keys import ENGINE
 from web.server.request_context import now
 from web.store import flash, forms
 
-#: As many as the longest page ticks.
-MOST_TICKED = 100
-#: So many of a plan's books are shown by name.
-SHOWN = 100
+#: As many rows as the longest page has.
+MAX_SELECTED = 100
+#: The preview lists at most this many books.
+MAX_SHOWN = 100
 
 
 async def plan(request: web.Request) -> web.Response:
-    """POST /admin/books/bulk: the ticked books, or with `all` every book that the list shows.
+    """POST /admin/books/bulk: plan a change of the selected books, or with `all` of the whole list.
 
-    Nothing is changed yet: the page after this shows what would be.  Where there is none, the list
-    keeps its ticks and what was typed.
+    Nothing is changed yet: the next page shows a preview.  If the plan fails, the list is shown
+    again with its selection and the entered values.
     """
     form = await forms.read(request)
     sent = await request.post()
     back = back_to(form.get("back"), LIST)
-    ticked = form_values.ids(sent.getall("book", []), MOST_TICKED)
+    ticked = form_values.parse_ids(sent.getall("book", []), MAX_SELECTED)
     field, every = form.get("field", ""), form.get("all") == "yes"
 
     async def work() -> int:
-        if field not in OF_BOOKS:
+        if field not in BOOK_FIELDS:
             raise Invalid("field", "Choose what to change.")
-        _allow(request, Field(field))
+        _check_permission(request, BulkField(field))
         if not ticked and not every:
-            raise Invalid("book", "Nothing was ticked. Tick the books first.")
+            raise Invalid("book", "No books selected. Select books first.")
         async with transaction(request.config_dict[ENGINE]) as conn:
-            chosen = await _chosen(conn, back) if every else _these(ticked)
-            if field == Field.PRICE:
+            chosen = await _all_of_list(conn, back) if every else _selected(ticked)
+            if field == BulkField.PRICE:
                 return await bulk_changes.plan_prices(
-                    conn, chosen, form.get("price", ""), user_id=me(request).id, now=now()
+                    conn, chosen, form.get("price", ""), user_id=current_user(request).id, now=now()
                 )
             return await bulk_changes.plan_category(
                 conn,
                 chosen,
-                Field(field),
+                BulkField(field),
                 form.get("category", ""),
-                user_id=me(request).id,
+                user_id=current_user(request).id,
                 now=now(),
             )
 
@@ -68,94 +68,102 @@ async def plan(request: web.Request) -> web.Response:
     except NotAllowed:
         raise
     except BookstoreError as error:
-        return await show_list(request, query_of(back), _refusal(error, form, ticked))
+        return await show_list(request, parse_query(back), _form_error(error, form, ticked))
     raise web.HTTPSeeOther(f"/admin/books/bulk/{plan_id}")
 
 
 async def show(request: web.Request) -> web.Response:
-    """GET /admin/books/bulk/{plan_id}: what would change, or what became of it."""
+    """GET /admin/books/bulk/{plan_id}: the preview of a change, or its result."""
     async with reading(request.config_dict[ENGINE]) as conn:
         found = await bulk_changes.get(conn, int(request.match_info["plan_id"]))
-        _allow(request, found.field)
-        job = await bulk_jobs.of(conn, found.id)
-        shown = sorted(found.changes, key=lambda it: it.outcome is not Outcome.OVERTAKEN)[:SHOWN]
-        by_id = await bestsellers.by_ids(conn, [change.ref_id for change in shown])
-        name = found.wanted
-        if found.field is not Field.PRICE:
+        if not found.field.is_known:
+            return await page(request, "bulk_unknown.html", plan=found)
+        _check_permission(request, found.field)
+        job = await bulk_jobs.latest_of_plan(conn, found.id)
+        shown = sorted(found.changes, key=lambda it: it.outcome is not BulkOutcome.SKIPPED)[
+            :MAX_SHOWN
+        ]
+        by_id = await catalogue_books.by_ids(conn, [change.ref_id for change in shown])
+        name = found.target
+        if found.field is not BulkField.PRICE:
             name = next(
                 (
                     it.name
                     for it in await categories.tree(conn, counted=False)
-                    if it.slug == found.wanted
+                    if it.slug == found.target
                 ),
                 name,
             )
     return await page(
         request,
-        "bulk.html",
+        "bulk_books.html",
         books=by_id,
         job=job,
         name=name,
-        outcome=Outcome,
+        outcome=BulkOutcome,
         plan=found,
         shown=shown,
     )
 
 
-async def carry_out(request: web.Request) -> web.Response:
-    """POST /admin/books/bulk/{plan_id}: do what was shown."""
-    if found := await bulk_preview.carry_out(request, await _checked(request)):
-        done, left = found.number(Outcome.DONE), found.number(Outcome.OVERTAKEN)
-        await flash.leave(request, "ok", f"{_books(done)} changed.")
-        if left:
-            await flash.leave(
-                request, "warn", f"{_books(left)} left alone: somebody changed them meanwhile."
+async def apply(request: web.Request) -> web.Response:
+    """POST /admin/books/bulk/{plan_id}: apply the change."""
+    if found := await bulk_preview.apply_plan(request, await _get_plan(request)):
+        done, skipped = found.number(BulkOutcome.DONE), found.number(BulkOutcome.SKIPPED)
+        await flash.add(request, "ok", f"{_books(done)} changed.")
+        if skipped:
+            await flash.add(
+                request,
+                "warn",
+                f"{_books(skipped)} skipped: another user changed them in the meantime.",
             )
     raise web.HTTPSeeOther(request.path)
 
 
 async def undo(request: web.Request) -> web.Response:
-    """POST /admin/books/bulk/{plan_id}/undo: give the books back what they had."""
-    if found := await bulk_preview.carry_out(request, await _checked(request), undo=True):
-        done, kept = found.number(Outcome.UNDONE), found.number(Outcome.KEPT)
-        await flash.leave(request, "ok", f"{_books(done)} as before.")
-        if kept:
-            await flash.leave(
-                request, "warn", f"{_books(kept)} left alone: somebody changed them since."
+    """POST /admin/books/bulk/{plan_id}/undo: restore the previous values."""
+    if found := await bulk_preview.apply_plan(request, await _get_plan(request), undo=True):
+        done, skipped = found.number(BulkOutcome.UNDONE), found.number(BulkOutcome.UNDO_SKIPPED)
+        await flash.add(request, "ok", f"{_books(done)} restored.")
+        if skipped:
+            await flash.add(
+                request, "warn", f"{_books(skipped)} not undone: they changed since then."
             )
     raise web.HTTPSeeOther(request.path.removesuffix("/undo"))
 
 
-async def _checked(request: web.Request) -> Plan:
+async def _get_plan(request: web.Request) -> BulkPlan:
     async with reading(request.config_dict[ENGINE]) as conn:
         found = await bulk_changes.get(conn, int(request.match_info["plan_id"]))
-    _allow(request, found.field)
+    _check_permission(request, found.field)
     return found
 
 
-async def _chosen(conn: AsyncConnection, address: str) -> Select[tuple[int]]:
-    """All books of the list at this address."""
-    listing = listing_of(query_of(address), await categories.tree(conn, counted=False))
-    query, view = asked_of(listing)
-    return desk.ids(conn, query, view)
+async def _all_of_list(conn: AsyncConnection, address: str) -> Select[tuple[int]]:
+    """The ids of all books of the list with this URL."""
+    list_state = list_state_of(parse_query(address), await categories.tree(conn, counted=False))
+    query, view = book_query_of(list_state)
+    return backoffice_books.ids(conn, query, view)
 
 
-def _refusal(error: BookstoreError, form: Mapping[str, str], ticked: Iterable[int]) -> Refusal:
+def _form_error(error: BookstoreError, form: Mapping[str, str], ticked: Iterable[int]) -> FormError:
     field = error.field if isinstance(error, Invalid) else ""
-    place = next((place for place, at_fault in BULK.items() if at_fault == field), "ticks")
-    typed = {place: form.get(name, "") for place, name in BULK.items()}
-    typed["ticks"] = " ".join(map(str, ticked))
-    return Refusal.of(error, place, {**typed, "bulk-all": form.get("all", "")})
+    shown_at = next((name for name, value in BULK_FIELDS.items() if value == field), "ticks")
+    values = {name: form.get(value, "") for name, value in BULK_FIELDS.items()}
+    values["ticks"] = " ".join(map(str, ticked))
+    return FormError.from_error(error, shown_at, {**values, "bulk-all": form.get("all", "")})
 
 
-def _these(ids: list[int]) -> Select[tuple[int]]:
+def _selected(ids: list[int]) -> Select[tuple[int]]:
     return select(books.c.id).where(books.c.id.in_(ids))
 
 
-def _allow(request: web.Request, field: Field) -> None:
-    if field not in OF_BOOKS:
+def _check_permission(request: web.Request, field: BulkField) -> None:
+    if field not in BOOK_FIELDS:
         raise NotFound("This change")
-    if field is Field.PRICE and not permits(me(request).role, Permission.CHANGE_PRICES):
+    if field is BulkField.PRICE and not permits(
+        current_user(request).role, Permission.CHANGE_PRICES
+    ):
         raise NotAllowed
 
 

@@ -1,4 +1,4 @@
-"""The tree of categories: made, named, moved, deleted."""
+"""The category tree: create, rename, move and delete categories."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,15 +7,15 @@ from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from admin import exports
-from admin.list_state import Filter, Listing
-from admin.rendering import NO_REFUSAL, Refusal, attempt, carry_out, page
-from bookstore.backoffice import categories as desk
+from admin.list_state import Filter, ListState
+from admin.rendering import NO_ERROR, FormError, page, run_action, run_form
+from bookstore.backoffice import categories as backoffice_categories
 from bookstore.backoffice import list_exports
 from bookstore.catalogue import categories
 from bookstore.catalogue.categories import Category
 from bookstore.database.engine import reading
 from bookstore.errors import BookstoreError, Invalid, NotFound
-from web.auth.sessions import me
+from web.auth.sessions import current_user
 from web.server.keys import ENGINE
 from web.server.request_context import now
 from web.store import forms
@@ -23,57 +23,67 @@ from web.store import forms
 LIST = "/admin/categories"
 
 
-class Node(NamedTuple):
-    """A category, and where it stands among those with the same parent."""
+class CategoryRow(NamedTuple):
+    """A category, and its position among those with the same parent."""
 
     category: Category
     first: bool
     last: bool
-    #: Nothing is in it or below it, so that it can be deleted.
+    #: It has no books and no subcategories, so it can be deleted.
     empty: bool
 
 
-def _listing(request: web.Request) -> Listing:
-    # A form that was refused shows the first page.
-    asked = request.query if request.method in ("GET", "HEAD") else {}
-    return Listing(asked, LIST, (Filter("q", "Find"),), sorts=desk.SORTS, sort=desk.AS_TREE)
+def _list_state(request: web.Request) -> ListState:
+    # After a failed form, the first page is shown.
+    params = request.query if request.method in ("GET", "HEAD") else {}
+    return ListState(
+        params,
+        LIST,
+        (Filter("q", "Search"),),
+        sorts=backoffice_categories.SORTS,
+        sort=backoffice_categories.AS_TREE,
+    )
 
 
-def _query(listing: Listing) -> desk.Query:
-    return desk.Query(listing.text("q") or "")
+def _query(list_state: ListState) -> backoffice_categories.CategoryQuery:
+    return backoffice_categories.CategoryQuery(list_state.text("q") or "")
 
 
 async def show_all(
-    request: web.Request, refusal: Refusal = NO_REFUSAL, changing: str = ""
+    request: web.Request, form_error: FormError = NO_ERROR, changing: str = ""
 ) -> web.Response:
-    """GET /admin/categories; `change` is the slug of the one whose form is open."""
-    listing = _listing(request)
+    """GET /admin/categories; `change` is the slug of the category to edit."""
+    list_state = _list_state(request)
     async with reading(request.config_dict[ENGINE]) as conn:
         tree = await categories.tree(conn)
-    found = desk.cut(
-        tree, _query(listing), sort=listing.sort, cursor=listing.cursor, limit=listing.size
+    found = backoffice_categories.page_of_tree(
+        tree,
+        _query(list_state),
+        sort=list_state.sort,
+        cursor=list_state.cursor,
+        limit=list_state.size,
     )
     changing = changing or request.query.get("change", "")
     return await page(
         request,
         "categories.html",
-        changed=next((_node(it, tree) for it in tree if it.slug == changing), None),
-        found=found.of([_node(category, tree) for category in found.items]),
-        list=listing,
-        refusal=refusal,
+        changed=next((_row(it, tree) for it in tree if it.slug == changing), None),
+        found=found.with_items([_row(category, tree) for category in found.items]),
+        list=list_state,
+        form_error=form_error,
         tree=tree,
     )
 
 
 async def show(request: web.Request) -> web.Response:
-    """GET /admin/categories/{slug}: the tree, with the form of this one open."""
+    """GET /admin/categories/{slug}: the tree with the form of this category."""
     return await show_all(request, changing=request.match_info["slug"])
 
 
 async def export(request: web.Request) -> web.StreamResponse:
-    """GET /admin/categories/export.csv: all categories that the list shows."""
-    listing = _listing(request)
-    return await exports.send(request, list_exports.CATEGORIES, _query(listing), listing.sort)
+    """GET /admin/categories/export.csv: all categories of the list."""
+    list_state = _list_state(request)
+    return await exports.send(request, list_exports.CATEGORIES, _query(list_state), list_state.sort)
 
 
 async def create(request: web.Request) -> web.Response:
@@ -85,45 +95,49 @@ async def create(request: web.Request) -> web.Response:
             conn,
             form.get("name", ""),
             parent=form.get("parent") or None,
-            user_id=me(request).id,
+            user_id=current_user(request).id,
             now=now(),
         )
-        return f"{category.name} is a category now."
+        return f"Category {category.name} was added."
 
-    if error := await attempt(request, work):
-        place = f"new-{_at_fault(error)}"
-        typed = {f"new-{name}": form.get(name, "") for name in ("name", "parent")}
-        return await show_all(request, Refusal.of(error, place, typed))
+    if error := await run_form(request, work):
+        field = f"new-{_error_field(error)}"
+        values = {f"new-{name}": form.get(name, "") for name in ("name", "parent")}
+        return await show_all(request, FormError.from_error(error, field, values))
     raise web.HTTPSeeOther(LIST)
 
 
 async def change(request: web.Request) -> web.Response:
-    """POST /admin/categories/{slug}: another name or parent."""
+    """POST /admin/categories/{slug}: a new name or parent."""
     slug, form = request.match_info["slug"], await forms.read(request)
 
     async def work(conn: AsyncConnection) -> str:
         changes = {"name": form.get("name", ""), "parent": form.get("parent") or None}
-        category = await categories.change(conn, slug, changes, user_id=me(request).id, now=now())
+        category = await categories.change(
+            conn, slug, changes, user_id=current_user(request).id, now=now()
+        )
         return f"{category.name} is saved."
 
-    if error := await attempt(request, work):
+    if error := await run_form(request, work):
         if isinstance(error, NotFound):
             raise error
-        return await show_all(request, Refusal.of(error, _at_fault(error), form), slug)
+        return await show_all(request, FormError.from_error(error, _error_field(error), form), slug)
     raise web.HTTPSeeOther(LIST)
 
 
 async def move(request: web.Request) -> web.Response:
-    """POST /admin/categories/{slug}/move: one place up or down among its neighbours."""
+    """POST /admin/categories/{slug}/move: one position up or down among its siblings."""
     slug, form = request.match_info["slug"], await forms.read(request)
-    places = -1 if form.get("step") == "up" else 1
+    offset = -1 if form.get("step") == "up" else 1
 
     async def work(conn: AsyncConnection) -> str:
         name = (await categories.get(conn, slug)).name
-        place, of = await categories.step(conn, slug, places, user_id=me(request).id, now=now())
-        return f"{name} is number {place} of {of}."
+        position, count = await categories.move_by(
+            conn, slug, offset, user_id=current_user(request).id, now=now()
+        )
+        return f"{name} is now number {position} of {count}."
 
-    await carry_out(request, work)
+    await run_action(request, work)
     raise web.HTTPSeeOther(LIST)
 
 
@@ -133,23 +147,23 @@ async def remove(request: web.Request) -> web.Response:
 
     async def work(conn: AsyncConnection) -> str:
         name = (await categories.get(conn, slug)).name
-        await categories.remove(conn, slug, user_id=me(request).id, now=now())
+        await categories.remove(conn, slug, user_id=current_user(request).id, now=now())
         return f"{name} is deleted."
 
-    await carry_out(request, work)
+    await run_action(request, work)
     raise web.HTTPSeeOther(LIST)
 
 
-def _at_fault(error: BookstoreError) -> str:
+def _error_field(error: BookstoreError) -> str:
     return "parent" if isinstance(error, Invalid) and error.field == "parent" else "name"
 
 
-def _node(category: Category, tree: Sequence[Category]) -> Node:
-    row = [it for it in tree if it.parent == category.parent]
+def _row(category: Category, tree: Sequence[Category]) -> CategoryRow:
+    siblings = [it for it in tree if it.parent == category.parent]
     has_children = any(it.parent == category.slug for it in tree)
-    return Node(
+    return CategoryRow(
         category,
-        first=row[0] is category,
-        last=row[-1] is category,
+        first=siblings[0] is category,
+        last=siblings[-1] is category,
         empty=not category.book_count and not has_children,
     )

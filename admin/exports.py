@@ -1,4 +1,4 @@
-"""What a list shows, all of it, as a file for a spreadsheet: at once, or by the actors."""
+"""All rows of a list as a spreadsheet file: written in the request, or by the actors."""
 
 import json
 import tempfile
@@ -7,70 +7,76 @@ from urllib.parse import quote
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from admin.rendering import carry_out, page
+from admin.rendering import page, run_action
 from bookstore import exports
 from bookstore.backoffice import list_exports
-from bookstore.backoffice.list_exports import Sheet
+from bookstore.backoffice.list_exports import ListExport
 from bookstore.database import file_store
 from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.errors import NotAllowed, NotFound
 from bookstore.exports import MEDIA_TYPES, Format
 from bookstore.tasks import jobs
-from bookstore.tasks.jobs import Job, Kind
+from bookstore.tasks.jobs import Job, JobKind
 from bookstore.users.permissions import Permission, permits
-from web.auth.sessions import me
+from web.auth.sessions import current_user
 from web.live import sse
-from web.live.job_progress import Progress
-from web.server.downloads import send_pieces
+from web.live.job_progress import JobProgress
+from web.server.downloads import send_chunks
 from web.server.keys import ENGINE, RATES, REQUEST_ID
 from web.server.request_context import now
 
 LIST = "/admin/exports"
-KINDS = (Kind.EXPORT_LIST,)
-#: Who may take which list along; `routes.py` asks for the same.
-WANTED = {
+KINDS = (JobKind.EXPORT_LIST,)
+#: The permission to export each list; `routes.py` has the same.
+PERMISSIONS = {
     list_exports.ORDERS.name: Permission.EXPORT_ORDERS,
     list_exports.BOOKS.name: Permission.EXPORT_BOOKS,
     list_exports.CATEGORIES.name: Permission.EXPORT_BOOKS,
     list_exports.AUTHORS.name: Permission.EXPORT_BOOKS,
     list_exports.IMPORTS.name: Permission.IMPORT_BOOKS,
     list_exports.USERS.name: Permission.CHANGE_USERS,
-    list_exports.LETTERS.name: Permission.EXPORT_ORDERS,
+    list_exports.EMAILS.name: Permission.EXPORT_ORDERS,
     list_exports.TASKS.name: Permission.SEE_TASKS,
     list_exports.LEDGER.name: Permission.EXPORT_BOOKS,
     list_exports.AUDIT.name: Permission.SEE_AUDIT,
 }
-#: So many of the latest exports are looked through for one's own.
-_LOOKED_AT, _SHOWN = 100, 5
+#: How many of the latest exports are searched for those of the user, and how many are shown.
+_SEARCHED_JOBS, _SHOWN_JOBS = 100, 5
 
 
-async def send(request: web.Request, sheet: Sheet, query: object, sort: str) -> web.StreamResponse:
-    """GET {list}/export.csv or export.xlsx: all rows that the list shows; POST: by the actors.
+async def send(
+    request: web.Request, sheet: ListExport, query: object, sort: str
+) -> web.StreamResponse:
+    """GET {list}/export.csv or export.xlsx: all rows of the list; POST: written by the actors.
 
-    Of a list too long to wait for, a page comes that offers just that.  It is on record who took
-    the rows along.
+    For a list that is too long for a request, GET shows a page that offers the POST.  The audit
+    log records who exported the rows.
     """
     chosen = Format(request.path.rpartition(".")[2])
     if request.method == "POST":
         raise web.HTTPSeeOther(f"{LIST}/{(await _start(request, sheet, query, sort, chosen)).id}")
     engine = request.config_dict[ENGINE]
     async with reading(engine) as conn:
-        number = await sheet.count(conn, query, list_exports.MOST_AT_ONCE + 1)
-        mine = (
-            await _mine(conn, me(request).id, sheet) if number > list_exports.MOST_AT_ONCE else []
+        number = await sheet.count(conn, query, list_exports.MAX_DIRECT_ROWS + 1)
+        own = (
+            await _own_jobs(conn, current_user(request).id, sheet)
+            if number > list_exports.MAX_DIRECT_ROWS
+            else []
         )
-    if number > list_exports.MOST_AT_ONCE:
+    if number > list_exports.MAX_DIRECT_ROWS:
         return await page(
             request,
             "export_new.html",
             format=chosen,
-            kept=exports.RETENTION,
-            mine=mine,
-            most=list_exports.MOST_AT_ONCE,
+            retention=exports.RETENTION,
+            recent=own,
+            limit=list_exports.MAX_DIRECT_ROWS,
             sheet=sheet,
         )
     async with transaction(engine) as conn:
-        await list_exports.record(conn, sheet, query, user_id=me(request).id, now=now())
+        await list_exports.record_export(
+            conn, sheet, query, user_id=current_user(request).id, now=now()
+        )
     with tempfile.TemporaryFile() as file:
         currency = request.config_dict[RATES].currency
         source = sheet.source(query, sort)
@@ -82,22 +88,22 @@ async def send(request: web.Request, sheet: Sheet, query: object, sort: str) -> 
                 "Content-Disposition": f'attachment; filename="{sheet.name}.{chosen}"',
             }
         )
-        return await send_pieces(request, response, file_store.pieces(file))
+        return await send_chunks(request, response, file_store.pieces(file))
 
 
 async def show(request: web.Request) -> web.Response:
-    """GET /admin/exports/{job_id}: how far it is, and its file."""
+    """GET /admin/exports/{job_id}: the progress of an export and its file."""
     job, sheet = await _job(request)
-    return await page(request, "export.html", job=job, kept=exports.RETENTION, sheet=sheet)
+    return await page(request, "export.html", job=job, retention=exports.RETENTION, sheet=sheet)
 
 
 async def stream(request: web.Request) -> web.StreamResponse:
-    """GET /admin/exports/{job_id}/stream: an event whenever it got on."""
+    """GET /admin/exports/{job_id}/stream: an event for each progress."""
     job, _ = await _job(request)
-    return await sse.stream(request, Progress(request, job, lambda job: json.dumps(job.share)))
+    return await sse.stream(request, JobProgress(request, job, lambda job: json.dumps(job.share)))
 
 
-async def fetch(request: web.Request) -> web.StreamResponse:
+async def download(request: web.Request) -> web.StreamResponse:
     """GET /admin/exports/{job_id}/file."""
     job, _ = await _job(request)
     if job.result_id is None:
@@ -111,7 +117,7 @@ async def fetch(request: web.Request) -> web.StreamResponse:
         }
     )
     response.content_length = file.size
-    return await send_pieces(
+    return await send_chunks(
         request, response, file_store.chunks(request.config_dict[ENGINE], file.id)
     )
 
@@ -121,30 +127,32 @@ async def cancel(request: web.Request) -> web.Response:
     job, _ = await _job(request)
 
     async def work(conn: AsyncConnection) -> str:
-        await jobs.cancel(conn, job.id, user_id=me(request).id, now=now())
-        return "The export has stopped. There is no file."
+        await jobs.cancel(conn, job.id, user_id=current_user(request).id, now=now())
+        return "The export was cancelled. There is no file."
 
-    await carry_out(request, work)
+    await run_action(request, work)
     raise web.HTTPSeeOther(f"{LIST}/{job.id}")
 
 
 async def _start(
     request: web.Request,
-    sheet: Sheet,
+    sheet: ListExport,
     query: object,
     sort: str,
     chosen: Format,
 ) -> Job:
     async def work() -> Job:
         async with transaction(request.config_dict[ENGINE]) as conn:
-            await list_exports.record(conn, sheet, query, user_id=me(request).id, now=now())
+            await list_exports.record_export(
+                conn, sheet, query, user_id=current_user(request).id, now=now()
+            )
             return await list_exports.start(
                 conn,
                 sheet,
                 query,
                 sort,
                 chosen,
-                user_id=me(request).id,
+                user_id=current_user(request).id,
                 now=now(),
                 request_id=request[REQUEST_ID],
             )
@@ -152,24 +160,24 @@ async def _start(
     return await retry_transaction(work)
 
 
-async def _mine(conn: AsyncConnection, user_id: int, sheet: Sheet) -> list[Job]:
-    """The latest that this member of the staff had written of the list."""
-    found = await jobs.find(conn, KINDS, limit=_LOOKED_AT)
-    wanted = [
+async def _own_jobs(conn: AsyncConnection, user_id: int, sheet: ListExport) -> list[Job]:
+    """The latest exports of the list by this user."""
+    found = await jobs.find(conn, KINDS, limit=_SEARCHED_JOBS)
+    own = [
         job
         for job in found.items
         if job.user_id == user_id and job.options.get("list") == sheet.name
     ]
-    return wanted[:_SHOWN]
+    return own[:_SHOWN_JOBS]
 
 
-async def _job(request: web.Request) -> tuple[Job, Sheet]:
+async def _job(request: web.Request) -> tuple[Job, ListExport]:
     async with reading(request.config_dict[ENGINE]) as conn:
         job = await jobs.get(conn, int(request.match_info["job_id"]), KINDS)
-    sheet = list_exports.SHEETS.get(job.options.get("list", ""))
+    sheet = list_exports.LIST_EXPORTS.get(job.options.get("list", ""))
     if sheet is None:
-        # It may have been about somebody who was erased.
+        # The query may have named a person whose data was erased.
         raise NotFound("This export")
-    if not permits(me(request).role, WANTED[sheet.name]):
+    if not permits(current_user(request).role, PERMISSIONS[sheet.name]):
         raise NotAllowed
     return job, sheet

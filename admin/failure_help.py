@@ -1,67 +1,67 @@
-"""Why work failed, in words for those who did not write the code."""
+"""Explains the errors of tasks to staff, and what to do about each."""
 
 import re
 
-from bookstore.tasks.outbox import Row, Task
+from bookstore.tasks.outbox import Task, TaskRow
 
 _Meanings = tuple[tuple[re.Pattern[str], str], ...]
 
-#: What an error says, and what it means; the first that fits.
+#: A pattern of an error and its explanation; the first match is used.
 _MEANINGS: _Meanings = (
     (
-        re.compile(r"took its worker down"),
-        "Each worker that tried it ended at once. Look at the log of the workers around the times"
-        " below; somebody should mend the fault before it is tried again.",
+        re.compile(r"worker process died|took its worker down"),
+        "Each worker that started this task crashed. Check the worker log at the times below. Fix"
+        " the cause before you retry the task.",
     ),
     (
-        # How SQLAlchemy names what a driver says, on each of the databases.
+        # SQLAlchemy uses these names for the errors of every database driver.
         re.compile(r"^(IntegrityError|DataError)\b"),
-        "The database refuses what this work wants to write: a row breaks a rule. Run"
-        " “bookstore doctor”, mend what it names, then try again.",
+        "The database rejected the change because a row violates a constraint. Run"
+        " “bookstore doctor”, fix what it reports, then retry the task.",
     ),
     (
         re.compile(r"^(TimeoutError|Connection\w*Error|InterfaceError|OperationalError)\b"),
-        "Somebody outside did not answer. When they are well again, try it again.",
+        "An external service did not respond. Retry the task when the service is available again.",
     ),
 )
-#: As workers write down what they did not expect: its type, then its words.
-_FAULT = re.compile(r"^[A-Z]\w+:")
-_PROGRAM = (
-    "A fault in the program. The whole of it is in the log of the workers; nothing was"
-    " changed. Try again after the fault is mended, or discard the work and say why."
+#: How workers record an unexpected exception: its type, then its message.
+_EXCEPTION = re.compile(r"^[A-Z]\w+:")
+_PROGRAM_ERROR = (
+    "A program error. The worker log has the details. Nothing was changed. Retry the task after the"
+    " error is fixed, or discard it and give a reason."
 )
-#: All else about a letter is what the mail server said, or why it said nothing (`smtp.py`).
-_MAIL: _Meanings = (
+#: Other errors of e-mails: the reply of the mail server, or why there was none (`smtp.py`).
+_EMAIL_MEANINGS: _Meanings = (
     (
         re.compile(r"^4[0-9]{2}\b"),
-        "The mail server has put the letter off. It is tried again by itself, after longer and"
-        " longer pauses for three days; nothing has to be done.",
+        "The mail server deferred the e-mail. It is retried automatically for three days, after"
+        " increasing delays. No action is needed.",
     ),
     (
         re.compile(r"^5[0-9]{2}\b"),
-        "The mail server lets nobody in. Check the name and the password in BOOKSTORE_SMTP_URL; the"
-        " letter is tried again by itself.",
+        "The mail server rejected the login. Check the user name and password in"
+        " BOOKSTORE_SMTP_URL. The e-mail is retried automatically.",
     ),
     (
         re.compile(r"^Not written:"),
-        "The folder for letters takes none: it is full, gone or shut. Mend that; the letter is"
-        " tried again by itself.",
+        "The e-mail could not be written to its folder: the disk is full, the folder is missing or"
+        " not writable. Fix that; the e-mail is retried automatically.",
     ),
     (
         re.compile(r""),
-        "The mail server did not answer. The letter is tried again by itself, for three days; if"
-        " others fail like this too, see whether the server is well.",
+        "The mail server did not respond. The e-mail is retried automatically for three days. If"
+        " other e-mails fail in the same way, check the mail server.",
     ),
 )
-_NONE = "It failed, and nothing was changed. Try it again, or discard it and say why."
+_DEFAULT = "The task failed and nothing was changed. Retry it, or discard it and give a reason."
 
 
-def explained(task: Row) -> str:
-    """What the error of a piece of work means, and what to do."""
+def explain(task: TaskRow) -> str:
+    """What the error of a task means, and what to do."""
     error = task.error or ""
     meanings = _MEANINGS
-    if _FAULT.search(error):
-        meanings += ((_FAULT, _PROGRAM),)
+    if _EXCEPTION.search(error):
+        meanings += ((_EXCEPTION, _PROGRAM_ERROR),)
     elif task.task is Task.SEND_NOTIFICATIONS and error:
-        meanings += _MAIL
-    return next((meaning for sign, meaning in meanings if sign.search(error)), _NONE)
+        meanings += _EMAIL_MEANINGS
+    return next((meaning for pattern, meaning in meanings if pattern.search(error)), _DEFAULT)

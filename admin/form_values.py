@@ -1,4 +1,4 @@
-"""What staff type into fields, as values."""
+"""Parses the text that staff type into fields."""
 
 import re
 from collections.abc import Iterable
@@ -9,48 +9,48 @@ _MONEY = re.compile(r"([0-9]{1,9})(?:[.,]([0-9]{1,2}))?")
 _WHOLE = re.compile(r"-?[0-9]{1,9}")
 
 
-def cents(field: str, text: str) -> int:
-    """An amount, typed with a point or a comma.
+def parse_cents(field: str, text: str) -> int:
+    """An amount in cents; the decimal separator is a point or a comma.
 
     Raises:
-        Invalid: it is none.
+        Invalid: the text is not an amount.
     """
     found = _MONEY.fullmatch(text.strip())
     if found is None:
-        raise Invalid(field, "Type an amount such as 12.90.")
+        raise Invalid(field, "Enter an amount such as 12.90.")
     return int(found[1]) * 100 + int((found[2] or "").ljust(2, "0"))
 
 
-def whole(field: str, text: str) -> int:
+def parse_integer(field: str, text: str) -> int:
     """A whole number.
 
     Raises:
-        Invalid: it is none.
+        Invalid: the text is not a whole number.
     """
     if not _WHOLE.fullmatch(text.strip()):
-        raise Invalid(field, "Type a whole number.")
+        raise Invalid(field, "Enter a whole number.")
     return int(text)
 
 
-def ids(values: Iterable[object], most: int) -> list[int]:
-    """The numbers among what ticked boxes send, at most so many."""
+def parse_ids(values: Iterable[object], most: int) -> list[int]:
+    """The ids of the selected rows, at most `most`; other values are left out."""
     return [int(it) for it in values if isinstance(it, str) and is_id(it)][:most]
 
 
 def is_id(text: str) -> bool:
-    """Whether it can be the number of a row."""
+    """Whether the text can be the id of a row."""
     return text.isascii() and text.isdecimal() and len(text) < 19
 
 
-def reason(field: str, text: str, longest: int = 500) -> str:
-    """Words that say why, on one line.
+def parse_reason(field: str, text: str, longest: int = 500) -> str:
+    """The reason for an action, as one line.
 
     Raises:
-        Invalid: there are none, or too many.
+        Invalid: the text is empty or longer than `longest` characters.
     """
     line = " ".join(text.split())
     if not line:
-        raise Invalid(field, "Say why; others will ask.")
+        raise Invalid(field, "Enter a reason.")
     if len(line) > longest:
         raise Invalid(field, f"This has {len(line)} characters; {longest} are allowed.")
     return line

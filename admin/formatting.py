@@ -1,4 +1,4 @@
-"""Times, states and changes, as staff read them."""
+"""Template filters of the dashboard: times, states and changes."""
 
 import json
 from collections.abc import Callable
@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from bookstore.catalogue import covers
 from bookstore.catalogue.models import Book
+from bookstore.stored_enum import StoredEnum
 from web.store.html import picture
 
 _STEPS = (
@@ -17,21 +18,21 @@ _STEPS = (
     (timedelta(seconds=90), timedelta(minutes=1), "min"),
     (timedelta(0), timedelta(seconds=1), "s"),
 )
-#: Longer values are cut in the audit; the record has the whole.
+#: Longer values are shortened on pages; the audit log has the full value.
 _LONGEST_VALUE = 200
 
 
-def ago(moment: datetime, now: datetime) -> str:
-    """How long something has lasted: 6 min."""
-    lasted = max(now - moment, timedelta(0))
-    for least, unit, word in _STEPS:
-        if lasted >= least:
-            return f"{lasted // unit} {word}"
+def elapsed(moment: datetime, now: datetime) -> str:
+    """The time from `moment` to `now`: 6 min."""
+    duration = max(now - moment, timedelta(0))
+    for least, unit, name in _STEPS:
+        if duration >= least:
+            return f"{duration // unit} {name}"
     return "0 s"
 
 
-def short(moment: datetime, now: datetime) -> str:
-    """A moment in little room: 14:31 today, 21 Mar this year, else 21 Mar 2025."""
+def short_time(moment: datetime, now: datetime) -> str:
+    """A short time for tables: 14:31 today, 21 Mar this year, else 21 Mar 2025."""
     local, today = moment.astimezone(), now.astimezone()
     if local.date() == today.date():
         return f"{local:%H:%M}"
@@ -39,11 +40,8 @@ def short(moment: datetime, now: datetime) -> str:
     return f"{local.day} {local:%b}{year}"
 
 
-def logged(moment: datetime, now: datetime) -> str:
-    """A moment in a log, its day too unless that is today: 14:31:07, else 21 Mar, 14:31:07.
-
-    Of other years the minute is enough: 21 Mar 2025, 14:31.
-    """
+def log_time(moment: datetime, now: datetime) -> str:
+    """A time for timelines: 14:31:07 today, 21 Mar, 14:31:07 this year, else with the year."""
     local, today = moment.astimezone(), now.astimezone()
     if local.date() == today.date():
         return f"{local:%H:%M:%S}"
@@ -52,40 +50,57 @@ def logged(moment: datetime, now: datetime) -> str:
     return f"{local.day} {local:%b %Y, %H:%M}"
 
 
-def exactly(moment: datetime) -> str:
-    """A moment to the second: 21 Mar 2026, 14:31:07."""
+def full_time(moment: datetime) -> str:
+    """A time to the second: 21 Mar 2026, 14:31:07."""
     local = moment.astimezone()
     return f"{local.day} {local:%b %Y, %H:%M:%S}"
 
 
-def spoken(name: str) -> str:
-    """A code in words: `order-confirmed` is Order confirmed."""
+def unknown(value: str) -> str:
+    """A stored value that only a newer release knows."""
+    return f"Unknown: {value}"
+
+
+def code(value: StoredEnum) -> str:
+    """A stored code as it is, such as `process_orders`, or marked as unknown."""
+    return str(value) if value.is_known else unknown(value)
+
+
+def label(name: str) -> str:
+    """A code in words: `order-confirmed` is Order confirmed.
+
+    A value that only a newer release knows is shown as unknown: Unknown: order-returned.
+    """
+    if isinstance(name, StoredEnum) and not name.is_known:
+        return unknown(name)
     return name.replace("-", " ").replace("_", " ").capitalize()
 
 
-def value(of: Any) -> str:
-    """A value of the audit in a line."""
-    if of is None or of == "":
-        return "nothing"
-    text = of if isinstance(of, str) else json.dumps(of, ensure_ascii=False)
+def audit_value(value: Any) -> str:
+    """A value of the audit log on one line."""
+    if value is None or value == "":
+        return "(empty)"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"
 
 
 def cover_of(book: Book) -> Markup:
-    """The book's cover, for rows: its picture, or its cloth and one letter."""
+    """The small cover for table rows: the uploaded picture, or a generated cover."""
     if book.cover is not None:
         return picture(book.cover)
     author = book.authors[0].name if book.authors else ""
     category = book.categories[0].name if book.categories else None
-    # The drawing escapes what stands on it.
+    # The generator escapes the text in the SVG.
     return Markup(covers.draw_small(book.title, author, category))  # noqa: S704
 
 
 FILTERS: dict[str, Callable[..., str]] = {
-    "ago": ago,
-    "exactly": exactly,
-    "logged": logged,
-    "short": short,
-    "spoken": spoken,
-    "value": value,
+    "audit_value": audit_value,
+    "code": code,
+    "elapsed": elapsed,
+    "full_time": full_time,
+    "label": label,
+    "log_time": log_time,
+    "short_time": short_time,
+    "unknown": unknown,
 }

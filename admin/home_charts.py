@@ -1,4 +1,4 @@
-"""The figures of the home page: a period beside the one before it, in the store's own time."""
+"""The figures of the home page: a period and the previous one, in the store's time zone."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bookstore.backoffice import reports
 from bookstore.backoffice.reports import Sales
 
-#: The periods to choose from, in days.
+#: The periods to choose from: number of days and label.
 PERIODS = {1: "Today", 7: "7 days", 30: "30 days"}
-#: Hours that the chart of a day always shows; others when something was ordered in them.
-_OPEN = range(8, 20)
+#: The chart of a day always shows these hours, and others if they have orders.
+_BUSINESS_HOURS = range(8, 20)
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A number of the period and of as much of the one before it."""
+    """A number for the period, and for the same part of the previous period."""
 
     now: int
     before: int
@@ -29,14 +29,14 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """The orders of an hour or a day, and of the same one a period before."""
+    """The orders of an hour or day, and of the same one in the previous period."""
 
-    word: str
+    label: str
     now: int
     before: int
-    #: Time goes on in this one.
+    #: The current hour or day.
     current: bool
-    to_come: bool
+    future: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,24 +50,24 @@ class Figures:
 
 
 async def load(conn: AsyncConnection, days: int, *, now: datetime) -> Figures:
-    """The figures of the last so many days, today included; in two statements."""
-    start, before, as_far = _bounds(days, now)
+    """The figures of the last `days` days, including today; in two statements."""
+    start, before, before_end = _bounds(days, now)
     sales = await reports.sales(conn, since=before)
-    users_before, _, users_now = await reports.new_users(conn, [before, as_far, start, now])
-    past = [sale for sale in sales if sale.at < as_far]
+    users_before, _, users_now = await reports.new_users(conn, [before, before_end, start, now])
+    past = [sale for sale in sales if sale.at < before_end]
     present = [sale for sale in sales if sale.at >= start]
     orders = Figure(_orders(present), _orders(past))
-    taken = Figure(_taken(present), _taken(past))
-    average = Figure(taken.now // max(orders.now, 1), taken.before // max(orders.before, 1))
+    revenue = Figure(_revenue(present), _revenue(past))
+    average = Figure(revenue.now // max(orders.now, 1), revenue.before // max(orders.before, 1))
     bars = _by_hour(sales, now) if days == 1 else _by_day(sales, days, now)
-    return Figures(days, orders, taken, average, Figure(users_now, users_before), bars)
+    return Figures(days, orders, revenue, average, Figure(users_now, users_before), bars)
 
 
 def _bounds(days: int, now: datetime) -> tuple[datetime, datetime, datetime]:
-    """Where the period starts, where the one before does, and how far that is compared.
+    """The start of the period, the start of the previous one, and the end of its compared part.
 
-    Today is compared with the same day a week ago: a shop's Mondays are no Saturdays.
-    The hour that has begun counts as a whole on both sides.
+    Today is compared with the same weekday of the last week, because sales differ by weekday.
+    The current hour counts as a whole in both periods.
     """
     today = now.astimezone().date()
     first = today - timedelta(days=days - 1)
@@ -79,15 +79,15 @@ def _bounds(days: int, now: datetime) -> tuple[datetime, datetime, datetime]:
 def _by_hour(sales: Sequence[Sales], now: datetime) -> list[Bar]:
     local = now.astimezone()
     today, before = local.date(), local.date() - timedelta(days=7)
-    counted = _counted(sales, lambda at: (at.date(), at.hour))
-    hours = {hour for day, hour in counted if day in (today, before)} | set(_OPEN)
+    counted = _count_orders(sales, lambda at: (at.date(), at.hour))
+    hours = {hour for day, hour in counted if day in (today, before)} | set(_BUSINESS_HOURS)
     return [
         Bar(
-            word=str(hour),
+            label=str(hour),
             now=counted.get((today, hour), 0),
             before=counted.get((before, hour), 0),
             current=hour == local.hour,
-            to_come=hour > local.hour,
+            future=hour > local.hour,
         )
         for hour in range(min(hours), max(hours) + 1)
     ]
@@ -95,25 +95,25 @@ def _by_hour(sales: Sequence[Sales], now: datetime) -> list[Bar]:
 
 def _by_day(sales: Sequence[Sales], days: int, now: datetime) -> list[Bar]:
     today = now.astimezone().date()
-    counted = _counted(sales, lambda at: (at.date(), 0))
+    counted = _count_orders(sales, lambda at: (at.date(), 0))
     return [
         Bar(
-            word=f"{day:%a}" if days == 7 else str(day.day),
+            label=f"{day:%a}" if days == 7 else str(day.day),
             now=counted.get((day, 0), 0),
             before=counted.get((day - timedelta(days=days), 0), 0),
             current=day == today,
-            to_come=False,
+            future=False,
         )
         for day in (today - timedelta(days=back) for back in reversed(range(days)))
     ]
 
 
-def _counted(
-    sales: Sequence[Sales], place: Callable[[datetime], tuple[date, int]]
+def _count_orders(
+    sales: Sequence[Sales], key_of: Callable[[datetime], tuple[date, int]]
 ) -> dict[tuple[date, int], int]:
     counted: dict[tuple[date, int], int] = {}
     for sale in sales:
-        key = place(sale.at.astimezone())
+        key = key_of(sale.at.astimezone())
         counted[key] = counted.get(key, 0) + sale.orders
     return counted
 
@@ -122,7 +122,7 @@ def _orders(sales: Sequence[Sales]) -> int:
     return sum(sale.orders for sale in sales)
 
 
-def _taken(sales: Sequence[Sales]) -> int:
+def _revenue(sales: Sequence[Sales]) -> int:
     return sum(sale.revenue_cents for sale in sales)
 
 

@@ -1,17 +1,17 @@
-"""The store's own texts: imprint, terms, privacy, withdrawal."""
+"""The legal texts of the store: imprint, terms, privacy, withdrawal."""
 
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from admin.rendering import NO_REFUSAL, Refusal, attempt, page
+from admin.rendering import NO_ERROR, FormError, page, run_form
 from bookstore.backoffice import legal_texts
 from bookstore.backoffice.legal_texts import LANGUAGES, NAMES, Text
 from bookstore.database.engine import reading
-from web.auth.sessions import me
+from web.auth.sessions import current_user
 from web.server.keys import ENGINE
 from web.server.request_context import now
 from web.store import forms
-from web.store.legal_pages import shown
+from web.store.legal_pages import render_text
 
 LIST = "/admin/texts"
 
@@ -29,7 +29,7 @@ async def show(request: web.Request) -> web.Response:
 
 
 async def save(request: web.Request) -> web.Response:
-    """POST /admin/texts/{name}/{language}: back to the list, or to the form with what was typed."""
+    """POST /admin/texts/{name}/{language}: save a text; after an error, the form keeps its text."""
     form = forms.once(await forms.sent(request, forms.LONG))
     text = await _text(request)
     version = int(form["version"]) if form.get("version", "").isdecimal() else text.version
@@ -41,13 +41,13 @@ async def save(request: web.Request) -> web.Response:
             text.language,
             form.get("body", ""),
             version,
-            user_id=me(request).id,
+            user_id=current_user(request).id,
             now=now(),
         )
-        return "The text is saved, and shown from now on."
+        return "The text is saved and published."
 
-    if error := await attempt(request, work):
-        return await _form(request, text, Refusal.of(error, "body", form))
+    if error := await run_form(request, work):
+        return await _form(request, text, FormError.from_error(error, "body", form))
     raise web.HTTPSeeOther(LIST)
 
 
@@ -58,11 +58,11 @@ async def _text(request: web.Request) -> Text:
         )
 
 
-async def _form(request: web.Request, text: Text, refusal: Refusal = NO_REFUSAL) -> web.Response:
+async def _form(request: web.Request, text: Text, form_error: FormError = NO_ERROR) -> web.Response:
     return await page(
         request,
         "text.html",
         text=text,
-        preview=shown(request, text),
-        refusal=refusal,
+        preview=render_text(request, text),
+        form_error=form_error,
     )

@@ -1,6 +1,6 @@
-"""A list and its state, all of it in the address: filters, sorting, page.
+"""The state of a list: filters, sort order and page.
 
-So going back works, and a copied link shows the same.
+All of it is in the URL, so the browser's Back button works and a copied link shows the same rows.
 """
 
 import re
@@ -15,23 +15,23 @@ from bookstore.database import list_pagination
 from bookstore.errors import Invalid
 
 SIZES = (25, 50, 100)
-LONGEST = 200
+MAX_LENGTH = 200
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 class Chip(NamedTuple):
-    """A filter in force; its address is the list without it."""
+    """An active filter; `url` is the list without it."""
 
     label: str
-    words: str
-    address: str
+    value: str
+    url: str
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A field of the filter's form; one with `choices` takes nothing else.
+    """A field of the filter form; with `choices`, other values are ignored.
 
-    `kind` is `text`, `day` or `money`.  A tab is not shown as a chip.
+    `kind` is `text`, `day` or `money`.  A filter that is shown as tabs has no chip.
     """
 
     name: str
@@ -41,12 +41,12 @@ class Filter:
     tab: bool = False
 
 
-class Listing:
-    """What a request asks of a list, by the query of its address."""
+class ListState:
+    """The state of a list, read from the query parameters of a request."""
 
     def __init__(
         self,
-        asked: Mapping[str, str],
+        params: Mapping[str, str],
         path: str,
         filters: Sequence[Filter],
         *,
@@ -54,47 +54,49 @@ class Listing:
         sort: str,
     ) -> None:
         self.path = path
-        self.faults: dict[str, str] = {}
+        self.errors: dict[str, str] = {}
         self.filters = {each.name: each for each in filters}
-        self.typed = {
-            each.name: " ".join(asked.get(each.name, "").split())[:LONGEST] for each in filters
+        self.entered = {
+            each.name: " ".join(params.get(each.name, "").split())[:MAX_LENGTH] for each in filters
         }
-        self.values = {each.name: self._checked(each, self.typed[each.name]) for each in filters}
-        wanted = asked.get("sort", "")
+        self.values = {
+            each.name: self._validated(each, self.entered[each.name]) for each in filters
+        }
+        requested = params.get("sort", "")
         self.default_sort = sort
-        self.sort = wanted if wanted.removeprefix("-") in sorts else sort
-        size = asked.get("size", "")
+        self.sort = requested if requested.removeprefix("-") in sorts else sort
+        size = params.get("size", "")
         self.size = int(size) if size in map(str, SIZES) else SIZES[0]
-        self.cursor = asked.get("cursor") or None
+        self.cursor = params.get("cursor") or None
 
     def text(self, name: str) -> str | None:
-        """A filter's value; None where it is not in force."""
+        """The value of a filter; None if the filter is not set."""
         return self.values[name] or None
 
     def day(self, name: str) -> datetime | None:
-        """The beginning of the day that a filter names, in the store's own time."""
+        """The beginning of the filter's day in the store's time zone; None if it is not set."""
         found = self.values[name]
         return _midnight(date.fromisoformat(found)) if found else None
 
     def day_after(self, name: str) -> datetime | None:
-        """The end of the day that a filter names."""
+        """The end of the filter's day in the store's time zone; None if it is not set."""
         found = self.values[name]
         return _midnight(date.fromisoformat(found) + timedelta(days=1)) if found else None
 
     def cents(self, name: str) -> int | None:
-        """The amount that a filter names."""
+        """The amount of a filter in cents; None if it is not set."""
         found = self.values[name]
-        return form_values.cents(name, found) if found else None
+        return form_values.parse_cents(name, found) if found else None
 
     def url(self, **changes: str) -> str:
-        """The list with these changes, from its first page."""
+        """The first page of the list with these changes to its state."""
         state = {**self.state, **changes}
         state = {name: value for name, value in state.items() if value}
         return f"{self.path}?{urlencode(state)}" if state else self.path
 
     @property
     def state(self) -> dict[str, str]:
-        """What the address says but for the page; what is as usual is left out."""
+        """The query parameters of the list without the page; defaults are left out."""
         state = {name: value for name, value in self.values.items() if value}
         if self.sort != self.default_sort:
             state["sort"] = self.sort
@@ -103,28 +105,28 @@ class Listing:
         return state
 
     @property
-    def here(self) -> str:
-        """The address of this very page of the list."""
+    def current_url(self) -> str:
+        """The URL of the current page of the list."""
         return self.url(cursor=self.cursor or "")
 
-    def export(self, chosen: str) -> str:
-        """Where all that the list shows is had as a file, `csv` or `xlsx`."""
+    def export_url(self, format_name: str) -> str:
+        """The URL of a file with all rows of the list; the format is `csv` or `xlsx`."""
         state = urlencode({name: value for name, value in self.state.items() if name != "size"})
-        path = f"{self.path}/export.{chosen}"
+        path = f"{self.path}/export.{format_name}"
         return f"{path}?{state}" if state else path
 
-    def tab(self, **values: str) -> str:
-        """Another tab: what was searched for is kept, other filters too."""
+    def tab_url(self, **values: str) -> str:
+        """Another tab of the list, with the same filters."""
         return self.url(**values, sort="")
 
     def sorted_by(self, name: str) -> str:
-        """For `aria-sort`: `ascending`, `descending` or nothing."""
+        """The value of `aria-sort`: `ascending`, `descending` or an empty string."""
         if self.sort.removeprefix("-") != name:
             return ""
         return "descending" if self.sort.startswith("-") else "ascending"
 
-    def turned(self, name: str, *, down_first: bool = False) -> str:
-        """The list sorted by a column, the other way round if it is so already."""
+    def sort_url(self, name: str, *, down_first: bool = False) -> str:
+        """The list sorted by a column, in reverse if it is sorted by that column already."""
         now = self.sorted_by(name)
         down = now == "ascending" or (not now and down_first)
         return self.url(sort=f"-{name}" if down else name)
@@ -132,57 +134,60 @@ class Listing:
     @property
     def chips(self) -> list[Chip]:
         return [
-            Chip(each.label, self._words(each), self.url(**{each.name: ""}))
+            Chip(each.label, self._label(each), self.url(**{each.name: ""}))
             for each in self.filters.values()
             if self.values[each.name] and not each.tab
         ]
 
     @property
-    def bare(self) -> str:
-        """The list with its tab and nothing else."""
+    def unfiltered_url(self) -> str:
+        """The list with its tab and without filters."""
         tabs = {each.name: self.values[each.name] for each in self.filters.values() if each.tab}
-        kept = {name: value for name, value in tabs.items() if value}
-        return f"{self.path}?{urlencode(kept)}" if kept else self.path
+        state = {name: value for name, value in tabs.items() if value}
+        return f"{self.path}?{urlencode(state)}" if state else self.path
 
-    def _words(self, each: Filter) -> str:
+    def _label(self, each: Filter) -> str:
         value = self.values[each.name]
         return each.choices[value] if each.choices is not None else value
 
-    def _checked(self, each: Filter, typed: str) -> str:
-        """The value if it is one, else nothing, and a fault where somebody typed it."""
-        if not typed:
+    def _validated(self, each: Filter, text: str) -> str:
+        """The value of a filter; an empty string if it is not valid.
+
+        The form shows an error at fields that are typed.
+        """
+        if not text:
             return ""
         if each.choices is not None:
-            return typed if typed in each.choices else ""
+            return text if text in each.choices else ""
         try:
             if each.kind == "day":
-                if not _DAY.fullmatch(typed):
+                if not _DAY.fullmatch(text):
                     raise ValueError
-                # Around the year 1 the store's own time is not in the calendar any more.
-                if not 1900 <= date.fromisoformat(typed).year <= 2999:
+                # In the year 1, conversion to the store's time zone leaves the range of `datetime`.
+                if not 1900 <= date.fromisoformat(text).year <= 2999:
                     raise ValueError
             elif each.kind == "money":
-                form_values.cents(each.name, typed)
+                form_values.parse_cents(each.name, text)
         except Invalid as error:
-            self.faults[each.name] = str(error)
+            self.errors[each.name] = str(error)
             return ""
         except ValueError:
-            self.faults[each.name] = "Type a day such as 2026-03-21."
+            self.errors[each.name] = "Enter a date such as 2026-03-21."
             return ""
-        return typed
+        return text
 
 
-def query_of(address: str) -> dict[str, str]:
-    """The state that a list's address has, for forms that were sent from it."""
+def parse_query(address: str) -> dict[str, str]:
+    """The query parameters in the URL of a list, for forms that were sent from it."""
     return dict(parse_qsl(address.partition("?")[2]))
 
 
-def total(number: int) -> str:
-    """How many there are, as a list says it."""
+def format_total(number: int) -> str:
+    """The number of rows as a list shows it; large numbers are not counted to the end."""
     return (
         f"{number:,}"
-        if number < list_pagination.COUNTED
-        else f"{list_pagination.COUNTED:,} and more"
+        if number < list_pagination.MAX_COUNT
+        else f"{list_pagination.MAX_COUNT:,} and more"
     )
 
 

@@ -1,168 +1,181 @@
-"""One timeline of an order: its steps, the messages and attempts behind them, copies moved,
-letters, and what staff did and wrote."""
+"""The timeline of an order as one list.
+
+It has the order's steps, the messages and attempts behind them, stock movements, e-mails, and the
+actions and notes of staff.
+"""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from bookstore.notifications import Status
+from admin.formatting import code, label, unknown
+from bookstore.notifications import EmailStatus
 from bookstore.orders import State
-from bookstore.orders.timeline import Acted, Failed, Moved, Noted, Posted, Step, Timeline
-from bookstore.tasks.outbox import Row
+from bookstore.orders.timeline import (
+    EmailStep,
+    FailedAttempt,
+    StaffAction,
+    StaffNote,
+    Step,
+    StockStep,
+    Timeline,
+)
+from bookstore.payments import Payment
+from bookstore.tasks.outbox import TaskRow
 
-#: What can be shown alone.
-KINDS = ("steps", "messages", "stock", "letters", "staff")
+#: The kinds of entries, by which the timeline can be filtered.
+KINDS = ("steps", "messages", "stock", "e-mails", "staff")
 
 
-class Entry(NamedTuple):
-    """`tone` is `step`, `staff`, `bad` or nothing."""
+class TimelineEntry(NamedTuple):
+    """One line of the timeline; `tone` is `step`, `staff`, `bad` or empty."""
 
     at: datetime
     kind: str
     icon: str
     tone: str
-    words: str
+    text: str
     detail: str | None
-    who: str
+    actor: str
 
 
-def entries(trail: Timeline) -> list[Entry]:
-    """All that happened, oldest first."""
+def entries(timeline: Timeline) -> list[TimelineEntry]:
+    """The entries of the timeline, oldest first."""
     found = [
-        *map(_step, trail.steps),
-        *(entry for step in trail.steps for entry in _message(step)),
-        *_moved(trail.moved),
-        *map(_failed, trail.failed),
-        *(_letter(letter) for letter in trail.letters if letter.attempts or letter.sent_at),
-        *(_given_up(task) for task in trail.tasks if task.dead_at),
-        *map(_acted, trail.acted),
-        *map(_noted, trail.noted),
+        *map(_step, timeline.steps),
+        *(entry for step in timeline.steps for entry in _message(step)),
+        *_stock_entries(timeline.stock),
+        *map(_failed_attempt, timeline.failures),
+        *(_email(email) for email in timeline.emails if email.attempts or email.sent_at),
+        *(_dead_task(task) for task in timeline.tasks if task.dead_at),
+        *map(_staff_action, timeline.actions),
+        *map(_staff_note, timeline.notes),
     ]
     return sorted(found, key=lambda entry: entry.at)
 
 
-def _step(step: Step) -> Entry:
+def _step(step: Step) -> TimelineEntry:
     by_staff = step.actor.startswith("staff:")
-    return Entry(
+    return TimelineEntry(
         step.at,
         "staff" if by_staff else "steps",
         _ICONS.get(step.kind, "info"),
         "bad" if step.kind == State.REJECTED else "step" if step.kind in set(State) else "staff",
-        _spoken(step.kind),
+        label(step.kind) if step.kind in _EVENT_KINDS else unknown(step.kind),
         step.detail or None,
         f"worker {step.worker}" if step.worker else step.staff or step.actor,
     )
 
 
-def _message(step: Step) -> Iterator[Entry]:
-    """The message that made a worker take the step."""
+def _message(step: Step) -> Iterator[TimelineEntry]:
+    """The message that a worker processed to make the step."""
     if step.message_id is None:
         return
     worked = timedelta(milliseconds=step.worked_ms or 0)
-    parts = [f"try {step.attempt}"] if step.attempt else []
+    parts = [f"attempt {step.attempt}"] if step.attempt else []
     if step.waited_ms is not None:
-        parts.append(f"had waited {_lasted(step.waited_ms)}")
+        parts.append(f"waited {_duration(step.waited_ms)}")
     if step.worked_ms is not None:
-        parts.append(f"worked {_lasted(step.worked_ms)}")
+        parts.append(f"processed in {_duration(step.worked_ms)}")
     parts.append(f"message {step.message_id}")
-    yield Entry(
-        # Work begins before the step that it leads to.
+    yield TimelineEntry(
+        # Processing starts before the step that results from it.
         step.at - worked - timedelta(microseconds=1),
         "messages",
         "sending",
         "",
-        "Message taken up",
+        "Message received",
         ", ".join(parts),
         f"worker {step.worker}" if step.worker else "worker",
     )
 
 
-def _moved(moved: list[Moved]) -> list[Entry]:
-    """Copies that moved at one moment in one sentence."""
-    together: dict[datetime, list[str]] = {}
-    for it in moved:
+def _stock_entries(movements: list[StockStep]) -> list[TimelineEntry]:
+    """The stock movements; those of one moment share an entry."""
+    by_time: dict[datetime, list[str]] = {}
+    for it in movements:
         sign = "+" if it.delta > 0 else "−"
-        together.setdefault(it.at, []).append(f"{sign}{abs(it.delta)} {it.title}")
+        by_time.setdefault(it.at, []).append(f"{sign}{abs(it.delta)} {it.title}")
     return [
-        Entry(at, "stock", "on-shelf", "", "Stock " + ", ".join(parts), None, "store")
-        for at, parts in together.items()
+        TimelineEntry(at, "stock", "in-stock", "", "Stock " + ", ".join(parts), None, "store")
+        for at, parts in by_time.items()
     ]
 
 
-def _failed(failed: Failed) -> Entry:
-    return Entry(
+def _failed_attempt(failed: FailedAttempt) -> TimelineEntry:
+    return TimelineEntry(
         failed.at,
         "messages",
         "failed",
         "bad",
-        f"Try {failed.attempt} of {failed.task} failed",
+        f"Attempt {failed.attempt} of {failed.task} failed",
         failed.error,
         "worker",
     )
 
 
-def _given_up(task: Row) -> Entry:
+def _dead_task(task: TaskRow) -> TimelineEntry:
     assert task.dead_at is not None
-    tries = "1 try" if task.attempts == 1 else f"{task.attempts} tries"
-    return Entry(
-        # After the failure that was the last.
+    attempts = "1 attempt" if task.attempts == 1 else f"{task.attempts} attempts"
+    return TimelineEntry(
+        # Directly after the last failed attempt.
         task.dead_at + timedelta(microseconds=1),
         "messages",
         "dead",
         "bad",
-        f"{task.task} was given up after {tries}",
+        f"{code(task.task)} is dead after {attempts}",
         task.error,
         "worker",
     )
 
 
-def _letter(letter: Posted) -> Entry:
-    name = letter.kind.replace("-", " ")
-    if letter.status is Status.FAILED:
-        words, icon, tone = f"Letter “{name}” failed", "failed", "bad"
-    elif letter.in_doubt:
-        words, icon, tone = f"Letter “{name}” is in doubt", "in-doubt", "bad"
-    elif letter.status is Status.SENT:
-        words, icon, tone = f"Letter “{name}” sent", "letter", ""
-    elif letter.status is Status.MUTED:
-        words, icon, tone = f"Letter “{name}” not wanted", "letter", ""
+def _email(email: EmailStep) -> TimelineEntry:
+    name = label(email.kind)
+    if not email.status.is_known:
+        text, icon, tone = f"E-mail “{name}”: {label(email.status)}", "info", ""
+    elif email.status is EmailStatus.FAILED:
+        text, icon, tone = f"E-mail “{name}” failed", "failed", "bad"
+    elif email.in_doubt:
+        text, icon, tone = f"E-mail “{name}” is in doubt", "in-doubt", "bad"
+    elif email.status is EmailStatus.SENT:
+        text, icon, tone = f"E-mail “{name}” sent", "email", ""
+    elif email.status is EmailStatus.MUTED:
+        text, icon, tone = f"E-mail “{name}” not sent: the customer opted out", "email", ""
     else:
-        words, icon, tone = f"Letter “{name}” is tried again", "queued", ""
-    return Entry(
-        letter.sent_at or letter.created_at, "letters", icon, tone, words, letter.answer, "worker"
+        text, icon, tone = f"E-mail “{name}” will be retried", "queued", ""
+    return TimelineEntry(
+        email.sent_at or email.created_at, "e-mails", icon, tone, text, email.answer, "worker"
     )
 
 
-def _acted(acted: Acted) -> Entry:
-    what = {"task": "work that was given up", "notification": "a letter"}.get(
-        acted.object_type, acted.object_type
+def _staff_action(action: StaffAction) -> TimelineEntry:
+    target = {"task": "dead task", "notification": "e-mail"}.get(
+        action.object_type, action.object_type
     )
-    reason = acted.changes.get("reason")
-    return Entry(
-        acted.at,
+    reason = action.changes.get("reason")
+    return TimelineEntry(
+        action.at,
         "staff",
         "pencil",
         "staff",
-        f"{_spoken(acted.action)}: {what}",
+        f"{label(action.action)}: {target}",
         str(reason[1]) if reason else None,
-        acted.user_name or "command line",
+        action.user_name or "command line",
     )
 
 
-def _noted(noted: Noted) -> Entry:
-    return Entry(
-        noted.at, "staff", "pencil", "staff", f"Note: {noted.body}", None, noted.user_name or ""
+def _staff_note(note: StaffNote) -> TimelineEntry:
+    return TimelineEntry(
+        note.at, "staff", "pencil", "staff", f"Note: {note.body}", None, note.user_name or ""
     )
 
 
-def _spoken(code: str) -> str:
-    return code.replace("-", " ").replace("_", " ").capitalize()
-
-
-def _lasted(ms: int) -> str:
+def _duration(ms: int) -> str:
     return f"{ms} ms" if ms < 1000 else f"{ms / 1000:.1f} s"
 
 
+#: The kinds of events that this release stores.
+_EVENT_KINDS = {*map(str, State), *(f"payment-{to}" for to in Payment), "claimed"}
 _ICONS = {
     **{str(state): str(state) for state in State},
     "payment-unpaid": "unpaid",

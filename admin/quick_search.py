@@ -1,4 +1,4 @@
-"""The search box of every page: it goes where the answer is."""
+"""The search box of every page; it redirects to the result."""
 
 from contextlib import suppress
 from urllib.parse import quote, urlencode
@@ -10,14 +10,14 @@ from bookstore.catalogue import books
 from bookstore.database.engine import reading
 from bookstore.errors import InvalidIsbn, NotFound
 from bookstore.users.permissions import Permission, permits
-from web.auth.sessions import me
+from web.auth.sessions import current_user
 from web.server.keys import ENGINE
 
 
-async def go(request: web.Request) -> web.Response:
-    """GET /admin/search: to the order, the book or the user, or to a list of what fits."""
+async def search(request: web.Request) -> web.Response:
+    """GET /admin/search: redirect to the order or the book, or to a list of matches."""
     q = " ".join(request.query.get("q", "").split())[:200]
-    role = me(request).role
+    role = current_user(request).role
     sees_orders = permits(role, Permission.SEE_ORDERS)
     address = "/admin/orders" if sees_orders else "/admin/books"
     if q:

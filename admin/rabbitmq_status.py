@@ -1,4 +1,4 @@
-"""What the broker says of its queues, for staff who look; it may be away."""
+"""The state of RabbitMQ's queues, for the page of the tasks; the broker may be unreachable."""
 
 import asyncio
 import logging
@@ -10,27 +10,27 @@ from urllib.parse import quote, urlsplit
 import aiohttp
 from yarl import URL
 
-from bookstore.tasks.publisher import Depth, Publisher
+from bookstore.tasks.publisher import Publisher, QueueDepth
 from config.settings import Settings
 
 log = logging.getLogger(__name__)
 
-#: A page waits no longer for the management interface.
-ANSWER_S = 1.0
+#: The page waits at most this many seconds for the management API.
+TIMEOUT_S = 1.0
 _DELAYED, _DEAD = ".DQ", ".XQ"
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Messages per second that came into a queue and that were done with."""
+    """Messages per second: published to a queue, and acknowledged by its consumers."""
 
-    coming: float
-    done: float
+    incoming: float
+    acknowledged: float
 
 
 @dataclass(frozen=True, slots=True)
-class Queue:
-    """A queue; `delayed` and `dead` wait in queues of dramatiq's own beside it."""
+class QueueStatus:
+    """A queue; `delayed` and `dead` count the messages in dramatiq's `.DQ` and `.XQ` queues."""
 
     name: str
     ready: int
@@ -41,29 +41,29 @@ class Queue:
 
 
 @dataclass(frozen=True, slots=True)
-class Broker:
-    """`away` when it does not answer; embedded there is none, and `queues` is empty.
+class BrokerStatus:
+    """The broker: `unreachable` if it does not respond; without a broker `queues` is empty.
 
-    `silent` when its management API should say how fast the queues move, and does not.
+    `rates_missing` is true if the management API is configured but does not return rates.
     """
 
-    away: bool
-    queues: list[Queue] = field(default_factory=list)
-    silent: bool = False
+    unreachable: bool
+    queues: list[QueueStatus] = field(default_factory=list)
+    rates_missing: bool = False
 
 
-async def ask(publisher: Publisher, settings: Settings) -> Broker:
-    """What the broker says now, or that it says nothing."""
+async def fetch_status(publisher: Publisher, settings: Settings) -> BrokerStatus:
+    """The current state of the broker."""
     depths, rates = await asyncio.gather(_depths(publisher), _rates(settings))
     if depths is None:
-        return Broker(away=True)
+        return BrokerStatus(unreachable=True)
     by_name = {depth.queue: depth for depth in depths}
     known = rates or {}
-    return Broker(
-        away=False,
-        silent=rates is None,
+    return BrokerStatus(
+        unreachable=False,
+        rates_missing=rates is None,
         queues=[
-            Queue(
+            QueueStatus(
                 depth.queue,
                 depth.ready,
                 depth.consumers,
@@ -77,34 +77,34 @@ async def ask(publisher: Publisher, settings: Settings) -> Broker:
     )
 
 
-async def _depths(publisher: Publisher) -> Sequence[Depth] | None:
+async def _depths(publisher: Publisher) -> Sequence[QueueDepth] | None:
     try:
         return await publisher.depths()
     except ConnectionError:
         return None
 
 
-def _ready(by_name: dict[str, Depth], name: str) -> int:
+def _ready(by_name: dict[str, QueueDepth], name: str) -> int:
     return by_name[name].ready if name in by_name else 0
 
 
 async def _rates(settings: Settings) -> dict[str, Rate] | None:
-    """How fast the queues move, from RabbitMQ's management API where its address is known.
+    """The rates of the queues from RabbitMQ's management API; empty if no API is configured.
 
-    None when it does not say.
+    None if the API does not respond.
     """
     if settings.broker_admin_url is None or settings.embedded:
         return {}
     vhost = urlsplit(settings.broker_urls[0]).path.removeprefix("/") or "%2F"
     address = f"{settings.broker_admin_url.rstrip('/')}/api/queues/{quote(vhost, safe='%')}"
-    limit = aiohttp.ClientTimeout(total=ANSWER_S)
+    limit = aiohttp.ClientTimeout(total=TIMEOUT_S)
     try:
         async with (
             aiohttp.ClientSession(timeout=limit) as session,
-            session.get(URL(address, encoded=True)) as answer,
+            session.get(URL(address, encoded=True)) as response,
         ):
-            answer.raise_for_status()
-            found = await answer.json()
+            response.raise_for_status()
+            found = await response.json()
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
         log.warning("management API: %s", type(error).__name__)
         return None

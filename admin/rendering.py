@@ -1,4 +1,4 @@
-"""A page of the dashboard: its template within the frame that all have."""
+"""Renders the pages of the dashboard: each template extends `base.html`."""
 
 from collections.abc import Awaitable, Callable, Container, Mapping
 from types import MappingProxyType
@@ -17,94 +17,100 @@ from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.errors import BookstoreError, Invalid, NotFound, PasswordNeeded
 from bookstore.users.permissions import Permission, is_staff, permits
 from config.settings import Settings
-from web.auth.sessions import me
+from web.auth.sessions import current_user
 from web.server.keys import ENGINE, USER
-from web.server.problems import of_refusal
+from web.server.problems import from_store_error
 from web.server.request_context import now
 from web.store import assets as store_files
 from web.store import display_settings, flash, forms
 from web.store.formatting import FILTERS
-from web.store.rendering import speak
+from web.store.rendering import install_translations
 
 TEMPLATES = web.AppKey("admin_templates", Environment)
 ROOT = "/admin"
 
 
-class Place(NamedTuple):
-    """A link of the rail; `waits` names what does so there, `urgent` when it is stuck."""
+class NavItem(NamedTuple):
+    """A link of the navigation.
+
+    `counter` names the field of `reports.ToDo` whose number stands beside the link.  The number is
+    highlighted where it is `urgent`.
+    """
 
     path: str
-    word: str
+    label: str
     icon: str
     permission: Permission
-    waits: str | None = None
+    counter: str | None = None
     urgent: bool = False
 
 
-#: The rail, in its groups.
-RAIL = (
+#: The links of the navigation, in groups.
+NAVIGATION = (
     (
-        Place("", "Home", "home", Permission.OPEN_DASHBOARD),
-        Place("/orders", "Orders", "orders", Permission.SEE_ORDERS, "to_pack"),
-        Place("/books", "Books", "books", Permission.CHANGE_STOCK),
-        Place("/categories", "Categories", "categories", Permission.CHANGE_CATEGORIES),
-        Place("/authors", "Authors", "authors", Permission.CHANGE_BOOKS),
-        Place("/imports", "Imports", "imports", Permission.IMPORT_BOOKS),
+        NavItem("", "Home", "home", Permission.OPEN_DASHBOARD),
+        NavItem("/orders", "Orders", "orders", Permission.SEE_ORDERS, "to_pack"),
+        NavItem("/books", "Books", "books", Permission.CHANGE_STOCK),
+        NavItem("/categories", "Categories", "categories", Permission.CHANGE_CATEGORIES),
+        NavItem("/authors", "Authors", "authors", Permission.CHANGE_BOOKS),
+        NavItem("/imports", "Imports", "imports", Permission.IMPORT_BOOKS),
     ),
     (
-        Place(
+        NavItem(
             "/notifications",
-            "Letters",
-            "letters",
+            "E-mails",
+            "emails",
             Permission.SEE_NOTIFICATIONS,
-            "letters_failed",
+            "emails_failed",
             urgent=True,
         ),
-        Place("/queues", "Queues", "queues", Permission.SEE_TASKS, "dead_tasks", urgent=True),
+        NavItem("/queues", "Tasks", "queues", Permission.SEE_TASKS, "dead_tasks", urgent=True),
     ),
     (
-        Place("/users", "Users", "users", Permission.SEE_USERS),
-        Place("/texts", "Texts", "texts", Permission.CHANGE_TEXTS),
-        Place("/audit", "Audit", "audit", Permission.SEE_AUDIT),
+        NavItem("/users", "Users", "users", Permission.SEE_USERS),
+        NavItem("/texts", "Texts", "texts", Permission.CHANGE_TEXTS),
+        NavItem("/audit", "Audit log", "audit", Permission.SEE_AUDIT),
     ),
 )
 
 
-class Refusal(NamedTuple):
-    """Why a form was not accepted, and what was typed into it, for its page to show again.
+class FormError(NamedTuple):
+    """Why a form was not accepted, and what was typed into it, so that its page can show both.
 
-    `place` names the field among all of the page, as its id does; it is empty where no such field
-    is shown, and what was typed there stands below the sentence. `typed` has the text of each
-    place. `faulty` says that the field itself is wrong.
+    `field` is the suffix of the field's id on the page.  It is empty where the page shows no such
+    field; what was typed is then shown below the message.  `values` has the text of each field.
+    `invalid` is true if the field itself has a wrong value.
     """
 
-    place: str = ""
-    typed: Mapping[str, str] = MappingProxyType({})
-    sentence: str = ""
-    faulty: bool = False
+    field: str = ""
+    values: Mapping[str, str] = MappingProxyType({})
+    message: str = ""
+    invalid: bool = False
 
     @classmethod
-    def of(cls, error: BookstoreError, place: str, typed: Mapping[str, str]) -> "Refusal":
-        """What the page says about the error."""
-        return cls(place, typed, str(error), isinstance(error, Invalid))
+    def from_error(
+        cls, error: BookstoreError, field: str, values: Mapping[str, str]
+    ) -> "FormError":
+        """The form error that shows `error` at this field."""
+        return cls(field, values, str(error), isinstance(error, Invalid))
 
-    def text(self, place: str, otherwise: str = "") -> str:
-        """What the field at this place has in it: what was typed, or what a new page has there."""
-        return self.typed.get(place, otherwise)
+    def value(self, field: str, default: str = "") -> str:
+        """The text of a field: what was typed, or `default` on a page that is opened anew."""
+        return self.values.get(field, default)
 
-    def among(self, places: Container[str]) -> "Refusal":
-        """The same for a page with these places: the field may have gone meanwhile."""
-        if self.place in places:
+    def for_fields(self, fields: Container[str]) -> "FormError":
+        """The same error for a page with these fields: the field may no longer be there."""
+        if self.field in fields:
             return self
-        return Refusal("", {"": self.text(self.place)}, self.sentence)
+        return FormError("", {"": self.value(self.field)}, self.message)
 
 
-#: Nothing was refused: the page as it is first seen.
-NO_REFUSAL = Refusal()
+#: The page is opened anew: no form failed.
+NO_ERROR = FormError()
 
 
-def prepare(app: web.Application, settings: Settings) -> None:
-    """Let the dashboard make pages."""
+def setup(app: web.Application, settings: Settings) -> None:
+    """Set the templates of the dashboard up."""
     environment = aiohttp_jinja2.setup(
         app,
         app_key=TEMPLATES,
@@ -118,7 +124,7 @@ def prepare(app: web.Application, settings: Settings) -> None:
         extensions=["jinja2.ext.i18n"],
         filters=FILTERS | formatting.FILTERS,
     )
-    speak(environment)
+    install_translations(environment)
     environment.globals |= {
         "own_file": assets.url,
         "cover_of": formatting.cover_of,
@@ -133,13 +139,13 @@ async def page(
     template: str,
     *,
     status: int = 200,
-    refusal: Refusal = NO_REFUSAL,
+    form_error: FormError = NO_ERROR,
     **content: Any,
 ) -> web.Response:
-    """The page, for this member of the staff; with 422 where a form on it was refused."""
-    user = me(request)
+    """The page for this member of staff; its status is 422 if a form on it failed."""
+    user = current_user(request)
     async with reading(request.config_dict[ENGINE]) as conn:
-        duties = await reports.duties(conn)
+        to_do = await reports.to_do(conn)
 
     def may(permission: str) -> bool:
         return permits(user.role, Permission(permission))
@@ -148,17 +154,18 @@ async def page(
         template,
         request,
         {
-            "duties": duties,
             "here": request.path_qs if request.method in ("GET", "HEAD") else ROOT,
             "may": may,
             "moment": now(),
-            "notices": flash.taken(await get_session(request)),
+            "notices": flash.pop_notices(await get_session(request)),
             "path": request.path.removeprefix(ROOT),
-            "rail": [
-                [place for place in group if permits(user.role, place.permission)] for group in RAIL
+            "navigation": [
+                [item for item in group if permits(user.role, item.permission)]
+                for group in NAVIGATION
             ],
-            "refusal": refusal,
+            "form_error": form_error,
             "theme": display_settings.of(request),
+            "to_do": to_do,
             "user": user,
         }
         | content,
@@ -166,63 +173,63 @@ async def page(
     )
     return web.Response(
         text=html,
-        status=422 if refusal.sentence else status,
+        status=422 if form_error.message else status,
         content_type="text/html",
         headers={"Cache-Control": "no-store"},
     )
 
 
 @web.middleware
-async def refused(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Show staff within their own frame what cannot be done."""
+async def error_page(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Show errors to staff on a page of the dashboard."""
     try:
         return await handler(request)
     except web.HTTPNotFound:
-        refusal: BookstoreError = NotFound()
+        shown: BookstoreError = NotFound()
     except PasswordNeeded:
-        raise  # The site asks for the password and comes back.
+        raise  # The site asks for the password, then returns to this address.
     except BookstoreError as error:
-        refusal = error
+        shown = error
     user = request[USER]
     if user is None or not is_staff(user.role):
-        raise refusal
+        raise shown
     return await page(
-        request, "refused.html", status=of_refusal(refusal).status, detail=str(refusal)
+        request, "error.html", status=from_store_error(shown).status, detail=str(shown)
     )
 
 
-async def carry_out(
+async def run_action(
     request: web.Request, work: Callable[[AsyncConnection], Awaitable[str]]
 ) -> None:
-    """Do the work in one transaction, and say on the next page what came of it.
+    """Run `work` in one transaction, and show its result as a message on the next page.
 
-    `work` gives the sentence to say; where it is refused, it is the refusal's.
+    `work` returns the message.  If it raises an error of the store, the error is the message.
     """
-    if error := await attempt(request, work):
-        await flash.leave(request, "bad", str(error))
+    if error := await run_form(request, work):
+        await flash.add(request, "bad", str(error))
 
 
-async def attempt(
+async def run_form(
     request: web.Request, work: Callable[[AsyncConnection], Awaitable[str]]
 ) -> BookstoreError | None:
-    """Do the work in one transaction; the refusal is the caller's to show.
+    """Run `work` in one transaction; returns the error, for the caller to show at the form.
 
-    `work` gives the sentence to say on the next page.
+    `work` returns the message for the next page.
     """
 
-    async def whole() -> str:
+    async def run() -> str:
         async with transaction(request.config_dict[ENGINE]) as conn:
             return await work(conn)
 
     try:
-        said = await retry_transaction(whole)
+        message = await retry_transaction(run)
     except BookstoreError as error:
         return error
-    await flash.leave(request, "ok", said)
+    await flash.add(request, "ok", message)
     return None
 
 
 def back_to(form_address: str | None, default: str) -> str:
-    """The list that a form was sent from, if it is one of the dashboard's."""
+    """The address of the list that a form was sent from; `default` if it is no such address."""
     address = forms.local(form_address, default)
     return address if address.split("?", 1)[0].startswith(default) else default

@@ -1,4 +1,4 @@
-"""Every address of the dashboard, and who may come in."""
+"""Every route of the dashboard, with the permission that it requires."""
 
 from collections.abc import Awaitable, Callable, Container
 
@@ -29,7 +29,7 @@ from admin import (
 )
 from bookstore.exports import Format
 from bookstore.users.permissions import Permission
-from web.server.route_access import Access, Open
+from web.server.route_access import Access, AccessLevel
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -38,20 +38,20 @@ _BOOK = "/books/{book_id:[0-9]{1,18}}"
 _CATEGORY = "/categories/{slug}"
 _EXPORT = "/exports/{job_id:[0-9]{1,18}}"
 _IMPORT = "/imports/{job_id:[0-9]{1,18}}"
-_LETTER = "/notifications/{notification_id:[0-9]{1,18}}"
-_LETTERS_PLAN = "/notifications/bulk/{plan_id:[0-9]{1,18}}"
+_EMAIL = "/notifications/{notification_id:[0-9]{1,18}}"
+_EMAILS_PLAN = "/notifications/bulk/{plan_id:[0-9]{1,18}}"
 _ORDER = "/orders/{number}"
 _ORDERS_PLAN = "/orders/bulk/{plan_id:[0-9]{1,18}}"
-_PLAN = "/books/bulk/{plan_id:[0-9]{1,18}}"
+_BOOKS_PLAN = "/books/bulk/{plan_id:[0-9]{1,18}}"
 _TASK = "/queues/{task_id:[0-9]{1,18}}"
 _TEXT = "/texts/{name}/{language}"
 _USER = "/users/{user_id:[0-9]{1,18}}"
 
-_Page = tuple[str, str, Handler, Access]
+_Route = tuple[str, str, Handler, Access]
 
 
-def _files(path: str, handler: Handler, access: Access) -> list[_Page]:
-    """A list as a file, at once or by the actors."""
+def _exports(path: str, handler: Handler, access: Access) -> list[_Route]:
+    """The routes that export a list: GET writes the file, POST leaves it to the actors."""
     return [
         (method, f"{path}/export.{chosen}", handler, access)
         for chosen in Format
@@ -59,29 +59,29 @@ def _files(path: str, handler: Handler, access: Access) -> list[_Page]:
     ]
 
 
-PAGES: list[_Page] = [
+ROUTES: list[_Route] = [
     ("GET", "", home.show, Permission.OPEN_DASHBOARD),
-    ("GET", "/search", quick_search.go, Permission.OPEN_DASHBOARD),
+    ("GET", "/search", quick_search.search, Permission.OPEN_DASHBOARD),
     ("GET", "/orders", order_list.show_all, Permission.SEE_ORDERS),
     ("POST", "/orders", order_list.move_many, Permission.CHANGE_ORDERS),
-    *_files("/orders", order_list.export, Permission.EXPORT_ORDERS),
+    *_exports("/orders", order_list.export, Permission.EXPORT_ORDERS),
     ("GET", _ORDERS_PLAN, bulk_preview.show, Permission.CHANGE_ORDERS),
-    ("POST", _ORDERS_PLAN, bulk_preview.do, Permission.CHANGE_ORDERS),
+    ("POST", _ORDERS_PLAN, bulk_preview.apply, Permission.CHANGE_ORDERS),
     ("GET", f"{_ORDERS_PLAN}/stream", bulk_preview.stream, Permission.CHANGE_ORDERS),
-    ("GET", "/orders/slips", order_list.slips, Permission.SEE_ORDERS),
+    ("GET", "/orders/slips", order_list.packing_slips, Permission.SEE_ORDERS),
     ("GET", _ORDER, order_detail.show, Permission.SEE_ORDERS),
     ("POST", f"{_ORDER}/transitions", order_detail.move, Permission.CHANGE_ORDERS),
     ("POST", f"{_ORDER}/notes", order_detail.add_note, Permission.CHANGE_ORDERS),
     ("POST", f"{_ORDER}/payment", order_detail.change_payment, Permission.CHANGE_PAYMENT),
     ("GET", "/books", book_list.show_all, Permission.CHANGE_STOCK),
-    *_files("/books", book_list.export, Permission.EXPORT_BOOKS),
+    *_exports("/books", book_list.export, Permission.EXPORT_BOOKS),
     ("GET", "/books/new", book_form.show_new, Permission.CHANGE_BOOKS),
     ("POST", "/books/new", book_form.create, Permission.CHANGE_BOOKS),
     ("POST", "/books/bulk", bulk_books.plan, Permission.CHANGE_BOOKS),
-    ("GET", _PLAN, bulk_books.show, Permission.CHANGE_BOOKS),
-    ("POST", _PLAN, bulk_books.carry_out, Permission.CHANGE_BOOKS),
-    ("POST", f"{_PLAN}/undo", bulk_books.undo, Permission.CHANGE_BOOKS),
-    ("GET", f"{_PLAN}/stream", bulk_preview.stream, Permission.CHANGE_BOOKS),
+    ("GET", _BOOKS_PLAN, bulk_books.show, Permission.CHANGE_BOOKS),
+    ("POST", _BOOKS_PLAN, bulk_books.apply, Permission.CHANGE_BOOKS),
+    ("POST", f"{_BOOKS_PLAN}/undo", bulk_books.undo, Permission.CHANGE_BOOKS),
+    ("GET", f"{_BOOKS_PLAN}/stream", bulk_preview.stream, Permission.CHANGE_BOOKS),
     ("GET", _BOOK, book_form.show, Permission.CHANGE_BOOKS),
     ("POST", _BOOK, book_form.change, Permission.CHANGE_BOOKS),
     ("POST", f"{_BOOK}/withdraw", book_list.withdraw, Permission.CHANGE_BOOKS),
@@ -91,29 +91,29 @@ PAGES: list[_Page] = [
     ("POST", f"{_BOOK}/price", book_list.change_price, Permission.CHANGE_PRICES),
     ("POST", f"{_BOOK}/count", book_list.count_stock, Permission.CHANGE_STOCK),
     ("GET", f"{_BOOK}/stock", stock.show, Permission.CHANGE_STOCK),
-    *_files(f"{_BOOK}/stock", stock.export, Permission.EXPORT_BOOKS),
+    *_exports(f"{_BOOK}/stock", stock.export, Permission.EXPORT_BOOKS),
     ("POST", f"{_BOOK}/stock", stock.move, Permission.CHANGE_STOCK),
-    ("POST", f"{_BOOK}/low-stock", stock.set_low, Permission.CHANGE_STOCK),
+    ("POST", f"{_BOOK}/low-stock", stock.set_low_stock, Permission.CHANGE_STOCK),
     ("GET", "/categories", categories.show_all, Permission.CHANGE_CATEGORIES),
-    *_files("/categories", categories.export, Permission.EXPORT_BOOKS),
+    *_exports("/categories", categories.export, Permission.EXPORT_BOOKS),
     ("POST", "/categories", categories.create, Permission.CHANGE_CATEGORIES),
     ("GET", _CATEGORY, categories.show, Permission.CHANGE_CATEGORIES),
     ("POST", _CATEGORY, categories.change, Permission.CHANGE_CATEGORIES),
     ("POST", f"{_CATEGORY}/move", categories.move, Permission.CHANGE_CATEGORIES),
     ("POST", f"{_CATEGORY}/delete", categories.remove, Permission.CHANGE_CATEGORIES),
     ("GET", "/authors", authors.show_all, Permission.CHANGE_BOOKS),
-    *_files("/authors", authors.export, Permission.EXPORT_BOOKS),
+    *_exports("/authors", authors.export, Permission.EXPORT_BOOKS),
     ("GET", _AUTHOR, authors.show, Permission.CHANGE_BOOKS),
     ("POST", _AUTHOR, authors.rename, Permission.CHANGE_BOOKS),
     ("GET", "/imports", imports.show_all, Permission.IMPORT_BOOKS),
-    *_files("/imports", imports.export, Permission.IMPORT_BOOKS),
+    *_exports("/imports", imports.export, Permission.IMPORT_BOOKS),
     ("POST", "/imports", imports.send, Permission.IMPORT_BOOKS),
     ("GET", "/imports/new", imports.show_new, Permission.IMPORT_BOOKS),
     ("POST", "/imports/start", imports.start, Permission.IMPORT_BOOKS),
     ("GET", _IMPORT, imports.show, Permission.IMPORT_BOOKS),
     ("POST", f"{_IMPORT}/cancel", imports.cancel, Permission.IMPORT_BOOKS),
     ("GET", "/users", user_list.show_all, Permission.SEE_USERS),
-    *_files("/users", user_list.export, Permission.CHANGE_USERS),
+    *_exports("/users", user_list.export, Permission.CHANGE_USERS),
     ("GET", _USER, user_detail.show, Permission.SEE_USERS),
     ("POST", f"{_USER}/role", user_detail.change_role, Permission.CHANGE_USERS),
     ("POST", f"{_USER}/disabled", user_detail.change_disabled, Permission.CHANGE_USERS),
@@ -121,18 +121,18 @@ PAGES: list[_Page] = [
     ("POST", f"{_USER}/second-factor", user_detail.remove_second_factor, Permission.CHANGE_USERS),
     ("GET", f"{_USER}/export.json", user_detail.export, Permission.CHANGE_USERS),
     ("POST", f"{_USER}/erase", user_detail.erase, Permission.CHANGE_USERS),
-    ("POST", f"{_USER}/message", user_detail.write, Permission.SEND_NOTIFICATIONS),
+    ("POST", f"{_USER}/message", user_detail.send_message, Permission.SEND_NOTIFICATIONS),
     ("GET", "/notifications", notifications.show_all, Permission.SEE_NOTIFICATIONS),
-    *_files("/notifications", notifications.export, Permission.EXPORT_ORDERS),
+    *_exports("/notifications", notifications.export, Permission.EXPORT_ORDERS),
     ("POST", "/notifications/resend", notifications.resend_many, Permission.SEND_NOTIFICATIONS),
-    ("GET", _LETTERS_PLAN, bulk_preview.show, Permission.SEND_NOTIFICATIONS),
-    ("POST", _LETTERS_PLAN, bulk_preview.do, Permission.SEND_NOTIFICATIONS),
-    ("GET", f"{_LETTERS_PLAN}/stream", bulk_preview.stream, Permission.SEND_NOTIFICATIONS),
+    ("GET", _EMAILS_PLAN, bulk_preview.show, Permission.SEND_NOTIFICATIONS),
+    ("POST", _EMAILS_PLAN, bulk_preview.apply, Permission.SEND_NOTIFICATIONS),
+    ("GET", f"{_EMAILS_PLAN}/stream", bulk_preview.stream, Permission.SEND_NOTIFICATIONS),
     ("POST", "/notifications/test", notifications.send_test, Permission.SEND_NOTIFICATIONS),
-    ("GET", f"{_LETTER}/body", notifications.show_body, Permission.SEE_NOTIFICATIONS),
-    ("POST", f"{_LETTER}/resend", notifications.resend, Permission.SEND_NOTIFICATIONS),
+    ("GET", f"{_EMAIL}/body", notifications.show_body, Permission.SEE_NOTIFICATIONS),
+    ("POST", f"{_EMAIL}/resend", notifications.resend, Permission.SEND_NOTIFICATIONS),
     ("GET", "/queues", tasks.show, Permission.SEE_TASKS),
-    *_files("/queues", tasks.export, Permission.SEE_TASKS),
+    *_exports("/queues", tasks.export, Permission.SEE_TASKS),
     ("POST", "/queues/replay", tasks.replay_all, Permission.CHANGE_TASKS),
     ("POST", f"{_TASK}/replay", tasks.replay, Permission.CHANGE_TASKS),
     ("POST", f"{_TASK}/discard", tasks.discard, Permission.CHANGE_TASKS),
@@ -140,24 +140,24 @@ PAGES: list[_Page] = [
     ("GET", _TEXT, legal_texts.show, Permission.CHANGE_TEXTS),
     ("POST", _TEXT, legal_texts.save, Permission.CHANGE_TEXTS),
     ("GET", "/audit", audit.show_all, Permission.SEE_AUDIT),
-    *_files("/audit", audit.export, Permission.SEE_AUDIT),
-    # Each asks for what its list asks for.
+    *_exports("/audit", audit.export, Permission.SEE_AUDIT),
+    # The handlers check the permission of the exported list.
     ("GET", _EXPORT, exports.show, Permission.OPEN_DASHBOARD),
-    ("GET", f"{_EXPORT}/file", exports.fetch, Permission.OPEN_DASHBOARD),
+    ("GET", f"{_EXPORT}/file", exports.download, Permission.OPEN_DASHBOARD),
     ("GET", f"{_EXPORT}/stream", exports.stream, Permission.OPEN_DASHBOARD),
     ("POST", f"{_EXPORT}/cancel", exports.cancel, Permission.OPEN_DASHBOARD),
-    ("GET", "/static/{name:[a-z.-]+}", assets.show, Open.ANYONE),
+    ("GET", "/static/{name:[a-z.-]+}", assets.show, AccessLevel.ANYONE),
 ]
 
-#: Forms that are not on the page above their address.
-_ON = {
+#: The page of a form, where it is not the page at the parent path.
+_FORM_PAGES = {
     f"{_BOOK}/price": "/books",
     f"{_BOOK}/count": "/books",
     f"{_BOOK}/low-stock": f"{_BOOK}/stock",
 }
 
 
-#: What needs the password typed within the last minutes: it changes or reveals an account.
+#: These handlers change or reveal an account, so they require a recent password confirmation.
 CONFIRMED: set[Handler] = {
     user_detail.change_role,
     user_detail.change_disabled,
@@ -167,41 +167,49 @@ CONFIRMED: set[Handler] = {
 }
 
 
-def add_to(app: web.Application) -> tuple[dict[web.AbstractRoute, Access], set[web.AbstractRoute]]:
-    """Add the routes; returns the access of each, and those that need a recent password."""
+def add_routes(
+    app: web.Application,
+) -> tuple[dict[web.AbstractRoute, Access], set[web.AbstractRoute]]:
+    """Add the routes.
+
+    Returns the access rule of each route, and the routes that require a recent password.
+    """
     confirmed: set[web.AbstractRoute] = set()
     access: dict[web.AbstractRoute, Access] = {}
     pages: dict[str, web.AbstractRoute] = {}
-    for method, path, handler, wanted in PAGES:
-        # HEAD is GET without its body.
+    for method, path, handler, permission in ROUTES:
+        # HEAD is GET without a body.
         for name in ["GET", "HEAD"] if method == "GET" else [method]:
             route = app.router.add_route(name, path, handler)
-            access[route] = wanted
+            access[route] = permission
             if handler in CONFIRMED:
                 confirmed.add(route)
             if name == "GET":
                 pages[path] = route
-    for method, path, _, wanted in PAGES:
+    for method, path, _, permission in ROUTES:
         if method == "POST" and path not in pages:
-            leads = _lead_to(pages[_page_of(path, pages)])
+            redirect = _redirect_to(pages[_form_page(path, pages)])
             for name in ("GET", "HEAD"):
-                access[app.router.add_route(name, path, leads)] = wanted
+                access[app.router.add_route(name, path, redirect)] = permission
     return access, confirmed
 
 
-def _page_of(form: str, pages: Container[str]) -> str:
-    """Where the form with this address is shown."""
-    path = _ON.get(form, form)
+def _form_page(form: str, pages: Container[str]) -> str:
+    """The path of the page that shows the form with this path."""
+    path = _FORM_PAGES.get(form, form)
     while path not in pages:
         path = path.rpartition("/")[0]
     return path
 
 
-def _lead_to(page: web.AbstractRoute) -> Handler:
-    """A form that was refused leaves its own address in the browser, to be loaded again."""
+def _redirect_to(page: web.AbstractRoute) -> Handler:
+    """A handler that redirects to a page.
 
-    async def lead(request: web.Request) -> web.StreamResponse:
+    After a failed form the browser shows the form's URL, which users may reload or bookmark.
+    """
+
+    async def redirect(request: web.Request) -> web.StreamResponse:
         parts = request.match_info if isinstance(page.resource, web.DynamicResource) else {}
         raise web.HTTPSeeOther(page.url_for(**parts))
 
-    return lead
+    return redirect

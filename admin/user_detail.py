@@ -1,13 +1,13 @@
-"""One user: what they ordered, where they are signed in, what they may do."""
+"""The page of one user: orders, sessions, role, access and personal data."""
 
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from admin.rendering import NO_REFUSAL, Refusal, attempt, carry_out, page
+from admin.rendering import NO_ERROR, FormError, page, run_action, run_form
 from bookstore import audit, notifications, orders
 from bookstore.backoffice import audit_report
-from bookstore.backoffice.audit_report import Asked
-from bookstore.catalogue.validation import plain
+from bookstore.backoffice.audit_report import AuditQuery
+from bookstore.catalogue.validation import single_line
 from bookstore.database.engine import reading, transaction
 from bookstore.errors import BookstoreError, Invalid
 from bookstore.privacy import data_export
@@ -16,50 +16,53 @@ from bookstore.users.accounts import User
 from bookstore.users.permissions import GRANTS, Permission, Role, permits
 from web.api.privacy import DataExportOut
 from web.auth import erasure
-from web.auth.sessions import me
+from web.auth.sessions import current_user
 from web.server.keys import ENGINE
 from web.server.request_context import now
 from web.store import flash, forms
 
 _LATEST = 10
-SUBJECT_LENGTH = 200
-BODY_LENGTH = 10_000
+MAX_SUBJECT_LENGTH = 200
+MAX_BODY_LENGTH = 10_000
 
 
-async def show(request: web.Request, refusal: Refusal = NO_REFUSAL) -> web.Response:
+async def show(request: web.Request, form_error: FormError = NO_ERROR) -> web.Response:
     """GET /admin/users/{user_id}."""
-    user_id, role = int(request.match_info["user_id"]), me(request).role
+    user_id, role = int(request.match_info["user_id"]), current_user(request).role
     async with reading(request.config_dict[ENGINE]) as conn:
         person = await accounts.get(conn, user_id)
         devices = await sessions.of_user(conn, user_id, now=now())
-        bought = None
+        orders_found = None
         if permits(role, Permission.SEE_ORDERS):
-            bought = await orders.of_user(conn, user_id, limit=_LATEST)
+            orders_found = await orders.of_user(conn, user_id, limit=_LATEST)
         changes = None
         if permits(role, Permission.SEE_AUDIT):
             changes = (
                 await audit_report.audit(
-                    conn, Asked(object_type="user", object_id=str(user_id)), limit=_LATEST
+                    conn, AuditQuery(object_type="user", object_id=str(user_id)), limit=_LATEST
                 )
             ).items
     return await page(
         request,
         "user.html",
         audit=changes,
-        bought=bought,
+        orders=orders_found,
         devices=devices,
         grants=GRANTS,
         permissions=list(Permission),
         person=person,
-        refusal=refusal.among(_places(person, request)),
+        form_error=form_error.for_fields(_form_fields(person, request)),
         roles=list(Role),
     )
 
 
-def _places(person: User, request: web.Request) -> set[str]:
-    """Where the page has fields; nobody changes themselves, or writes to those who are out."""
-    written = set() if person.disabled else {"subject", "body"}
-    return written if person.id == me(request).id else {*written, "role", "email"}
+def _form_fields(person: User, request: web.Request) -> set[str]:
+    """The form fields of the page.
+
+    Users cannot change their own account here, and disabled users receive no e-mails.
+    """
+    fields = set() if person.disabled else {"subject", "body"}
+    return fields if person.id == current_user(request).id else {*fields, "role", "email"}
 
 
 async def change_role(request: web.Request) -> web.Response:
@@ -68,62 +71,67 @@ async def change_role(request: web.Request) -> web.Response:
 
     async def work(conn: AsyncConnection) -> str:
         if form.get("role") not in set(Role):
-            raise Invalid("role", "There is no such role.")
+            raise Invalid("role", "This role does not exist.")
         seen = form.get("seen")
         if seen and seen != (await accounts.get(conn, user_id)).role:
-            raise Invalid("role", "Somebody gave another role meanwhile. Look again, then choose.")
+            raise Invalid(
+                "role",
+                "Another user has changed the role in the meantime. Check it and choose again.",
+            )
         person = await accounts.change_role(
-            conn, user_id, Role(form["role"]), by=me(request).id, now=now()
+            conn, user_id, Role(form["role"]), by=current_user(request).id, now=now()
         )
-        return f"{person.name} is {person.role} now."
+        return f"{person.name} now has the role {person.role}."
 
-    if error := await attempt(request, work):
-        return await show(request, Refusal.of(error, "role", {"role": form.get("role", "")}))
+    if error := await run_form(request, work):
+        return await show(
+            request, FormError.from_error(error, "role", {"role": form.get("role", "")})
+        )
     raise web.HTTPSeeOther(f"/admin/users/{user_id}")
 
 
 async def change_disabled(request: web.Request) -> web.Response:
-    """POST /admin/users/{user_id}/disabled: `yes` shuts out, `no` lets in again."""
+    """POST /admin/users/{user_id}/disabled: `yes` disables the account, `no` enables it."""
     user_id, form = int(request.match_info["user_id"]), await forms.read(request)
 
     async def work(conn: AsyncConnection) -> str:
         if form.get("disabled") not in ("yes", "no"):
-            raise Invalid("disabled", "This is done with the buttons of the page.")
+            raise Invalid("disabled", "Use the buttons of the page.")
         person = await accounts.change_disabled(
-            conn, user_id, form["disabled"] == "yes", by=me(request).id, now=now()
+            conn, user_id, form["disabled"] == "yes", by=current_user(request).id, now=now()
         )
         if person.disabled:
-            return f"{person.name} is shut out, and signed out everywhere."
-        return f"{person.name} may sign in again."
+            return f"{person.name} is disabled and signed out everywhere."
+        return f"{person.name} is enabled and can sign in again."
 
-    await carry_out(request, work)
+    await run_action(request, work)
     raise web.HTTPSeeOther(f"/admin/users/{user_id}")
 
 
 async def remove_second_factor(request: web.Request) -> web.Response:
-    """POST /admin/users/{user_id}/second-factor: for somebody who lost what makes their codes."""
+    """POST /admin/users/{user_id}/second-factor: for users who lost their authenticator."""
     user_id = int(request.match_info["user_id"])
 
     async def work(conn: AsyncConnection) -> str:
         person = await accounts.get(conn, user_id)
-        await two_factor.remove(conn, user_id, by=me(request).id, now=now())
-        return f"{person.name} signs in without a code now, and a letter says so."
+        await two_factor.remove(conn, user_id, by=current_user(request).id, now=now())
+        return f"{person.name} can now sign in without a code and is notified by e-mail."
 
-    await carry_out(request, work)
+    await run_action(request, work)
     raise web.HTTPSeeOther(f"/admin/users/{user_id}")
 
 
 async def export(request: web.Request) -> web.Response:
-    """GET /admin/users/{user_id}/export.json: everything that is held about them, for them."""
+    """GET /admin/users/{user_id}/export.json: the personal data of the user, for the user."""
     user_id = int(request.match_info["user_id"])
     moment = now()
     async with reading(request.config_dict[ENGINE]) as conn:
         await accounts.get(conn, user_id)
         held = await data_export.of_user(conn, user_id)
     async with transaction(request.config_dict[ENGINE]) as conn:
-        by = me(request).id
-        told = {"personal_data": None}
-        await audit.record(conn, "export", "user", user_id, told, user_id=by, now=moment)
+        by = current_user(request).id
+        details = {"personal_data": None}
+        await audit.record(conn, "export", "user", user_id, details, user_id=by, now=moment)
     text = DataExportOut().dumps({"exported_at": moment, "held": held})
     return web.Response(
         text=text,
@@ -136,24 +144,28 @@ async def export(request: web.Request) -> web.Response:
 
 
 async def erase(request: web.Request) -> web.Response:
-    """POST /admin/users/{user_id}/erase: their personal data goes, if their address is typed."""
+    """POST /admin/users/{user_id}/erase: erase personal data, confirmed by the e-mail address."""
     user_id, form = int(request.match_info["user_id"]), await forms.read(request)
     async with reading(request.config_dict[ENGINE]) as conn:
         person = await accounts.get(conn, user_id)
     try:
         if form.get("email", "").strip().casefold() != person.email.casefold():
-            raise Invalid("email", "To erase them, type their e-mail address as it stands here.")
-        if user_id == me(request).id:
-            raise Invalid("email", "Nobody erases their own account here.")
+            raise Invalid(
+                "email", "To confirm, enter the e-mail address of the user as shown here."
+            )
+        if user_id == current_user(request).id:
+            raise Invalid("email", "You cannot erase your own account here.")
         await erasure.erase(request, user_id)
     except BookstoreError as error:
-        return await show(request, Refusal.of(error, "email", {"email": form.get("email", "")}))
-    await flash.leave(request, "ok", "What was personal is gone. Their orders name nobody now.")
+        return await show(
+            request, FormError.from_error(error, "email", {"email": form.get("email", "")})
+        )
+    await flash.add(request, "ok", "The personal data was erased. Orders no longer contain it.")
     raise web.HTTPSeeOther("/admin/users")
 
 
 async def end_sessions(request: web.Request) -> web.Response:
-    """POST /admin/users/{user_id}/sessions: signed out everywhere, or on one `device`."""
+    """POST /admin/users/{user_id}/sessions: sign the user out everywhere, or on one `device`."""
     user_id, form = int(request.match_info["user_id"]), await forms.read(request)
 
     async def work(conn: AsyncConnection) -> str:
@@ -163,33 +175,35 @@ async def end_sessions(request: web.Request) -> web.Response:
             await sessions.end_device(conn, user_id, device)
         else:
             await sessions.end_all(conn, user_id)
-        told = {"sessions": ["one" if device else "all", None]}
-        by = me(request).id
-        await audit.record(conn, "end-sessions", "user", user_id, told, user_id=by, now=now())
+        details = {"sessions": ["one" if device else "all", None]}
+        by = current_user(request).id
+        await audit.record(conn, "end-sessions", "user", user_id, details, user_id=by, now=now())
         return f"{person.name} is signed out {'there' if device else 'everywhere'}."
 
-    await carry_out(request, work)
+    await run_action(request, work)
     raise web.HTTPSeeOther(f"/admin/users/{user_id}")
 
 
-async def write(request: web.Request) -> web.Response:
-    """POST /admin/users/{user_id}/message: a letter in staff's own words."""
+async def send_message(request: web.Request) -> web.Response:
+    """POST /admin/users/{user_id}/message: send an e-mail with a text by staff."""
     user_id = int(request.match_info["user_id"])
     form = forms.once(await forms.sent(request, forms.LONG))
 
     async def work(conn: AsyncConnection) -> str:
-        subject = plain("subject", form.get("subject", ""), SUBJECT_LENGTH)
+        subject = single_line("subject", form.get("subject", ""), MAX_SUBJECT_LENGTH)
         body = form.get("body", "").strip()
         if not body:
-            raise Invalid("body", "A letter needs words.")
-        if len(body) > BODY_LENGTH:
-            raise Invalid("body", f"A letter has at most {BODY_LENGTH} characters.")
+            raise Invalid("body", "Enter a message.")
+        if len(body) > MAX_BODY_LENGTH:
+            raise Invalid("body", f"A message has at most {MAX_BODY_LENGTH} characters.")
         person = await accounts.get(conn, user_id)
-        await notifications.write(conn, user_id, subject, body, by=me(request).id, now=now())
-        return f"The letter to {person.name} is on its way."
+        await notifications.write(
+            conn, user_id, subject, body, by=current_user(request).id, now=now()
+        )
+        return f"The e-mail to {person.name} is being sent."
 
-    if error := await attempt(request, work):
-        place = error.field if isinstance(error, Invalid) else "body"
-        letter = {name: form.get(name, "") for name in ("subject", "body")}
-        return await show(request, Refusal.of(error, place, letter))
+    if error := await run_form(request, work):
+        field = error.field if isinstance(error, Invalid) else "body"
+        values = {name: form.get(name, "") for name in ("subject", "body")}
+        return await show(request, FormError.from_error(error, field, values))
     raise web.HTTPSeeOther(f"/admin/users/{user_id}")

@@ -1,3 +1,3 @@
-"""What the store knows and can do: users, books, carts, orders, notifications."""
+"""Domain model and services of the store: users, books, carts, orders, notifications."""
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"

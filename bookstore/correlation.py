@@ -1,6 +1,7 @@
-"""Which request led to what happens now: its id is in the log, and on the tasks that follow.
+"""Correlation ids: the id of the request that caused the current work.
 
-It is a fact about the moment, as the clock is, and no service decides anything by it.
+The id is written to the log and stored with the tasks that the work starts.  It is for tracing
+only: no service makes a decision by it.
 """
 
 from collections.abc import Iterable, Iterator
@@ -10,14 +11,18 @@ from structlog.contextvars import bound_contextvars, get_contextvars, unbind_con
 
 
 def current() -> str | None:
-    """The id of the request that all of this is about; None when there is none, or several."""
-    found: str | None = get_contextvars().get("request_id")
-    return found
+    """The id of the request that caused the current work; None if there is none or several."""
+    request_id: str | None = get_contextvars().get("request_id")
+    return request_id
 
 
 @contextmanager
-def caused_by(request_ids: Iterable[str | None]) -> Iterator[None]:
-    """Have what is logged within say which requests it is about."""
+def bind_request_ids(request_ids: Iterable[str | None]) -> Iterator[None]:
+    """Add these request ids to all log lines within the `with` block.
+
+    One id is bound to `request_id`, several are bound to `request_ids`.  None and duplicates are
+    ignored.
+    """
     match list(dict.fromkeys(filter(None, request_ids))):
         case []:
             yield
@@ -29,6 +34,6 @@ def caused_by(request_ids: Iterable[str | None]) -> Iterator[None]:
                 yield
 
 
-def forget() -> None:
-    """From here on, the running task works for more than the request that started it."""
+def unbind_request_id() -> None:
+    """Remove the request id from the running asyncio task, because it now works for several."""
     unbind_contextvars("request_id")

@@ -1,4 +1,4 @@
-"""Secrets that nobody stores: worked out from the store's own and what they are for."""
+"""Secrets that are derived from the store's secret key and a purpose, and so are not stored."""
 
 import base64
 import hashlib
@@ -6,17 +6,17 @@ import hmac
 
 
 def digest(secret_key: str, purpose: str) -> bytes:
-    """32 bytes for this purpose, which nobody works out without the store's secret."""
+    """32 bytes for this purpose (HMAC-SHA-256).  They cannot be computed without `secret_key`."""
     return hmac.digest(secret_key.encode(), purpose.encode(), hashlib.sha256)
 
 
 def text(secret_key: str, purpose: str) -> str:
-    """The same in 43 characters that an address may hold."""
+    """The same as URL-safe base64 without padding: 43 characters."""
     return base64.urlsafe_b64encode(digest(secret_key, purpose)).decode().rstrip("=")
 
 
-def fits(given: str, secret_key: str, purpose: str) -> bool:
-    """Whether somebody knows this purpose's text; takes equally long, right or wrong."""
-    # What came from outside may hold half surrogate pairs.
-    known = text(secret_key, purpose).encode()
-    return hmac.compare_digest(given.encode(errors="surrogatepass"), known)
+def verify(candidate: str, secret_key: str, purpose: str) -> bool:
+    """Whether `candidate` is the text for this purpose; compared in constant time."""
+    expected = text(secret_key, purpose).encode()
+    # User input may contain lone surrogates, which plain UTF-8 cannot encode.
+    return hmac.compare_digest(candidate.encode(errors="surrogatepass"), expected)

@@ -1,4 +1,4 @@
-"""Every way the store can say no."""
+"""The errors that services raise when they refuse a request."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -8,20 +8,20 @@ from bookstore.i18n import N_, sentence
 
 
 class BookstoreError(Exception):
-    """Base of every refusal.  `str(error)` is fit to show to a customer.
+    """Base class of all errors that a user may see.  `str(error)` can be shown to a customer.
 
-    Its attributes are facts that the REST API passes on.
+    The REST API includes the instance attributes in its response.
     """
 
     code: ClassVar[str]  # part of the API: never changes
 
-    def said(self) -> str:
-        """The sentence in the language of whoever is served."""
-        return i18n.said(self.args[0])
+    def translated(self) -> str:
+        """The message in the current language (see `i18n.current`)."""
+        return i18n.translated(self.args[0])
 
 
 class NotFound(BookstoreError):
-    """It does not exist, or it belongs to somebody else: callers cannot tell which."""
+    """The object does not exist or belongs to another user.  The caller cannot tell which."""
 
     code = "not-found"
 
@@ -40,7 +40,7 @@ class Invalid(BookstoreError):
 
 
 class InvalidIsbn(Invalid):
-    """`text` is no ISBN; `reason` is a sentence that says why."""
+    """`text` is not an ISBN; `reason` is a sentence that says why."""
 
     code = "invalid-isbn"
 
@@ -63,12 +63,15 @@ class TooLarge(BookstoreError):
 
 
 class Stale(BookstoreError):
-    """The record was changed since the caller read it."""
+    """Optimistic locking: the record changed after the caller read it.
+
+    `version` is the current version.
+    """
 
     code = "stale"
 
     def __init__(self, version: int) -> None:
-        super().__init__("Somebody changed this record meanwhile. Load it again.")
+        super().__init__("This record was changed in the meantime. Please reload it.")
         self.version = version
 
 
@@ -79,17 +82,18 @@ class EmailTaken(BookstoreError):
     code = "email-taken"
 
     def __init__(self) -> None:
-        super().__init__("There is an account with this e-mail address already.")
+        super().__init__("An account with this e-mail address already exists.")
 
 
 class BadCredentials(BookstoreError):
-    """The same for an unknown address and a wrong password."""
+    """Raised for an unknown e-mail address and for a wrong password, so that the response does not
+    reveal which addresses have an account."""
 
     code = "bad-credentials"
 
     def __init__(self) -> None:
         super().__init__(
-            "This address and password do not go together. Check both, or set a new password."
+            "The e-mail address or the password is incorrect. Check both, or set a new password."
         )
 
 
@@ -104,19 +108,19 @@ class NotAllowed(BookstoreError):
     code = "not-allowed"
 
     def __init__(self) -> None:
-        super().__init__("Your account may not do this.")
+        super().__init__("Your account is not allowed to do this.")
 
 
 class OrdersOpen(BookstoreError):
-    """Somebody who is still waiting for books, or for money, cannot be erased."""
+    """A user with an open order or a pending refund cannot be erased."""
 
     code = "orders-open"
 
     def __init__(self, numbers: Sequence[str]) -> None:
         super().__init__(
             sentence(
-                "Not while an order is open: %(numbers)s. Cancel it, or wait until it has arrived"
-                " and no refund is due.",
+                "Your data cannot be erased while an order is open: %(numbers)s. Cancel "
+                "it, or wait until it has been delivered and no refund is due.",
                 numbers=", ".join(numbers),
             )
         )
@@ -124,12 +128,12 @@ class OrdersOpen(BookstoreError):
 
 
 class EmailBeingSent(BookstoreError):
-    """A letter to somebody is being sent at this moment, so they cannot be erased yet."""
+    """An e-mail to this user is being sent, so the user cannot be erased yet.  Retry later."""
 
     code = "email-being-sent"
 
     def __init__(self) -> None:
-        super().__init__("A letter is being sent at this moment. Please try again in a minute.")
+        super().__init__("An e-mail is being sent at the moment. Please try again in a minute.")
 
 
 class AddressBookFull(BookstoreError):
@@ -138,51 +142,53 @@ class AddressBookFull(BookstoreError):
     def __init__(self, most: int) -> None:
         super().__init__(
             sentence(
-                "An address book takes %(most)s addresses. Please remove one first.", most=most
+                "An address book can hold up to %(most)s addresses. Please remove one first.",
+                most=most,
             )
         )
         self.most = most
 
 
 class TooManyTokens(BookstoreError):
-    """One user has no more than `most` tokens."""
+    """The user already has `most` tokens, the maximum."""
 
     code = "too-many-tokens"
 
     def __init__(self, most: int) -> None:
         super().__init__(
             sentence(
-                "You have %(most)s tokens, which is all we keep. Please end one first.", most=most
+                "You have %(most)s tokens, which is the maximum. Please revoke one first.",
+                most=most,
             )
         )
         self.most = most
 
 
 class BadToken(BookstoreError):
-    """The token was ended, has expired or never was one."""
+    """The token was revoked, has expired or never existed."""
 
     code = "bad-token"
 
     def __init__(self) -> None:
-        super().__init__("This token is not valid (any more). Make a new one in your account.")
+        super().__init__("This token is invalid or has expired. Create a new one in your account.")
 
 
 class PasswordNeeded(BookstoreError):
-    """The password was typed too long ago for this: sign in once more."""
+    """The last password check was too long ago for this action: the user must enter it again."""
 
     code = "password-needed"
 
     def __init__(self) -> None:
-        super().__init__("Please give your password once more for this.")
+        super().__init__("Please enter your password again to continue.")
 
 
 class CodeRequired(BookstoreError):
-    """The password is right; a code of the second factor is due."""
+    """The password is correct, but a code of the second factor is required."""
 
     code = "code-required"
 
     def __init__(self) -> None:
-        super().__init__("Please give the code that your authenticator shows, or a recovery code.")
+        super().__init__("Please enter the code from your authenticator app, or a recovery code.")
 
 
 class BadCode(BookstoreError):
@@ -191,11 +197,11 @@ class BadCode(BookstoreError):
     code = "bad-code"
 
     def __init__(self) -> None:
-        super().__init__("This code is wrong or was used before. Wait for the next one.")
+        super().__init__("This code is wrong or was already used. Please wait for the next one.")
 
 
 class SecondFactorRequired(BookstoreError):
-    """Staff need a second factor before they do anything as staff."""
+    """Staff must set up a second factor before they can use the back office."""
 
     code = "second-factor-required"
 
@@ -204,7 +210,7 @@ class SecondFactorRequired(BookstoreError):
 
 
 class SecondFactorOn(BookstoreError):
-    """There is a second factor already: it has to be removed before there is another."""
+    """The user already has a second factor, which must be removed before a new one is set up."""
 
     code = "second-factor-on"
 
@@ -213,21 +219,21 @@ class SecondFactorOn(BookstoreError):
 
 
 class SecondFactorNotBegun(BookstoreError):
-    """There is no seed to which the code could belong."""
+    """A code was sent, but no setup of a second factor was started for this user."""
 
     code = "second-factor-not-begun"
 
     def __init__(self) -> None:
-        super().__init__("Ask for a new secret first, then confirm it with its first code.")
+        super().__init__("Request a new secret first, then confirm it with its first code.")
 
 
 class BadLink(BookstoreError):
-    """The link of a letter was used, is too old, or was never one of ours."""
+    """The link in an e-mail was used, has expired or was not issued by this store."""
 
     code = "bad-link"
 
     def __init__(self) -> None:
-        super().__init__("This link has been used, is too old or was never one of ours.")
+        super().__init__("This link was already used, has expired or is invalid.")
 
 
 # Books
@@ -237,7 +243,7 @@ class IsbnTaken(BookstoreError):
     code = "isbn-taken"
 
     def __init__(self, isbn13: str) -> None:
-        super().__init__(f"There is a book with the ISBN {isbn13} already.")
+        super().__init__(f"A book with the ISBN {isbn13} already exists.")
         self.isbn13 = isbn13
 
 
@@ -248,35 +254,35 @@ class OutOfStock(BookstoreError):
         super().__init__(
             "This book is sold out."
             if stock == 0
-            else sentence("Only %(stock)s of this book are left.", stock=stock)
+            else sentence("Only %(stock)s of this book are in stock.", stock=stock)
         )
         self.book_id = book_id
         self.stock = stock
 
 
 class NotAPicture(BookstoreError):
-    """The file is neither JPEG nor PNG nor WebP, whatever it is called."""
+    """The content of the file is not JPEG, PNG or WebP, whatever its name says."""
 
     code = "not-a-picture"
 
     def __init__(self) -> None:
-        super().__init__("Send a picture: JPEG, PNG or WebP.")
+        super().__init__("Please upload a JPEG, PNG or WebP image.")
 
 
 class BrokenPicture(BookstoreError):
-    """A picture cannot be used; the detail says why."""
+    """An image cannot be used; the message says why."""
 
     code = "broken-picture"
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"This picture cannot be used. {reason}")
+        super().__init__(f"This image cannot be used. {reason}")
 
 
 class SlugTaken(BookstoreError):
     code = "slug-taken"
 
     def __init__(self, slug: str) -> None:
-        super().__init__(f"There is a category {slug!r} already.")
+        super().__init__(f"The category {slug!r} already exists.")
         self.slug = slug
 
 
@@ -295,53 +301,54 @@ class CartEmpty(BookstoreError):
     code = "cart-empty"
 
     def __init__(self) -> None:
-        super().__init__("There is nothing in this cart.")
+        super().__init__("This cart is empty.")
 
 
 class CartFull(BookstoreError):
-    """A cart takes no more different books."""
+    """The cart already holds `most` different books, the maximum."""
 
     code = "cart-full"
 
     def __init__(self, most: int) -> None:
         super().__init__(
-            sentence("A cart takes %(most)s different books. Order these first, please.", most=most)
+            sentence(
+                "A cart can hold up to %(most)s different books. Please order these first.",
+                most=most,
+            )
         )
         self.most = most
 
 
 class NotDelivered(BookstoreError):
-    """The store sends no parcels to this country."""
+    """The store does not ship to this country."""
 
     code = "not-delivered"
 
     def __init__(self, country: str) -> None:
-        super().__init__(
-            sentence("We send no parcels to this country (%(country)s).", country=country)
-        )
+        super().__init__(sentence("We do not ship to this country (%(country)s).", country=country))
         self.country = country
 
 
 class PriceChanged(BookstoreError):
-    """The total is not the one the customer agreed to; nothing was ordered."""
+    """The total differs from the one the customer agreed to.  No order was placed."""
 
     code = "price-changed"
 
     def __init__(self, expected_total_cents: int, total_cents: int) -> None:
-        super().__init__("The total of your cart has changed. Please look at it again.")
+        super().__init__("The total of your cart has changed. Please check it again.")
         self.expected_total_cents = expected_total_cents
         self.total_cents = total_cents
 
 
 class BookWithdrawn(BookstoreError):
-    """A book in the cart is not sold any more."""
+    """A book in the cart was withdrawn from sale."""
 
     code = "book-withdrawn"
 
     def __init__(self, titles: Sequence[str]) -> None:
         super().__init__(
             sentence(
-                "Not sold any more: %(titles)s. Please remove it from the cart.",
+                "No longer available: %(titles)s. Please remove it from the cart.",
                 titles=", ".join(titles),
             )
         )
@@ -358,12 +365,12 @@ class IllegalTransition(BookstoreError):
 
 
 class JobEnded(BookstoreError):
-    """The job is done, given up or cancelled already."""
+    """The job is already done, dead or cancelled."""
 
     code = "job-ended"
 
     def __init__(self, state: str) -> None:
-        super().__init__(f"This job is {state} already.")
+        super().__init__(f"This job is already {state}.")
         self.state = state
 
 

@@ -1,7 +1,8 @@
-"""In which language somebody is spoken to: texts through gettext, numbers and dates by locale.
+"""Languages: texts are translated with gettext, numbers and dates are formatted by locale.
 
-English stands in the code.  The other languages lie in `locale/`, as catalogues that
-translators edit; they are read as they are when a process starts.
+The English texts are in the code.  Translators edit the message catalogues of the other languages
+in `locale/`.  A process reads a catalogue when it first needs it, so a change takes effect after a
+restart.
 """
 
 import gettext
@@ -20,7 +21,7 @@ from babel.support import Translations
 Language = NewType("Language", str)
 
 DEFAULT = Language("en")
-#: The languages that the store speaks, by the codes that browsers use, each in its own words.
+#: The supported languages: the code that browsers use, and the language's own name for itself.
 LANGUAGES = {DEFAULT: "English", Language("de"): "Deutsch"}
 
 _catalogues: dict[Language, gettext.NullTranslations] = {DEFAULT: gettext.NullTranslations()}
@@ -28,18 +29,18 @@ _language: ContextVar[Language] = ContextVar("language", default=DEFAULT)
 
 
 def current() -> Language:
-    """The language of whoever is served at this moment."""
+    """The language of the current request or task; `DEFAULT` if none was set."""
     return _language.get()
 
 
-def speak(language: Language) -> None:
-    """From now on, until the end of this task, speak this language."""
+def set_language(language: Language) -> None:
+    """Use this language until the current asyncio task ends."""
     _language.set(language)
 
 
 @contextmanager
-def speaking(language: Language) -> Iterator[None]:
-    """Speak this language for a while."""
+def using_language(language: Language) -> Iterator[None]:
+    """Use this language within a `with` block."""
     token = _language.set(language)
     try:
         yield
@@ -52,13 +53,13 @@ def babel() -> BabelLocale:
     return BabelLocale.parse(current())
 
 
-def known(code: str | None) -> Language:
-    """The language with this code; the default for any other."""
+def supported_or_default(code: str | None) -> Language:
+    """The language with this code; `DEFAULT` if the code is None or not supported."""
     return next((language for language in LANGUAGES if language == code), DEFAULT)
 
 
-def wanted(accepted: Iterable[str]) -> Language:
-    """The first of the accepted tags (`de-AT`, `en`) in which the store speaks."""
+def negotiate(accepted: Iterable[str]) -> Language:
+    """The first supported language among the accepted tags (`de-AT`, `en`), or `DEFAULT`."""
     for tag in accepted:
         language = tag.partition("-")[0].lower()
         if language in LANGUAGES:
@@ -67,50 +68,52 @@ def wanted(accepted: Iterable[str]) -> Language:
 
 
 def _(message: str) -> str:
-    """The message in the current language."""
+    """The message in the current language; the message itself if it has no translation."""
     return _translations(current()).gettext(message)
 
 
 def ngettext(one: str, many: str, number: int) -> str:
-    """The message for so many, in the current language."""
+    """The singular or plural message for `number`, in the current language."""
     return _translations(current()).ngettext(one, many, number)
 
 
 def N_(message: str) -> str:
-    """The message itself, to be translated when it is shown."""
+    """The message unchanged.  Marks it for extraction; it is translated when it is shown."""
     return message
 
 
 class Sentence(str):
-    """A sentence in English, with facts in it, that can be said in other languages too."""
+    """An English sentence that keeps its pattern and values, so that it can be translated later."""
 
-    __slots__ = ("facts", "pattern")
+    __slots__ = ("pattern", "values")
 
     pattern: str
-    facts: Mapping[str, object]
+    values: Mapping[str, object]
 
 
-def sentence(pattern: str, **facts: object) -> Sentence:
-    """The sentence: in `pattern` each `%(name)s` stands for the fact of this name."""
-    made = Sentence(pattern % facts)
-    made.pattern, made.facts = pattern, facts
-    return made
+def sentence(pattern: str, **values: object) -> Sentence:
+    """The sentence in which each `%(name)s` of `pattern` is replaced by the value of that name."""
+    result = Sentence(pattern % values)
+    result.pattern, result.values = pattern, values
+    return result
 
 
-def said(text: str) -> str:
-    """The sentence in the current language; what is not known there stays as it is."""
+def translated(text: str) -> str:
+    """The sentence in the current language; unchanged if the catalogue does not contain it."""
     if isinstance(text, Sentence):
-        facts = {
-            name: said(fact) if isinstance(fact, Sentence) else fact
-            for name, fact in text.facts.items()
+        values = {
+            name: translated(value) if isinstance(value, Sentence) else value
+            for name, value in text.values.items()
         }
-        return _(text.pattern) % facts
+        return _(text.pattern) % values
     return _(text) if text else ""
 
 
 @contextmanager
-def also(language: Language, name: str, catalogue: gettext.NullTranslations) -> Iterator[None]:
-    """Speak one more language for a while, from a catalogue that is not in `locale/`."""
+def added_language(
+    language: Language, name: str, catalogue: gettext.NullTranslations
+) -> Iterator[None]:
+    """Support one more language within a `with` block, from a catalogue outside `locale/`."""
     LANGUAGES[language], _catalogues[language] = name, catalogue
     try:
         yield

@@ -1,15 +1,15 @@
-"""A request that is sent twice is done once.
+"""Idempotency keys: a request that is sent twice takes effect once.
 
-The key lies in the transaction of what it made, with a hash of the request; the answer to a
-repeat is made anew from that.  (draft-ietf-httpapi-idempotency-key-header)
+The key and a hash of the request are stored in the same transaction as the result.  The response
+to a repeated request is built again from that result.  (draft-ietf-httpapi-idempotency-key-header)
 
-Orders are placed by the list: their keys are looked up with `find` and written by `keeping`.
-Everything else is made one by one, and is claimed first and settled when it is there:
+Orders are placed in batches: `find` looks up their keys and `insert_statement` stores them.  Other
+requests are processed one at a time.  They claim the key first and record the result later:
 
     result_id = await idempotency.claim(conn, key, request_hash, now=now)
     if result_id is None:
         book = await books.create(conn, ...)
-        await idempotency.settle(conn, key, book.id)
+        await idempotency.record_result(conn, key, book.id)
 """
 
 import hashlib
@@ -27,19 +27,19 @@ from bookstore.database.statements import Bulk, BulkQuery, Statement
 from bookstore.database.tables import idempotency_keys
 from bookstore.errors import IdempotencyKeyReused, RequestInProgress
 
-#: How long a repeat is recognised.
+#: How long a repeated request is recognised.
 RETENTION = timedelta(days=30)
 
 
 class Key(NamedTuple):
-    """A key of a caller: `owner` keeps callers from meeting each other's keys."""
+    """An idempotency key of one client.  `owner` separates the keys of different clients."""
 
     owner: str
     key: str
 
 
-class Use(NamedTuple):
-    """What a key was used for."""
+class KeyUse(NamedTuple):
+    """The request that used a key, and the order that it placed."""
 
     request_hash: str
     order_id: int
@@ -62,62 +62,65 @@ _ADD = Bulk(
 )
 
 
-def of_user(user_id: int) -> str:
-    """Whose the keys of a user are."""
+def user_owner(user_id: int) -> str:
+    """The `owner` of a signed-in user's keys."""
     return f"user:{user_id}"
 
 
-def of_cart(cart_id: int) -> str:
-    """Whose the keys of a guest are: they have nothing but their cart."""
+def cart_owner(cart_id: int) -> str:
+    """The `owner` of a guest's keys.  A guest is identified only by the cart."""
     return f"cart:{cart_id}"
 
 
-def hash_of(request: Mapping[str, Any]) -> str:
-    """The same 64 hexadecimal digits for the same request, however its fields were ordered."""
+def hash_request(request: Mapping[str, Any]) -> str:
+    """A SHA-256 hash in 64 hexadecimal digits.  The order of the request's fields is ignored."""
     canonical = json.dumps(request, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-async def find(conn: AsyncConnection, keys: Collection[Key]) -> dict[Key, Use]:
-    """What these keys were used for already."""
-    return used(await _FIND(conn, keys))
+async def find(conn: AsyncConnection, keys: Collection[Key]) -> dict[Key, KeyUse]:
+    """The earlier uses of these keys.  Keys that were not used are missing from the result."""
+    return parse_found(await _FIND(conn, keys))
 
 
-def finding(keys: Collection[Key]) -> Statement:
-    """The same as a query for `ask`, whose answer is for `used`."""
+def find_statement(keys: Collection[Key]) -> Statement:
+    """The query of `find` as a statement to be batched.  Pass its rows to `parse_found`."""
     return _FIND.of(keys)
 
 
-def used(found: Iterable[Sequence[Any]]) -> dict[Key, Use]:
-    """What the keys that were found were used for."""
+def parse_found(rows: Iterable[Sequence[Any]]) -> dict[Key, KeyUse]:
+    """The key uses in the rows that `find_statement` returned."""
     return {
-        Key(owner, key): Use(request_hash, order_id) for owner, key, request_hash, order_id in found
+        Key(owner, key): KeyUse(request_hash, order_id)
+        for owner, key, request_hash, order_id in rows
     }
 
 
-def keeping(uses: Mapping[Key, Use], *, now: datetime) -> Statement:
-    """Remembers what these keys were used for: for the transaction that does it."""
+def insert_statement(uses: Mapping[Key, KeyUse], *, now: datetime) -> Statement:
+    """The statement that stores these key uses.  Run it in the transaction of the orders."""
     rows = [(*key, use.request_hash, use.order_id) for key, use in sorted(uses.items())]
     return _ADD.of(rows, now=now)
 
 
 async def claim(conn: AsyncConnection, key: Key, request_hash: str, *, now: datetime) -> int | None:
-    """The id of what an earlier request with this key made; None when the key is ours now.
+    """Claim a key.  None if this request owns it now; else the result id of the earlier request.
 
-    A request with the same key that is under way in another transaction is waited for.
+    If another transaction is processing a request with the same key, this waits for it.
 
     Raises:
         IdempotencyKeyReused: the key belongs to another request.
         RequestInProgress: the first request with this key is still running.
     """
-    asked = select(idempotency_keys.c.request_hash, idempotency_keys.c.result_id).where(_is(key))
-    found = (await conn.execute(asked)).one_or_none()
+    query = select(idempotency_keys.c.request_hash, idempotency_keys.c.result_id).where(
+        _matches(key)
+    )
+    found = (await conn.execute(query)).one_or_none()
     if found is None:
-        ours = {"owner": key.owner, "key": key.key, "request_hash": request_hash}
+        columns = {"owner": key.owner, "key": key.key, "request_hash": request_hash}
         try:
-            await conn.execute(insert(idempotency_keys).values(**ours, created_at=now))
+            await conn.execute(insert(idempotency_keys).values(**columns, created_at=now))
         except IntegrityError:
-            found = (await conn.execute(asked)).one()
+            found = (await conn.execute(query)).one()
         except OperationalError as error:
             if error.orig and error.orig.args[0] == LOCK_WAIT_TIMEOUT:
                 raise RequestInProgress from error
@@ -130,35 +133,36 @@ async def claim(conn: AsyncConnection, key: Key, request_hash: str, *, now: date
     return result_id
 
 
-async def settle(conn: AsyncConnection, key: Key, result_id: int) -> None:
-    """Remember what the request with this key, claimed in this transaction, has made."""
-    await conn.execute(update(idempotency_keys).where(_is(key)).values(result_id=result_id))
+async def record_result(conn: AsyncConnection, key: Key, result_id: int) -> None:
+    """Store the id of the created object.  The key must have been claimed in this transaction."""
+    await conn.execute(update(idempotency_keys).where(_matches(key)).values(result_id=result_id))
 
 
-async def hand_over(conn: AsyncConnection, before: str, after: str) -> None:
-    """Let `after`, who was `before` until now, repeat what was done: the keys become theirs.
+async def transfer(conn: AsyncConnection, before: str, after: str) -> None:
+    """Change the owner of keys from `before` to `after`, as when a guest signs in.
 
-    Those that `after` has used for something else stay where they are.
+    The new owner can then repeat the earlier requests.  Keys that `after` has already used are not
+    transferred.
     """
     owner = idempotency_keys.c.owner
-    asked = select(owner, idempotency_keys.c.key).where(
+    query = select(owner, idempotency_keys.c.key).where(
         or_(owner == before, owner.startswith(f"{before} "))
     )
-    for row in (await conn.execute(asked)).all():
-        mine = Key(after + row.owner.removeprefix(before), row.key)
-        if await conn.scalar(select(literal(1)).where(_is(mine))) is None:
+    for row in (await conn.execute(query)).all():
+        new_key = Key(after + row.owner.removeprefix(before), row.key)
+        if await conn.scalar(select(literal(1)).where(_matches(new_key))) is None:
             await conn.execute(
-                update(idempotency_keys).where(_is(Key(*row))).values(owner=mine.owner)
+                update(idempotency_keys).where(_matches(Key(*row))).values(owner=new_key.owner)
             )
 
 
 async def purge(conn: AsyncConnection, *, now: datetime) -> int:
-    """Forget keys that are too old to be repeated; the number of them."""
-    gone = await conn.execute(
+    """Delete keys older than `RETENTION`.  Returns how many were deleted."""
+    deleted = await conn.execute(
         delete(idempotency_keys).where(idempotency_keys.c.created_at < now - RETENTION)
     )
-    return gone.rowcount
+    return deleted.rowcount
 
 
-def _is(key: Key) -> ColumnElement[bool]:
+def _matches(key: Key) -> ColumnElement[bool]:
     return (idempotency_keys.c.owner == key.owner) & (idempotency_keys.c.key == key.key)

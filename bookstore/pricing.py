@@ -1,12 +1,12 @@
-"""What a cart or an order costs: pure functions, integer cents.
+"""Prices of carts and orders: pure functions, integer cents.
 
-Prices contain the tax, as shops in Europe must show them; the tax is told, not added:
+Prices include tax, as shops in Europe must show them.  The tax is shown but not added:
 
     total = subtotal - discount + shipping
 
-What delivery costs and which tax the prices contain goes by the country that the parcel goes
-to.  A store sells books, so its rates are those for books, which most countries have reduced;
-delivery is taxed like what it delivers.
+The shipping cost and the tax rate depend on the destination country.  The store sells only books,
+so its tax rates are those for books, which most countries have reduced.  Shipping is taxed at the
+rate of the shipped items.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,29 +17,29 @@ from bookstore.errors import NotDelivered
 
 
 class Tariff(Protocol):
-    """The rules for every country."""
+    """The shipping and tax rates of every country."""
 
-    def to(self, country: str) -> "Rates":
-        """The rules for parcels to this country (ISO 3166-1 alpha-2).
+    def rates_for(self, country: str) -> "Rates":
+        """The rates for shipments to this country (ISO 3166-1 alpha-2).
 
         Raises:
-            NotDelivered: no parcel goes there.
+            NotDelivered: the store does not ship there.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """The rules of one moment.  An order keeps those of the moment it was placed."""
+    """Shipping and tax rates.  An order stores the rates that were valid when it was placed."""
 
     currency: str
     shipping_cents: int
-    #: A subtotal from here on is delivered free of charge.
+    #: Shipping is free for subtotals from this amount.
     free_shipping_from_cents: int
-    #: Hundredths of a per cent: 700 is 7 %.
+    #: In basis points, which are hundredths of a per cent: 700 is 7 %.
     tax_basis_points: int
 
-    def to(self, country: str) -> "Rates":
-        """The same rules everywhere: the tariff of a store without a table of countries."""
+    def rates_for(self, country: str) -> "Rates":
+        """These rates for every country: the tariff of a store without a table of countries."""
         return self
 
     def to_json(self) -> dict[str, Any]:
@@ -48,28 +48,28 @@ class Rates:
 
 @dataclass(frozen=True, slots=True)
 class CountryTable:
-    """A tariff that differs by country; None stands where no parcel goes."""
+    """A tariff that differs by country; None means that the store does not ship there."""
 
-    #: What is shown as long as no country is chosen.
+    #: Shown until the customer chooses a country.
     home: Rates
     countries: Mapping[str, Rates | None]
     #: For countries that are not in the table.
     others: Rates | None
 
-    def to(self, country: str) -> Rates:
+    def rates_for(self, country: str) -> Rates:
         rates = self.countries.get(country, self.others)
         if rates is None:
             raise NotDelivered(country)
         return rates
 
-    def refuses(self, country: str) -> bool:
-        """Whether no parcel goes there."""
+    def excludes(self, country: str) -> bool:
+        """Whether the store does not ship to this country."""
         return self.countries.get(country, self.others) is None
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What is to be paid, and what it is made of."""
+    """The amount to pay and its parts."""
 
     subtotal_cents: int
     discount_cents: int
@@ -79,7 +79,10 @@ class Totals:
 
 
 def totals(lines: Iterable[tuple[int, int]], rates: Rates) -> Totals:
-    """The sums over `(quantity, unit_price_cents)`; without any lines nothing is shipped."""
+    """The totals of lines of `(quantity, unit_price_cents)`.
+
+    A subtotal of 0, as that of an empty cart, has no shipping cost.
+    """
     subtotal = sum(quantity * price for quantity, price in lines)
     shipping = (
         0 if subtotal == 0 or subtotal >= rates.free_shipping_from_cents else rates.shipping_cents
@@ -95,6 +98,6 @@ def totals(lines: Iterable[tuple[int, int]], rates: Rates) -> Totals:
 
 
 def _tax_within(total_cents: int, basis_points: int) -> int:
-    """The tax that a gross amount contains, rounded half up."""
+    """The tax included in a gross amount, rounded half up."""
     divisor = 10_000 + basis_points
     return (2 * total_cents * basis_points + divisor) // (2 * divisor)

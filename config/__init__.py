@@ -1,1 +1,1 @@
-"""Settings, logging and everything that deploys the store."""
+"""Settings, logging and the files for deployment."""

@@ -1,4 +1,4 @@
-"""Logging: lines for people on a terminal, JSON for machines elsewhere."""
+"""Logging: readable lines on a terminal, JSON otherwise."""
 
 import logging
 import re
@@ -6,12 +6,12 @@ import sys
 
 import structlog
 
-#: They write a traceback for each reconnect; our own line says the same.
+#: These write a traceback for each reconnect; our own log line says the same.
 NOISY = ("aiormq", "aio_pika", "pika")
-#: What they say at INFO interests nobody but their authors.
+#: Their messages at INFO are useful only to their developers.
 CHATTY = ("alembic", "dramatiq")
-#: What a line of ours has beside its text, for those who count and join.  Nothing else that a
-#: record carries is written: libraries add what they like.
+#: The extra fields that a log line may have, for search and statistics.  All other fields of a
+#: record are dropped, because libraries add arbitrary ones.
 FIELDS = (
     "attempt",
     "count",
@@ -27,17 +27,17 @@ FIELDS = (
 
 
 def set_up() -> None:
-    """Have everything that this process logs written to stderr."""
+    """Write all logs of this process to stderr."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter(pretty=sys.stderr.isatty()))
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.INFO)
-    quieten()
+    silence_libraries()
 
 
 def formatter(*, pretty: bool) -> logging.Formatter:
-    """What makes a line of a record: for people, or JSON."""
+    """The formatter for log records: readable if `pretty`, else JSON."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -45,9 +45,9 @@ def formatter(*, pretty: bool) -> logging.Formatter:
         structlog.stdlib.ExtraAdder(FIELDS),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
-        _without_values,
+        _redact_values,
     ]
-    # The renderer's own tracebacks show what was in the variables.
+    # The renderer's own tracebacks would show the values of local variables.
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
         if pretty
@@ -59,25 +59,24 @@ def formatter(*, pretty: bool) -> logging.Formatter:
     )
 
 
-#: MariaDB quotes the value that it complains about, SQLite never does; and an address is one
-#: wherever it is quoted.
+#: Values in MariaDB's error messages (SQLite's have none), and e-mail addresses anywhere.
 _VALUES = re.compile(
     r"(?<=entry ').*?(?=' for key)|(?<=value: ').*?(?=' for column)"
     r"|(?<![^\s'\"<>])[^\s'\"<>@]+@[^\s'\"<>]+"
 )
 
 
-def _without_values(
+def _redact_values(
     logger: logging.Logger, method: str, event: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
-    """A traceback says what went wrong and where, not whose name or address it was about."""
+    """Remove personal data, such as names and addresses, from a traceback."""
     if "exception" in event:
         event["exception"] = _VALUES.sub("***", event["exception"])
     return event
 
 
-def quieten() -> None:
-    """Keep what libraries say at length to what our own lines do not say better."""
+def silence_libraries() -> None:
+    """Suppress log messages of libraries that our own messages replace."""
     for name in NOISY:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     for name in CHATTY:

@@ -1,4 +1,4 @@
-"""Settings: read once from the environment and `.env`, then passed on as values."""
+"""Settings: read once from the environment and `.env`, then passed as values."""
 
 import os
 import secrets
@@ -15,17 +15,17 @@ from config.variables import COUNTRY, PREFIX, SECRET_LENGTH, VARIABLES, Variable
 WEAK_ACCOUNTS = {"guest", "root"}
 
 
-class WrongSettings(Exception):
-    """Everything that is wrong with the settings: a sentence for each variable's name."""
+class InvalidSettings(Exception):
+    """At least one setting is invalid; `problems` has sentences for each variable's name."""
 
     def __init__(self, problems: Mapping[str, list[str]]) -> None:
-        lines = [f"{name}: {' '.join(why)}" for name, why in sorted(problems.items())]
-        super().__init__("Wrong settings.\n" + "\n".join(lines))
+        lines = [f"{name}: {' '.join(reasons)}" for name, reasons in sorted(problems.items())]
+        super().__init__("Invalid settings.\n" + "\n".join(lines))
         self.problems = dict(problems)
 
 
-class Delivery(NamedTuple):
-    """What parcels to a country cost, and the tax that prices contain there."""
+class ShippingRate(NamedTuple):
+    """The shipping costs to a country, and the tax that prices include there."""
 
     shipping_cents: int
     free_shipping_from_cents: int
@@ -34,12 +34,12 @@ class Delivery(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What an operator may choose; what holds a secret is not shown with the rest."""
+    """The settings of an operator; `repr` hides those that contain secrets."""
 
     env: str
     var_dir: Path
     database_url: str = field(repr=False)
-    #: No customer waits longer for the database than this; then it is a 503.
+    #: The longest time that a request waits for the database; after that the response is a 503.
     database_timeout_s: float
     broker_url: str = field(repr=False)
     smtp_url: str = field(repr=False)
@@ -59,9 +59,10 @@ class Settings:
     shipping_cents: int
     free_shipping_from_cents: int
     tax_basis_points: int
-    #: By country (ISO 3166-1 alpha-2) or `*` for all others; None where no parcel goes.
-    countries: Mapping[str, Delivery | None] = field(default_factory=dict)
-    #: How many years the law wants invoices to be kept.
+    #: By country (ISO 3166-1 alpha-2), or `*` for all others; None if the store does not ship
+    #: there.
+    countries: Mapping[str, ShippingRate | None] = field(default_factory=dict)
+    #: The years for which the law requires the store to archive invoices.
     invoices_kept_years: int = 10
 
     @property
@@ -70,12 +71,12 @@ class Settings:
 
     @property
     def embedded(self) -> bool:
-        """Whether messages stay in this process, and with them the workers."""
+        """Whether the broker and the workers run inside the web process."""
         return self.broker_url == "memory:"
 
     @property
     def broker_urls(self) -> list[str]:
-        """One address for each node of the RabbitMQ cluster."""
+        """One URL for each node of the RabbitMQ cluster."""
         return [url for url in self.broker_url.split(";") if url]
 
 
@@ -83,7 +84,7 @@ def read_settings(env_file: Path | None = None) -> Settings:
     """The settings of this process.
 
     Raises:
-        WrongSettings: at least one variable is wrong; it names all that are.
+        InvalidSettings: at least one variable is invalid; it names all of them.
     """
     env = Env(eager=False)
     env.read_env(str(env_file or Path.cwd() / ".env"), recurse=False)
@@ -94,16 +95,16 @@ def read_settings(env_file: Path | None = None) -> Settings:
         env.seal()
     except EnvError as error:
         problems = getattr(error, "error_messages", None) or {"BOOKSTORE_*": [str(error)]}
-        raise WrongSettings(problems) from None
+        raise InvalidSettings(problems) from None
     found["trusted_proxies"] = tuple(found["trusted_proxies"])
     found["rate_limits"] = found["rate_limits"] == "on"
     found["countries"] = dict(_country(entry) for entry in found["countries"])
     found["base_url"] = found["base_url"] or f"http://{found['host']}:{found['port']}"
     settings = Settings(**found)
     if settings.production and (problems := _unfit_for_production(settings)):
-        raise WrongSettings(problems)
+        raise InvalidSettings(problems)
     if not settings.secret_key:
-        found["secret_key"] = _kept_secret(settings.var_dir)
+        found["secret_key"] = _stored_secret(settings.var_dir)
     return Settings(**found)
 
 
@@ -115,36 +116,36 @@ def _read(env: Env, variable: Variable, var_dir: Path) -> Any:
     return read(variable.name, default, validate=variable.validate)
 
 
-def _country(entry: str) -> tuple[str, Delivery | None]:
-    """`AT:490/6000/1000`, or `CU:no` where no parcel goes."""
+def _country(entry: str) -> tuple[str, ShippingRate | None]:
+    """`AT:490/6000/1000`, or `CU:no` if the store does not ship there."""
     match = COUNTRY.fullmatch(entry.strip())
-    assert match is not None  # It was looked at when it was read.
+    assert match is not None  # It was validated when it was read.
     if match[2] == "no":
         return match[1], None
-    return match[1], Delivery(*map(int, match[2].split("/")))
+    return match[1], ShippingRate(*map(int, match[2].split("/")))
 
 
 def _unfit_for_production(settings: Settings) -> dict[str, list[str]]:
     problems: dict[str, list[str]] = {}
     if len(settings.secret_key) < SECRET_LENGTH:
-        problems["BOOKSTORE_SECRET_KEY"] = [f"Set one of at least {SECRET_LENGTH} characters."]
+        problems["BOOKSTORE_SECRET_KEY"] = [f"Set a key of at least {SECRET_LENGTH} characters."]
     if not settings.base_url.startswith("https://"):
         problems["BOOKSTORE_BASE_URL"] = ["It must begin with https:// in production."]
     if not settings.rate_limits:
-        problems["BOOKSTORE_RATE_LIMITS"] = ["They cannot be off in production."]
-    if os.environ.get("BOOKSTORE_CRASHPOINT"):
-        problems["BOOKSTORE_CRASHPOINT"] = ["It is for tests only."]
+        problems["BOOKSTORE_RATE_LIMITS"] = ["Rate limits cannot be off in production."]
+    if os.environ.get("BOOKSTORE_FAILPOINT"):
+        problems["BOOKSTORE_FAILPOINT"] = ["This variable is for tests only."]
     for name, url in (
         ("BOOKSTORE_DATABASE_URL", settings.database_url),
         *(("BOOKSTORE_BROKER_URL", url) for url in settings.broker_urls),
     ):
         if urlsplit(url).username in WEAK_ACCOUNTS:
-            problems[name] = ["Use an account of its own, not guest or root."]
+            problems[name] = ["Use a dedicated account, not guest or root."]
     return problems
 
 
-def _kept_secret(var_dir: Path) -> str:
-    """The secret of an embedded store, made at its first start."""
+def _stored_secret(var_dir: Path) -> str:
+    """The secret key of an embedded store, generated at its first start."""
     path = var_dir / "secret_key"
     if not path.exists():
         var_dir.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
-"""Every setting: how it is read, what it may be, and what an operator has to know about it.
+"""Every setting: how it is read, its valid values, and its description for operators.
 
-Said once; `read_settings` and the reference in `docs/settings.md` both follow from it.
+`read_settings` and the reference in `docs/settings.md` both follow from this list.
 """
 
 import re
@@ -15,29 +15,29 @@ from environs import validate
 from marshmallow import ValidationError
 
 PREFIX = "BOOKSTORE_"
-#: A secret shorter than this is refused in production (256 bits in hexadecimal are 64).
+#: A shorter secret key is refused in production (256 bits in hexadecimal are 64 characters).
 SECRET_LENGTH = 32
 COUNTRY = re.compile(r"([A-Z]{2}|\*):(no|[0-9]{1,8}/[0-9]{1,8}/[0-9]{1,5})")
 
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """One setting, read from the variable of this name after `BOOKSTORE_`."""
+    """One setting, read from the environment variable `BOOKSTORE_` + `name`."""
 
     name: str
-    #: How it is read: the name of a method of environs.
+    #: Its type: the name of a method of environs.
     kind: Literal["str", "int", "float", "path", "list"]
-    #: `{var_dir}` in it stands for the folder of the embedded store.
+    #: `{var_dir}` in it is replaced by the folder of the embedded store.
     default: Any
     #: For the reference, in Markdown.
     meaning: str
     validate: Callable[[Any], object] | None = None
-    #: What the reference says in place of a default that is worked out.
-    worked_out: str = ""
+    #: Shown in the reference instead of the default, if the default is computed.
+    computed_default: str = ""
 
     @property
     def attribute(self) -> str:
-        """What `Settings` calls it."""
+        """The name of the attribute of `Settings`."""
         return self.name.lower()
 
 
@@ -77,42 +77,53 @@ def _countries(entries: list[str]) -> None:
         if match is None:
             raise ValidationError(
                 f"{entry.strip()!r} is neither COUNTRY:SHIPPING/FREE_FROM/TAX (cents, cents,"
-                " hundredths of a per cent) nor COUNTRY:no; * stands for all others."
+                " hundredths of a per cent) nor COUNTRY:no; * means all other countries."
             )
         if match[1] in seen:
-            raise ValidationError("A country is in it twice.")
+            raise ValidationError("A country is listed twice.")
         seen.add(match[1])
         if match[2] != "no" and int(match[2].rpartition("/")[2]) > 10_000:
-            raise ValidationError(f"{match[1]}: a tax of more than 100 %.")
+            raise ValidationError(f"{match[1]}: the tax is more than 100 %.")
 
 
-#: By what they are about, in the order of the reference.
+#: The settings by topic, in the order of the reference.
 SECTIONS: dict[str, tuple[Variable, ...]] = {
     "The program": (
         Variable(
             "ENV",
             "str",
             "development",
-            "`production` refuses what is unsafe there.",
+            "`production` refuses unsafe settings.",
             validate.OneOf(["development", "production"]),
         ),
-        Variable("VAR_DIR", "path", Path("var"), "Where the embedded store keeps everything."),
+        Variable(
+            "VAR_DIR",
+            "path",
+            Path("var"),
+            "The folder in which the embedded store stores all data.",
+        ),
         Variable(
             "SECRET_KEY",
             "str",
             "",
-            "Signs guests' links and those in letters, and makes the seeds of second factors: with"
-            " another one, links in letters open nothing and staff need their recovery codes. The"
-            f" same on every host; at least {SECRET_LENGTH} characters in production.",
-            worked_out="made once, kept in `var/`",
+            "Signs guests' links and links in e-mails, and derives the seeds of second factors."
+            " After a change, links in old e-mails are invalid and staff need their recovery codes."
+            " It must be the same on every host, and have at least"
+            f" {SECRET_LENGTH} characters in production.",
+            computed_default="generated once, stored in `var/`",
         ),
         Variable(
             "ADMIN_EMAIL",
             "str",
             None,
-            "The administrator that the first `bookstore run` makes.",
+            "E-mail address of the administrator account that the first `bookstore run` creates.",
         ),
-        Variable("ADMIN_PASSWORD", "str", None, "Theirs; without one, one is made and printed."),
+        Variable(
+            "ADMIN_PASSWORD",
+            "str",
+            None,
+            "Password of that account; if it is not set, a password is generated and printed.",
+        ),
     ),
     "Database": (
         Variable(
@@ -126,7 +137,7 @@ SECTIONS: dict[str, tuple[Variable, ...]] = {
             "DATABASE_TIMEOUT_S",
             "float",
             2.0,
-            "How many seconds a request waits for the database before it is a `503`.",
+            "How many seconds a request waits for the database before the response is a `503`.",
             validate.Range(0.1, 60),
         ),
     ),
@@ -135,8 +146,9 @@ SECTIONS: dict[str, tuple[Variable, ...]] = {
             "BROKER_URL",
             "str",
             "memory:",
-            "`memory:` keeps the workers inside the one process; or"
-            " `amqp://USER:PASSWORD@HOST/VHOST` or `amqps://...`, several separated by `;`.",
+            "`memory:` runs the workers inside the web process. Otherwise"
+            " `amqp://USER:PASSWORD@HOST/VHOST` or `amqps://...`; several URLs are separated by"
+            " `;`.",
             _broker,
         ),
         Variable(
@@ -153,95 +165,104 @@ SECTIONS: dict[str, tuple[Variable, ...]] = {
             "RabbitMQ's management API, for the dashboard: `http://USER:PASSWORD@HOST:15672`.",
         ),
     ),
-    "Letters": (
+    "E-mail": (
         Variable(
             "SMTP_URL",
             "str",
             "file:{var_dir}/mail",
-            "Where letters go: into files, or to `smtp://`, `smtp+starttls://` or"
-            " `smtps://USER:PASSWORD@HOST:PORT`.",
+            "How e-mails are sent: `file:FOLDER` writes them to files; `smtp://`, `smtp+starttls://`"
+            " or `smtps://USER:PASSWORD@HOST:PORT` sends them to a mail server.",
             _smtp,
         ),
         Variable(
             "MAIL_FROM",
             "str",
             "Ampersand Books <orders@localhost>",
-            "The sender of letters.",
+            "The sender of all e-mails.",
         ),
     ),
     "Web": (
-        Variable("HOST", "str", "127.0.0.1", "Where the web process listens."),
-        Variable("PORT", "int", 8080, "And on which port.", validate.Range(0, 65535)),
+        Variable("HOST", "str", "127.0.0.1", "The address on which the web process listens."),
+        Variable(
+            "PORT",
+            "int",
+            8080,
+            "The port on which the web process listens.",
+            validate.Range(0, 65535),
+        ),
         Variable(
             "BASE_URL",
             "str",
             "",
-            "What links in letters begin with; `https://...` in production.",
+            "The beginning of links in e-mails; `https://...` in production.",
             _base,
-            worked_out="`http://HOST:PORT`",
+            computed_default="`http://HOST:PORT`",
         ),
         Variable(
             "TRUSTED_PROXIES",
             "list",
             [],
-            "Whose `X-Forwarded-For` and `X-Forwarded-Proto` count: addresses and networks,"
-            " separated by commas.",
+            "The proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are trusted: addresses and"
+            " networks, separated by commas.",
             _networks,
         ),
         Variable(
             "RATE_LIMITS",
             "str",
             "on",
-            "How much one address or token may ask of the API in a minute, and how often passwords,"
-            " codes, registrations and letters with links are tried; `off` in development only.",
+            "Limits requests to the API per minute for each address and token, and attempts at"
+            " passwords, codes, registrations and e-mails with links. `off` in development only.",
             validate.OneOf(["on", "off"]),
         ),
     ),
     "The store": (
-        Variable("STORE_NAME", "str", "Ampersand Books", "The name on pages and letters."),
+        Variable(
+            "STORE_NAME", "str", "Ampersand Books", "The name of the store on pages and in e-mails."
+        ),
         Variable(
             "CURRENCY",
             "str",
             "EUR",
-            "The one currency of the store, as three letters (ISO 4217).",
+            "The only currency of the store: three letters (ISO 4217).",
             validate.Regexp("^[A-Z]{3}$"),
         ),
         Variable(
             "SHIPPING_CENTS",
             "int",
             290,
-            "Delivery, where the table of countries says nothing else.",
+            "Shipping costs in cents, unless `BOOKSTORE_COUNTRIES` has others for the country.",
             validate.Range(0),
         ),
         Variable(
             "FREE_SHIPPING_FROM_CENTS",
             "int",
             4000,
-            "Delivery is free from this subtotal on.",
+            "Shipping is free from this subtotal, in cents.",
             validate.Range(0),
         ),
         Variable(
             "TAX_BASIS_POINTS",
             "int",
             700,
-            "The tax inside the prices, in hundredths of a per cent: the rate for books, which most"
-            " countries have reduced; delivery is taxed like what it delivers.",
+            "The tax included in the prices, in hundredths of a per cent: the rate for books, which"
+            " is reduced in most countries. Shipping has the same rate.",
             validate.Range(0, 10_000),
         ),
         Variable(
             "COUNTRIES",
             "list",
             [],
-            "Where parcels go for other rates, or not at all:"
-            " `AT:490/6000/1000,CU:no,*:990/10000/0` is delivery, free from, tax; `*` stands for"
-            " all others.",
+            "Countries with other shipping costs, or without shipping. In"
+            " `AT:490/6000/1000,CU:no,*:990/10000/0` the numbers are shipping costs, subtotal for"
+            " free shipping, and tax; `no` means no shipping; `*` means all other countries.",
             _countries,
         ),
         Variable(
             "INVOICES_KEPT_YEARS",
             "int",
             10,
-            "How long the law wants invoices kept when a customer's data is erased.",
+            "For how many years the law requires invoices to be archived, even after a customer's"
+            " data was erased.",
             validate.Range(0, 100),
         ),
     ),
@@ -250,31 +271,31 @@ VARIABLES = tuple(variable for section in SECTIONS.values() for variable in sect
 
 
 def reference() -> str:
-    """The settings as a page of the documents, in Markdown."""
+    """The settings as a page of the documentation, in Markdown."""
     return "\n".join(_page()) + "\n"
 
 
 def _page() -> Iterator[str]:
     yield "# Settings"
     yield ""
-    yield "Environment variables, or lines of a file `.env` in the folder where a program starts."
-    yield "`bookstore config show` prints those in force without their secrets. `bookstore config"
-    yield "check` names all that are wrong at once, and no program starts with a wrong one."
+    yield "Settings are environment variables, or lines of a file `.env` in the current folder of"
+    yield "the program. `bookstore config show` prints the current values without secrets."
+    yield "`bookstore config check` lists all invalid settings; no program starts with one."
     yield ""
-    yield "This page is what `bookstore config reference` prints."
+    yield "`bookstore config reference` prints this page."
     for title, variables in SECTIONS.items():
         yield ""
         yield f"## {title}"
         yield ""
-        yield "| variable | default | may be | meaning |"
+        yield "| variable | default | valid values | meaning |"
         yield "|---|---|---|---|"
         for it in variables:
             yield f"| `{PREFIX}{it.name}` | {_default(it)} | {_values(it)} | {it.meaning} |"
 
 
 def _default(variable: Variable) -> str:
-    if variable.worked_out or variable.default in (None, []):
-        return variable.worked_out
+    if variable.computed_default or variable.default in (None, []):
+        return variable.computed_default
     return f"`{str(variable.default).format(var_dir='var')}`"
 
 

@@ -1,1 +1,1 @@
-"""The tests: the folders of the code again, and end-to-end, browser, fault tests and benchmarks."""
+"""Tests: one folder for each package, plus end-to-end, browser and fault tests and benchmarks."""

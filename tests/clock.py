@@ -1,18 +1,19 @@
-"""A clock for bounds: it stands still while other tests have the processors."""
+"""A clock for time limits in tests that ignores time lost to other processes."""
 
 import time
 from pathlib import Path
 
 
 def own_time_s(*pids: int) -> float:
-    """Seconds on a clock of this thread, and of the first threads of these processes.
+    """Monotonic seconds minus the time that this thread and the given processes waited for a CPU.
 
-    It does not count for how long one of them was ready and had no processor (the second number
-    of /proc/PID/schedstat, in ns; Documentation/scheduler/sched-stats of Linux).  Whatever they
-    do or wait for counts.  They take turns: where two are kept waiting at once, both are left out.
+    The time on the run queue is the second number of /proc/PID/schedstat, in ns
+    (Documentation/scheduler/sched-stats of Linux), of the main thread of each process. Running
+    and waiting for I/O count. The processes are assumed to run in turns: if two wait for a CPU at
+    once, both waits are subtracted.
     """
-    kept_waiting_ns = (
+    run_queue_ns = (
         int(Path("/proc", name, "schedstat").read_text().split()[1])
         for name in ("thread-self", *map(str, pids))
     )
-    return time.monotonic() - sum(kept_waiting_ns) / 1e9
+    return time.monotonic() - sum(run_queue_ns) / 1e9

@@ -1,8 +1,8 @@
-"""What tests stand on: real databases, a real broker, a mailbox.
+"""Shared fixtures: real databases, a real broker, a mail server.
 
-Servers are started when a test first asks for one.  Under xdist (`make test`) the process
-that hands the tests out starts them for all, at once: RabbitMQ takes its seconds while the
-tests that do without it run.
+Servers start when a test first needs one. Under xdist (`make test`) the controller process starts
+them for all workers at the beginning. RabbitMQ takes several seconds to start, and tests without
+it run meanwhile.
 """
 
 import asyncio
@@ -33,10 +33,36 @@ from tests.servers.mariadb import MariaDB, MariaDBServer
 from tests.servers.process import Server, wait_until
 from tests.servers.rabbitmq import RabbitMQ, RabbitMQServer
 from tests.servers.smtp import SmtpSink
-from tests.templates import Compiled
+from tests.templates import CompiledTemplates
 
-#: Of a transaction: a machine that is busy with other tests is no outage.
+#: Transaction timeout: high, because a busy test machine must not look like an outage.
 TIMEOUT_S = 20
+
+#: Servers that all tests share, by their fixtures and markers: `-m "not mariadb"` starts none.
+SHARED: dict[str, type[Server]] = {"mariadb": MariaDBServer, "rabbitmq": RabbitMQServer}
+#: Files and tests that take seconds: walks over everything, random histories, large inputs.
+#: `make test-fast` leaves them out.
+SLOW = (
+    "tests/actors/test_broker.py",
+    "tests/actors/test_notifications.py::test_a_message_without_a_free_thread",
+    "tests/actors/test_orders.py::test_a_slow_mail_server",
+    "tests/admin/test_all_lists.py",
+    "tests/admin/test_forms.py",
+    "tests/admin/test_unknown_values.py",
+    "tests/bookstore/cli/test_main.py::test_bash_completes",
+    "tests/bookstore/exports/test_exporter.py::test_an_exported_list_is_imported_without_changes",
+    "tests/bookstore/imports/onix/test_reader.py::test_a_record_without_an_end",
+    "tests/bookstore/imports/test_csv_source.py::test_real_books",
+    "tests/bookstore/imports/test_formats_real_files.py",
+    "tests/bookstore/imports/test_xlsx_source.py::test_a_zip_bomb",
+    "tests/bookstore/operations/test_invariants_histories.py",
+    "tests/bookstore/tasks/test_outbox_histories.py",
+    "tests/bookstore/users/test_attempts.py::test_s06",
+    "tests/test_faces.py::test_every_module_imports_alone",
+    "tests/web/server/test_permission_matrix.py",
+    "tests/web/server/test_security_transport.py",
+    "tests/web/store/test_pseudo_locale.py",
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -44,22 +70,24 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    # Nobody's own settings decide how a test ends.
+    # Settings of the developer's environment must not influence tests.
     for name in [name for name in os.environ if name.startswith("BOOKSTORE_")]:
         del os.environ[name]
     session.config.stash[SERVERS] = []
     if session.config.getoption("numprocesses", None):
-        session.config.stash[SERVERS] = [MariaDBServer(), RabbitMQServer()]
-        for server in session.config.stash[SERVERS]:
-            server.start()
+        for name, server_class in SHARED.items():
+            if f"not {name}" not in session.config.option.markexpr:
+                _start(session.config, server_class())
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tell a process of xdist where the servers are."""
-    mariadb, rabbitmq = node.config.stash[SERVERS]
-    node.workerinput["mariadb"] = (mariadb.port,)
-    node.workerinput["rabbitmq"] = (rabbitmq.port, rabbitmq.management_port)
+    """Pass the server ports to an xdist worker."""
+    for server in node.config.stash[SERVERS]:
+        if isinstance(server, MariaDBServer):
+            node.workerinput["mariadb"] = (server.port,)
+        elif isinstance(server, RabbitMQServer):
+            node.workerinput["rabbitmq"] = (server.port, server.management_port)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -67,14 +95,21 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         server.close()
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # Those that need the broker last: it is the slowest to start.
-    items.sort(key=lambda item: "rabbitmq" in getattr(item, "fixturenames", ()))
+    for item in items:
+        for name in SHARED:
+            if name in getattr(item, "fixturenames", ()):
+                item.add_marker(name)
+        if item.nodeid.startswith(SLOW):
+            item.add_marker("slow")
+    # Those that need the broker last: it is the slowest server to start.
+    items.sort(key=lambda item: item.get_closest_marker("rabbitmq") is not None)
 
 
 def pytest_runtest_logfinish() -> None:
-    # aiohttp remembers the last 1,024 handlers, and with each its whole application: a collection
-    # of that garbage would stop this process, and every client in it, for seconds.
+    # aiohttp caches the last 1,024 handlers, each with a reference to its application. Collecting
+    # that garbage would stop this process, with all its clients, for seconds.
     web_app._cached_build_middleware.cache_clear()
 
 
@@ -117,7 +152,7 @@ def rabbitmq(pytestconfig: pytest.Config) -> RabbitMQ:
 
 @pytest.fixture
 def broker_url(rabbitmq: RabbitMQ, pytestconfig: pytest.Config) -> Iterator[str]:
-    """A virtual host for this test alone, empty."""
+    """An empty virtual host for this test only."""
     name = f"test-{_worker_name(pytestconfig)}"
     yield rabbitmq.create_vhost(name)
     rabbitmq.delete_vhost(name)
@@ -125,14 +160,14 @@ def broker_url(rabbitmq: RabbitMQ, pytestconfig: pytest.Config) -> Iterator[str]
 
 @pytest.fixture
 def smtp_sink() -> Iterator[SmtpSink]:
-    """A mail server that keeps what it gets and refuses what it is told to."""
+    """A mail server that stores e-mails and rejects those that the test configures."""
     with SmtpSink() as sink:
         yield sink
 
 
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An SQLite file with all migrations, to be copied."""
+    """An SQLite file with all migrations, as a template to copy."""
     path = tmp_path_factory.mktemp("sqlite") / "template.db"
     _run(_migrate(f"sqlite+aiosqlite:///{path}"))
     return path
@@ -142,7 +177,7 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def mariadb_database(
     mariadb: MariaDB, pytestconfig: pytest.Config
 ) -> Iterator["pymysql.Connection[Any]"]:
-    """A database of this process with all migrations."""
+    """A MariaDB database for this process, with all migrations."""
     name = f"test_{_worker_name(pytestconfig)}"
     _run(_migrate(mariadb.create_database(name)))
     with closing(mariadb.connect(name)) as conn:
@@ -151,7 +186,7 @@ def mariadb_database(
 
 @pytest.fixture(params=["sqlite", pytest.param("mariadb", marks=pytest.mark.mariadb)])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of a database with all tables, every one empty: on SQLite, then on MariaDB."""
+    """The URL of a database with empty tables: SQLite, then MariaDB."""
     if request.param == "sqlite":
         path = tmp_path / "bookstore.db"
         shutil.copyfile(request.getfixturevalue("sqlite_template"), path)
@@ -164,16 +199,16 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled_templates() -> Iterator[None]:
-    """Applications share their compiled templates: a page's take a tenth of a second."""
+    """Share compiled templates between applications: compiling a page takes 0.1 s."""
     with pytest.MonkeyPatch.context() as patch:
-        setup = partial(aiohttp_jinja2.setup, bytecode_cache=Compiled())
+        setup = partial(aiohttp_jinja2.setup, bytecode_cache=CompiledTemplates())
         patch.setattr(aiohttp_jinja2, "setup", setup)
         yield
 
 
 @pytest.fixture
 def settings(database_url: str, tmp_path: Path) -> Iterator[Settings]:
-    """The settings of an embedded store on that database."""
+    """The settings of an embedded store that uses that database."""
     yield Settings(
         env="development",
         var_dir=tmp_path,
@@ -203,7 +238,7 @@ def settings(database_url: str, tmp_path: Path) -> Iterator[Settings]:
 
 @pytest.fixture
 async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
-    """An engine on empty tables: for code that opens transactions itself."""
+    """An engine on empty tables, for code that opens its own transactions."""
     engine = db.make_engine(database_url, timeout_s=TIMEOUT_S)
     yield engine
     await engine.dispose()
@@ -211,7 +246,7 @@ async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
 
 @pytest.fixture
 async def conn(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """A connection whose transaction is thrown away after the test: for services."""
+    """A connection whose transaction is rolled back after the test, for services."""
     async with engine.connect() as conn, conn.begin() as transaction:
         yield conn
         await transaction.rollback()
@@ -219,7 +254,7 @@ async def conn(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 
 @pytest.fixture
 def log_lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
-    """What our own log says from here on, read as machines read it."""
+    """Returns the log entries since the start of the test, parsed from JSON."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(log.formatter(pretty=False))
@@ -239,6 +274,6 @@ async def _migrate(url: str) -> None:
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:
-    # In a thread, because pytest-asyncio has a loop of its own in this one.
+    # In a separate thread, because pytest-asyncio runs an event loop in this one.
     with ThreadPoolExecutor(1) as thread:
         thread.submit(asyncio.run, work).result()

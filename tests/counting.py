@@ -1,4 +1,4 @@
-"""How many statements something costs: each is a trip to the database."""
+"""Counts SQL statements: each is a round trip to the database."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,15 +9,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 
 @contextmanager
-def counted(engine: AsyncEngine) -> Iterator[list[str]]:
-    """The statements that are executed in the block; BEGIN and COMMIT are not among them."""
+def count_statements(engine: AsyncEngine) -> Iterator[list[str]]:
+    """The statements executed in the block, without BEGIN and COMMIT."""
     statements: list[str] = []
 
-    def note(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
+    def record(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
         statements.append(statement)
 
-    event.listen(engine.sync_engine, "before_cursor_execute", note)
+    event.listen(engine.sync_engine, "before_cursor_execute", record)
     try:
         yield statements
     finally:
-        event.remove(engine.sync_engine, "before_cursor_execute", note)
+        event.remove(engine.sync_engine, "before_cursor_execute", record)

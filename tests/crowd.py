@@ -1,7 +1,7 @@
-"""A store with a past: orders, letters and failures by the thousand, straight into the tables.
+"""Bulk data for a busy store: thousands of orders, e-mails and failures, inserted directly.
 
-For pages and benchmarks that should see what a busy store sees.  Everything is drawn by a
-fixed seed, and agrees with itself: ledger, events and totals are those of the orders.
+For page tests and benchmarks. A fixed seed makes all data reproducible, and the data is
+consistent: stock movements, events and totals match the orders.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,7 +29,7 @@ from bookstore.pricing import Rates
 from bookstore.users.permissions import Role
 
 RATES = Rates("EUR", 290, 4000, 700)
-#: A share of the orders in each state, as a store has them that works.
+#: Percentage of orders in each state in a store that runs normally.
 STATES = {
     "delivered": 82,
     "shipped": 8,
@@ -39,7 +39,7 @@ STATES = {
     "cancelled": 2,
     "placed": 1,
 }
-#: The steps that lead to a state.
+#: The events that lead to each state.
 STEPS = {
     "placed": ["placed"],
     "confirmed": ["placed", "confirmed"],
@@ -80,17 +80,17 @@ LAST = [
     "Ramos",
 ]
 TOWNS = (("22767", "Hamburg", "DE"), ("75011", "Paris", "FR"), ("YO21 3EQ", "Whitby", "GB"))
-_SIGNS = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
-_AT_ONCE = 2000
+_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
+_BATCH_SIZE = 2000
 _DAYS = 400
 
 
 async def add_books(engine: AsyncEngine, number: int, *, now: datetime) -> None:
-    """So many books by nobody, for a store that needs no real ones."""
+    """Add this many books without authors, for a store that needs no real books."""
     random = Random(1)
     async with transaction(engine) as conn:
-        for start in range(0, number, _AT_ONCE):
-            wanted = range(start + 1, min(start + _AT_ONCE, number) + 1)
+        for start in range(0, number, _BATCH_SIZE):
+            ids = range(start + 1, min(start + _BATCH_SIZE, number) + 1)
             await conn.execute(
                 insert(books),
                 [
@@ -104,32 +104,32 @@ async def add_books(engine: AsyncEngine, number: int, *, now: datetime) -> None:
                         "created_at": now,
                         "updated_at": now,
                     }
-                    for each in wanted
+                    for each in ids
                 ],
             )
             await conn.execute(
                 insert(book_stock),
-                [{"book_id": each, "stock": random.choice([0, 2, 9, 30, 60])} for each in wanted],
+                [{"book_id": each, "stock": random.choice([0, 2, 9, 30, 60])} for each in ids],
             )
 
 
-async def add_past(
-    engine: AsyncEngine, *, orders_number: int, letters_number: int, now: datetime
+async def add_order_history(
+    engine: AsyncEngine, *, orders_number: int, emails_number: int, now: datetime
 ) -> None:
-    """So many orders of the books that are there, and about so many letters, up to now."""
+    """Add this many orders of existing books, and about this many e-mails, up to `now`."""
     random = Random(2)
     async with transaction(engine) as conn:
-        shelf = (
+        catalogue = (
             await conn.execute(
                 select(books.c.id, books.c.isbn13, books.c.title, books.c.price_cents).limit(10_000)
             )
         ).all()
         people = await _add_people(conn, random, max(orders_number // 10, 20), now=now)
     first = 1
-    for start in range(0, orders_number, _AT_ONCE):
-        number = min(_AT_ONCE, orders_number - start)
+    for start in range(0, orders_number, _BATCH_SIZE):
+        number = min(_BATCH_SIZE, orders_number - start)
         made = [
-            _order(random, first + start + place, orders_number, shelf, people, now)
+            _order(random, first + start + place, orders_number, catalogue, people, now)
             for place in range(number)
         ]
         async with transaction(engine) as conn:
@@ -142,14 +142,16 @@ async def add_past(
                 rows = [row for it in made for row in it[name]]
                 if rows:
                     await conn.execute(insert(table), rows)
-            share = letters_number / max(orders_number, 1)
-            letters = [
-                row for it in made for row in _letters(random, it["order"], it["events"], share)
+            share = emails_number / max(orders_number, 1)
+            emails = [
+                row
+                for it in made
+                for row in _notifications(random, it["order"], it["events"], share)
             ]
-            if letters:
-                await conn.execute(insert(notifications), letters)
+            if emails:
+                await conn.execute(insert(notifications), emails)
     async with transaction(engine) as conn:
-        await _park(conn, now)
+        await _add_unfinished_tasks(conn, now)
 
 
 async def _add_people(
@@ -170,8 +172,8 @@ async def _add_people(
                 "updated_at": now,
             }
         )
-    for start in range(0, number, _AT_ONCE):
-        await conn.execute(insert(users), rows[start : start + _AT_ONCE])
+    for start in range(0, number, _BATCH_SIZE):
+        await conn.execute(insert(users), rows[start : start + _BATCH_SIZE])
     found = await conn.execute(
         select(users.c.id, users.c.name, users.c.email).where(users.c.role == Role.CUSTOMER)
     )
@@ -182,11 +184,11 @@ def _order(
     random: Random,
     order_id: int,
     last_id: int,
-    shelf: Sequence[Any],
+    catalogue: Sequence[Any],
     people: Sequence[tuple[int, str, str]],
     now: datetime,
 ) -> dict[str, Any]:
-    # Evenly over the days, the last ones today; old orders have gone their way.
+    # Spread over the last `_DAYS` days, more of them recently. Old orders are complete.
     age = timedelta(days=_DAYS) * (1 - order_id / last_id) ** 2
     placed_at = now - age - timedelta(seconds=random.randrange(60))
     recent = age < timedelta(days=5)
@@ -195,13 +197,13 @@ def _order(
         status = "delivered"
     elif recent and status == "delivered":
         status = random.choice(["confirmed", "packed", "shipped", "confirmed"])
-    wanted = random.sample(shelf, random.choice([1, 1, 1, 2, 2, 3, 5]))
-    quantities = [random.choice([1, 1, 1, 1, 2, 3]) for _ in wanted]
+    ordered = random.sample(catalogue, random.choice([1, 1, 1, 2, 2, 3, 5]))
+    quantities = [random.choice([1, 1, 1, 1, 2, 3]) for _ in ordered]
     user_id, name, email = random.choice(people)
     guest = random.random() < 0.3
     postcode, city, country = random.choice(TOWNS)
     total = pricing.totals(
-        [(many, book.price_cents) for many, book in zip(quantities, wanted, strict=True)], RATES
+        [(many, book.price_cents) for many, book in zip(quantities, ordered, strict=True)], RATES
     ).total_cents
     sold = status not in ("placed", "rejected")
     order = {
@@ -223,7 +225,7 @@ def _order(
         },
         "terms": RATES.to_json(),
         "note": "Please ring twice." if random.random() < 0.05 else None,
-        "reason": "Not enough copies." if status == "rejected" else None,
+        "reason": "Out of stock." if status == "rejected" else None,
         "tracking": f"JD{order_id:08}" if status in ("shipped", "delivered") else None,
         "total_cents": total if status != "placed" else None,
         "last_seq": len(STEPS[status]),
@@ -239,7 +241,7 @@ def _order(
             "quantity": many,
             "unit_price_cents": book.price_cents,
         }
-        for many, book in zip(quantities, wanted, strict=True)
+        for many, book in zip(quantities, ordered, strict=True)
     ]
     return {
         "order": order,
@@ -279,13 +281,13 @@ def _events(order: dict[str, Any]) -> Iterator[dict[str, Any]]:
         at += timedelta(seconds=1) if seq == 1 else timedelta(minutes=41)
 
 
-def _letters(
+def _notifications(
     random: Random, order: dict[str, Any], events: Sequence[dict[str, Any]], share: float
 ) -> Iterator[dict[str, Any]]:
-    told = [event for event in events if event["kind"] != "packed"]
-    for event in random.sample(told, min(len(told), max(1, round(share)))):
-        luck = random.random()
-        failed, doubtful = luck < 0.002, 0.002 <= luck < 0.003
+    notified = [event for event in events if event["kind"] != "packed"]
+    for event in random.sample(notified, min(len(notified), max(1, round(share)))):
+        chance = random.random()
+        failed, doubtful = chance < 0.002, 0.002 <= chance < 0.003
         yield {
             "user_id": order["user_id"],
             "order_id": order["id"],
@@ -300,15 +302,15 @@ def _letters(
         }
 
 
-async def _park(conn: Any, now: datetime) -> None:
-    """The work behind orders that still stand as placed: most waits, some was given up."""
+async def _add_unfinished_tasks(conn: Any, now: datetime) -> None:
+    """Add tasks for orders that are still placed: most are waiting, some are dead."""
     found = await conn.scalars(select(orders.c.id).where(orders.c.status == "placed"))
     rows = [
         {
             "task": "process_orders",
             "ref_id": order_id,
             "due_at": now,
-            "offers": 1,
+            "publish_count": 1,
             "attempts": 5 if place % 3 == 0 else 0,
             "error": "KeyError: 'weight'" if place % 3 == 0 else None,
             "dead_at": now - timedelta(minutes=place) if place % 3 == 0 else None,
@@ -322,9 +324,9 @@ async def _park(conn: Any, now: datetime) -> None:
 
 
 def _number(order_id: int) -> str:
-    # Not to be guessed in a store; here every one should be another, and always the same.
-    left, digits = (order_id * 7_919_993 + 11) % len(_SIGNS) ** 8, ""
+    # A real store uses random numbers; here they only need to be unique and reproducible.
+    left, digits = (order_id * 7_919_993 + 11) % len(_ALPHABET) ** 8, ""
     for _ in range(8):
-        left, place = divmod(left, len(_SIGNS))
-        digits += _SIGNS[place]
+        left, place = divmod(left, len(_ALPHABET))
+        digits += _ALPHABET[place]
     return f"{digits[:4]}-{digits[4:]}"

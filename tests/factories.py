@@ -1,4 +1,4 @@
-"""Data for tests: name only what matters to the test, the rest is made up."""
+"""Test data factories: pass only what matters to the test; the rest has defaults."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.catalogue import books as catalogue
 from bookstore.catalogue.books import Book
-from bookstore.catalogue.validation import Draft
+from bookstore.catalogue.validation import BookInput
 from bookstore.database.tables import (
     book_stock,
     books,
@@ -23,14 +23,14 @@ from bookstore.database.tables import (
 from bookstore.pricing import Rates
 from bookstore.users.permissions import Role
 
-#: The moment at which everything in a test happens, if nothing else is said.
+#: The default time of everything in a test.
 NOON = datetime(2026, 3, 21, 12, 0, tzinfo=UTC)
 
 _numbers = count(1)
 
 
-async def come_by(conn: AsyncConnection) -> None:
-    """As if the relay had offered all that is unfinished once more."""
+async def republish_all_tasks(conn: AsyncConnection) -> None:
+    """Count all unfinished tasks as published once more, as the relay does."""
     await conn.execute(update(tasks).values(publish_count=tasks.c.publish_count + 1))
 
 
@@ -42,7 +42,7 @@ async def add_user(
     role: Role = Role.CUSTOMER,
     password_hash: str = "-",
 ) -> int:
-    """A user's id; without a hash nobody can sign in as them."""
+    """The id of a new user; without a password hash, signing in is impossible."""
     email = email or f"reader-{next(_numbers)}@example.com"
     result = await conn.execute(
         insert(users).values(
@@ -61,7 +61,7 @@ async def add_user(
 async def add_book(
     conn: AsyncConnection, *, title: str = "Dune", price_cents: int = 1000, stock: int = 0
 ) -> int:
-    """The id of a book with an ISBN of its own; it is not in the search index."""
+    """The id of a new book with a unique ISBN. It is not in the search index."""
     result = await conn.execute(
         insert(books).values(
             isbn13=isbn13_of(next(_numbers)),
@@ -85,8 +85,8 @@ async def add_book(
 
 
 async def create_book(conn: AsyncConnection, *, now: datetime = NOON, **facts: Any) -> Book:
-    """A book taken in as staff do it: with authors, ledger, search words and audit."""
-    given = {
+    """A book created through the service, with authors, stock movement, index and audit log."""
+    values = {
         "isbn13": isbn13_of(next(_numbers)),
         "title": "Dune",
         "authors": ["Frank Herbert"],
@@ -94,7 +94,7 @@ async def create_book(conn: AsyncConnection, *, now: datetime = NOON, **facts: A
         "stock": 10,
         **facts,
     }
-    return await catalogue.create(conn, Draft(**given), user_id=None, now=now)
+    return await catalogue.create(conn, BookInput(**values), user_id=None, now=now)
 
 
 async def add_order(
@@ -105,7 +105,7 @@ async def add_order(
     user_id: int | None = None,
     **columns: Any,
 ) -> int:
-    """The id of an order of these books that was placed and then forgotten: no task, no letter."""
+    """The id of a placed order of these books, without task or e-mail."""
     cart_id = next(_numbers)
     values = {
         "number": number or f"{cart_id:04}-TEST",
@@ -142,14 +142,14 @@ async def add_order(
 
 
 def isbn13_of(number: int) -> str:
-    """A valid ISBN: 979-8 is a range that is given out."""
+    """A valid ISBN in the assigned range 979-8."""
     digits = f"9798{number:08d}"
     weighted = sum(int(digit) * (3 if place % 2 else 1) for place, digit in enumerate(digits))
     return f"{digits}{-weighted % 10}"
 
 
 class Trace:
-    """A worker who has only just begun."""
+    """The trace of a worker at its first attempt."""
 
     worker = "test"
 

@@ -1,8 +1,8 @@
-"""Ten thousand real books for tests, where they are at hand.
+"""Ten thousand real books for tests, if available.
 
-They lie outside of the project, because they are other people's data (goodbooks-10k, CC
-BY-SA 4.0): in the folder that GOODBOOKS names, or beside the project's own.  Nobody gives
-prices or stock away with them, so these are drawn by a fixed seed.
+The data set (goodbooks-10k, CC BY-SA 4.0) is not part of the project because of its license. It is
+read from the folder in the variable GOODBOOKS, or from `shared/data` beside the project. It has no
+prices and no stock, so these are generated with a fixed seed.
 """
 
 import csv
@@ -23,9 +23,9 @@ COLUMNS = ("isbn", "title", "authors", "price", "currency", "stock", "year", "la
 
 
 def rows(seed: int = 1) -> Iterator[dict[str, str]]:
-    """The books as rows of an import file.  Skips the test when they are not there."""
+    """The books as rows of an import file. Skips the test if the file is missing."""
     if not FILE.exists():
-        pytest.skip(f"{FILE.name} is not here")
+        pytest.skip(f"{FILE.name} is missing")
     random = Random(seed)
     with gzip.open(FILE, "rt", encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):

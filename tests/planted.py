@@ -1,10 +1,10 @@
-"""Twelve kinds of secrets that the tests use, and what finds them where they do not belong.
+"""Twelve kinds of secrets that the tests use, and a ledger that finds leaks.
 
-Six are planted: the servers and stores of all tests are made with them.  The others are given
-out by the stores themselves, and learnt from the one place that must carry them.  Whatever the
-stores log, print, write into letters and files, send to the broker or answer when they refuse is
-searched for all of them, in whichever test it was said.  A test that made a store tell a secret
-fails, and its failure names the secret and the place, and does not tell it again.
+Six secrets are planted: all servers and stores of the tests are configured with them. The stores
+issue the other six kinds themselves; the ledger learns them from the one place that must contain
+them. Everything that the stores log, print, write into e-mails and files, send to the broker or
+respond with an error is searched for all secrets, in every test. A leak fails the test. The
+failure names the kind of secret and the place, and does not repeat the secret.
 """
 
 import base64
@@ -34,28 +34,28 @@ PLANTED = {
     CUSTOMER: "customer's password",
 }
 SESSION, TOKEN, SEED, CODE = "session", "API token", "TOTP seed", "recovery code"
-LINK, GUEST = "link in a letter", "guest's access token"
+LINK, GUEST = "link in an e-mail", "guest's access token"
 KINDS = (*PLANTED.values(), SESSION, TOKEN, SEED, CODE, LINK, GUEST)
 
-#: What the stores give out is no shorter, and made of these.
+#: Secrets issued by the stores have at least this length and this alphabet.
 _WORD = re.compile(r"[A-Za-z0-9_-]{16,}")
-#: In a database nothing stands between one text and the next, so there all secrets are looked
-#: for one by one: these many, the last that were learnt.
+#: A database file has no separators between texts, so it is searched for each secret one by one:
+#: for this many of the latest secrets.
 _RECENT = 200
-#: The letters' links that open something once; their ends are the secret.
+#: One-time links in e-mails; the last part of the path is the secret.
 _LINK = re.compile(r"/(?:verify-email|reset-password)/([0-9]+-[A-Za-z0-9_-]{43})")
 
 
 class Ledger:
-    """Who may know what: the secrets so far, all that was said so far, and what was told."""
+    """All secrets and searched words so far, and the leaks found."""
 
     def __init__(self) -> None:
         self.leaks: list[str] = []
         self._secrets: dict[str, str] = {}
-        self._said: dict[str, str] = {}
-        self._letters: dict[str, str] = {}
+        self._seen_words: dict[str, str] = {}
+        self._link_emails: dict[str, str] = {}
         self._recent: deque[tuple[str, str]] = deque(maxlen=_RECENT)
-        # A password is often told in the disguise of HTTP's and SMTP's plain sign-in.
+        # HTTP and SMTP sign-in send passwords in base64.
         self._planted = {
             spelling: kind
             for secret, kind in PLANTED.items()
@@ -63,9 +63,9 @@ class Ledger:
         }
 
     def learn(self, kind: str, secret: str) -> None:
-        """A store gave this secret out."""
-        if secret in self._said:
-            self._leaked(kind, self._said[secret])
+        """Add a secret that a store issued. It leaks if it was seen before."""
+        if secret in self._seen_words:
+            self._leaked(kind, self._seen_words[secret])
         if secret not in self._secrets:
             self._recent.append((secret, kind))
         self._secrets[secret] = kind
@@ -73,10 +73,10 @@ class Ledger:
     def search(
         self, text: str, place: str, *, allowed: Collection[str] = (), own: str = ""
     ) -> None:
-        """Note what was said in a place.
+        """Search the text of a place for secrets.
 
-        There, secrets of the kinds that are `allowed` may stand, and those that are in `own`:
-        whoever asked for it knew them.
+        Secrets of the kinds in `allowed` are permitted there, and those contained in `own`, the
+        request that the text responds to.
         """
         self._search_planted(text, place)
         for word in set(_WORD.findall(text)):
@@ -85,37 +85,37 @@ class Ledger:
             kind = self._secrets.get(word)
             if kind is None:
                 if not allowed:
-                    self._said.setdefault(word, place)
+                    self._seen_words.setdefault(word, place)
             elif kind not in allowed:
                 self._leaked(kind, place)
 
-    def letter(self, letter: EmailMessage, place: str) -> None:
-        """Note a letter: a link that opens something once stands in no other one."""
-        body = letter.get_body(("plain",))
+    def email(self, email: EmailMessage, place: str) -> None:
+        """Search an e-mail. A one-time link must not occur in a second e-mail."""
+        body = email.get_body(("plain",))
         text = body.get_content() if body else ""
-        message_id = str(letter["Message-ID"])
+        message_id = str(email["Message-ID"])
         for token in _LINK.findall(text):
-            if self._letters.setdefault(token, message_id) != message_id:
-                self._leaked(LINK, f"a second letter ({place})")
+            if self._link_emails.setdefault(token, message_id) != message_id:
+                self._leaked(LINK, f"a second e-mail ({place})")
             self.learn(LINK, token)
-        # Its headers alone are read by every mail server on the way, and no link belongs there.
-        self.search("\n".join(f"{name}: {value}" for name, value in letter.items()), place)
+        # Every mail server on the way reads the headers, so they must contain no link.
+        self.search("\n".join(f"{name}: {value}" for name, value in email.items()), place)
         self.search(text, place, allowed=(LINK, GUEST))
 
     def file(self, path: Path) -> None:
-        """Note what a store wrote for others to read."""
+        """Search a file that a store wrote."""
         place = path.name
         content = path.read_bytes()
         if path.suffix == ".eml":
-            letter: Any = BytesParser(policy=default).parsebytes(content)
-            self.letter(letter, place)
+            email: Any = BytesParser(policy=default).parsebytes(content)
+            self.email(email, place)
         elif path.suffix.startswith(".db"):
             self.database(content, place)
         else:
             self.content(content, place)
 
     def database(self, content: bytes, place: str) -> None:
-        """Note what a store keeps for itself."""
+        """Search a database file."""
         text = content.decode("latin-1")
         self._search_planted(text, place)
         for secret, kind in self._recent:
@@ -123,7 +123,7 @@ class Ledger:
                 self._leaked(kind, place)
 
     def content(self, content: bytes, place: str) -> None:
-        """Note a file's content; workbooks are looked into."""
+        """Search the content of a file, including the parts of a workbook."""
         if zipfile.is_zipfile(io.BytesIO(content)):
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
                 for name in archive.namelist():
@@ -132,14 +132,14 @@ class Ledger:
             self.search(content.decode("latin-1"), place)
 
     def folder(self, folder: Path) -> None:
-        """Note all that a store wrote into a folder: letters, lists, its database, its log."""
-        # Letters first: they say which links there are.
+        """Search all files in a store's folder: e-mails, exports, database, log."""
+        # E-mails first, because the ledger learns the links from them.
         paths = [path for path in folder.rglob("*") if path.is_file()]
         for path in sorted(paths, key=lambda path: path.suffix != ".eml"):
             self.file(path)
 
-    def told(self) -> list[str]:
-        """What leaked since this was asked last: `["The session in store.log", ...]`."""
+    def take_leaks(self) -> list[str]:
+        """The leaks since the last call: `["The session in store.log", ...]`."""
         leaks, self.leaks = self.leaks, []
         return list(dict.fromkeys(leaks))
 
@@ -153,17 +153,17 @@ class Ledger:
 
 
 def _in_base64(secret: str) -> Iterable[str]:
-    """How the secret looks inside of anything that is written in base64, whatever precedes it."""
+    """The forms of the secret inside base64 text, for each possible offset."""
     for before in range(3):
         raw = b"\0" * before + secret.encode()
-        # Six bits make a letter; those at the edges are shared with what stands beside it.
+        # Each base64 character has six bits; those at the edges mix with the neighbouring bytes.
         yield base64.b64encode(raw).decode()[-(-before * 8 // 6) : len(raw) * 8 // 6]
 
 
 def without_words(path: str) -> str:
-    """A path that may hold a secret, fit to be shown."""
+    """The path with possible secrets replaced."""
     return _WORD.sub("...", path)
 
 
-#: Of this process.
+#: The ledger of this process.
 LEDGER = Ledger()

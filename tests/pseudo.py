@@ -1,7 +1,7 @@
-"""A language in which everything that goes through gettext stands between brackets.
+"""A pseudo-locale: every text translated by gettext is put between brackets.
 
-It borrows the numbers, dates and names of countries of Greek, and what the tests put on the
-shelves is in Cyrillic: so a Latin word outside brackets is a text that nobody can translate.
+Numbers, dates and country names come from Greek, and the books in these tests have Cyrillic
+titles. A Latin word outside brackets is therefore a text that cannot be translated.
 """
 
 import gettext
@@ -18,19 +18,19 @@ from bookstore.i18n import Language
 ROOT = Path(__file__).parents[1]
 LANGUAGE = Language("el")
 NAME = "Ελληνικά"
-#: What browsers show or read out beside the text.
+#: Attributes that browsers show or screen readers read.
 _SHOWN = {"alt", "aria-label", "placeholder", "title", "data-on", "data-off", "data-suggested"}
 _DESCRIBES = {"description", "og:title", "og:description", "og:site_name"}
-#: Codes, what staff write, and names of languages, each in its own.
+#: Elements whose content is not translated.
 _DATA = ("code", "script", "style", "svg")
 _WORD = re.compile(r"[A-Za-z]{2,}")
-#: Addresses of people and of pages, and numbers of orders.
+#: E-mail addresses, URLs and order numbers.
 _CODE = re.compile(r"[\w.-]+@[\w.-]+|https?://\S+|\b[0-9A-Z]{4}-[0-9A-Z]{4}-[0-9A-Z]{4}\b")
 
 
 @cache
 def texts():
-    """Every text that `make texts` finds, by the same rules."""
+    """All texts that `make texts` extracts."""
     with (ROOT / "babel.cfg").open() as file:
         methods, options = parse_mapping_cfg(file)
     target = re.search(r"^texts:.*?^\n", (ROOT / "Makefile").read_text(), re.M | re.S)[0]
@@ -46,7 +46,7 @@ def texts():
 
 
 class Marked(gettext.NullTranslations):
-    """Puts what translators are given between brackets, and nothing else."""
+    """Puts extracted texts between brackets."""
 
     def gettext(self, message):
         return f"⟦{message}⟧" if message in texts() else message
@@ -56,7 +56,7 @@ class Marked(gettext.NullTranslations):
 
 
 def unmarked(text):
-    """The Latin words outside of brackets; codes do not count."""
+    """The Latin words outside brackets, without codes."""
     depth, outside = 0, []
     for sign in _CODE.sub(" ", text):
         depth += (sign == "⟦") - (sign == "⟧")
@@ -66,7 +66,7 @@ def unmarked(text):
 
 
 class _Page(HTMLParser):
-    """Gathers what a reader gets to see or to hear."""
+    """Collects the text that is shown or read to users."""
 
     def __init__(self):
         super().__init__()
@@ -78,7 +78,7 @@ class _Page(HTMLParser):
         if (given.get("name") or given.get("property")) in _DESCRIBES:
             self.attributes.append(given["content"])
         is_code = tag in _DATA or {"code", "text"} & set((given.get("class") or "").split())
-        # Languages, each in its own.
+        # Names of languages are each in their own language.
         is_language = tag == "button" and "lang" in given
         if self._inside or is_code or is_language:
             self._inside.append(tag)
@@ -94,7 +94,7 @@ class _Page(HTMLParser):
 
 
 def unmarked_in(html):
-    """The Latin words of a page or a letter that did not go through gettext."""
+    """The Latin words of a page or e-mail that were not translated."""
     page = _Page()
     page.feed(html)
     return unmarked(" ".join(page.text)) + [

@@ -1,4 +1,4 @@
-"""What others rely on beside the API: commands, make's targets, names in the database."""
+"""The public contract besides the API: commands, make targets, database names."""
 
 import re
 import subprocess
@@ -47,30 +47,30 @@ TABLES = {
 
 
 @pytest.mark.parametrize("path", COMMANDS)
-def test_the_command_line_has_what_it_promises(path):
+def test_the_command_line_has_its_commands_and_options(path):
     command = main
     for name in path.split():
         command = command.commands[name]
 
-    taken = {option for parameter in command.params for option in parameter.opts}
-    taken |= {parameter.human_readable_name for parameter in command.params}
-    assert COMMANDS[path] <= taken
+    options = {option for parameter in command.params for option in parameter.opts}
+    options |= {parameter.human_readable_name for parameter in command.params}
+    assert COMMANDS[path] <= options
 
 
-def test_make_has_its_targets_and_tells_of_them():
-    told = subprocess.run(
+def test_make_help_lists_its_targets():
+    help_text = subprocess.run(
         ["make", "--silent", "help"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
 
-    assert {line.split()[1] for line in told.splitlines() if line} >= TARGETS
+    assert {line.split()[1] for line in help_text.splitlines() if line} >= TARGETS
 
 
-def test_what_ci_runs_is_check_and_test():
+def test_ci_runs_check_and_test():
     script = (ROOT / ".ci" / "run").read_text()
 
     assert re.search(r"\bmake\b.*\bcheck test\b", script)
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_tables_have_the_names_that_reports_go_by(name):
+def test_tables_have_the_names_that_reports_use(name):
     assert {column.name for column in metadata.tables[name].c} >= TABLES[name]

@@ -1,4 +1,4 @@
-"""What the documents lead to is there."""
+"""Links and pictures in the documents exist."""
 
 import re
 import subprocess
@@ -27,24 +27,24 @@ def prose(path):
 
 
 def anchors(path):
-    """What a heading is called in an address."""
+    """The anchors of the headings, as GitHub makes them."""
     for heading in _HEADING.findall(prose(path)):
         plain = re.sub(r"[^\w\s-]", "", heading.lower().replace("`", ""))
         yield plain.strip().replace(" ", "-")
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_link_leads_somewhere(path):
-    lost = []
+def test_every_link_has_a_target(path):
+    broken = []
     for link in _LINK.findall(prose(path)):
         name, _, anchor = link.partition("#")
         if re.match(r"\w+:", name):
-            continue  # Elsewhere.
+            continue  # An external link.
         target = path.parent / name if name else path
         if not target.exists() or (anchor and anchor not in anchors(target)):
-            lost.append(link)
+            broken.append(link)
 
-    assert lost == []
+    assert broken == []
 
 
 def test_every_document_is_in_the_index():

@@ -1,4 +1,4 @@
-"""Packages: what each one shows, and that nothing else is imported from outside it."""
+"""Imports: a package is used only by what it shows, and no test file imports another."""
 
 import ast
 import json
@@ -21,6 +21,8 @@ WIRE = {
     "bookstore.notifications.smtp_pipelining": {"aiosmtplib"},
 }
 TRANSPORTS = {"aiohttp", "dramatiq", "aio_pika", "aiormq", "pika", "aiosmtplib"}
+#: Test files that need the test functions of other files, with the package of those files.
+READS_TESTS = {"tests/bookstore/database/test_failpoints.py": "tests.faults"}
 FACE_LINES = 40
 BOOKSTORE_ENTRIES = 27
 
@@ -50,7 +52,11 @@ def package_of(module: str) -> str:
 
 def imports(module: str) -> Iterator[tuple[str, str | None, int]]:
     """Every import of ours, wherever it stands: module, the name taken from it, the line."""
-    for node in ast.walk(tree(module)):
+    return imports_in(tree(module))
+
+
+def imports_in(parsed: ast.Module) -> Iterator[tuple[str, str | None, int]]:
+    for node in ast.walk(parsed):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield alias.name, None, node.lineno
@@ -159,6 +165,30 @@ def test_every_module_imports_alone():
     )
     assert ended.stderr == ""
     assert sorted(ended.stdout.splitlines()) == sorted(f"{name} imported" for name in names)
+
+
+def imported_tests(parsed: ast.Module) -> Iterator[str]:
+    """The names of all test files, and functions of them, that are imported."""
+    for module, name, _ in imports_in(parsed):
+        for target in (module, f"{module}.{name}"):
+            if target.startswith("tests.") and target.rpartition(".")[2].startswith("test_"):
+                yield target
+                break
+
+
+def test_no_test_imports_another_test_file():
+    found = {}
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        name = path.relative_to(ROOT).as_posix()
+        wrong = {
+            target
+            for target in imported_tests(ast.parse(path.read_text("utf-8")))
+            if target.rpartition(".")[0] != READS_TESTS.get(name)
+        }
+        if wrong:
+            found[name] = wrong
+
+    assert found == {}
 
 
 def test_the_checker_sees_what_goes_past_a_face():

@@ -1,1 +1,1 @@
-"""What people and programs see: the REST API, the store's pages, sessions, live updates."""
+"""The HTTP interface: REST API, store pages, sessions and live updates."""

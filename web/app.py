@@ -1,4 +1,4 @@
-"""The whole site, put together."""
+"""Assembly of the complete web application."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
@@ -10,12 +10,12 @@ from bookstore.carts import SharedWrites
 from bookstore.database.engine import announcing, make_engine, notifying
 from bookstore.orders import Checkouts
 from bookstore.pricing import CountryTable, Rates
-from bookstore.tasks.publisher import EventExchange, RabbitPublisher
+from bookstore.tasks.publisher import EventBus, RabbitPublisher
 from bookstore.users.session_lookup import SessionLookup
 from config.settings import Settings
 from web import routes
 from web.api import docs_pages
-from web.auth import authorization, sessions
+from web.auth import authorization, session_storage
 from web.cache import guest_cache, response_bytes
 from web.cache.guest_cache import GUEST_CACHE
 from web.cache.response_bytes import RESPONSE_BYTES
@@ -25,52 +25,54 @@ from web.monitoring import health, metrics
 from web.monitoring.health import READINESS
 from web.monitoring.metrics import METRICS
 from web.server import api_rate_limit, languages, problems, request_context, security
-from web.server.api_rate_limit import LIMITS
+from web.server.api_rate_limit import RATE_LIMITER
 from web.server.keys import (
     CART_WRITES,
     CHECKOUTS,
-    CLOSING,
     ENGINE,
     NOTIFY,
     PUBLISHER,
     RATES,
     SESSION_LOOKUP,
     SETTINGS,
+    SHUTTING_DOWN,
     TARIFF,
 )
-from web.server.request_limits import BOUNDED, BOUNDS, Bounds
+from web.server.request_limits import DEFAULT_LIMITS, REQUEST_LIMITS, RequestLimits
 from web.server.route_access import ACCESS, CONFIRMED
 from web.store import routes as store
 
 
-async def make_app(settings: Settings, bounds: Bounds = BOUNDED) -> web.Application:
-    """The application; it opens what it needs when it starts and closes it when it stops."""
+async def make_app(settings: Settings, limits: RequestLimits = DEFAULT_LIMITS) -> web.Application:
+    """The application. It opens its connections at startup and closes them at shutdown."""
     app = web.Application(
-        client_max_size=bounds.body,
+        client_max_size=limits.max_body,
         middlewares=[
-            response_bytes.short_way,
-            request_context.numbered,
-            languages.spoken,
-            metrics.measured,
-            # Twice: a session is saved only when no exception passes it, and saving can fail.
-            problems.answered,
-            security.bounded,
-            api_rate_limit.counted,
-            security.same_site,
-            sessions.middleware(settings),
-            problems.answered,
-            sessions.known,
-            security.authorized,
+            response_bytes.serve_cached,
+            request_context.assign_request_id,
+            languages.set_language,
+            metrics.record_metrics,
+            # Listed twice. The session middleware saves a session only if the handler raised
+            # nothing, so errors become responses inside it. Saving itself can fail, so errors
+            # become responses outside it, too.
+            problems.handle_errors,
+            security.limit_request,
+            api_rate_limit.limit_rate,
+            security.reject_cross_site,
+            session_storage.middleware(settings),
+            problems.handle_errors,
+            session_storage.load_session,
+            security.check_authorization,
         ],
     )
     app[SETTINGS] = settings
-    app[BOUNDS] = bounds
+    app[REQUEST_LIMITS] = limits
     app[TARIFF] = _tariff(settings)
     app[RATES] = app[TARIFF].home
     app[GUEST_CACHE] = guest_cache.GuestCache()
     app[RESPONSE_BYTES] = response_bytes.ResponseBytes()
-    app[LIMITS] = api_rate_limit.Limits()
-    app[CLOSING] = asyncio.Event()
+    app[RATE_LIMITER] = api_rate_limit.RateLimiter()
+    app[SHUTTING_DOWN] = asyncio.Event()
     app[METRICS] = metrics.Metrics()
     app[READINESS] = health.Readiness()
     authorization.setup(app)
@@ -81,10 +83,10 @@ async def make_app(settings: Settings, bounds: Bounds = BOUNDED) -> web.Applicat
     app.on_shutdown.append(_close)
     app.on_response_prepare.append(request_context.send_id)
     app.on_response_prepare.append(security.send_headers)
-    app.on_response_prepare.append(api_rate_limit.send_counts)
-    app.on_response_prepare.append(response_bytes.keep)
-    app.cleanup_ctx.append(_live)
-    app.cleanup_ctx.append(_messages)
+    app.on_response_prepare.append(api_rate_limit.send_rate_limit_headers)
+    app.on_response_prepare.append(response_bytes.cache_response)
+    app.cleanup_ctx.append(_streams)
+    app.cleanup_ctx.append(_broker)
     app.cleanup_ctx.append(_database)
     return app
 
@@ -105,14 +107,16 @@ def _tariff(settings: Settings) -> CountryTable:
 
 
 async def _close(app: web.Application) -> None:
-    app[CLOSING].set()
+    app[SHUTTING_DOWN].set()
     app[HUB].close()
     app[FEED].close()
 
 
-async def _live(app: web.Application) -> AsyncIterator[None]:
-    """The readers behind every stream, with connections of their own: a crowd of requests must
-    not keep news from those who wait for it."""
+async def _streams(app: web.Application) -> AsyncIterator[None]:
+    """Run the readers behind all event streams.
+
+    They have their own connection pool: a burst of requests must not delay live updates.
+    """
     settings = app[SETTINGS]
     engine = make_engine(settings.database_url, pool_size=2, timeout_s=settings.database_timeout_s)
     app[HUB], app[FEED] = Hub(engine), Feed(engine)
@@ -124,27 +128,27 @@ async def _live(app: web.Application) -> AsyncIterator[None]:
     await engine.dispose()
 
 
-async def _messages(app: web.Application) -> AsyncIterator[None]:
-    """What offers tasks to the actors, and tells of and hears about orders."""
+async def _broker(app: web.Application) -> AsyncIterator[None]:
+    """Connect to the broker: publish tasks, and send and receive order notifications."""
     settings = app[SETTINGS]
     hub, feed = app[HUB], app[FEED]
 
-    def heard(order_ids: Collection[int]) -> None:
-        hub.hint(order_ids)
-        feed.hint(order_ids)
+    def notify_streams(order_ids: Collection[int]) -> None:
+        hub.notify(order_ids)
+        feed.notify(order_ids)
 
     if settings.embedded:
-        # Here, because importing the actors makes their broker.
+        # Imported here because importing the actors creates their broker.
         from actors.embedded import workers
 
         loop = asyncio.get_running_loop()
 
-        def told(order_ids: Collection[int]) -> None:
-            # Workers have an event loop of their own.
-            loop.call_soon_threadsafe(heard, order_ids)
+        def notify_from_worker(order_ids: Collection[int]) -> None:
+            # The workers run in another event loop.
+            loop.call_soon_threadsafe(notify_streams, order_ids)
 
-        async with workers(settings, told) as local:
-            app[PUBLISHER], app[NOTIFY] = local, heard
+        async with workers(settings, notify_from_worker) as local:
+            app[PUBLISHER], app[NOTIFY] = local, notify_streams
             yield
         return
     name = "bookstore web"
@@ -152,7 +156,7 @@ async def _messages(app: web.Application) -> AsyncIterator[None]:
         RabbitPublisher(
             settings.broker_urls, queue_type=settings.queue_type, name=name
         ) as publisher,
-        EventExchange(settings.broker_urls, name=name, heard=heard) as exchange,
+        EventBus(settings.broker_urls, name=name, on_change=notify_streams) as exchange,
     ):
         app[PUBLISHER], app[NOTIFY] = publisher, exchange.notify
         yield
@@ -162,7 +166,7 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
     publisher = app[PUBLISHER]
     settings = app[SETTINGS]
     engine = make_engine(settings.database_url, timeout_s=settings.database_timeout_s)
-    engine = notifying(announcing(engine, publisher.offer), app[NOTIFY])
+    engine = notifying(announcing(engine, publisher.publish), app[NOTIFY])
     app[ENGINE] = engine
     app[SESSION_LOOKUP] = SessionLookup(engine)
     app[CART_WRITES] = SharedWrites(engine)

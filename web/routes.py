@@ -1,4 +1,4 @@
-"""The routes of the whole application, and who may use each."""
+"""All routes of the application outside the back office, with the access that each requires."""
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
@@ -14,7 +14,7 @@ from web.server.route_access import Access
 from web.store import routes as store_routes
 from web.store.routes import PAGES
 
-AROUND = [
+SYSTEM_ROUTES = [
     Route("GET", "/healthz", health.healthz, ANYONE),
     Route("GET", "/readyz", health.readyz, ANYONE),
     Route("GET", "/metrics", metrics.show, ANYONE),
@@ -30,21 +30,21 @@ CONFIRMED = api_routes.CONFIRMED | store_routes.CONFIRMED
 def add_to(
     app: web.Application,
 ) -> tuple[Mapping[web.AbstractRoute, Access], AbstractSet[web.AbstractRoute]]:
-    """Add the routes; returns the access of each, and those that need a recent password."""
+    """Add the routes. Returns the access of each, and the routes that need a recent password."""
     access: dict[web.AbstractRoute, Access] = {}
     confirmed: set[web.AbstractRoute] = set()
-    for prefix, routes in ((API, OPERATIONS), ("", AROUND), ("", PAGES)):
-        for method, path, handler, wanted in routes:
-            # HEAD is GET without its body; nobody wants the head of a stream.
-            methods = ["GET", "HEAD"] if method == "GET" and not _endless(handler) else [method]
+    for prefix, routes in ((API, OPERATIONS), ("", SYSTEM_ROUTES), ("", PAGES)):
+        for method, path, handler, required in routes:
+            # HEAD is GET without the body. A stream needs no HEAD.
+            methods = ["GET", "HEAD"] if method == "GET" and not _is_stream(handler) else [method]
             for name in methods:
                 route = app.router.add_route(name, prefix + path, handler)
-                access[route] = wanted
+                access[route] = required
                 if handler in CONFIRMED:
                     confirmed.add(route)
     return access, confirmed
 
 
-def _endless(handler: Handler) -> bool:
+def _is_stream(handler: Handler) -> bool:
     operation = operation_of(handler)
     return operation is not None and "text/event-stream" in operation.content_type

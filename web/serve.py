@@ -1,4 +1,4 @@
-"""The web process: from settings to an open port, and back on SIGTERM."""
+"""The web process: start from the settings, listen on a port, stop on SIGTERM."""
 
 import asyncio
 import os
@@ -16,23 +16,24 @@ from config import log, memory
 from config.settings import Settings, read_settings
 from web.app import make_app
 from web.monitoring.metrics_port import make_exposition
-from web.server.request_limits import BOUNDED
-from web.server.server import Runner
+from web.server.request_limits import DEFAULT_LIMITS
+from web.server.server import StoreRunner
 
-#: What is running when we are told to stop may take so long.
+#: Time for running requests to complete after a stop signal.
 SHUTDOWN_S = 10.0
-#: Signals within so long are one: a terminal tells the whole group, and then its parent does.
-SAME_S = 1.0
+#: Signals within this time count as one: a terminal signals the whole process group, and then the
+#: parent process signals its children.
+DUPLICATE_SIGNAL_S = 1.0
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-#: A process of its own from the start: nothing of ours survives a fork in good order.
+#: Start processes with "spawn": event loops, threads and connections do not survive a fork.
 _SPAWN = get_context("spawn")
 
 
 async def serve(
     settings: Settings, *, ready: Callable[[], None] = lambda: None, shared: bool = False
 ) -> None:
-    """Serve the store until SIGTERM or SIGINT; requests under way are finished first.  A second
-    signal kills.
+    """Serve the store until SIGTERM or SIGINT. Running requests complete first; a second signal
+    kills the process.
 
     `shared` lets several processes listen on the same port.
     """
@@ -41,7 +42,7 @@ async def serve(
 
 
 async def serve_metrics(settings: Settings, host: str, port: int) -> None:
-    """Serve the metrics of this machine's processes, and nothing else, until SIGTERM or SIGINT."""
+    """Serve only the metrics of this machine's processes until SIGTERM or SIGINT."""
     await _serve(make_exposition(settings), (host, port))
 
 
@@ -55,35 +56,35 @@ async def _serve(
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def told() -> None:
+    def on_signal() -> None:
         if not stop.is_set():
-            loop.call_later(SAME_S, end_at_once)
+            loop.call_later(DUPLICATE_SIGNAL_S, restore_default_handlers)
         stop.set()
 
-    def end_at_once() -> None:
+    def restore_default_handlers() -> None:
         for number in SIGNALS:
             loop.remove_signal_handler(number)
 
     for number in SIGNALS:
-        loop.add_signal_handler(number, told)
+        loop.add_signal_handler(number, on_signal)
     if (parent := parent_process()) is not None:
-        # Without its parent nobody would ever stop this process.
+        # If the parent process dies, no other process would stop this one.
         loop.add_reader(parent.sentinel, stop.set)
-    runner = Runner(app, BOUNDED, shutdown_timeout=SHUTDOWN_S)
+    runner = StoreRunner(app, DEFAULT_LIMITS, shutdown_timeout=SHUTDOWN_S)
     try:
         await runner.setup()
         await web.TCPSite(runner, *site, reuse_port=True if shared else None).start()
-        memory.settle()
+        memory.freeze_startup_objects()
         ready()
         await stop.wait()
     finally:
         await runner.cleanup()
 
 
-def serve_in(processes: int) -> int:
-    """Serve from so many processes; the exit code is 1 when one of them failed.
+def serve_processes(processes: int) -> int:
+    """Serve from this number of processes. The exit code is 1 if one of them failed.
 
-    When one ends, all do: whoever supervises us starts us again.
+    When one process ends, all are stopped; the service manager restarts the program.
     """
     settings = read_settings()
     if processes == 1:
@@ -92,7 +93,7 @@ def serve_in(processes: int) -> int:
     if settings.embedded:
         raise ValueError("workers inside the web process allow one process only")
     with TemporaryDirectory(prefix="bookstore-metrics-") as folder:
-        # Whichever process is asked for metrics answers for all.
+        # Processes share this directory, so each of them can report the metrics of all.
         os.environ.setdefault(metrics.FOLDER, folder)
         return _serve_together([_SPAWN.Process(target=_serve_shared) for _ in range(processes)])
 
@@ -112,13 +113,14 @@ def _serve_together(spawned: list[SpawnProcess]) -> int:
     for process in spawned:
         process.start()
     wait([process.sentinel for process in spawned])
-    if not stopping:  # To be told twice kills them, and only whoever tells us may want that.
+    # A second signal kills the processes; only a second signal to this process may cause that.
+    if not stopping:
         stop()
     for process in spawned:
         process.join()
-    # One that is told twice, the second time when it is through, ends by the signal.
-    fine = {0, -signal.SIGTERM}
-    return 0 if all(process.exitcode in fine for process in spawned) else 1
+    # A process that gets a second signal after its cleanup ends by that signal.
+    expected = {0, -signal.SIGTERM}
+    return 0 if all(process.exitcode in expected for process in spawned) else 1
 
 
 def _serve_shared() -> None:

@@ -1,17 +1,17 @@
-// What the dashboard gains where scripts run: keys, ticks that are counted, fields that save
-// themselves.  Without it every form works as it is.
+// Enhancements of the dashboard: keyboard shortcuts, a count of selected rows, and fields that save
+// without loading the page.  Every form also works without scripts.
 
-const said = document.querySelector("[data-said]");
+const status = document.querySelector("[data-status]");
 const bar = document.querySelector("[data-keys]");
 const sheet = document.querySelector("#all-keys");
 const rows = () => [...document.querySelectorAll("table[data-rows] tbody tr")];
 
-const PLACES = {
+const PATHS = {
   h: "", o: "/orders", b: "/books", s: "/books?view=low", c: "/categories", i: "/imports",
   l: "/notifications", q: "/queues", u: "/users", a: "/audit",
 };
 
-// Keys, which can be switched off (WCAG 2.1.4).
+// Keyboard shortcuts, which can be switched off (WCAG 2.1.4).
 
 const OFF = "keys-off";
 const box = document.querySelector("[data-keys-on]");
@@ -23,7 +23,7 @@ box?.addEventListener("change", () => {
   try {
     localStorage.setItem(OFF, off ? "yes" : "no");
   } catch {
-    // A browser that keeps nothing forgets it with the page.
+    // Without storage the setting lasts until the page is left.
   }
   show();
 });
@@ -50,11 +50,11 @@ const KEYS = {
 };
 
 function go(key) {
-  const place = PLACES[key];
-  const link = place !== undefined && `/admin${place}`;
-  // Only where this member of the staff may go.
+  const target = PATHS[key];
+  const link = target !== undefined && `/admin${target}`;
+  // Only pages that this member of staff may open are in the navigation.
   const path = link && link.split("?")[0];
-  if (link && document.querySelector(`.rail a[href="${path}"]`)) location.assign(link);
+  if (link && document.querySelector(`.navigation a[href="${path}"]`)) location.assign(link);
   return true;
 }
 
@@ -103,21 +103,21 @@ function show() {
   if (box) box.checked = !off;
 }
 
-// Ticks: counted, and one box in the head for all rows of the page.
+// Row selection: a count, and a checkbox in the table head for all rows of the page.
 
 const bulk = document.querySelector("#bulk");
 if (bulk) {
-  const words = bulk.querySelector("[data-ticked]");
-  const before = words.textContent;
+  const counter = bulk.querySelector("[data-selection]");
+  const before = counter.textContent;
   const boxes = () => [...document.querySelectorAll(".tick input[form=bulk]")];
   const head = document.querySelector("thead .tick");
   const all = document.createElement("input");
   all.type = "checkbox";
-  all.setAttribute("aria-label", "Tick all rows of this page");
+  all.setAttribute("aria-label", "Select all rows of this page");
   head?.append(all);
   const count = () => {
     const number = boxes().filter((each) => each.checked).length;
-    words.textContent = number ? `${number} ticked:` : before;
+    counter.textContent = number ? `${number} selected:` : before;
     all.checked = number > 0 && number === boxes().length;
     all.indeterminate = number > 0 && !all.checked;
   };
@@ -132,7 +132,7 @@ if (bulk) {
   count();
 }
 
-// Fields in rows: Enter saves and goes on to the next, Esc gives the old value back.
+// Fields in rows: Enter saves and moves to the next field, Esc restores the old value.
 
 document.addEventListener("keydown", (event) => {
   const field = event.target.closest("[data-cell] .input");
@@ -144,7 +144,7 @@ document.addEventListener("keydown", (event) => {
 
 document.addEventListener("submit", async (event) => {
   const form = event.target.closest("form[data-cell]");
-  if (!form || form.closest("tr").matches(".clash")) return;
+  if (!form || form.closest("tr").matches(".conflict")) return;
   event.preventDefault();
   const row = form.closest("tr");
   const name = form.querySelector(".input").name;
@@ -158,31 +158,31 @@ document.addEventListener("submit", async (event) => {
       headers: { Accept: "text/html" },
     });
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    fresh = { page, row: page.getElementById(row.id), notes: page.querySelectorAll("main > .note") };
+    fresh = { page, row: page.getElementById(row.id), notices: page.querySelectorAll("main > .note") };
     if (!answer.ok || !answer.redirected || answer.url.includes("/sign-in")) throw new Error("not saved");
   } catch {
-    // As a browser without scripts would do it; what went wrong is said there.
+    // Send the form as without scripts; the next page shows what went wrong.
     form.submit();
     return;
   }
-  // The row may have left this view by what was saved: then it stays, with what was typed.
+  // After the change the row may no longer belong to this view.  Then it stays, with the new value.
   if (fresh.row) row.replaceWith(document.adoptNode(fresh.row));
-  tell([...fresh.notes].map((note) => note.textContent.trim()).join(" "));
-  const clashing = document.querySelector(`#${row.id}.clash .input.meant`);
-  const goal = clashing ?? next;
-  goal?.focus();
-  goal?.select();
+  announce([...fresh.notices].map((notice) => notice.textContent.trim()).join(" "));
+  const conflicting = document.querySelector(`#${row.id}.conflict .input.unsaved`);
+  const target = conflicting ?? next;
+  target?.focus();
+  target?.select();
 });
 
-function tell(words) {
-  said.textContent = "";
-  setTimeout(() => { said.textContent = words; }, 50);
+function announce(text) {
+  status.textContent = "";
+  setTimeout(() => { status.textContent = text; }, 50);
 }
 
-// What was typed and not saved is not lost by a slip.
+// Ask before a page with unsaved changes is left.
 
 let unsaved = false;
-for (const form of document.querySelectorAll("form[data-whole]")) {
+for (const form of document.querySelectorAll("form[data-unsaved-warning]")) {
   form.addEventListener("input", () => { unsaved = true; });
   form.addEventListener("submit", () => { unsaved = false; });
 }
@@ -195,13 +195,13 @@ for (const button of document.querySelectorAll("[data-print]")) {
   button.addEventListener("click", () => print());
 }
 
-// Work that goes on: its page follows it.
+// Background jobs: their pages show the progress.
 
 const job = document.querySelector("[data-follow]");
 if (job) {
   const source = new EventSource(job.dataset.follow);
   source.addEventListener("progress", refresh);
-  // At its end the stream is closed, which is an error to a browser.
+  // The server closes the stream at the end of the job, which the browser reports as an error.
   source.addEventListener("error", refresh);
 
   async function refresh() {
@@ -215,8 +215,8 @@ if (job) {
     }
     source.close();
     const main = page.querySelector("main");
-    main.querySelector("[data-said]").replaceWith(said);
+    main.querySelector("[data-status]").replaceWith(status);
     document.querySelector("main").replaceWith(main);
-    tell(main.querySelector("[data-outcome]")?.textContent.trim() ?? "");
+    announce(main.querySelector("[data-outcome]")?.textContent.trim() ?? "");
   }
 }

@@ -1,12 +1,12 @@
-"""Seals on the audit log: whoever changes or removes a row that is sealed breaks a chain.
+"""The hash chain of the audit log: changing or removing a covered row breaks the chain.
 
-    rows 1..40 ──> seal of 40 ──┐
-    rows 41..95 ────────────────┴──> seal of 95 ──> ...
+    rows 1..40 ──> checkpoint 40 ──┐
+    rows 41..95 ───────────────────┴──> checkpoint 95 ──> ...
 
-A seal is the SHA-256 of the seal before it and of the rows since.  The log itself is only
-ever added to, so the account that the store uses in the database needs neither UPDATE nor
-DELETE on `audit_log`.  Each new seal is logged as well: with its line, kept elsewhere, the
-end of the chain cannot be cut off unseen.
+A checkpoint is the SHA-256 of the previous checkpoint and of the rows since.  `audit_log` itself
+is append-only, so the store's database account needs neither UPDATE nor DELETE on it.  Each
+checkpoint is also written to the program log: with those lines stored elsewhere, removing the end
+of the chain is detected, too.
 """
 
 import json
@@ -23,30 +23,30 @@ from bookstore.database.tables import audit_chain, audit_log
 
 log = logging.getLogger(__name__)
 
-#: Ids become visible out of order: every transaction that may still add a row among those
-#: that are to be sealed has ended by then.
-SETTLED = timedelta(minutes=10)
-#: Rows under one seal; a broken one is named by them.
-MOST_ROWS = 1000
+#: Delay between choosing the last row of a checkpoint and computing it.  Ids become visible out of
+#: order; after this time every transaction that could still insert a row in the range has ended.
+SETTLE_TIME = timedelta(minutes=10)
+#: Rows in a checkpoint.  A broken checkpoint is reported as this range of rows.
+MAX_ROWS = 1000
 
 
-async def seal(conn: AsyncConnection, *, now: datetime) -> None:
-    """Seal what has settled, and mark what is to be sealed next.
+async def add_checkpoint(conn: AsyncConnection, *, now: datetime) -> None:
+    """Compute the pending checkpoint if `SETTLE_TIME` has passed, and begin the next one.
 
-    Several processes may do so at once: one of them wins.
+    Safe to run in several processes at once: one of them wins.
     """
     latest = (
         await conn.execute(select(audit_chain).order_by(audit_chain.c.up_to_id.desc()).limit(1))
     ).one_or_none()
     if latest is not None and latest.digest is None:
-        if latest.marked_at > now - SETTLED:
+        if latest.marked_at > now - SETTLE_TIME:
             return
-        await _seal_marked(conn, latest.after_id, latest.up_to_id, latest.marked_at)
-    await _mark(conn, latest.up_to_id if latest else 0, now)
+        await _complete_checkpoint(conn, latest.after_id, latest.up_to_id, latest.marked_at)
+    await _begin_checkpoint(conn, latest.up_to_id if latest else 0, now)
 
 
-async def broken(conn: AsyncConnection) -> AsyncIterator[str]:
-    """The seals that do not fit their rows any more, or the seal before them."""
+async def verify(conn: AsyncConnection) -> AsyncIterator[str]:
+    """The breaks of the chain: missing checkpoints, and rows that do not match theirs."""
     after_id = 0
     while True:
         found = (
@@ -59,7 +59,7 @@ async def broken(conn: AsyncConnection) -> AsyncIterator[str]:
         ).all()
         for row in found:
             if row.after_id != after_id:
-                yield f"no seal on audit rows {after_id + 1} to {row.after_id}"
+                yield f"no checkpoint for audit rows {after_id + 1} to {row.after_id}"
             if row.digest != await _digest(conn, row.after_id, row.up_to_id):
                 yield f"audit rows {row.after_id + 1} to {row.up_to_id}"
             after_id = row.up_to_id
@@ -67,13 +67,13 @@ async def broken(conn: AsyncConnection) -> AsyncIterator[str]:
             return
 
 
-async def _seal_marked(
-    conn: AsyncConnection, after_id: int, marked_id: int, marked_at: datetime
+async def _complete_checkpoint(
+    conn: AsyncConnection, after_id: int, last_id: int, marked_at: datetime
 ) -> None:
-    """Seal the rows up to the mark, so many at a time; the mark itself is the last seal."""
-    mark = audit_chain.c.up_to_id == marked_id
-    while (up_to_id := await _next_end(conn, after_id, marked_id)) < marked_id:
-        await conn.execute(update(audit_chain).where(mark).values(after_id=up_to_id))
+    """Compute the pending checkpoint, preceded by intermediate ones every `MAX_ROWS` rows."""
+    pending = audit_chain.c.up_to_id == last_id
+    while (up_to_id := await _next_end(conn, after_id, last_id)) < last_id:
+        await conn.execute(update(audit_chain).where(pending).values(after_id=up_to_id))
         digest = await _digest(conn, after_id, up_to_id)
         await conn.execute(
             insert(audit_chain).values(
@@ -81,23 +81,23 @@ async def _seal_marked(
             )
         )
         after_id = up_to_id
-    digest = await _digest(conn, after_id, marked_id)
-    await conn.execute(update(audit_chain).where(mark).values(digest=digest))
-    log.info("audit log sealed up to %d: %s", marked_id, digest.hex())
+    digest = await _digest(conn, after_id, last_id)
+    await conn.execute(update(audit_chain).where(pending).values(digest=digest))
+    log.info("audit chain checkpoint at row %d: %s", last_id, digest.hex())
 
 
-async def _next_end(conn: AsyncConnection, after_id: int, marked_id: int) -> int:
+async def _next_end(conn: AsyncConnection, after_id: int, last_id: int) -> int:
     found = await conn.execute(
         select(audit_log.c.id)
-        .where(audit_log.c.id > after_id, audit_log.c.id < marked_id)
+        .where(audit_log.c.id > after_id, audit_log.c.id < last_id)
         .order_by(audit_log.c.id)
-        .offset(MOST_ROWS - 1)
+        .offset(MAX_ROWS - 1)
         .limit(1)
     )
-    return found.scalar() or marked_id
+    return found.scalar() or last_id
 
 
-async def _mark(conn: AsyncConnection, after_id: int, now: datetime) -> None:
+async def _begin_checkpoint(conn: AsyncConnection, after_id: int, now: datetime) -> None:
     found = await conn.execute(select(func.max(audit_log.c.id)).where(audit_log.c.id > after_id))
     up_to_id = found.scalar()
     if up_to_id is None:
@@ -107,14 +107,14 @@ async def _mark(conn: AsyncConnection, after_id: int, now: datetime) -> None:
             await conn.execute(
                 insert(audit_chain).values(after_id=after_id, up_to_id=up_to_id, marked_at=now)
             )
-    except IntegrityError:  # Another process has marked them.
-        log.debug("marked already")
+    except IntegrityError:  # Another process has begun the same checkpoint.
+        log.debug("checkpoint already begun")
 
 
 async def _digest(conn: AsyncConnection, after_id: int, up_to_id: int) -> bytes:
-    """The seal before, and each row since, in the order of their ids.
+    """The hash of the previous checkpoint and of the rows since, in the order of their ids.
 
-    Without the network address, which is forgotten before the rest.
+    The network address is not part of it, because it is deleted before the rest of the row.
     """
     before = await conn.execute(
         select(audit_chain.c.digest).where(audit_chain.c.up_to_id == after_id)

@@ -1,4 +1,4 @@
-"""Who changed what: one row for each change by staff, in the change's own transaction."""
+"""The audit log: one row for each change by staff, in the transaction of the change."""
 
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.database.tables import audit_log
 
-#: The network address behind the running request: it is a fact about the moment, as the clock
-#: is, and no service decides anything by it.  Nobody's where there is no request.
+#: The client address of the current request, None outside of a request.  A context variable,
+#: because it is only recorded: no service bases a decision on it.
 ADDRESS: ContextVar[str | None] = ContextVar("address", default=None)
 
 
@@ -25,13 +25,13 @@ async def record(
     user_id: int | None,
     now: datetime,
 ) -> None:
-    """Write down a change: `changes` maps a field to `[before, after]`.
+    """Record a change: `changes` maps a field to `[before, after]`.
 
-    Personal data is named but not kept: its field maps to None.  `user_id` is None for
-    what was done on the command line.
+    A field with personal data maps to None, so its values are not stored.  `user_id` is None for
+    changes from the command line.
     """
-    # The log is for ever: from where people look after their own accounts must not stay in it.
-    own = object_type == "user" and str(object_id) == str(user_id)
+    # The log is permanent, so users' own addresses at their account settings are not stored.
+    is_own = object_type == "user" and str(object_id) == str(user_id)
     await conn.execute(
         insert(audit_log).values(
             at=now,
@@ -40,7 +40,7 @@ async def record(
             object_type=object_type,
             object_id=str(object_id),
             changes=dict(changes),
-            address=None if own else ADDRESS.get(),
+            address=None if is_own else ADDRESS.get(),
         )
     )
 
@@ -54,7 +54,7 @@ async def record_many(
     user_id: int | None,
     now: datetime,
 ) -> None:
-    """Write down the same action on many objects; `changes` has those of each by its id."""
+    """Record the same action on many objects; `changes` maps an object id to its changes."""
     if changes:
         rows = [
             {

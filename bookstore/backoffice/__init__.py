@@ -1,4 +1,4 @@
-"""What staff ask for: lists that can be sorted, filtered and counted, reports, bulk changes."""
+"""Services for the back office: sortable and filterable lists, reports and bulk changes."""
 
 from bookstore.backoffice import (
     audit_report,

@@ -1,4 +1,4 @@
-"""Who changed what: the audit log, as staff read it."""
+"""The audit log as staff read it: who changed what."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,24 +7,28 @@ from typing import Any
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bookstore.audit import AuditAction
 from bookstore.database import list_pagination
-from bookstore.database.list_pagination import Slice
+from bookstore.database.list_pagination import ListPage
 from bookstore.database.tables import audit_log, users
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """One row of the audit: `changes` maps a field to `[before, after]`, or to None."""
+class AuditEntry:
+    """One row of the audit log.
+
+    `changes` maps a field to `[before, after]`, or to None for personal data.
+    """
 
     id: int
     at: datetime
     user_id: int | None
     user_name: str | None
-    action: str
+    action: AuditAction
     object_type: str
     object_id: str
     changes: dict[str, Any]
-    #: The network address it came from; None for the command line.
+    #: The client's network address; None for the command line.
     address: str | None
 
 
@@ -32,8 +36,8 @@ _AUDITED = ("id", "at", "user_id", "action", "object_type", "object_id", "change
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """Which changes; all conditions have to hold, None is no condition."""
+class AuditQuery:
+    """Filters for changes, combined with AND; None means no filter."""
 
     object_type: str | None = None
     object_id: str | None = None
@@ -42,7 +46,7 @@ class Asked:
     since: datetime | None = None
 
 
-#: How the changes are sorted.
+#: The columns by which changes can be sorted.
 AUDIT_SORTS = {"time": audit_log.c.id}
 
 
@@ -51,46 +55,50 @@ LATEST = "-time"
 
 async def audit(
     conn: AsyncConnection,
-    asked: Asked | None = None,
+    filters: AuditQuery | None = None,
     *,
     sort: str = LATEST,
     cursor: str | None = None,
     limit: int = 25,
-) -> Slice[Change]:
-    """Who changed what, the newest first unless `sort` says otherwise.
+) -> ListPage[AuditEntry]:
+    """The changes that match the filters, by default the newest first.
 
     Raises:
-        Invalid: the cursor is not one of this list's.
+        Invalid: the cursor does not belong to this list.
     """
-    query = _audited(asked or Asked())
+    query = _audited(filters or AuditQuery())
     by = list_pagination.order(sort, AUDIT_SORTS, audit_log.c.id, LATEST)
-    found = await list_pagination.cut(conn, query, by, cursor=cursor, limit=limit)
-    return found.of(
+    found = await list_pagination.select_page(conn, query, by, cursor=cursor, limit=limit)
+    return found.with_items(
         [
-            Change(user_name=row.user_name, **{name: row._mapping[name] for name in _AUDITED})
+            AuditEntry(
+                user_name=row.user_name,
+                **{name: row._mapping[name] for name in _AUDITED}
+                | {"action": AuditAction.stored(row.action)},
+            )
             for row in found.items
         ]
     )
 
 
-async def count_audit(conn: AsyncConnection, asked: Asked, most: int) -> int:
-    """How many changes there are of these, up to `most`."""
-    return await list_pagination.count(conn, _audited(asked), most)
+async def count_audit(conn: AsyncConnection, filters: AuditQuery, up_to: int) -> int:
+    """How many changes match the filters, at most `up_to`."""
+    return await list_pagination.count(conn, _audited(filters), up_to)
 
 
-def _audited(asked: Asked) -> Select[Any]:
+def _audited(filters: AuditQuery) -> Select[Any]:
     columns = [audit_log.c[name] for name in _AUDITED]
     query: Select[Any] = select(*columns, users.c.name.label("user_name")).outerjoin_from(
         audit_log, users, users.c.id == audit_log.c.user_id
     )
-    for column, wanted in (
-        (audit_log.c.object_type, asked.object_type),
-        (audit_log.c.object_id, asked.object_id),
-        (audit_log.c.user_id, asked.user_id),
-        (audit_log.c.action, asked.action),
+    for column, value in (
+        (audit_log.c.object_type, filters.object_type),
+        (audit_log.c.object_id, filters.object_id),
+        (audit_log.c.user_id, filters.user_id),
+        (audit_log.c.action, filters.action),
     ):
-        if wanted is not None:
-            query = query.where(column == wanted)
-    if asked.since is not None:
-        query = query.where(audit_log.c.at >= asked.since)
+        if value is not None:
+            query = query.where(column == value)
+    if filters.since is not None:
+        query = query.where(audit_log.c.at >= filters.since)
     return query

@@ -1,4 +1,4 @@
-"""Books as staff list them: views of the stock, filters, every column a way to sort."""
+"""The books list of the back office: stock views, filters and sorting."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,15 +10,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bookstore.catalogue import listing, models, search
 from bookstore.catalogue.models import Book
 from bookstore.database import list_pagination
-from bookstore.database.list_pagination import Slice
+from bookstore.database.list_pagination import ListPage
 from bookstore.database.tables import book_stock, books
 
-#: A book with this few copies is low, where its own page says nothing else.
+#: The stock of a book is low at this quantity or below, unless the book has its own threshold.
 LOW_STOCK = 3
 
 
-class Shelf(StrEnum):
-    """Views of the stock."""
+class StockFilter(StrEnum):
+    """The stock views of the list."""
 
     LOW = "low"
     SOLD_OUT = "sold-out"
@@ -27,7 +27,7 @@ class Shelf(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Stock:
-    """How many books there are in each view; `low` are not sold out."""
+    """The number of books in each view; `low` excludes sold-out books."""
 
     all: int
     low: int
@@ -48,11 +48,11 @@ NEWEST, SCARCEST = "-new", "stock"
 
 
 async def stock(conn: AsyncConnection) -> Stock:
-    """How many books there are in each view.
+    """The number of books in each view.
 
-    To look up each book beside its stock takes seconds where there are a million.  So both tables
-    are counted by themselves, as if every book were sold and as low as all others, and then the
-    books that are not are counted out.
+    A join of books and stock takes seconds for a million books.  So both tables are counted
+    separately, as if every book were on sale with the default threshold.  Then the few withdrawn
+    books and those with their own threshold are joined to correct the numbers.
     """
     sold, out = books.c.withdrawn_at.is_(None), book_stock.c.stock == 0
     stocks = select(
@@ -81,42 +81,44 @@ async def stock(conn: AsyncConnection) -> Stock:
 
 async def find(
     conn: AsyncConnection,
-    query: listing.Query,
-    view: Shelf | None,
+    query: listing.BookQuery,
+    view: StockFilter | None,
     *,
     sort: str,
     cursor: str | None,
     limit: int,
-) -> Slice[Book]:
-    """Books that meet the query, in a view; its own `sort` plays no part.
+) -> ListPage[Book]:
+    """The books that match the query, in a stock view; the query's own `sort` is ignored.
 
     Raises:
-        Invalid: the cursor is not one of this list's, or there is no such language.
+        Invalid: the cursor does not belong to this list, or the language is unknown.
     """
     by = list_pagination.order(sort, SORTS, books.c.id, NEWEST)
-    found = await list_pagination.cut(
+    found = await list_pagination.select_page(
         conn, _filtered(conn, query, view), by, cursor=cursor, limit=limit
     )
-    return found.of(await models.load(conn, found.items))
+    return found.with_items(await models.load(conn, found.items))
 
 
 async def count(
     conn: AsyncConnection,
-    query: listing.Query,
-    view: Shelf | None,
-    most: int = list_pagination.COUNTED,
+    query: listing.BookQuery,
+    view: StockFilter | None,
+    up_to: int = list_pagination.MAX_COUNT,
 ) -> int:
-    """How many books meet the query, up to `most`."""
-    return await list_pagination.count(conn, _filtered(conn, query, view), most)
+    """How many books match the query, at most `up_to`."""
+    return await list_pagination.count(conn, _filtered(conn, query, view), up_to)
 
 
-def ids(conn: AsyncConnection, query: listing.Query, view: Shelf | None) -> Select[tuple[int]]:
-    """The ids of all books that meet the query."""
+def ids(
+    conn: AsyncConnection, query: listing.BookQuery, view: StockFilter | None
+) -> Select[tuple[int]]:
+    """A query for the ids of all books that match."""
     return _filtered(conn, query, view).with_only_columns(books.c.id)
 
 
 async def low_stock(conn: AsyncConnection, book_id: int) -> int | None:
-    """From how many copies on this book is low; None where it is as the store's others."""
+    """The quantity at which this book's stock is low; None means the store's default."""
     found: int | None = await conn.scalar(select(books.c.low_stock).where(books.c.id == book_id))
     return found
 
@@ -125,16 +127,18 @@ def _number(condition: ColumnElement[bool]) -> ColumnElement[int]:
     return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
 
 
-def _filtered(conn: AsyncConnection, query: listing.Query, view: Shelf | None) -> Select[Any]:
+def _filtered(
+    conn: AsyncConnection, query: listing.BookQuery, view: StockFilter | None
+) -> Select[Any]:
     found = listing.filtered(query)
-    question = (query.q or "").strip()
-    if question:
-        found = found.where(search.matching(conn, question).condition)
-    if view is Shelf.WITHDRAWN:
+    search_text = (query.q or "").strip()
+    if search_text:
+        found = found.where(search.matching(conn, search_text).condition)
+    if view is StockFilter.WITHDRAWN:
         return found.where(books.c.withdrawn_at.is_not(None))
     found = found.where(books.c.withdrawn_at.is_(None))
-    if view is Shelf.LOW:
+    if view is StockFilter.LOW:
         found = found.where(_LOW)
-    elif view is Shelf.SOLD_OUT:
+    elif view is StockFilter.SOLD_OUT:
         found = found.where(book_stock.c.stock == 0)
     return found

@@ -1,10 +1,10 @@
-"""Many rows at once: prices and categories of books, steps of orders, letters sent again.
+"""Bulk changes: prices and categories of books, status changes of orders, e-mails sent again.
 
-    planned ──carry out──> applied ──undo──> undone
+    planned ──apply──> applied ──undo──> undone
 
-What was shown is what is done: the plan keeps every row with the version and the values it
-had.  A row that somebody changed meanwhile is left as it is, and told.  Only what is done to books
-can be undone: parcels and letters do not come back.
+Staff preview a plan before it is applied.  The plan stores every row with its version and values,
+so exactly the previewed changes are made.  A row that was changed meanwhile is skipped and
+reported.  Only changes of books can be undone, because shipments and e-mails cannot be recalled.
 """
 
 import re
@@ -18,7 +18,7 @@ from sqlalchemy import Select, case, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import audit
-from bookstore import notifications as letters
+from bookstore import notifications as notification_service
 from bookstore.catalogue import category_index
 from bookstore.database.statements import Bulk
 from bookstore.database.tables import (
@@ -30,14 +30,14 @@ from bookstore.database.tables import (
     orders,
 )
 from bookstore.errors import Invalid, NotFound
-from bookstore.notifications import Status
+from bookstore.notifications import EmailStatus
 from bookstore.orders import IN_BULK, NEXT, State, move_locked
 from bookstore.stored_enum import StoredEnum
 
-#: A shopper waits for no more than these.
+#: Rows changed in one transaction, which bounds how long a customer's request waits for a lock.
 BATCH = 500
-#: More than this is a file's work, not a form's.
-MOST = 20_000
+#: The most rows of one plan; use an import for more.
+MAX_ROWS = 20_000
 LARGEST_PRICE_CENTS = 99_999_999
 
 _AMOUNT = re.compile(r"([+-]?)\s*([0-9]{1,7})(?:[.,]([0-9]{1,2}))?\s*(%?)")
@@ -54,8 +54,8 @@ _SET_PRICES = Bulk(
 )
 
 
-class Field(StoredEnum):
-    """What can be done to many rows."""
+class BulkField(StoredEnum):
+    """The kinds of bulk changes."""
 
     PRICE = "price"
     ADD_CATEGORY = "add-category"
@@ -64,67 +64,76 @@ class Field(StoredEnum):
     RESEND_EMAILS = "resend-emails"
 
 
-#: What can be undone.
-OF_BOOKS = frozenset({Field.PRICE, Field.ADD_CATEGORY, Field.REMOVE_CATEGORY})
+#: The kinds that can be undone.
+BOOK_FIELDS = frozenset({BulkField.PRICE, BulkField.ADD_CATEGORY, BulkField.REMOVE_CATEGORY})
 
 
-class Outcome(StoredEnum):
-    """What became of a book's change."""
+class BulkOutcome(StoredEnum):
+    """The outcome of one row's change.
+
+    SKIPPED: the row had been changed since the plan.  UNDO_SKIPPED: not undone, because the row
+    was changed after the plan was applied.
+    """
 
     WAITING = ""
     DONE = "done"
-    OVERTAKEN = "overtaken"
+    SKIPPED = "overtaken"
     UNDONE = "undone"
-    KEPT = "kept"
+    UNDO_SKIPPED = "kept"
 
 
-class Change(NamedTuple):
-    """A row at a version: a book's price in cents or place among its categories, before and after.
+class RowChange(NamedTuple):
+    """The change of one row at a version.
 
-    An order's version is the number of its last event, a letter's that of its attempts; both have
-    nothing else to be kept.
+    `before` and `after` are a book's price in cents, or the category's position among the book's
+    categories (None: not in it).  They are None for orders and e-mails.  The version of an order
+    is the number of its last event; that of an e-mail is its number of attempts.
     """
 
     ref_id: int
     version: int
     before: int | None
     after: int | None
-    outcome: Outcome
+    outcome: BulkOutcome
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """A bulk change; `wanted` is how it was typed, a category's slug or the orders' next state."""
+class BulkPlan:
+    """A bulk change.
+
+    `target` is the price rule as typed, the category's slug or the orders' new status.
+    """
 
     id: int
-    field: Field
-    wanted: str
-    changes: list[Change]
+    field: BulkField
+    target: str
+    changes: list[RowChange]
     user_id: int
     created_at: datetime
     applied_at: datetime | None
     undone_at: datetime | None
 
-    def number(self, outcome: Outcome) -> int:
-        """For how many rows it came out so."""
+    def number(self, outcome: BulkOutcome) -> int:
+        """The number of rows with this outcome."""
         return sum(change.outcome is outcome for change in self.changes)
 
 
 def price_rule(text: str) -> Callable[[int], int]:
-    """What a price becomes: `12.90` for all, `+1.50` or `-1` more or less, `+5%` or `-10 %`.
+    """A function from the old to the new price, both in cents.
 
-    Per cents are rounded half up.
+    `12.90` sets the price, `+1.50` or `-1` changes it by an amount, `+5%` or `-10 %` by a
+    percentage.  Percentages are rounded half up to a cent.
 
     Raises:
-        Invalid: it is none of these.
+        Invalid: the text is none of these.
     """
     found = _AMOUNT.fullmatch(text.strip())
     if found is None or (found[4] and not found[1]):
-        raise Invalid("price", "Type a price such as 12.90, or a change such as +5% or -1.50.")
+        raise Invalid("price", "Enter a price such as 12.90, or a change such as +5% or -1.50.")
     amount = int(found[2]) * 100 + int((found[3] or "").ljust(2, "0"))
     signed = -amount if found[1] == "-" else amount
     if found[4]:
-        # `amount` counts hundredths of a per cent.
+        # Here `amount` is in hundredths of a percent.
         return lambda cents: (2 * cents * (10_000 + signed) + 10_000) // 20_000
     if found[1]:
         return lambda cents: cents + signed
@@ -134,35 +143,36 @@ def price_rule(text: str) -> Callable[[int], int]:
 async def plan_prices(
     conn: AsyncConnection, chosen: Select[tuple[int]], text: str, *, user_id: int, now: datetime
 ) -> int:
-    """Plan other prices for the books whose ids the query `chosen` finds; the plan's id.
+    """Plan new prices for the books whose ids the query `chosen` returns; returns the plan's id.
 
     Raises:
-        Invalid: it is no change of a price, a price would fall below nothing, there are too
-            many books, or none whose price would change.
+        Invalid: the rule is malformed, a price would be negative or too high, there are more than
+            `MAX_ROWS` books, or no price would change.
     """
     rule = price_rule(text)
     rows = await _chosen(conn, chosen)
     changes = [
-        Change(row.id, row.version, row.price_cents, rule(row.price_cents), Outcome.WAITING)
+        RowChange(row.id, row.version, row.price_cents, rule(row.price_cents), BulkOutcome.WAITING)
         for row in rows
     ]
-    wrong = [it for it in changes if not 0 <= (it.after or 0) <= LARGEST_PRICE_CENTS]
-    if wrong:
-        raise Invalid("price", f"{len(wrong)} of these prices would fall below nothing.")
+    out_of_range = [it for it in changes if not 0 <= (it.after or 0) <= LARGEST_PRICE_CENTS]
+    if out_of_range:
+        count = len(out_of_range)
+        raise Invalid("price", f"{count} of these prices would be negative or too high.")
     changing = [it for it in changes if it.before != it.after]
-    return await _keep(conn, Field.PRICE, text.strip(), changing, user_id=user_id, now=now)
+    return await _save_plan(conn, BulkField.PRICE, text.strip(), changing, user_id=user_id, now=now)
 
 
 async def plan_category(
     conn: AsyncConnection,
     chosen: Select[tuple[int]],
-    field: Field,
+    field: BulkField,
     slug: str,
     *,
     user_id: int,
     now: datetime,
 ) -> int:
-    """Plan to put books into a category, or take them out; the plan's id.
+    """Plan to add books to a category or remove them from it; returns the plan's id.
 
     Raises:
         Invalid: there is no such category, or no book would change.
@@ -185,79 +195,81 @@ async def plan_category(
     for row in rows:
         place = places.get(row.id)
         here = place.here if place else None
-        if field is Field.ADD_CATEGORY and here is None:
+        if field is BulkField.ADD_CATEGORY and here is None:
             last = place.last + 1 if place else 0
-            changes.append(Change(row.id, row.version, None, last, Outcome.WAITING))
-        elif field is Field.REMOVE_CATEGORY and here is not None:
-            changes.append(Change(row.id, row.version, here, None, Outcome.WAITING))
-    return await _keep(conn, field, slug, changes, user_id=user_id, now=now)
+            changes.append(RowChange(row.id, row.version, None, last, BulkOutcome.WAITING))
+        elif field is BulkField.REMOVE_CATEGORY and here is not None:
+            changes.append(RowChange(row.id, row.version, here, None, BulkOutcome.WAITING))
+    return await _save_plan(conn, field, slug, changes, user_id=user_id, now=now)
 
 
 async def plan_moves(
     conn: AsyncConnection, chosen: Select[tuple[int]], to: State, *, user_id: int, now: datetime
 ) -> int:
-    """Plan the same step for the orders whose ids the query `chosen` finds; the plan's id.
+    """Plan a status change for the orders whose ids `chosen` returns; returns the plan's id.
 
-    Those that cannot take it are left out.
+    Orders that cannot change to this status are left out.
 
     Raises:
-        Invalid: orders take this step one by one, too many would take it, or none.
+        Invalid: this status cannot be set in bulk, there are more than `MAX_ROWS` orders, or none.
     """
     if to not in IN_BULK:
-        raise Invalid("to", "Orders take this step one by one.")
-    able = [state for state, following in NEXT.items() if to in following]
+        raise Invalid("to", "This status cannot be set for many orders at once.")
+    sources = [state for state, following in NEXT.items() if to in following]
     found = await conn.execute(
         select(orders.c.id, orders.c.last_seq)
-        .where(orders.c.id.in_(chosen), orders.c.status.in_(able))
+        .where(orders.c.id.in_(chosen), orders.c.status.in_(sources))
         .order_by(orders.c.id)
-        .limit(MOST + 1)
+        .limit(MAX_ROWS + 1)
     )
-    changes = [Change(row.id, row.last_seq, None, None, Outcome.WAITING) for row in found]
-    if len(changes) > MOST:
-        raise Invalid("to", f"At most {MOST:,} orders take a step at once. Choose fewer.")
+    changes = [RowChange(row.id, row.last_seq, None, None, BulkOutcome.WAITING) for row in found]
+    if len(changes) > MAX_ROWS:
+        raise Invalid("to", f"At most {MAX_ROWS:,} orders can be changed at once. Choose fewer.")
     if not changes:
-        raise Invalid("to", "None of these orders can take this step.")
-    return await _keep(conn, Field.MOVE_ORDERS, to, changes, user_id=user_id, now=now)
+        raise Invalid("to", "None of these orders can change to this status.")
+    return await _save_plan(conn, BulkField.MOVE_ORDERS, to, changes, user_id=user_id, now=now)
 
 
-async def plan_letters(
+async def plan_resend(
     conn: AsyncConnection, chosen: Select[tuple[int]], *, user_id: int, now: datetime
 ) -> int:
-    """Plan to send the letters again whose ids the query `chosen` finds; the plan's id.
+    """Plan to send the e-mails again whose ids `chosen` returns; returns the plan's id.
 
-    Those that are being sent are left out.
+    E-mails that are being sent are left out.
 
     Raises:
-        Invalid: there are too many, or none.
+        Invalid: there are more than `MAX_ROWS` e-mails, or none.
     """
     found = await conn.execute(
         select(notifications.c.id, notifications.c.attempts)
-        .where(notifications.c.id.in_(chosen), notifications.c.status != Status.SENDING)
+        .where(notifications.c.id.in_(chosen), notifications.c.status != EmailStatus.SENDING)
         .order_by(notifications.c.id)
-        .limit(MOST + 1)
+        .limit(MAX_ROWS + 1)
     )
-    changes = [Change(row.id, row.attempts, None, None, Outcome.WAITING) for row in found]
-    if len(changes) > MOST:
-        raise Invalid("letter", f"At most {MOST:,} letters are sent at once. Choose fewer.")
+    changes = [RowChange(row.id, row.attempts, None, None, BulkOutcome.WAITING) for row in found]
+    if len(changes) > MAX_ROWS:
+        raise Invalid("email", f"At most {MAX_ROWS:,} e-mails can be sent at once. Choose fewer.")
     if not changes:
-        raise Invalid("letter", "There is no letter to be sent again.")
-    return await _keep(conn, Field.RESEND_EMAILS, "", changes, user_id=user_id, now=now)
+        raise Invalid("email", "There is no e-mail to send again.")
+    return await _save_plan(conn, BulkField.RESEND_EMAILS, "", changes, user_id=user_id, now=now)
 
 
-async def get(conn: AsyncConnection, plan_id: int, *, lock: bool = False) -> Plan:
+async def get(conn: AsyncConnection, plan_id: int, *, lock: bool = False) -> BulkPlan:
     """A bulk change.
 
     Raises:
-        NotFound: there is none with this id.
+        NotFound: no plan has this id.
     """
     query = select(bulk_changes).where(bulk_changes.c.id == plan_id)
     found = (await conn.execute(query.with_for_update() if lock else query)).one_or_none()
     if found is None:
         raise NotFound("This change")
-    changes = [Change(row[0], row[1], row[2], row[3], Outcome.stored(row[4])) for row in found.rows]
-    return Plan(
+    changes = [
+        RowChange(row[0], row[1], row[2], row[3], BulkOutcome.stored(row[4])) for row in found.rows
+    ]
+    return BulkPlan(
         found.id,
-        Field.stored(found.field),
+        BulkField.stored(found.field),
         found.wanted,
         changes,
         found.user_id,
@@ -267,61 +279,63 @@ async def get(conn: AsyncConnection, plan_id: int, *, lock: bool = False) -> Pla
     )
 
 
-async def carry_out(
-    conn: AsyncConnection, plan_id: int, *, user_id: int, now: datetime, at_once: int = BATCH
+async def apply(
+    conn: AsyncConnection, plan_id: int, *, user_id: int, now: datetime, batch_size: int = BATCH
 ) -> bool:
-    """Change the next `at_once` books of a plan; whether there are more to change after them.
+    """Apply a plan to its next `batch_size` rows; returns whether more remain.
 
-    Repeated after a crash it goes on where it was.
+    Safe to repeat: after a crash it continues with the remaining rows.
 
     Raises:
         NotFound: there is no such plan.
     """
-    outcomes = (Outcome.WAITING, Outcome.DONE, Outcome.OVERTAKEN)
-    return await _step(conn, plan_id, *outcomes, user_id=user_id, now=now, at_once=at_once)
+    outcomes = (BulkOutcome.WAITING, BulkOutcome.DONE, BulkOutcome.SKIPPED)
+    return await _step(conn, plan_id, *outcomes, user_id=user_id, now=now, batch_size=batch_size)
 
 
 async def undo(
-    conn: AsyncConnection, plan_id: int, *, user_id: int, now: datetime, at_once: int = BATCH
+    conn: AsyncConnection, plan_id: int, *, user_id: int, now: datetime, batch_size: int = BATCH
 ) -> bool:
-    """Give the next `at_once` books back what they had; whether there are more after them.
+    """Restore the old values of the next `batch_size` books; returns whether more remain.
 
     Raises:
         NotFound: there is no such plan, or it cannot be undone.
     """
-    if (await get(conn, plan_id)).field not in OF_BOOKS:
+    if (await get(conn, plan_id)).field not in BOOK_FIELDS:
         raise NotFound("This change")
-    outcomes = (Outcome.DONE, Outcome.UNDONE, Outcome.KEPT)
-    return await _step(conn, plan_id, *outcomes, user_id=user_id, now=now, at_once=at_once)
+    outcomes = (BulkOutcome.DONE, BulkOutcome.UNDONE, BulkOutcome.UNDO_SKIPPED)
+    return await _step(conn, plan_id, *outcomes, user_id=user_id, now=now, batch_size=batch_size)
 
 
 async def forget(conn: AsyncConnection, *, before: datetime) -> None:
-    """Drop plans that are too old to be undone."""
+    """Delete the plans created before this time."""
     await conn.execute(delete(bulk_changes).where(bulk_changes.c.created_at < before))
 
 
 async def _step(
     conn: AsyncConnection,
     plan_id: int,
-    waiting: Outcome,
-    done: Outcome,
-    overtaken: Outcome,
+    waiting: BulkOutcome,
+    done: BulkOutcome,
+    skipped: BulkOutcome,
     *,
     user_id: int,
     now: datetime,
-    at_once: int,
+    batch_size: int,
 ) -> bool:
     plan = await get(conn, plan_id, lock=True)
-    back = done is Outcome.UNDONE
-    column = bulk_changes.c.undone_at if back else bulk_changes.c.applied_at
-    chosen = list(islice((it for it in plan.changes if it.outcome is waiting), at_once))
+    undoing = done is BulkOutcome.UNDONE
+    column = bulk_changes.c.undone_at if undoing else bulk_changes.c.applied_at
+    chosen = list(islice((it for it in plan.changes if it.outcome is waiting), batch_size))
     versions = await _VERSIONS[plan.field](conn, [it.ref_id for it in chosen])
-    able = [it for it in chosen if versions.get(it.ref_id) == it.version + back]
-    if able:
-        turned = [it._replace(before=it.after, after=it.before) for it in able]
-        await _write(conn, plan, turned if back else able, user_id=user_id, now=now)
-    outcome = dict.fromkeys((it.ref_id for it in chosen), overtaken)
-    outcome |= dict.fromkeys((it.ref_id for it in able), done)
+    # Applying the change incremented the version by one.
+    unchanged = [it for it in chosen if versions.get(it.ref_id) == it.version + undoing]
+    if unchanged:
+        reverted = [it._replace(before=it.after, after=it.before) for it in unchanged]
+        changes = reverted if undoing else unchanged
+        await _change_rows(conn, plan, changes, user_id=user_id, now=now)
+    outcome = dict.fromkeys((it.ref_id for it in chosen), skipped)
+    outcome |= dict.fromkeys((it.ref_id for it in unchanged), done)
     rows = [
         [*it[:4], outcome.get(it.ref_id, it.outcome) if it.outcome is waiting else it.outcome]
         for it in plan.changes
@@ -334,27 +348,32 @@ async def _step(
     return more
 
 
-async def _write(
-    conn: AsyncConnection, plan: Plan, changes: Sequence[Change], *, user_id: int, now: datetime
+async def _change_rows(
+    conn: AsyncConnection,
+    plan: BulkPlan,
+    changes: Sequence[RowChange],
+    *,
+    user_id: int,
+    now: datetime,
 ) -> None:
-    """Do it to these rows, which are locked, and write it down."""
+    """Change these rows, which are locked, and write the changes to the audit log."""
     ids = [it.ref_id for it in changes]
-    if plan.field is Field.MOVE_ORDERS:
-        await move_locked(conn, ids, State(plan.wanted), user_id=user_id, now=now)
+    if plan.field is BulkField.MOVE_ORDERS:
+        await move_locked(conn, ids, State(plan.target), user_id=user_id, now=now)
         return
-    if plan.field is Field.RESEND_EMAILS:
-        await letters.resend_many(conn, ids, user_id=user_id, now=now)
+    if plan.field is BulkField.RESEND_EMAILS:
+        await notification_service.resend_many(conn, ids, user_id=user_id, now=now)
         return
-    if plan.field is Field.PRICE:
+    if plan.field is BulkField.PRICE:
         await _SET_PRICES(conn, [(it.ref_id, it.after) for it in changes], now=now)
-        await category_index.follow(conn, ids)
-        told: dict[str, dict[str, list[Any]]] = {
+        await category_index.refresh(conn, ids)
+        audited: dict[str, dict[str, list[Any]]] = {
             str(it.ref_id): {"price_cents": [it.before, it.after]} for it in changes
         }
     else:
-        category_id = await _category_id(conn, plan.wanted)
-        # Gone first, so that a book that somebody put there meanwhile is not there twice.
-        await category_index.take_out(conn, category_id, ids)
+        category_id = await _category_id(conn, plan.target)
+        # Remove first, so that a book that was added to the category meanwhile is not added twice.
+        await category_index.remove(conn, category_id, ids)
         added = [(it.ref_id, category_id, it.after) for it in changes if it.after is not None]
         await category_index.add(conn, added)
         await conn.execute(
@@ -362,9 +381,9 @@ async def _write(
             .where(books.c.id.in_(ids))
             .values(version=books.c.version + 1, updated_at=now)
         )
-        pair = [None, plan.wanted] if added else [plan.wanted, None]
-        told = {str(book_id): {"category": pair} for book_id in ids}
-    await audit.record_many(conn, "change", "book", told, user_id=user_id, now=now)
+        pair = [None, plan.target] if added else [plan.target, None]
+        audited = {str(book_id): {"category": pair} for book_id in ids}
+    await audit.record_many(conn, "change", "book", audited, user_id=user_id, now=now)
 
 
 async def _order_versions(conn: AsyncConnection, order_ids: Sequence[int]) -> dict[int, int]:
@@ -377,11 +396,13 @@ async def _order_versions(conn: AsyncConnection, order_ids: Sequence[int]) -> di
     return {row.id: row.last_seq for row in found}
 
 
-async def _letter_versions(conn: AsyncConnection, letter_ids: Sequence[int]) -> dict[int, int]:
-    """Those of letters that nobody is sending."""
+async def _email_versions(conn: AsyncConnection, notification_ids: Sequence[int]) -> dict[int, int]:
+    """The versions of the e-mails that are not being sent; their rows are locked."""
     found = await conn.execute(
         select(notifications.c.id, notifications.c.attempts)
-        .where(notifications.c.id.in_(letter_ids), notifications.c.status != Status.SENDING)
+        .where(
+            notifications.c.id.in_(notification_ids), notifications.c.status != EmailStatus.SENDING
+        )
         .order_by(notifications.c.id)
         .with_for_update()
     )
@@ -389,7 +410,7 @@ async def _letter_versions(conn: AsyncConnection, letter_ids: Sequence[int]) -> 
 
 
 async def _book_versions(conn: AsyncConnection, book_ids: Sequence[int]) -> dict[int, int]:
-    """The versions of those that are sold; nobody else changes them now."""
+    """The versions of the books on sale; their rows are locked."""
     found = await conn.execute(
         select(books.c.id, books.c.version)
         .where(books.c.id.in_(book_ids), books.c.withdrawn_at.is_(None))
@@ -399,11 +420,13 @@ async def _book_versions(conn: AsyncConnection, book_ids: Sequence[int]) -> dict
     return {row.id: row.version for row in found}
 
 
-#: Each locks its rows.
-_VERSIONS: dict[Field, Callable[[AsyncConnection, Sequence[int]], Awaitable[dict[int, int]]]] = {
-    **dict.fromkeys(OF_BOOKS, _book_versions),
-    Field.MOVE_ORDERS: _order_versions,
-    Field.RESEND_EMAILS: _letter_versions,
+#: Functions that lock the rows of a plan and return their current versions, by id.
+_VERSIONS: dict[
+    BulkField, Callable[[AsyncConnection, Sequence[int]], Awaitable[dict[int, int]]]
+] = {
+    **dict.fromkeys(BOOK_FIELDS, _book_versions),
+    BulkField.MOVE_ORDERS: _order_versions,
+    BulkField.RESEND_EMAILS: _email_versions,
 }
 
 
@@ -413,19 +436,19 @@ async def _chosen(conn: AsyncConnection, chosen: Select[tuple[int]]) -> Sequence
             select(books.c.id, books.c.version, books.c.price_cents)
             .where(books.c.id.in_(chosen), books.c.withdrawn_at.is_(None))
             .order_by(books.c.id)
-            .limit(MOST + 1)
+            .limit(MAX_ROWS + 1)
         )
     ).all()
-    if len(rows) > MOST:
-        raise Invalid("book", f"At most {MOST} books change at once. Choose fewer.")
+    if len(rows) > MAX_ROWS:
+        raise Invalid("book", f"At most {MAX_ROWS} books can be changed at once. Choose fewer.")
     return rows
 
 
-async def _keep(
+async def _save_plan(
     conn: AsyncConnection,
-    field: Field,
-    wanted: str,
-    changes: Sequence[Change],
+    field: BulkField,
+    target: str,
+    changes: Sequence[RowChange],
     *,
     user_id: int,
     now: datetime,
@@ -436,7 +459,7 @@ async def _keep(
         insert(bulk_changes).values(
             user_id=user_id,
             field=field,
-            wanted=wanted[:200],
+            wanted=target[:200],
             rows=[list(change) for change in changes],
             created_at=now,
         )
@@ -445,8 +468,8 @@ async def _keep(
 
 
 async def _category_id(conn: AsyncConnection, slug: str) -> int:
-    asked = select(categories.c.id).where(categories.c.slug == slug)
-    found = await conn.scalar(asked) if slug.isprintable() else None
+    query = select(categories.c.id).where(categories.c.slug == slug)
+    found = await conn.scalar(query) if slug.isprintable() else None
     if found is None:
         raise Invalid("category", "There is no such category.")
     return int(found)

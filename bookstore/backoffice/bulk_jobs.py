@@ -1,4 +1,4 @@
-"""Bulk changes that are too large to be waited for: carried out and undone by the actors."""
+"""Large bulk changes, which the actors apply and undo in background jobs."""
 
 import time
 from collections.abc import Callable
@@ -7,33 +7,33 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bookstore.backoffice import bulk_changes
-from bookstore.backoffice.bulk_changes import BATCH, Outcome, Plan
+from bookstore.backoffice.bulk_changes import BATCH, BulkOutcome, BulkPlan
 from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.tasks import jobs
-from bookstore.tasks.job_runner import Watch
-from bookstore.tasks.jobs import Job, Kind
+from bookstore.tasks.job_runner import ProgressCallback
+from bookstore.tasks.jobs import Job, JobKind
 
-KINDS = (Kind.CHANGE_MANY,)
-#: So many of the latest jobs are looked through for one plan's.
-_LOOKED_AT = 100
+KINDS = (JobKind.CHANGE_MANY,)
+#: A plan's job is searched among this many of the latest jobs.
+_MAX_JOBS = 100
 
 
 async def start(
     conn: AsyncConnection,
-    plan: Plan,
+    plan: BulkPlan,
     *,
     undo: bool = False,
     user_id: int,
     now: datetime,
     request_id: str | None = None,
 ) -> Job:
-    """Have the actors carry a plan out, or undo it; the job that does so, if there is one."""
-    running = await of(conn, plan.id)
+    """Queue a job that applies a plan, or undoes it; returns the running job if there is one."""
+    running = await latest_of_plan(conn, plan.id)
     if running is not None and not running.ended:
         return running
     return await jobs.add(
         conn,
-        Kind.CHANGE_MANY,
+        JobKind.CHANGE_MANY,
         user_id=user_id,
         options={"plan": plan.id, "undo": undo},
         now=now,
@@ -41,27 +41,29 @@ async def start(
     )
 
 
-async def of(conn: AsyncConnection, plan_id: int) -> Job | None:
-    """The latest job that works on a plan."""
-    found = await jobs.find(conn, KINDS, limit=_LOOKED_AT)
+async def latest_of_plan(conn: AsyncConnection, plan_id: int) -> Job | None:
+    """The latest job for a plan; None if there is none among the latest `_MAX_JOBS`."""
+    found = await jobs.find(conn, KINDS, limit=_MAX_JOBS)
     return next((job for job in found.items if job.options["plan"] == plan_id), None)
 
 
-class Changer:
-    """Works on such jobs (see `runner.Work`), a batch in each transaction."""
+class BulkChangeRunner:
+    """Runs these jobs (see `job_runner`), one batch in each transaction."""
 
     def __init__(self, engine: AsyncEngine, *, clock: Callable[[], datetime]) -> None:
         self._engine = engine
         self._clock = clock
 
-    async def __call__(self, job: Job, /, *, slice_s: float, watch: Watch | None) -> bool:
-        ends = time.monotonic() + slice_s
+    async def __call__(
+        self, job: Job, /, *, time_limit_s: float, on_progress: ProgressCallback | None
+    ) -> bool:
+        deadline = time.monotonic() + time_limit_s
         plan_id, undo = int(job.options["plan"]), bool(job.options["undo"])
-        step = bulk_changes.undo if undo else bulk_changes.carry_out
+        step = bulk_changes.undo if undo else bulk_changes.apply
         async with reading(self._engine) as conn:
             plan = await bulk_changes.get(conn, plan_id)
-        left_out = plan.number(Outcome.OVERTAKEN) if undo else 0
-        total, current = len(plan.changes) - left_out, job
+        skipped = plan.number(BulkOutcome.SKIPPED) if undo else 0
+        total, current = len(plan.changes) - skipped, job
         user_id = job.user_id
         assert user_id is not None
 
@@ -76,7 +78,7 @@ class Changer:
 
         while True:
             more, current = await retry_transaction(work)
-            if watch:
-                await watch(current)
-            if not more or time.monotonic() >= ends:
+            if on_progress:
+                await on_progress(current)
+            if not more or time.monotonic() >= deadline:
                 return more

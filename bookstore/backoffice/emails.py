@@ -1,4 +1,4 @@
-"""Letters as staff search them: what became of each."""
+"""The e-mails list of the back office, with the status of each e-mail."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,11 +8,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import notifications
 from bookstore.database import list_pagination
-from bookstore.database.list_pagination import Slice
+from bookstore.database.list_pagination import ListPage
 from bookstore.database.tables import notifications as table
 from bookstore.database.tables import orders, users
-from bookstore.notifications import Notification, Status
-from bookstore.notifications.emails import Kind
+from bookstore.notifications import EmailStatus, Notification
+from bookstore.notifications.emails import EmailKind
 
 SORTS: dict[str, ColumnElement[object]] = {
     "time": table.c.id,
@@ -20,26 +20,26 @@ SORTS: dict[str, ColumnElement[object]] = {
     "tries": table.c.attempts,
 }
 NEWEST = "-time"
-#: Of what a question finds, the newest so many are looked through further.
-_FOUND = 1000
+#: The most e-mails that a search text may match; the newest ones are kept.
+_MAX_MATCHES = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Query:
-    """Which letters; all conditions have to hold, None is no condition.
+class EmailListQuery:
+    """Filters for e-mails, combined with AND; None means no filter.
 
-    `q` is the beginning of an address, or an order's number.
+    `q` is the prefix of an e-mail address, or an order number.
     """
 
     q: str | None = None
-    status: Status | None = None
+    status: EmailStatus | None = None
     in_doubt: bool = False
-    kind: Kind | None = None
+    kind: EmailKind | None = None
     since: datetime | None = None
 
 
-async def chosen(conn: AsyncConnection, query: Query) -> Select[tuple[int]]:
-    """The ids of the letters that meet the query, for `find` and `count`."""
+async def select_ids(conn: AsyncConnection, query: EmailListQuery) -> Select[tuple[int]]:
+    """A query for the ids of the matching e-mails, for `find` and `count`."""
     found = select(table.c.id)
     if query.q:
         found = found.where(table.c.id.in_(await _matching(conn, query.q)))
@@ -61,37 +61,42 @@ async def find(
     sort: str = NEWEST,
     cursor: str | None,
     limit: int,
-) -> Slice[Notification]:
-    """The letters that were `chosen`.
+) -> ListPage[Notification]:
+    """The e-mails with these ids.
 
     Raises:
-        Invalid: the cursor is not one of this list's.
+        Invalid: the cursor does not belong to this list.
     """
     by = list_pagination.order(sort, SORTS, table.c.id, NEWEST)
-    found = await list_pagination.cut(conn, ids, by, cursor=cursor, limit=limit)
+    found = await list_pagination.select_page(conn, ids, by, cursor=cursor, limit=limit)
     rows = [row.id for row in found.items]
-    return found.of(
-        list_pagination.ordered(rows, await notifications.by_ids(conn, rows) if rows else {})
+    return found.with_items(
+        list_pagination.in_order(rows, await notifications.by_ids(conn, rows) if rows else {})
     )
 
 
 async def count(
-    conn: AsyncConnection, ids: Select[tuple[int]], most: int = list_pagination.COUNTED
+    conn: AsyncConnection, ids: Select[tuple[int]], up_to: int = list_pagination.MAX_COUNT
 ) -> int:
-    """How many were `chosen`, up to `most`."""
-    return await list_pagination.count(conn, ids, most)
+    """How many e-mails have these ids, at most `up_to`."""
+    return await list_pagination.count(conn, ids, up_to)
 
 
 async def _matching(conn: AsyncConnection, q: str) -> list[int]:
-    """The newest letters that a question may mean, by the orders and users that they went to."""
+    """The newest e-mails that match a search text, by their order and their user."""
     of_order = select(orders.c.id).where(
-        or_(list_pagination.begins(orders.c.email, q), orders.c.number == q.upper())
+        or_(list_pagination.starts_with(orders.c.email, q), orders.c.number == q.upper())
     )
-    of_user = select(users.c.id).where(list_pagination.begins(users.c.email_key, q.casefold()))
+    of_user = select(users.c.id).where(list_pagination.starts_with(users.c.email_key, q.casefold()))
     newest = [
         select(
-            select(table.c.id).where(way).order_by(table.c.id.desc()).limit(_FOUND).subquery().c.id
+            select(table.c.id)
+            .where(condition)
+            .order_by(table.c.id.desc())
+            .limit(_MAX_MATCHES)
+            .subquery()
+            .c.id
         )
-        for way in (table.c.order_id.in_(of_order), table.c.user_id.in_(of_user))
+        for condition in (table.c.order_id.in_(of_order), table.c.user_id.in_(of_user))
     ]
     return list(await conn.scalars(union(*newest)))

@@ -1,7 +1,7 @@
-"""Texts that a store has to have: imprint, terms, privacy, withdrawal.
+"""The legally required texts of a store: imprint, terms, privacy, withdrawal.
 
-The store comes with texts to start from; what staff write in their place lies in the database,
-as Markdown.  `{store_name}` and `{email}` stand for what the settings say.
+The program has a built-in version of each text.  Staff can replace it by a version in the database,
+in Markdown.  `{store_name}` and `{email}` are replaced by the settings.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from bookstore.errors import Invalid, NotFound, Stale
 
 NAMES = ("imprint", "terms", "privacy", "withdrawal")
 LANGUAGES = ("en", "de")
-#: A TEXT column of MariaDB holds 65,535 bytes, and a letter takes up to four.
+#: In characters: MariaDB's TEXT holds 65,535 bytes, and a character needs up to four.
 LENGTH = 16_000
 _TAGS = {
     *("p", "h2", "h3", "h4", "ul", "ol", "li", "blockquote", "hr", "br"),
@@ -33,7 +33,7 @@ _MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text in one language; version 0 is the one that the store comes with."""
+    """A text in one language; version 0 is the built-in one."""
 
     name: str
     language: str
@@ -43,10 +43,10 @@ class Text:
 
 
 async def get(conn: AsyncConnection, name: str, language: str) -> Text:
-    """The text as it is shown now.
+    """The current text.
 
     Raises:
-        NotFound: there is no such text, or not in this language.
+        NotFound: there is no such text or no such language.
     """
     if name not in NAMES or language not in LANGUAGES:
         raise NotFound("This text")
@@ -55,7 +55,7 @@ async def get(conn: AsyncConnection, name: str, language: str) -> Text:
     )
     row = found.one_or_none()
     if row is None:
-        return Text(name, language, _given(name, language), 0, None)
+        return Text(name, language, _built_in(name, language), 0, None)
     return Text(name, language, row.body, row.version, row.updated_at)
 
 
@@ -69,12 +69,12 @@ async def save(
     user_id: int,
     now: datetime,
 ) -> Text:
-    """Put another text in the place of the one at `version`.
+    """Replace the text at `version` (optimistic locking).
 
     Raises:
-        NotFound: there is no such text, or not in this language.
+        NotFound: there is no such text or no such language.
         Invalid: the body is blank or too long.
-        Stale: somebody else has changed it meanwhile.
+        Stale: the text was changed after `version`.
     """
     before = await get(conn, name, language)
     body = body.replace("\r\n", "\n").strip()
@@ -100,16 +100,18 @@ async def save(
         )
         if changed.rowcount == 0:
             raise Stale(before.version)
-    told = {"body": [before.body, body]}
-    await audit.record(conn, "change", "text", f"{name}/{language}", told, user_id=user_id, now=now)
+    changes = {"body": [before.body, body]}
+    await audit.record(
+        conn, "change", "text", f"{name}/{language}", changes, user_id=user_id, now=now
+    )
     return Text(name, language, body, version + 1, now)
 
 
 def html(text: Text, facts: Mapping[str, str]) -> str:
-    """The text as HTML that is safe to show; `facts` has what stands in its braces."""
+    """The text as sanitized HTML; `facts` are the values of its placeholders, by name."""
     body = text.body
-    for name, fact in facts.items():
-        body = body.replace(f"{{{name}}}", fact)
+    for name, value in facts.items():
+        body = body.replace(f"{{{name}}}", value)
     return _rendered(body)
 
 
@@ -117,12 +119,12 @@ def html(text: Text, facts: Mapping[str, str]) -> str:
 def _rendered(body: str) -> str:
     tokens = _MARKDOWN.parse(body)
     for token in tokens:
-        # The page's own title is its h1.
+        # The page title is already an h1.
         if token.tag == "h1":
             token.tag = "h2"
-    made = _MARKDOWN.renderer.render(tokens, _MARKDOWN.options, {})
+    rendered = _MARKDOWN.renderer.render(tokens, _MARKDOWN.options, {})
     return nh3.clean(
-        made,
+        rendered,
         tags=_TAGS,
         attributes={"a": {"href"}},
         url_schemes={"https", "http", "mailto"},
@@ -131,6 +133,6 @@ def _rendered(body: str) -> str:
 
 
 @lru_cache
-def _given(name: str, language: str) -> str:
+def _built_in(name: str, language: str) -> str:
     file = files("bookstore") / "templates" / "texts" / f"{name}.{language}.md"
     return file.read_text("utf-8").strip()

@@ -1,4 +1,4 @@
-"""What a list of the dashboard shows, all of it, as a table: at once, or by the actors."""
+"""Exports of the back office's lists as files: small ones directly, large ones by the actors."""
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -21,51 +21,51 @@ from bookstore.backoffice import (
     tasks,
     users,
 )
-from bookstore.backoffice.audit_report import Change
+from bookstore.backoffice.audit_report import AuditEntry
 from bookstore.catalogue import listing
 from bookstore.catalogue.authors import Author
 from bookstore.catalogue.categories import Category
 from bookstore.catalogue.models import Book
 from bookstore.database.engine import reading
-from bookstore.database.list_pagination import Slice
+from bookstore.database.list_pagination import ListPage
 from bookstore.errors import NotFound
-from bookstore.exports import Cell, Format, Money, Source
+from bookstore.exports import Cell, ExportSource, Format, Money
 from bookstore.notifications import Notification
 from bookstore.orders import Order
 from bookstore.tasks import jobs
-from bookstore.tasks.jobs import Job, Kind
-from bookstore.tasks.outbox import Row
+from bookstore.tasks.jobs import Job, JobKind
+from bookstore.tasks.outbox import TaskRow
 from bookstore.users.accounts import User
 
-#: Rows that are asked for at once.
-AT_ONCE = 500
-#: More rows than this are written by the actors: nobody waits for them.
-MOST_AT_ONCE = 5000
-_LONGEST_VALUE = 200
+#: Rows read in one query.
+PAGE_SIZE = 500
+#: Exports with more rows are written by the actors, so that the request does not wait.
+MAX_DIRECT_ROWS = 5000
+_MAX_VALUE_LENGTH = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BookQuery:
-    """Which books, in a view of the stock; None is no condition."""
+class BookExportQuery:
+    """Filters for books, with a stock view; None means no filter."""
 
     q: str | None = None
     category: str | None = None
     min_price_cents: int | None = None
     max_price_cents: int | None = None
     in_stock: bool | None = None
-    view: books.Shelf | None = None
+    view: books.StockFilter | None = None
 
     @classmethod
-    def of(cls, query: listing.Query, view: books.Shelf | None) -> "BookQuery":
-        """The same, of what the list of books asks."""
-        asked = {
+    def of(cls, query: listing.BookQuery, view: books.StockFilter | None) -> "BookExportQuery":
+        """The filters of the books list."""
+        filters = {
             each.name: getattr(query, each.name) for each in fields(cls) if each.name != "view"
         }
-        return cls(**asked, view=view)
+        return cls(**filters, view=view)
 
     @property
-    def query(self) -> listing.Query:
-        return listing.Query(
+    def query(self) -> listing.BookQuery:
+        return listing.BookQuery(
             q=self.q,
             category=self.category,
             min_price_cents=self.min_price_cents,
@@ -75,24 +75,25 @@ class BookQuery:
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
-    """A list: the columns of its table, what can be asked of it, and where its rows come from.
+class ListExport:
+    """A list that can be exported: its columns, the class of its filters, and its rows.
 
-    `find` takes the connection and a `query`, then `sort`, `cursor` and `limit` by name; `count`
-    the connection, a query and how many are enough; `row` an item and the store's currency.
+    `find` takes the connection and a query, then `sort`, `cursor` and `limit` by name.  `count`
+    takes the connection, a query and the number at which to stop counting.  `row` takes an item
+    and the store's currency.
     """
 
     name: str
     columns: Sequence[str]
     query: Callable[..., Any]
-    find: Callable[..., Awaitable[Slice[Any]]]
+    find: Callable[..., Awaitable[ListPage[Any]]]
     count: Callable[[AsyncConnection, Any, int], Awaitable[int]]
     row: Callable[[Any, str], Sequence[Cell]]
 
     def pages(
         self, query: object, sort: str
     ) -> Callable[[AsyncEngine, str], AsyncIterator[Sequence[Sequence[Cell]]]]:
-        """All rows that the query finds, some at a time."""
+        """A function that yields all rows that match the query, page by page."""
 
         async def pages(
             engine: AsyncEngine, currency: str
@@ -100,7 +101,7 @@ class Sheet:
             cursor: str | None = None
             while True:
                 async with reading(engine) as conn:
-                    found = await self.find(conn, query, sort=sort, cursor=cursor, limit=AT_ONCE)
+                    found = await self.find(conn, query, sort=sort, cursor=cursor, limit=PAGE_SIZE)
                 yield [self.row(item, currency) for item in found.items]
                 if found.next is None:
                     return
@@ -108,18 +109,20 @@ class Sheet:
 
         return pages
 
-    def source(self, query: object, sort: str) -> Source:
-        """The table of all that the query finds."""
+    def source(self, query: object, sort: str) -> ExportSource:
+        """The export of all rows that match the query."""
 
         async def count(conn: AsyncConnection) -> int:
             return await self.count(conn, query, 10_000_000)
 
-        return Source(self.name, self.columns, count, self.pages(query, sort), marked=True)
+        return ExportSource(
+            self.name, self.columns, count, self.pages(query, sort), byte_order_mark=True
+        )
 
 
 async def start(
     conn: AsyncConnection,
-    sheet: Sheet,
+    export: ListExport,
     query: object,
     sort: str,
     format: Format,  # noqa: A002 - the word of the API
@@ -128,62 +131,63 @@ async def start(
     now: datetime,
     request_id: str | None = None,
 ) -> Job:
-    """Have the actors write the table of all that the query finds."""
+    """Queue a job that exports all rows that match the query."""
     options = {
-        "list": sheet.name,
+        "list": export.name,
         "format": format.value,
         "sort": sort,
-        "query": _kept(query),
+        "query": _query_as_json(query),
     }
     return await jobs.add(
-        conn, Kind.EXPORT_LIST, user_id=user_id, options=options, now=now, request_id=request_id
+        conn, JobKind.EXPORT_LIST, user_id=user_id, options=options, now=now, request_id=request_id
     )
 
 
-async def record(
-    conn: AsyncConnection, sheet: Sheet, query: object, *, user_id: int, now: datetime
+async def record_export(
+    conn: AsyncConnection, export: ListExport, query: object, *, user_id: int, now: datetime
 ) -> None:
-    """Put on record who takes a list along, and what was asked of it.
+    """Write to the audit log who exports a list, and with which filters.
 
-    What was searched for may be a person, so that is not written down.
+    The search text is left out, because it may be personal data.
     """
-    told: dict[str, Any] = {
-        name: None if name == "q" else [None, wanted] for name, wanted in _kept(query).items()
+    filters: dict[str, Any] = {
+        name: None if name == "q" else [None, value]
+        for name, value in _query_as_json(query).items()
     }
-    await audit.record(conn, "export", sheet.name, "list", told, user_id=user_id, now=now)
+    await audit.record(conn, "export", export.name, "list", filters, user_id=user_id, now=now)
 
 
-def source_of(job: Job) -> Source:
-    """The table that a job was asked for.
+def source_of(job: Job) -> ExportSource:
+    """The export for a job.
 
     Raises:
-        NotFound: what was asked was forgotten, because it may have been about a person.
+        NotFound: the job's options were erased, because they may have been personal data.
     """
-    sheet = SHEETS.get(job.options.get("list", ""))
-    if sheet is None:
+    export = LIST_EXPORTS.get(job.options.get("list", ""))
+    if export is None:
         raise NotFound("This list")
-    return sheet.source(_asked(sheet.query, job.options["query"]), job.options["sort"])
+    return export.source(_query_from_json(export.query, job.options["query"]), job.options["sort"])
 
 
-def _kept(query: Any) -> dict[str, Any]:
-    """The conditions of a query as JSON has them."""
-    asked = {
-        each.name: wanted
+def _query_as_json(query: Any) -> dict[str, Any]:
+    """The filters of a query that differ from their defaults, as JSON values."""
+    filters = {
+        each.name: value
         for each in fields(query)
-        if (wanted := getattr(query, each.name)) != each.default
+        if (value := getattr(query, each.name)) != each.default
     }
     return {
-        name: wanted.isoformat() if isinstance(wanted, datetime) else wanted
-        for name, wanted in asked.items()
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in filters.items()
     }
 
 
-def _asked(query: Any, kept: Mapping[str, Any]) -> Any:
-    hints = get_type_hints(query)
-    return query(
+def _query_from_json(query_class: Any, filters: Mapping[str, Any]) -> Any:
+    hints = get_type_hints(query_class)
+    return query_class(
         **{
             name: datetime.fromisoformat(value) if datetime in get_args(hints[name]) else value
-            for name, value in kept.items()
+            for name, value in filters.items()
         }
     )
 
@@ -196,15 +200,17 @@ def _yes(value: bool) -> str:
     return "yes" if value else "no"
 
 
-async def _find_orders(conn: AsyncConnection, query: orders.Query, **how: Any) -> Slice[Order]:
-    return await orders.find(conn, await orders.chosen(conn, query), **how)
+async def _find_orders(
+    conn: AsyncConnection, query: orders.OrderQuery, **how: Any
+) -> ListPage[Order]:
+    return await orders.find(conn, await orders.select_ids(conn, query), **how)
 
 
-async def _count_orders(conn: AsyncConnection, query: orders.Query, most: int) -> int:
-    return await orders.count(conn, await orders.chosen(conn, query), most)
+async def _count_orders(conn: AsyncConnection, query: orders.OrderQuery, up_to: int) -> int:
+    return await orders.count(conn, await orders.select_ids(conn, query), up_to)
 
 
-def _order(order: Order, currency: str) -> Sequence[Cell]:
+def _order_row(order: Order, currency: str) -> Sequence[Cell]:
     return (
         order.number,
         _moment(order.placed_at),
@@ -220,15 +226,15 @@ def _order(order: Order, currency: str) -> Sequence[Cell]:
     )
 
 
-async def _find_books(conn: AsyncConnection, asked: BookQuery, **how: Any) -> Slice[Book]:
-    return await books.find(conn, asked.query, asked.view, **how)
+async def _find_books(conn: AsyncConnection, query: BookExportQuery, **how: Any) -> ListPage[Book]:
+    return await books.find(conn, query.query, query.view, **how)
 
 
-async def _count_books(conn: AsyncConnection, asked: BookQuery, most: int) -> int:
-    return await books.count(conn, asked.query, asked.view, most)
+async def _count_books(conn: AsyncConnection, query: BookExportQuery, up_to: int) -> int:
+    return await books.count(conn, query.query, query.view, up_to)
 
 
-def _book(book: Book, currency: str) -> Sequence[Cell]:
+def _book_row(book: Book, currency: str) -> Sequence[Cell]:
     return (
         book.isbn13,
         book.title,
@@ -242,15 +248,15 @@ def _book(book: Book, currency: str) -> Sequence[Cell]:
     )
 
 
-def _category(category: Category, currency: str) -> Sequence[Cell]:
+def _category_row(category: Category, currency: str) -> Sequence[Cell]:
     return category.slug, category.name, category.parent, category.depth, category.book_count
 
 
-def _author(author: Author, currency: str) -> Sequence[Cell]:
+def _author_row(author: Author, currency: str) -> Sequence[Cell]:
     return author.id, author.name, author.book_count
 
 
-def _import(found: imports.Import, currency: str) -> Sequence[Cell]:
+def _import_row(found: imports.Import, currency: str) -> Sequence[Cell]:
     job = found.job
     return (
         job.id,
@@ -267,7 +273,7 @@ def _import(found: imports.Import, currency: str) -> Sequence[Cell]:
     )
 
 
-def _user(person: User, currency: str) -> Sequence[Cell]:
+def _user_row(person: User, currency: str) -> Sequence[Cell]:
     return (
         person.id,
         person.name,
@@ -279,33 +285,33 @@ def _user(person: User, currency: str) -> Sequence[Cell]:
     )
 
 
-async def _find_letters(
-    conn: AsyncConnection, query: emails.Query, **how: Any
-) -> Slice[Notification]:
-    return await emails.find(conn, await emails.chosen(conn, query), **how)
+async def _find_emails(
+    conn: AsyncConnection, query: emails.EmailListQuery, **how: Any
+) -> ListPage[Notification]:
+    return await emails.find(conn, await emails.select_ids(conn, query), **how)
 
 
-async def _count_letters(conn: AsyncConnection, query: emails.Query, most: int) -> int:
-    return await emails.count(conn, await emails.chosen(conn, query), most)
+async def _count_emails(conn: AsyncConnection, query: emails.EmailListQuery, up_to: int) -> int:
+    return await emails.count(conn, await emails.select_ids(conn, query), up_to)
 
 
-def _letter(letter: Notification, currency: str) -> Sequence[Cell]:
+def _email_row(email: Notification, currency: str) -> Sequence[Cell]:
     return (
-        letter.id,
-        str(letter.kind),
-        letter.subject,
-        letter.recipient,
-        letter.order_number,
-        str(letter.email_status),
-        _yes(letter.in_doubt),
-        letter.attempts,
-        letter.answer,
-        _moment(letter.created_at),
-        _moment(letter.sent_at),
+        email.id,
+        str(email.kind),
+        email.subject,
+        email.recipient,
+        email.order_number,
+        str(email.email_status),
+        _yes(email.in_doubt),
+        email.attempts,
+        email.answer,
+        _moment(email.created_at),
+        _moment(email.sent_at),
     )
 
 
-def _task(task: Row, currency: str) -> Sequence[Cell]:
+def _task_row(task: TaskRow, currency: str) -> Sequence[Cell]:
     return (
         task.id,
         str(task.task),
@@ -318,7 +324,7 @@ def _task(task: Row, currency: str) -> Sequence[Cell]:
     )
 
 
-def _entry(entry: stock_ledger.Entry, currency: str) -> Sequence[Cell]:
+def _ledger_row(entry: stock_ledger.LedgerEntry, currency: str) -> Sequence[Cell]:
     return (
         _moment(entry.at),
         str(entry.reason),
@@ -329,12 +335,12 @@ def _entry(entry: stock_ledger.Entry, currency: str) -> Sequence[Cell]:
     )
 
 
-def _change(change: Change, currency: str) -> Sequence[Cell]:
-    told = [
+def _audit_row(change: AuditEntry, currency: str) -> Sequence[Cell]:
+    rows = [
         (field, *(map(value, pair) if pair else ("", "")))
         for field, pair in (change.changes or {"": None}).items()
     ]
-    first, before, after = zip(*told, strict=True)
+    names, before, after = zip(*rows, strict=True)
     return (
         _moment(change.at),
         change.user_name or "command line",
@@ -342,110 +348,115 @@ def _change(change: Change, currency: str) -> Sequence[Cell]:
         change.action,
         change.object_type,
         change.object_id,
-        "; ".join(first),
+        "; ".join(names),
         "; ".join(before),
         "; ".join(after),
     )
 
 
 def value(of: Any) -> str:
-    """A value of the audit in a line; the record has the whole of what is cut."""
+    """A value of the audit log as one line, truncated; the log has the full value."""
     if of is None or of == "":
         return "nothing"
     text = of if isinstance(of, str) else json.dumps(of, ensure_ascii=False)
-    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"
+    return text if len(text) <= _MAX_VALUE_LENGTH else f"{text[:_MAX_VALUE_LENGTH]}…"
 
 
-ORDERS = Sheet(
+ORDERS = ListExport(
     "orders",
     (
         "number", "placed_at", "status", "payment_status", "name", "email", "country",
-        "copies", "total", "currency", "tracking",
+        "quantity", "total", "currency", "tracking",
     ),
-    orders.Query,
+    orders.OrderQuery,
     _find_orders,
     _count_orders,
-    _order,
+    _order_row,
 )  # fmt: skip
-#: The columns of an import, so that the file can be changed and taken in again.
-BOOKS = Sheet(
+#: The columns of an import, so that the file can be edited and imported again.
+BOOKS = ListExport(
     "books",
     (
         "isbn", "title", "authors", "price", "currency", "stock", "year", "language", "category",
     ),
-    BookQuery,
+    BookExportQuery,
     _find_books,
     _count_books,
-    _book,
+    _book_row,
 )  # fmt: skip
-CATEGORIES = Sheet(
+CATEGORIES = ListExport(
     "categories",
     ("slug", "name", "parent", "depth", "books"),
-    categories.Query,
+    categories.CategoryQuery,
     categories.find,
     categories.count,
-    _category,
+    _category_row,
 )
-AUTHORS = Sheet(
-    "authors", ("id", "name", "books"), authors.Query, authors.find, authors.count, _author
+AUTHORS = ListExport(
+    "authors",
+    ("id", "name", "books"),
+    authors.AuthorQuery,
+    authors.find,
+    authors.count,
+    _author_row,
 )
-IMPORTS = Sheet(
+IMPORTS = ListExport(
     "imports",
     (
         "id", "sent_at", "file", "who", "dry_run", "state", "created", "updated", "unchanged",
         "refused", "error",
     ),
-    imports.Query,
+    imports.ImportQuery,
     imports.find,
     imports.count,
-    _import,
+    _import_row,
 )  # fmt: skip
-USERS = Sheet(
+USERS = ListExport(
     "users",
-    ("id", "name", "email", "role", "confirmed", "shut_out", "since"),
-    users.Query,
+    ("id", "name", "email", "role", "confirmed", "disabled", "since"),
+    users.UserQuery,
     users.find,
     users.count,
-    _user,
+    _user_row,
 )
-LETTERS = Sheet(
-    "letters",
+EMAILS = ListExport(
+    "emails",
     (
-        "id", "kind", "subject", "recipient", "order", "status", "in_doubt", "tries", "answer",
+        "id", "kind", "subject", "recipient", "order", "status", "in_doubt", "attempts", "answer",
         "created_at", "sent_at",
     ),
-    emails.Query,
-    _find_letters,
-    _count_letters,
-    _letter,
+    emails.EmailListQuery,
+    _find_emails,
+    _count_emails,
+    _email_row,
 )  # fmt: skip
-TASKS = Sheet(
+TASKS = ListExport(
     "tasks",
-    ("id", "work", "given", "since", "tries", "error", "given_up_at", "due_at"),
-    tasks.Query,
+    ("id", "task", "ref_id", "created_at", "attempts", "error", "dead_at", "due_at"),
+    tasks.TaskQuery,
     tasks.find,
     tasks.count,
-    _task,
+    _task_row,
 )
-LEDGER = Sheet(
+LEDGER = ListExport(
     "stock",
-    ("at", "why", "copies", "order", "who", "note"),
-    stock_ledger.Query,
+    ("at", "reason", "quantity", "order", "who", "note"),
+    stock_ledger.LedgerQuery,
     stock_ledger.find,
     stock_ledger.count,
-    _entry,
+    _ledger_row,
 )
-AUDIT = Sheet(
+AUDIT = ListExport(
     "changes",
     ("at", "who", "address", "action", "object", "id", "field", "before", "after"),
-    audit_report.Asked,
+    audit_report.AuditQuery,
     audit_report.audit,
     audit_report.count_audit,
-    _change,
+    _audit_row,
 )
-SHEETS: Mapping[str, Sheet] = {
-    sheet.name: sheet
-    for sheet in (
-        ORDERS, BOOKS, CATEGORIES, AUTHORS, IMPORTS, USERS, LETTERS, TASKS, LEDGER, AUDIT,
+LIST_EXPORTS: Mapping[str, ListExport] = {
+    export.name: export
+    for export in (
+        ORDERS, BOOKS, CATEGORIES, AUTHORS, IMPORTS, USERS, EMAILS, TASKS, LEDGER, AUDIT,
     )
 }  # fmt: skip

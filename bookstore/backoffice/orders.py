@@ -1,4 +1,4 @@
-"""Orders as staff search them, and what staff say about them to each other."""
+"""The orders list of the back office, and staff's notes on orders."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bookstore import audit, orders
 from bookstore.catalogue import search
 from bookstore.database import list_pagination
-from bookstore.database.list_pagination import Slice
+from bookstore.database.list_pagination import ListPage
 from bookstore.database.tables import books, order_lines, order_notes, users
 from bookstore.database.tables import orders as table
 from bookstore.errors import Invalid, NotFound
@@ -26,37 +26,39 @@ SORTS = {
     "payment": table.c.payment_status,
 }
 NEWEST, OLDEST = "-placed", "placed"
-#: Orders that nobody pays for.
+#: Orders in these states are not expected to be paid.
 UNPAYABLE = (State.REJECTED, State.CANCELLED, State.PLACED)
 NOTE_LENGTH = 2000
-#: Of what a question finds, the newest so many are looked through further.
-_FOUND = 1000
-_BOOKS = 100
+#: The most orders that each part of a search may match; the newest ones are kept.
+_MAX_MATCHES = 1000
+#: The most books that a search text may match; the best ones are kept.
+_MAX_BOOKS = 100
 _NUMBER = re.compile(r"[0-9A-Za-z]{2,4}(?:-[0-9A-Za-z]{0,4})?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Query:
-    """Which orders; all conditions have to hold, None is no condition.
+class OrderQuery:
+    """Filters for orders, combined with AND; None means no filter.
 
-    `q` is the beginning of a number or of an e-mail address, an ISBN, or words of a title.
-    `since` and `until` bound when they were placed, `until` itself is left out.
+    `q` is the prefix of an order number or of an e-mail address, an ISBN, or words of a title.
+    `since` (inclusive) and `until` (exclusive) limit the time when the order was placed.
     """
 
     q: str | None = None
     status: State | None = None
     payment: Payment | None = None
-    #: Confirmed or further, and not paid.
+    #: Confirmed or a later status, and not paid.
     unpaid: bool = False
     user_id: int | None = None
     since: datetime | None = None
     until: datetime | None = None
+    #: With notes by staff.
     noted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What a member of the staff wrote about an order."""
+    """A staff member's note on an order."""
 
     id: int
     body: str
@@ -64,8 +66,8 @@ class Note:
     created_at: datetime
 
 
-async def chosen(conn: AsyncConnection, query: Query) -> Select[tuple[int]]:
-    """The ids of the orders that meet the query, for `find` and `count`."""
+async def select_ids(conn: AsyncConnection, query: OrderQuery) -> Select[tuple[int]]:
+    """A query for the ids of the matching orders, for `find` and `count`."""
     found = select(table.c.id)
     if query.q:
         found = found.where(table.c.id.in_(await _matching(conn, query.q)))
@@ -93,33 +95,35 @@ async def find(
     sort: str = NEWEST,
     cursor: str | None,
     limit: int,
-) -> Slice[Order]:
-    """The orders that were `chosen`.
+) -> ListPage[Order]:
+    """The orders with these ids.
 
     Raises:
-        Invalid: the cursor is not one of this list's.
+        Invalid: the cursor does not belong to this list.
     """
     by = list_pagination.order(sort, SORTS, table.c.id, NEWEST)
-    found = await list_pagination.cut(conn, ids, by, cursor=cursor, limit=limit)
+    found = await list_pagination.select_page(conn, ids, by, cursor=cursor, limit=limit)
     rows = [row.id for row in found.items]
-    return found.of(list_pagination.ordered(rows, await orders.by_ids(conn, rows) if rows else {}))
+    return found.with_items(
+        list_pagination.in_order(rows, await orders.by_ids(conn, rows) if rows else {})
+    )
 
 
 async def count(
-    conn: AsyncConnection, ids: Select[tuple[int]], most: int = list_pagination.COUNTED
+    conn: AsyncConnection, ids: Select[tuple[int]], up_to: int = list_pagination.MAX_COUNT
 ) -> int:
-    """How many were `chosen`, up to `most`."""
-    return await list_pagination.count(conn, ids, most)
+    """How many orders have these ids, at most `up_to`."""
+    return await list_pagination.count(conn, ids, up_to)
 
 
 async def count_unpaid(conn: AsyncConnection) -> int:
-    """How many orders were confirmed and are not paid."""
+    """The number of orders that are confirmed or later and not paid."""
     found = await conn.scalar(select(func.count()).select_from(table).where(_unpaid()))
     return int(found or 0)
 
 
 async def with_notes(conn: AsyncConnection, order_ids: Collection[int]) -> set[int]:
-    """Those of these orders that staff wrote something about."""
+    """The ids of those orders that have notes by staff."""
     if not order_ids:
         return set()
     found = await conn.scalars(
@@ -129,17 +133,17 @@ async def with_notes(conn: AsyncConnection, order_ids: Collection[int]) -> set[i
 
 
 async def by_numbers(conn: AsyncConnection, numbers: Sequence[str]) -> list[Order]:
-    """The orders with these numbers, in this order; what is not there is left out."""
+    """The orders with these numbers, in the given order; unknown numbers are left out."""
     found = await conn.execute(
         select(table.c.id, table.c.number).where(table.c.number.in_(numbers))
     )
     ids = {row.number: row.id for row in found}
-    wanted = [ids[number] for number in dict.fromkeys(numbers) if number in ids]
-    return list_pagination.ordered(wanted, await orders.by_ids(conn, wanted) if wanted else {})
+    known = [ids[number] for number in dict.fromkeys(numbers) if number in ids]
+    return list_pagination.in_order(known, await orders.by_ids(conn, known) if known else {})
 
 
 async def notes(conn: AsyncConnection, order_id: int) -> list[Note]:
-    """What staff wrote about an order, oldest first."""
+    """Staff's notes on an order, the oldest first."""
     found = await conn.execute(
         select(
             order_notes.c.id,
@@ -157,15 +161,15 @@ async def notes(conn: AsyncConnection, order_id: int) -> list[Note]:
 async def add_note(
     conn: AsyncConnection, number: str, body: str, *, user_id: int, now: datetime
 ) -> None:
-    """Write something about an order for other staff to read.
+    """Add a note on an order for other staff.
 
     Raises:
-        Invalid: there are no words, or too many.
+        Invalid: the note is blank or longer than `NOTE_LENGTH` characters.
         NotFound: there is no such order.
     """
     text = body.strip()
     if not text:
-        raise Invalid("body", "A note needs words.")
+        raise Invalid("body", "A note cannot be empty.")
     if len(text) > NOTE_LENGTH:
         raise Invalid("body", f"A note has at most {NOTE_LENGTH} characters; this has {len(text)}.")
     order_id = await conn.scalar(select(table.c.id).where(table.c.number == number))
@@ -174,7 +178,7 @@ async def add_note(
     await conn.execute(
         insert(order_notes).values(order_id=order_id, user_id=user_id, body=text, created_at=now)
     )
-    # The words may be about a person, so the audit knows only that there are some.
+    # The text may be personal data, so the audit log only records that there is a note.
     await audit.record(conn, "note", "order", number, {"note": None}, user_id=user_id, now=now)
 
 
@@ -186,25 +190,27 @@ def _unpaid() -> ColumnElement[bool]:
 
 
 async def _matching(conn: AsyncConnection, q: str) -> list[int]:
-    """The newest orders that a question may mean: each way to ask uses its own index."""
-    ways: list[Select[tuple[int]]] = []
+    """The newest orders that match a search text; each kind of match uses its own index."""
+    matches: list[Select[tuple[int]]] = []
     if " " not in q:
-        ways.append(select(table.c.id).where(list_pagination.begins(table.c.email, q)))
+        matches.append(select(table.c.id).where(list_pagination.starts_with(table.c.email, q)))
     if _NUMBER.fullmatch(q):
-        ways.append(select(table.c.id).where(list_pagination.begins(table.c.number, q.upper())))
+        matches.append(
+            select(table.c.id).where(list_pagination.starts_with(table.c.number, q.upper()))
+        )
     match = search.matching(conn, q)
     # Withdrawn books too: they are in old orders.
-    wanted = select(books.c.id).where(match.condition).order_by(match.score.desc()).limit(_BOOKS)
-    if book_ids := list(await conn.scalars(wanted)):
-        ways.append(
+    best = select(books.c.id).where(match.condition).order_by(match.score.desc()).limit(_MAX_BOOKS)
+    if book_ids := list(await conn.scalars(best)):
+        matches.append(
             select(order_lines.c.order_id.label("id"))
             .where(order_lines.c.book_id.in_(book_ids))
             .distinct()
         )
-    if not ways:
+    if not matches:
         return []
     newest = [
-        select(way.order_by(literal_column("id").desc()).limit(_FOUND).subquery().c.id)
-        for way in ways
+        select(each.order_by(literal_column("id").desc()).limit(_MAX_MATCHES).subquery().c.id)
+        for each in matches
     ]
     return sorted(set(await conn.scalars(union(*newest))))

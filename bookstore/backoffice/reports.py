@@ -1,7 +1,4 @@
-"""What staff look at: counts and sums, each in one statement.
-
-Nothing here changes anything, and nothing here decides.
-"""
+"""Counts and sums for the back office, each in one statement.  Read-only."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,50 +11,50 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.database.tables import (
     heartbeats,
-    moment,
     notifications,
     order_events,
     orders,
+    parse_utc,
     tasks,
     users,
 )
-from bookstore.notifications import Status
+from bookstore.notifications import EmailStatus
 from bookstore.orders import State
 from bookstore.payments import Payment
 from bookstore.tasks.outbox import Task
 
-#: Invoices are paid within two days, or somebody should ask.
-PATIENCE = timedelta(days=2)
-#: More than a store with eight workers does in a minute is not counted.
-_LOOKED_AT = 5000
-#: Orders that nobody pays for.
-_WITHOUT_MONEY = (State.REJECTED, State.CANCELLED)
+#: Invoices should be paid within two days; staff see older unpaid orders as an alert.
+UNPAID_AFTER = timedelta(days=2)
+#: The most rows that `done_last_minute` reads: more than eight workers process in a minute.
+_MAX_ROWS = 5000
+#: Orders in these states are not expected to be paid.
+_UNPAYABLE = (State.REJECTED, State.CANCELLED)
 
 
 @dataclass(frozen=True, slots=True)
-class Duties:
-    """What waits for staff, in numbers that stand on every page."""
+class ToDo:
+    """The numbers of open tasks for staff, shown on every page."""
 
     to_pack: int
     to_ship: int
-    letters_failed: int
+    emails_failed: int
     dead_tasks: int
 
 
 @dataclass(frozen=True, slots=True)
-class Worries:
-    """What else may need a hand; `unpaid` counts orders that have waited for `PATIENCE`."""
+class Alerts:
+    """What else may need attention; `unpaid` counts orders that are older than `UNPAID_AFTER`."""
 
     oldest_to_pack_at: datetime | None
     unpaid: int
-    letters_in_doubt: int
+    emails_in_doubt: int
     tasks_waiting: int
     oldest_task_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class Sales:
-    """What was ordered within the hour from `at`, and the money for what is sent."""
+    """Orders placed within one hour from `at`, and their revenue without unpayable orders."""
 
     at: datetime
     orders: int
@@ -65,8 +62,8 @@ class Sales:
 
 
 @dataclass(frozen=True, slots=True)
-class Letters:
-    """How many letters are where; `waiting` are queued or being sent."""
+class EmailCounts:
+    """The numbers of e-mails by status; `waiting` are queued or being sent."""
 
     all: int
     waiting: int
@@ -76,30 +73,33 @@ class Letters:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """The unfinished work of one kind; `tried` has been started at least once."""
+    """The unfinished tasks of one kind.
 
-    task: str
+    `waiting` have never been started, `tried` at least once, and `dead` will not be retried.
+    """
+
+    task: Task
     waiting: int
     tried: int
     dead: int
     oldest_at: datetime | None
 
 
-async def duties(conn: AsyncConnection) -> Duties:
-    """What waits for staff."""
+async def to_do(conn: AsyncConnection) -> ToDo:
+    """The numbers of open tasks for staff."""
     found = await conn.execute(
         select(
             _count("to_pack", orders.c.status == State.CONFIRMED),
             _count("to_ship", orders.c.status == State.PACKED),
-            _count("letters_failed", notifications.c.status == Status.FAILED),
+            _count("emails_failed", notifications.c.status == EmailStatus.FAILED),
             _count("dead_tasks", tasks.c.dead_at.is_not(None)),
         )
     )
-    return Duties(**found.one()._mapping)
+    return ToDo(**found.one()._mapping)
 
 
-async def worries(conn: AsyncConnection, *, now: datetime) -> Worries:
-    """What else may need a hand."""
+async def alerts(conn: AsyncConnection, *, now: datetime) -> Alerts:
+    """What else may need attention."""
     to_pack = orders.c.status == State.CONFIRMED
     oldest = select(orders.c.placed_at).where(to_pack).order_by(orders.c.id).limit(1)
     waiting = tasks.c.dead_at.is_(None)
@@ -109,10 +109,10 @@ async def worries(conn: AsyncConnection, *, now: datetime) -> Worries:
             _count(
                 "unpaid",
                 orders.c.payment_status == Payment.UNPAID,
-                orders.c.status.not_in([*_WITHOUT_MONEY, State.PLACED]),
-                orders.c.placed_at < now - PATIENCE,
+                orders.c.status.not_in([*_UNPAYABLE, State.PLACED]),
+                orders.c.placed_at < now - UNPAID_AFTER,
             ),
-            _count("letters_in_doubt", notifications.c.in_doubt == true()),
+            _count("emails_in_doubt", notifications.c.in_doubt == true()),
             _count("tasks_waiting", waiting),
             select(func.min(tasks.c.created_at))
             .where(waiting)
@@ -120,25 +120,25 @@ async def worries(conn: AsyncConnection, *, now: datetime) -> Worries:
             .label("oldest_task_at"),
         )
     )
-    return Worries(**found.one()._mapping)
+    return Alerts(**found.one()._mapping)
 
 
 async def sales(conn: AsyncConnection, *, since: datetime) -> list[Sales]:
-    """What was ordered since then, by the hour in UTC, oldest first."""
-    # Both databases write a moment as 2026-03-21 12:34:56.789012.
+    """Orders and revenue since then, by the hour in UTC, the oldest first."""
+    # All databases format a datetime as 2026-03-21 12:34:56.789012.
     hour = func.substr(orders.c.placed_at, 1, 13, type_=String)
-    taken = case((orders.c.status.not_in(_WITHOUT_MONEY), orders.c.total_cents), else_=0)
+    revenue = case((orders.c.status.not_in(_UNPAYABLE), orders.c.total_cents), else_=0)
     found = await conn.execute(
-        select(hour.label("hour"), func.count(), func.sum(taken))
+        select(hour.label("hour"), func.count(), func.sum(revenue))
         .where(orders.c.placed_at >= since)
         .group_by(hour)
         .order_by(hour)
     )
-    return [Sales(moment(text), number, int(cents or 0)) for text, number, cents in found]
+    return [Sales(parse_utc(text), number, int(cents or 0)) for text, number, cents in found]
 
 
 async def new_users(conn: AsyncConnection, moments: Sequence[datetime]) -> list[int]:
-    """How many accounts were opened between each moment and the next."""
+    """The number of accounts created between each two consecutive times."""
     counts = [
         _sum(str(place), users.c.created_at.between(start, end))
         for place, (start, end) in enumerate(pairwise(moments))
@@ -147,21 +147,23 @@ async def new_users(conn: AsyncConnection, moments: Sequence[datetime]) -> list[
     return [int(number or 0) for number in found.one()]
 
 
-async def letters(conn: AsyncConnection) -> Letters:
-    """How many letters are where, each number from its own index."""
+async def email_counts(conn: AsyncConnection) -> EmailCounts:
+    """The numbers of e-mails by status; each is counted in its own index."""
     found = await conn.execute(
         select(
             select(func.count()).select_from(notifications).scalar_subquery().label("all"),
-            _count("waiting", notifications.c.status.in_([Status.QUEUED, Status.SENDING])),
-            _count("failed", notifications.c.status == Status.FAILED),
+            _count(
+                "waiting", notifications.c.status.in_([EmailStatus.QUEUED, EmailStatus.SENDING])
+            ),
+            _count("failed", notifications.c.status == EmailStatus.FAILED),
             _count("in_doubt", notifications.c.in_doubt == true()),
         )
     )
-    return Letters(**found.one()._mapping)
+    return EmailCounts(**found.one()._mapping)
 
 
 async def queues(conn: AsyncConnection) -> list[Queue]:
-    """The unfinished work, by kind; kinds that have none are there too."""
+    """The unfinished tasks of every kind, including kinds without any."""
     waiting = tasks.c.dead_at.is_(None)
     found = await conn.execute(
         select(
@@ -172,30 +174,34 @@ async def queues(conn: AsyncConnection) -> list[Queue]:
             func.min(case((waiting, tasks.c.created_at))).label("oldest_at"),
         ).group_by(tasks.c.task)
     )
-    kinds = {kind: Queue(kind, 0, 0, 0, None) for kind in map(str, Task)}
+    kinds: dict[str, Queue] = {task: Queue(task, 0, 0, 0, None) for task in Task}
     for row in found:
         kinds[row.task] = Queue(
-            row.task, int(row.waiting), int(row.tried), int(row.dead), row.oldest_at
+            Task.stored(row.task),
+            int(row.waiting),
+            int(row.tried),
+            int(row.dead),
+            row.oldest_at,
         )
     return list(kinds.values())
 
 
-async def done_lately(conn: AsyncConnection, *, now: datetime) -> dict[str, int]:
-    """How much of each kind of work was done within the last minute, as far as it can be told.
+async def done_last_minute(conn: AsyncConnection, *, now: datetime) -> dict[str, int]:
+    """The number of tasks of each kind that were done in the last minute, at most `_MAX_ROWS`.
 
-    Of the latest `_LOOKED_AT` rows: what is done leaves no task behind.
+    A finished task is deleted, so the numbers come from order events and sent e-mails.
     """
     since = now - timedelta(minutes=1)
     steps = (
         select(order_events.c.at, order_events.c.worker)
         .order_by(order_events.c.id.desc())
-        .limit(_LOOKED_AT)
+        .limit(_MAX_ROWS)
         .subquery()
     )
-    posted = (
+    sent = (
         select(notifications.c.sent_at)
         .order_by(notifications.c.id.desc())
-        .limit(_LOOKED_AT)
+        .limit(_MAX_ROWS)
         .subquery()
     )
     found = await conn.execute(
@@ -203,15 +209,15 @@ async def done_lately(conn: AsyncConnection, *, now: datetime) -> dict[str, int]
             select(func.count())
             .where(steps.c.at >= since, steps.c.worker.is_not(None))
             .scalar_subquery(),
-            select(func.count()).where(posted.c.sent_at >= since).scalar_subquery(),
+            select(func.count()).where(sent.c.sent_at >= since).scalar_subquery(),
         )
     )
-    orders_done, letters_done = found.one()
-    return {Task.PROCESS_ORDERS: orders_done, Task.SEND_NOTIFICATIONS: letters_done}
+    orders_done, emails_done = found.one()
+    return {Task.PROCESS_ORDERS: orders_done, Task.SEND_NOTIFICATIONS: emails_done}
 
 
-async def signs_of_life(conn: AsyncConnection) -> list[tuple[str, datetime]]:
-    """Who relays work, and when each was last alive; the liveliest first."""
+async def relay_heartbeats(conn: AsyncConnection) -> list[tuple[str, datetime]]:
+    """The name and last heartbeat of each relay process, the latest first."""
     found = await conn.execute(
         select(heartbeats.c.name, heartbeats.c.beat_at).order_by(heartbeats.c.beat_at.desc())
     )

@@ -1,4 +1,4 @@
-"""The stock ledger of one book as staff list it."""
+"""The stock ledger of one book as a list of the back office."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,36 +7,37 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore.catalogue.stock import Reason
+from bookstore.catalogue.stock import StockReason
 from bookstore.database import list_pagination
-from bookstore.database.list_pagination import Slice
+from bookstore.database.list_pagination import ListPage
 from bookstore.database.tables import orders, users
 from bookstore.database.tables import stock_movements as table
 
 SORTS: dict[str, ColumnElement[Any]] = {
     "when": table.c.id,
     "why": table.c.reason,
-    "copies": table.c.delta,
+    "quantity": table.c.delta,
 }
 NEWEST = "-when"
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
-    """Which lines of the ledger: all of a book."""
+class LedgerQuery:
+    """A filter for entries of the ledger: all entries of one book."""
 
     book_id: int
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """A line of the ledger: `delta` copies came, or left the shelf where it is negative.
+class LedgerEntry:
+    """An entry of the ledger: the stock changed by `delta`, which is negative for a decrease.
 
-    They went with an order, or a member of the staff moved them; else the store itself did.
+    It has an order's number or a staff member's name; neither means that the program changed the
+    stock itself.
     """
 
     at: datetime
-    reason: Reason
+    reason: StockReason
     delta: int
     note: str | None
     order_number: str | None
@@ -44,15 +45,15 @@ class Entry:
 
 
 async def find(
-    conn: AsyncConnection, query: Query, *, sort: str, cursor: str | None, limit: int
-) -> Slice[Entry]:
-    """The lines of a book's ledger.
+    conn: AsyncConnection, query: LedgerQuery, *, sort: str, cursor: str | None, limit: int
+) -> ListPage[LedgerEntry]:
+    """The entries of a book's ledger.
 
     Raises:
-        Invalid: the cursor is not one of this list's.
+        Invalid: the cursor does not belong to this list.
     """
     by = list_pagination.order(sort, SORTS, table.c.id, NEWEST)
-    wanted = (
+    selected = (
         _filtered(query)
         .add_columns(
             table.c.created_at.label("at"),
@@ -65,12 +66,12 @@ async def find(
         .outerjoin_from(table, orders, orders.c.id == table.c.order_id)
         .outerjoin(users, users.c.id == table.c.user_id)
     )
-    found = await list_pagination.cut(conn, wanted, by, cursor=cursor, limit=limit)
-    return found.of(
+    found = await list_pagination.select_page(conn, selected, by, cursor=cursor, limit=limit)
+    return found.with_items(
         [
-            Entry(
+            LedgerEntry(
                 row.at,
-                Reason.stored(row.reason),
+                StockReason.stored(row.reason),
                 row.delta,
                 row.note,
                 row.order_number,
@@ -81,10 +82,12 @@ async def find(
     )
 
 
-async def count(conn: AsyncConnection, query: Query, most: int = list_pagination.COUNTED) -> int:
-    """How many lines there are, up to `most`."""
-    return await list_pagination.count(conn, _filtered(query), most)
+async def count(
+    conn: AsyncConnection, query: LedgerQuery, up_to: int = list_pagination.MAX_COUNT
+) -> int:
+    """How many entries match the query, at most `up_to`."""
+    return await list_pagination.count(conn, _filtered(query), up_to)
 
 
-def _filtered(query: Query) -> Select[Any]:
+def _filtered(query: LedgerQuery) -> Select[Any]:
     return select(table.c.id).where(table.c.book_id == query.book_id)

@@ -1,4 +1,4 @@
-"""Users as staff search them."""
+"""The users list of the back office."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,9 +7,9 @@ from sqlalchemy import ColumnElement, Select, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.database import list_pagination
-from bookstore.database.list_pagination import Slice
+from bookstore.database.list_pagination import ListPage
 from bookstore.database.tables import users as table
-from bookstore.users.accounts import USER_COLUMNS, User, user_of
+from bookstore.users.accounts import USER_COLUMNS, User, user_from_row
 from bookstore.users.permissions import Role
 
 SORTS: dict[str, ColumnElement[object]] = {
@@ -22,10 +22,10 @@ NEWEST = "-since"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Query:
-    """Which users; all conditions have to hold.
+class UserQuery:
+    """Filters for users, combined with AND.
 
-    Their address begins with `q`, or their name has it; `disabled` ones are shut out.
+    `q` is the prefix of an e-mail address or part of a name.  `disabled` means only disabled users.
     """
 
     q: str = ""
@@ -34,24 +34,28 @@ class Query:
 
 
 async def find(
-    conn: AsyncConnection, query: Query, *, sort: str, cursor: str | None, limit: int
-) -> Slice[User]:
-    """Users that meet the query.
+    conn: AsyncConnection, query: UserQuery, *, sort: str, cursor: str | None, limit: int
+) -> ListPage[User]:
+    """The users that match the query.
 
     Raises:
-        Invalid: the cursor is not one of this list's.
+        Invalid: the cursor does not belong to this list.
     """
     by = list_pagination.order(sort, SORTS, table.c.id, NEWEST)
-    found = await list_pagination.cut(conn, _filtered(query), by, cursor=cursor, limit=limit)
-    return found.of([user_of(row) for row in found.items])
+    found = await list_pagination.select_page(
+        conn, _filtered(query), by, cursor=cursor, limit=limit
+    )
+    return found.with_items([user_from_row(row) for row in found.items])
 
 
-async def count(conn: AsyncConnection, query: Query, most: int = list_pagination.COUNTED) -> int:
-    """How many there are of these, up to `most`."""
-    return await list_pagination.count(conn, _filtered(query), most)
+async def count(
+    conn: AsyncConnection, query: UserQuery, up_to: int = list_pagination.MAX_COUNT
+) -> int:
+    """How many users match the query, at most `up_to`."""
+    return await list_pagination.count(conn, _filtered(query), up_to)
 
 
-def _filtered(query: Query) -> Select[Any]:
+def _filtered(query: UserQuery) -> Select[Any]:
     found = select(*USER_COLUMNS)
     if words := query.q.strip():
         found = found.where(

@@ -4,7 +4,7 @@ from bookstore.carts.carts import (
     MAX_QUANTITY,
     Cart,
     CartItem,
-    Put,
+    CartWrite,
     add,
     add_again,
     clear,

@@ -1,7 +1,6 @@
-"""Carts: what a visitor wants to buy, kept for guests and for users.
+"""Carts of guests and users.
 
-Every change locks the cart's own row first, so that no item slips into a cart while it
-is being checked out.
+Every change locks the row of the cart first, so that no item can be added during its checkout.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -20,17 +19,18 @@ from bookstore.errors import BookstoreError, CartFull, Invalid, NotFound, OutOfS
 from bookstore.i18n import sentence
 
 MAX_QUANTITY = 99
-#: Different books: an order's lines are worked on in one transaction.
+#: Different books in a cart.  Limited, because all lines of an order share one transaction.
 MAX_BOOKS = 200
-#: A guest who comes back later has to start anew; their session is over by then, too.
-STALE = timedelta(days=30)
-#: Carts thrown away in one go, every hour: shoppers must not wait for it.
-PURGED_AT_ONCE = 5000
+#: Time since the last change after which a guest's cart is deleted.  The session has expired by
+#: then, too.
+GUEST_CART_LIFETIME = timedelta(days=30)
+#: Carts deleted in one transaction, every hour.  Limited so that customers do not wait for locks.
+PURGE_BATCH = 5000
 
 
 @dataclass(frozen=True, slots=True)
 class CartItem:
-    """A book in the cart, at today's price; `problems` are sentences for the customer."""
+    """A book in the cart at its current price; `problems` are sentences for the customer."""
 
     book_id: int
     isbn13: str
@@ -39,7 +39,7 @@ class CartItem:
     unit_price_cents: int
     stock: int
     withdrawn: bool
-    #: The price when it was put in, if it was another one.
+    #: The price when the book was added, if it was different; else None.
     old_price_cents: int | None
     problems: list[str]
 
@@ -50,7 +50,7 @@ class CartItem:
 
 @dataclass(frozen=True, slots=True)
 class Cart:
-    """A cart with its sums, which are what an order placed now would cost."""
+    """A cart with the totals of an order placed now."""
 
     items: list[CartItem]
     totals: pricing.Totals
@@ -61,8 +61,8 @@ class Cart:
         return sum(item.quantity for item in self.items)
 
 
-class _Shelved(NamedTuple):
-    """A book that is in a cart, or is to go into it: then it has no quantity yet."""
+class _CartBook(NamedTuple):
+    """A book in a cart, or about to be added; `quantity` is None if it is not in the cart."""
 
     book_id: int
     isbn13: str
@@ -74,17 +74,20 @@ class _Shelved(NamedTuple):
     old_price_cents: int | None
 
 
-class Put(NamedTuple):
-    """Copies of a book that are to go into a cart: besides those that are in it, or instead."""
+class CartWrite(NamedTuple):
+    """A change of one book in a cart.
+
+    With `increment` the quantity is added to the current one, otherwise it replaces it.
+    """
 
     cart_id: int
     book_id: int
     quantity: int
-    besides: bool
+    increment: bool
 
 
-#: Every step of a customer's way takes these, so they are written out: constructs cost more
-#: than the database does.
+#: Literal SQL, because these statements run on every cart request and compiling SQLAlchemy
+#: constructs takes longer than the database needs to run them.
 _OF_USER = text("SELECT id FROM carts WHERE user_id = :user_id")
 _LOCK = Bulk(
     "cart_id BIGINT",
@@ -94,7 +97,7 @@ _LOCK = Bulk(
     """,
     sqlite="UPDATE carts SET updated_at = :now WHERE id IN (SELECT cart_id FROM {rows})",
 )
-_LOOK = BulkQuery(
+_LOAD = BulkQuery(
     "cart_id BIGINT, book_id BIGINT",
     """w.cart_id, i.added_at, b.id, b.isbn13, b.title, b.price_cents, b.withdrawn_at IS NOT NULL,
     s.stock, i.quantity, i.unit_price_cents""",
@@ -108,7 +111,7 @@ _LOOK = BulkQuery(
     LEFT JOIN cart_items AS i ON i.cart_id = w.cart_id AND i.book_id = b.id
     """,
 )
-_PUT = Bulk(
+_UPSERT_ITEMS = Bulk(
     "book_id BIGINT, cart_id BIGINT, quantity INT, price_cents INT",
     """
     INSERT INTO cart_items (cart_id, book_id, quantity, unit_price_cents, added_at)
@@ -125,19 +128,19 @@ _PUT = Bulk(
 
 
 async def find_of_user(conn: AsyncConnection, user_id: int) -> int | None:
-    """The id of a user's cart; None when they have never put anything into one."""
+    """The id of a user's cart; None when the user has never added a book."""
     cart_id: int | None = await conn.scalar(_OF_USER, {"user_id": user_id})
     return cart_id
 
 
 async def of_user(conn: AsyncConnection, user_id: int, *, now: datetime) -> int:
-    """The id of a user's cart, made when there is none."""
+    """The id of a user's cart, which is created if there is none."""
     cart_id = await find_of_user(conn, user_id)
     if cart_id is None:
         try:
             async with conn.begin_nested():
-                return await _make(conn, user_id, now)
-        except IntegrityError:  # Another request of the same user was quicker.
+                return await _create(conn, user_id, now)
+        except IntegrityError:  # Another request of this user has just created it.
             query = select(carts.c.id).where(carts.c.user_id == user_id)
             cart_id = await conn.scalar(query.with_for_update())
     assert cart_id is not None
@@ -145,69 +148,68 @@ async def of_user(conn: AsyncConnection, user_id: int, *, now: datetime) -> int:
 
 
 async def make_guest(conn: AsyncConnection, *, now: datetime) -> int:
-    """The id of a new cart that belongs to nobody but the session that remembers it."""
-    return await _make(conn, None, now)
+    """Create a cart without a user and return its id, which the session of the guest stores."""
+    return await _create(conn, None, now)
 
 
 async def get(conn: AsyncConnection, cart_id: int | None, rates: pricing.Rates) -> Cart:
-    """The cart as it stands now; None is a visitor who has put nothing into one yet."""
+    """The current cart; None stands for an empty cart of a visitor without one."""
     if cart_id is None:
         return priced([], rates)
-    return priced((await _look(conn, [(cart_id, None)]))[cart_id].items(), rates)
+    return priced((await _load(conn, [(cart_id, None)]))[cart_id].items(), rates)
 
 
 def priced(items: Sequence[CartItem], rates: pricing.Rates) -> Cart:
-    """A cart of these items."""
+    """A cart with these items and their totals."""
     sums = [(item.quantity, item.unit_price_cents) for item in items if not item.withdrawn]
     return Cart([*items], pricing.totals(sums, rates), rates.currency)
 
 
 async def put(
-    conn: AsyncConnection, puts: Sequence[Put], *, now: datetime
+    conn: AsyncConnection, writes: Sequence[CartWrite], *, now: datetime
 ) -> list[list[CartItem] | BookstoreError]:
-    """Put copies of books into carts, one after the other, all in this transaction.
+    """Set or increment quantities of books in carts, in order, in this transaction.
 
-    The answer has for each what is in its cart afterwards, or why it was refused: the book is
-    not sold any more (`NotFound`), there are not as many copies (`OutOfStock`), the cart is full
-    (`CartFull`), or takes no such quantity (`Invalid`).  What is refused changes nothing, so its
-    neighbours need not care.
+    The result has for each write the items of its cart afterwards, or the refusal: the book is
+    not for sale (`NotFound`), there is not enough stock (`OutOfStock`), the cart is full
+    (`CartFull`) or the quantity is out of range (`Invalid`).  A refused write changes nothing and
+    does not affect the others.
 
     Raises:
-        NotFound: a cart is gone.
+        NotFound: a cart does not exist.
     """
-    await _lock(conn, {it.cart_id for it in puts}, now)
-    filled = await _look(conn, [(it.cart_id, it.book_id) for it in puts])
+    await _lock(conn, {it.cart_id for it in writes}, now)
+    pending = await _load(conn, [(it.cart_id, it.book_id) for it in writes])
     answers: list[list[CartItem] | BookstoreError] = []
-    for it in puts:
-        cart = filled[it.cart_id]
-        had = cart.quantity(it.book_id) if it.besides else 0
+    for it in writes:
+        cart = pending[it.cart_id]
+        current = cart.quantity(it.book_id) if it.increment else 0
         try:
-            cart.put(it.book_id, had + it.quantity)
+            cart.put(it.book_id, current + it.quantity)
         except BookstoreError as refusal:
             answers.append(refusal)
         else:
             answers.append(cart.items())
-    await _write(conn, filled.values(), now)
+    await _write(conn, pending.values(), now)
     return answers
 
 
 async def add(
     conn: AsyncConnection, cart_id: int, book_id: int, quantity: int, *, now: datetime
 ) -> list[CartItem]:
-    """Put copies of a book into the cart, besides those that are in it already; what is in it
-    afterwards.
+    """Add a quantity of a book to the cart and return its items.
 
     Raises:
-        NotFound, OutOfStock, CartFull, Invalid: as `put` says.
+        NotFound, OutOfStock, CartFull, Invalid: as in `put`.
     """
-    [answer] = await put(conn, [Put(cart_id, book_id, quantity, besides=True)], now=now)
+    [answer] = await put(conn, [CartWrite(cart_id, book_id, quantity, increment=True)], now=now)
     if isinstance(answer, BookstoreError):
         raise answer
     return answer
 
 
 async def remove(conn: AsyncConnection, cart_id: int, book_id: int, *, now: datetime) -> None:
-    """Take a book out of the cart; one that is not in it is fine."""
+    """Remove a book from the cart; do nothing if it is not in the cart."""
     await _lock(conn, {cart_id}, now)
     await conn.execute(
         delete(cart_items).where(cart_items.c.cart_id == cart_id, cart_items.c.book_id == book_id)
@@ -215,7 +217,7 @@ async def remove(conn: AsyncConnection, cart_id: int, book_id: int, *, now: date
 
 
 async def clear(conn: AsyncConnection, cart_id: int, *, now: datetime) -> None:
-    """Take everything out of the cart."""
+    """Remove all items from the cart."""
     await _lock(conn, {cart_id}, now)
     await conn.execute(delete(cart_items).where(cart_items.c.cart_id == cart_id))
 
@@ -223,42 +225,42 @@ async def clear(conn: AsyncConnection, cart_id: int, *, now: datetime) -> None:
 async def merge(
     conn: AsyncConnection, guest_cart_id: int, user_id: int, *, now: datetime
 ) -> list[str]:
-    """Put a guest's cart into the user's, at sign-in.
+    """Move the items of a guest's cart to the user's cart, at sign-in.
 
-    Quantities add up as far as there are copies.  The answer says in sentences what was
-    added and what had to be left.
+    Quantities add up as far as stock allows.  Returns a sentence for each book: what was added or
+    why it was not.
     """
     cart_id = await of_user(conn, user_id, now=now)
     await _lock(conn, {cart_id, guest_cart_id}, now)
-    brought = (await _look(conn, [(guest_cart_id, None)]))[guest_cart_id].items()
-    wanted = [(item.book_id, item.title, item.quantity) for item in brought]
-    said = await _pour(conn, cart_id, wanted, now)
+    items = (await _load(conn, [(guest_cart_id, None)]))[guest_cart_id].items()
+    lines = [(item.book_id, item.title, item.quantity) for item in items]
+    messages = await _add_available(conn, cart_id, lines, now)
     await conn.execute(delete(carts).where(carts.c.id == guest_cart_id))
-    return said
+    return messages
 
 
 async def add_again(
     conn: AsyncConnection,
     cart_id: int,
-    wanted: Sequence[tuple[int, str, int]],
+    lines: Sequence[tuple[int, str, int]],
     *,
     now: datetime,
 ) -> list[str]:
-    """Put the `(book_id, title, quantity)` of an earlier order into the cart, what can be had.
+    """Add the `(book_id, title, quantity)` of an earlier order to the cart, as stock allows.
 
-    The answer says in sentences what was added and what had to be left.
+    Returns a sentence for each book: what was added or why it was not.
     """
     await _lock(conn, {cart_id}, now)
-    return await _pour(conn, cart_id, sorted(wanted), now)
+    return await _add_available(conn, cart_id, sorted(lines), now)
 
 
 async def purge(conn: AsyncConnection, *, now: datetime) -> int:
-    """Throw away guests' carts that nobody has touched for long; the number of them."""
+    """Delete guests' carts that are past their lifetime; return how many."""
     found = await conn.scalars(
         select(carts.c.id)
-        .where(carts.c.user_id.is_(None), carts.c.updated_at < now - STALE)
+        .where(carts.c.user_id.is_(None), carts.c.updated_at < now - GUEST_CART_LIFETIME)
         .order_by(carts.c.id)
-        .limit(PURGED_AT_ONCE)
+        .limit(PURGE_BATCH)
         # A cart that is in use at this moment is not stale.
         .with_for_update(skip_locked=True)
     )
@@ -268,41 +270,43 @@ async def purge(conn: AsyncConnection, *, now: datetime) -> int:
     return len(stale)
 
 
-async def _pour(
-    conn: AsyncConnection, cart_id: int, wanted: Sequence[tuple[int, str, int]], now: datetime
+async def _add_available(
+    conn: AsyncConnection, cart_id: int, lines: Sequence[tuple[int, str, int]], now: datetime
 ) -> list[str]:
-    """Add what can be had of the `(book_id, title, quantity)`; for each a sentence about it."""
-    cart = (await _look(conn, [(cart_id, None), *((cart_id, it[0]) for it in wanted)]))[cart_id]
-    said = [_poured(cart, *line) for line in wanted]
+    """Add the `(book_id, title, quantity)` as far as stock allows; return a sentence for each."""
+    cart = (await _load(conn, [(cart_id, None), *((cart_id, line[0]) for line in lines)]))[cart_id]
+    messages = [_add_one(cart, *line) for line in lines]
     await _write(conn, [cart], now)
-    return said
+    return messages
 
 
-def _poured(cart: "_Filled", book_id: int, title: str, quantity: int) -> str:
-    had = cart.quantity(book_id)
+def _add_one(cart: "_PendingCart", book_id: int, title: str, quantity: int) -> str:
+    current = cart.quantity(book_id)
     try:
-        cart.put(book_id, min(had + quantity, MAX_QUANTITY))
+        cart.put(book_id, min(current + quantity, MAX_QUANTITY))
     except NotFound:
-        return sentence("%(title)s is not sold any more.", title=title)
-    except OutOfStock as short:
-        if short.stock <= had:
-            return sentence("%(title)s: there are no more copies to add.", title=title)
-        cart.put(book_id, short.stock)
+        return sentence("%(title)s is no longer available.", title=title)
+    except OutOfStock as error:
+        if error.stock <= current:
+            return sentence("%(title)s: no more are in stock.", title=title)
+        cart.put(book_id, error.stock)
         return sentence(
-            "%(title)s: we have %(stock)s, so the quantity is %(stock)s.",
+            "%(title)s: only %(stock)s in stock, so the quantity is %(stock)s.",
             title=title,
-            stock=short.stock,
+            stock=error.stock,
         )
-    except CartFull as full:
-        return sentence("%(title)s was left out. %(why)s", title=title, why=full.args[0])
-    return sentence("%(title)s was added.", title=title)
+    except CartFull as error:
+        return sentence(
+            "%(title)s was not added to your cart. %(why)s", title=title, why=error.args[0]
+        )
+    return sentence("%(title)s was added to your cart.", title=title)
 
 
-async def _make(conn: AsyncConnection, user_id: int | None, now: datetime) -> int:
-    made = await conn.execute(
+async def _create(conn: AsyncConnection, user_id: int | None, now: datetime) -> int:
+    result = await conn.execute(
         insert(carts).values(user_id=user_id, checkout_no=0, created_at=now, updated_at=now)
     )
-    cart_id: int = made.lastrowid
+    cart_id: int = result.lastrowid
     return cart_id
 
 
@@ -312,29 +316,29 @@ async def _lock(conn: AsyncConnection, cart_ids: Collection[int], now: datetime)
         raise NotFound("This cart")
 
 
-class _Filled:
-    """A cart as it will be, and what of it is still to be written."""
+class _PendingCart:
+    """A cart with its pending changes."""
 
     def __init__(self, cart_id: int) -> None:
         self.cart_id = cart_id
-        #: In the order in which they were put in, then those that are to go in.
-        self.books: dict[int, _Shelved] = {}
+        #: The books in the cart in the order in which they were added, then the new ones.
+        self.books: dict[int, _CartBook] = {}
         self.changed: set[int] = set()
 
     def quantity(self, book_id: int) -> int:
-        """How many copies of the book are in it."""
+        """The quantity of the book in the cart."""
         return (self.books[book_id].quantity or 0) if book_id in self.books else 0
 
     def items(self) -> list[CartItem]:
-        """What is in it."""
+        """The items of the cart."""
         return [_item(it, it.quantity) for it in self.books.values() if it.quantity is not None]
 
     def put(self, book_id: int, quantity: int) -> None:
-        """Have exactly so many copies of the book in it; raises why it cannot be."""
+        """Set the quantity of the book; see the refusals of the module's `put`."""
         if not 1 <= quantity <= MAX_QUANTITY:
             raise Invalid(
                 "quantity",
-                sentence("Between 1 and %(most)s copies of a book, please.", most=MAX_QUANTITY),
+                sentence("Please enter a quantity from 1 to %(most)s.", most=MAX_QUANTITY),
             )
         book = self.books.get(book_id)
         if book is None or book.withdrawn:
@@ -347,30 +351,30 @@ class _Filled:
         self.changed.add(book_id)
 
 
-async def _look(
-    conn: AsyncConnection, wanted: Sequence[tuple[int, int | None]]
-) -> dict[int, _Filled]:
-    """The carts, and of each the books that are to go in, as pairs of their ids."""
-    carts_of = {cart_id: _Filled(cart_id) for cart_id, _ in wanted}
-    found = await _LOOK(conn, wanted)
+async def _load(
+    conn: AsyncConnection, pairs: Sequence[tuple[int, int | None]]
+) -> dict[int, _PendingCart]:
+    """The carts of `(cart_id, book_id)` pairs with their items and, if not None, these books."""
+    carts_of = {cart_id: _PendingCart(cart_id) for cart_id, _ in pairs}
+    found = await _LOAD(conn, pairs)
     for cart_id, _, *book in sorted(found, key=lambda row: (row[1] is None, row[1:3])):
-        shelved = _Shelved(*book)
-        carts_of[cart_id].books[shelved.book_id] = shelved
+        cart_book = _CartBook(*book)
+        carts_of[cart_id].books[cart_book.book_id] = cart_book
     return carts_of
 
 
-async def _write(conn: AsyncConnection, filled: Iterable[_Filled], now: datetime) -> None:
-    # By book, not by cart: the foreign key locks book rows, and all lock them in one order.
+async def _write(conn: AsyncConnection, pending: Iterable[_PendingCart], now: datetime) -> None:
+    # Sorted by book: the foreign key locks book rows, and one order of locks avoids deadlocks.
     rows = sorted(
         (book_id, cart.cart_id, cart.books[book_id].quantity, cart.books[book_id].price_cents)
-        for cart in filled
+        for cart in pending
         for book_id in cart.changed
     )
     if rows:
-        await _PUT(conn, rows, now=now)
+        await _UPSERT_ITEMS(conn, rows, now=now)
 
 
-def _item(book: _Shelved, quantity: int) -> CartItem:
+def _item(book: _CartBook, quantity: int) -> CartItem:
     changed = book.old_price_cents != book.price_cents
     return CartItem(
         book_id=book.book_id,
@@ -385,15 +389,15 @@ def _item(book: _Shelved, quantity: int) -> CartItem:
     )
 
 
-def _problems(book: _Shelved, quantity: int) -> list[str]:
+def _problems(book: _CartBook, quantity: int) -> list[str]:
     if book.withdrawn:
-        return ["This book is not sold any more. Please remove it."]
+        return ["This book is no longer available. Please remove it."]
     problems = []
     if book.stock == 0:
         problems.append("Sold out.")
     elif book.stock < quantity:
-        problems.append(f"You asked for {quantity}, we have {book.stock}.")
+        problems.append(f"Quantity {quantity}, but only {book.stock} in stock.")
     if book.old_price_cents is not None and book.old_price_cents != book.price_cents:
-        went = "up" if book.price_cents > book.old_price_cents else "down"
-        problems.append(f"The price went {went} since you put it in.")
+        change = "increased" if book.price_cents > book.old_price_cents else "decreased"
+        problems.append(f"The price has {change} since you added this book.")
     return problems

@@ -1,4 +1,4 @@
-"""Books, authors, categories and stock, and how they are found."""
+"""The catalogue: books, authors, categories, stock, search and covers."""
 
 from bookstore.catalogue import (
     author_merge,
@@ -14,6 +14,7 @@ from bookstore.catalogue import (
     listing,
     models,
     search,
+    sitemap,
     stock,
     validation,
 )

@@ -1,4 +1,4 @@
-"""The right names of authors: one name given, two people made one."""
+"""Renaming authors, and merging two authors that are the same person."""
 
 from datetime import datetime
 from typing import Any
@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bookstore import audit
 from bookstore.catalogue import authors, models, search
 from bookstore.catalogue.authors import Author
-from bookstore.catalogue.validation import plain
+from bookstore.catalogue.validation import single_line
 from bookstore.database.tables import authors as table
 from bookstore.database.tables import book_authors, books
 
@@ -19,16 +19,17 @@ NAME_LENGTH = 255
 async def rename(
     conn: AsyncConnection, author_id: int, name: str, *, user_id: int, now: datetime
 ) -> Author:
-    """Call an author by another name; where another author has it, the two become one.
+    """Rename an author.  If another author already has the name, the two are merged.
 
-    Their books change with them, so that forms opened before are told so.
+    Returns the renamed or merged author.  The versions of the author's books increase, so that a
+    form opened before the change is rejected as stale.
 
     Raises:
-        Invalid: this is no name.
+        Invalid: the name is not valid.
         NotFound: there is no such author.
     """
     before = await authors.get(conn, author_id)
-    name = plain("name", name, NAME_LENGTH)
+    name = single_line("name", name, NAME_LENGTH)
     same = await conn.scalar(
         select(table.c.id)
         .where(table.c.name_key == authors.key(name), table.c.id != author_id)
@@ -49,45 +50,50 @@ async def rename(
         )
     )
     if same is None:
-        kept = author_id
+        remaining_id = author_id
         await conn.execute(
             update(table)
             .where(table.c.id == author_id)
             .values(name=name, name_key=authors.key(name))
         )
     else:
-        kept = int(same)
-        await _join(conn, author_id, kept)
+        remaining_id = int(same)
+        await _merge(conn, author_id, remaining_id)
     await conn.execute(
         update(books).where(books.c.id.in_(ids)).values(version=books.c.version + 1, updated_at=now)
     )
     await _index(conn, ids)
-    told: dict[str, list[Any]] = {"name": [before.name, name]}
-    if kept != author_id:
-        told["joined_with"] = [None, str(kept)]
-    await audit.record(conn, "change", "author", author_id, told, user_id=user_id, now=now)
-    return await authors.get(conn, kept)
+    changes: dict[str, list[Any]] = {"name": [before.name, name]}
+    if remaining_id != author_id:
+        changes["joined_with"] = [None, str(remaining_id)]
+    await audit.record(conn, "change", "author", author_id, changes, user_id=user_id, now=now)
+    return await authors.get(conn, remaining_id)
 
 
-async def _join(conn: AsyncConnection, gone: int, kept: int) -> None:
-    """Give one author's books to another; a book that both wrote is not written twice."""
-    both = select(book_authors.c.book_id).where(book_authors.c.author_id == kept).subquery()
+async def _merge(conn: AsyncConnection, source_id: int, target_id: int) -> None:
+    """Move all books from one author to another and delete the first.
+
+    A book that names both authors lists the target once.
+    """
+    both = select(book_authors.c.book_id).where(book_authors.c.author_id == target_id).subquery()
     await conn.execute(
         delete(book_authors).where(
-            book_authors.c.author_id == gone,
+            book_authors.c.author_id == source_id,
             book_authors.c.book_id.in_(select(both.c.book_id)),
         )
     )
     await conn.execute(
-        update(book_authors).where(book_authors.c.author_id == gone).values(author_id=kept)
+        update(book_authors)
+        .where(book_authors.c.author_id == source_id)
+        .values(author_id=target_id)
     )
-    await conn.execute(delete(table).where(table.c.id == gone))
+    await conn.execute(delete(table).where(table.c.id == source_id))
 
 
 async def _index(conn: AsyncConnection, ids: list[int]) -> None:
-    """Let the books be found by the names that they have now."""
+    """Update the search index of these books with the new author names."""
     rows = (await conn.execute(models.select_books().where(books.c.id.in_(ids)))).all()
     await search.index(
         conn,
-        {book.id: search.Entry.of(book).words() for book in await models.load(conn, rows)},
+        {book.id: search.SearchEntry.of(book).words() for book in await models.load(conn, rows)},
     )

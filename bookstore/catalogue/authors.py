@@ -1,4 +1,4 @@
-"""The people on a book's cover.  Each is there once, however a name is typed."""
+"""Authors and other contributors.  Different spellings of a name are stored as one author."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ _FIND = Bulk(
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """`book_count` is how many of the store's books name this author, in any role."""
+    """`book_count` is the number of books on sale that name this author, in any role."""
 
     id: int
     name: str
@@ -41,31 +41,31 @@ class Author:
 
 
 def key(name: str) -> str:
-    """What two spellings of one name have in common: `J.K. Rowling` and `J. K. ROWLING`."""
-    return (search.normal(name) or name.casefold())[:_KEY_LENGTH]
+    """A normalised key, equal for spellings of one name: `J.K. Rowling` and `J. K. ROWLING`."""
+    return (search.normalize(name) or name.casefold())[:_KEY_LENGTH]
 
 
-async def ensure(conn: AsyncConnection, names: Iterable[str]) -> dict[str, int]:
-    """The ids of the authors by `key`; who is new is written down."""
-    wanted = {key(name): name for name in reversed(list(names))}
-    known = await _ids(conn, wanted)
-    new = sorted((key, name) for key, name in wanted.items() if key not in known)
+async def get_or_create(conn: AsyncConnection, names: Iterable[str]) -> dict[str, int]:
+    """The ids of these authors by `key`.  Authors that do not exist are created."""
+    name_by_key = {key(name): name for name in reversed(list(names))}
+    ids = await _ids(conn, name_by_key)
+    new = sorted((key, name) for key, name in name_by_key.items() if key not in ids)
     if new:
         await _ADD(conn, new)
-        known |= await _ids(conn, [key for key, _ in new])
-    return known
+        ids |= await _ids(conn, [key for key, _ in new])
+    return ids
 
 
 async def find(
     conn: AsyncConnection, q: str = "", *, cursor: str | None = None, limit: int = 20
 ) -> Page[Author]:
-    """Authors in whose names all words of `q` begin a word, by name."""
+    """A page of authors, sorted by name.  Each word of `q` must begin a word of the name."""
     query = (
         select(authors.c.id, authors.c.name, authors.c.name_key)
         .order_by(authors.c.name_key)
         .limit(limit + 1)
     )
-    words = search.normal(q).split()
+    words = search.normalize(q).split()
     if q.strip() and not words:
         return Page([], None)
     for word in words:
@@ -88,8 +88,8 @@ async def get(conn: AsyncConnection, author_id: int) -> Author:
     Raises:
         NotFound: there is no such author.
     """
-    asked = select(authors.c.name).where(authors.c.id == author_id)
-    name = await conn.scalar(asked) if 0 < author_id <= LARGEST_ID else None
+    query = select(authors.c.name).where(authors.c.id == author_id)
+    name = await conn.scalar(query) if 0 < author_id <= LARGEST_ID else None
     if name is None:
         raise NotFound("This author")
     counts = await _book_counts(conn, [author_id])

@@ -1,10 +1,10 @@
-"""Books: the catalogue.
+"""Creating, changing and reading books.
 
-A book is never deleted, it is withdrawn: gone from lists and carts, kept in old orders.
-Each change by staff counts the book's `version` up; sales do not.
+A book is never deleted but withdrawn: it disappears from lists and carts and stays in old orders.
+Each change by staff increases the book's `version`, for optimistic locking.  Sales do not.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -15,20 +15,21 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import audit
 from bookstore.catalogue import authors, category_index, isbn, models, search, stock, validation
-from bookstore.catalogue.listing import Query, Sort, find
+from bookstore.catalogue.listing import BookQuery, Sort, find
 from bookstore.catalogue.models import Book, CategoryRef, Contributor
-from bookstore.catalogue.validation import Contribution, Draft
+from bookstore.catalogue.validation import BookInput, Contribution
 from bookstore.database.pagination import LARGEST_ID
 from bookstore.database.tables import book_authors, book_stock, books, categories
 from bookstore.errors import Invalid, IsbnTaken, NotFound, Stale
 
 __all__ = [
     "Book",
+    "BookInput",
+    "BookQuery",
     "CategoryRef",
     "Contributor",
-    "Draft",
-    "Query",
     "Sort",
+    "by_ids",
     "by_isbn",
     "change",
     "create",
@@ -43,36 +44,36 @@ SORT_TITLE_LENGTH = 200
 
 
 async def create(
-    conn: AsyncConnection, draft: Draft, *, user_id: int | None, now: datetime
+    conn: AsyncConnection, book_input: BookInput, *, user_id: int | None, now: datetime
 ) -> Book:
-    """Take a book into the catalogue; authors who are new are written down with it.
+    """Add a book to the catalogue.  Authors that do not exist are created.
 
     Raises:
         Invalid: a field breaks a rule, or a category does not exist.
-        IsbnTaken: there is a book with this ISBN, perhaps a withdrawn one.
+        IsbnTaken: a book with this ISBN exists; it may be withdrawn.
     """
-    facts = validation.checked(asdict(draft) | {"authors": draft.authors}, now=now)
-    columns = {name: facts[name] for name in models.COLUMNS}
-    category_ids = await _category_ids(conn, facts["categories"])
+    values = validation.validate(asdict(book_input) | {"authors": book_input.authors}, now=now)
+    columns = {name: values[name] for name in models.COLUMNS}
+    category_ids = await _category_ids(conn, values["categories"])
     try:
         inserted = await conn.execute(
             insert(books).values(
                 **columns,
-                sort_title=sort_title(facts["title"]),
+                sort_title=sort_title(values["title"]),
                 version=1,
                 created_at=now,
                 updated_at=now,
             )
         )
     except IntegrityError:
-        raise IsbnTaken(facts["isbn13"]) from None
+        raise IsbnTaken(values["isbn13"]) from None
     book_id: int = inserted.lastrowid
     await conn.execute(insert(book_stock).values(book_id=book_id, stock=0))
-    await _write_authors(conn, book_id, facts["authors"])
+    await _write_authors(conn, book_id, values["authors"])
     await _write_categories(conn, book_id, category_ids)
-    if facts["stock"]:
-        received = stock.Reason.RECEIVED
-        await stock.move(conn, book_id, facts["stock"], received, user_id=user_id, now=now)
+    if values["stock"]:
+        received = stock.StockReason.RECEIVED
+        await stock.move(conn, book_id, values["stock"], received, user_id=user_id, now=now)
     book = await get(conn, book_id)
     await _index(conn, book)
     changes = {name: [None, value] for name, value in columns.items() if value is not None}
@@ -91,24 +92,24 @@ async def change(
 ) -> Book:
     """Change the fields in `changes` and no others; None empties a field (RFC 7396).
 
-    What is the same as before is no change: when nothing else is left, the version stays.
+    Fields that keep their value are ignored.  If no field changes, the version stays the same.
 
     Raises:
         NotFound: there is no such book, or it is withdrawn.
-        Stale: the book is not at `version` any more.
-        Invalid: a field breaks a rule, a category does not exist, or it is the stock, which
-            moves by `stock.move`.
+        Stale: the book is no longer at `version`.
+        Invalid: a field breaks a rule, a category does not exist, or `changes` contains `stock`,
+            which only `stock.move` changes.
         IsbnTaken: another book has the new ISBN.
     """
     if "stock" in changes:
-        raise Invalid("stock", "Copies come and go by stock movements.")
+        raise Invalid("stock", "Change the stock with a stock movement.")
     book = await get(conn, book_id)
     if book.version != version:
         raise Stale(book.version)
-    before = _facts(book)
+    before = _field_values(book)
     after = {
         field: value
-        for field, value in validation.checked(changes, now=now).items()
+        for field, value in validation.validate(changes, now=now).items()
         if value != before[field]
     }
     if not after:
@@ -126,36 +127,38 @@ async def change(
         await _write_categories(conn, book_id, category_ids)
     changed = await get(conn, book_id)
     await _index(conn, changed)
-    told = {field: [_plain(before[field]), _plain(value)] for field, value in after.items()}
-    await audit.record(conn, "change", "book", book_id, told, user_id=user_id, now=now)
+    audited = {
+        field: [_json_value(before[field]), _json_value(value)] for field, value in after.items()
+    }
+    await audit.record(conn, "change", "book", book_id, audited, user_id=user_id, now=now)
     return changed
 
 
 async def withdraw(
     conn: AsyncConnection, book_id: int, version: int, *, user_id: int | None, now: datetime
 ) -> None:
-    """Sell a book no longer.
+    """Withdraw a book from sale.
 
     Raises:
-        NotFound: there is no such book, or it is withdrawn already.
-        Stale: the book is not at `version` any more.
+        NotFound: there is no such book, or it is already withdrawn.
+        Stale: the book is no longer at `version`.
     """
     book = await get(conn, book_id)
     if book.version != version:
         raise Stale(book.version)
     await _update(conn, book_id, version, {"withdrawn_at": now}, now=now)
-    told = {"withdrawn_at": [None, now.isoformat()]}
-    await audit.record(conn, "withdraw", "book", book_id, told, user_id=user_id, now=now)
+    changes = {"withdrawn_at": [None, now.isoformat()]}
+    await audit.record(conn, "withdraw", "book", book_id, changes, user_id=user_id, now=now)
 
 
 async def restore(
     conn: AsyncConnection, book_id: int, version: int, *, user_id: int | None, now: datetime
 ) -> Book:
-    """Sell a withdrawn book again; one that is sold stays as it is.
+    """Put a withdrawn book on sale again.  A book that is on sale is returned unchanged.
 
     Raises:
         NotFound: there is no such book.
-        Stale: the book is not at `version` any more.
+        Stale: the book is no longer at `version`.
     """
     book = await get(conn, book_id, withdrawn=True)
     if book.version != version:
@@ -163,49 +166,60 @@ async def restore(
     if book.withdrawn_at is None:
         return book
     await _update(conn, book_id, version, {"withdrawn_at": None}, now=now)
-    told = {"withdrawn_at": [book.withdrawn_at.isoformat(), None]}
-    await audit.record(conn, "restore", "book", book_id, told, user_id=user_id, now=now)
+    changes = {"withdrawn_at": [book.withdrawn_at.isoformat(), None]}
+    await audit.record(conn, "restore", "book", book_id, changes, user_id=user_id, now=now)
     return await get(conn, book_id)
 
 
 async def touch(conn: AsyncConnection, book_id: int, version: int, *, now: datetime) -> None:
-    """Count the version up, because something beside the book's own row changes.
+    """Increase the book's version, because data outside the book's own row changes.
 
     Raises:
         NotFound: there is no such book.
-        Stale: the book is not at `version` any more.
+        Stale: the book is no longer at `version`.
     """
     await _update(conn, book_id, version, {}, now=now)
 
 
 async def get(conn: AsyncConnection, book_id: int, *, withdrawn: bool = False) -> Book:
-    """One book; a withdrawn one only if asked for.
+    """One book; a withdrawn one only with `withdrawn=True`.
 
     Raises:
         NotFound: there is no such book.
     """
     if not 0 < book_id <= LARGEST_ID:
         raise NotFound("This book")
-    return await _one(conn, models.select_books().where(books.c.id == book_id), withdrawn=withdrawn)
+    return await _fetch_one(
+        conn, models.select_books().where(books.c.id == book_id), withdrawn=withdrawn
+    )
+
+
+async def by_ids(conn: AsyncConnection, book_ids: Collection[int]) -> dict[int, Book]:
+    """These books, including withdrawn ones; ids without a book are left out."""
+    if not book_ids:
+        return {}
+    query = models.select_books().where(books.c.id.in_(sorted(book_ids)))
+    rows = (await conn.execute(query)).all()
+    return {book.id: book for book in await models.load(conn, rows)}
 
 
 async def by_isbn(conn: AsyncConnection, text: str, *, withdrawn: bool = False) -> Book:
-    """The book with this ISBN, spelled in any way.
+    """The book with this ISBN, in any spelling; a withdrawn one only with `withdrawn=True`.
 
     Raises:
-        InvalidIsbn: this is none.
+        InvalidIsbn: `text` is not an ISBN.
         NotFound: the store has no such book.
     """
     query = models.select_books().where(books.c.isbn13 == isbn.parse(text))
-    return await _one(conn, query, withdrawn=withdrawn)
+    return await _fetch_one(conn, query, withdrawn=withdrawn)
 
 
 def sort_title(title: str) -> str:
-    """By what a title stands in a list: plain words, or the title where it has none."""
-    return (search.normal(title) or title.casefold())[:SORT_TITLE_LENGTH]
+    """The key that lists sort a title by: its normalised words, or the title if it has none."""
+    return (search.normalize(title) or title.casefold())[:SORT_TITLE_LENGTH]
 
 
-async def _one(conn: AsyncConnection, query: Select[Any], *, withdrawn: bool) -> Book:
+async def _fetch_one(conn: AsyncConnection, query: Select[Any], *, withdrawn: bool) -> Book:
     row = (await conn.execute(query)).one_or_none()
     if row is None or (row.withdrawn_at is not None and not withdrawn):
         raise NotFound("This book")
@@ -215,7 +229,10 @@ async def _one(conn: AsyncConnection, query: Select[Any], *, withdrawn: bool) ->
 async def _update(
     conn: AsyncConnection, book_id: int, version: int, columns: dict[str, Any], *, now: datetime
 ) -> None:
-    """The one statement that decides between two who change a book at once."""
+    """Update the book's row if it is still at `version`, and increase the version.
+
+    Of two concurrent changes only one passes this statement; the other raises `Stale`.
+    """
     try:
         changed = await conn.execute(
             update(books)
@@ -226,17 +243,17 @@ async def _update(
         raise IsbnTaken(columns["isbn13"]) from None
     if changed.rowcount == 0:
         raise Stale((await get(conn, book_id, withdrawn=True)).version)
-    if not columns.keys().isdisjoint(category_index.COPIED):
-        await category_index.follow(conn, [book_id])
+    if not columns.keys().isdisjoint(category_index.COPIED_COLUMNS):
+        await category_index.refresh(conn, [book_id])
 
 
 async def _category_ids(conn: AsyncConnection, slugs: Sequence[str]) -> list[int]:
     if not slugs:
         return []
-    # A slug with half a surrogate pair in it cannot even be asked for.
-    asked = [slug for slug in slugs if slug.isprintable()]
+    # The database driver cannot encode a slug that contains a lone surrogate.
+    encodable = [slug for slug in slugs if slug.isprintable()]
     found = await conn.execute(
-        select(categories.c.slug, categories.c.id).where(categories.c.slug.in_(asked))
+        select(categories.c.slug, categories.c.id).where(categories.c.slug.in_(encodable))
     )
     ids = {row.slug: row.id for row in found}
     for slug in slugs:
@@ -248,7 +265,7 @@ async def _category_ids(conn: AsyncConnection, slugs: Sequence[str]) -> list[int
 async def _write_authors(
     conn: AsyncConnection, book_id: int, contributions: Sequence[Contribution]
 ) -> None:
-    ids = await authors.ensure(conn, [contribution.name for contribution in contributions])
+    ids = await authors.get_or_create(conn, [contribution.name for contribution in contributions])
     await conn.execute(
         insert(book_authors),
         [
@@ -267,24 +284,25 @@ async def _write_categories(
     conn: AsyncConnection, book_id: int, category_ids: Sequence[int]
 ) -> None:
     await category_index.add(
-        conn, [(book_id, category_id, place) for place, category_id in enumerate(category_ids)]
+        conn,
+        [(book_id, category_id, position) for position, category_id in enumerate(category_ids)],
     )
 
 
 async def _index(conn: AsyncConnection, book: Book) -> None:
-    await search.index(conn, {book.id: search.Entry.of(book).words()})
+    await search.index(conn, {book.id: search.SearchEntry.of(book).words()})
 
 
-def _facts(book: Book) -> dict[str, Any]:
-    """The book in the words of a draft, to be compared with one."""
+def _field_values(book: Book) -> dict[str, Any]:
+    """The book's values in the form that `validation.validate` returns, for comparison."""
     return {name: getattr(book, name) for name in models.COLUMNS} | {
         "authors": [Contribution(person.name, person.role) for person in book.authors],
         "categories": [category.slug for category in book.categories],
     }
 
 
-def _plain(value: Any) -> Any:
-    """The value as JSON can hold it."""
+def _json_value(value: Any) -> Any:
+    """The value in a form that can be stored as JSON."""
     if isinstance(value, list):
         return [
             f"{part.name} ({part.role})" if isinstance(part, Contribution) else part

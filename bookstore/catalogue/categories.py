@@ -1,4 +1,4 @@
-"""Categories: the tree in which shoppers browse."""
+"""Categories: the tree that shoppers browse."""
 
 import re
 from collections import Counter
@@ -12,25 +12,25 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import audit
 from bookstore.catalogue import category_index, search
-from bookstore.catalogue.validation import plain
+from bookstore.catalogue.validation import single_line
 from bookstore.database.tables import book_categories, categories
 from bookstore.errors import CategoryInUse, Invalid, NotFound, SlugTaken, Stale
 
 NAME_LENGTH = 200
 SLUG_LENGTH = 100
 _SLUG = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
-#: Signs that tell names apart when nothing else does: C, C++ and C#.
-_SPOKEN = str.maketrans({"&": " and ", "+": " plus ", "#": " sharp ", "@": " at "})
-_LARGEST_POSITION = 1_000_000
+#: Symbols that are spelled out in slugs, so that names such as C, C++ and C# get different slugs.
+_SYMBOL_NAMES = str.maketrans({"&": " and ", "+": " plus ", "#": " sharp ", "@": " at "})
+_MAX_POSITION = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """A node of the tree; `parent` is a slug, `depth` is 0 at the top.
+    """A node of the tree.  `parent` is a slug; None and a `depth` of 0 mean the top level.
 
-    `book_count` counts the books that are sold, those in subcategories too, each once; 0 where
-    they were not counted.
-    `version` counts the changes of the category itself.
+    `book_count` is the number of books on sale in the category and its subcategories, each counted
+    once; 0 if the tree was read without counting.
+    `version` increases with each change of the category itself.
     """
 
     id: int
@@ -44,18 +44,19 @@ class Category:
 
 
 def slug_of(name: str) -> str:
-    """The slug that a name gives: `Children's Books` is `childrens-books`, 科幻 stays 科幻.
+    """The slug for a name: `Children's Books` becomes `childrens-books`, 科幻 stays 科幻.
 
-    Names that differ only in capitals, accents or punctuation give the same.
+    Names that differ only in case, accents or punctuation give the same slug.
     """
-    slug = search.normal(name.translate(_SPOKEN)).replace(" ", "-")
+    slug = search.normalize(name.translate(_SYMBOL_NAMES)).replace(" ", "-")
     return slug[:SLUG_LENGTH].strip("-") or "category"
 
 
 async def tree(conn: AsyncConnection, *, counted: bool = True) -> list[Category]:
     """All categories, each before its subcategories, by position and name.
 
-    Their books are not `counted` for those who only ask for names: a million take a moment.
+    Use `counted=False` if `book_count` is not needed: counting a million books takes noticeable
+    time.
     """
     rows = (
         await conn.execute(
@@ -64,15 +65,15 @@ async def tree(conn: AsyncConnection, *, counted: bool = True) -> list[Category]
     ).all()
     counts = await _book_counts(conn, rows) if counted else Counter[int]()
     slugs = {row.id: row.slug for row in rows}
-    below: dict[int | None, list[Any]] = {}
+    children: dict[int | None, list[Any]] = {}
     for row in rows:
-        below.setdefault(row.parent_id, []).append(row)
-    found: list[Category] = []
-    waiting = [(row, 0) for row in reversed(below.get(None, []))]
-    while waiting:
-        row, depth = waiting.pop()
+        children.setdefault(row.parent_id, []).append(row)
+    result: list[Category] = []
+    stack = [(row, 0) for row in reversed(children.get(None, []))]
+    while stack:
+        row, depth = stack.pop()
         parent = None if row.parent_id is None else slugs[row.parent_id]
-        found.append(
+        result.append(
             Category(
                 id=row.id,
                 slug=row.slug,
@@ -84,8 +85,8 @@ async def tree(conn: AsyncConnection, *, counted: bool = True) -> list[Category]
                 version=row.version,
             )
         )
-        waiting += [(child, depth + 1) for child in reversed(below.get(row.id, []))]
-    return found
+        stack += [(child, depth + 1) for child in reversed(children.get(row.id, []))]
+    return result
 
 
 async def get(conn: AsyncConnection, slug: str) -> Category:
@@ -101,10 +102,10 @@ async def get(conn: AsyncConnection, slug: str) -> Category:
 
 
 async def by_id(conn: AsyncConnection, category_id: int) -> Category:
-    """One category, whatever its slug is now.
+    """One category by its id, which stays the same if the slug changes.
 
     Raises:
-        NotFound: there is no such category (any more).
+        NotFound: there is no such category, or it was deleted.
     """
     for category in await tree(conn):
         if category.id == category_id:
@@ -122,29 +123,29 @@ async def create(
     user_id: int | None,
     now: datetime,
 ) -> Category:
-    """A new category, at the top or below `parent`; without a slug its name gives one.
+    """Create a category, at the top level or below `parent`.  The default slug is made of the name.
 
     Raises:
         Invalid: a value breaks a rule, or there is no such parent.
-        SlugTaken: there is a category with this slug, so perhaps with this name.
+        SlugTaken: a category with this slug exists; it may have the same name.
     """
     ids = await _lock(conn)
     row: dict[str, Any] = {
-        "name": plain("name", name, NAME_LENGTH),
-        "slug": slug_of(name) if slug is None else _checked_slug(slug),
+        "name": single_line("name", name, NAME_LENGTH),
+        "slug": slug_of(name) if slug is None else _validated_slug(slug),
         "parent_id": _parent_id(ids, parent),
-        "position": _checked_position(position),
+        "position": _validated_position(position),
     }
     if row["slug"] in ids:
         raise SlugTaken(row["slug"])
     await conn.execute(insert(categories).values(row))
-    told: dict[str, list[Any]] = {
+    audited: dict[str, list[Any]] = {
         "slug": [None, row["slug"]],
         "name": [None, row["name"]],
         "parent": [None, parent],
         "position": [None, position],
     }
-    await audit.record(conn, "create", "category", row["slug"], told, user_id=user_id, now=now)
+    await audit.record(conn, "create", "category", row["slug"], audited, user_id=user_id, now=now)
     return await get(conn, row["slug"])
 
 
@@ -157,12 +158,12 @@ async def change(
     user_id: int | None,
     now: datetime,
 ) -> Category:
-    """Rename or move a category: `name`, `slug`, `parent` (None is the top), `position`.
+    """Change a category's `name`, `slug`, `parent` (None is the top level) or `position`.
 
     Raises:
         NotFound: there is no such category.
-        Stale: the category is not at `version` any more; None is whatever it is at.
-        Invalid: a value breaks a rule, or the category would lie within itself.
+        Stale: the category is no longer at `version`; not checked if `version` is None.
+        Invalid: a value breaks a rule, or the category would be its own ancestor.
         SlugTaken: another category has the new slug.
     """
     ids = await _lock(conn)
@@ -170,18 +171,18 @@ async def change(
     if version not in (None, before.version):
         raise Stale(before.version)
     rules: dict[str, Any] = {
-        "name": lambda value: plain("name", value, NAME_LENGTH),
-        "slug": _checked_slug,
+        "name": lambda value: single_line("name", value, NAME_LENGTH),
+        "slug": _validated_slug,
         "parent": lambda value: value,
-        "position": _checked_position,
+        "position": _validated_position,
     }
     after: dict[str, Any] = {}
     for field, value in changes.items():
         if field not in rules:
             raise Invalid(field, "A category has no such field.")
-        kept = rules[field](value)
-        if kept != getattr(before, field):
-            after[field] = kept
+        validated = rules[field](value)
+        if validated != getattr(before, field):
+            after[field] = validated
     if not after:
         return before
     if "slug" in after and after["slug"] in ids:
@@ -189,19 +190,19 @@ async def change(
     columns: dict[str, Any] = {**after, "version": before.version + 1}
     if "parent" in after:
         columns["parent_id"] = _parent_id(ids, columns.pop("parent"))
-        await _refuse_cycle(conn, before.id, columns["parent_id"])
+        await _check_no_cycle(conn, before.id, columns["parent_id"])
     await conn.execute(update(categories).where(categories.c.id == before.id).values(columns))
-    told = {field: [getattr(before, field), value] for field, value in after.items()}
-    await audit.record(conn, "change", "category", slug, told, user_id=user_id, now=now)
+    audited = {field: [getattr(before, field), value] for field, value in after.items()}
+    await audit.record(conn, "change", "category", slug, audited, user_id=user_id, now=now)
     return await get(conn, after.get("slug", slug))
 
 
-async def step(
+async def move_by(
     conn: AsyncConnection, slug: str, places: int, *, user_id: int | None, now: datetime
 ) -> tuple[int, int]:
-    """Move a category up (negative) or down among its neighbours.
+    """Move a category up (negative `places`) or down among its siblings.
 
-    The answer is which of them it is then, counted from 1, and how many there are.
+    Returns its new place among them, counted from 1, and the number of siblings including itself.
 
     Raises:
         NotFound: there is no such category.
@@ -211,20 +212,20 @@ async def step(
         raise NotFound("This category")
     all_ = await tree(conn)
     parent = next(it.parent for it in all_ if it.slug == slug)
-    row = [it for it in all_ if it.parent == parent]
-    before = [it.slug for it in row].index(slug)
-    after = max(0, min(before + places, len(row) - 1))
-    row.insert(after, row.pop(before))
-    moved = {it.id: position for position, it in enumerate(row) if it.position != position}
+    siblings = [it for it in all_ if it.parent == parent]
+    before = [it.slug for it in siblings].index(slug)
+    after = max(0, min(before + places, len(siblings) - 1))
+    siblings.insert(after, siblings.pop(before))
+    moved = {it.id: position for position, it in enumerate(siblings) if it.position != position}
     if moved:
         position = case(moved, value=categories.c.id)
         await conn.execute(
             update(categories).where(categories.c.id.in_([*moved])).values(position=position)
         )
     if after != before:
-        told = {"place": [before + 1, after + 1]}
-        await audit.record(conn, "change", "category", slug, told, user_id=user_id, now=now)
-    return after + 1, len(row)
+        changes = {"place": [before + 1, after + 1]}
+        await audit.record(conn, "change", "category", slug, changes, user_id=user_id, now=now)
+    return after + 1, len(siblings)
 
 
 async def remove(
@@ -235,11 +236,11 @@ async def remove(
     user_id: int | None,
     now: datetime,
 ) -> None:
-    """Delete a category that is empty; withdrawn books do not count.
+    """Delete an empty category.  A category that has only withdrawn books counts as empty.
 
     Raises:
         NotFound: there is no such category.
-        Stale: the category is not at `version` any more; None is whatever it is at.
+        Stale: the category is no longer at `version`; not checked if `version` is None.
         CategoryInUse: it has books or subcategories.
     """
     await _lock(conn)
@@ -251,12 +252,19 @@ async def remove(
         raise CategoryInUse(slug)
     await conn.execute(delete(book_categories).where(book_categories.c.category_id == category.id))
     await conn.execute(delete(categories).where(categories.c.id == category.id))
-    told = {"slug": [slug, None], "name": [category.name, None], "parent": [category.parent, None]}
-    await audit.record(conn, "delete", "category", slug, told, user_id=user_id, now=now)
+    changes = {
+        "slug": [slug, None],
+        "name": [category.name, None],
+        "parent": [category.parent, None],
+    }
+    await audit.record(conn, "delete", "category", slug, changes, user_id=user_id, now=now)
 
 
-async def known(conn: AsyncConnection) -> dict[str, int]:
-    """The ids of all categories, by their slugs and by what `slug_of` makes of their names."""
+async def ids_by_slug(conn: AsyncConnection) -> dict[str, int]:
+    """The ids of all categories, by their slugs and by `slug_of` their names.
+
+    If one category's slug equals `slug_of` another's name, the slug takes precedence.
+    """
     rows = (
         await conn.execute(
             select(categories.c.id, categories.c.slug, categories.c.name).order_by(categories.c.id)
@@ -266,30 +274,35 @@ async def known(conn: AsyncConnection) -> dict[str, int]:
     return by_name | {row.slug: row.id for row in rows}
 
 
-async def ensure(conn: AsyncConnection, names: Iterable[str]) -> dict[str, int]:
-    """The ids of categories by `slug_of` their names; what is missing is made, at the top.
+async def get_or_create(conn: AsyncConnection, names: Iterable[str]) -> dict[str, int]:
+    """The ids of categories by `slug_of` their names.  Missing ones are created at the top level.
 
-    A name or a slug in any capitals finds the one that is there.
+    A name or a slug, in upper or lower case, matches an existing category.
     """
-    wanted = {slug_of(name): name for name in reversed(list(names))}
-    ids = await known(conn)
-    if missing := sorted(wanted.keys() - ids.keys()):
-        # Two imports that run at once wait here for each other, and the second finds it.
+    name_by_slug = {slug_of(name): name for name in reversed(list(names))}
+    ids = await ids_by_slug(conn)
+    if missing := sorted(name_by_slug.keys() - ids.keys()):
+        # Of two concurrent imports, the second waits for this lock.  It then reads again, and
+        # finds the categories that the first one created.
         await _lock(conn)
-        ids = await known(conn)
+        ids = await ids_by_slug(conn)
         new = [
-            {"slug": slug, "name": plain("categories", wanted[slug], NAME_LENGTH), "position": 0}
+            {
+                "slug": slug,
+                "name": single_line("categories", name_by_slug[slug], NAME_LENGTH),
+                "position": 0,
+            }
             for slug in missing
             if slug not in ids
         ]
         if new:
             await conn.execute(insert(categories), new)
-            ids = await known(conn)
-    return {slug: ids[slug] for slug in wanted}
+            ids = await ids_by_slug(conn)
+    return {slug: ids[slug] for slug in name_by_slug}
 
 
 async def _lock(conn: AsyncConnection) -> dict[str, int]:
-    """Nobody else changes the tree until this transaction ends.  Gives the ids by slug."""
+    """Lock the tree until this transaction ends.  Returns the category ids by slug."""
     found = await conn.execute(
         select(categories.c.slug, categories.c.id).order_by(categories.c.id).with_for_update()
     )
@@ -304,61 +317,64 @@ def _parent_id(ids: Mapping[str, int], parent: Any) -> int | None:
     return ids[parent]
 
 
-async def _refuse_cycle(conn: AsyncConnection, category_id: int, parent_id: int | None) -> None:
+async def _check_no_cycle(conn: AsyncConnection, category_id: int, parent_id: int | None) -> None:
     found = await conn.execute(select(categories.c.id, categories.c.parent_id))
     parents = {row.id: row.parent_id for row in found}
     while parent_id is not None:
         if parent_id == category_id:
-            raise Invalid("parent", "A category cannot lie within itself.")
+            raise Invalid("parent", "A category cannot be placed inside itself.")
         parent_id = parents[parent_id]
 
 
-def _checked_slug(slug: Any) -> str:
+def _validated_slug(slug: Any) -> str:
     if not isinstance(slug, str) or len(slug) > SLUG_LENGTH or not _SLUG.fullmatch(slug):
-        raise Invalid("slug", "A slug has letters, digits and single hyphens between them.")
+        raise Invalid(
+            "slug", "A slug can contain only letters, digits and single hyphens between them."
+        )
     return slug.casefold()
 
 
-def _checked_position(position: Any) -> int:
+def _validated_position(position: Any) -> int:
     if (
         not isinstance(position, int)
         or isinstance(position, bool)
-        or not 0 <= position <= _LARGEST_POSITION
+        or not 0 <= position <= _MAX_POSITION
     ):
-        raise Invalid("position", f"This has to be from 0 to {_LARGEST_POSITION}.")
+        raise Invalid("position", f"This must be from 0 to {_MAX_POSITION}.")
     return position
 
 
 async def _book_counts(conn: AsyncConnection, rows: Sequence[Any]) -> Counter[int]:
-    """How many books there are in each of these categories, which are the whole tree.
+    """The number of books on sale in each category.  `rows` must be the whole tree.
 
-    Counted shelf by shelf, straight from an index.  A book that stands on several shelves counts
-    once for what they all lie within: for that, books that share their shelves are counted too.
+    The books of each category are counted from an index and added to all its ancestors.  A book in
+    several categories is then counted more than once in their common ancestors.  So the second
+    query counts the books for each combination of categories, and the excess is subtracted.
     """
     parents = {row.id: row.parent_id for row in rows}
-    sold = book_categories.c.withdrawn_at.is_(None)
-    each = await conn.execute(
+    on_sale = book_categories.c.withdrawn_at.is_(None)
+    per_category = await conn.execute(
         select(book_categories.c.category_id, func.count().label("number"))
-        .where(sold)
+        .where(on_sale)
         .group_by(book_categories.c.category_id)
     )
     counts: Counter[int] = Counter()
-    for row in each:
-        counts.update(dict.fromkeys(category_index.upwards(row.category_id, parents), row.number))
-    several = (
-        select(func.group_concat(book_categories.c.category_id).label("together"))
-        .where(sold)
+    for row in per_category:
+        counts.update(dict.fromkeys(category_index.ancestors(row.category_id, parents), row.number))
+    combinations = (
+        select(func.group_concat(book_categories.c.category_id).label("combination"))
+        .where(on_sale)
         .group_by(book_categories.c.book_id)
         .having(func.count() > 1)
         .subquery()
     )
-    for together, number in await conn.execute(
-        select(several.c.together, func.count()).group_by(several.c.together)
+    for combination, number in await conn.execute(
+        select(combinations.c.combination, func.count()).group_by(combinations.c.combination)
     ):
-        times = Counter(
-            it
-            for shelf in together.split(",")
-            for it in category_index.upwards(int(shelf), parents)
+        times_counted = Counter(
+            ancestor_id
+            for category_id in combination.split(",")
+            for ancestor_id in category_index.ancestors(int(category_id), parents)
         )
-        counts.subtract({it: (time - 1) * number for it, time in times.items()})
+        counts.subtract({it: (times - 1) * number for it, times in times_counted.items()})
     return counts

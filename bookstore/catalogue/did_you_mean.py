@@ -1,9 +1,9 @@
-"""What a customer may have meant who mistyped a word.
+"""Spelling suggestions for search queries.
 
-The rule: a word of four letters or more that is nowhere in the catalogue is replaced by one
-that is there and differs by a single slip (a letter too many, too few or wrong, or two that
-changed places).  All words that are one slip away can be written down (some 500 for eight
-letters), so one look into the list of words finds those that exist; nothing is compared.
+A word of four letters or more that no book contains is replaced by a word of the catalogue at a
+Damerau-Levenshtein distance of 1: one letter inserted, deleted or replaced, or two adjacent letters
+swapped.  All strings at that distance are generated (about 500 for a word of eight letters) and
+looked up in the vocabulary with one query, so the word is not compared with every word in it.
 """
 
 import re
@@ -14,46 +14,54 @@ from itertools import islice, product
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.catalogue import listing, search, search_terms
-from bookstore.catalogue.listing import Query
+from bookstore.catalogue.listing import BookQuery
 
-#: Readings that are tried, and words tried in the place of one.
-MOST, MOST_PER_WORD = 16, 12
+#: How many corrected queries are tried, and how many replacements for each word.
+MAX_CANDIDATES, MAX_PER_WORD = 16, 12
 _DOUBLE = re.compile(r"(.)\1")
 _LATIN = "abcdefghijklmnopqrstuvwxyz"
-#: Letters beyond it are looked for among those of their own alphabet, which lie together.
-_BLOCK = 256
+#: For a letter beyond Latin, the replacement letters are those of its block of 256 code points,
+#: because the letters of an alphabet have adjacent code points.
+_BLOCK_SIZE = 256
 
 
-async def meant(conn: AsyncConnection, question: str) -> str | None:
-    """The likeliest reading of a question that finds nothing by which some book is found."""
-    for reading in await readings(conn, question):
-        if (await listing.find(conn, Query(q=reading), limit=1)).items:
-            return reading
+async def suggest(conn: AsyncConnection, query_text: str) -> str | None:
+    """The most likely correction of a query that finds no books; None if none finds a book."""
+    for candidate in await candidates(conn, query_text):
+        if (await listing.find(conn, BookQuery(q=candidate), limit=1)).items:
+            return candidate
     return None
 
 
-async def readings(conn: AsyncConnection, question: str) -> list[str]:
-    """What the question may have meant, likeliest first; empty when each of its words is known
-    or none is near it.  Whether books are found by a reading is for the caller to look up."""
-    words = search.words_of(question)
-    unknown = {word for word in words if search_terms.holds(word)}
-    unknown -= await search_terms.known(conn, unknown)
+async def candidates(conn: AsyncConnection, query_text: str) -> list[str]:
+    """Corrected queries, most likely first.
+
+    Empty if the catalogue contains all words, or no word similar to an unknown one.  A candidate
+    may still find no books: the caller has to search for it.
+    """
+    words = search.query_words(query_text)
+    unknown = {word for word in words if search_terms.is_stored(word)}
+    unknown -= await search_terms.existing(conn, unknown)
     if not unknown:
         return []
-    candidates = {word: set(_one_slip_away(word)) for word in unknown}
-    there = await search_terms.known(conn, set().union(*candidates.values()))
+    edits = {word: set(_single_edits(word)) for word in unknown}
+    existing = await search_terms.existing(conn, set().union(*edits.values()))
     choices = [
-        _ranked(word, candidates[word] & there) or [word] if word in unknown else [word]
+        _ranked(word, edits[word] & existing) or [word] if word in unknown else [word]
         for word in words
     ]
-    found = (" ".join(choice) for choice in product(*choices))
-    return [reading for reading in islice(found, MOST) if reading != " ".join(words)]
+    corrected = (" ".join(choice) for choice in product(*choices))
+    return [query for query in islice(corrected, MAX_CANDIDATES) if query != " ".join(words)]
 
 
-def _ranked(word: str, near: Iterable[str]) -> list[str]:
-    """Likeliest first: double letters, then any slip but in the first letter, which people know."""
+def _ranked(word: str, similar: Iterable[str]) -> list[str]:
+    """The similar words, most likely first, at most `MAX_PER_WORD`.
 
-    def likeliness(other: str) -> tuple[bool, bool, bool, str]:
+    Words with the same first letter come first, because people rarely mistype it.  Among them,
+    words that differ only in a doubled letter come first, then words of the same length.
+    """
+
+    def sort_key(other: str) -> tuple[bool, bool, bool, str]:
         return (
             other[0] != word[0],
             _DOUBLE.sub(r"\1", other) != _DOUBLE.sub(r"\1", word),
@@ -61,13 +69,13 @@ def _ranked(word: str, near: Iterable[str]) -> list[str]:
             other,
         )
 
-    return sorted(near, key=likeliness)[:MOST_PER_WORD]
+    return sorted(similar, key=sort_key)[:MAX_PER_WORD]
 
 
-def _one_slip_away(word: str) -> Iterator[str]:
-    letters = {letter for sign in word for letter in _alphabet(ord(sign) // _BLOCK)}
-    for place in range(len(word) + 1):
-        before, after = word[:place], word[place:]
+def _single_edits(word: str) -> Iterator[str]:
+    letters = {letter for char in word for letter in _alphabet(ord(char) // _BLOCK_SIZE)}
+    for index in range(len(word) + 1):
+        before, after = word[:index], word[index:]
         yield before + after[1:]
         if len(after) > 1:
             yield before + after[1] + after[0] + after[2:]
@@ -80,6 +88,6 @@ def _one_slip_away(word: str) -> Iterator[str]:
 def _alphabet(block: int) -> str:
     if block == 0:
         return _LATIN
-    signs = map(chr, range(block * _BLOCK, (block + 1) * _BLOCK))
-    # Only letters that the index has: normalising leaves them as they are.
-    return "".join(sign for sign in signs if sign.isalpha() and search.normal(sign) == sign)
+    chars = map(chr, range(block * _BLOCK_SIZE, (block + 1) * _BLOCK_SIZE))
+    # The index contains only normalised letters.
+    return "".join(char for char in chars if char.isalpha() and search.normalize(char) == char)

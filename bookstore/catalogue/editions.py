@@ -1,6 +1,7 @@
-"""Editions: books that are the same work, in another format, language or year.
+"""Editions: books that are the same work in another format, language or year.
 
-Books with the same number in `editions` belong together; a book without a row stands alone.
+Books with the same `work_id` in `editions` are editions of one work.  A book without a row has no
+other editions.
 """
 
 from collections.abc import Collection
@@ -16,18 +17,18 @@ from bookstore.database.tables import books as book_rows
 from bookstore.database.tables import editions
 from bookstore.errors import Invalid
 
-#: More than the Bible has in a large store.
-MOST = 200
+#: An upper limit: in a large store, even the Bible has fewer editions.
+MAX_EDITIONS = 200
 
 
-async def of(conn: AsyncConnection, book_id: int) -> list[Book]:
-    """The other editions of a book that are sold, the newest first.
+async def find_others(conn: AsyncConnection, book_id: int) -> list[Book]:
+    """The other editions of a book that are on sale, the newest first.
 
     Raises:
         NotFound: there is no such book, or it is withdrawn.
     """
     await books.get(conn, book_id)
-    others = (await _works(conn, {book_id})).get(book_id, set()) - {book_id}
+    others = (await _works_of(conn, {book_id})).get(book_id, set()) - {book_id}
     if not others:
         return []
     found = await conn.execute(
@@ -47,55 +48,55 @@ async def link(
     user_id: int | None,
     now: datetime,
 ) -> None:
-    """Let the book and these others be the editions of one work, and no further ones.
+    """Make the book and `others` the only editions of one work.
 
-    A book that is named leaves the work that it was in.  Those that are named no more stay
-    together without this book.
+    A book in `others` leaves its previous work.  The books that are removed from this book's work
+    remain editions of each other.
 
     Raises:
         NotFound: there is no such book, or it is withdrawn.
-        Stale: the book is not at `version` any more.
-        Invalid: another is not in the catalogue, or there are more than `MOST`.
+        Stale: the book is no longer at `version`.
+        Invalid: one of `others` is not on sale, or there are more than `MAX_EDITIONS`.
     """
     work = {book_id, *others}
-    if len(work) > MOST:
-        raise Invalid("book_ids", f"A work has at most {MOST} editions.")
-    await _refuse_unknown(conn, work - {book_id})
+    if len(work) > MAX_EDITIONS:
+        raise Invalid("book_ids", f"A work has at most {MAX_EDITIONS} editions.")
+    await _check_books_exist(conn, work - {book_id})
     await books.touch(conn, book_id, version, now=now)
-    works = await _works(conn, work)
+    works = await _works_of(conn, work)
     before = works.get(book_id, {book_id})
     if before == work:
         return
-    left = {frozenset(members - work) for members in works.values()}
-    gone = set().union(*works.values())
-    await conn.execute(delete(editions).where(editions.c.book_id.in_(sorted(gone))))
-    for members in sorted((work, *left), key=sorted):
+    remaining = {frozenset(members - work) for members in works.values()}
+    affected = set().union(*works.values())
+    await conn.execute(delete(editions).where(editions.c.book_id.in_(sorted(affected))))
+    for members in sorted((work, *remaining), key=sorted):
         if len(members) > 1:
             first = min(members)
             rows = [{"book_id": member, "work_id": first} for member in sorted(members)]
             await conn.execute(insert(editions), rows)
-    told = {"editions": [sorted(before - {book_id}), sorted(work - {book_id})]}
-    await audit.record(conn, "change", "book", book_id, told, user_id=user_id, now=now)
+    changes = {"editions": [sorted(before - {book_id}), sorted(work - {book_id})]}
+    await audit.record(conn, "change", "book", book_id, changes, user_id=user_id, now=now)
 
 
-async def _works(conn: AsyncConnection, book_ids: Collection[int]) -> dict[int, set[int]]:
-    """The work of each of these books that is in one, as the ids of all its editions."""
-    mine = editions.alias("mine")
+async def _works_of(conn: AsyncConnection, book_ids: Collection[int]) -> dict[int, set[int]]:
+    """For each of these books that belongs to a work: the ids of all editions of that work."""
+    requested = editions.alias("requested")
     found = await conn.execute(
-        select(mine.c.book_id.label("asked"), editions.c.book_id)
-        .join(editions, editions.c.work_id == mine.c.work_id)
-        .where(mine.c.book_id.in_(sorted(book_ids)))
+        select(requested.c.book_id.label("requested_id"), editions.c.book_id)
+        .join(editions, editions.c.work_id == requested.c.work_id)
+        .where(requested.c.book_id.in_(sorted(book_ids)))
     )
     works: dict[int, set[int]] = {}
     for row in found:
-        works.setdefault(row.asked, set()).add(row.book_id)
+        works.setdefault(row.requested_id, set()).add(row.book_id)
     return works
 
 
-async def _refuse_unknown(conn: AsyncConnection, book_ids: Collection[int]) -> None:
-    asked = select(book_rows.c.id).where(
+async def _check_books_exist(conn: AsyncConnection, book_ids: Collection[int]) -> None:
+    query = select(book_rows.c.id).where(
         book_rows.c.id.in_(sorted(book_ids)), book_rows.c.withdrawn_at.is_(None)
     )
-    known = set((await conn.execute(asked)).scalars())
-    for book_id in sorted(set(book_ids) - known):
+    existing = set((await conn.execute(query)).scalars())
+    for book_id in sorted(set(book_ids) - existing):
         raise Invalid("book_ids", f"There is no book {book_id}.")

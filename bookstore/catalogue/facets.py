@@ -1,7 +1,8 @@
-"""How many books each further choice would leave: the numbers beside the filters of a list.
+"""Facet counts: the number of books beside each filter option of a list.
 
-Counting stops early, because nobody compares 4,812 with 5,107: what is beyond `MOST` is said
-to be more.  Each number keeps to every condition but the one that it would replace.
+Counting stops early, because customers do not compare 4,812 with 5,107: a count beyond `MAX_COUNT`
+is shown as "more than".  The counts of a filter ignore the current value of that filter and apply
+all others, so that they show what another choice would find.
 """
 
 import json
@@ -14,57 +15,66 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.catalogue import category_index, listing
-from bookstore.catalogue.listing import Query
+from bookstore.catalogue.listing import BookQuery
 from bookstore.database.statements import BulkQuery
 from bookstore.database.tables import book_categories, book_stock, books
 
-#: A larger number is "more than that".
-MOST = 1000
-#: Books that are looked at; beyond, every number is a lower bound.
-LOOKED_AT = 2000
+#: Larger counts are shown as "more than" this.
+MAX_COUNT = 1000
+#: The number of matching books that are read.  If there are more, every count is a lower bound.
+MAX_SCANNED = 2000
 
-_PLACES = BulkQuery(
+_CATEGORIES_OF_BOOKS = BulkQuery(
     "book_id BIGINT",
     "c.category_id, c.book_id",
     "FROM {rows} AS v {join} book_categories AS c ON c.book_id = v.book_id",
 )
 
 
+class LanguageCount(NamedTuple):
+    """A language (BCP 47) and the number of books on sale in it."""
+
+    tag: str
+    book_count: int
+
+
 class Count(NamedTuple):
-    """So many books, and whether there may be more."""
+    """A number of books, and whether there may be more."""
 
     number: int
     more: bool
 
 
 class _Candidate(NamedTuple):
-    """A book that is counted; `there` is whether it is in stock."""
+    """A matching book that is counted."""
 
     id: int
     language: str | None
     format: str | None
-    there: bool
+    in_stock: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Facets:
-    """The numbers beside the choices; what is not there would leave no book."""
+    """The counts of all filters.  Options that match no book are missing."""
 
     total: Count
-    #: By slug; a category has its subcategories' books too.
+    #: By slug; a category includes the books of its subcategories.
     categories: Mapping[str, Count]
-    #: By language as the books have it (BCP 47), and by format.
+    #: By the language of the books (BCP 47), and by format.
     languages: Mapping[str, Count]
     formats: Mapping[str, Count]
     in_stock: Count
 
 
-#: The same of one list: what it is narrowed to hides the other choices.
-Tally = Callable[[AsyncConnection, Query], Awaitable[Facets]]
+#: Counts the books of one list as `count_matches` does, for example with a cache.
+FacetCounter = Callable[[AsyncConnection, BookQuery], Awaitable[Facets]]
 
 
-async def tally(conn: AsyncConnection, query: Query) -> Facets:
-    """The numbers of the books in a list; without categories where it is that of one.
+async def count_matches(conn: AsyncConnection, query: BookQuery) -> Facets:
+    """The counts for exactly the books of a list, with all filters applied.
+
+    `categories` is empty if the query has a category.
 
     Raises:
         Invalid: there is no such language.
@@ -72,28 +82,33 @@ async def tally(conn: AsyncConnection, query: Query) -> Facets:
     found = await _candidates(conn, query)
     return Facets(
         total=_count(found, len(found)),
-        categories={} if query.category else await _by_category(conn, found),
-        languages=_by(found, lambda it: it.language),
-        formats=_by(found, lambda it: it.format),
-        in_stock=_count(found, sum(it.there for it in found)),
+        categories={} if query.category else await _group_by_category(conn, found),
+        languages=_group_by(found, lambda it: it.language),
+        formats=_group_by(found, lambda it: it.format),
+        in_stock=_count(found, sum(it.in_stock for it in found)),
     )
 
 
-async def count(conn: AsyncConnection, query: Query, tally: Tally = tally) -> Facets:
-    """The numbers for a list; `tally` may remember what it was asked.
+async def count(
+    conn: AsyncConnection, query: BookQuery, counter: FacetCounter = count_matches
+) -> Facets:
+    """The facet counts for a list.
+
+    Each filter is counted by `counter` for the query without that filter.  Pass a cached `counter`
+    to avoid counting the same query again.
 
     Raises:
         Invalid: there is no such language.
     """
-    here = await tally(conn, query)
+    filtered = await counter(conn, query)
 
     async def without(field: str) -> Facets:
         if getattr(query, field) is None:
-            return here
-        return await tally(conn, replace(query, **{field: None}))
+            return filtered
+        return await counter(conn, replace(query, **{field: None}))
 
     return Facets(
-        total=here.total,
+        total=filtered.total,
         categories=(await without("category")).categories,
         languages=(await without("language")).languages,
         formats=(await without("format")).formats,
@@ -101,46 +116,68 @@ async def count(conn: AsyncConnection, query: Query, tally: Tally = tally) -> Fa
     )
 
 
-async def _candidates(conn: AsyncConnection, query: Query) -> list[_Candidate]:
-    """The books that are looked at, in one piece, because a row costs the driver more."""
-    category_ids = await listing.shelves_of(conn, query)
-    there = book_stock.c.stock > 0
+async def _candidates(conn: AsyncConnection, query: BookQuery) -> list[_Candidate]:
+    """The matching books, at most `MAX_SCANNED`.
+
+    They are read as one JSON value, because the database driver is slower at many small rows.
+    """
+    category_ids = await listing.indexed_category_ids(conn, query)
+    in_stock = book_stock.c.stock > 0
     if category_ids is None:
         found = listing.matching(conn, query).with_only_columns(
-            books.c.id, books.c.language, books.c.format, there.label("there")
+            books.c.id, books.c.language, books.c.format, in_stock.label("in_stock")
         )
     elif category_ids:
-        place = book_categories.c
-        found = listing.shelved(query, category_ids).distinct()
-        found = found.add_columns(place.language, place.format, there.label("there"))
+        columns = book_categories.c
+        found = listing.in_categories(query, category_ids).distinct()
+        found = found.add_columns(columns.language, columns.format, in_stock.label("in_stock"))
     else:
         return []
-    few = found.limit(LOOKED_AT).subquery()
-    gather = func.json_group_array if conn.dialect.name == "sqlite" else func.json_arrayagg
-    answer = await conn.scalar(
-        select(gather(func.json_array(few.c.id, few.c.language, few.c.format, few.c.there)))
+    scanned = found.limit(MAX_SCANNED).subquery()
+    aggregate = func.json_group_array if conn.dialect.name == "sqlite" else func.json_arrayagg
+    row_array = func.json_array(
+        scanned.c.id, scanned.c.language, scanned.c.format, scanned.c.in_stock
     )
-    # Without any row MariaDB answers NULL.
-    return [_Candidate(*row) for row in json.loads(answer or "[]")]
+    rows_json = await conn.scalar(select(aggregate(row_array)))
+    # MariaDB returns NULL if there are no rows.
+    return [_Candidate(*row) for row in json.loads(rows_json or "[]")]
 
 
-async def _by_category(conn: AsyncConnection, found: list[_Candidate]) -> dict[str, Count]:
-    on_shelf: dict[int, set[int]] = {}
-    for category_id, book_id in await _PLACES(conn, [(it.id,) for it in found]):
-        on_shelf.setdefault(category_id, set()).add(book_id)
-    parents, slugs = await category_index.above(conn, on_shelf)
-    within: dict[int, set[int]] = {}
-    for category_id, book_ids in on_shelf.items():
-        for it in category_index.upwards(category_id, parents):
-            within.setdefault(it, set()).update(book_ids)
-    return {slugs[it]: _count(found, len(book_ids)) for it, book_ids in within.items()}
+async def _group_by_category(conn: AsyncConnection, found: list[_Candidate]) -> dict[str, Count]:
+    direct: dict[int, set[int]] = {}
+    for category_id, book_id in await _CATEGORIES_OF_BOOKS(conn, [(it.id,) for it in found]):
+        direct.setdefault(category_id, set()).add(book_id)
+    parents, slugs = await category_index.load_ancestors(conn, direct)
+    in_subtree: dict[int, set[int]] = {}
+    for category_id, book_ids in direct.items():
+        for it in category_index.ancestors(category_id, parents):
+            in_subtree.setdefault(it, set()).update(book_ids)
+    return {slugs[it]: _count(found, len(book_ids)) for it, book_ids in in_subtree.items()}
 
 
-def _by(found: list[_Candidate], choice: Callable[[_Candidate], str | None]) -> dict[str, Count]:
+def _group_by(
+    found: list[_Candidate], choice: Callable[[_Candidate], str | None]
+) -> dict[str, Count]:
     numbers = Counter(map(choice, found))
     return {it: _count(found, number) for it, number in numbers.items() if it is not None}
 
 
 def _count(found: list[_Candidate], number: int) -> Count:
-    """So many of the candidates; where more books were not looked at, there may be more."""
-    return Count(MOST, True) if number > MOST else Count(number, len(found) == LOOKED_AT)
+    """The count for this number of candidates.
+
+    There may be more if `MAX_SCANNED` cut off the candidates.
+    """
+    return (
+        Count(MAX_COUNT, True) if number > MAX_COUNT else Count(number, len(found) == MAX_SCANNED)
+    )
+
+
+async def languages(conn: AsyncConnection) -> list[LanguageCount]:
+    """The languages of the books on sale, the most common first."""
+    found = await conn.execute(
+        select(books.c.language, func.count().label("book_count"))
+        .where(books.c.withdrawn_at.is_(None), books.c.language.is_not(None))
+        .group_by(books.c.language)
+        .order_by(func.count().desc(), books.c.language)
+    )
+    return [LanguageCount(row.language, row.book_count) for row in found]

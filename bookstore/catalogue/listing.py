@@ -1,6 +1,6 @@
-"""Lists of books: filtered, sorted and cut into pages.
+"""Lists of books: filtered, sorted and paginated.
 
-A page is three statements, whatever its size: the books, their authors, their categories.
+A page takes three statements, whatever its size: the books, their authors, their categories.
 """
 
 from collections.abc import Sequence
@@ -26,30 +26,30 @@ from bookstore.catalogue.models import Book
 from bookstore.database.pagination import LARGEST_ID, Page, decode, encode
 from bookstore.database.tables import book_authors, book_categories, book_stock, books
 
-#: A category with more of them below it has so large a part of all books that a list of it is
-#: picked from the list of all.
-_MOST_SHELVES = 100
+#: A category with more subcategories contains a large part of all books.  Filtering the list of all
+#: books is then faster than merging the lists of so many categories.
+_MAX_CATEGORIES = 100
 
 
 class Sort(StrEnum):
-    """The orders of a list; the minus sign means downwards."""
+    """The sort orders of a list; a minus sign means descending."""
 
     RELEVANCE = "relevance"
     TITLE = "title"
-    TITLE_DOWN = "-title"
+    TITLE_DESC = "-title"
     PRICE = "price"
-    PRICE_DOWN = "-price"
+    PRICE_DESC = "-price"
     NEWEST = "-created_at"
-    YEAR_DOWN = "-year"
+    YEAR_DESC = "-year"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Query:
-    """Which books, and in which order.  All conditions have to hold; None is no condition.
+class BookQuery:
+    """Filters and sort order of a list.  A book must meet all filters; None is no filter.
 
-    `category` includes its subcategories, `language` its regional forms (`en` finds `en-US`).
-    Without `sort` it is relevance for a question `q`, and the newest first for the rest;
-    relevance without a question is the newest first too.
+    `category` includes its subcategories, `language` its regional variants (`en` finds `en-US`).
+    If `sort` is None, a list with search text `q` is sorted by relevance and any other list by
+    newest first.  Relevance without `q` is also newest first.
     """
 
     q: str | None = None
@@ -64,47 +64,48 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
-class _Order:
-    """How a list is sorted: first by `by`, then by id.  The cursor holds both values."""
+class _SortOrder:
+    """A sort order: first by `by`, then by id.  The cursor holds the values of both."""
 
     by: ColumnElement[Any]
     id: ColumnElement[int]
-    down: bool
-    id_down: bool
-    kinds: type | tuple[type, ...] = int
+    descending: bool
+    id_descending: bool
+    value_types: type | tuple[type, ...] = int
     #: The index that has the books in this order.
     index: str | None = None
 
-    def of(self, rows: Select[Any], cursor: str | None) -> Select[Any]:
-        """These rows in this order, from where the cursor is."""
+    def apply(self, rows: Select[Any], cursor: str | None) -> Select[Any]:
+        """These rows in this order, starting after the cursor; None starts at the beginning."""
         if cursor is not None:
             rows = rows.where(_after(self, cursor))
         return rows.order_by(
-            self.by.desc() if self.down else self.by, self.id.desc() if self.id_down else self.id
+            self.by.desc() if self.descending else self.by,
+            self.id.desc() if self.id_descending else self.id,
         )
 
 
 async def find(
-    conn: AsyncConnection, query: Query, *, cursor: str | None = None, limit: int = 20
+    conn: AsyncConnection, query: BookQuery, *, cursor: str | None = None, limit: int = 20
 ) -> Page[Book]:
-    """The books that are sold and meet the query.
+    """A page of the books that are on sale and match the query.
 
     Raises:
-        Invalid: the cursor is not one of a list sorted like this, or there is no such language.
+        Invalid: the cursor is not from a list with this sort order, or there is no such language.
     """
     match = _match(conn, query)
     order = _order(query.sort, match)
-    category_ids = await shelves_of(conn, query)
+    category_ids = await indexed_category_ids(conn, query)
     if category_ids is None:
         found = matching(conn, query)
-        if order.index and _begins_far_down(query, cursor):
-            # MariaDB would begin at the first book of all: it does not think that to begin
-            # further down saves anything.
+        if order.index and _should_force_index(query, cursor):
+            # Without this, MariaDB scans the index from its beginning: its optimizer does not
+            # recognise that it can start at the cursor.
             found = found.with_hint(books, f"FORCE INDEX ({order.index})", "mysql")
-        found = order.of(found, cursor)
+        found = order.apply(found, cursor)
     elif category_ids:
-        first = _first(query, category_ids, cursor, limit + 1)
-        found = order.of(models.select_books().where(books.c.id.in_(select(first.c.id))), None)
+        first = _first_ids(query, category_ids, cursor, limit + 1)
+        found = order.apply(models.select_books().where(books.c.id.in_(select(first.c.id))), None)
     else:
         found = models.select_books().where(false())
     found = found.add_columns(order.by.label("sorted_by")).limit(limit + 1)
@@ -114,18 +115,25 @@ async def find(
     return Page(await models.load(conn, rows), following)
 
 
-async def shelves_of(conn: AsyncConnection, query: Query) -> list[int] | None:
-    """The categories, by id, from whose shelves the list can be read; None is the whole store."""
+async def indexed_category_ids(conn: AsyncConnection, query: BookQuery) -> list[int] | None:
+    """The ids of the categories whose indexes the list can be read from.
+
+    None means that the list has to be read from the index of all books.  An empty list means that
+    the query's category does not exist.
+    """
     if query.category is None or query.author is not None or (query.q or "").strip():
         return None
     if not query.category.isprintable():
         return []
-    found = [row.id for row in await conn.execute(category_index.below(query.category))]
-    return found if len(found) <= _MOST_SHELVES else None
+    found = [row.id for row in await conn.execute(category_index.subtree_ids(query.category))]
+    return found if len(found) <= _MAX_CATEGORIES else None
 
 
-def shelved(query: Query, category_ids: Sequence[int]) -> Select[Any]:
-    """The places on these shelves of the books that are sold and meet the query."""
+def in_categories(query: BookQuery, category_ids: Sequence[int]) -> Select[Any]:
+    """The ids of the books in these categories that are on sale and match the query.
+
+    A book in several of the categories occurs several times.
+    """
     return (
         select(book_categories.c.book_id.label("id"))
         .join(book_stock, book_stock.c.book_id == book_categories.c.book_id)
@@ -139,148 +147,164 @@ def shelved(query: Query, category_ids: Sequence[int]) -> Select[Any]:
     )
 
 
-def _first(query: Query, category_ids: Sequence[int], cursor: str | None, number: int) -> Subquery:
-    """The ids of the first books of a list: the first of each shelf, for they are among them."""
+def _first_ids(
+    query: BookQuery, category_ids: Sequence[int], cursor: str | None, number: int
+) -> Subquery:
+    """The ids of the first `number` books of a list after the cursor.
+
+    Merges the first `number` books of each category, which include the first of the whole list.
+    """
     order = _order(query.sort, None, of=book_categories)
-    each = []
+    per_category = []
     for category_id in category_ids:
-        shelf = shelved(query, [category_id]).add_columns(order.by.label("sorted_by"))
-        # Where a condition is on other columns too, MariaDB would rather read all and sort.
-        shelf = shelf.with_hint(book_categories, f"FORCE INDEX ({order.index})", "mysql")
-        each.append(select(order.of(shelf, cursor).limit(number).subquery()))
-    places = union_all(*each).subquery()
-    by, book_id = places.c.sorted_by, places.c.id
+        rows = in_categories(query, [category_id]).add_columns(order.by.label("sorted_by"))
+        # With filters on other columns, MariaDB would otherwise read all rows and sort them.
+        rows = rows.with_hint(book_categories, f"FORCE INDEX ({order.index})", "mysql")
+        per_category.append(select(order.apply(rows, cursor).limit(number).subquery()))
+    merged = union_all(*per_category).subquery()
+    by, book_id = merged.c.sorted_by, merged.c.id
     return (
-        # A book may stand on several of them.
+        # DISTINCT because a book may be in several of the categories.
         select(book_id, by)
         .distinct()
-        .order_by(by.desc() if order.down else by, book_id.desc() if order.id_down else book_id)
+        .order_by(
+            by.desc() if order.descending else by,
+            book_id.desc() if order.id_descending else book_id,
+        )
         .limit(number)
         .subquery()
     )
 
 
-def _begins_far_down(query: Query, cursor: str | None) -> bool:
-    """Whether the index that a list is sorted by is the one to look into, and not at its begin.
+def _should_force_index(query: BookQuery, cursor: str | None) -> bool:
+    """Whether to force the index of the sort order: the list starts in the middle of that index.
 
-    Where other conditions hold, another index may be better.
+    False if the query has other filters, because another index may then be better.
     """
-    plain = Query(sort=query.sort)
-    if query.sort in (Sort.PRICE, Sort.PRICE_DOWN):
+    plain = BookQuery(sort=query.sort)
+    if query.sort in (Sort.PRICE, Sort.PRICE_DESC):
         bounds = query.min_price_cents, query.max_price_cents
         query = replace(query, min_price_cents=None, max_price_cents=None)
         return query == plain and (cursor is not None or bounds != (None, None))
     return query == plain and cursor is not None
 
 
-def matching(conn: AsyncConnection, query: Query) -> Select[Any]:
-    """The rows of the books that are sold and meet the query, in no order.
+def matching(conn: AsyncConnection, query: BookQuery) -> Select[Any]:
+    """A query for the rows of the books that are on sale and match the query, in no order.
 
     Raises:
         Invalid: there is no such language.
     """
     match = _match(conn, query)
     if match is None:
-        return _sold(query)
-    found = models.select_books() if match.within else _sold(query)
+        return _on_sale(query)
+    found = models.select_books() if match.within else _on_sale(query)
     return found.where(match.condition)
 
 
-def _sold(query: Query) -> Select[Any]:
+def _on_sale(query: BookQuery) -> Select[Any]:
     return filtered(query).where(books.c.withdrawn_at.is_(None))
 
 
-def _match(conn: AsyncConnection, query: Query) -> search.Match | None:
-    question = (query.q or "").strip()
-    if not question:
+def _match(conn: AsyncConnection, query: BookQuery) -> search.Match | None:
+    query_text = (query.q or "").strip()
+    if not query_text:
         return None
-    # In another order the best by their titles are not enough.
-    best = query.sort in (None, Sort.RELEVANCE)
-    among = _sold(query).with_only_columns(books.c.id) if best else None
-    return search.matching(conn, question, among=among)
+    # Only a list sorted by relevance can be limited to the best matches.
+    by_relevance = query.sort in (None, Sort.RELEVANCE)
+    among = _on_sale(query).with_only_columns(books.c.id) if by_relevance else None
+    return search.matching(conn, query_text, among=among)
 
 
-def filtered(query: Query) -> Select[Any]:
-    """The rows of all books that meet the conditions but `q`, withdrawn ones too."""
+def filtered(query: BookQuery) -> Select[Any]:
+    """A query for all books that match the filters except `q`, including withdrawn books."""
     found = models.select_books().where(*_conditions(query, books))
     if query.category is not None:
-        found = found.where(_in_category(query.category))
+        found = found.where(_in_subtree(query.category))
     if query.author is not None:
-        written = select(book_authors.c.book_id).where(
-            book_authors.c.author_id == _bounded(query.author)
+        book_ids = select(book_authors.c.book_id).where(
+            book_authors.c.author_id == _clamp_integer(query.author)
         )
-        found = found.where(books.c.id.in_(written))
+        found = found.where(books.c.id.in_(book_ids))
     return found
 
 
-def _conditions(query: Query, of: Table) -> list[ColumnElement[bool]]:
-    """What has to be so in the rows of books, or on their shelves, and of their stock."""
-    found: list[ColumnElement[bool]] = []
+def _conditions(query: BookQuery, of: Table) -> list[ColumnElement[bool]]:
+    """The filter conditions on `of`, which is `books` or `book_categories`, and on `book_stock`."""
+    conditions: list[ColumnElement[bool]] = []
     if query.language is not None:
-        tag = language_codes.normal(query.language)
-        found.append(or_(of.c.language == tag, of.c.language.startswith(f"{tag}-")))
+        tag = language_codes.normalize(query.language)
+        conditions.append(or_(of.c.language == tag, of.c.language.startswith(f"{tag}-")))
     if query.format is not None:
-        found.append(of.c.format == query.format)
+        conditions.append(of.c.format == query.format)
     if query.min_price_cents is not None:
-        found.append(of.c.price_cents >= _bounded(query.min_price_cents))
+        conditions.append(of.c.price_cents >= _clamp_integer(query.min_price_cents))
     if query.max_price_cents is not None:
-        found.append(of.c.price_cents <= _bounded(query.max_price_cents))
+        conditions.append(of.c.price_cents <= _clamp_integer(query.max_price_cents))
     if query.in_stock is not None:
-        found.append(book_stock.c.stock > 0 if query.in_stock else book_stock.c.stock == 0)
-    return found
+        conditions.append(book_stock.c.stock > 0 if query.in_stock else book_stock.c.stock == 0)
+    return conditions
 
 
-def _in_category(slug: str) -> ColumnElement[bool]:
+def _in_subtree(slug: str) -> ColumnElement[bool]:
     if not slug.isprintable():
         return false()
-    tree = category_index.below(slug).subquery()
-    shelved = select(book_categories.c.book_id).join(
+    tree = category_index.subtree_ids(slug).subquery()
+    book_ids = select(book_categories.c.book_id).join(
         tree, tree.c.id == book_categories.c.category_id
     )
-    return books.c.id.in_(shelved)
+    return books.c.id.in_(book_ids)
 
 
-def _order(sort: Sort | None, found: search.Match | None, of: Table = books) -> _Order:
-    """The order of a list of all books, or of one `of` a shelf."""
+def _order(sort: Sort | None, match: search.Match | None, of: Table = books) -> _SortOrder:
+    """The sort order of a list that is read from `of`: `books` or `book_categories`."""
     book_id: ColumnElement[int] = books.c.id if of is books else of.c.book_id
     index = f"ix_{of.name}_"
     match sort:
-        case Sort.TITLE | Sort.TITLE_DOWN:
-            down = sort is Sort.TITLE_DOWN
-            return _Order(of.c.sort_title, book_id, down, down, kinds=str, index=f"{index}title")
-        case Sort.PRICE | Sort.PRICE_DOWN:
-            down = sort is Sort.PRICE_DOWN
-            return _Order(of.c.price_cents, book_id, down, down, index=f"{index}price")
-        case Sort.YEAR_DOWN:
-            kinds = (int, type(None))
-            return _Order(of.c.year, book_id, True, True, kinds=kinds, index=f"{index}year")
-    if found is not None and sort is not Sort.NEWEST:
-        return _Order(found.score, book_id, down=True, id_down=False)
-    # Ids count up as books come in.  By `created_at` itself, deep pages were slow: all books
-    # of an import have the same.
-    return _Order(book_id, book_id, down=True, id_down=True, index=f"{index}newest")
+        case Sort.TITLE | Sort.TITLE_DESC:
+            down = sort is Sort.TITLE_DESC
+            return _SortOrder(
+                of.c.sort_title, book_id, down, down, value_types=str, index=f"{index}title"
+            )
+        case Sort.PRICE | Sort.PRICE_DESC:
+            down = sort is Sort.PRICE_DESC
+            return _SortOrder(of.c.price_cents, book_id, down, down, index=f"{index}price")
+        case Sort.YEAR_DESC:
+            types = (int, type(None))
+            return _SortOrder(
+                of.c.year, book_id, True, True, value_types=types, index=f"{index}year"
+            )
+    if match is not None and sort is not Sort.NEWEST:
+        return _SortOrder(match.score, book_id, descending=True, id_descending=False)
+    # Sorted by id, which increases as books are created.  Sorting by `created_at` made deep pages
+    # slow, because all books of an import have the same value.
+    return _SortOrder(book_id, book_id, descending=True, id_descending=True, index=f"{index}newest")
 
 
-def _after(order: _Order, cursor: str) -> ColumnElement[bool]:
-    """What comes after the cursor's row: `a > x OR (a = x AND id > y)`.
+def _after(order: _SortOrder, cursor: str) -> ColumnElement[bool]:
+    """The condition for the rows after the cursor: `a > x OR (a = x AND id > y)`.
 
-    The `a >= x` in front says nothing new, but it is what SQLite looks up in its index.
-    Books without a year come last: both databases sort NULL below all else.
+    The additional `a >= x` is redundant, but SQLite needs it to use the index.
+    Books without a year come last in descending order: both databases sort NULL below all values.
     """
-    value, book_id = decode(cursor, [order.kinds, int])
-    beyond = order.id < _bounded(book_id) if order.id_down else order.id > _bounded(book_id)
+    value, book_id = decode(cursor, [order.value_types, int])
+    id_after = (
+        order.id < _clamp_integer(book_id)
+        if order.id_descending
+        else order.id > _clamp_integer(book_id)
+    )
     if order.by is order.id:
-        return beyond
+        return id_after
     if value is None:
-        return and_(order.by.is_(None), beyond)
-    value = _bounded(value) if isinstance(value, int) else value
-    tied = and_(order.by == value, beyond)
-    if not order.down:
+        return and_(order.by.is_(None), id_after)
+    value = _clamp_integer(value) if isinstance(value, int) else value
+    tied = and_(order.by == value, id_after)
+    if not order.descending:
         return and_(order.by >= value, or_(order.by > value, tied))
-    further = and_(order.by <= value, or_(order.by < value, tied))
-    return or_(further, order.by.is_(None)) if isinstance(order.kinds, tuple) else further
+    after = and_(order.by <= value, or_(order.by < value, tied))
+    return or_(after, order.by.is_(None)) if isinstance(order.value_types, tuple) else after
 
 
-def _bounded(value: int) -> int:
-    # SQLite cannot even be asked for more.
+def _clamp_integer(value: int) -> int:
+    # The SQLite driver raises an error for larger integers.
     return max(-LARGEST_ID, min(value, LARGEST_ID))

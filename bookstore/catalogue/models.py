@@ -1,4 +1,4 @@
-"""Books as the store shows them, made of rows by the fistful: no query per book."""
+"""The `Book` model, loaded from rows in batches, without a query per book."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from bookstore.database.tables import (
     categories,
 )
 
-#: The fields that lie in the book's own row under their own names.
+#: The fields of `Book` that are columns of the same name in `books`.
 COLUMNS = (
     "isbn13",
     "title",
@@ -47,9 +47,10 @@ class CategoryRef:
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """A book as the store sells it; `description` is sanitised HTML.
+    """A book; `description` is sanitised HTML.
 
-    `cover` is the name of its picture (see `pictures`); None is a typographic cover.
+    `cover` is the file name of an uploaded cover (see `covers.uploaded`); None means that a
+    typographic cover is drawn.  `available` is whether the book is on sale and in stock.
     """
 
     id: int
@@ -75,7 +76,7 @@ class Book:
 
 
 def select_books() -> Select[Any]:
-    """The rows that `load` makes books of."""
+    """A query for the rows that `load` needs."""
     columns = [column for column in books.c if column.name != "sort_title"]
     return select(*columns, book_stock.c.stock).join_from(
         books, book_stock, book_stock.c.book_id == books.c.id
@@ -83,7 +84,10 @@ def select_books() -> Select[Any]:
 
 
 async def load(conn: AsyncConnection, rows: Sequence[Any]) -> list[Book]:
-    """Books of rows as `select_books` gives them: two more statements, however many."""
+    """The books of rows that `select_books` returned, in the same order.
+
+    Runs two more statements, whatever the number of books.
+    """
     ids = [row.id for row in rows]
     people = await contributors(conn, ids)
     refs = await category_refs(conn, ids)
@@ -108,7 +112,7 @@ async def load(conn: AsyncConnection, rows: Sequence[Any]) -> list[Book]:
 async def contributors(
     conn: AsyncConnection, book_ids: Collection[int]
 ) -> dict[int, list[Contributor]]:
-    """Who wrote each of these books, in the order of the cover."""
+    """The contributors of each of these books, in the order in which the cover names them."""
     found: dict[int, list[Contributor]] = {}
     if book_ids:
         for row in await conn.execute(
@@ -130,7 +134,7 @@ async def contributors(
 async def category_refs(
     conn: AsyncConnection, book_ids: Collection[int]
 ) -> dict[int, list[CategoryRef]]:
-    """Where each of these books stands."""
+    """The categories of each of these books, the main category first."""
     found: dict[int, list[CategoryRef]] = {}
     if book_ids:
         for row in await conn.execute(

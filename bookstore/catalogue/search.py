@@ -1,12 +1,12 @@
-"""Finding books by words, the same way on both databases.
+"""Full-text search for books, with the same results on MariaDB and SQLite.
 
-Each book's words lie in `book_search`, normalised: no accents, no capitals, no
-punctuation.  Each is written `__word`: so no word is too short for InnoDB
-(`innodb_ft_min_token_size`) and none is a stop word, and "It" by King can be found.
-SQLite's tokenizer drops the underscores.  Scripts without spaces are indexed in pairs of
-letters, as search engines do, because neither database knows their words.
+`book_search` contains the words of each book, normalised: without accents, capitals and
+punctuation.  Each word has the prefix `__`.  With it no word is too short for InnoDB
+(`innodb_ft_min_token_size`) and none is a stop word, so "It" by Stephen King can be found.
+SQLite's tokenizer ignores the underscores.  Scripts without spaces are indexed as bigrams (pairs
+of letters), because neither database can split them into words.
 
-What a customer types becomes a list of such words, so that nothing in it can be an operator.
+The text of a query is normalised in the same way, so it cannot contain search operators.
 """
 
 import re
@@ -34,7 +34,7 @@ from bookstore.database.statements import Bulk
 from bookstore.database.tables import Id, books
 from bookstore.errors import InvalidIsbn
 
-#: Letters that Unicode does not take apart into a plain one and an accent.
+#: Letters that Unicode does not decompose into a base letter and an accent.
 _PLAIN = str.maketrans(
     {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i"}
 )
@@ -42,20 +42,21 @@ _APOSTROPHES = re.compile(r"['’‘ʼ`´＇]")
 _HYPHENS = re.compile(r"(?<=\w)[-‐‑](?=\w)")
 _WORD = re.compile(r"[^\W_]+")
 #: Scripts that put no spaces between words: Thai, Lao, Burmese, Khmer, kana, Han.
-_SPACELESS = re.compile(
+_UNSPACED_SCRIPTS = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+"
 )
 
-#: InnoDB ignores longer words (innodb_ft_max_token_size is 84); ours are cut before.
-_LONGEST_WORD = 80
-#: Of a longer question the first words decide.
-_MOST_WORDS = 16
-#: As many books are compared for the best of them; nobody reads further.
-MOST_COMPARED = 2000
-#: Sorts behind every other sign.
-_LAST_SIGN = "\U0010ffff"
-#: Nobody types more; whoever pastes a chapter is not made to wait.
-_LONGEST_QUESTION = 500
+#: In characters.  InnoDB ignores words longer than 84 (innodb_ft_max_token_size), so longer words
+#: are truncated.
+_MAX_WORD_LENGTH = 80
+#: Only the first words of a longer query are used.
+_MAX_WORDS = 16
+#: At most this many matches are scored to find the best.  Customers do not read further.
+MAX_COMPARED = 2000
+#: Sorts after every other character.
+_LAST_CHARACTER = "\U0010ffff"
+#: In characters.  Longer text is truncated, so that pasting a whole chapter is not slow.
+_MAX_QUERY_LENGTH = 500
 
 _INDEX = Bulk(
     "book_id BIGINT, words TEXT",
@@ -73,14 +74,14 @@ _MATCH_MYSQL = text(
 _MATCH_SQLITE = text(
     "SELECT rowid AS book_id FROM book_search WHERE book_search MATCH :words"
 ).columns(book_id=Id)
-_titled = books.alias()
+_books_by_title = books.alias()
 
-#: All alike.  A bare 0 in ORDER BY would be the number of a column.
+#: The same score for all books.  A literal 0 in ORDER BY would be read as a column number.
 _NO_SCORE = literal(0) + literal(0)
 
 
-class Entry(NamedTuple):
-    """What a book can be found by."""
+class SearchEntry(NamedTuple):
+    """The fields of a book that the search covers."""
 
     isbn13: str
     title: str
@@ -89,24 +90,24 @@ class Entry(NamedTuple):
     authors: Sequence[str]
 
     @classmethod
-    def of(cls, book: Book) -> "Entry":
+    def of(cls, book: Book) -> "SearchEntry":
         names = [contributor.name for contributor in book.authors]
         return cls(book.isbn13, book.title, book.subtitle, book.publisher, names)
 
     def words(self) -> list[str]:
-        """The words that go into the index, each once."""
-        facts = " ".join(
-            fact
-            for fact in (self.isbn13, self.title, self.subtitle, *self.authors, self.publisher)
-            if fact
+        """The words for the index, without duplicates."""
+        combined = " ".join(
+            value
+            for value in (self.isbn13, self.title, self.subtitle, *self.authors, self.publisher)
+            if value
         )
-        # d'Artagnan is found as dartagnan and as artagnan, Spider-Man as spiderman too.
-        spellings = (facts, _APOSTROPHES.sub(" ", facts), _HYPHENS.sub("", facts))
+        # d'Artagnan is found as dartagnan and as artagnan, Spider-Man also as spiderman.
+        spellings = (combined, _APOSTROPHES.sub(" ", combined), _HYPHENS.sub("", combined))
         return list(
             dict.fromkeys(
                 token
-                for written in spellings
-                for word in normal(written).split()
+                for spelling in spellings
+                for word in normalize(spelling).split()
                 for token in _tokens(word, to_index=True)
             )
         )
@@ -114,59 +115,66 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Parts of a query over `books`: which of them match, and how well.
+    """The condition and the relevance score of a search, for a query over `books`.
 
-    The score is a whole number that depends on the book and the question alone, never on
-    other books: so a list sorted by it goes on where its last page ended.
+    The score is an integer that depends only on the book and the search text, not on other books.
+    Pages of a list sorted by it are therefore consistent.
     """
 
     condition: ColumnElement[bool]
     score: ColumnElement[int]
-    #: Whether none matches but those among which was looked.
+    #: Whether the condition already restricts the books to `among` (see `matching`).
     within: bool = False
 
 
-def normal(text: str) -> str:
-    """`text` as plain words with single spaces between: no accents, capitals, punctuation.
+def normalize(text: str) -> str:
+    """`text` as lower-case words separated by single spaces, without accents and punctuation.
 
-    Apostrophes close up: `Salem's` is `salems`.  Vowel signs of Indic scripts are lost as
-    accents are; so they are in what is looked for.
+    Apostrophes are removed: `Salem's` becomes `salems`.  Vowel signs of Indic scripts are removed
+    like accents, in the index and in queries alike.
     """
-    apart = unicodedata.normalize("NFKD", _APOSTROPHES.sub("", text)).casefold()
-    plain = "".join(sign for sign in apart if unicodedata.category(sign)[0] != "M")
+    decomposed = unicodedata.normalize("NFKD", _APOSTROPHES.sub("", text)).casefold()
+    plain = "".join(char for char in decomposed if unicodedata.category(char)[0] != "M")
     return " ".join(_WORD.findall(unicodedata.normalize("NFC", plain.translate(_PLAIN))))
 
 
-def words_of(question: str) -> list[str]:
-    """The words that are looked for, normalised."""
-    return normal(question[:_LONGEST_QUESTION]).split()[:_MOST_WORDS]
+def query_words(query_text: str) -> list[str]:
+    """The normalised words of a search query, at most 16."""
+    return normalize(query_text[:_MAX_QUERY_LENGTH]).split()[:_MAX_WORDS]
 
 
-async def index(conn: AsyncConnection, found_by: Mapping[int, Sequence[str]]) -> None:
-    """Have each book, by its id, found by the words of its entry, and by no others."""
-    if found_by:
-        rows = [(it, " ".join(f"__{word}" for word in words)) for it, words in found_by.items()]
+async def index(conn: AsyncConnection, words_by_book: Mapping[int, Sequence[str]]) -> None:
+    """Replace the index entries of these books, given the words by book id.
+
+    Also adds the words to the vocabulary in `search_terms`.  May be repeated.
+    """
+    if words_by_book:
+        rows = [
+            (book_id, " ".join(f"__{word}" for word in words))
+            for book_id, words in words_by_book.items()
+        ]
         await _INDEX(conn, sorted(rows))
-        await search_terms.learn(conn, {word for words in found_by.values() for word in words})
+        await search_terms.add(conn, {word for words in words_by_book.values() for word in words})
 
 
 def matching(
-    conn: AsyncConnection, question: str, *, among: Select[tuple[int]] | None = None
+    conn: AsyncConnection, query_text: str, *, among: Select[tuple[int]] | None = None
 ) -> Match:
-    """The books that a customer may mean: an ISBN in any spelling, or words.
+    """The match condition for a search text: an ISBN in any spelling, or words.
 
-    `among` gives the ids of the books that may be found, for a list sorted by the score: of a word
-    that is in very many of them, MariaDB then compares only `MOST_COMPARED` that it happens to find
-    first and as many whose title begins so, for they are the best; all of them would take seconds.
+    A book must contain all words, in any order; the last word may be a prefix.  A text without
+    letters or digits matches no book.
 
-    All words have to be there, in any order; the last one may be unfinished.  A question
-    without any letter or digit matches nothing.
+    Pass `among`, a query for the ids of eligible books, if the list is sorted by the score.  It
+    limits the work for a word that very many books contain, on MariaDB: scoring all of them would
+    take seconds.  Only the first `MAX_COMPARED` matches that MariaDB finds are scored, and as many
+    whose title begins with the search text, because those have the best scores.
     """
     try:
-        return Match(books.c.isbn13 == isbn.parse(question[:_LONGEST_QUESTION]), _NO_SCORE)
+        return Match(books.c.isbn13 == isbn.parse(query_text[:_MAX_QUERY_LENGTH]), _NO_SCORE)
     except InvalidIsbn:
         pass
-    words = words_of(question)
+    words = query_words(query_text)
     tokens = [token for word in words for token in _tokens(word)]
     if not tokens:
         return Match(false(), _NO_SCORE)
@@ -175,8 +183,8 @@ def matching(
             words=" AND ".join(f'"{token}"' for token in tokens) + " *"
         )
     else:
-        asked = " ".join(f"+__{token}" for token in tokens) + "*"
-        found = _MATCH_MYSQL.bindparams(words=asked)
+        expression = " ".join(f"+__{token}" for token in tokens) + "*"
+        found = _MATCH_MYSQL.bindparams(words=expression)
         if among is not None:
             best = _best(found, among, " ".join(words))
             return Match(books.c.id.in_(best), _score(words), within=True)
@@ -184,24 +192,25 @@ def matching(
 
 
 def _best(found: TextualSelect, among: Select[tuple[int]], title: str) -> Select[tuple[int]]:
-    some = among.where(books.c.id.in_(found)).limit(MOST_COMPARED)
+    some = among.where(books.c.id.in_(found)).limit(MAX_COMPARED)
     first = (
-        select(_titled.c.id)
+        select(_books_by_title.c.id)
         .where(
-            _titled.c.withdrawn_at.is_(None),
-            _titled.c.sort_title.between(title, title + _LAST_SIGN),
+            _books_by_title.c.withdrawn_at.is_(None),
+            _books_by_title.c.sort_title.between(title, title + _LAST_CHARACTER),
         )
-        .order_by(_titled.c.sort_title, _titled.c.id)
-        .limit(MOST_COMPARED)
+        .order_by(_books_by_title.c.sort_title, _books_by_title.c.id)
+        .limit(MAX_COMPARED)
         .subquery("titled")
     )
-    begun = among.where(books.c.id.in_(select(first.c.id)))
-    # A derived table, since an IN over a UNION is asked once for each book.
-    return select(union(some, begun).subquery("best").c.id)
+    title_matches = among.where(books.c.id.in_(select(first.c.id)))
+    # A derived table, because MariaDB evaluates an IN over a UNION once for each book.
+    return select(union(some, title_matches).subquery("best").c.id)
 
 
 def _score(words: Sequence[str]) -> ColumnElement[int]:
-    """Best is the very title, then a title that begins so, then one with most of the words."""
+    """The relevance score: an exact title first, then a title that begins with the words, then the
+    number of words that the title contains."""
     title = literal(" ") + books.c.sort_title + literal(" ")
     whole = f" {' '.join(words)}"
     score: ColumnElement[int] = case(
@@ -211,30 +220,31 @@ def _score(words: Sequence[str]) -> ColumnElement[int]:
         else_=0,
     )
     for word in words:
-        start = word if _SPACELESS.search(word) else f" {word}"
+        start = word if _UNSPACED_SCRIPTS.search(word) else f" {word}"
         score = score + case((title.contains(start), 10), else_=0)
     return score
 
 
 def _tokens(word: str, *, to_index: bool = False) -> list[str]:
-    """The word, or where its script knows no spaces, its letters in pairs.
+    """The word as one token, or as bigrams where its script has no spaces.
 
-    The index also has the last letter alone, so that each can be found as a beginning.
+    The index also contains the last letter of such a run on its own, so that a prefix search finds
+    every letter.
     """
     tokens = []
     last = 0
-    for run in _SPACELESS.finditer(word):
+    for run in _UNSPACED_SCRIPTS.finditer(word):
         tokens += [word[last : run.start()], *_pairs(run[0], to_index=to_index)]
         last = run.end()
     tokens.append(word[last:])
-    # MariaDB's parser knows no letters beyond the basic plane.
+    # MariaDB's full-text parser does not support letters outside the Basic Multilingual Plane.
     return [
-        token[:_LONGEST_WORD]
+        token[:_MAX_WORD_LENGTH]
         for token in tokens
-        if token and all(sign <= "\uffff" for sign in token)
+        if token and all(char <= "\uffff" for char in token)
     ]
 
 
 def _pairs(run: str, *, to_index: bool) -> list[str]:
-    pairs = [run[place : place + 2] for place in range(len(run) - 1)]
+    pairs = [run[index : index + 2] for index in range(len(run) - 1)]
     return [*pairs, run[-1]] if to_index or not pairs else pairs

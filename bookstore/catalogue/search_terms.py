@@ -1,6 +1,7 @@
-"""The words of the catalogue: each by which a book was ever found.
+"""The vocabulary of the catalogue: every word that a book was ever indexed by.
 
-They only grow.  A word whose last book has gone costs a look that finds nothing.
+Words are added but never removed.  A word that no book has any more costs one query without a
+result.
 """
 
 from collections.abc import Iterable
@@ -9,32 +10,33 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.database.statements import Bulk, BulkQuery
 
-#: Shorter words are one slip away from too many others; longer ones are none.
-SHORTEST, LONGEST = 4, 40
+#: The lengths of stored words, in characters.  A shorter word is one typing error away from too
+#: many others; a longer string is not a word.
+MIN_LENGTH, MAX_LENGTH = 4, 40
 
-_KNOWN = BulkQuery(
+_EXISTING = BulkQuery(
     "word VARCHAR(40)", "w.word", "FROM {rows} AS v {join} search_words AS w ON w.word = v.word"
 )
-_LEARN = Bulk(
+_ADD = Bulk(
     "word VARCHAR(40)",
     "INSERT IGNORE INTO search_words (word) SELECT v.word FROM {rows} AS v",
     sqlite="INSERT OR IGNORE INTO search_words (word) SELECT v.word FROM {rows} AS v",
 )
 
 
-def holds(word: str) -> bool:
-    """Whether a word, normalised as in the index, is of the kind that is remembered."""
-    return SHORTEST <= len(word) <= LONGEST and not word.isdecimal()
+def is_stored(word: str) -> bool:
+    """Whether the vocabulary stores this word, which must be normalised as in the search index."""
+    return MIN_LENGTH <= len(word) <= MAX_LENGTH and not word.isdecimal()
 
 
-async def learn(conn: AsyncConnection, words: Iterable[str]) -> None:
-    """Remember these words, normalised as in the index."""
-    wanted = {word for word in words if holds(word)}
-    # Most are known, and looking is cheaper than trying: it locks nothing.
-    if new := wanted - await known(conn, wanted):
-        await _LEARN(conn, [(word,) for word in sorted(new)])
+async def add(conn: AsyncConnection, words: Iterable[str]) -> None:
+    """Add these words, which must be normalised as in the search index."""
+    candidates = {word for word in words if is_stored(word)}
+    # Most words exist already.  A SELECT is cheaper than an INSERT IGNORE because it locks no rows.
+    if new := candidates - await existing(conn, candidates):
+        await _ADD(conn, [(word,) for word in sorted(new)])
 
 
-async def known(conn: AsyncConnection, words: Iterable[str]) -> set[str]:
-    """Those of the words that are remembered."""
-    return {word for (word,) in await _KNOWN(conn, [(word,) for word in sorted(words)])}
+async def existing(conn: AsyncConnection, words: Iterable[str]) -> set[str]:
+    """The subset of these words that is stored."""
+    return {word for (word,) in await _EXISTING(conn, [(word,) for word in sorted(words)])}

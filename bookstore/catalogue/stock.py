@@ -1,7 +1,7 @@
-"""Copies in and out: what is on the shelf, and the ledger that says why.
+"""Stock: how many copies of each book the store has, and the ledger of stock movements.
 
-The sum of a book's movements is its stock.  Copies that orders take and give back are
-moved by the order service, many at once; this is for everything else.
+The stock of a book is the sum of its movements.  The order service moves the copies of orders, in
+batches; this module is for all other movements.
 """
 
 from collections.abc import Collection
@@ -19,8 +19,8 @@ from bookstore.errors import Invalid, NotFound, OutOfStock
 from bookstore.stored_enum import StoredEnum
 
 
-class Reason(StoredEnum):
-    """Why copies came or went."""
+class StockReason(StoredEnum):
+    """The reason of a stock movement."""
 
     RECEIVED = "received"
     DAMAGED = "damaged"
@@ -30,23 +30,26 @@ class Reason(StoredEnum):
     CANCELLED = "cancelled"
 
 
-#: The reasons that staff may give; the others belong to orders.
-BY_HAND = frozenset({Reason.RECEIVED, Reason.DAMAGED, Reason.COUNT, Reason.RETURNED})
-#: More copies of one book are a slip of the finger.
-MOST = 1_000_000
-#: A shelf that is low with more copies than this never is anything else.
-MOST_LOW = 10_000
+#: The reasons that staff may choose.  The others are set by the order service.
+STAFF_REASONS = frozenset(
+    {StockReason.RECEIVED, StockReason.DAMAGED, StockReason.COUNT, StockReason.RETURNED}
+)
+#: The upper limit for the stock of one book.  A larger number is a typing error.
+MAX_QUANTITY = 1_000_000
+#: The upper limit for a book's low-stock threshold.  With a higher one, the book would always be
+#: low.
+MAX_LOW_STOCK = 10_000
 NOTE_LENGTH = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Movement:
-    """One line of the ledger; `delta` is negative when copies left the shelf."""
+    """One entry of the ledger; `delta` is negative if the stock decreased."""
 
     id: int
     book_id: int
     delta: int
-    reason: Reason
+    reason: StockReason
     order_id: int | None
     user_id: int | None
     note: str | None
@@ -57,87 +60,90 @@ async def move(
     conn: AsyncConnection,
     book_id: int,
     delta: int,
-    reason: Reason,
+    reason: StockReason,
     *,
     user_id: int | None = None,
     note: str | None = None,
     now: datetime,
 ) -> Movement:
-    """Put copies on the shelf or take them from it, and write down why.
+    """Change the stock of a book by `delta` and record the movement in the ledger.
 
     Raises:
-        Invalid: `delta` is 0, or there would be more than `MOST` copies; or the note is too long.
+        Invalid: `delta` is 0, the stock would exceed `MAX_QUANTITY`, or the note is too long.
         NotFound: there is no such book.
-        OutOfStock: fewer copies are there than should be taken.
+        OutOfStock: the stock is too small for a negative `delta`.
     """
     if delta == 0:
-        raise Invalid("delta", "A movement of no copies is none.")
-    if abs(delta) > MOST:
-        raise Invalid("delta", f"At most {MOST} copies move at once.")
+        raise Invalid("delta", "The quantity must not be 0.")
+    if abs(delta) > MAX_QUANTITY:
+        raise Invalid("delta", f"The quantity must not be more than {MAX_QUANTITY}.")
     if note is not None and len(note) > NOTE_LENGTH:
         raise Invalid("note", f"A note has at most {NOTE_LENGTH} characters.")
     changed = await conn.execute(
         update(book_stock)
         .where(
             book_stock.c.book_id == book_id,
-            (book_stock.c.stock + delta).between(0, MOST),
+            (book_stock.c.stock + delta).between(0, MAX_QUANTITY),
         )
         .values(stock=book_stock.c.stock + delta)
     )
     if changed.rowcount == 0:
-        left = await of(conn, book_id)
+        current = await quantity(conn, book_id)
         if delta < 0:
-            raise OutOfStock(book_id, left)
-        raise Invalid("delta", f"There would be more than {MOST} copies of this book.")
-    facts: dict[str, Any] = {
+            raise OutOfStock(book_id, current)
+        raise Invalid("delta", f"The stock of a book cannot be more than {MAX_QUANTITY}.")
+    columns: dict[str, Any] = {
         "book_id": book_id,
         "delta": delta,
-        "reason": Reason(reason),
+        "reason": StockReason(reason),
         "order_id": None,
         "user_id": user_id,
         "note": note,
         "created_at": now,
     }
-    inserted = await conn.execute(insert(stock_movements).values(facts))
-    return Movement(id=inserted.lastrowid, **facts)
+    inserted = await conn.execute(insert(stock_movements).values(columns))
+    return Movement(id=inserted.lastrowid, **columns)
 
 
-async def set_low(
-    conn: AsyncConnection, book_id: int, copies: int | None, *, user_id: int, now: datetime
+async def set_low_stock_threshold(
+    conn: AsyncConnection, book_id: int, threshold: int | None, *, user_id: int, now: datetime
 ) -> None:
-    """Say from how many copies on a book is low; None: as the store's other books.
+    """Set the number of copies from which on a book's stock is low; None is the store's default.
 
     Raises:
-        Invalid: nobody has so many copies, or fewer than none.
+        Invalid: the threshold is negative or more than `MAX_LOW_STOCK`.
         NotFound: there is no such book.
     """
-    if copies is not None and not 0 <= copies <= MOST_LOW:
-        raise Invalid("low_stock", f"Type a number up to {MOST_LOW}, or nothing.")
+    if threshold is not None and not 0 <= threshold <= MAX_LOW_STOCK:
+        raise Invalid("low_stock", f"Enter a number from 0 to {MAX_LOW_STOCK}, or leave it empty.")
     found = (
         await conn.execute(select(books.c.low_stock).where(books.c.id == book_id).with_for_update())
     ).one_or_none()
     if found is None:
         raise NotFound("This book")
-    if found.low_stock != copies:
-        await conn.execute(update(books).where(books.c.id == book_id).values(low_stock=copies))
-        told = {"low_stock": [found.low_stock, copies]}
-        await audit.record(conn, "change", "book", book_id, told, user_id=user_id, now=now)
+    if found.low_stock != threshold:
+        await conn.execute(update(books).where(books.c.id == book_id).values(low_stock=threshold))
+        changes = {"low_stock": [found.low_stock, threshold]}
+        await audit.record(conn, "change", "book", book_id, changes, user_id=user_id, now=now)
 
 
-async def of(conn: AsyncConnection, book_id: int) -> int:
-    """How many copies of a book are on the shelf.
+async def quantity(conn: AsyncConnection, book_id: int) -> int:
+    """The stock of a book.
 
     Raises:
         NotFound: there is no such book.
     """
-    shelf = await look(conn, [book_id])
-    if book_id not in shelf:
+    found = await quantities(conn, [book_id])
+    if book_id not in found:
         raise NotFound("This book")
-    return shelf[book_id]
+    return found[book_id]
 
 
-async def look(conn: AsyncConnection, book_ids: Collection[int]) -> dict[int, int]:
-    """How many copies of each of these books are on the shelf, without a lock."""
+async def quantities(conn: AsyncConnection, book_ids: Collection[int]) -> dict[int, int]:
+    """The stock of each of these books, read without a lock.
+
+    Books that do not exist are missing from the result.
+    """
     found = await conn.execute(
         select(book_stock.c.book_id, book_stock.c.stock).where(
             book_stock.c.book_id.in_(sorted(book_ids))
@@ -147,13 +153,13 @@ async def look(conn: AsyncConnection, book_ids: Collection[int]) -> dict[int, in
 
 
 async def movement(conn: AsyncConnection, movement_id: int) -> Movement:
-    """One line of the ledger.
+    """One entry of the ledger.
 
     Raises:
         NotFound: there is no such movement.
     """
-    asked = select(stock_movements).where(stock_movements.c.id == movement_id)
-    row = (await conn.execute(asked)).one_or_none()
+    query = select(stock_movements).where(stock_movements.c.id == movement_id)
+    row = (await conn.execute(query)).one_or_none()
     if row is None:
         raise NotFound("This movement")
     return _movement(row)
@@ -162,7 +168,7 @@ async def movement(conn: AsyncConnection, movement_id: int) -> Movement:
 async def movements(
     conn: AsyncConnection, book_id: int, *, cursor: str | None = None, limit: int = 20
 ) -> Page[Movement]:
-    """The ledger of one book, newest first."""
+    """A page of the ledger of one book, newest first."""
     query = (
         select(stock_movements)
         .where(stock_movements.c.book_id == book_id)
@@ -177,4 +183,4 @@ async def movements(
 
 
 def _movement(row: Any) -> Movement:
-    return Movement(**{**row._mapping, "reason": Reason.stored(row.reason)})
+    return Movement(**{**row._mapping, "reason": StockReason.stored(row.reason)})

@@ -1,4 +1,4 @@
-"""What staff or a file say about a book, and the rules that it has to keep."""
+"""Validation of a book's fields, as entered by staff or read from an imported file."""
 
 import re
 import unicodedata
@@ -10,7 +10,7 @@ from typing import Any
 import nh3
 
 from bookstore.catalogue import authors, isbn, language_codes
-from bookstore.catalogue.stock import MOST
+from bookstore.catalogue.stock import MAX_QUANTITY
 from bookstore.errors import Invalid
 from bookstore.i18n import sentence
 
@@ -26,18 +26,19 @@ ROLES = (
     "afterword",
     "contributor",
 )
-#: 100,000 of a currency with cents.
-HIGHEST_PRICE_CENTS = 10_000_000
-#: The oldest texts that are sold as books are younger.
+#: 100,000.00 in a currency with cents.
+MAX_PRICE_CENTS = 10_000_000
+#: Negative years are BC.  No text that is sold as a book is older.
 FIRST_YEAR = -3000
 #: Books are announced before they appear.
 YEARS_AHEAD = 5
-MOST_PAGES = 100_000
-MOST_AUTHORS = 100
-MOST_CATEGORIES = 20
-#: A TEXT column of MariaDB holds 65,535 bytes, and a letter takes up to four.
+MAX_PAGES = 100_000
+MAX_AUTHORS = 100
+MAX_CATEGORIES = 20
+#: In characters.  A TEXT column of MariaDB holds 65,535 bytes, and a character takes up to four.
 DESCRIPTION_LENGTH = 16_000
-#: What a description may be marked up with; a link leads shoppers away, so its text stays alone.
+#: The HTML tags that a description may contain.  Links are removed and their text is kept, because
+#: they would lead shoppers away from the store.
 _TAGS = {
     "p",
     "br",
@@ -55,25 +56,26 @@ _TAGS = {
     "blockquote",
 }
 
-#: Control characters, halves of surrogate pairs, and what turns the writing direction.
+#: Control characters, lone surrogates, and characters that override the writing direction.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e]")
-#: Letters to Unicode, and nothing to the eye: the fillers of Hangul and Braille.
-_BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+#: Characters that Unicode classifies as letters or symbols but that look blank: Hangul fillers and
+#: the blank Braille pattern.
+_BLANK_CHARACTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 
 Rule = Callable[[str, Any, datetime], Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """Somebody's part in a book, by name."""
+    """A contributor's name and role, before the contributor is stored."""
 
     name: str
     role: str = "author"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
-    """A book that is to be: the fields of the API, `categories` by slug."""
+class BookInput:
+    """The fields of a new book, as in the API.  `categories` are slugs."""
 
     isbn13: str
     title: str
@@ -90,31 +92,31 @@ class Draft:
     pages: int | None = None
 
 
-def checked(facts: Mapping[str, Any], *, now: datetime) -> dict[str, Any]:
-    """The same fields as the store keeps them: trimmed, normalised, sanitised.
+def validate(values: Mapping[str, Any], *, now: datetime) -> dict[str, Any]:
+    """The validated fields, as they are stored: trimmed, normalised and sanitised.
 
-    `authors` become a list of Contribution without repeats.
+    `authors` becomes a list of `Contribution` without duplicates.
 
     Raises:
         Invalid: a value breaks a rule, or there is no such field.
     """
-    kept = {}
-    for field, value in facts.items():
+    validated = {}
+    for field, value in values.items():
         rule = _RULES.get(field)
         if rule is None:
-            raise Invalid(field, "A book has no such field, or it is not changed like this.")
-        kept[field] = rule(field, value, now)
-    return kept
+            raise Invalid(field, "This field does not exist or cannot be changed here.")
+        validated[field] = rule(field, value, now)
+    return validated
 
 
-def plain(field: str, value: Any, length: int) -> str:
-    """One line of text: spaces of all kinds become single ones.
+def single_line(field: str, value: Any, length: int) -> str:
+    """One line of text, in which every run of white space becomes a single space.
 
     Raises:
-        Invalid: it is blank, too long, or has characters that nobody can see or type.
+        Invalid: it is blank, has more than `length` characters, or contains control characters.
     """
     if not isinstance(value, str):
-        raise Invalid(field, "This has to be text.")
+        raise Invalid(field, "This must be text.")
     line = " ".join(unicodedata.normalize("NFC", value).split())
     if not line or all(map(_is_invisible, line)):
         raise Invalid(field, "This must not be blank.")
@@ -127,85 +129,87 @@ def plain(field: str, value: Any, length: int) -> str:
                 length=length,
             ),
         )
-    _refuse_control(field, line)
+    _check_no_control_characters(field, line)
     return line
 
 
-def _is_invisible(sign: str) -> bool:
-    return sign == " " or sign in _BLANKS or unicodedata.category(sign) == "Cf"
+def _is_invisible(char: str) -> bool:
+    return char == " " or char in _BLANK_CHARACTERS or unicodedata.category(char) == "Cf"
 
 
-def _refuse_control(field: str, text: str) -> None:
+def _check_no_control_characters(field: str, text: str) -> None:
     if found := _CONTROL.search(text):
         raise Invalid(
             field,
             sentence(
-                "There is a control character (%(code)s) in it.", code=f"U+{ord(found[0]):04X}"
+                "This contains a control character (%(code)s).", code=f"U+{ord(found[0]):04X}"
             ),
         )
 
 
 def _line(length: int) -> Rule:
-    return lambda field, value, _: plain(field, value, length)
+    return lambda field, value, _: single_line(field, value, length)
 
 
 def _optional(rule: Rule) -> Rule:
-    """None and blank text stand for nothing."""
+    """A rule for an optional field: None and blank text become None."""
 
-    def nothing_or(field: str, value: Any, now: datetime) -> Any:
+    def optional(field: str, value: Any, now: datetime) -> Any:
         blank = value is None or (isinstance(value, str) and not value.strip())
         return None if blank else rule(field, value, now)
 
-    return nothing_or
+    return optional
 
 
-def _whole(low: int, high: int) -> Rule:
-    def whole(field: str, value: Any, _: datetime) -> int:
+def _integer(low: int, high: int) -> Rule:
+    def integer(field: str, value: Any, _: datetime) -> int:
         if not isinstance(value, int) or isinstance(value, bool):
-            raise Invalid(field, "This has to be a whole number.")
+            raise Invalid(field, "This must be a whole number.")
         if not low <= value <= high:
-            raise Invalid(field, f"This has to be from {low} to {high}.")
+            raise Invalid(field, f"This must be from {low} to {high}.")
         return value
 
-    return whole
+    return integer
 
 
 def _year(field: str, value: Any, now: datetime) -> int:
-    year: int = _whole(FIRST_YEAR, now.year + YEARS_AHEAD)(field, value, now)
+    year: int = _integer(FIRST_YEAR, now.year + YEARS_AHEAD)(field, value, now)
     return year
 
 
 def _isbn(field: str, value: Any, _: datetime) -> str:
     if not isinstance(value, str):
-        raise Invalid(field, "This has to be text.")
+        raise Invalid(field, "This must be text.")
     return isbn.parse(value)
 
 
 def _language(field: str, value: Any, _: datetime) -> str:
     if not isinstance(value, str):
-        raise Invalid(field, "This has to be text.")
-    return language_codes.normal(value)
+        raise Invalid(field, "This must be text.")
+    return language_codes.normalize(value)
 
 
 def _description(field: str, value: Any, _: datetime) -> str | None:
     if not isinstance(value, str):
-        raise Invalid(field, "This has to be text.")
+        raise Invalid(field, "This must be text.")
     lines = unicodedata.normalize("NFC", value).replace("\r\n", "\n").replace("\r", "\n")
-    _refuse_control(field, lines.replace("\n", " ").replace("\t", " "))
+    _check_no_control_characters(field, lines.replace("\n", " ").replace("\t", " "))
     html = nh3.clean(lines, tags=_TAGS, attributes={}).strip()
     if len(html) > DESCRIPTION_LENGTH:
-        raise Invalid(field, f"This is too long; {DESCRIPTION_LENGTH} characters are allowed.")
+        raise Invalid(field, f"This is too long: at most {DESCRIPTION_LENGTH} characters.")
     return html or None
 
 
 def _authors(field: str, value: Any, _: datetime) -> list[Contribution]:
     if not isinstance(value, Sequence) or isinstance(value, str):
-        raise Invalid(field, "This has to be a list.")
+        raise Invalid(field, "This must be a list.")
     if not value:
-        raise Invalid(field, "A book has at least one author; some have only Anonymous.")
-    if len(value) > MOST_AUTHORS:
-        raise Invalid(field, f"A book has at most {MOST_AUTHORS} authors.")
-    return _without_repeats(_contribution(field, entry) for entry in value)
+        raise Invalid(
+            field, "A book needs at least one author. If the author is unknown, enter Anonymous."
+        )
+    if len(value) > MAX_AUTHORS:
+        raise Invalid(field, f"A book has at most {MAX_AUTHORS} authors.")
+    return _without_duplicates(_contribution(field, entry) for entry in value)
 
 
 def _contribution(field: str, entry: Any) -> Contribution:
@@ -217,15 +221,15 @@ def _contribution(field: str, entry: Any) -> Contribution:
     if not isinstance(entry, Contribution):
         raise Invalid(field, "An author is a name, or a name and a role.")
     if entry.role not in ROLES:
-        raise Invalid(field, f"The role of an author is one of {', '.join(ROLES)}.")
-    return Contribution(plain(field, entry.name, 255), entry.role)
+        raise Invalid(field, f"The role of an author must be one of {', '.join(ROLES)}.")
+    return Contribution(single_line(field, entry.name, 255), entry.role)
 
 
-def _without_repeats(contributions: Iterable[Contribution]) -> list[Contribution]:
-    kept: dict[tuple[str, str], Contribution] = {}
+def _without_duplicates(contributions: Iterable[Contribution]) -> list[Contribution]:
+    unique: dict[tuple[str, str], Contribution] = {}
     for contribution in contributions:
-        kept.setdefault((authors.key(contribution.name), contribution.role), contribution)
-    return list(kept.values())
+        unique.setdefault((authors.key(contribution.name), contribution.role), contribution)
+    return list(unique.values())
 
 
 def _categories(field: str, value: Any, _: datetime) -> list[str]:
@@ -234,10 +238,10 @@ def _categories(field: str, value: Any, _: datetime) -> list[str]:
         or isinstance(value, str)
         or not all(isinstance(slug, str) for slug in value)
     ):
-        raise Invalid(field, "This has to be a list of slugs.")
+        raise Invalid(field, "This must be a list of slugs.")
     slugs = list(dict.fromkeys(value))
-    if len(slugs) > MOST_CATEGORIES:
-        raise Invalid(field, f"A book is in at most {MOST_CATEGORIES} categories.")
+    if len(slugs) > MAX_CATEGORIES:
+        raise Invalid(field, f"A book is in at most {MAX_CATEGORIES} categories.")
     return slugs
 
 
@@ -252,7 +256,7 @@ _RULES: Mapping[str, Rule] = {
     "year": _optional(_year),
     "language": _optional(_language),
     "format": _optional(_line(20)),
-    "pages": _optional(_whole(1, MOST_PAGES)),
-    "price_cents": _whole(0, HIGHEST_PRICE_CENTS),
-    "stock": _whole(0, MOST),
+    "pages": _optional(_integer(1, MAX_PAGES)),
+    "price_cents": _integer(0, MAX_PRICE_CENTS),
+    "stock": _integer(0, MAX_QUANTITY),
 }

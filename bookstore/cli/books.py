@@ -1,4 +1,4 @@
-"""`bookstore import` and `bookstore export`: lists of books and orders, in and out."""
+"""`bookstore import` and `bookstore export`: files with books and orders."""
 
 import asyncio
 import shutil
@@ -29,57 +29,57 @@ from bookstore.imports import encodings, importer
 from bookstore.imports.columns import COLUMNS
 from bookstore.imports.formats import Options
 from bookstore.tasks import jobs
-from bookstore.tasks.jobs import Job, Kind, Line, Outcome, State
+from bookstore.tasks.jobs import Job, JobKind, JobLine, JobState, LineOutcome
 from config.settings import read_settings
 
-#: What is told of an import.
+#: The numbers of an import's summary.
 COUNTS = ("read", "created", "updated", "unchanged", "refused")
-#: Refused lines are read so many at a time.
-_PAGE = 500
+#: Refused lines read in one query.
+_PAGE_SIZE = 500
 
 
 @click.group("import")
 def import_group() -> None:
-    """Files into the store."""
+    """Import files."""
 
 
 @import_group.command("books")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--dry-run", "-n", is_flag=True, help="Only say what would be done.")
+@click.option("--dry-run", "-n", is_flag=True, help="Check the file without changing anything.")
 @click.option(
     "--column",
     "columns",
     multiple=True,
     metavar="COLUMN=NAME",
-    help="What the file calls a column, where it is not clear; may be repeated.",
+    help="The file's name for a column, if it is not recognized; may be repeated.",
 )
 @click.option(
     "--encoding",
     type=click.Choice(encodings.CHOICES, case_sensitive=False),
-    help="Of a CSV file that is not UTF-8; found out where that is possible.",
+    help="The encoding of a CSV file that is not UTF-8; detected where possible.",
 )
 @as_json
 @asynchronous
 async def import_books(
     file: Path, dry_run: bool, columns: tuple[str, ...], encoding: str | None, as_json: bool
 ) -> None:
-    """Read books from a FILE: CSV, an Excel workbook (XLSX) or ONIX 3.
+    """Import books from FILE: CSV, an Excel workbook (XLSX) or ONIX 3.
 
-    A second run of the same file changes nothing.  Each row is taken whole or refused whole;
-    the refused ones are listed on stderr with line, column, value and reason, and make the
-    exit code 3.
+    A second import of the same file changes nothing.  Each row is imported completely or refused
+    completely.  Refused rows are listed on stderr with line, column, value and reason; then the
+    exit code is 3.
     """
     options = Options(_mapping(columns), encoding)
     with _bar() as bar:
-        shown = bar.add_task(file.name, total=1.0, told="")
+        progress = bar.add_task(file.name, total=1.0, counts="")
 
-        async def watch(job: Job) -> None:
-            told = f"{job.read:,} read, {job.refused:,} refused"
-            bar.update(shown, completed=job.share, told=told)
+        async def on_progress(job: Job) -> None:
+            counts = f"{job.read:,} read, {job.refused:,} refused"
+            bar.update(progress, completed=job.share, counts=counts)
 
         async with database() as engine:
             with file.open("rb") as stream:
-                job = await importer.take_in(
+                job = await importer.import_file(
                     engine,
                     stream,
                     name=file.name,
@@ -87,11 +87,11 @@ async def import_books(
                     dry_run=dry_run,
                     options=options,
                     clock=lambda: datetime.now(UTC),
-                    watch=watch,
+                    on_progress=on_progress,
                 )
             bar.stop()
-            await _tell_refused(engine, job)
-    _tell_findings(job)
+            await _print_refused(engine, job)
+    _print_findings(job)
     if dry_run:
         click.echo("This was a dry run: nothing was changed.", err=True)
     counts = {name: getattr(job, name) for name in COUNTS}
@@ -99,7 +99,7 @@ async def import_books(
         print_json(counts)
     else:
         click.echo(", ".join(f"{number:,} {name}" for name, number in counts.items()))
-    if job.state is not State.DONE:
+    if job.state is not JobState.DONE:
         click.echo(job.error or f"The import is {job.state}.", err=True)
         sys.exit(FAILED)
     sys.exit(PARTLY if job.refused else 0)
@@ -108,10 +108,12 @@ async def import_books(
 def _mapping(columns: tuple[str, ...]) -> Mapping[str, str]:
     mapping = {}
     for column in columns:
-        name, equals, given = column.partition("=")
+        name, equals, file_name = column.partition("=")
         if not equals or name not in COLUMNS:
-            raise click.UsageError(f"{column!r} is not one of {', '.join(COLUMNS)}, = and a name.")
-        mapping[name] = given
+            raise click.UsageError(
+                f"{column!r} is not COLUMN=NAME with a COLUMN of {', '.join(COLUMNS)}."
+            )
+        mapping[name] = file_name
     return mapping
 
 
@@ -121,45 +123,45 @@ def _bar() -> Progress:
         BarColumn(),
         TaskProgressColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[told]}"),
+        TextColumn("{task.fields[counts]}"),
         console=messages,
         transient=True,
         disable=not messages.is_terminal,
     )
 
 
-async def _tell_refused(engine: AsyncEngine, job: Job) -> None:
+async def _print_refused(engine: AsyncEngine, job: Job) -> None:
     after = -1
     while True:
         async with db.reading(engine) as conn:
             found = await jobs.lines(
-                conn, job.id, outcome=Outcome.REFUSED, after=after, limit=_PAGE
+                conn, job.id, outcome=LineOutcome.REFUSED, after=after, limit=_PAGE_SIZE
             )
         for line in found:
-            click.echo(_told(line), err=True)
-        if len(found) < _PAGE:
+            click.echo(_refused_row(line), err=True)
+        if len(found) < _PAGE_SIZE:
             return
         after = found[-1].position
 
 
-def _told(line: Line) -> str:
+def _refused_row(line: JobLine) -> str:
     where = f"line {line.line}"
     if line.column:
         where += f", {line.column} {line.value!r}"
     return f"{where}: {line.reason}"
 
 
-def _tell_findings(job: Job) -> None:
-    """What a person has to know to trust the reading of the file."""
+def _print_findings(job: Job) -> None:
+    """Print how the file was interpreted, so that the user can check it."""
     for rule in job.findings.get("rules", []):
         click.echo(rule, err=True)
     if ignored := job.findings.get("ignored_columns"):
-        click.echo(f"Columns without a meaning here: {', '.join(ignored)}", err=True)
+        click.echo(f"Ignored columns: {', '.join(ignored)}", err=True)
 
 
 @click.group("export")
 def export_group() -> None:
-    """Lists out of the store."""
+    """Export files."""
 
 
 _format = click.option(
@@ -173,7 +175,7 @@ _output = click.option(
     "--output",
     "-o",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Where to write; stdout without it.",
+    help="The file to write; default: stdout.",
 )
 
 
@@ -182,8 +184,8 @@ _output = click.option(
 @_output
 @asynchronous
 async def export_books(chosen: str, output: Path | None) -> None:
-    """Write all books that are sold; `bookstore import books` reads them again."""
-    await _export(Kind.EXPORT_BOOKS, Format(chosen), output)
+    """Export all books on sale; `bookstore import books` can read the file."""
+    await _export(JobKind.EXPORT_BOOKS, Format(chosen), output)
 
 
 @export_group.command("orders")
@@ -191,16 +193,16 @@ async def export_books(chosen: str, output: Path | None) -> None:
 @_output
 @asynchronous
 async def export_orders(chosen: str, output: Path | None) -> None:
-    """Write all orders, a row for each book of an order."""
-    await _export(Kind.EXPORT_ORDERS, Format(chosen), output)
+    """Export all orders, with one row for each book of an order."""
+    await _export(JobKind.EXPORT_ORDERS, Format(chosen), output)
 
 
-async def _export(kind: Kind, chosen: Format, output: Path | None) -> None:
+async def _export(kind: JobKind, chosen: Format, output: Path | None) -> None:
     with _bar() as bar, tempfile.TemporaryFile() as file:
-        shown = bar.add_task(kind, total=1.0, told="")
+        progress = bar.add_task(kind, total=1.0, counts="")
 
         async def on_progress(written: int, total: int) -> None:
-            bar.update(shown, completed=written / total, told=f"{written:,} rows")
+            bar.update(progress, completed=written / total, counts=f"{written:,} rows")
 
         async with database() as engine:
             written = await exports.write(
@@ -216,7 +218,7 @@ async def _export(kind: Kind, chosen: Format, output: Path | None) -> None:
 
 
 def _deliver(file: BinaryIO, output: Path | None) -> None:
-    """Only what is whole: what fails half-way leaves an older file as it was."""
+    """Copy the complete export to its destination, so that a failed export keeps the old file."""
     file.seek(0)
     if output is None:
         shutil.copyfileobj(file, sys.stdout.buffer)

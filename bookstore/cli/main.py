@@ -1,7 +1,7 @@
-"""`bookstore ...`: the store from the command line.
+"""The `bookstore` command line.
 
-Data goes to stdout and messages to stderr, so that programs can read it.  Exit codes: 0
-fine, 1 failed, 2 wrong use, 3 partly (some rows were refused).
+Data goes to stdout and messages to stderr, so that programs can read the data.  Exit codes: 0
+success, 1 failed, 2 wrong use, 3 partly (some rows were refused).
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from bookstore import __version__
 from bookstore.cli import books, sample
 from bookstore.cli.terminal import (
     FAILED,
-    Store,
+    CommandGroup,
     as_json,
     asynchronous,
     database,
@@ -31,26 +31,26 @@ from bookstore.cli.terminal import (
 from bookstore.database import engine as db
 from bookstore.errors import Invalid, NotFound
 from bookstore.notifications import smtp
-from bookstore.notifications.mime import Mail
+from bookstore.notifications.mime import OutgoingEmail
 from bookstore.operations import db_grants, doctor, metrics, startup_checks
 from bookstore.tasks import outbox
 from bookstore.users import accounts, sessions, two_factor
 from bookstore.users.permissions import Role
 from config import log, variables
-from config.settings import WrongSettings, read_settings
+from config.settings import InvalidSettings, read_settings
 
-#: Shown as three stars, and addresses without their passwords.
+#: Settings shown as three stars; URLs are shown without their passwords.
 SECRETS = {"secret_key", "admin_password"}
 
 
-@click.group(cls=Store, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="%(version)s")
 def main() -> None:
     """An online bookstore: web shop, REST API, dashboard and workers.
 
     \b
-    bookstore run                      everything in one process, on this machine
-    bookstore web, bookstore worker    the same on many machines
+    bookstore run                      everything in one process on one machine
+    bookstore web, bookstore worker    separate processes, on one or many machines
     """
     log.set_up()
 
@@ -61,20 +61,20 @@ def main() -> None:
 @main.command()
 @asynchronous
 async def run() -> None:
-    """Serve the whole store from one process, with its workers inside.
+    """Run the whole store in one process, including the workers.
 
-    The first start makes the tables, loads the sample catalogue and opens an account for
-    an administrator, whose password is printed once.
+    The first start creates the tables, loads the sample catalogue and creates an administrator's
+    account, whose password is printed once.
     """
     from web import serve
 
     settings = read_settings()
     if not settings.embedded:
         raise click.UsageError(
-            "This store has a broker: start `bookstore web` and `bookstore worker` instead."
+            "A message broker is configured: start `bookstore web` and `bookstore worker` instead."
         )
     async with database() as engine:
-        await sample.prepare(engine, settings, tell=click.echo)
+        await sample.prepare(engine, settings, echo=click.echo)
     await serve.serve(settings, ready=lambda: click.echo(f"Open {settings.base_url}"))
 
 
@@ -83,7 +83,7 @@ async def run() -> None:
 @click.option("--port", type=click.IntRange(0, 65535), help="The port to listen on.")
 @click.option("--processes", type=click.IntRange(1, 64), default=1, show_default=True)
 def web(host: str | None, port: int | None, processes: int) -> None:
-    """Serve pages and API.  Workers are started with `bookstore worker`."""
+    """Serve the pages and the API.  Start workers with `bookstore worker`."""
     from web import serve
 
     if host:
@@ -91,7 +91,7 @@ def web(host: str | None, port: int | None, processes: int) -> None:
     if port is not None:
         os.environ["BOOKSTORE_PORT"] = str(port)
     startup_checks.start(read_settings())
-    sys.exit(serve.serve_in(processes))
+    sys.exit(serve.serve_processes(processes))
 
 
 @main.command()
@@ -99,9 +99,9 @@ def web(host: str | None, port: int | None, processes: int) -> None:
 @click.option("--threads", "-t", type=click.IntRange(1, 64), default=8, show_default=True)
 @click.option("--queues", "-Q", multiple=True, help="Only these queues.")
 def worker(processes: int, threads: int, queues: tuple[str, ...]) -> None:
-    """Work on orders, letters, imports and exports (the same as `dramatiq actors`)."""
+    """Process orders, e-mails, imports and exports (the same as `dramatiq actors`)."""
     if read_settings().embedded:
-        raise click.UsageError("Without a broker the workers live in `bookstore run`.")
+        raise click.UsageError("Without a message broker the workers run inside `bookstore run`.")
     startup_checks.start(read_settings())
     command = ["-m", "dramatiq", "actors", "-p", str(processes), "-t", str(threads)]
     command += ["--worker-shutdown-timeout", "30000"]
@@ -114,14 +114,14 @@ def worker(processes: int, threads: int, queues: tuple[str, ...]) -> None:
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", type=click.IntRange(0, 65535), default=9180, show_default=True)
 def show_metrics(host: str, port: int) -> None:
-    """Show Prometheus what the workers of this machine count.
+    """Serve the metrics of this machine's workers to Prometheus.
 
-    They and this command share the folder that PROMETHEUS_MULTIPROC_DIR names.
+    PROMETHEUS_MULTIPROC_DIR must name the same folder for this command and for the workers.
     """
     from web import serve
 
     if not Path(os.environ.get(metrics.FOLDER, "nowhere")).is_dir():
-        raise click.UsageError(f"{metrics.FOLDER} has to name a folder, for the workers too.")
+        raise click.UsageError(f"{metrics.FOLDER} must name a folder, for the workers too.")
     asyncio.run(serve.serve_metrics(read_settings(), host, port))
 
 
@@ -130,22 +130,24 @@ def show_metrics(host: str, port: int) -> None:
 
 @main.group("db")
 def database_group() -> None:
-    """The tables and their revisions."""
+    """Create, upgrade and check the database tables."""
 
 
 @database_group.command()
 @click.option(
-    "--grant", "account", help="Then give this account (NAME or NAME@HOST) what the store needs."
+    "--grant",
+    "account",
+    help="Then grant this database account (NAME or NAME@HOST) the privileges that it needs.",
 )
 @asynchronous
 async def upgrade(account: str | None) -> None:
-    """Bring the tables to the newest revision."""
+    """Upgrade the tables to the newest revision."""
     statements = _grants(account) if account else []
     async with database() as engine:
         await db.upgrade(engine)
         if statements:
             async with db.transaction(engine) as conn:
-                await db_grants.give(conn, statements)
+                await db_grants.execute_grants(conn, statements)
 
 
 @database_group.command()
@@ -160,7 +162,7 @@ async def current() -> None:
 @database_group.command()
 @asynchronous
 async def check() -> None:
-    """Fail when the tables are not at the newest revision."""
+    """Fail if the tables are not at the newest revision."""
     async with database() as engine, db.reading(engine) as conn:
         revision, newest = await db.revisions(conn)
     if revision != newest:
@@ -170,9 +172,9 @@ async def check() -> None:
 @database_group.command("grants")
 @click.argument("account")
 def print_grants(account: str) -> None:
-    """Print the statements that give ACCOUNT (NAME or NAME@HOST) what the store needs.
+    """Print the GRANT statements for the store's database ACCOUNT (NAME or NAME@HOST).
 
-    They are for an administrator of the database, after each upgrade:
+    A database administrator runs them after each upgrade:
     bookstore db grants bookstore@10.0.0.% | mariadb
     """
     for statement in _grants(account):
@@ -184,7 +186,7 @@ def _grants(account: str) -> list[str]:
     if url.get_backend_name() == "sqlite":
         raise click.UsageError("SQLite has no accounts.")
     try:
-        return db_grants.grants(url.database or "", account)
+        return db_grants.grant_statements(url.database or "", account)
     except Invalid as refusal:
         raise click.BadParameter(str(refusal)) from None
 
@@ -194,17 +196,17 @@ def _grants(account: str) -> list[str]:
 
 @main.group("users")
 def users_group() -> None:
-    """Accounts."""
+    """Create and change user accounts."""
 
 
 @users_group.command("create")
 @click.argument("email")
 @click.option("--role", type=click.Choice([role.value for role in Role]), default="customer")
-@click.option("--name", default="", help="The name; the address without one.")
+@click.option("--name", default="", help="The name; default: the part of the address before @.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from stdin.")
 @asynchronous
 async def create_user(email: str, role: str, name: str, password_stdin: bool) -> None:
-    """Open an account for EMAIL."""
+    """Create an account for EMAIL."""
     if password_stdin:
         password = sys.stdin.readline().rstrip("\n")
     else:
@@ -220,16 +222,17 @@ async def create_user(email: str, role: str, name: str, password_stdin: bool) ->
             role=Role(role),
             now=datetime.now(UTC),
         )
-    click.echo(f"{user.email} may sign in now, as {user.role}.", err=True)
+    click.echo(f"Account created: {user.email}, role {user.role}.", err=True)
 
 
 @users_group.command("remove-second-factor")
 @click.argument("email")
 @asynchronous
 async def remove_second_factor(email: str) -> None:
-    """Let EMAIL sign in with the password alone, and end all their sessions.
+    """Turn two-factor authentication off for EMAIL, and end all sessions of the account.
 
-    For somebody who has lost their authenticator and their recovery codes. They are told by letter.
+    For users who have lost their authenticator and their recovery codes.  The user is notified by
+    e-mail.
     """
     now = datetime.now(UTC)
     async with database() as engine, db.transaction(engine) as conn:
@@ -239,7 +242,7 @@ async def remove_second_factor(email: str) -> None:
         user, _ = found
         await two_factor.remove(conn, user.id, by=None, now=now)
         await sessions.end_all(conn, user.id)
-    click.echo(f"{user.email} signs in with the password alone now.", err=True)
+    click.echo(f"{user.email} now signs in with the password only.", err=True)
 
 
 # Books
@@ -252,10 +255,10 @@ main.add_command(books.export_group)
 @main.command("sample-data")
 @asynchronous
 async def sample_data() -> None:
-    """Load a small catalogue of well-known books, to look around with."""
+    """Load a small catalogue of well-known books for trying out the store."""
     async with database() as engine:
         report = await sample.load(engine, read_settings().currency, now=datetime.now(UTC))
-    click.echo(f"{report.created} books created, {report.unchanged} were there.", err=True)
+    click.echo(f"{report.created} books created, {report.unchanged} already existed.", err=True)
 
 
 # Tasks
@@ -263,15 +266,17 @@ async def sample_data() -> None:
 
 @main.group("tasks")
 def tasks_group() -> None:
-    """Unfinished work; what is dead was given up and waits for you."""
+    """Background tasks that are waiting or dead."""
 
 
 @tasks_group.command("list")
-@click.option("--state", type=click.Choice(["waiting", "dead"]), help="Only these.")
+@click.option(
+    "--state", type=click.Choice(["waiting", "dead"]), help="Show only tasks in this state."
+)
 @as_json
 @asynchronous
 async def list_tasks(state: str | None, as_json: bool) -> None:
-    """List unfinished work, the oldest first."""
+    """List waiting and dead tasks, the oldest first."""
     dead = None if state is None else state == "dead"
     async with database() as engine, db.reading(engine) as conn:
         found = await outbox.find(conn, dead=dead)
@@ -293,7 +298,7 @@ async def list_tasks(state: str | None, as_json: bool) -> None:
 @as_json
 @asynchronous
 async def show_task(task_id: int, as_json: bool) -> None:
-    """Print all there is about one task."""
+    """Show all details of one task."""
     async with database() as engine, db.reading(engine) as conn:
         row = await outbox.get(conn, task_id)
     if as_json:
@@ -306,17 +311,17 @@ async def show_task(task_id: int, as_json: bool) -> None:
 @click.argument("task_id", type=int)
 @asynchronous
 async def replay_task(task_id: int) -> None:
-    """Have a task tried again, with all its attempts."""
+    """Run a task again, with a new count of attempts."""
     async with database() as engine, db.transaction(engine) as conn:
         await outbox.replay(conn, task_id, user_id=None, now=datetime.now(UTC))
 
 
 @tasks_group.command("discard")
 @click.argument("task_id", type=int)
-@click.option("--reason", required=True, help="Why; it is kept on record.")
+@click.option("--reason", required=True, help="The reason, written to the audit log.")
 @asynchronous
 async def discard_task(task_id: int, reason: str) -> None:
-    """Give a task up for good."""
+    """Discard a task; it will not run again."""
     async with database() as engine, db.transaction(engine) as conn:
         await outbox.discard(conn, task_id, reason, user_id=None, now=datetime.now(UTC))
 
@@ -325,7 +330,7 @@ async def discard_task(task_id: int, reason: str) -> None:
 @as_json
 @asynchronous
 async def examine(as_json: bool) -> None:
-    """Check the invariants, and name the rows that break them."""
+    """Check the data for inconsistencies, and list the rows that have any."""
     async with database() as engine, db.reading(engine) as conn:
         findings = [finding async for finding in doctor.examine(conn, now=datetime.now(UTC))]
     if as_json:
@@ -334,16 +339,16 @@ async def examine(as_json: bool) -> None:
         for finding in findings:
             click.echo(f"{finding.invariant}: {finding.row}")
     if not findings:
-        click.echo("All is well.", err=True)
+        click.echo("No problems found.", err=True)
     sys.exit(FAILED if findings else 0)
 
 
-# Around it
+# E-mail, settings and the rest
 
 
 @main.group("mail")
 def mail_group() -> None:
-    """Letters."""
+    """Check the e-mail setup."""
 
 
 @mail_group.command("test")
@@ -351,16 +356,16 @@ def mail_group() -> None:
 @as_json
 @asynchronous
 async def test_mail(address: str, as_json: bool) -> None:
-    """Send a letter to ADDRESS and print what the mail server says."""
+    """Send a test e-mail to ADDRESS and print the mail server's answer."""
     settings = read_settings()
-    letter = EmailMessage()
-    letter["From"], letter["To"] = settings.mail_from, address
-    letter["Date"], letter["Message-ID"] = datetime.now(UTC), make_msgid(domain="bookstore")
-    letter["Subject"] = f"A test letter from {settings.store_name}"
-    letter.set_content("If you can read this, letters go out.\n")
+    message = EmailMessage()
+    message["From"], message["To"] = settings.mail_from, address
+    message["Date"], message["Message-ID"] = datetime.now(UTC), make_msgid(domain="bookstore")
+    message["Subject"] = f"Test e-mail from {settings.store_name}"
+    message.set_content("If you can read this, the store can send e-mails.\n")
     mailer = smtp.make_mailer(settings.smtp_url)
     try:
-        answer = await mailer.send(Mail.of(letter))
+        answer = await mailer.send(OutgoingEmail.of(message))
     finally:
         await mailer.close()
     if as_json:
@@ -381,13 +386,13 @@ async def openapi() -> None:
 
 @main.group("config")
 def config_group() -> None:
-    """Settings."""
+    """Show and check the settings."""
 
 
 @config_group.command("show")
 @as_json
 def show_config(as_json: bool) -> None:
-    """Print the settings in force, without secrets."""
+    """Print the current settings, without secrets."""
     shown = {name: _shown(name, value) for name, value in asdict(read_settings()).items()}
     if as_json:
         print_json(shown)
@@ -399,31 +404,31 @@ def show_config(as_json: bool) -> None:
 @as_json
 @asynchronous
 async def check_config(as_json: bool) -> None:
-    """Fail when a setting is wrong, and name all that are; warn of what endangers data."""
+    """Fail if settings are wrong, and list them; warn about settings that put data at risk."""
     try:
         settings = read_settings()
-    except WrongSettings as wrong:
+    except InvalidSettings as wrong:
         if as_json:
             print_json({"problems": wrong.problems, "warnings": []})
         raise
-    warnings = await startup_checks.examine(settings)
+    warnings = await startup_checks.check(settings)
     for warning in warnings:
         click.echo(f"Warning: {warning}", err=True)
     if as_json:
         print_json({"problems": {}, "warnings": warnings})
-    click.echo("The settings are fine.", err=True)
+    click.echo("The settings are valid.", err=True)
 
 
 @config_group.command("reference")
 def print_reference() -> None:
-    """Print all settings, their defaults and what they mean (docs/settings.md)."""
+    """Print all settings with their defaults and descriptions (docs/settings.md)."""
     click.echo(variables.reference(), nl=False)
 
 
 @main.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print what makes SHELL complete the commands, to be evaluated where it starts."""
+    """Print the completion script for SHELL, to be evaluated in its startup file."""
     of_shell = get_completion_class(shell)
     assert of_shell is not None
     click.echo(of_shell(main, {}, "bookstore", "_BOOKSTORE_COMPLETE").source())
@@ -444,7 +449,7 @@ def _shown(name: str, value: object) -> object:
 
 
 def _without_password(url: str) -> str:
-    scheme, _, rest = url.partition("://")
-    account, at, host = rest.rpartition("@")
+    scheme, _, remainder = url.partition("://")
+    account, at, host = remainder.rpartition("@")
     user, colon, _ = account.partition(":")
     return f"{scheme}://{user}{colon and ':***'}{at}{host}"

@@ -1,4 +1,4 @@
-"""What the commands have in common: a database, and words for people and for programs."""
+"""Shared by all commands: database access, error messages, and output as a table or JSON."""
 
 import asyncio
 import json
@@ -17,47 +17,47 @@ from bookstore.database import engine as db
 from bookstore.errors import BookstoreError
 from bookstore.notifications import smtp
 from bookstore.operations.startup_checks import NotReady
-from config.settings import WrongSettings, read_settings
+from config.settings import InvalidSettings, read_settings
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: The command line waits longer than a customer would.
+#: The database timeout of a command, in seconds: longer than that of a customer's request.
 TIMEOUT_S = 600.0
 FAILED, WRONG_USE, PARTLY = 1, 2, 3
 
 messages = Console(stderr=True, highlight=False)
 
 
-class Store(click.Group):
-    """Commands whose refusals and failures are one line on stderr."""
+class CommandGroup(click.Group):
+    """A command group that prints errors as one line on stderr instead of a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except WrongSettings as error:
+        except InvalidSettings as error:
             click.echo(error, err=True)
             ctx.exit(WRONG_USE)
         except (BookstoreError, NotReady) as error:
             click.echo(error, err=True)
             ctx.exit(FAILED)
         except (DBAPIError, OSError, smtp.TryLater, smtp.Refused, smtp.InDoubt) as error:
-            click.echo(_told(error), err=True)
+            click.echo(_error_line(error), err=True)
             ctx.exit(FAILED)
 
 
-def _told(error: Exception) -> str:
+def _error_line(error: Exception) -> str:
     if not isinstance(error, DBAPIError):
         return f"{type(error).__name__}: {error}"
     if db.is_outdated(error):
         return (
-            f"The tables are not there or too old ({error.orig}): run `bookstore db upgrade` first."
+            f"The tables are missing or outdated ({error.orig}): run `bookstore db upgrade` first."
         )
     return f"{type(error).__name__}: {error.orig}"
 
 
 def asynchronous(command: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
-    """A command that runs on an event loop of its own."""
+    """Turn a coroutine function into a command that runs in its own event loop."""
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -68,7 +68,7 @@ def asynchronous(command: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]
 
 @asynccontextmanager
 async def database() -> AsyncIterator[AsyncEngine]:
-    """An engine for one command."""
+    """An engine for one command, disposed of at the end."""
     engine = db.make_engine(read_settings().database_url, pool_size=4, timeout_s=TIMEOUT_S)
     try:
         yield engine
@@ -87,4 +87,6 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None
     Console(highlight=False).print(table)
 
 
-as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs.")
+as_json = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object, for programs."
+)

@@ -1,4 +1,4 @@
-"""The one way we connect: engines, transactions, migrations."""
+"""Database connections: engines, transactions, retries and migrations."""
 
 import asyncio
 import logging
@@ -27,53 +27,55 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-#: As many connections as requests are admitted at once: with fewer, those that wait are
-#: overtaken by those that come, and one in a hundred waits for a second.
+#: The same as the number of requests that a process admits at once.  With fewer connections, new
+#: requests overtake those that wait for one, and one request in a hundred waits for a second.
 POOL_SIZE = 32
-#: No customer waits longer for the database than this; then it is a 503.
+#: The longest that a customer's request waits for the database; then the answer is a 503.
 TIMEOUT_S = 2.0
-#: A connection that rested for longer is tried before it is used, which costs a trip.
-REST_S = 1.0
-#: SQLite has one writer at a time, and the others look again in ever longer intervals.
+#: A connection that was idle for longer is pinged before it is used.  The ping costs a round trip.
+PING_AFTER_IDLE_S = 1.0
+#: SQLite has one writer at a time, and waiting writers retry at growing intervals.
 SQLITE_TIMEOUT_S = 6.0
-#: A transaction that said nothing for so much longer than it may take as a whole has been left.
-IDLE_S = 2
+#: MariaDB ends a transaction that sent no statement for the transaction timeout plus this many
+#: seconds: its client must have disappeared.
+IDLE_TRANSACTION_MARGIN_S = 2
 LOCK_WAIT_TIMEOUT = 1205
-#: What MariaDB says instead of deadlock or lock wait timeout when the wait was for a table's
-#: next AUTO_INCREMENT value (MDEV-33593).
-NO_NEXT_VALUE = 1467
+#: MariaDB's error instead of a deadlock or lock wait timeout when the transaction waited for a
+#: table's next AUTO_INCREMENT value (MDEV-33593).
+AUTO_INCREMENT_READ_FAILED = 1467
 #: Deadlock, lock wait timeout, snapshot conflict, NOWAIT refused (MySQL and MariaDB), and
-#: what SQLite says when its one writer did not finish in time.
+#: SQLite's message when another writer did not finish in time.
 RETRYABLE: frozenset[int | str] = frozenset(
-    {1213, LOCK_WAIT_TIMEOUT, NO_NEXT_VALUE, 1020, 3572, "database is locked"}
+    {1213, LOCK_WAIT_TIMEOUT, AUTO_INCREMENT_READ_FAILED, 1020, 3572, "database is locked"}
 )
 #: No connection, too many of them, connection lost (MySQL and MariaDB).
 UNREACHABLE: frozenset[int | str] = frozenset({2002, 2003, 2006, 2013, 1040})
-#: A CHECK failed (MariaDB, MySQL), or there is no such column: the driver calls these
-#: operational, and no wait mends them.
-OUR_FAULT: frozenset[int | str] = frozenset({4025, 3819, 1054})
-#: For how long a statement of a migration is tried, and the pause in which others go on.
+#: A CHECK failed (MariaDB, MySQL), or there is no such column.  The driver reports these as
+#: operational errors, but a retry cannot succeed.
+PROGRAMMING_ERRORS: frozenset[int | str] = frozenset({4025, 3819, 1054})
+#: How long a migration retries one statement, and the pause between attempts, in which other
+#: transactions can continue.
 MIGRATION_WAIT_S = 60
 MIGRATION_PAUSE_S = 0.5
-#: A table or a column is not there (MariaDB, MySQL; SQLite says it in words).
-MISSING: frozenset[int | str] = frozenset({1146, 1054})
-_MISSING = ("no such table: ", "no such column: ")
-TRIES = 4
-#: Somebody wins each race, so losing this many in a row is next to impossible.
-RACES = 50
+#: A table or a column does not exist (MariaDB, MySQL; SQLite has only a message).
+MISSING_TABLE_OR_COLUMN: frozenset[int | str] = frozenset({1146, 1054})
+_MISSING_PREFIXES = ("no such table: ", "no such column: ")
+MAX_ATTEMPTS = 4
+#: One transaction wins each race, so losing this many in a row is practically impossible.
+MAX_RACES = 50
 
 
 class Repeat(Exception):
-    """The transaction lost a race: roll back and do the same again, at once."""
+    """The transaction lost a race: roll back and run it again immediately."""
 
 
 def make_engine(
     url: str, *, pool_size: int = POOL_SIZE, timeout_s: float = TIMEOUT_S, lock_wait_s: int = 1
 ) -> AsyncEngine:
-    """An engine for the event loop it is first used on; it connects when used.
+    """An engine for the event loop on which it is first used; it connects on first use.
 
-    `timeout_s` bounds each transaction as a whole, the wait for a connection included;
-    `lock_wait_s` each wait for a row that another transaction has.
+    `timeout_s` limits each whole transaction, including the wait for a connection.
+    `lock_wait_s` limits each wait for a row that another transaction has locked.
     """
     if make_url(url).get_backend_name() == "sqlite":
         Path(make_url(url).database or "").parent.mkdir(parents=True, exist_ok=True)
@@ -91,65 +93,66 @@ def make_engine(
             make_url(url).update_query_dict({"charset": "utf8mb4"}),
             pool_size=size,
             max_overflow=0,
-            # Values are people's: an error names its statement only, in every log.
+            # Parameters may be personal data, so errors and logs show only the statement.
             hide_parameters=True,
             pool_timeout=timeout_s,
-            # The one that was used last: it need not be tried first.
+            # Reuse the connection that was used last, because it needs no ping.
             pool_use_lifo=True,
-            # Every transaction ends before its connection is given back.  To make sure with a
-            # ROLLBACK costs a trip, and waits without a limit for a server that stands still.
+            # Every transaction ends before its connection returns to the pool.  An extra
+            # ROLLBACK costs a round trip, and waits without a limit for a server that hangs.
             pool_reset_on_return=None,
             pool_recycle=1800,
             isolation_level=isolation_level,
             skip_autocommit_rollback=True,
             connect_args={
                 "connect_timeout": 2,
-                # MariaDB cuts off what JSON_ARRAYAGG gathers beyond the last of these.
+                # MariaDB truncates the result of JSON_ARRAYAGG at group_concat_max_len bytes.
                 "init_command": f"SET SESSION innodb_lock_wait_timeout={lock_wait_s},"
                 " time_zone='+00:00', group_concat_max_len=67108864"
-                # A host that lost its network or its power says nothing more, and what it had
-                # locked would stay locked for hours.  MySQL has no such thing and reads a comment.
-                f" /*M!100300 , idle_transaction_timeout={ceil(timeout_s) + IDLE_S} */",
+                # A host that lost its network or its power does not close its connections, and
+                # its locks would stay for hours.  MySQL has no such setting and reads a comment.
+                " /*M!100300 , idle_transaction_timeout="
+                f"{ceil(timeout_s) + IDLE_TRANSACTION_MARGIN_S} */",
             },
         )
-        event.listen(engine.sync_engine, "checkin", _note_rest)
-        event.listen(engine.sync_engine, "checkout", _ping_rested)
+        event.listen(engine.sync_engine, "checkin", _record_idle_start)
+        event.listen(engine.sync_engine, "checkout", _ping_idle)
         return engine
 
     engine = pool(pool_size, "READ COMMITTED")
-    # Under READ COMMITTED every statement sees what is committed when it begins, so a
-    # transaction of reads adds nothing to them but a trip for its end.
+    # Under READ COMMITTED every statement sees what is committed when it begins, so a transaction
+    # around reads adds nothing but a round trip for its end.
     reader = pool(max(1, pool_size // 2), "AUTOCOMMIT")
     event.listen(engine.sync_engine, "engine_disposed", lambda _: reader.sync_engine.dispose())
     return engine.execution_options(timeout_s=timeout_s, reader=reader)
 
 
 def announcing(engine: AsyncEngine, announce: Callable[[list[Any]], None]) -> AsyncEngine:
-    """The same pool; `announce` gets the tasks that a transaction wrote, once it is committed.
+    """The same pool; after each commit, `announce` is called with the tasks that it wrote.
 
-    It must neither block nor raise: what it loses, the relay offers again.
+    It must neither block nor raise.  The relay publishes tasks that it loses.
     """
     return engine.execution_options(announce=announce)
 
 
 def notifying(engine: AsyncEngine, notify: Callable[[list[int]], object]) -> AsyncEngine:
-    """The same pool; `tell` gets the ids of the orders to which something happened in a
-    transaction, once it is committed.
+    """The same pool; after each commit, `notify` is called with the ids of the orders that the
+    transaction passed to `notify` below.
 
-    It must neither block nor raise: who watches looks once a second anyway.
+    It must neither block nor raise.  Watchers also poll once a second, so none is lost for good.
     """
     return engine.execution_options(notify=notify)
 
 
 def notify(conn: AsyncConnection, order_ids: Iterable[int]) -> None:
-    """Have those who watch these orders woken right after this transaction's commit."""
+    """Wake the watchers of these orders right after this transaction's commit."""
     assert conn.sync_connection is not None
-    happened: list[int] = conn.sync_connection.get_execution_options().get("happened", [])
-    happened.extend(order_ids)
+    changed: list[int] = conn.sync_connection.get_execution_options().get("changed_orders", [])
+    changed.extend(order_ids)
 
 
 def connections_in_use(engine: AsyncEngine) -> int:
-    """How many connections of the pool somebody has at this moment."""
+    """How many connections of the pool are in use."""
     pool = engine.sync_engine.pool
     assert isinstance(pool, QueuePool)
     return pool.checkedout()
@@ -157,36 +160,38 @@ def connections_in_use(engine: AsyncEngine) -> int:
 
 @asynccontextmanager
 async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """A transaction that may write: committed at the end of the block, undone when it raises.
+    """A transaction that may write: commits at the end of the block, rolls back when it raises.
 
     Raises:
-        TimeoutError: it took longer than the engine allows.
+        TimeoutError: it took longer than the engine's `timeout_s`.
     """
     options = engine.get_execution_options()
-    written: list[Any] = []
-    happened: list[int] = []
+    new_tasks: list[Any] = []
+    changed_orders: list[int] = []
     async with asyncio.timeout(options["timeout_s"]), engine.connect() as conn:
-        await conn.execution_options(written=written, happened=happened)
+        await conn.execution_options(new_tasks=new_tasks, changed_orders=changed_orders)
         async with conn.begin():
             yield conn
-    if written and "announce" in options:
-        options["announce"](written)
-    if happened and "notify" in options:
-        options["notify"](happened)
+    if new_tasks and "announce" in options:
+        options["announce"](new_tasks)
+    if changed_orders and "notify" in options:
+        options["notify"](changed_orders)
 
 
 def request_deadline(engine: AsyncEngine, *, waited_s: float = 0.0) -> asyncio.Timeout:
-    """Bounds a wait for more than one's own transaction, as the engine's `timeout_s` bounds that.
+    """A timeout of the engine's `timeout_s` for a wait on transactions of other requests.
 
-    `waited_s`, what a customer has waited for the database before, counts.
+    `waited_s`, how long the request has already waited for the database, is subtracted.
     """
     return asyncio.timeout(engine.get_execution_options()["timeout_s"] - waited_s)
 
 
 @asynccontextmanager
 async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """A connection for statements that only read: on SQLite they wait for no writer, and see
-    one moment together."""
+    """A connection for statements that only read.
+
+    On SQLite they do not wait for writers, and all see the same snapshot.
+    """
     options = engine.get_execution_options()
     async with asyncio.timeout(options["timeout_s"]), options["reader"].connect() as conn:
         yield conn
@@ -195,64 +200,73 @@ async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 async def retry_transaction(
     work: Callable[[], Awaitable[T]], errors: frozenset[int | str] = RETRYABLE
 ) -> T:
-    """What `work` returns; run again from its start when transactions got into each other's way.
+    """The result of `work`, which is run again from its start after a conflict with another
+    transaction (one of `errors`).
 
-    Every transaction is opened inside `work`: after a lock wait timeout MariaDB has undone
-    only the last statement, so nothing less than the whole may be repeated.
+    `work` must open every transaction itself.  After a lock wait timeout MariaDB has rolled back
+    only the last statement, so the whole transaction must be repeated.
     """
-    for attempt in range(1, TRIES):
+    for attempt in range(1, MAX_ATTEMPTS):
         try:
-            return await _unless_overtaken(work)
+            return await _check_not_stale(work)
         except DBAPIError as error:
-            if _reason(error) not in errors:
+            if _error_code(error) not in errors:
                 raise
         await asyncio.sleep(uniform(0.005, 0.05) * attempt)  # noqa: S311 - only a pause
-    return await _unless_overtaken(work)
+    return await _check_not_stale(work)
 
 
 async def retry_batch(
     work: Callable[[], Awaitable[Sequence[T]]], number: int
 ) -> Sequence[T | Exception]:
-    """What `work` answers so many who wait for it together, run again as by `retry_transaction`.
+    """The results of `work` for a batch of `number` requests, retried as by `retry_transaction`.
 
-    Of what is everybody's each gets the same error: one by one, each would meet it once more.
+    If the whole batch failed for a shared reason (the database is down), the same error is
+    returned for every request instead of retrying them individually.
     """
     try:
-        # Who waits for a row that another process has must not make the others wait again.
+        # Not after a lock wait timeout: the other requests must not wait for that row again.
         return await retry_transaction(work, RETRYABLE - {LOCK_WAIT_TIMEOUT})
     except Exception as error:
-        if not is_gone(error):
+        if not is_outage(error):
             raise
         return [error] * number
 
 
-async def _unless_overtaken(work: Callable[[], Awaitable[T]]) -> T:
-    for _ in range(RACES):
+async def _check_not_stale(work: Callable[[], Awaitable[T]]) -> T:
+    for _ in range(MAX_RACES):
         try:
             return await work()
         except Repeat:
-            log.debug("overtaken, once more")
+            log.debug("transaction lost a race, retrying")
     return await work()
 
 
-def is_away(error: BaseException) -> bool:
-    """Whether it says that the database or the broker could not be reached, or not in time."""
+def is_unavailable(error: BaseException) -> bool:
+    """Whether the database or the broker could not be reached, or did not answer in time."""
     if isinstance(error, DBAPIError):
-        away = isinstance(error, OperationalError | InterfaceError)
-        return error.connection_invalidated or (away and _reason(error) not in OUR_FAULT)
+        operational = isinstance(error, OperationalError | InterfaceError)
+        return error.connection_invalidated or (
+            operational and _error_code(error) not in PROGRAMMING_ERRORS
+        )
     return isinstance(error, TimeoutError | OSError | PoolTimeoutError)
 
 
-def is_gone(error: BaseException) -> bool:
-    """Whether whatever is asked next will meet the same: the database is not there, or stands
-    still.  Not so when rows are locked."""
+def is_outage(error: BaseException) -> bool:
+    """Whether the next statement will fail the same way, because the database is down or hangs.
+
+    False for locked rows.
+    """
     if isinstance(error, DBAPIError):
-        return error.connection_invalidated or _reason(error) in UNREACHABLE
+        return error.connection_invalidated or _error_code(error) in UNREACHABLE
     return isinstance(error, TimeoutError | OSError | PoolTimeoutError)
 
 
 async def upgrade(engine: AsyncEngine) -> None:
-    """Bring the tables to the newest revision; processes that start together take turns."""
+    """Migrate the tables to the newest revision.
+
+    Processes that start at the same time wait for each other.
+    """
     async with engine.connect() as conn:
         if conn.dialect.name != "mysql":
             await conn.run_sync(_upgrade)
@@ -262,38 +276,38 @@ async def upgrade(engine: AsyncEngine) -> None:
         await conn.execute(
             text("SELECT GET_LOCK('bookstore.migrate', :wait_s)"), {"wait_s": MIGRATION_WAIT_S}
         )
-        event.listen(engine.sync_engine, "do_execute", _execute_patiently)
+        event.listen(engine.sync_engine, "do_execute", _execute_with_retry)
         try:
             await conn.run_sync(_upgrade)
             await conn.commit()
         finally:
-            event.remove(engine.sync_engine, "do_execute", _execute_patiently)
-            # The lock goes with the connection, and nobody inherits its short waits.
+            event.remove(engine.sync_engine, "do_execute", _execute_with_retry)
+            # Closing the connection releases the lock and discards its short lock timeout.
             await conn.invalidate()
 
 
 def is_outdated(error: DBAPIError) -> bool:
-    """Whether it says that the tables are not those of this program."""
-    reason = _reason(error)
-    return reason in MISSING or str(reason).startswith(_MISSING)
+    """Whether the error means that the tables do not match this program."""
+    reason = _error_code(error)
+    return reason in MISSING_TABLE_OR_COLUMN or str(reason).startswith(_MISSING_PREFIXES)
 
 
 async def revisions(conn: AsyncConnection) -> tuple[str | None, str | None]:
-    """The revision that the database has, and the newest that this program knows."""
+    """The revision of the database (None without tables), and the newest one of this program."""
     current = await conn.run_sync(
         lambda sync: MigrationContext.configure(sync).get_current_revision()
     )
     return current, ScriptDirectory.from_config(alembic_config()).get_current_head()
 
 
-def migrations_known() -> set[str]:
-    """All revisions that this program knows."""
+def known_migrations() -> set[str]:
+    """All migration revisions of this program."""
     scripts = ScriptDirectory.from_config(alembic_config())
     return {script.revision for script in scripts.walk_revisions()}
 
 
 def alembic_config() -> Config:
-    """Where alembic finds our migrations."""
+    """An Alembic configuration that finds our migrations."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parents[1] / "migrations"))
     return config
@@ -305,49 +319,50 @@ def _upgrade(conn: Connection) -> None:
     command.upgrade(config, "head")
 
 
-def _execute_patiently(cursor: Any, statement: str, parameters: Any, _context: Any) -> bool:
-    """Run a migration's statement, again and again while others are in its way.
+def _execute_with_retry(cursor: Any, statement: str, parameters: Any, _context: Any) -> bool:
+    """Run a migration's statement, and retry it while other transactions block it.
 
-    ALTER TABLE keeps everybody away from a table while it waits for those who write to the tables
-    that refer to it, and these may wait for the very table: InnoDB does not see such a deadlock.
-    So each wait is short, and in between they get through.  Never to give up in the middle:
-    nothing undoes the statements before.
+    ALTER TABLE blocks all access to a table while it waits for writers of the tables that refer
+    to it, and these writers may wait for the same table.  InnoDB does not detect this deadlock.
+    So each lock wait is short, and the other transactions proceed between attempts.  The retries
+    go on for `MIGRATION_WAIT_S`, because DDL cannot be rolled back: a migration that stops
+    halfway keeps the statements before.
     """
-    ends = time.monotonic() + MIGRATION_WAIT_S
+    deadline = time.monotonic() + MIGRATION_WAIT_S
     while True:
         try:
             cursor.execute(statement, parameters)
         except MySQLError as error:
-            # The statement alone was undone.
-            if error.args[0] != LOCK_WAIT_TIMEOUT or time.monotonic() > ends:
+            # Only this statement was rolled back.
+            if error.args[0] != LOCK_WAIT_TIMEOUT or time.monotonic() > deadline:
                 raise
             await_only(asyncio.sleep(MIGRATION_PAUSE_S))
         else:
             return True
 
 
-def _reason(error: DBAPIError) -> int | str | None:
+def _error_code(error: DBAPIError) -> int | str | None:
     return error.orig.args[0] if error.orig and error.orig.args else None
 
 
-def _note_rest(_connection: Any, record: ConnectionPoolEntry) -> None:
-    record.info["rests_since"] = time.monotonic()
+def _record_idle_start(_connection: Any, record: ConnectionPoolEntry) -> None:
+    record.info["idle_since"] = time.monotonic()
 
 
-def _ping_rested(connection: Any, record: ConnectionPoolEntry, _proxy: Any) -> None:
-    """Find out that the server has hung up before it costs somebody their request."""
-    since = record.info.get("rests_since")
-    if since is not None and time.monotonic() - since > REST_S:
+def _ping_idle(connection: Any, record: ConnectionPoolEntry, _proxy: Any) -> None:
+    """Detect a connection that the server has closed before a request fails on it."""
+    since = record.info.get("idle_since")
+    if since is not None and time.monotonic() - since > PING_AFTER_IDLE_S:
         try:
             connection.ping()
-        except Exception as error:  # Whatever it says, the pool takes a new connection.
+        except Exception as error:  # On any error the pool opens a new connection.
             raise DisconnectionError from error
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    # The driver would open transactions of its own, too late and of the wrong kind.
+    # The driver would begin transactions itself, too late and as DEFERRED.
     connection.isolation_level = None
-    # SQLite learns these later (3.44, 3.41); with them a query reads the same on both.
+    # Built into SQLite only since 3.44 and 3.41; with them a query is the same on all databases.
     connection.create_function("concat", -1, lambda *parts: "".join(map(str, parts)))
     connection.create_function("unhex", 1, bytes.fromhex, deterministic=True)
     cursor = connection.cursor()
@@ -356,7 +371,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
         "synchronous=FULL",
         "foreign_keys=ON",
         "busy_timeout=5000",
-        # What was erased must not lie in the file's free pages; not every build has it on.
+        # Erased data must not stay in the file's free pages; not every build sets this.
         "secure_delete=ON",
     ):
         cursor.execute(f"PRAGMA {pragma}")
@@ -364,6 +379,6 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _begin_sqlite(conn: Connection) -> None:
-    # Read-then-write under a deferred transaction loses updates or fails as "locked".
+    # Read-then-write in a deferred transaction loses updates or fails as "locked".
     read_only = conn.get_execution_options().get("read_only")
     conn.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")

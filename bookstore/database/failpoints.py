@@ -1,49 +1,51 @@
-"""Places where a test may kill the process, to see that nothing is lost and nothing doubled.
+"""Failpoints: where a test can stop the process, to prove that nothing is lost or done twice.
 
-`BOOKSTORE_CRASHPOINT` names them: `P4:3:kill` ends the process when it passes P4 for the
-third time; `*` instead of the number means every time.  A fourth part is the id of a row:
-`P4:*:kill:17` counts only when order 17 is among those worked on.  Several are separated by
-commas.  The actions are `kill` (SIGKILL), `stop` (SIGSTOP), `raise` and `sleep`.  Production
-refuses to start with it (`config/settings.py`); without it a place costs one comparison.
+`BOOKSTORE_FAILPOINT` arms them.  `P4:3:kill` ends the process when it reaches P4 for the third
+time; `*` instead of the number means every time.  An optional fourth part is a row id:
+`P4:*:kill:17` counts only when order 17 is among the rows in progress.  Commas separate several
+failpoints.  The actions are `kill` (SIGKILL), `stop` (SIGSTOP), `raise` and `sleep`.  Production
+refuses to start with the variable set (`config/settings.py`).  Without it, a failpoint costs one
+comparison.
 
-The `tasks` table is outbox, inbox, job list and sweep in one, so the places are:
+The `tasks` table is outbox, inbox and job list in one, and the relay publishes from it.  So these
+failpoints cover every step:
 
     placing an order (web)
-    W0  the request is read              W4  all is written, before COMMIT
-    W1  the key's row is written         W5  after COMMIT, the task ids are offered
-    W2  the cart is emptied              W6  the answer is made, nothing of it is sent
-    W3  order, lines, event and the order's task are written
+    W0  request read                     W4  everything written, before COMMIT
+    W1  idempotency key written          W5  after COMMIT, task ids announced
+    W2  cart emptied                     W6  response built, nothing sent yet
+    W3  order, lines, event and the order's task written
 
-    offering tasks (the relay, and every process for the tasks it wrote)
-    R1  relay: rows claimed and their next offer put off, before COMMIT
-    R2  relay: after COMMIT, nothing is offered
-    R3  in the hands of the broker's client, no confirm read
+    publishing tasks (the relay, and every process for the tasks it wrote)
+    R1  relay: rows claimed and their next publication scheduled, before COMMIT
+    R2  relay: after COMMIT, nothing published
+    R3  handed to the broker's client, no confirm read
     R4  confirmed by the broker
-    R5  relay: offered, before the next pass
+    R5  relay: published, before the next pass
 
-    working on orders (worker)
-    P1  the message is there, no attempt is counted
-    P2  the attempt is counted (COMMIT)
-    P3  the tasks' rows are locked and deleted
-    P4  the orders are locked and read
-    P5  ledger, states, totals and events are written
-    P6  letters and their tasks are written; next comes the stock
-    P7  after COMMIT, the message is not acknowledged
-    P8  the acknowledgement is given to the broker's client, not on the wire
+    processing orders (worker)
+    P1  message received, attempt not counted
+    P2  attempt counted (COMMIT)
+    P3  task rows locked and deleted
+    P4  orders locked and read
+    P5  ledger, states, totals and events written
+    P6  e-mails and their tasks written, stock not yet
+    P7  after COMMIT, message not acknowledged
+    P8  acknowledgement handed to the broker's client, not sent
 
-    sending a letter (worker)
-    M1  it is claimed (COMMIT)           M5  the final dot is sent, no answer is read
-    M2  a connection is there            M6  the answer is read, nothing is noted
-    M3  sender and recipient are taken   M7  the answer is noted (COMMIT), not acknowledged
-    M4  DATA is taken, nothing of the letter is sent
+    sending an e-mail (worker)
+    M1  claimed (COMMIT)                 M5  final dot sent, no reply read
+    M2  connected                        M6  reply read, result not recorded
+    M3  sender and recipient accepted    M7  result recorded (COMMIT), not acknowledged
+    M4  DATA accepted, no content sent
 
     cancelling an order (web)
-    C1  the order is locked and read     C3  before COMMIT
-    C2  cancelled, stock is back         C4  after COMMIT, before the answer
+    C1  order locked and read            C3  before COMMIT
+    C2  cancelled, stock returned        C4  after COMMIT, before the response
 
-    trying again (worker)
-    X1  the work failed and is undone, nothing is noted about it
-    X2  failure and next attempt are noted (COMMIT), the message is not acknowledged
+    retrying (worker)
+    X1  work failed and rolled back, failure not recorded
+    X2  failure and next attempt recorded (COMMIT), message not acknowledged
 """
 
 import os
@@ -54,7 +56,7 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 
-_HOW_MANY = {
+_NUMBERS = {
     "W": range(7),
     "R": range(1, 6),
     "P": range(1, 9),
@@ -62,13 +64,13 @@ _HOW_MANY = {
     "C": range(1, 5),
     "X": range(1, 3),
 }
-NAMES = frozenset(f"{kind}{number}" for kind, numbers in _HOW_MANY.items() for number in numbers)
-#: Longer than any deadline of a customer, shorter than those of the workers.
+NAMES = frozenset(f"{kind}{number}" for kind, numbers in _NUMBERS.items() for number in numbers)
+#: Longer than any timeout of a customer's request, shorter than the workers' timeouts.
 SLEEP_S = 5.0
 
 
 class Crash(Exception):
-    """What the action `raise` raises; no code of ours knows it."""
+    """Raised by the action `raise`; no code of ours catches it specifically."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,23 +81,23 @@ class _Spec:
 
 
 def failpoint(name: str, ref_ids: Collection[int] = ()) -> None:
-    """Nothing, unless a test has armed this place; `ref_ids` are the rows worked on here."""
+    """Do nothing unless a test has armed this failpoint; `ref_ids` are the rows in progress."""
     if _ARMED and name in _ARMED:
-        _pass(name, ref_ids)
+        _hit(name, ref_ids)
 
 
 def armed(name: str) -> bool:
-    """Whether a test has armed this place."""
+    """Whether a test has armed this failpoint."""
     return name in _ARMED
 
 
-def _pass(name: str, ref_ids: Collection[int]) -> None:
+def _hit(name: str, ref_ids: Collection[int]) -> None:
     spec = _ARMED[name]
     if spec.ref_id is not None and spec.ref_id not in ref_ids:
         return
     with _lock:
-        _passed[name] += 1
-        if spec.hit not in (None, _passed[name]):
+        _hits[name] += 1
+        if spec.hit not in (None, _hits[name]):
             return
     _ACTIONS[spec.action](name)
 
@@ -105,7 +107,7 @@ def _armed(text: str) -> dict[str, _Spec]:
     for part in filter(None, text.split(",")):
         name, hit, action, *ref_id = part.split(":")
         if name not in NAMES or action not in _ACTIONS:
-            raise ValueError(f"BOOKSTORE_CRASHPOINT: no such place or action: {part}")
+            raise ValueError(f"BOOKSTORE_FAILPOINT: no such failpoint or action: {part}")
         specs[name] = _Spec(
             None if hit == "*" else int(hit), action, int(ref_id[0]) if ref_id else None
         )
@@ -129,6 +131,6 @@ def _sleep(_name: str) -> None:
 
 
 _ACTIONS = {"kill": _kill, "stop": _stop, "raise": _raise, "sleep": _sleep}
-_passed: Counter[str] = Counter()
+_hits: Counter[str] = Counter()
 _lock = threading.Lock()
-_ARMED = _armed(os.environ.get("BOOKSTORE_CRASHPOINT", ""))
+_ARMED = _armed(os.environ.get("BOOKSTORE_FAILPOINT", ""))

@@ -1,7 +1,7 @@
-"""Files: uploads, pictures, exports, kept in the database in chunks.
+"""Files (uploads, pictures, exports), stored in the database in chunks.
 
-No process reads another machine's disk, so what one writes any other can read.  A file is
-written and read chunk by chunk, whatever its size; it exists once all of it is there.
+Processes on different machines share no disk, but all of them can read the database.  A file of
+any size is written and read chunk by chunk.  It is visible once all of it has been written.
 """
 
 import hashlib
@@ -21,20 +21,20 @@ from bookstore.errors import NotFound, TooLarge
 log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 256 * 1024
-#: So many chunks are committed at once: nobody waits for more than a megabyte.
-_TOGETHER = 4
-#: No list of books is larger; a catalogue of a million rows has about 200 MB.
-MOST_BYTES = 256 * 1024 * 1024
-NAME_LENGTH = 255
-#: What is not all there after so long never will be.
-_UNFINISHED = timedelta(days=1)
-#: Files thrown away at once, so that a writer waits only a moment.
-_PURGED = 10
+#: Chunks written in one transaction (1 MiB), so that other writers wait only briefly.
+_CHUNKS_PER_TRANSACTION = 4
+#: The largest file.  A catalogue of a million rows has about 200 MB.
+MAX_BYTES = 256 * 1024 * 1024
+MAX_NAME_LENGTH = 255
+#: A file that is still incomplete after this time is deleted by `purge`.
+_UPLOAD_TIMEOUT = timedelta(days=1)
+#: Files deleted in one transaction, so that other writers wait only briefly.
+_PURGE_BATCH = 10
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file that is all there; `kind` says what it is for, None of `expires_at` keeps it."""
+    """A complete file; `kind` says what it is for.  `expires_at` None means: never deleted."""
 
     id: int
     name: str
@@ -57,22 +57,23 @@ async def store(
     owner_id: int | None = None,
     now: datetime,
     expires_at: datetime | None = None,
-    most: int = MOST_BYTES,
+    max_bytes: int = MAX_BYTES,
 ) -> File:
-    """Keep a stream of pieces of any size, in transactions of its own: senders may be slow.
+    """Store a stream of pieces of any size.
 
-    When it breaks off, what was written is thrown away, or after a crash purged later.
+    It uses its own short transactions, because a client may send slowly.  If the stream breaks
+    off, the written part is deleted; after a crash `purge` deletes it later.
 
     Raises:
-        TooLarge: there are more than `most` bytes.
+        TooLarge: there are more than `max_bytes` bytes.
     """
     file_id = await retry_transaction(
         lambda: _begin(engine, name, media_type, kind, owner_id, now),
     )
     try:
-        size, digest = await _write(engine, file_id, stream, most)
+        size, digest = await _write(engine, file_id, stream, max_bytes)
     except BaseException:
-        await _abandon(engine, file_id)
+        await _discard(engine, file_id)
         raise
 
     async def finish() -> File:
@@ -98,10 +99,10 @@ async def add(
     now: datetime,
     expires_at: datetime | None = None,
 ) -> File:
-    """Keep something small, a picture say, in the caller's transaction."""
+    """Store a small file, such as a picture, in the caller's transaction."""
     inserted = await conn.execute(
         insert(files).values(
-            name=name[:NAME_LENGTH],
+            name=name[:MAX_NAME_LENGTH],
             media_type=media_type,
             size=len(content),
             sha256=hashlib.sha256(content).hexdigest(),
@@ -117,10 +118,10 @@ async def add(
 
 
 async def get(conn: AsyncConnection, file_id: int) -> File:
-    """What is known of a file.
+    """The metadata of a file.
 
     Raises:
-        NotFound: there is none, or it is not all there.
+        NotFound: the file does not exist or is incomplete.
     """
     found = (
         await conn.execute(select(files).where(files.c.id == file_id, files.c.sha256.is_not(None)))
@@ -131,7 +132,7 @@ async def get(conn: AsyncConnection, file_id: int) -> File:
 
 
 async def names(conn: AsyncConnection, file_ids: Collection[int]) -> dict[int, str]:
-    """What these files were called by those who sent them."""
+    """The names of these files, as given by their senders, by id."""
     if not file_ids:
         return {}
     found = await conn.execute(select(files.c.id, files.c.name).where(files.c.id.in_(file_ids)))
@@ -139,10 +140,10 @@ async def names(conn: AsyncConnection, file_ids: Collection[int]) -> dict[int, s
 
 
 async def content(conn: AsyncConnection, file_id: int) -> bytes:
-    """All of a small file.
+    """The whole content of a small file.
 
     Raises:
-        NotFound: there is no such file.
+        NotFound: the file does not exist or is incomplete.
     """
     await get(conn, file_id)
     found = await conn.scalars(
@@ -154,15 +155,15 @@ async def content(conn: AsyncConnection, file_id: int) -> bytes:
 
 
 async def chunks(engine: AsyncEngine, file_id: int) -> AsyncIterator[bytes]:
-    """A file piece by piece, each read in a transaction of its own.
+    """The content of a file chunk by chunk, each read in its own transaction.
 
     Raises:
-        NotFound: there is no such file, or it was removed meanwhile.
+        NotFound: the file does not exist or is incomplete, or was deleted during the reading.
     """
     async with reading(engine) as conn:
-        left = (await get(conn, file_id)).size
+        remaining = (await get(conn, file_id)).size
     position = 0
-    while left > 0:
+    while remaining > 0:
         async with reading(engine) as conn:
             chunk: bytes | None = await conn.scalar(
                 select(file_chunks.c.content).where(
@@ -173,14 +174,14 @@ async def chunks(engine: AsyncEngine, file_id: int) -> AsyncIterator[bytes]:
             raise NotFound("This file")
         yield chunk
         position += 1
-        left -= len(chunk)
+        remaining -= len(chunk)
 
 
 async def fetch(engine: AsyncEngine, file_id: int, into: BinaryIO) -> None:
-    """Write a file into one on this machine's disk, and go back to its start.
+    """Copy a file into an open local file, and seek to its start.
 
     Raises:
-        NotFound: there is no such file.
+        NotFound: the file does not exist or is incomplete.
     """
     async for chunk in chunks(engine, file_id):
         into.write(chunk)
@@ -188,22 +189,22 @@ async def fetch(engine: AsyncEngine, file_id: int, into: BinaryIO) -> None:
 
 
 async def pieces(file: BinaryIO) -> AsyncIterator[bytes]:
-    """A file on this machine's disk as the stream that `store` takes."""
+    """A local file as a stream for `store`."""
     while piece := file.read(CHUNK_BYTES):
         yield piece
 
 
 async def remove(conn: AsyncConnection, file_ids: Collection[int]) -> None:
-    """Delete files; those that are gone already do not matter."""
+    """Delete files; ids that do not exist are ignored."""
     for file_id in sorted(file_ids):
         await conn.execute(delete(file_chunks).where(file_chunks.c.file_id == file_id))
         await conn.execute(delete(files).where(files.c.id == file_id))
 
 
 async def purge(conn: AsyncConnection, *, now: datetime) -> int:
-    """Delete some of the files whose time is over, also those that never were all there."""
+    """Delete up to `_PURGE_BATCH` expired or abandoned files; returns how many."""
     expired = await conn.scalars(
-        select(files.c.id).where(files.c.expires_at < now).order_by(files.c.id).limit(_PURGED)
+        select(files.c.id).where(files.c.expires_at < now).order_by(files.c.id).limit(_PURGE_BATCH)
     )
     ids = list(expired)
     await remove(conn, ids)
@@ -221,13 +222,13 @@ async def _begin(
     async with transaction(engine) as conn:
         inserted = await conn.execute(
             insert(files).values(
-                name=name[:NAME_LENGTH],
+                name=name[:MAX_NAME_LENGTH],
                 media_type=media_type,
                 size=0,
                 kind=kind,
                 owner_id=owner_id,
                 created_at=now,
-                expires_at=now + _UNFINISHED,
+                expires_at=now + _UPLOAD_TIMEOUT,
             )
         )
         file_id: int = inserted.lastrowid
@@ -235,11 +236,11 @@ async def _begin(
 
 
 async def _write(
-    engine: AsyncEngine, file_id: int, stream: AsyncIterable[bytes], most: int
+    engine: AsyncEngine, file_id: int, stream: AsyncIterable[bytes], max_bytes: int
 ) -> tuple[int, str]:
-    """Write the chunks; gives how many bytes there were, and their SHA-256."""
+    """Write the chunks; returns the size in bytes and the SHA-256 of the content."""
     digest = hashlib.sha256()
-    size, position, waiting = 0, 0, bytearray()
+    size, position, buffer = 0, 0, bytearray()
 
     async def flush(block: bytes) -> None:
         async def work() -> None:
@@ -250,34 +251,34 @@ async def _write(
 
     async for piece in stream:
         size += len(piece)
-        if size > most:
-            raise TooLarge(most)
+        if size > max_bytes:
+            raise TooLarge(max_bytes)
         digest.update(piece)
-        waiting += piece
-        while len(waiting) >= _TOGETHER * CHUNK_BYTES:
-            block = bytes(waiting[: _TOGETHER * CHUNK_BYTES])
-            del waiting[: _TOGETHER * CHUNK_BYTES]
+        buffer += piece
+        while len(buffer) >= _CHUNKS_PER_TRANSACTION * CHUNK_BYTES:
+            block = bytes(buffer[: _CHUNKS_PER_TRANSACTION * CHUNK_BYTES])
+            del buffer[: _CHUNKS_PER_TRANSACTION * CHUNK_BYTES]
             await flush(block)
-            position += _TOGETHER
-    if waiting:
-        await flush(bytes(waiting))
+            position += _CHUNKS_PER_TRANSACTION
+    if buffer:
+        await flush(bytes(buffer))
     return size, digest.hexdigest()
 
 
 async def _add_chunks(conn: AsyncConnection, file_id: int, position: int, block: bytes) -> None:
     rows: list[dict[str, Any]] = [
-        {"file_id": file_id, "position": position + place, "content": block[start:][:CHUNK_BYTES]}
-        for place, start in enumerate(range(0, len(block), CHUNK_BYTES))
+        {"file_id": file_id, "position": position + index, "content": block[start:][:CHUNK_BYTES]}
+        for index, start in enumerate(range(0, len(block), CHUNK_BYTES))
     ]
     for row in rows:
-        # One by one: together they may be more than MariaDB takes in one packet.
+        # One INSERT for each chunk: all of them may exceed MariaDB's max_allowed_packet.
         await conn.execute(insert(file_chunks).values(row))
 
 
-async def _abandon(engine: AsyncEngine, file_id: int) -> None:
-    """Best effort: whatever is left is purged when its time is over."""
+async def _discard(engine: AsyncEngine, file_id: int) -> None:
+    """Delete an incomplete file, best effort: `purge` deletes it later otherwise."""
     try:
         async with transaction(engine) as conn:
             await remove(conn, [file_id])
     except Exception:
-        log.warning("a broken upload is left for the purge: file %d", file_id)
+        log.warning("incomplete upload left for the purge: file %d", file_id)

@@ -1,4 +1,4 @@
-"""Lists in pages, by keyset: a page begins after the last row of the one before."""
+"""Keyset pagination: a page begins after the last row of the page before it."""
 
 import base64
 import binascii
@@ -9,30 +9,30 @@ from typing import Any, Generic, TypeVar
 
 from bookstore.errors import Invalid
 
-#: BIGINT: nothing has a larger id, and SQLite cannot even be asked for one.
+#: The largest BIGINT and so the largest id.  SQLite refuses larger numbers as parameters.
 LARGEST_ID = 2**63 - 1
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """Some of a list's items; `next` is the cursor of the page after it, None on the last."""
+    """One page of a list; `next` is the cursor of the next page, None on the last page."""
 
     items: list[T]
     next: str | None
 
 
 def encode(*values: str | int | float | None) -> str:
-    """The cursor that stands for a row: the values by which its list is sorted."""
+    """The cursor for a row: its values in the columns by which the list is sorted."""
     text = json.dumps(values, separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def decode(cursor: str, kinds: Sequence[type | tuple[type, ...]]) -> list[Any]:
-    """The values in a cursor, one of each of `kinds`.
+    """The values in a cursor; `kinds` are their expected types, in order.
 
     Raises:
-        Invalid: the cursor is not one of this list's.
+        Invalid: the cursor does not belong to this list.
     """
     try:
         padding = "=" * (-len(cursor) % 4)
@@ -43,44 +43,43 @@ def decode(cursor: str, kinds: Sequence[type | tuple[type, ...]]) -> list[Any]:
         not isinstance(values, list)
         or len(values) != len(kinds)
         or not all(isinstance(value, kind) for value, kind in zip(values, kinds, strict=True))
-        or not all(_can_be_asked_for(value) for value in values)
+        or not all(_is_bindable(value) for value in values)
     ):
         raise Invalid("cursor", "This cursor does not belong to this list.")
     return values
 
 
-def of_whole(
+def paginate(
     items: Sequence[T],
-    place: Callable[[T], tuple[int | str, ...]],
+    sort_key: Callable[[T], tuple[int | str, ...]],
     kinds: Sequence[type | tuple[type, ...]],
     *,
     limit: int,
     cursor: str | None,
 ) -> Page[T]:
-    """A page of a list that is so short that it is read whole.
+    """A page of a list that is short enough to be held in memory.
 
-    `place` gives the values, of these `kinds`, by which the items are sorted, ascending; no
-    two have the same.
+    `items` are sorted by `sort_key`, ascending.  It returns unique values of the types `kinds`.
 
     Raises:
-        Invalid: the cursor is not one of this list's.
+        Invalid: the cursor does not belong to this list.
     """
     after = None if cursor is None else tuple(decode(cursor, kinds))
-    rest = [item for item in items if after is None or place(item) > after]
-    page = rest[:limit]
-    return Page(page, encode(*place(page[-1])) if len(rest) > limit else None)
+    remaining = [item for item in items if after is None or sort_key(item) > after]
+    page = remaining[:limit]
+    return Page(page, encode(*sort_key(page[-1])) if len(remaining) > limit else None)
 
 
-def _can_be_asked_for(value: object) -> bool:
-    """Whether a database takes it as a parameter at all."""
+def _is_bindable(value: object) -> bool:
+    """Whether every database accepts the value as a parameter."""
     if isinstance(value, int):
         return not isinstance(value, bool) and abs(value) <= LARGEST_ID
-    return not isinstance(value, str) or value.isascii() or _is_text(value)
+    return not isinstance(value, str) or value.isascii() or _is_encodable(value)
 
 
-def _is_text(value: str) -> bool:
+def _is_encodable(value: str) -> bool:
     try:
         value.encode()
-    except UnicodeEncodeError:  # Half of a surrogate pair.
+    except UnicodeEncodeError:  # An unpaired surrogate.
         return False
     return True

@@ -1,15 +1,14 @@
-"""Statements for many rows at once: constant text, the rows as one JSON parameter.
+"""Bulk statements: constant SQL text, with all rows in one JSON parameter.
 
-The server unpacks the rows, so nothing is assembled per call, the statement is compiled
-once, and fifty rows cost one trip.  Measured against the other forms, this is the
-cheapest that binds every value.  Answers come the same way, because a row costs the driver
-more than the server.
+The server unpacks the rows.  So no SQL is assembled per call, each statement is compiled once,
+and fifty rows cost one round trip.  In our measurements this was the cheapest form that binds
+every value.  Results come back as JSON too, because a row costs the driver more than the server.
 
-What then costs most is the way there and back, so statements that do not wait for each other's
-answers go together:
+The remaining cost is the round trip, so statements that do not need each other's results are sent
+together:
 
-    found, others = await ask(conn, _FIND.of(rows), _OTHERS.of(rows))
-    ids = await in_one_trip(conn, _WRITE.of(rows), _WRITE_MORE.of(rows), answer=_IDS.of(rows))
+    found, others = await run_queries(conn, _FIND.of(rows), _OTHERS.of(rows))
+    ids = await run_statements(conn, _WRITE.of(rows), _WRITE_MORE.of(rows), answer=_IDS.of(rows))
 """
 
 import json
@@ -28,25 +27,29 @@ from bookstore.database.tables import UtcDateTime
 
 
 class Bulk:
-    """One statement over the rows of `columns`, ready for MariaDB, MySQL and SQLite.
+    """One statement over rows with these `columns`, for MariaDB, MySQL and SQLite.
 
-    `columns` is written as for MariaDB: `"order_id BIGINT, reason VARCHAR(500)"`.  In `sql`,
-    `{rows}` stands for the rows, to be named by an alias; `{join}` for a join that keeps the
-    order of the rows, and so the order in which locks are taken; `{for_update}` for the lock;
-    `{by_key}`, after a table, for its rows one by one by their primary key: of a small table
-    MariaDB would read them all, and wait for whoever has locked any.
-    SQLite knows no lock but the one on the whole database, and writes UPDATE and DELETE
-    another way: `sqlite` is its form where it differs.  `types` names the columns of the
-    answer that are not plain.
+    `columns` is written as for MariaDB: `"order_id BIGINT, reason VARCHAR(500)"`.  Placeholders
+    in `sql`:
+
+    - `{rows}`: the rows; give them an alias.
+    - `{join}`: a join that keeps the order of the rows, and so the order in which locks are taken.
+    - `{for_update}`: the row lock.
+    - `{by_key}`, after a table name: look its rows up by primary key.  MariaDB would scan a small
+      table, and wait for a lock on any of its rows.
+
+    `sqlite` is the SQL for SQLite where it differs: SQLite locks only the whole database, and has
+    another syntax for UPDATE and DELETE with a join.  `types` gives the types of result columns
+    that the driver does not convert itself.
     """
 
     def __init__(self, columns: str, sql: str, *, sqlite: str | None = None, **types: Any) -> None:
         names = [column.split() for column in columns.split(", ")]
         paths = ", ".join(
-            f"{name} {kind} PATH '$[{place}]'" for place, (name, kind) in enumerate(names)
+            f"{name} {kind} PATH '$[{index}]'" for index, (name, kind) in enumerate(names)
         )
         values = ", ".join(
-            f"json_extract(value, '$[{place}]') AS {name}" for place, (name, _) in enumerate(names)
+            f"json_extract(value, '$[{index}]') AS {name}" for index, (name, _) in enumerate(names)
         )
         self.mysql = sql.format(
             rows=f"JSON_TABLE(:rows, '$[*]' COLUMNS ({paths}))",
@@ -64,7 +67,7 @@ class Bulk:
         self.on_sqlite = self._compiled(self.sqlite, types)
 
     def of(self, rows: Iterable[Sequence[Any]], **parameters: Any) -> "Statement":
-        """It over these rows, each with one value for each column, in their order."""
+        """The statement with its rows; a row has one value for each column, in their order."""
         payload = json.dumps(
             list(rows), default=_json_value, ensure_ascii=False, separators=(",", ":")
         )
@@ -73,7 +76,7 @@ class Bulk:
     async def __call__(
         self, conn: AsyncConnection, rows: Iterable[Sequence[Any]], **parameters: Any
     ) -> CursorResult[Any]:
-        """Run it over these rows."""
+        """Run the statement over these rows."""
         return await self.of(rows, **parameters).run(conn)
 
     @staticmethod
@@ -83,10 +86,10 @@ class Bulk:
 
 
 class BulkQuery:
-    """A query over the rows of `columns`, answered in one piece.
+    """A query over rows with these `columns` whose result is one JSON value.
 
-    `values` are the columns of the answer, `source` is what follows them, both written as for
-    `Bulk`.  Numbers, text and NULL come as they are, moments as text.
+    `values` are the result columns and `source` is the rest of the SELECT, both written as for
+    `Bulk`.  Numbers, text and NULL keep their type; datetimes come back as text (`parse_utc`).
     """
 
     def __init__(self, columns: str, values: str, source: str) -> None:
@@ -97,103 +100,105 @@ class BulkQuery:
         )
 
     def of(self, rows: Iterable[Sequence[Any]], **parameters: Any) -> "Statement":
-        """It over these rows, each with one value for each column."""
+        """The query with its rows; a row has one value for each column, in their order."""
         return self._bulk.of(rows, **parameters)
 
     async def __call__(
         self, conn: AsyncConnection, rows: Iterable[Sequence[Any]], **parameters: Any
     ) -> list[list[Any]]:
-        """The rows found, in no order that could be relied on."""
+        """The rows found, in no particular order."""
         return _rows((await self._bulk(conn, rows, **parameters)).scalar_one())
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A `Bulk` or `BulkQuery` with its rows, to be sent beside others."""
+    """A `Bulk` or `BulkQuery` with its rows, ready to be sent alone or with others."""
 
     bulk: Bulk
     parameters: Mapping[str, Any]
-    #: Where a test may kill the process once it is done (`failpoints`), and the rows worked on.
-    place: str = ""
+    #: The failpoint that is reached once the statement is done, and the rows in progress.
+    failpoint: str = ""
     ref_ids: Collection[int] = ()
 
-    def passing(self, place: str, ref_ids: Collection[int] = ()) -> "Statement":
-        """The same; what comes after it passes this place first."""
-        return replace(self, place=place, ref_ids=ref_ids)
+    def with_failpoint(self, failpoint: str, ref_ids: Collection[int] = ()) -> "Statement":
+        """The same statement, followed by this failpoint."""
+        return replace(self, failpoint=failpoint, ref_ids=ref_ids)
 
     async def run(self, conn: AsyncConnection) -> CursorResult[Any]:
-        """Send it by itself."""
+        """Send the statement alone."""
         sqlite = conn.dialect.name == "sqlite"
         statement = self.bulk.on_sqlite if sqlite else self.bulk.on_mysql
         return await conn.execute(statement, self.parameters)
 
 
-async def ask(conn: AsyncConnection, *queries: Statement) -> list[list[list[Any]]]:
-    """What each of these `BulkQuery`s finds, none of which takes locks."""
+async def run_queries(conn: AsyncConnection, *queries: Statement) -> list[list[list[Any]]]:
+    """The rows of each of these `BulkQuery`s, in one round trip.  They must not take locks."""
     sqlite = conn.dialect.name == "sqlite"
-    statement = _beside(tuple(query.bulk for query in queries), sqlite=sqlite)
-    answers = (await conn.execute(statement, _numbered(queries))).one()
-    return [_rows(answer) for answer in answers]
+    statement = _combined_query(tuple(query.bulk for query in queries), sqlite=sqlite)
+    results = (await conn.execute(statement, _unique_parameters(queries))).one()
+    return [_rows(result) for result in results]
 
 
-async def in_one_trip(
+async def run_statements(
     conn: AsyncConnection, *changes: Statement, answer: Statement | None = None
 ) -> list[list[Any]]:
-    """Make the changes, one after the other, and tell what the `BulkQuery`, if any, then finds.
+    """Run the changes in order, then the `BulkQuery` `answer`; returns its rows, if given.
 
-    MariaDB takes them as one (a compound statement); an error is that of the first change that
-    fails, and the next ones are not made.  Other databases get one after the other, and so does
-    MariaDB when a test stops between them.
+    On MariaDB this is one round trip (a compound statement).  The first change that fails raises
+    its error, and the following ones are not run.  Other databases get one statement after the
+    other, and so does MariaDB when a failpoint between them is armed.
     """
     steps = [*changes] if answer is None else [*changes, answer]
-    stops = any(failpoints.armed(step.place) for step in steps)
-    if len(steps) > 1 and getattr(conn.dialect, "is_mariadb", False) and not stops:
-        statement = _compound(tuple(step.bulk for step in steps))
-        result = await conn.execute(statement, _numbered(steps))
+    interrupted = any(failpoints.armed(step.failpoint) for step in steps)
+    if len(steps) > 1 and getattr(conn.dialect, "is_mariadb", False) and not interrupted:
+        statement = _compound_statement(tuple(step.bulk for step in steps))
+        result = await conn.execute(statement, _unique_parameters(steps))
     else:
         for step in steps:
             result = await step.run(conn)
-            failpoints.failpoint(step.place, step.ref_ids)
+            failpoints.failpoint(step.failpoint, step.ref_ids)
     return [] if answer is None else _rows(result.scalar_one())
 
 
 @lru_cache(maxsize=64)
-def _beside(queries: tuple[Bulk, ...], *, sqlite: bool) -> TextClause:
-    texts = _renamed([query.sqlite if sqlite else query.mysql for query in queries])
+def _combined_query(queries: tuple[Bulk, ...], *, sqlite: bool) -> TextClause:
+    texts = _with_unique_parameters([query.sqlite if sqlite else query.mysql for query in queries])
     return _typed("SELECT " + ", ".join(f"({query})" for query in texts))
 
 
 @lru_cache(maxsize=64)
-def _compound(steps: tuple[Bulk, ...]) -> TextClause:
-    return _typed(f"BEGIN NOT ATOMIC {'; '.join(_renamed([it.mysql for it in steps]))}; END")
+def _compound_statement(steps: tuple[Bulk, ...]) -> TextClause:
+    return _typed(
+        f"BEGIN NOT ATOMIC {'; '.join(_with_unique_parameters([it.mysql for it in steps]))}; END"
+    )
 
 
-def _renamed(texts: Iterable[str]) -> list[str]:
-    """The texts, each with parameters of its own: `:now` of the third becomes `:s2_now`."""
-    return [re.sub(r"(?<!:):(\w+)", rf":s{place}_\1", sql) for place, sql in enumerate(texts)]
+def _with_unique_parameters(texts: Iterable[str]) -> list[str]:
+    """The texts with unique parameter names: `:now` of the third becomes `:s2_now`."""
+    return [re.sub(r"(?<!:):(\w+)", rf":s{index}_\1", sql) for index, sql in enumerate(texts)]
 
 
-def _numbered(steps: Iterable[Statement]) -> dict[str, Any]:
+def _unique_parameters(steps: Iterable[Statement]) -> dict[str, Any]:
     return {
-        f"s{place}_{name}": value
-        for place, step in enumerate(steps)
+        f"s{index}_{name}": value
+        for index, step in enumerate(steps)
         for name, value in step.parameters.items()
     }
 
 
 def _typed(sql: str) -> TextClause:
     statement = text(sql)
-    moments = [
+    datetimes = [
         bindparam(name, type_=UtcDateTime)
         for name in statement._bindparams
         if name == "now" or name.endswith(("_now", "_at"))
     ]
-    return statement.bindparams(*moments)
+    return statement.bindparams(*datetimes)
 
 
-def _rows(answer: str | None) -> list[list[Any]]:
-    # Without any row MariaDB answers NULL.
-    found: list[list[Any]] = json.loads(answer) if answer else []
+def _rows(result: str | None) -> list[list[Any]]:
+    # The result of MariaDB's JSON_ARRAYAGG over no rows is NULL.
+    found: list[list[Any]] = json.loads(result) if result else []
     return found
 
 

@@ -1,4 +1,4 @@
-"""Lists of books, orders and users as CSV and XLSX files."""
+"""Export of books, orders and other lists to CSV and XLSX files."""
 
 from bookstore.exports import rejected_rows
 from bookstore.exports.exporter import (
@@ -7,9 +7,9 @@ from bookstore.exports.exporter import (
     SOURCES,
     Cell,
     Exporter,
+    ExportSource,
     Format,
     Money,
-    Source,
     start,
     write,
 )

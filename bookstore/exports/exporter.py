@@ -1,8 +1,8 @@
-"""Exports: books and orders as a table, CSV or XLSX, written page by page.
+"""Exports: write books and orders as CSV or XLSX, page by page.
 
-What is written can be read again: a list of books that is imported where it came from changes
-nothing.  A text that a spreadsheet would take for a formula gets an apostrophe in front, and
-the import takes exactly that one off (`columns.py`).
+Exports round-trip: importing an exported list of books into the same store changes nothing.  A
+text that a spreadsheet would interpret as a formula gets a leading apostrophe, which the import
+removes again (`imports/columns.py`).
 """
 
 import asyncio
@@ -33,15 +33,15 @@ from bookstore.database.tables import books, order_lines, orders
 from bookstore.errors import Invalid
 from bookstore.imports.columns import FORMULA
 from bookstore.tasks import jobs
-from bookstore.tasks.job_runner import Watch
-from bookstore.tasks.jobs import Job, Kind
+from bookstore.tasks.job_runner import ProgressCallback
+from bookstore.tasks.jobs import Job, JobKind
 
-#: How long an export can be fetched: it grows old, and orders are personal data.
+#: How long an export can be downloaded.  Short, because orders are personal data.
 RETENTION = timedelta(days=7)
-#: Rows read, written and told of at a time.
+#: Rows read and written at a time; progress is reported after each page.
 _PAGE = 500
 _TIMEOUT_S = 60.0
-_MOST_XLSX_ROWS = 1_048_575
+_MAX_XLSX_ROWS = 1_048_575
 
 BOOK_COLUMNS = (
     "isbn",
@@ -83,12 +83,12 @@ ORDER_COLUMNS = (
     "currency",
     "tracking",
 )
-#: A role at the end of a name, which would be read as one.
-_SAID_ROLE = re.compile(rf"\s\((?:{'|'.join(ROLES)})\)$")
+#: The end of a name that an import would interpret as a role.
+_ROLE_SUFFIX = re.compile(rf"\s\((?:{'|'.join(ROLES)})\)$")
 
 
 class Format(StrEnum):
-    """How a table is written."""
+    """The file format of an export."""
 
     CSV = "csv"
     XLSX = "xlsx"
@@ -112,14 +112,14 @@ Progress = Callable[[int, int], Awaitable[None]]
 
 async def start(
     conn: AsyncConnection,
-    kind: Kind,
-    format: Format,  # noqa: A002 - the word of the API
+    kind: JobKind,
+    format: Format,  # noqa: A002 - the name in the API
     *,
     user_id: int | None,
     now: datetime,
     request_id: str | None = None,
 ) -> Job:
-    """Have a list written by the actors; who asked for it is on record."""
+    """Queue a job in which the workers write an export; the audit log records the request."""
     job = await jobs.add(
         conn,
         kind,
@@ -128,52 +128,50 @@ async def start(
         now=now,
         request_id=request_id,
     )
-    told: dict[str, list[Any]] = {"kind": [None, kind.value], "format": [None, format.value]}
-    await audit.record(conn, "export", "job", job.id, told, user_id=user_id, now=now)
+    changes: dict[str, list[Any]] = {"kind": [None, kind.value], "format": [None, format.value]}
+    await audit.record(conn, "export", "job", job.id, changes, user_id=user_id, now=now)
     return job
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """A list that can be exported: what its file is called, and where its rows come from."""
+class ExportSource:
+    """A list that can be exported: the name of its file, its columns and its rows."""
 
     name: str
     columns: Sequence[str]
     count: Callable[[AsyncConnection], Awaitable[int]]
     pages: Callable[[AsyncEngine, str], AsyncIterator[Sequence[Sequence[Cell]]]]
-    #: With a mark in front Excel reads CSV as UTF-8 too.
-    marked: bool = False
+    #: Start a CSV file with a byte order mark, so that Excel reads it as UTF-8.
+    byte_order_mark: bool = False
 
 
-def source_of(job: Job) -> Source:
-    """Where the rows of an export come from."""
+def source_of(job: Job) -> ExportSource:
+    """The list that an export job writes."""
     return SOURCES[job.kind]
 
 
 async def write(
     engine: AsyncEngine,
-    source: Source,
+    source: ExportSource,
     format: Format,  # noqa: A002
     file: BinaryIO,
     *,
     currency: str,
     on_progress: Progress | None = None,
 ) -> int:
-    """Write a list into a file; gives the number of rows, those of the header not counted.
+    """Write a list to a file; return the number of rows without the header.
 
     Raises:
-        Invalid: there are more rows than an Excel sheet has room for.
+        Invalid: the list has more rows than an Excel sheet can hold.
     """
     engine = engine.execution_options(timeout_s=_TIMEOUT_S)
     async with reading(engine) as conn:
         total = await source.count(conn)
-    if format is Format.XLSX and total > _MOST_XLSX_ROWS:
-        raise Invalid(
-            "format", f"An Excel sheet has room for {_MOST_XLSX_ROWS:,} rows; choose CSV."
-        )
-    # In a thread: packing a workbook is too slow for the event loop of a server.
-    if source.marked and format is Format.CSV:
+    if format is Format.XLSX and total > _MAX_XLSX_ROWS:
+        raise Invalid("format", f"An Excel sheet can hold {_MAX_XLSX_ROWS:,} rows; choose CSV.")
+    if source.byte_order_mark and format is Format.CSV:
         file.write(codecs.BOM_UTF8)
+    # In a thread, because compressing a workbook would block the event loop of a server.
     table = await asyncio.to_thread(_TABLES[format], file, source.columns)
     written = 0
     async for rows in source.pages(engine, currency):
@@ -186,7 +184,7 @@ async def write(
 
 
 class Exporter:
-    """Works on jobs that export (see `runner.Work`): in one go, and again after a crash."""
+    """Processes export jobs (see `job_runner.JobHandler`).  After a crash a job starts over."""
 
     def __init__(
         self,
@@ -194,24 +192,26 @@ class Exporter:
         *,
         currency: str,
         clock: Callable[[], datetime],
-        source_of: Callable[[Job], Source] = source_of,
+        source_of: Callable[[Job], ExportSource] = source_of,
     ) -> None:
         self._engine = engine
         self._currency = currency
         self._clock = clock
         self._source_of = source_of
 
-    async def __call__(self, job: Job, /, *, slice_s: float, watch: Watch | None) -> bool:
+    async def __call__(
+        self, job: Job, /, *, time_limit_s: float, on_progress: ProgressCallback | None
+    ) -> bool:
         current = job
 
-        async def on_progress(written: int, total: int) -> None:
+        async def report_progress(written: int, total: int) -> None:
             nonlocal current
             async with transaction(self._engine) as conn:
                 current = await jobs.advance(
                     conn, current, done=written, total=total, now=self._clock()
                 )
-            if watch:
-                await watch(current)
+            if on_progress:
+                await on_progress(current)
 
         source = self._source_of(job)
         chosen = Format(job.options["format"])
@@ -222,7 +222,7 @@ class Exporter:
                 chosen,
                 file,
                 currency=self._currency,
-                on_progress=on_progress,
+                on_progress=report_progress,
             )
             file.seek(0)
             now = self._clock()
@@ -235,31 +235,31 @@ class Exporter:
                 owner_id=job.user_id,
                 now=now,
                 expires_at=now + RETENTION,
-                most=_MOST_BYTES,
+                max_bytes=_MAX_BYTES,
             )
         try:
             async with transaction(self._engine) as conn:
                 await jobs.finish(
                     conn, current, result_id=stored.id, done=written, total=written, now=now
                 )
-        except jobs.Ended:
+        except jobs.JobConflict:
             async with transaction(self._engine) as conn:
                 await file_store.remove(conn, [stored.id])
             raise
         return False
 
 
-#: An export is as large as the store.
-_MOST_BYTES = 4 * 1024**3
+#: Upper limit of an export file, because its size grows with the store.
+_MAX_BYTES = 4 * 1024**3
 
 
-def quoted(text: str) -> str:
-    """The text as no spreadsheet takes it for a formula."""
+def escape_formula(text: str) -> str:
+    """The text with a leading apostrophe if a spreadsheet would interpret it as a formula."""
     return f"'{text}" if FORMULA.match(text) else text
 
 
 class _Table(Protocol):
-    """A table that grows row by row."""
+    """A table that is written row by row."""
 
     def write(self, rows: Iterable[Sequence[Cell]]) -> None: ...
 
@@ -267,7 +267,7 @@ class _Table(Protocol):
 
 
 class _Csv:
-    """RFC 4180, in UTF-8."""
+    """CSV in UTF-8 (RFC 4180)."""
 
     def __init__(self, file: BinaryIO, header: Sequence[str]) -> None:
         self._text = io.TextIOWrapper(file, encoding="utf-8", newline="")
@@ -283,7 +283,7 @@ class _Csv:
 
 
 class _Xlsx:
-    """A workbook, of which only the row being written lies in memory."""
+    """A workbook; only the row being written is in memory."""
 
     def __init__(self, file: BinaryIO, header: Sequence[str]) -> None:
         self._workbook = xlsxwriter.Workbook(
@@ -299,23 +299,23 @@ class _Xlsx:
         self._money = self._workbook.add_format({"num_format": "0.00"})
         bold = self._workbook.add_format({"bold": True})
         self._sheet.freeze_panes(1, 0)
-        for place, name in enumerate(header):
-            self._sheet.set_column(place, place, _WIDTHS.get(name, 12))
-        for place, name in enumerate(header):
-            self._sheet.write_string(0, place, name, bold)
+        for column, name in enumerate(header):
+            self._sheet.set_column(column, column, _WIDTHS.get(name, 12))
+        for column, name in enumerate(header):
+            self._sheet.write_string(0, column, name, bold)
         self._row = 1
 
     def write(self, rows: Iterable[Sequence[Cell]]) -> None:
         for row in rows:
-            for place, cell in enumerate(row):
+            for column, cell in enumerate(row):
                 match cell:
                     case Money():
-                        # Exact: a float keeps 15 digits, and no price has more than ten.
-                        self._sheet.write_number(self._row, place, cell.cents / 100, self._money)
+                        # Exact: a float has 15 significant digits, and no price has more than ten.
+                        self._sheet.write_number(self._row, column, cell.cents / 100, self._money)
                     case int():
-                        self._sheet.write_number(self._row, place, cell)
+                        self._sheet.write_number(self._row, column, cell)
                     case str() if cell:
-                        self._sheet.write_string(self._row, place, quoted(cell))
+                        self._sheet.write_string(self._row, column, escape_formula(cell))
             self._row += 1
 
     def close(self) -> None:
@@ -335,7 +335,7 @@ def _text(cell: Cell) -> str:
             return ""
         case Money():
             return f"{cell.cents // 100}.{cell.cents % 100:02}"
-    return quoted(str(cell))
+    return escape_formula(str(cell))
 
 
 async def _book_pages(
@@ -373,9 +373,9 @@ def _book_row(book: Book, currency: str) -> Sequence[Cell]:
 
 
 def _author(name: str, role: str) -> str:
-    """The name, with the role where the name alone would mean another."""
-    said = role != "author" or _SAID_ROLE.search(name)
-    return f"{_escaped(name)} ({role})" if said else _escaped(name)
+    """The name, followed by the role if an import would otherwise read another role."""
+    explicit = role != "author" or _ROLE_SUFFIX.search(name)
+    return f"{_escaped(name)} ({role})" if explicit else _escaped(name)
 
 
 def _escaped(name: str) -> str:
@@ -405,7 +405,7 @@ async def _order_pages(
 
 
 def _amounts(order: Any, lines: Iterable[Any]) -> Sequence[Cell]:
-    """Delivery, the tax contained and the total of the whole order; empty until it has a total."""
+    """Shipping, included tax and total of the order; None until the order has a total."""
     if order.total_cents is None:
         return None, None, None
     totals = pricing.totals(
@@ -450,7 +450,7 @@ async def _count_order_lines(conn: AsyncConnection) -> int:
     return await conn.scalar(select(func.count()).select_from(order_lines)) or 0
 
 
-SOURCES: Mapping[Kind, Source] = {
-    Kind.EXPORT_BOOKS: Source("books", BOOK_COLUMNS, _count_books, _book_pages),
-    Kind.EXPORT_ORDERS: Source("orders", ORDER_COLUMNS, _count_order_lines, _order_pages),
+SOURCES: Mapping[JobKind, ExportSource] = {
+    JobKind.EXPORT_BOOKS: ExportSource("books", BOOK_COLUMNS, _count_books, _book_pages),
+    JobKind.EXPORT_ORDERS: ExportSource("orders", ORDER_COLUMNS, _count_order_lines, _order_pages),
 }

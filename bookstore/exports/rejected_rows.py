@@ -1,7 +1,7 @@
-"""The rows that an import refused, as a file to be mended and sent again.
+"""The refused rows of an import as a CSV file, to be corrected and imported again.
 
-It has the columns of the file that was sent, in front of them four that say what is wrong:
-the import ignores those.  What was sent in another form than a sheet (ONIX) has only the four.
+The file has four columns about the error, which the import ignores, followed by the columns of
+the original file.  For a file without columns (ONIX) it has only the four.
 """
 
 import csv
@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bookstore.database.engine import reading
-from bookstore.exports.exporter import quoted
+from bookstore.exports.exporter import escape_formula
 from bookstore.tasks import jobs
-from bookstore.tasks.jobs import Job, Line, Outcome
+from bookstore.tasks.jobs import Job, JobLine, LineOutcome
 
 COLUMNS = ("refused_line", "refused_column", "refused_value", "refused_reason")
 _SEPARATORS = {"semicolon": ";", "tab": "\t", "bar": "|"}
@@ -21,7 +21,7 @@ _PAGE = 500
 
 
 async def as_csv(engine: AsyncEngine, job: Job) -> AsyncIterator[bytes]:
-    """The file, piece by piece, in UTF-8; what separates its columns is as it was sent."""
+    """The file in UTF-8, in chunks, with the separator of the original file."""
     separator = _SEPARATORS.get(job.findings.get("separator", ""), ",")
     header = job.findings.get("header") or []
     yield _rows([[*COLUMNS, *header]], separator)
@@ -29,7 +29,7 @@ async def as_csv(engine: AsyncEngine, job: Job) -> AsyncIterator[bytes]:
     while True:
         async with reading(engine) as conn:
             found = await jobs.lines(
-                conn, job.id, outcome=Outcome.REFUSED, after=after, limit=_PAGE
+                conn, job.id, outcome=LineOutcome.REFUSED, after=after, limit=_PAGE
             )
         if found:
             yield _rows((_row(line) for line in found), separator)
@@ -38,9 +38,9 @@ async def as_csv(engine: AsyncEngine, job: Job) -> AsyncIterator[bytes]:
             return
 
 
-def _row(line: Line) -> Sequence[str]:
-    said = (str(line.line), line.column or "", line.value or "", line.reason or "")
-    return [quoted(cell) for cell in (*said, *(line.cells or []))]
+def _row(line: JobLine) -> Sequence[str]:
+    error = (str(line.line), line.column or "", line.value or "", line.reason or "")
+    return [escape_formula(cell) for cell in (*error, *(line.cells or []))]
 
 
 def _rows(rows: Iterable[Sequence[str]], separator: str) -> bytes:

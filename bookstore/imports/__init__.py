@@ -1,3 +1,3 @@
-"""Lists of books as CSV, XLSX and ONIX files."""
+"""Import of books from CSV, XLSX and ONIX files."""
 
 from bookstore.imports import columns, encodings, entries, formats, importer

@@ -1,17 +1,17 @@
-"""The columns of a sheet: which is which, and what a row of them says about a book.
+"""The columns of a sheet: which column is which, and how a row becomes the fields of a book.
 
-The first line names them, in any order, capitals, and in the spellings of `SPELLINGS`.  Every
-row is read by the rules below; what they leave open is refused, and what they decided is told.
+The first line names the columns, in any order and case, also by the names in `SPELLINGS`.  Rows
+are parsed by the rules below.  An ambiguous cell is refused, and every applied rule is reported.
 
 - A price is `12`, `12.9`, `12,90`, `1.234,50` or `1,234.50`: exact, in units of the currency,
-  at most two decimals.  `1.234` could be two prices, so it is refused.
-- Authors stand between `;` or `|`.  A comma is part of a name: `Tolkien, J.R.R.; Lee, Alan`.
+  at most two decimals.  `1.234` is ambiguous, so it is refused.
+- `;` or `|` separates authors.  A comma is part of a name: `Tolkien, J.R.R.; Lee, Alan`.
   A role may follow in brackets: `Emily Wilson (translator)`.
-- Categories stand between `|`.
-- A backslash takes the meaning from a `;`, `|` or backslash behind it.
-- An apostrophe in front of `= + - @`, a tab or a line break at the start of a cell (and any
-  apostrophes between) is taken off: our exports put it there, so that no spreadsheet takes
-  the cell for a formula.
+- `|` separates categories.
+- A backslash escapes a following `;`, `|` or backslash.
+- An apostrophe at the start of a cell before `= + - @`, a tab or a line break (with any number of
+  apostrophes between) is removed.  Our exports add it so that no spreadsheet interprets the cell
+  as a formula.
 """
 
 import re
@@ -22,14 +22,14 @@ from typing import Any
 
 from bookstore.catalogue.validation import ROLES, Contribution
 from bookstore.errors import Invalid
-from bookstore.imports.entries import Entry, Refusal, shown
+from bookstore.imports.entries import BookEntry, Refusal, shorten
 
 REQUIRED = ("isbn",)
-#: Without all of these a list changes books that the store has, and adds none.
-FOR_NEW = ("title", "authors", "price")
+#: A list without one of these only changes existing books and adds none.
+REQUIRED_FOR_NEW = ("title", "authors", "price")
 COLUMNS = (
     *REQUIRED,
-    *FOR_NEW,
+    *REQUIRED_FOR_NEW,
     "currency",
     "stock",
     "year",
@@ -42,8 +42,8 @@ COLUMNS = (
     "subtitle",
 )
 #: A sheet with more columns is not a list of books.
-MOST_COLUMNS = 200
-#: Other names of the columns, as `_plain` makes them.
+MAX_COLUMNS = 200
+#: Other names of the columns, as `_normalise` returns them.
 SPELLINGS: Mapping[str, str] = {
     spelling: column
     for column, spellings in {
@@ -64,76 +64,79 @@ SPELLINGS: Mapping[str, str] = {
     }.items()
     for spelling in spellings.split()
 }
-#: What a spreadsheet would take for the beginning of a formula, behind our own quoting.
+#: The start of a cell that a spreadsheet interprets as a formula, after our own escaping.
 FORMULA = re.compile(r"'*[=+\-@\t\r\0]")
-_QUOTED = re.compile(r"'+[=+\-@\t\r\0]")
-#: What the rules of a book call a column.
+_ESCAPED_FORMULA = re.compile(r"'+[=+\-@\t\r\0]")
+#: The field of a book for each column with another name.
 _FIELDS = {"isbn": "isbn13", "price": "price_cents", "category": "categories"}
-#: One of the two signs is a decimal sign when one or two digits follow, or the other is there.
-_PRICES = (
+#: A point or comma is the decimal separator when one or two digits follow, or when the other
+#: sign separates the thousands.
+_PRICE_PATTERNS = (
     re.compile(r"(?P<whole>[0-9]{1,9})(?:(?P<sign>[.,])(?P<cents>[0-9]{1,2}))?"),
     re.compile(r"(?P<whole>[0-9]{1,3}(?:\.[0-9]{3})+)(?P<sign>,)(?P<cents>[0-9]{1,2})"),
     re.compile(r"(?P<whole>[0-9]{1,3}(?:,[0-9]{3})+)(?P<sign>\.)(?P<cents>[0-9]{1,2})"),
 )
 _THOUSANDS = re.compile(r"[0-9]{1,3}(?:[.,][0-9]{3})+")
-#: Spreadsheets like to write 1965.0; with three zeros it could be a thousand times as much.
+#: Spreadsheets write 1965.0 for 1965.  Three zeros are refused: they could be thousands.
 _WHOLE = re.compile(r"([+\-\u2212]?[0-9]{1,9})(?:[.,]0{1,2})?")
 _ROLE = re.compile(rf"(.*\S)\s+\(({'|'.join(ROLES)})\)", re.DOTALL)
 
 
 class Columns:
-    """What the columns of one sheet mean.
+    """The meaning of the columns of one sheet.
 
-    `named` maps a column to the name that the sheet has for it; `ignored` are the names that
-    nobody knows, or that `mapping` leaves out.
+    `named` maps a column to its name in the sheet.  `ignored` are the names in the sheet that are
+    unknown or that `mapping` excludes.  `mapping` maps a column to its name in the sheet, or to ""
+    to exclude it.
 
     Raises:
-        Invalid: a column is missing, or could be either of two; `mapping` (a column's name to
-            the sheet's, or to "" where none is wanted) can say.
+        Invalid: a column is missing or ambiguous; `mapping` can resolve it.
     """
 
     def __init__(
         self, header: Sequence[str], *, currency: str, mapping: Mapping[str, str] | None = None
     ) -> None:
-        if len(header) > MOST_COLUMNS:
+        if len(header) > MAX_COLUMNS:
             raise Invalid(
                 "file",
-                f"The first line has {len(header):,} columns; {MOST_COLUMNS} are allowed.",
+                f"The first line has {len(header):,} columns; {MAX_COLUMNS} are allowed.",
             )
         self._currency = currency
         self.header = header
         self.rules: list[str] = []
-        self._places = _places(header, mapping or {}, self.rules)
-        self.named = {column: header[place] for column, place in self._places.items()}
-        taken = set(self._places.values())
+        self._positions = _column_positions(header, mapping or {}, self.rules)
+        self.named = {column: header[position] for column, position in self._positions.items()}
+        used = set(self._positions.values())
         self.ignored = [
-            shown(name) for place, name in enumerate(header) if place not in taken and name
+            shorten(name) for position, name in enumerate(header) if position not in used and name
         ]
-        if lacking := [column for column in FOR_NEW if column not in self._places]:
+        if absent := [column for column in REQUIRED_FOR_NEW if column not in self._positions]:
             self.rules.append(
-                f"There is no column for {', '.join(lacking)}: the list changes books that the"
-                " store has, and adds none."
+                f"There is no column for {', '.join(absent)}: the list changes existing books"
+                " and adds none."
             )
-        self._told: Counter[str] = Counter()
-        self._first: dict[str, int] = {}
+        self._rule_counts: Counter[str] = Counter()
+        self._first_lines: dict[str, int] = {}
 
     def missing(self) -> list[str]:
-        """The columns without which no row can be read, or says nothing."""
-        needed = REQUIRED if self._places.keys() - {*REQUIRED} else (*REQUIRED, *FOR_NEW)
-        return [column for column in needed if column not in self._places]
+        """The missing columns without which a row cannot be parsed or has no content."""
+        needed = (
+            REQUIRED if self._positions.keys() - {*REQUIRED} else (*REQUIRED, *REQUIRED_FOR_NEW)
+        )
+        return [column for column in needed if column not in self._positions]
 
-    def entry(self, line: int, cells: Sequence[str]) -> Entry | Refusal:
-        """What a row says; `cells` are as many as the sheet's columns."""
+    def entry(self, line: int, cells: Sequence[str]) -> BookEntry | Refusal:
+        """The entry of a row; `cells` has exactly one cell for each column of the sheet."""
         values = {}
-        for column, place in self._places.items():
-            if value := self._unquoted(line, cells[place]).strip():
+        for column, position in self._positions.items():
+            if value := self._unescaped(line, cells[position]).strip():
                 values[column] = value
         try:
             facts = self._facts(line, values)
-        except _Unfit as error:
-            value = shown(values.get(error.column, ""))
+        except _InvalidCell as error:
+            value = shorten(values.get(error.column, ""))
             return Refusal(line, error.column, value, str(error), cells)
-        return Entry(
+        return BookEntry(
             line=line,
             facts=facts,
             columns={field: column for column, field in _FIELDS.items()},
@@ -141,20 +144,20 @@ class Columns:
             cells=cells,
         )
 
-    def told(self) -> list[str]:
-        """The rules that have decided so far, each with how often and where first."""
+    def applied_rules(self) -> list[str]:
+        """The rules that were applied so far, each with its number of rows and the first line."""
         return self.rules + [
             f"{rule} ({count:,} {'row' if count == 1 else 'rows'}, first in line"
-            f" {self._first[rule]})"
-            for rule, count in sorted(self._told.items())
+            f" {self._first_lines[rule]})"
+            for rule, count in sorted(self._rule_counts.items())
         ]
 
     def _facts(self, line: int, values: Mapping[str, str]) -> dict[str, Any]:
-        for column in (*REQUIRED, *FOR_NEW):
-            if column in self._places and column not in values:
-                raise _Unfit(column, "This must not be blank.")
+        for column in (*REQUIRED, *REQUIRED_FOR_NEW):
+            if column in self._positions and column not in values:
+                raise _InvalidCell(column, "This must not be blank.")
         if values.get("currency", self._currency).upper() != self._currency:
-            raise _Unfit("currency", f"The store sells in {self._currency}.")
+            raise _InvalidCell("currency", f"The store sells in {self._currency}.")
         facts: dict[str, Any] = {"isbn13": values["isbn"]}
         if "price" in values:
             facts["price_cents"] = self._price(line, values["price"])
@@ -162,134 +165,149 @@ class Columns:
             facts["authors"] = self._authors(line, values["authors"])
         for column in ("stock", "year", "pages"):
             if column in values:
-                facts[column] = _whole(column, values[column])
+                facts[column] = _whole_number(column, values[column])
         for column in ("title", "subtitle", "description", "publisher", "language", "format"):
             if column in values:
                 facts[column] = values[column]
         if "category" in values:
-            facts["categories"] = _parts("category", values["category"], "|")
+            facts["categories"] = _split_names("category", values["category"], "|")
         return facts
 
     def _price(self, line: int, text: str) -> int:
-        # Spaces of all kinds stand between thousands, in French and Swedish say.
+        # French and Swedish, for example, separate thousands by spaces of several kinds.
         compact = re.sub(r"(?<=[0-9])\s(?=[0-9]{3}(?:[.,]|\s|$))", "", text)
-        if not (parts := next(filter(None, (p.fullmatch(compact) for p in _PRICES)), None)):
+        if not (parts := next(filter(None, (p.fullmatch(compact) for p in _PRICE_PATTERNS)), None)):
             if _THOUSANDS.fullmatch(compact):
-                raise _Unfit("price", "This can be read as two prices; write it with two decimals.")
-            raise _Unfit(
-                "price", "A price is a number like 12.90 or 12,90, without a sign for money."
+                raise _InvalidCell("price", "This price is ambiguous; write it with two decimals.")
+            raise _InvalidCell(
+                "price", "A price is a number like 12.90 or 12,90, without a currency sign."
             )
         if parts["sign"]:
             name = "point" if parts["sign"] == "." else "comma"
-            self._tell(line, f"A {name} with one or two digits behind it is the decimal sign.")
+            self._count_rule(f"A {name} before one or two digits is the decimal separator.", line)
         whole = re.sub("[.,]", "", parts["whole"])
         return int(whole) * 100 + int((parts["cents"] or "").ljust(2, "0"))
 
     def _authors(self, line: int, cell: str) -> list[Contribution]:
-        names = _parts("authors", cell, ";|")
+        names = _split_names("authors", cell, ";|")
         if len(names) == 1 and "," in names[0]:
-            self._tell(line, "A comma is part of a name: authors stand between ; or |.")
+            self._count_rule("A comma is part of a name; authors are separated by ; or |.", line)
         people = []
         for name in names:
             if parts := _ROLE.fullmatch(name):
-                self._tell(line, "A role in brackets behind an author is read as such.")
+                self._count_rule(
+                    "The role of an author is read from the brackets after the name.", line
+                )
                 people.append(Contribution(parts[1], parts[2]))
             else:
                 people.append(Contribution(name))
         return people
 
-    def _unquoted(self, line: int, cell: str) -> str:
-        if not _QUOTED.match(cell):
+    def _unescaped(self, line: int, cell: str) -> str:
+        if not _ESCAPED_FORMULA.match(cell):
             return cell
-        self._tell(line, "An apostrophe in front of what could be a formula is taken off.")
+        self._count_rule("The apostrophe before a possible formula is removed.", line)
         return cell[1:]
 
-    def _tell(self, line: int, rule: str) -> None:
-        self._told[rule] += 1
-        self._first.setdefault(rule, line)
+    def _count_rule(self, rule: str, line: int) -> None:
+        self._rule_counts[rule] += 1
+        self._first_lines.setdefault(rule, line)
 
 
-class _Unfit(Exception):
-    """A cell that cannot be taken."""
+class _InvalidCell(Exception):
+    """A cell that cannot be parsed."""
 
     def __init__(self, column: str, reason: str) -> None:
         super().__init__(reason)
         self.column = column
 
 
-def known(name: str) -> str | None:
-    """The column that a name in a first line means; None when it is none of ours."""
-    plain = _plain(name)
+def match_column(name: str) -> str | None:
+    """The column that a name in the header stands for; None when it is unknown."""
+    plain = _normalise(name)
     return plain if plain in COLUMNS else SPELLINGS.get(plain)
 
 
-def _plain(name: str) -> str:
-    """`Price (EUR)`, `ISBN-13` and `Währung` without what people write differently."""
+def _normalise(name: str) -> str:
+    """A column name without case, accents, punctuation and anything in brackets."""
     name = re.sub(r"\(.*\)|\[.*\]", "", name) or name
-    letters = unicodedata.normalize("NFKD", name.casefold().replace("ä", "ae"))
-    return "".join(letter for letter in letters if letter.isalnum())
+    chars = unicodedata.normalize("NFKD", name.casefold().replace("ä", "ae"))
+    return "".join(char for char in chars if char.isalnum())
 
 
-def _places(header: Sequence[str], mapping: Mapping[str, str], rules: list[str]) -> dict[str, int]:
-    """The place of each column that is there."""
-    places: dict[str, int] = {}
+def _column_positions(
+    header: Sequence[str], mapping: Mapping[str, str], rules: list[str]
+) -> dict[str, int]:
+    """The position of each column that the sheet has."""
+    positions: dict[str, int] = {}
     for column in COLUMNS:
         if column in mapping:
             if mapping[column]:
-                places[column] = _mapped(header, column, mapping[column])
+                positions[column] = _mapped_position(header, column, mapping[column])
             continue
-        meant = [place for place, name in enumerate(header) if known(name) == column]
-        exact = [place for place in meant if header[place].casefold() == column]
-        if len(exact) > 1 or len({header[place].casefold() for place in meant}) < len(meant):
-            raise Invalid("file", f"The column {column} is there more than once.")
-        if len(meant) > 1 and not exact:
-            names = " or ".join(repr(header[place]) for place in meant)
-            raise Invalid("file", f"The column {column} could be {names}. Say which one it is.")
-        if len(meant) > 1:
-            others = ", ".join(repr(header[place]) for place in meant if place not in exact)
-            rules.append(f"The column {column} is the one of that name, not {others}.")
-        if meant:
-            places[column] = (exact or meant)[0]
-    twice = [column for column, place in places.items() if [*places.values()].count(place) > 1]
-    if twice:
-        raise Invalid("mapping", f"The columns {', '.join(twice)} are one and the same.")
-    return places
+        matches = [position for position, name in enumerate(header) if match_column(name) == column]
+        exact = [position for position in matches if header[position].casefold() == column]
+        if len(exact) > 1 or len({header[position].casefold() for position in matches}) < len(
+            matches
+        ):
+            raise Invalid("file", f"The sheet has the column {column} more than once.")
+        if len(matches) > 1 and not exact:
+            names = " or ".join(repr(header[position]) for position in matches)
+            raise Invalid("file", f"The column {column} could be {names}. Choose one of them.")
+        if len(matches) > 1:
+            others = ", ".join(
+                repr(header[position]) for position in matches if position not in exact
+            )
+            rules.append(f"The column {column} is the column with exactly that name, not {others}.")
+        if matches:
+            positions[column] = (exact or matches)[0]
+    duplicates = [
+        column
+        for column, position in positions.items()
+        if [*positions.values()].count(position) > 1
+    ]
+    if duplicates:
+        raise Invalid(
+            "mapping",
+            f"The columns {', '.join(duplicates)} are mapped to the same column of the file.",
+        )
+    return positions
 
 
-def _mapped(header: Sequence[str], column: str, name: str) -> int:
-    places = [
-        place
-        for place, given in enumerate(header)
+def _mapped_position(header: Sequence[str], column: str, name: str) -> int:
+    positions = [
+        position
+        for position, given in enumerate(header)
         if given.casefold() == " ".join(name.split()).casefold()
     ]
-    if not places:
-        raise Invalid("mapping", f"The file has no column {name!r} to be the {column}.")
-    if len(places) > 1:
-        raise Invalid("mapping", f"The file has {len(places)} columns {name!r}.")
-    return places[0]
+    if not positions:
+        raise Invalid("mapping", f"The file has no column {name!r} for the {column}.")
+    if len(positions) > 1:
+        raise Invalid("mapping", f"The file has {len(positions)} columns {name!r}.")
+    return positions[0]
 
 
-def _parts(column: str, cell: str, separators: str) -> list[str]:
+def _split_names(column: str, cell: str, separators: str) -> list[str]:
     """The names in a cell."""
     parts = [""]
-    signs = iter(cell)
-    for sign in signs:
-        if sign == "\\":
-            following = next(signs, "")
-            parts[-1] += following if following in (";", "|", "\\") else sign + following
-        elif sign in separators:
+    chars = iter(cell)
+    for char in chars:
+        if char == "\\":
+            following = next(chars, "")
+            parts[-1] += following if following in (";", "|", "\\") else char + following
+        elif char in separators:
             parts.append("")
         else:
-            parts[-1] += sign
+            parts[-1] += char
     names = [part.strip() for part in parts]
     if not any(names):
-        raise _Unfit(column, "There is no name here.")
+        raise _InvalidCell(column, "This contains no name.")
     return [name for name in names if name]
 
 
-def _whole(column: str, cell: str) -> int:
+def _whole_number(column: str, cell: str) -> int:
     if not (parts := _WHOLE.fullmatch(cell)):
         if _THOUSANDS.fullmatch(cell):
-            raise _Unfit(column, "This can be read as two numbers; write it in digits alone.")
-        raise _Unfit(column, "This has to be a whole number.")
+            raise _InvalidCell(column, "This number is ambiguous; write it in digits only.")
+        raise _InvalidCell(column, "This must be a whole number.")
     return int(parts[1].replace("\u2212", "-"))

@@ -1,8 +1,8 @@
-"""Spreadsheets as text (CSV), read line by line: never more than one row in memory.
+"""CSV files, read line by line with one row in memory.
 
-The first line names the columns and shows what stands between them: a comma, a semicolon, a
-tab or a bar.  A cell in quotation marks may hold anything, line breaks too (RFC 4180).  A row
-that cannot be read is a `Refusal`, and the next line is read as if nothing had happened.
+The first line names the columns and determines the separator: comma, semicolon, tab or bar.  A
+quoted cell may contain anything, including line breaks (RFC 4180).  A row that cannot be parsed
+is a `Refusal`; parsing continues at the next line.
 """
 
 import csv
@@ -15,26 +15,26 @@ from typing import Any, BinaryIO, TextIO
 from bookstore.errors import Invalid
 from bookstore.imports import columns, encodings
 from bookstore.imports.columns import Columns
-from bookstore.imports.entries import Entry, Refusal, shown
+from bookstore.imports.entries import BookEntry, Refusal, shorten
 
 _SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
-#: A row is refused when it is longer; the longest description has 16,000 characters.
-_LONGEST_ROW = 100_000
-_MOST_LINES = 200
-#: What is kept of a line that cannot be taken apart, to be mended.
-_KEPT = 1000
-#: Excel writes this line, and shows it to nobody.
-_HINT = re.compile(r"sep=(.)\s*", re.IGNORECASE)
+#: Characters.  A longer row is refused; the longest description has 16,000.
+_MAX_ROW_LENGTH = 100_000
+_MAX_LINES = 200
+#: Characters of an unparsable line that the file of refused rows contains.
+_MAX_EXCERPT = 1000
+#: The first line of some files from Excel; Excel reads it and does not display it.
+_SEPARATOR_LINE = re.compile(r"sep=(.)\s*", re.IGNORECASE)
 
 
-class Sheet:
-    """The entries of a CSV file (see `Source`).
+class CsvSheet:
+    """The entries of a CSV file (see `ImportSource`).
 
     Raises:
-        Invalid: the encoding or the separator is not clear, or the first line lacks a column.
+        Invalid: the encoding or the separator is ambiguous, or a column is ambiguous.
     """
 
-    reported = False
+    reports_all_rows = False
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Sheet:
         mapping: Mapping[str, str] | None = None,
         encoding: str | None = None,
     ) -> None:
-        found = encodings.of(file, encoding)
+        found = encodings.detect(file, encoding)
         self.total = file.seek(0, io.SEEK_END)
         file.seek(0)
         self._file = file
@@ -53,7 +53,7 @@ class Sheet:
             self.header: Sequence[str] | None = self._rows.header()
             self._columns = Columns(self.header, currency=currency, mapping=mapping)
         except BaseException:
-            # Left to itself it would close the file, which is not ours.
+            # The text wrapper would close the file when it is deleted; the caller owns the file.
             self._rows.close()
             raise
         self._encoding = found
@@ -70,7 +70,7 @@ class Sheet:
             "format": "csv",
             "encoding": self._encoding.name,
             "separator": _SEPARATORS.get(separator, separator),
-            **told(self._columns, rule),
+            **column_findings(self._columns, rule),
         }
 
     def raw(self) -> Iterator[tuple[int, list[str]] | Refusal]:
@@ -79,77 +79,76 @@ class Sheet:
     def close(self) -> None:
         self._rows.close()
 
-    def __iter__(self) -> Iterator[Entry | Refusal]:
-        refuse_missing(self._columns)
+    def __iter__(self) -> Iterator[BookEntry | Refusal]:
+        require_columns(self._columns)
         for row in self._rows:
             if isinstance(row, Refusal):
                 yield row
                 continue
             number, cells = row
-            yield fitted(self._columns, number, cells)
+            yield to_entry(self._columns, number, cells)
 
 
-def told(known: Columns, *rules: str) -> dict[str, Any]:
-    """What was found out about a sheet's columns, and the rules that decided."""
+def column_findings(columns: Columns, *rules: str) -> dict[str, Any]:
+    """The findings about the columns of a sheet, with the applied rules."""
     return {
-        "columns": known.named,
-        "ignored_columns": known.ignored,
-        "missing_columns": known.missing(),
-        "rules": [*rules, *known.told()],
+        "columns": columns.named,
+        "ignored_columns": columns.ignored,
+        "missing_columns": columns.missing(),
+        "rules": [*rules, *columns.applied_rules()],
     }
 
 
-def refuse_missing(known: Columns) -> None:
-    """Raise Invalid when a sheet lacks columns without which no row can be read, or says
-    nothing."""
-    if missing := known.missing():
+def require_columns(columns: Columns) -> None:
+    """Raise Invalid when a column is missing without which no row can be imported."""
+    if missing := columns.missing():
         raise Invalid(
             "file",
             f"The first line has to name the columns; these are missing: {', '.join(missing)}.",
         )
 
 
-def fitted(known: Columns, number: int, cells: list[str]) -> Entry | Refusal:
-    """The entry of a row, if it has as many cells as the first line."""
-    width = len(known.header)
+def to_entry(columns: Columns, number: int, cells: list[str]) -> BookEntry | Refusal:
+    """The entry of a row; a refusal when it has another number of cells than the header."""
+    width = len(columns.header)
     while len(cells) > width and not cells[-1].strip():
         cells.pop()
     if len(cells) == width:
-        return known.entry(number, cells)
+        return columns.entry(number, cells)
     reason = f"This row has {len(cells):,} cells, the first line {width:,}."
-    return Refusal(number, None, shown(" ".join(cells[:5])), reason, cells)
+    return Refusal(number, None, shorten(" ".join(cells[:5])), reason, cells)
 
 
 class _Rows:
-    """The rows of a text, behind a first line that names the columns."""
+    """The rows of a CSV text, after its header."""
 
     def __init__(self, stream: io.TextIOWrapper) -> None:
         self._stream = stream
-        self._lines = _numbered(stream)
+        self._lines = _numbered_lines(stream)
         self._pending: deque[tuple[int, str]] = deque()
         self.separator = ","
         self.ended = False
 
     def close(self) -> None:
-        # The file under it belongs to whoever opened it.
+        # Detach without closing: the caller owns the file.
         self._stream.detach()
 
     def header(self) -> list[str]:
-        """The names in the first line that is not empty; it decides about the separator."""
+        """The names in the first non-empty line; this line also determines the separator."""
         first = self._next_line()
         while first and not first[1].strip(" \t\r\n,;|"):
             first = self._next_line()
         if first is None:
             raise Invalid("file", "This file is empty.")
-        hint = _HINT.fullmatch(first[1])
-        if hint:
+        separator_line = _SEPARATOR_LINE.fullmatch(first[1])
+        if separator_line:
             first = self._next_line() or first
         number, text = first
         readings = {
             separator: self._names(text, separator)
-            for separator in ([hint[1]] if hint else _SEPARATORS)
+            for separator in ([separator_line[1]] if separator_line else _SEPARATORS)
         }
-        self.separator = _decided(readings)
+        self.separator = _choose_separator(readings)
         try:
             cells, _ = self._row(text)
         except _Unreadable as error:
@@ -157,13 +156,13 @@ class _Rows:
         return [" ".join(cell.split()) for cell in cells]
 
     def _names(self, text: str, separator: str) -> list[str]:
-        """What the first line would say with this separator; nothing where it makes no sense."""
+        """The names in the header with this separator; empty when it cannot be parsed."""
         self.separator = separator
         try:
-            cells, taken = self._row(text)
+            cells, consumed = self._row(text)
         except _Unreadable:
             return []
-        self._pending.extendleft(reversed(taken))
+        self._pending.extendleft(reversed(consumed))
         return [" ".join(cell.split()) for cell in cells]
 
     def __iter__(self) -> Iterator[tuple[int, list[str]] | Refusal]:
@@ -172,74 +171,76 @@ class _Rows:
             try:
                 cells, _ = self._row(text)
             except _Unreadable as error:
-                yield Refusal(number, None, shown(text), str(error), [text[:_KEPT].rstrip("\r\n")])
+                yield Refusal(
+                    number, None, shorten(text), str(error), [text[:_MAX_EXCERPT].rstrip("\r\n")]
+                )
                 continue
             if any(cell.strip() for cell in cells):
                 yield number, cells
         self.ended = True
 
     def _row(self, text: str) -> tuple[list[str], list[tuple[int, str]]]:
-        """The cells of the row that begins with this line, and the further lines it took."""
-        taken: list[tuple[int, str]] = []
+        """The cells of the row that starts with this line, and the further lines it consumed."""
+        consumed: list[tuple[int, str]] = []
         while True:
             try:
-                return _cells(text, self.separator), taken
+                return _cells(text, self.separator), consumed
             except _Unreadable as error:
                 following = (
                     self._next_line()
-                    if error.unclosed and len(text) < _LONGEST_ROW and len(taken) < _MOST_LINES
+                    if error.unclosed and len(text) < _MAX_ROW_LENGTH and len(consumed) < _MAX_LINES
                     else None
                 )
                 if following is None:
-                    # Whatever is wrong, it is wrong with the first line only.
-                    self._pending.extendleft(reversed(taken))
-                    if taken:
+                    # Only the first line is refused: the others are parsed again as rows.
+                    self._pending.extendleft(reversed(consumed))
+                    if consumed:
                         reason = "A quotation mark is opened here and never closed."
                         raise _Unreadable(reason) from None
                     raise
-                taken.append(following)
+                consumed.append(following)
                 text += following[1]
 
     def _next_line(self) -> tuple[int, str] | None:
         return self._pending.popleft() if self._pending else next(self._lines, None)
 
 
-def _decided(readings: Mapping[str, list[str]]) -> str:
-    """The separator with which most names in the first line are those of our columns."""
+def _choose_separator(readings: Mapping[str, list[str]]) -> str:
+    """The separator with which most names in the header are known columns."""
     counts = {
-        separator: sum(columns.known(name) is not None for name in names)
+        separator: sum(columns.match_column(name) is not None for name in names)
         for separator, names in readings.items()
     }
     best = max(counts.values())
     likely = [separator for separator, count in counts.items() if count == best]
     if best > 1 and len(likely) > 1:
         names = " or ".join(_SEPARATORS[separator] for separator in likely)
-        raise Invalid("file", f"What stands between the columns could be a {names}.")
-    # Where none makes sense of it, the one that makes the most of it.
+        raise Invalid("file", f"The separator of the columns could be a {names}.")
+    # Without a known column, use the separator that yields the most columns.
     return max(likely, key=lambda separator: len(readings[separator]))
 
 
 class _Unreadable(Exception):
-    """The text is no row; `unclosed` when more of it could make it one."""
+    """The text is not a row; `unclosed` when it could be one with the next line."""
 
     def __init__(self, reason: str, *, unclosed: bool = False) -> None:
         super().__init__(reason)
         self.unclosed = unclosed
 
 
-def _numbered(stream: TextIO) -> Iterator[tuple[int, str]]:
-    """The lines with their numbers; of one that is too long, the beginning."""
+def _numbered_lines(stream: TextIO) -> Iterator[tuple[int, str]]:
+    """The lines with their numbers; a line that is too long is cut off."""
     number = 0
-    while line := stream.readline(_LONGEST_ROW):
+    while line := stream.readline(_MAX_ROW_LENGTH):
         number += 1
         rest = line
-        while len(rest) == _LONGEST_ROW and not rest.endswith(("\n", "\r")):
-            rest = stream.readline(_LONGEST_ROW)
+        while len(rest) == _MAX_ROW_LENGTH and not rest.endswith(("\n", "\r")):
+            rest = stream.readline(_MAX_ROW_LENGTH)
         yield number, line
 
 
 def _cells(text: str, separator: str) -> list[str]:
-    if len(text) >= _LONGEST_ROW:
+    if len(text) >= _MAX_ROW_LENGTH:
         raise _Unreadable("This row is too long.")
     try:
         return next(csv.reader([text], delimiter=separator, strict=True), [])
@@ -250,6 +251,10 @@ def _cells(text: str, separator: str) -> list[str]:
         if "field larger" in str(error):
             raise _Unreadable("This row is too long.") from None
         if "new-line" in str(error):
-            raise _Unreadable("A line ends within this row, outside of quotation marks.") from None
-        reason = "There is text behind a closing quotation mark; inside a cell they are doubled."
+            raise _Unreadable(
+                "This row contains a line break outside of quotation marks."
+            ) from None
+        reason = (
+            "There is text after a closing quotation mark; double quotation marks inside a cell."
+        )
         raise _Unreadable(reason) from None

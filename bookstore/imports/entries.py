@@ -1,9 +1,9 @@
-"""What files say about books: one entry for each row or record, whatever the format.
+"""The entries of an import file: one for each row or ONIX record, independent of the format.
 
-Readers turn a file into a stream of `Entry` and `Refusal` (`sheets.py` for CSV and XLSX,
-`onix.py` for ONIX), and the engine (`imports.py`) compares entries with the store.  A reader
-holds one row or record in memory, counts lines as an editor does, and gives the same stream
-each time it reads the same file: that is how an import goes on after a crash.
+A source (`csv_source`, `xlsx_source`, `onix.source`) turns a file into a stream of `BookEntry`,
+`Refusal` and `Superseded`; `importer` compares the entries with the store.  A source holds one
+row or record in memory and numbers lines as a text editor does.  It yields the same stream each
+time it reads the same file, so an import can resume after a crash.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,53 +11,53 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
-#: What is shown of a value that is refused.
-_SHOWN = 60
+#: Characters of a refused value that a report shows.
+_MAX_LENGTH = 60
 
 
-class Action(StrEnum):
-    """What is to be done about the book of an entry."""
+class EntryAction(StrEnum):
+    """What an entry does with its book."""
 
-    #: Create it, or change the one that is there.
-    TAKE = "take"
-    #: Change the one that is there; a book that the store does not have is refused.
+    #: Create the book, or update the existing one.
+    UPSERT = "upsert"
+    #: Update the existing book; an unknown book is refused.
     CHANGE = "change"
-    #: Sell it no longer; of a book that the store does not have nothing is done.
+    #: Withdraw the book from sale; an unknown book is ignored.
     WITHDRAW = "withdraw"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """A row or record, not checked yet.
+class BookEntry:
+    """A row or record before validation.
 
-    `facts` are the fields of a book by their names in `drafts.Draft`: `isbn13`, `title`,
+    `facts` are the fields of a book by their names in `catalogue.validation`: `isbn13`, `title`,
     `subtitle`, `description`, `publisher`, `year`, `language`, `format`, `pages`,
     `price_cents`, `stock`, `authors` (Contributions) and `categories` (names, not slugs).  A
-    field that is not there says nothing, so the book keeps what it has; None takes away what
-    it has (of the optional ones).  `isbn13` is always there.
+    missing field keeps the book's value; None clears the value of an optional field.  `isbn13` is
+    always present.
 
-    `columns` says what the file calls a field, where that is another name, and `values` what
-    it has there, both for a refusal to point at.  With `roles` the roles of all authors are
-    meant as they are; without, an author may be somebody to whom staff gave another role.
-    `cells` are the row as the file has it, `notes` what the reader has to say for the report.
+    `columns` maps a field to its name in the file where that differs, and `values` maps it to the
+    text in the file; refusals show both.  `roles` is True when the file gives the authors' roles
+    explicitly; otherwise the import keeps roles that staff set.  `cells` is the row as it is in
+    the file.  `remarks` are sentences of the source for the report.
     """
 
     line: int
     facts: Mapping[str, Any]
-    action: Action = Action.TAKE
+    action: EntryAction = EntryAction.UPSERT
     roles: bool = False
     columns: Mapping[str, str] = field(default_factory=dict)
     values: Mapping[str, str] = field(default_factory=dict)
     cells: Sequence[str] | None = None
-    notes: Sequence[str] = ()
+    remarks: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a row or record was not taken, in plain words for whoever made the file.
+    """Why a row or record was refused, in a sentence for the author of the file.
 
-    `column` is None when it is about the row as a whole; `value` is shortened by `shown`.
-    `cells` are the row as the file has it, to be mended and sent again.
+    `column` is None when the reason concerns the whole row.  `value` is shortened by `shorten`.
+    `cells` is the row as it is in the file, to be corrected and sent again.
     """
 
     line: int
@@ -69,47 +69,47 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Superseded:
-    """A record of a book of which the same file has a later one, in `later_line`."""
+    """A record that a later record of the same book in the same file replaces (`later_line`)."""
 
     line: int
     isbn13: str
     later_line: int
 
 
-class Source(Protocol):
-    """A file that was opened for reading.
+class ImportSource(Protocol):
+    """A file that is open for reading.
 
-    `total` and `done` count bytes or rows.
+    `total` and `done` count bytes or rows, depending on the format.
     """
 
     total: int
-    #: The names of its columns, for the file of refused rows; None where it has none.
+    #: The names of the columns, for the file of refused rows; None in a format without columns.
     header: Sequence[str] | None
-    #: Whether the report has a line for each of its records, not only for those refused.
-    reported: bool
+    #: Whether the report lists every record, not only the refused ones.
+    reports_all_rows: bool
 
     @property
     def done(self) -> int:
-        """How much of `total` is read."""
+        """How much of `total` has been read."""
 
     @property
     def findings(self) -> dict[str, Any]:
-        """What was found out so far, ready for JSON: the format, and as sentences in the list
-        `rules` what a person has to know to trust the reading.
+        """What the source has detected so far, as JSON: the format, and in `rules` a sentence for
+        each decision that a user should be able to check.
         """
 
-    def __iter__(self) -> Iterator[Entry | Refusal | Superseded]:
-        """The entries, in the order of the file; may be asked for once."""
+    def __iter__(self) -> Iterator[BookEntry | Refusal | Superseded]:
+        """The entries in the order of the file; can be iterated once."""
 
     def raw(self) -> Iterator[tuple[int, list[str]] | Refusal]:
-        """Instead of entries the rows as they are, each with its line: to look at."""
+        """The unparsed rows with their line numbers, for a preview; replaces iteration."""
 
     def close(self) -> None:
-        """Let go of whatever reads it."""
+        """Release the reader of the file."""
 
 
-def shown(value: str) -> str:
-    """A value, shortened to what fits into a report, without what would move a terminal."""
-    line = " ".join(value[: 4 * _SHOWN].split())
-    line = "".join(sign if sign.isprintable() else "\ufffd" for sign in line)
-    return line if len(line) <= _SHOWN else f"{line[: _SHOWN - 1]}…"
+def shorten(value: str) -> str:
+    """A value shortened for a report, without control characters that affect a terminal."""
+    line = " ".join(value[: 4 * _MAX_LENGTH].split())
+    line = "".join(char if char.isprintable() else "\ufffd" for char in line)
+    return line if len(line) <= _MAX_LENGTH else f"{line[: _MAX_LENGTH - 1]}…"

@@ -1,4 +1,4 @@
-"""Files of books, opened by what is in them; what they are called does not matter."""
+"""Open an import file.  The format is detected from the content, not from the file name."""
 
 import codecs
 import re
@@ -11,14 +11,14 @@ from typing import Any, BinaryIO
 from bookstore.errors import Invalid
 from bookstore.imports import encodings
 from bookstore.imports.columns import COLUMNS
-from bookstore.imports.csv_source import Sheet
-from bookstore.imports.entries import Source
+from bookstore.imports.csv_source import CsvSheet
+from bookstore.imports.entries import ImportSource
 from bookstore.imports.onix import reader
-from bookstore.imports.onix.source import Message
+from bookstore.imports.onix.source import OnixMessage
 from bookstore.imports.xlsx_source import Workbook
 
-#: What files begin with that are no lists of books, and what they are.
-_STARTS = (
+#: The first bytes of unsupported formats, and what to call them in the message.
+_OTHER_FORMATS = (
     (b"\xd0\xcf\x11\xe0", "an old or protected Excel workbook"),
     (b"%PDF", "a PDF"),
     (b"\x89PNG", "a picture (PNG)"),
@@ -39,43 +39,45 @@ _STARTS = (
 _MARC = re.compile(rb"[0-9]{5}[a-z][a-z][a-z ]")
 _HTML = re.compile(r"<(!doctype\s+html|html|head|body|table|div|meta)[\s>]", re.IGNORECASE)
 _XML = re.compile(r"<(\?xml|!--|!doctype|[a-z_][\w.-]*[\s/>:])", re.IGNORECASE)
-_HOW = "Send a list of books as CSV in UTF-8, as an Excel workbook (XLSX) or as ONIX 3."
+_ACCEPTED_FORMATS = (
+    "Send a list of books as CSV in UTF-8, as an Excel workbook (XLSX) or as ONIX 3."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What whoever sends a file says about it; what they leave out is found out.
+    """What the sender says about a file; the import detects everything that is not set.
 
-    `mapping` has the sheet's name for a column, or "" where it is not to be read.
+    `mapping` maps a column to its name in the sheet, or to "" when it must not be read.
     """
 
     mapping: Mapping[str, str] | None = None
     encoding: str | None = None
 
     def check(self) -> None:
-        """Raise Invalid when one of them is none."""
+        """Raise Invalid when an option has an unknown value."""
         if self.encoding is not None:
-            encodings.named(self.encoding)
+            encodings.by_name(self.encoding)
         if unknown := (self.mapping or {}).keys() - set(COLUMNS):
             raise Invalid("mapping", f"There is no column {', '.join(sorted(unknown))}.")
 
     @staticmethod
-    def of_json(kept: Mapping[str, Any]) -> "Options":
-        """The options that a job keeps."""
-        return Options(kept["mapping"], kept["encoding"])
+    def of_json(stored: Mapping[str, Any]) -> "Options":
+        """The options that are stored with a job."""
+        return Options(stored["mapping"], stored["encoding"])
 
     def to_json(self) -> dict[str, Any]:
-        """As a job keeps them."""
+        """The form in which a job stores them."""
         return {"mapping": dict(self.mapping or {}), "encoding": self.encoding}
 
 
-def open_source(file: BinaryIO, options: Options, *, currency: str, today: date) -> Source:
-    """The entries of a file, read as CSV or XLSX or ONIX, whichever it is.
+def open_source(file: BinaryIO, options: Options, *, currency: str, today: date) -> ImportSource:
+    """The entries of a CSV, XLSX or ONIX file.
 
-    It has to be a file on disk; of ONIX those prices are read that hold `today`.
+    `file` has to be a file on disk.  From ONIX only the prices that are valid `today` are read.
 
     Raises:
-        Invalid: it is something else, or cannot be read; the sentence says what to do.
+        Invalid: the file has another format or cannot be read; the message says what to do.
     """
     file.seek(0)
     start = file.read(4096)
@@ -84,19 +86,19 @@ def open_source(file: BinaryIO, options: Options, *, currency: str, today: date)
     if start.startswith(b"PK\x03\x04"):
         _refuse_other_archives(file)
         return Workbook(file, currency=currency, mapping=options.mapping)
-    for beginning, what in _STARTS:
+    for beginning, what in _OTHER_FORMATS:
         if start.startswith(beginning):
-            raise Invalid("file", f"This is {what}. {_HOW}")
+            raise Invalid("file", f"This is {what}. {_ACCEPTED_FORMATS}")
     if _MARC.match(start) and b"\x1e" in start:
-        raise Invalid("file", f"This is a MARC file. {_HOW}")
-    if reader.looks_like(start):
-        return Message(file, currency=currency, today=today)
-    text = _words(start)
+        raise Invalid("file", f"This is a MARC file. {_ACCEPTED_FORMATS}")
+    if reader.is_onix(start):
+        return OnixMessage(file, currency=currency, today=today)
+    text = _decode_start(start)
     if _HTML.match(text):
-        raise Invalid("file", f"This is a web page (HTML). {_HOW}")
+        raise Invalid("file", f"This is a web page (HTML). {_ACCEPTED_FORMATS}")
     if _XML.match(text):
-        raise Invalid("file", f"This is XML, and no ONIX message. {_HOW}")
-    return Sheet(file, currency=currency, mapping=options.mapping, encoding=options.encoding)
+        raise Invalid("file", f"This is XML but not an ONIX message. {_ACCEPTED_FORMATS}")
+    return CsvSheet(file, currency=currency, mapping=options.mapping, encoding=options.encoding)
 
 
 def _refuse_other_archives(file: BinaryIO) -> None:
@@ -104,7 +106,7 @@ def _refuse_other_archives(file: BinaryIO) -> None:
         with zipfile.ZipFile(file) as archive:
             names = set(archive.namelist())
     except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError):
-        return  # The workbook's reader says that it is damaged.
+        return  # `Workbook` reports that the archive is damaged.
     if "xl/workbook.xml" in names:
         return
     if "word/document.xml" in names:
@@ -113,11 +115,11 @@ def _refuse_other_archives(file: BinaryIO) -> None:
         what = "an OpenDocument file or an e-book"
     else:
         what = "an archive (ZIP)"
-    raise Invalid("file", f"This is {what}. {_HOW}")
+    raise Invalid("file", f"This is {what}. {_ACCEPTED_FORMATS}")
 
 
-def _words(start: bytes) -> str:
-    """The beginning as text, well enough to see what it is."""
+def _decode_start(start: bytes) -> str:
+    """The beginning of the file as text, exact enough to detect HTML and XML."""
     codec = "utf-8"
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         codec = "utf-16"

@@ -1,12 +1,12 @@
-"""Imports: what a file says about books is taken into the catalogue, as a job.
+"""Imports: a job that creates and updates books from a file.
 
-Each row is taken whole or refused whole.  One whose ISBN the store knows changes that book;
-what the file does not say, the book keeps.  A dry run does all but the change, and so says
-exactly what the real one would do.
+Each row is applied or refused as a whole.  A row whose ISBN the store has updates that book;
+fields that the file does not set keep their values.  A dry run does everything except the
+writes, so it reports exactly what the real import would do.
 
-What a batch of rows does and how far the job is are committed together, so an import that is
-killed goes on behind the last batch: the file is read again from its start, and what was done
-is passed over.
+A batch of rows and the progress of the job are committed in one transaction, so an import that
+is killed resumes after the last committed batch: it reads the file again from the start and
+skips the rows that are already processed.
 """
 
 import asyncio
@@ -27,46 +27,55 @@ from bookstore import orders
 from bookstore.catalogue import isbn, validation
 from bookstore.catalogue.categories import NAME_LENGTH
 from bookstore.database import file_store
-from bookstore.database.engine import TRIES, reading, retry_transaction, transaction
+from bookstore.database.engine import MAX_ATTEMPTS, reading, retry_transaction, transaction
 from bookstore.errors import Invalid
 from bookstore.imports import upsert
-from bookstore.imports.entries import Action, Entry, Refusal, Source, Superseded, shown
+from bookstore.imports.entries import (
+    BookEntry,
+    EntryAction,
+    ImportSource,
+    Refusal,
+    Superseded,
+    shorten,
+)
 from bookstore.imports.formats import Options, open_source
-from bookstore.imports.upsert import Overtaken, Plan, Row
+from bookstore.imports.upsert import StalePlan, UpsertPlan, UpsertRow
 from bookstore.tasks import jobs, outbox
-from bookstore.tasks.job_runner import Runner, Watch
-from bookstore.tasks.jobs import Job, Kind, Line, Outcome
+from bookstore.tasks.job_runner import JobRunner, ProgressCallback
+from bookstore.tasks.jobs import Job, JobKind, JobLine, LineOutcome
 from bookstore.tasks.outbox import Task
 
 T = TypeVar("T")
 
-#: So many rows are committed at once: a shopper waits for no more than these.
+#: Rows in a transaction.  The limit bounds how long an order waits for locks of an import.
 BATCH = 200
-#: SQLite has one writer at a time, for whom all others wait: it is to be short.
+#: Smaller, because SQLite has one writer at a time and every other write waits for it.
 SQLITE_BATCH = 40
-#: So many times as long as a batch took is the pause after it, and so many while customers order.
-SQLITE_PAUSES = (1, 8)
-PAUSES = (0, 2)
+#: The pause after a batch as a multiple of the batch's duration: when no customer has ordered
+#: recently, and when one has.
+SQLITE_PAUSE_FACTORS = (1, 8)
+PAUSE_FACTORS = (0, 2)
 _LONGEST_PAUSE_S = 0.5
-#: Whoever orders next comes within so long.
-_AMONG_CUSTOMERS = timedelta(seconds=5)
-#: A batch is worth waiting for, when nobody looks at a page meanwhile.
+#: An order within this time counts as recent.
+_RECENT_ORDER = timedelta(seconds=5)
+#: Longer than the limit of a page, because no visitor waits for a batch.
 _TIMEOUT_S = 60.0
-#: Rows passed over at once when a job goes on, so that a sign of life can be given between.
-_PASSED = 2000
-_SIGN_OF_LIFE_S = 10.0
-_PREVIEWED = 10
+#: Rows skipped in one step when a job resumes; the lease of the job is renewed between steps.
+_SKIP_ROWS = 2000
+_LEASE_RENEWAL_S = 10.0
+_PREVIEW_ROWS = 10
 
-#: A row or record that was read: checked, or not to be taken.
-Read = Row | Refusal | Superseded
+#: What was read for one row or record: a validated row, or why it is not applied.
+RowResult = UpsertRow | Refusal | Superseded
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """A file before it is imported: `findings` as a job has them, with the columns that were
-    recognised and those missing; the sheet's own `header` and its first `rows`.
+    """A file before it is imported.
 
-    `error` says why none of it can be imported as it is.
+    `findings` has the form of a job's findings, with the recognised and the missing columns;
+    `header` and `rows` are the sheet's own header and its first rows.  `error` says why the file
+    cannot be imported as it is, None when it can.
     """
 
     findings: dict[str, Any]
@@ -81,22 +90,22 @@ async def start(
     *,
     user_id: int | None,
     dry_run: bool = False,
-    options: Options = Options(),  # noqa: B008 - it cannot be changed
+    options: Options = Options(),  # noqa: B008 - immutable
     may_change_prices: bool = True,
     now: datetime,
     request_id: str | None = None,
 ) -> Job:
-    """Have the books of a stored file taken in by the actors.
+    """Queue a job in which the workers import the books of a stored file.
 
     Raises:
         NotFound: there is no such file.
-        Invalid: an option is none.
+        Invalid: an option has an unknown value.
     """
     await file_store.get(conn, file_id)
     options.check()
     return await jobs.add(
         conn,
-        Kind.IMPORT_BOOKS,
+        JobKind.IMPORT_BOOKS,
         user_id=user_id,
         file_id=file_id,
         options={
@@ -112,17 +121,17 @@ async def start(
 async def preview(
     engine: AsyncEngine, file_id: int, *, currency: str, options: Options, now: datetime
 ) -> Preview:
-    """What a stored file looks like, and how its columns would be understood.
+    """The first rows of a stored file and how its columns would be interpreted.
 
     Raises:
         NotFound: there is no such file.
     """
     with tempfile.TemporaryFile() as file:
         await file_store.fetch(engine, file_id, file)
-        return await asyncio.to_thread(_previewed, file, options, currency, now)
+        return await asyncio.to_thread(_build_preview, file, options, currency, now)
 
 
-async def take_in(
+async def import_file(
     engine: AsyncEngine,
     file: BinaryIO,
     *,
@@ -130,17 +139,17 @@ async def take_in(
     currency: str,
     user_id: int | None = None,
     dry_run: bool = False,
-    options: Options = Options(),  # noqa: B008 - it cannot be changed
+    options: Options = Options(),  # noqa: B008 - immutable
     clock: Callable[[], datetime],
-    watch: Watch | None = None,
+    on_progress: ProgressCallback | None = None,
 ) -> Job:
-    """Store a file and import it here and now, while somebody waits; gives the ended job.
+    """Store a file and import it in this process; return the finished job.
 
     When this process is killed, a worker finishes the job.
 
     Raises:
-        TooLarge: the file is.
-        Invalid: an option is none.
+        TooLarge: the file exceeds the size limit.
+        Invalid: an option has an unknown value.
     """
     stored = await file_store.store(
         engine,
@@ -157,86 +166,96 @@ async def take_in(
             conn, stored.id, user_id=user_id, dry_run=dry_run, options=options, now=clock()
         )
     importer = Importer(engine, currency=currency, clock=clock)
-    runner = Runner(engine, {Kind.IMPORT_BOOKS: importer}, clock=clock)
-    while await runner.run(job.id, watch=watch):
+    runner = JobRunner(engine, {JobKind.IMPORT_BOOKS: importer}, clock=clock)
+    while await runner.run(job.id, on_progress=on_progress):
         pass
     async with reading(engine) as conn:
         return await jobs.get(conn, job.id)
 
 
 class Importer:
-    """Works on jobs that import books (see `runner.Work`)."""
+    """Processes jobs that import books (see `job_runner.JobHandler`)."""
 
     def __init__(
         self, engine: AsyncEngine, *, currency: str, clock: Callable[[], datetime]
     ) -> None:
         self._engine = engine.execution_options(timeout_s=_TIMEOUT_S)
         one_writer = engine.dialect.name == "sqlite"
-        self._batch, self._pauses = (SQLITE_BATCH, SQLITE_PAUSES) if one_writer else (BATCH, PAUSES)
+        self._batch, self._pauses = (
+            (SQLITE_BATCH, SQLITE_PAUSE_FACTORS) if one_writer else (BATCH, PAUSE_FACTORS)
+        )
         self._currency = currency
         self._clock = clock
 
-    async def __call__(self, job: Job, /, *, slice_s: float, watch: Watch | None) -> bool:
+    async def __call__(
+        self, job: Job, /, *, time_limit_s: float, on_progress: ProgressCallback | None
+    ) -> bool:
         if job.file_id is None:
-            raise Invalid("file", "The file of this import is not kept any more.")
+            raise Invalid("file", "The file of this import has been deleted.")
         with tempfile.TemporaryFile() as file:
             await file_store.fetch(self._engine, job.file_id, file)
-            async with _reading(file, job, self._currency) as reader:
-                return await self._go_on(job, reader, slice_s, watch)
+            async with _open_reader(file, job, self._currency) as reader:
+                return await self._resume(job, reader, time_limit_s, on_progress)
 
-    async def _go_on(self, job: Job, reader: "_Desk", slice_s: float, watch: Watch | None) -> bool:
-        await self._pass_over(job, reader)
-        ends = time.monotonic() + slice_s
-        batch = await reader.take(self._batch)
+    async def _resume(
+        self,
+        job: Job,
+        reader: "_ReaderThread",
+        time_limit_s: float,
+        on_progress: ProgressCallback | None,
+    ) -> bool:
+        await self._skip_processed(job, reader)
+        ends = time.monotonic() + time_limit_s
+        batch = await reader.read(self._batch)
         while batch:
             began = time.monotonic()
-            job = await self._take(job, batch, reader.source)
+            job = await self._apply(job, batch, reader.source)
             took = time.monotonic() - began
-            if watch:
-                await watch(job)
+            if on_progress:
+                await on_progress(job)
             if time.monotonic() >= ends:
                 return True
-            batch, _ = await asyncio.gather(reader.take(self._batch), self._give_way(took))
+            batch, _ = await asyncio.gather(reader.read(self._batch), self._pause(took))
         await self._end(job, reader.source)
         return False
 
-    async def _give_way(self, took: float) -> None:
-        """Let others have the database: on SQLite, whoever waits looks again now and then."""
+    async def _pause(self, took: float) -> None:
+        """Leave the database to other writers; on SQLite a waiting writer polls for the lock."""
         async with reading(self._engine) as conn:
-            customers = await orders.any_since(conn, self._clock() - _AMONG_CUSTOMERS)
+            customers = await orders.any_since(conn, self._clock() - _RECENT_ORDER)
         pause = took * self._pauses[customers]
         await asyncio.sleep(min(pause, _LONGEST_PAUSE_S))
 
-    async def _pass_over(self, job: Job, reader: "_Desk") -> None:
-        """Read again what was done already: which books have been named has to be known."""
+    async def _skip_processed(self, job: Job, reader: "_ReaderThread") -> None:
+        """Read the processed rows again: the reader has to know which ISBNs they contain."""
         if not job.read:
             return
         async with reading(self._engine) as conn:
-            unchecked = await jobs.unchecked(conn, job.id)
-        told_at = time.monotonic()
-        for position in range(0, job.read, _PASSED):
-            until = min(position + _PASSED, job.read)
-            await reader.pass_over(range(position, until), unchecked)
-            if time.monotonic() >= told_at + _SIGN_OF_LIFE_S:
+            unchecked = await jobs.positions_without_isbn(conn, job.id)
+        renewed_at = time.monotonic()
+        for position in range(0, job.read, _SKIP_ROWS):
+            until = min(position + _SKIP_ROWS, job.read)
+            await reader.skip(range(position, until), unchecked)
+            if time.monotonic() >= renewed_at + _LEASE_RENEWAL_S:
                 async with transaction(self._engine) as conn:
-                    silent_until = self._clock() + timedelta(seconds=6 * _SIGN_OF_LIFE_S)
+                    silent_until = self._clock() + timedelta(seconds=6 * _LEASE_RENEWAL_S)
                     await outbox.lease(conn, Task.RUN_JOBS, [job.id], silent_until)
-                told_at = time.monotonic()
+                renewed_at = time.monotonic()
 
-    async def _take(self, job: Job, batch: Sequence[Read], source: Source) -> Job:
-        """Do what a batch asks for and write down how far the job is, in one transaction."""
-        rows = [row for row in batch if isinstance(row, Row)]
+    async def _apply(self, job: Job, batch: Sequence[RowResult], source: ImportSource) -> Job:
+        """Apply a batch and record the progress of the job, in one transaction."""
+        rows = [row for row in batch if isinstance(row, UpsertRow)]
         plan = partial(upsert.plan, rows=rows, may_change_prices=job.options["may_change_prices"])
 
-        async def write(conn: AsyncConnection, planned: Plan) -> Job:
-            after = await self._advance(conn, job, _lines(batch, planned, job.read), source)
+        async def write(conn: AsyncConnection, planned: UpsertPlan) -> Job:
+            after = await self._advance(conn, job, _job_lines(batch, planned, job.read), source)
             if not job.options["dry_run"]:
                 now = self._clock()
-                await upsert.carry_out(conn, planned, user_id=job.user_id, now=now)
+                await upsert.apply(conn, planned, user_id=job.user_id, now=now)
             return after
 
         async def work() -> Job:
-            # SQLite's one writer is not kept waiting for a plan.
+            # The plan is made outside of the transaction, so it does not block SQLite's writer.
             async with reading(self._engine) as conn:
                 planned = await plan(conn)
             async with transaction(self._engine) as conn:
@@ -244,36 +263,38 @@ class Importer:
 
         async def work_locked() -> Job:
             async with transaction(self._engine) as conn:
-                await upsert.lock(conn, rows)
+                await upsert.lock_books(conn, rows)
                 return await write(conn, await plan(conn))
 
-        for _ in range(TRIES):
+        for _ in range(MAX_ATTEMPTS):
             try:
                 return await retry_transaction(work)
-            except Overtaken:
+            except StalePlan:
                 continue
         return await retry_transaction(work_locked)
 
     async def _advance(
-        self, conn: AsyncConnection, job: Job, lines: Sequence[Line], source: Source
+        self, conn: AsyncConnection, job: Job, lines: Sequence[JobLine], source: ImportSource
     ) -> Job:
-        counts = {outcome.value: getattr(job, outcome) for outcome in Outcome}
+        read = job.read + len(lines)
+        counts = {outcome.value: getattr(job, outcome) for outcome in LineOutcome}
         for line in lines:
             counts[line.outcome] += 1
-        kept = lines if source.reported else [x for x in lines if x.outcome is Outcome.REFUSED]
+        if not source.reports_all_rows:
+            lines = [line for line in lines if line.outcome is LineOutcome.REFUSED]
         return await jobs.advance(
             conn,
             job,
-            lines=kept,
+            lines=lines,
             findings=_findings(source),
-            read=job.read + len(lines),
+            read=read,
             done=source.done,
             total=source.total,
             **counts,
             now=self._clock(),
         )
 
-    async def _end(self, job: Job, source: Source) -> None:
+    async def _end(self, job: Job, source: ImportSource) -> None:
         async def work() -> None:
             async with transaction(self._engine) as conn:
                 after = await jobs.advance(
@@ -289,10 +310,12 @@ class Importer:
         await retry_transaction(work)
 
 
-class _Desk:
-    """A reader at work in a thread of its own, because reading and checking are too slow for
-    the event loop of a server; always the same one, because libxml2 aborts the process when
-    a parser is used in another thread than it was made in.
+class _ReaderThread:
+    """Runs a reader in one dedicated thread.
+
+    Reading and validating would block the event loop of a server.  The thread is always the same
+    one, because libxml2 aborts the process when a parser is used in another thread than the one
+    that created it.
     """
 
     def __init__(self) -> None:
@@ -300,7 +323,7 @@ class _Desk:
         self._reader: _Reader
 
     @property
-    def source(self) -> Source:
+    def source(self) -> ImportSource:
         return self._reader.source
 
     async def open(self, file: BinaryIO, options: Options, currency: str, now: datetime) -> None:
@@ -310,11 +333,11 @@ class _Desk:
 
         await self._do(work)
 
-    async def take(self, count: int) -> list[Read]:
-        return await self._do(lambda: self._reader.take(count))
+    async def read(self, count: int) -> list[RowResult]:
+        return await self._do(lambda: self._reader.read(count))
 
-    async def pass_over(self, positions: Iterable[int], unchecked: Collection[int]) -> None:
-        await self._do(lambda: self._reader.pass_over(positions, unchecked))
+    async def skip(self, positions: Iterable[int], unchecked: Collection[int]) -> None:
+        await self._do(lambda: self._reader.skip(positions, unchecked))
 
     async def close(self) -> None:
         def work() -> None:
@@ -330,82 +353,83 @@ class _Desk:
 
 
 @asynccontextmanager
-async def _reading(file: BinaryIO, job: Job, currency: str) -> AsyncIterator[_Desk]:
-    desk = _Desk()
+async def _open_reader(file: BinaryIO, job: Job, currency: str) -> AsyncIterator[_ReaderThread]:
+    reader = _ReaderThread()
     try:
-        await desk.open(file, Options.of_json(job.options), currency, job.created_at)
-        yield desk
+        await reader.open(file, Options.of_json(job.options), currency, job.created_at)
+        yield reader
     finally:
-        await desk.close()
+        await reader.close()
 
 
 class _Reader:
-    """Entries become rows, each ISBN once."""
+    """Turns the entries of a file into validated rows; a repeated ISBN is refused."""
 
-    def __init__(self, source: Source, now: datetime) -> None:
+    def __init__(self, source: ImportSource, now: datetime) -> None:
         self.source = source
-        self._entries: Iterator[Entry | Refusal | Superseded] = iter(source)
+        self._entries: Iterator[BookEntry | Refusal | Superseded] = iter(source)
         self._now = now
-        #: The line of each ISBN that was taken: about 100 bytes a row, all that grows.
-        self._seen: dict[int, int] = {}
+        #: The line of each accepted ISBN.  About 100 bytes a row, and the only thing that grows.
+        self._line_of: dict[int, int] = {}
 
-    def take(self, count: int) -> list[Read]:
-        """What is next in the file; nothing at its end."""
+    def read(self, count: int) -> list[RowResult]:
+        """The next rows of the file; empty at its end."""
         return list(islice(self._rows(), count))
 
-    def pass_over(self, positions: Iterable[int], unchecked: Collection[int]) -> None:
-        """Read what was done already, and keep which books it named, those at the positions
-        `unchecked` excepted.
+    def skip(self, positions: Iterable[int], unchecked: Collection[int]) -> None:
+        """Read processed rows and remember their ISBNs, except at the positions `unchecked`.
 
         Raises:
-            Invalid: the file is shorter than it was.
+            Invalid: the file is shorter than when the import started.
         """
         for position in positions:
             entry = next(self._entries, None)
             if entry is None:
-                raise Invalid("file", "The file is not the one with which this import began.")
-            if isinstance(entry, Entry) and position not in unchecked:
-                self._seen.setdefault(int(isbn.parse(entry.facts["isbn13"])), entry.line)
+                raise Invalid("file", "The file has changed since this import started.")
+            if isinstance(entry, BookEntry) and position not in unchecked:
+                self._line_of.setdefault(int(isbn.parse(entry.facts["isbn13"])), entry.line)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Release the file."""
         self._entries = iter(())
         self.source.close()
 
-    def _rows(self) -> Iterator[Read]:
+    def _rows(self) -> Iterator[RowResult]:
         for entry in self._entries:
-            if not isinstance(entry, Entry):
+            if not isinstance(entry, BookEntry):
                 yield entry
                 continue
             try:
-                row = _row(entry, self._now)
-                earlier = self._seen.setdefault(int(row.isbn13), entry.line)
+                row = _validated_row(entry, self._now)
+                earlier = self._line_of.setdefault(int(row.isbn13), entry.line)
                 if earlier != entry.line:
-                    raise Invalid("isbn13", f"The book is in line {earlier} already.")
+                    raise Invalid("isbn13", f"The same book is already in line {earlier}.")
                 yield row
             except Invalid as error:
-                yield _refused(entry, error.field, str(error))
+                yield _refusal(entry, error.field, str(error))
 
 
-def _row(entry: Entry, now: datetime) -> Row:
-    """The entry, if it keeps the rules of a book.
+def _validated_row(entry: BookEntry, now: datetime) -> UpsertRow:
+    """The entry as a validated row.
 
     Raises:
-        Invalid: it does not.
+        Invalid: the entry breaks a rule for books.
     """
-    if entry.action is Action.WITHDRAW:
-        # Whatever else it says, the book goes.
-        return Row(
-            entry=entry, columns=validation.checked({"isbn13": entry.facts["isbn13"]}, now=now)
+    if entry.action is EntryAction.WITHDRAW:
+        # The book is withdrawn, whatever other fields the entry has.
+        return UpsertRow(
+            entry=entry, columns=validation.validate({"isbn13": entry.facts["isbn13"]}, now=now)
         )
     facts = dict(entry.facts)
     names = facts.pop("categories", None)
-    facts = validation.checked(facts, now=now)
+    facts = validation.validate(facts, now=now)
     if names is not None:
-        if len(names) > validation.MOST_CATEGORIES:
-            raise Invalid("categories", f"A book is in at most {validation.MOST_CATEGORIES}.")
-        names = [validation.plain("categories", name, NAME_LENGTH) for name in names]
-    return Row(
+        if len(names) > validation.MAX_CATEGORIES:
+            raise Invalid(
+                "categories", f"A book has at most {validation.MAX_CATEGORIES} categories."
+            )
+        names = [validation.single_line("categories", name, NAME_LENGTH) for name in names]
+    return UpsertRow(
         entry=entry,
         authors=facts.pop("authors", None),
         stock=facts.pop("stock", None),
@@ -414,56 +438,56 @@ def _row(entry: Entry, now: datetime) -> Row:
     )
 
 
-def _refused(entry: Entry, field: str, reason: str) -> Refusal:
+def _refusal(entry: BookEntry, field: str, reason: str) -> Refusal:
     column = entry.columns.get(field, field)
-    return Refusal(entry.line, column, shown(entry.values.get(field, "")), reason, entry.cells)
+    return Refusal(entry.line, column, shorten(entry.values.get(field, "")), reason, entry.cells)
 
 
-def _lines(batch: Sequence[Read], plan: Plan, position: int) -> list[Line]:
-    """What becomes of each row of a batch, in the order of the file."""
-    outcomes: dict[int, Outcome] = {}
-    reasons = {id(row): _refused(row.entry, field, reason) for row, field, reason in plan.refused}
+def _job_lines(batch: Sequence[RowResult], plan: UpsertPlan, position: int) -> list[JobLine]:
+    """The outcome of each row of a batch, in the order of the file."""
+    outcomes: dict[int, LineOutcome] = {}
+    reasons = {id(row): _refusal(row.entry, field, reason) for row, field, reason in plan.refused}
     for outcome, rows in (
-        (Outcome.CREATED, [new.row for new in plan.new]),
-        (Outcome.UPDATED, [change.row for change in plan.changed]),
-        (Outcome.UPDATED, [withdrawal.row for withdrawal in plan.withdrawn]),
-        (Outcome.UNCHANGED, plan.unchanged),
+        (LineOutcome.CREATED, [new.row for new in plan.new]),
+        (LineOutcome.UPDATED, [change.row for change in plan.changed]),
+        (LineOutcome.UPDATED, [withdrawal.row for withdrawal in plan.withdrawn]),
+        (LineOutcome.UNCHANGED, plan.unchanged),
     ):
         outcomes |= {id(row): outcome for row in rows}
     lines = []
     for place, read in enumerate(batch, start=position):
-        if isinstance(read, Row) and id(read) in reasons:
-            line = _line(place, reasons[id(read)], None)
+        if isinstance(read, UpsertRow) and id(read) in reasons:
+            line = _job_line(place, reasons[id(read)], None)
             lines.append(replace(line, isbn13=read.isbn13))
         else:
-            lines.append(_line(place, read, outcomes.get(id(read))))
+            lines.append(_job_line(place, read, outcomes.get(id(read))))
     return lines
 
 
-def _line(position: int, read: Read, outcome: Outcome | None) -> Line:
+def _job_line(position: int, read: RowResult, outcome: LineOutcome | None) -> JobLine:
     if isinstance(read, Refusal):
-        return Line(
+        return JobLine(
             position,
             read.line,
-            Outcome.REFUSED,
+            LineOutcome.REFUSED,
             column=read.column,
             value=read.value,
             reason=read.reason,
             cells=read.cells,
         )
     if isinstance(read, Superseded):
-        reason = f"The record in line {read.later_line} is about the same book, and right."
-        return Line(position, read.line, Outcome.UNCHANGED, read.isbn13, reason=reason)
+        reason = f"Replaced by the later record of the same book in line {read.later_line}."
+        return JobLine(position, read.line, LineOutcome.UNCHANGED, read.isbn13, reason=reason)
     assert outcome is not None
-    reason = " ".join(read.entry.notes)
-    return Line(position, read.entry.line, outcome, read.isbn13, reason=reason or None)
+    reason = " ".join(read.entry.remarks)
+    return JobLine(position, read.entry.line, outcome, read.isbn13, reason=reason or None)
 
 
-def _findings(source: Source) -> dict[str, Any]:
+def _findings(source: ImportSource) -> dict[str, Any]:
     return {**source.findings, "header": None if source.header is None else list(source.header)}
 
 
-def _previewed(file: BinaryIO, options: Options, currency: str, now: datetime) -> Preview:
+def _build_preview(file: BinaryIO, options: Options, currency: str, now: datetime) -> Preview:
     try:
         source = open_source(file, options, currency=currency, today=now.date())
     except Invalid as error:
@@ -471,10 +495,10 @@ def _previewed(file: BinaryIO, options: Options, currency: str, now: datetime) -
     try:
         rows = [
             row.cells or [row.value] if isinstance(row, Refusal) else row[1]
-            for row in islice(source.raw(), _PREVIEWED)
+            for row in islice(source.raw(), _PREVIEW_ROWS)
         ]
         missing = source.findings.get("missing_columns")
-        fault = f"These columns are missing: {', '.join(missing)}." if missing else None
-        return Preview(source.findings, source.header or [], rows, fault)
+        problem = f"These columns are missing: {', '.join(missing)}." if missing else None
+        return Preview(source.findings, source.header or [], rows, problem)
     finally:
         source.close()

@@ -1,9 +1,9 @@
-"""Many books at once: what a file says about them is compared with what the store has.
+"""Insert or update many books at once.
 
-First a plan is made, which only reads and has all that takes long to reckon; then it is
-carried out by a constant number of statements, each for all rows.  No lock is taken before it
-is needed: where a book was changed or sold between the look and the write, the whole is
-`Overtaken`.
+`plan` compares the rows of a file with the store.  It only reads and does all slow computation.
+`apply` then writes the plan with a constant number of statements, each for all rows.  Locking is
+optimistic: if a book was changed or sold between the read and the write, `apply` raises
+`StalePlan` for the whole batch.
 """
 
 import json
@@ -17,13 +17,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.catalogue import authors, books, categories, category_index, models, search
 from bookstore.catalogue.models import COLUMNS, CategoryRef, Contributor
-from bookstore.catalogue.stock import Reason
+from bookstore.catalogue.stock import StockReason
 from bookstore.catalogue.validation import Contribution
 from bookstore.database.statements import Bulk
-from bookstore.imports.entries import Action, Entry
+from bookstore.imports.entries import BookEntry, EntryAction
 
-#: The columns of `COLUMNS`, in their order, and the title to sort by.
-_RECORD = (
+#: The columns of `COLUMNS`, in their order, and the sort title.
+_BOOK_COLUMNS = (
     "isbn13 VARCHAR(13), title VARCHAR(500), subtitle VARCHAR(500), description TEXT,"
     " publisher VARCHAR(200), year SMALLINT, language VARCHAR(35), format VARCHAR(20),"
     " pages INT, price_cents INT, sort_title VARCHAR(200)"
@@ -51,7 +51,7 @@ _LOCK = Bulk(
     """,
 )
 _ADD = Bulk(
-    _RECORD,
+    _BOOK_COLUMNS,
     """
     INSERT INTO books (
         isbn13, title, subtitle, description, publisher, year, language, format, pages,
@@ -67,7 +67,7 @@ _ADD_STOCK = Bulk(
     "INSERT INTO book_stock (book_id, stock) SELECT v.book_id, v.stock FROM {rows} AS v",
 )
 _CHANGE = Bulk(
-    f"id BIGINT, version INT, {_RECORD}",
+    f"id BIGINT, version INT, {_BOOK_COLUMNS}",
     """
     UPDATE {rows} AS v STRAIGHT_JOIN books AS b {by_key} ON b.id = v.id AND b.version = v.version
     SET b.isbn13 = v.isbn13, b.title = v.title, b.subtitle = v.subtitle,
@@ -105,7 +105,7 @@ _AUDIT = Bulk(
     SELECT :now, :user_id, v.action, 'book', v.object_id, v.changes FROM {rows} AS v
     """,
 )
-_MOVE = Bulk(
+_ADD_MOVEMENTS = Bulk(
     "book_id BIGINT, delta INT, reason VARCHAR(20)",
     """
     INSERT INTO stock_movements (book_id, delta, reason, user_id, created_at)
@@ -113,15 +113,15 @@ _MOVE = Bulk(
     """,
 )
 _SET_STOCK = Bulk(
-    "book_id BIGINT, seen INT, stock INT",
+    "book_id BIGINT, stock_before INT, stock INT",
     """
     UPDATE {rows} AS v
-    STRAIGHT_JOIN book_stock AS s {by_key} ON s.book_id = v.book_id AND s.stock = v.seen
+    STRAIGHT_JOIN book_stock AS s {by_key} ON s.book_id = v.book_id AND s.stock = v.stock_before
     SET s.stock = v.stock
     """,
     sqlite="""
     UPDATE book_stock SET stock = v.stock FROM {rows} AS v
-    WHERE book_stock.book_id = v.book_id AND book_stock.stock = v.seen
+    WHERE book_stock.book_id = v.book_id AND book_stock.stock = v.stock_before
     """,
 )
 
@@ -137,19 +137,19 @@ _WITHDRAW = Bulk(
     FROM {rows} AS v WHERE books.id = v.id AND books.version = v.version
     """,
 )
-#: The role of whom a file just names.
-_PLAIN = "author"
+#: The role of a person for whom a file gives no role.
+_DEFAULT_ROLE = "author"
 
 
-class Overtaken(Exception):
-    """Somebody changed or sold one of the books meanwhile: roll back and do it again."""
+class StalePlan(Exception):
+    """Another transaction changed or sold one of the books: roll back and plan again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """A book as a file has it, checked.  What the file does not say is not there, or None."""
+class UpsertRow:
+    """A validated row of a file.  A field that the file does not set is missing or None."""
 
-    entry: Entry
+    entry: BookEntry
     columns: dict[str, Any]
     authors: list[Contribution] | None = None
     categories: list[str] | None = None
@@ -163,28 +163,28 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Addition:
-    """A book that a row adds."""
+    """A book that a row creates."""
 
-    row: Row
-    #: What it can be found by.
+    row: UpsertRow
+    #: The words for the search index.
     words: list[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """A book that a row changes."""
+class BookChange:
+    """A book that a row updates."""
 
-    row: Row
+    row: UpsertRow
     id: int
     version: int
-    #: The whole record as it will be.
+    #: All columns with their new values.
     columns: dict[str, Any]
     #: `{field: [before, after]}`; empty when only the stock differs.
-    told: dict[str, list[Any]]
-    #: None leaves them as they are.
+    changes: dict[str, list[Any]]
+    #: None keeps the current ones.
     authors: list[Contribution] | None
     categories: list[str] | None
-    #: What it can be found by.
+    #: The words for the search index.
     words: list[str]
     stock_before: int
     stock: int
@@ -192,157 +192,161 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Withdrawal:
-    """A book that a row takes out of the sale."""
+    """A book that a row withdraws from sale."""
 
-    row: Row
+    row: UpsertRow
     id: int
     version: int
 
 
 @dataclass(slots=True)
-class Plan:
-    """What is to be done about rows."""
+class UpsertPlan:
+    """What each row does."""
 
     new: list[Addition] = field(default_factory=list)
-    changed: list[Change] = field(default_factory=list)
+    changed: list[BookChange] = field(default_factory=list)
     withdrawn: list[Withdrawal] = field(default_factory=list)
-    unchanged: list[Row] = field(default_factory=list)
-    #: Rows that the store does not take: which field is in the way, and why.
-    refused: list[tuple[Row, str, str]] = field(default_factory=list)
+    unchanged: list[UpsertRow] = field(default_factory=list)
+    #: Refused rows, each with the field at fault and the reason.
+    refused: list[tuple[UpsertRow, str, str]] = field(default_factory=list)
 
 
-async def plan(conn: AsyncConnection, rows: Sequence[Row], *, may_change_prices: bool) -> Plan:
-    """Compare the rows, each with an ISBN of its own, with what the store has."""
+async def plan(
+    conn: AsyncConnection, rows: Sequence[UpsertRow], *, may_change_prices: bool
+) -> UpsertPlan:
+    """Compare the rows with the store.  No two rows have the same ISBN."""
     found = {book.isbn13: book for book in await _FIND(conn, sorted((row.isbn13,) for row in rows))}
     ids = [book.id for book in found.values()]
     contributors = await models.contributors(conn, ids)
     refs = await models.category_refs(conn, ids)
-    made = Plan()
+    result = UpsertPlan()
     for row in rows:
         book = found.get(row.isbn13)
         if book is None:
-            _plan_new(made, row)
-        elif row.entry.action is Action.WITHDRAW:
+            _plan_new(result, row)
+        elif row.entry.action is EntryAction.WITHDRAW:
             if book.withdrawn:
-                made.unchanged.append(row)
+                result.unchanged.append(row)
             else:
-                made.withdrawn.append(Withdrawal(row, book.id, book.version))
+                result.withdrawn.append(Withdrawal(row, book.id, book.version))
         elif book.withdrawn:
-            reason = "This book was withdrawn from the store. Restore it first."
-            made.refused.append((row, "isbn13", reason))
+            reason = "This book has been withdrawn. Restore it first."
+            result.refused.append((row, "isbn13", reason))
         else:
-            change = _compared(row, book, contributors.get(book.id, []), refs.get(book.id, []))
-            if "price_cents" in change.told and not may_change_prices:
-                reason = "Your account may add books, but not change their prices."
-                made.refused.append((row, "price_cents", reason))
-            elif change.told or change.stock != change.stock_before:
-                made.changed.append(change)
+            change = _compare(row, book, contributors.get(book.id, []), refs.get(book.id, []))
+            if "price_cents" in change.changes and not may_change_prices:
+                reason = "Your account may add books but not change prices."
+                result.refused.append((row, "price_cents", reason))
+            elif change.changes or change.stock != change.stock_before:
+                result.changed.append(change)
             else:
-                made.unchanged.append(row)
-    return made
+                result.unchanged.append(row)
+    return result
 
 
-def _plan_new(made: Plan, row: Row) -> None:
-    there = {name for name, value in row.columns.items() if value is not None}
-    missing = [name for name in ("title", "price_cents") if name not in there]
+def _plan_new(result: UpsertPlan, row: UpsertRow) -> None:
+    present = {name for name, value in row.columns.items() if value is not None}
+    missing = [name for name in ("title", "price_cents") if name not in present]
     if not row.authors:
         missing.append("authors")
-    if row.entry.action is Action.WITHDRAW:
-        made.unchanged.append(row)
-    elif row.entry.action is Action.CHANGE:
-        reason = "The store does not have this book, and this only changes one."
-        made.refused.append((row, "isbn13", reason))
+    if row.entry.action is EntryAction.WITHDRAW:
+        result.unchanged.append(row)
+    elif row.entry.action is EntryAction.CHANGE:
+        reason = "The store does not have this book, and this record only changes an existing one."
+        result.refused.append((row, "isbn13", reason))
     elif missing:
-        reason = "This is missing, and the store does not have the book yet."
-        made.refused.append((row, missing[0], " ".join([reason, *row.entry.notes])))
+        reason = "This is required, because the store does not have the book yet."
+        result.refused.append((row, missing[0], " ".join([reason, *row.entry.remarks])))
     else:
-        made.new.append(Addition(row, _words(row.columns, _names(row.authors or []))))
+        result.new.append(Addition(row, _words(row.columns, _names(row.authors or []))))
 
 
-async def lock(conn: AsyncConnection, rows: Iterable[Row]) -> None:
-    """Keep everybody else from these books until this transaction ends."""
+async def lock_books(conn: AsyncConnection, rows: Iterable[UpsertRow]) -> None:
+    """Lock these books and their stock until this transaction ends."""
     await _LOCK(conn, sorted((row.isbn13,) for row in rows))
 
 
-async def carry_out(
-    conn: AsyncConnection, made: Plan, *, user_id: int | None, now: datetime
+async def apply(
+    conn: AsyncConnection, planned: UpsertPlan, *, user_id: int | None, now: datetime
 ) -> None:
-    """Do what was planned; stock comes last, because sales wait for it.
+    """Write the plan.  Stock is written last, because its row locks block orders.
 
     Raises:
-        Overtaken: a book is not as it was when the plan was made, or a new one is there now.
+        StalePlan: a book has changed since the plan was made, or a new one exists by now.
     """
-    recorded = [change for change in made.changed if change.told]
-    by_isbn = await _add(conn, [new.row for new in made.new], now=now)
-    added = [(by_isbn[new.row.isbn13], new.row) for new in made.new]
-    if recorded:
-        values = sorted(
-            (change.id, change.version, *_values(change.columns)) for change in recorded
-        )
-        if (await _CHANGE(conn, values, now=now)).rowcount != len(recorded):
-            raise Overtaken
-    if made.withdrawn:
-        gone = sorted((book.id, book.version) for book in made.withdrawn)
-        if (await _WITHDRAW(conn, gone, now=now)).rowcount != len(gone):
-            raise Overtaken
-    # Those that are put into other categories stand there by what they say now.
-    stays = [change.id for change in recorded if change.categories is None and _is_moved(change)]
-    await category_index.follow(conn, stays + [book.id for book in made.withdrawn])
+    changed = [change for change in planned.changed if change.changes]
+    by_isbn = await _add(conn, [new.row for new in planned.new], now=now)
+    added = [(by_isbn[new.row.isbn13], new.row) for new in planned.new]
+    if changed:
+        values = sorted((change.id, change.version, *_values(change.columns)) for change in changed)
+        if (await _CHANGE(conn, values, now=now)).rowcount != len(changed):
+            raise StalePlan
+    if planned.withdrawn:
+        withdrawals = sorted((book.id, book.version) for book in planned.withdrawn)
+        if (await _WITHDRAW(conn, withdrawals, now=now)).rowcount != len(withdrawals):
+            raise StalePlan
+    # A book with new categories is written to the category index below, with its new values.
+    outdated = [
+        change.id for change in changed if change.categories is None and _affects_listing(change)
+    ]
+    await category_index.refresh(conn, outdated + [book.id for book in planned.withdrawn])
     await _write_authors(
         conn,
         {book_id: row.authors for book_id, row in added if row.authors},
-        {change.id: change.authors for change in recorded if change.authors is not None},
+        {change.id: change.authors for change in changed if change.authors is not None},
     )
     await _write_categories(
         conn,
         {book_id: row.categories for book_id, row in added if row.categories},
-        {change.id: change.categories for change in recorded if change.categories is not None},
+        {change.id: change.categories for change in changed if change.categories is not None},
     )
     await search.index(
         conn,
-        {by_isbn[new.row.isbn13]: new.words for new in made.new}
-        | {change.id: change.words for change in recorded},
+        {by_isbn[new.row.isbn13]: new.words for new in planned.new}
+        | {change.id: change.words for change in changed},
     )
-    audited = [("create", str(book_id), _json(_told_of(row))) for book_id, row in added]
-    audited += [("change", str(change.id), _json(change.told)) for change in recorded]
+    audited = [("create", str(book_id), _json(_creation_changes(row))) for book_id, row in added]
+    audited += [("change", str(change.id), _json(change.changes)) for change in changed]
     withdrawn = _json({"withdrawn_at": [None, now.isoformat()]})
-    audited += [("withdraw", str(book.id), withdrawn) for book in made.withdrawn]
+    audited += [("withdraw", str(book.id), withdrawn) for book in planned.withdrawn]
     if audited:
         await _AUDIT(conn, audited, user_id=user_id, now=now)
-    await _move(conn, added, made.changed, user_id=user_id, now=now)
+    await _write_stock(conn, added, planned.changed, user_id=user_id, now=now)
 
 
-def _compared(
-    row: Row, book: Any, people: Sequence[Contributor], refs: Sequence[CategoryRef]
-) -> Change:
+def _compare(
+    row: UpsertRow, book: Any, people: Sequence[Contributor], refs: Sequence[CategoryRef]
+) -> BookChange:
     before = {name: getattr(book, name) for name in COLUMNS}
     columns = before | row.columns
-    told = {name: [before[name], value] for name, value in columns.items() if value != before[name]}
-    persons = _people(row, people)
+    changes = {
+        name: [before[name], value] for name, value in columns.items() if value != before[name]
+    }
+    persons = _merged_authors(row, people)
     if persons is not None:
-        told["authors"] = [_names(people), _names(persons)]
-    same_categories = row.categories is None or _same(row.categories, refs)
+        changes["authors"] = [_names(people), _names(persons)]
+    same_categories = row.categories is None or _same_categories(row.categories, refs)
     if not same_categories:
-        told["categories"] = [[ref.name for ref in refs], row.categories]
-    return Change(
+        changes["categories"] = [[ref.name for ref in refs], row.categories]
+    return BookChange(
         row=row,
         id=book.id,
         version=book.version,
         columns=columns,
-        told=told,
+        changes=changes,
         authors=persons,
         categories=None if same_categories else row.categories,
-        words=_words(columns, _names(people if persons is None else persons)) if told else [],
+        words=_words(columns, _names(people if persons is None else persons)) if changes else [],
         stock_before=book.stock,
         stock=book.stock if row.stock is None else row.stock,
     )
 
 
-def _people(row: Row, people: Sequence[Contributor]) -> list[Contribution] | None:
-    """The authors as they will be, or None when they stay as they are.
+def _merged_authors(row: UpsertRow, people: Sequence[Contributor]) -> list[Contribution] | None:
+    """The new authors, or None when the current ones stay.
 
-    Who is named is the same person in any spelling.  Where a row does not say the roles, those
-    that staff gave are kept.
+    Names that differ only in spelling (`authors.key`) are the same person.  A row that gives no
+    roles keeps the roles that staff set.
     """
     if row.authors is None:
         return None
@@ -350,43 +354,45 @@ def _people(row: Row, people: Sequence[Contributor]) -> list[Contribution] | Non
     known: dict[str, list[str]] = {}
     for key, role in before:
         known.setdefault(key, []).append(role)
-    unsaid = not row.entry.roles and all(person.role == _PLAIN for person in row.authors)
-    if unsaid and [_key(person) for person in row.authors] == list(known):
+    no_roles = not row.entry.roles and all(person.role == _DEFAULT_ROLE for person in row.authors)
+    if no_roles and [_key(person) for person in row.authors] == list(known):
         return None
     persons = [
         replace(person, role=role)
         for person in row.authors
-        for role in _roles(person, known, row.entry.roles, unsaid)
+        for role in _roles(person, known, row.entry.roles, no_roles)
     ]
     return None if [(_key(person), person.role) for person in persons] == before else persons
 
 
 def _roles(
-    person: Contribution, known: Mapping[str, Sequence[str]], meant: bool, unsaid: bool
+    person: Contribution, known: Mapping[str, Sequence[str]], explicit: bool, no_roles: bool
 ) -> Sequence[str]:
-    had = known.get(_key(person), [])
-    if meant or person.role != _PLAIN or not had:
+    current = known.get(_key(person), [])
+    if explicit or person.role != _DEFAULT_ROLE or not current:
         return [person.role]
-    if unsaid:
-        return had
-    return [_PLAIN if _PLAIN in had else had[0]]
+    if no_roles:
+        return current
+    return [_DEFAULT_ROLE if _DEFAULT_ROLE in current else current[0]]
 
 
-def _same(names: Sequence[str], refs: Sequence[CategoryRef]) -> bool:
+def _same_categories(names: Sequence[str], refs: Sequence[CategoryRef]) -> bool:
     """Whether the names are those of the categories, in any order."""
-    wanted = {categories.slug_of(name) for name in names}
-    there = [{ref.slug, categories.slug_of(ref.name)} for ref in refs]
-    return wanted <= set().union(*there) and all(wanted & either for either in there)
+    slugs = {categories.slug_of(name) for name in names}
+    current = [{ref.slug, categories.slug_of(ref.name)} for ref in refs]
+    return slugs <= set().union(*current) and all(slugs & either for either in current)
 
 
-async def _add(conn: AsyncConnection, rows: Sequence[Row], *, now: datetime) -> dict[str, int]:
-    """Insert new books, nothing around them yet.  Gives their ids by ISBN."""
+async def _add(
+    conn: AsyncConnection, rows: Sequence[UpsertRow], *, now: datetime
+) -> dict[str, int]:
+    """Insert the rows of new books and of their stock; return the book ids by ISBN."""
     if not rows:
         return {}
     try:
         await _ADD(conn, [_values(row.columns) for row in rows], now=now)
     except IntegrityError:
-        raise Overtaken from None
+        raise StalePlan from None
     found = await _FIND_IDS(conn, [(row.isbn13,) for row in rows])
     ids: dict[str, int] = {row.isbn13: row.id for row in found}
     await _ADD_STOCK(conn, [(ids[row.isbn13], row.stock or 0) for row in rows])
@@ -398,17 +404,17 @@ async def _write_authors(
     new: Mapping[int, Sequence[Contribution]],
     replaced: Mapping[int, Sequence[Contribution]],
 ) -> None:
-    wanted = {**new, **replaced}
+    authors_of = {**new, **replaced}
     if replaced:
         await _DROP_AUTHORS(conn, [(book_id,) for book_id in sorted(replaced)])
-    if wanted:
-        people = [person for persons in wanted.values() for person in persons]
-        ids = await authors.ensure(conn, _names(people))
+    if authors_of:
+        people = [person for persons in authors_of.values() for person in persons]
+        ids = await authors.get_or_create(conn, _names(people))
         await _ADD_AUTHORS(
             conn,
             [
                 (book_id, position, ids[_key(person)], person.role)
-                for book_id, persons in sorted(wanted.items())
+                for book_id, persons in sorted(authors_of.items())
                 for position, person in enumerate(persons)
             ],
         )
@@ -419,15 +425,17 @@ async def _write_categories(
     new: Mapping[int, Sequence[str]],
     replaced: Mapping[int, Sequence[str]],
 ) -> None:
-    wanted = {**new, **replaced}
+    names_of = {**new, **replaced}
     await category_index.clear(conn, replaced)
-    if wanted:
-        ids = await categories.ensure(conn, [name for names in wanted.values() for name in names])
+    if names_of:
+        ids = await categories.get_or_create(
+            conn, [name for names in names_of.values() for name in names]
+        )
         await category_index.add(
             conn,
             [
                 (book_id, category_id, position)
-                for book_id, names in wanted.items()
+                for book_id, names in names_of.items()
                 for position, category_id in enumerate(
                     dict.fromkeys(ids[categories.slug_of(name)] for name in names)
                 )
@@ -435,10 +443,10 @@ async def _write_categories(
         )
 
 
-async def _move(
+async def _write_stock(
     conn: AsyncConnection,
-    added: Sequence[tuple[int, Row]],
-    changed: Sequence[Change],
+    added: Sequence[tuple[int, UpsertRow]],
+    changed: Sequence[BookChange],
     *,
     user_id: int | None,
     now: datetime,
@@ -448,17 +456,19 @@ async def _move(
         for change in changed
         if change.stock != change.stock_before
     )
-    moved = [(book_id, row.stock, Reason.RECEIVED) for book_id, row in added if row.stock]
-    moved += [(book_id, after - before, Reason.COUNT) for book_id, before, after in counted]
-    if moved:
-        await _MOVE(conn, moved, user_id=user_id, now=now)
+    movements = [(book_id, row.stock, StockReason.RECEIVED) for book_id, row in added if row.stock]
+    movements += [
+        (book_id, after - before, StockReason.COUNT) for book_id, before, after in counted
+    ]
+    if movements:
+        await _ADD_MOVEMENTS(conn, movements, user_id=user_id, now=now)
     if counted and (await _SET_STOCK(conn, counted)).rowcount != len(counted):
-        raise Overtaken
+        raise StalePlan
 
 
-def _is_moved(change: Change) -> bool:
-    """Whether lists have the book in another place."""
-    return not change.told.keys().isdisjoint({"title", *category_index.COPIED})
+def _affects_listing(change: BookChange) -> bool:
+    """Whether the change affects how category pages sort or filter the book."""
+    return not change.changes.keys().isdisjoint({"title", *category_index.COPIED_COLUMNS})
 
 
 def _values(columns: Mapping[str, Any]) -> list[Any]:
@@ -466,7 +476,7 @@ def _values(columns: Mapping[str, Any]) -> list[Any]:
 
 
 def _words(columns: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-    return search.Entry(
+    return search.SearchEntry(
         columns["isbn13"],
         columns["title"],
         columns.get("subtitle"),
@@ -475,7 +485,7 @@ def _words(columns: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     ).words()
 
 
-def _told_of(row: Row) -> dict[str, list[Any]]:
+def _creation_changes(row: UpsertRow) -> dict[str, list[Any]]:
     return {name: [None, value] for name, value in row.columns.items()}
 
 

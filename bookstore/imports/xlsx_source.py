@@ -1,8 +1,8 @@
-"""Workbooks (XLSX), read in a process of their own that cannot take more than its share.
+"""Workbooks (XLSX), read in a child process with limited memory and CPU time.
 
-A workbook is a ZIP archive, so a small one may unpack to anything, and the library that reads
-it holds a sheet in memory as a whole.  So what the archive says of itself is checked first, and
-the process that unpacks it (`unpacking.py`) is held to limits of memory and time.
+A workbook is a ZIP archive, so a small file can unpack to any size, and the library loads a whole
+sheet into memory.  The sizes in the archive's directory are therefore checked first, and the
+process that unpacks it (`xlsx_worker.py`) has limits of memory and CPU time.
 """
 
 import json
@@ -16,42 +16,42 @@ from typing import IO, Any, BinaryIO
 from bookstore.errors import Invalid
 from bookstore.imports import xlsx_worker
 from bookstore.imports.columns import Columns
-from bookstore.imports.csv_source import fitted, refuse_missing, told
-from bookstore.imports.entries import Entry, Refusal
+from bookstore.imports.csv_source import column_findings, require_columns, to_entry
+from bookstore.imports.entries import BookEntry, Refusal
 from bookstore.imports.xlsx_worker import DAMAGED
 
-#: What a sheet of 100,000 books and their descriptions unpacks to.
+#: The unpacked size of a sheet with 100,000 books and their descriptions.
 UNPACKED_BYTES = 128 * 1024 * 1024
-#: Text of a table shrinks to a tenth; what shrinks more is repetition.
-MOST_RATIO = 200
-MOST_PARTS = 1000
-#: A row on its way from the other process: no row of books is longer.
-_LONGEST_LINE = 4 * 1024 * 1024
+#: A table of text compresses to about a tenth; far higher ratios indicate a ZIP bomb.
+MAX_RATIO = 200
+MAX_PARTS = 1000
+#: Bytes of a row as JSON from the child process; no row of books is longer.
+_MAX_LINE_BYTES = 4 * 1024 * 1024
 _TOO_LARGE = "This workbook is too large to be unpacked. Save it as CSV and try again."
 
 
 class Workbook:
-    """The entries of a workbook's first visible sheet (see `Source`).
+    """The entries of a workbook's first visible sheet (see `ImportSource`).
 
     Raises:
-        Invalid: it is too large, damaged or protected by a password, or its first line lacks a
-            column.
+        Invalid: the workbook is too large, damaged, empty or protected by a password, or a column
+            is ambiguous.
     """
 
-    reported = False
+    reports_all_rows = False
 
     def __init__(
         self, file: BinaryIO, *, currency: str, mapping: Mapping[str, str] | None = None
     ) -> None:
-        _check(file)
+        _check_size(file)
         self._rows = _rows(file)
         try:
-            about = next(self._rows)
-            self._sheet: str = about["sheet"]
-            self._others: list[str] = about["others"]
-            self.total: int = about["rows"]
+            sheet = next(self._rows)
+            self._sheet: str = sheet["sheet"]
+            self._others: list[str] = sheet["others"]
+            self.total: int = sheet["rows"]
             self.done = 0
-            self.header: Sequence[str] | None = self._first()
+            self.header: Sequence[str] | None = self._header()
             self._columns = Columns(self.header, currency=currency, mapping=mapping)
         except BaseException:
             self._rows.close()
@@ -62,7 +62,7 @@ class Workbook:
         rules = [f"The sheet {self._sheet!r} was read."]
         if self._others:
             rules.append(f"Not read: {', '.join(map(repr, self._others))}.")
-        return {"format": "xlsx", "sheet": self._sheet, **told(self._columns, *rules)}
+        return {"format": "xlsx", "sheet": self._sheet, **column_findings(self._columns, *rules)}
 
     def raw(self) -> Iterator[tuple[int, list[str]]]:
         for cells in self._rows:
@@ -70,16 +70,16 @@ class Workbook:
             if any(cell.strip() for cell in cells):
                 yield self.done, cells
 
-    def __iter__(self) -> Iterator[Entry | Refusal]:
-        refuse_missing(self._columns)
+    def __iter__(self) -> Iterator[BookEntry | Refusal]:
+        require_columns(self._columns)
         for number, cells in self.raw():
-            yield fitted(self._columns, number, cells)
+            yield to_entry(self._columns, number, cells)
 
     def close(self) -> None:
         self._rows.close()
 
-    def _first(self) -> list[str]:
-        """The names in the first row that is not empty, without the empty ones at its end."""
+    def _header(self) -> list[str]:
+        """The names in the first non-empty row, without empty names at the end."""
         for _, cells in self.raw():
             names = [" ".join(cell.split()) for cell in cells]
             while not names[-1]:
@@ -88,8 +88,8 @@ class Workbook:
         raise Invalid("file", "This workbook is empty.")
 
 
-def _check(file: BinaryIO) -> None:
-    """Raise Invalid when the archive says that it unpacks to too much."""
+def _check_size(file: BinaryIO) -> None:
+    """Raise Invalid when the archive declares an unpacked size above the limits."""
     file.seek(0)
     try:
         with zipfile.ZipFile(file) as archive:
@@ -99,22 +99,22 @@ def _check(file: BinaryIO) -> None:
     size = sum(part.file_size for part in parts)
     packed = sum(part.compress_size for part in parts)
     if (
-        len(parts) > MOST_PARTS
+        len(parts) > MAX_PARTS
         or size > UNPACKED_BYTES
-        or (size > UNPACKED_BYTES // 16 and size > packed * MOST_RATIO)
+        or (size > UNPACKED_BYTES // 16 and size > packed * MAX_RATIO)
     ):
         raise Invalid("file", _TOO_LARGE)
 
 
 def _rows(file: BinaryIO) -> Generator[Any, None, None]:
-    """What the other process reads: first what the sheet is, then its rows of text.
+    """The output of the child process: a description of the sheet, then its rows as text.
 
-    A generator, so that the process ends with it.
+    Closing the generator kills the process.
     """
-    # The descriptor's own place, which is not that of Python's buffer.
+    # The child reads at the position of the file descriptor, not of Python's buffer.
     os.lseek(file.fileno(), 0, os.SEEK_SET)
-    with subprocess.Popen(  # noqa: S603  our own program
-        # By its path: as a module it would load the whole package into its limited memory.
+    with subprocess.Popen(  # noqa: S603 - a program of our own
+        # By path, because `-m` would import the whole package into the limited memory.
         [sys.executable, "-P", xlsx_worker.__file__],
         stdin=file.fileno(),
         stdout=subprocess.PIPE,
@@ -129,7 +129,7 @@ def _rows(file: BinaryIO) -> Generator[Any, None, None]:
 
 def _parsed(stdout: IO[bytes]) -> Iterator[Any]:
     ended = False
-    while line := stdout.readline(_LONGEST_LINE):
+    while line := stdout.readline(_MAX_LINE_BYTES):
         if not line.endswith(b"\n"):
             break
         content = json.loads(line)
@@ -140,5 +140,5 @@ def _parsed(stdout: IO[bytes]) -> Iterator[Any]:
             break
         yield content.get("cells", content)
     if not ended:
-        # It was stopped by one of its limits.
+        # The process was killed by one of its limits.
         raise Invalid("file", _TOO_LARGE)

@@ -1,8 +1,8 @@
-"""Unpacks a workbook, in a process of its own that cannot take more than its share.
+"""Unpack a workbook in a process with limited memory and CPU time.
 
-Its stdin is the workbook; to its stdout it writes a JSON object for each line: what the first
-visible sheet is, then its rows as text, then the end or an error.  A number counts with the 15
-digits that Excel itself keeps.
+Reads the workbook from stdin and writes JSON objects to stdout, one a line: a description of the
+first visible sheet, its rows as text, then the end or an error.  Numbers are rounded to 15
+significant digits, the precision of Excel.
 """
 
 import io
@@ -22,11 +22,11 @@ from python_calamine import (
 
 MEMORY_BYTES = 1024 * 1024 * 1024
 CPU_S = 30
-DAMAGED = "This workbook is damaged. Open it, save it again and try once more."
+DAMAGED = "This workbook is damaged. Open it, save it again and try again."
 
 
 def read() -> None:
-    """Write what is in the workbook on stdin to stdout."""
+    """Write the content of the workbook on stdin to stdout."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -38,27 +38,27 @@ def read() -> None:
             if sheet.typ is SheetTypeEnum.WorkSheet and sheet.visible is SheetVisibleEnum.Visible
         ]
         if not sheets:
-            _tell({"error": "This workbook has no sheet that can be seen."})
+            _write({"error": "This workbook has no visible sheet."})
             return
         sheet = workbook.get_sheet_by_name(sheets[0])
         others = [name for name in workbook.sheet_names if name != sheets[0]]
-        _tell({"sheet": sheets[0], "others": others, "rows": sheet.total_height})
+        _write({"sheet": sheets[0], "others": others, "rows": sheet.total_height})
         for row in sheet.iter_rows():
-            _tell({"cells": [_text(cell) for cell in row]})
+            _write({"cells": [_text(cell) for cell in row]})
     except PasswordError:
-        _tell({"error": "This workbook is protected by a password. Save it without one."})
+        _write({"error": "This workbook is protected by a password. Save it without one."})
     except (CalamineError, ZipError, OSError, ValueError):
-        _tell({"error": DAMAGED})
+        _write({"error": DAMAGED})
     else:
-        _tell({"end": True})
+        _write({"end": True})
 
 
-def _tell(content: Any) -> None:
+def _write(content: Any) -> None:
     sys.stdout.write(json.dumps(content) + "\n")
 
 
 def _text(cell: Any) -> str:
-    """A cell as a person would have typed it."""
+    """The cell as a user would type it."""
     if isinstance(cell, bool):
         return "TRUE" if cell else "FALSE"
     if isinstance(cell, float):

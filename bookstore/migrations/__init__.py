@@ -1,1 +1,1 @@
-"""How the tables came to be: one revision for each change, run in order by `bookstore.db`."""
+"""Alembic migrations: one revision for each change, run in order by `database.engine.upgrade`."""

@@ -1,14 +1,14 @@
-"""Notifications, and the e-mails that carry them."""
+"""Notifications to customers, and the e-mails that deliver them."""
 
 from bookstore.notifications import emails, guest_tokens, link_tokens, mime, preferences, smtp
-from bookstore.notifications.delivery import DeliveryWorker, End
+from bookstore.notifications.delivery import DeliveryOutcome, DeliveryWorker
 from bookstore.notifications.notifications import (
+    EmailStatus,
     Notification,
-    Status,
     by_ids,
     find,
     get,
-    letter,
+    get_email,
     mark_read,
     of_user,
     queue,

@@ -1,14 +1,14 @@
-"""Letters leave: claimed with a lease, given to the mail server, and noted what it said.
+"""E-mail delivery: claim notifications with a lease, send the e-mails, record the results.
 
-    claim a list (one transaction) ─> send, a few at a time ─> note what came of it (one more)
+    claim a list (one transaction) ─> send, a few at a time ─> record the results (another one)
 
-Each letter has a task of its own, not one for the list that it was claimed in: one may be put
-off for an hour while its neighbour is done, and staff replay and resend single letters.
-As rows of lists are written, leased and deleted by one statement each, that costs a letter no
-trip of its own.
+Each e-mail has its own task, not one for the list that it was claimed in, because one e-mail may be
+deferred for an hour while the next one is sent, and because staff replay and resend single e-mails.
+Rows are inserted, leased and deleted by one statement for the whole list, so this costs no round
+trip for each e-mail.
 
-A letter is sent by whoever claimed it, and by nobody else before the lease is over.  So
-letters for which the mail server has no time soon are given back, not sat on.
+Only the worker that claimed an e-mail sends it until the lease ends.  So a worker releases e-mails
+for which the mail server has no capacity soon.
 """
 
 import asyncio
@@ -26,233 +26,241 @@ from typing import NamedTuple
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bookstore import correlation
-from bookstore.database.engine import is_away, retry_transaction, transaction
+from bookstore.database.engine import is_unavailable, retry_transaction, transaction
 from bookstore.database.failpoints import failpoint
 from bookstore.database.group_commit import GroupCommit
 from bookstore.database.statements import Bulk, BulkQuery
 from bookstore.notifications import emails, notifications, preferences, smtp
-from bookstore.notifications.emails import Letter, Store
-from bookstore.notifications.notifications import Status
+from bookstore.notifications.emails import Email, EmailKind, StoreFacts
+from bookstore.notifications.notifications import EmailStatus
 from bookstore.tasks import failures, outbox
 from bookstore.tasks.outbox import Task
 
 log = logging.getLogger(__name__)
 
-#: How long a claimed letter waits for its turn at the mail server before it is given back.
-TURN_S = 10.0
-#: Longer than a turn and an attempt to send (`smtp.DEADLINE_S`), so that no two run at once.
+#: How long a claimed e-mail waits for a connection slot before it is released.
+SLOT_TIMEOUT_S = 10.0
+#: Longer than the wait for a slot and an attempt to send (`smtp.DEADLINE_S`), so that no two
+#: workers send the same e-mail at the same time.
 LEASE = timedelta(seconds=60)
-#: While a letter of the list is still on its way, those that arrived are noted so often: a
-#: crash in between sends them again.
-NOTE_S = 0.25
-#: How long to wait for a database that went away, to note them nevertheless.
-MENDING_S = 15.0
-#: Claims and notes that wait at the same moment are joined up to this many letters.
-TOGETHER = 100
-#: As soon as no more letters than these are in line, the next ones are claimed.
-SHORT_LINE = 2 * smtp.CONNECTIONS
-#: After that no letter of a list is begun: the relay offers again what is left of it.
-LIST_S = 300.0
-#: How long no letter is begun after nobody was there to take one.  To find that out costs as
-#: much as to send it and is over at once, so thousands would be tried instead of orders.
-AWAY_S = 5.0
+#: How often results are recorded while other e-mails of the list are still being sent.  A crash in
+#: between sends the unrecorded ones again.
+RESULT_FLUSH_S = 0.25
+#: How long to retry recording results while the database is unavailable.
+DATABASE_OUTAGE_TIMEOUT_S = 15.0
+#: Concurrent claims, and concurrent results, are combined up to this many e-mails a transaction.
+MAX_BATCH = 100
+#: The next e-mails are claimed when at most this many claimed ones wait for a slot.
+LOW_WATERMARK = 2 * smtp.MAX_CONNECTIONS
+#: After this long no further e-mail of a list is sent; the relay republishes the others.
+BATCH_DEADLINE_S = 300.0
+#: Circuit breaker: stop sending for this long after the mail server was unavailable.  A refused
+#: connection fails fast, so without the breaker the worker would burn CPU on thousands of attempts
+#: and delay orders.
+CIRCUIT_BREAKER_S = 5.0
 #: Greylisting ends within minutes, full mailboxes and broken servers within days.
-PAUSES = [timedelta(minutes=minutes) for minutes in (1, 2, 5, 10, 30, 60)]
-PATIENCE = timedelta(hours=72)
-#: By then the pauses add up to our request_deadline.
-LAST_ATTEMPT = len(PAUSES) + 1 + (PATIENCE - sum(PAUSES, timedelta())) // PAUSES[-1]
+RETRY_DELAYS = [timedelta(minutes=minutes) for minutes in (1, 2, 5, 10, 30, 60)]
+RETRY_PERIOD = timedelta(hours=72)
+#: After this many attempts the delays add up to `RETRY_PERIOD`.
+MAX_ATTEMPTS = (
+    len(RETRY_DELAYS) + 1 + (RETRY_PERIOD - sum(RETRY_DELAYS, timedelta())) // RETRY_DELAYS[-1]
+)
 ANSWER_LENGTH = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to send a letter, until `lease_until`."""
+    """The exclusive right to send an e-mail, until `lease_until`."""
 
-    letter: Letter
+    email: Email
     attempt: int
     in_doubt: bool
     lease_until: datetime
-    #: The request that the letter goes back to.
+    #: The id of the request that caused the e-mail.
     request_id: str | None = None
 
 
-class End(Enum):
-    """How an attempt to send a letter ended."""
+class DeliveryOutcome(Enum):
+    """The outcome of an attempt to send an e-mail."""
 
     SENT = auto()
-    #: It will never be taken.
+    #: The mail server rejected it permanently, or it cannot be rendered.
     REFUSED = auto()
-    #: It was not taken this time.
-    PUT_OFF = auto()
-    #: The mail server had the whole letter and did not answer.
+    #: It was not accepted this time; it is retried later.
+    DEFERRED = auto()
+    #: The mail server received the whole e-mail and did not answer.
     IN_DOUBT = auto()
-    #: Others took all the time that the mail server had, it is away, or this process is to end.
-    NO_TURN = auto()
+    #: It was not sent: no slot was free, the circuit breaker is open, or this process is stopping.
+    NOT_ATTEMPTED = auto()
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What came of a claim; `answer` is what the mail server said, or why it said nothing."""
+    """The result of a claim; `answer` is the mail server's answer, or why there is none."""
 
     claim: Claim
-    end: End
+    outcome: DeliveryOutcome
     answer: str | None = None
 
     @property
     def notification_id(self) -> int:
-        return self.claim.letter.notification_id
+        return self.claim.email.notification_id
 
 
 class DeliveryWorker:
-    """Sends the letters of one process."""
+    """Sends the e-mails of one process."""
 
     def __init__(
         self,
         engine: AsyncEngine,
         mailer: smtp.Mailer,
-        store: Store,
+        store: StoreFacts,
         *,
         clock: Callable[[], datetime],
-        turn_s: float = TURN_S,
-        list_s: float = LIST_S,
-        away_s: float = AWAY_S,
-        watch: Callable[[End], object] = lambda end: None,
+        slot_timeout_s: float = SLOT_TIMEOUT_S,
+        batch_deadline_s: float = BATCH_DEADLINE_S,
+        circuit_breaker_s: float = CIRCUIT_BREAKER_S,
+        on_attempt: Callable[[DeliveryOutcome], object] = lambda outcome: None,
     ) -> None:
         self._engine = engine
         self._mailer = mailer
         self._store = store
         self._clock = clock
-        self._turn_s = turn_s
-        self._list_s = list_s
-        self._away_s = away_s
-        self._watch = watch
-        #: As many as the mailer keeps connections for.
-        self._turns = asyncio.Semaphore(smtp.CONNECTIONS)
-        #: Claimed letters that wait for their turn, and whether they are few.
-        self._in_line = 0
-        self._short_line = asyncio.Event()
-        self._short_line.set()
+        self._slot_timeout_s = slot_timeout_s
+        self._batch_deadline_s = batch_deadline_s
+        self._circuit_breaker_s = circuit_breaker_s
+        self._on_attempt = on_attempt
+        #: As many slots as the mailer has connections.
+        self._slots = asyncio.Semaphore(smtp.MAX_CONNECTIONS)
+        #: Claimed e-mails that wait for a slot, and whether they are at most `LOW_WATERMARK`.
+        self._waiting_count = 0
+        self._below_watermark = asyncio.Event()
+        self._below_watermark.set()
         self._stopping = False
         #: By `time.monotonic()`.
-        self._away_until = 0.0
-        self._claims = GroupCommit(self._claim, limit=TOGETHER, size=len)
-        self._notes = GroupCommit(self._note, limit=TOGETHER, size=len)
+        self._breaker_open_until = 0.0
+        self._claims = GroupCommit(self._claim, limit=MAX_BATCH, size=len)
+        self._results = GroupCommit(self._record_batch, limit=MAX_BATCH, size=len)
 
     async def deliver(self, notification_ids: Collection[int]) -> None:
-        """Send those that are still to be sent and that nobody else is at.  Safe to repeat.
+        """Send the e-mails that are unsent and not claimed by another worker.  Safe to repeat.
 
-        While the mail server is away they stay as they are: the relay offers them again.
+        While the circuit breaker is open they stay as they are: the relay republishes them.
         """
         waiting = sorted(set(notification_ids))
-        ends = time.monotonic() + self._list_s
-        room = len(waiting)
-        while waiting and self._at_work() and time.monotonic() < ends:
-            some, waiting = waiting[:room], waiting[room:]
-            left = await self._deliver(some)
-            # A slow mail server gets as many as it had time for.
-            room = max(1, len(some) - len(left)) if left else 2 * room
-            waiting = left + waiting
+        ends = time.monotonic() + self._batch_deadline_s
+        size = len(waiting)
+        while waiting and self._can_send() and time.monotonic() < ends:
+            batch, waiting = waiting[:size], waiting[size:]
+            unsent = await self._deliver(batch)
+            # With a slow mail server, the next batch is as large as what it managed this time.
+            size = max(1, len(batch) - len(unsent)) if unsent else 2 * size
+            waiting = unsent + waiting
 
     def stop(self) -> None:
-        """Begin no more letters: this process is to end, and others send what is left."""
+        """Start no further e-mails: this process ends, and other workers send the rest."""
         self._stopping = True
 
-    def _at_work(self) -> bool:
-        return not self._stopping and time.monotonic() >= self._away_until
+    def _can_send(self) -> bool:
+        return not self._stopping and time.monotonic() >= self._breaker_open_until
 
     async def _deliver(self, notification_ids: list[int]) -> list[int]:
-        """Send these letters; those come back for which there was no turn."""
+        """Send these e-mails; returns the ids of those that were not attempted."""
         claims = await self._claims(notification_ids)
         for claimed in claims:
-            failpoint("M1", [claimed.letter.notification_id])
-        turn_ends = asyncio.get_running_loop().time() + self._turn_s
-        sending = {asyncio.create_task(self._send(claimed, turn_ends)) for claimed in claims}
-        left: list[int] = []
+            failpoint("M1", [claimed.email.notification_id])
+        deadline = asyncio.get_running_loop().time() + self._slot_timeout_s
+        sending = {asyncio.create_task(self._send(claimed, deadline)) for claimed in claims}
+        unsent: list[int] = []
         failures: list[BaseException] = []
         try:
             while sending:
-                done, sending = await asyncio.wait(sending, timeout=NOTE_S)
-                # One that fails must not cut the others off in the middle of a letter.
-                outcomes = await asyncio.gather(*done, return_exceptions=True)
-                failures += [it for it in outcomes if isinstance(it, BaseException)]
-                attempts = [it for it in outcomes if isinstance(it, Attempt)]
-                left += [it.notification_id for it in attempts if it.end is End.NO_TURN]
+                done, sending = await asyncio.wait(sending, timeout=RESULT_FLUSH_S)
+                # One that fails must not cancel the others while they are being sent.
+                results = await asyncio.gather(*done, return_exceptions=True)
+                failures += [it for it in results if isinstance(it, BaseException)]
+                attempts = [it for it in results if isinstance(it, Attempt)]
+                unsent += [
+                    it.notification_id
+                    for it in attempts
+                    if it.outcome is DeliveryOutcome.NOT_ATTEMPTED
+                ]
                 try:
-                    await self._noted(attempts)
+                    await self._record(attempts)
                 except Exception as error:
                     failures.append(error)
         finally:
-            for cut_off in sending:
-                cut_off.cancel()
+            for unfinished in sending:
+                unfinished.cancel()
         if failures:
             raise failures[0]
-        return sorted(left)
+        return sorted(unsent)
 
-    async def _send(self, claimed: Claim, turn_ends: float) -> Attempt:
-        self._line_grows(1)
+    async def _send(self, claimed: Claim, deadline: float) -> Attempt:
+        self._add_waiting(1)
         try:
-            async with asyncio.timeout_at(turn_ends):
-                await self._turns.acquire()
+            async with asyncio.timeout_at(deadline):
+                await self._slots.acquire()
         except TimeoutError:
-            return Attempt(claimed, End.NO_TURN)
+            return Attempt(claimed, DeliveryOutcome.NOT_ATTEMPTED)
         finally:
-            self._line_grows(-1)
-        if not self._at_work():
-            self._turns.release()
-            return Attempt(claimed, End.NO_TURN)
-        with correlation.caused_by([claimed.request_id]):
+            self._add_waiting(-1)
+        if not self._can_send():
+            self._slots.release()
+            return Attempt(claimed, DeliveryOutcome.NOT_ATTEMPTED)
+        with correlation.bind_request_ids([claimed.request_id]):
             try:
-                attempt = Attempt(claimed, *await self._hand_over(claimed.letter))
+                attempt = Attempt(claimed, *await self._attempt(claimed.email))
             finally:
-                self._turns.release()
-            if attempt.end is not End.SENT:
+                self._slots.release()
+            if attempt.outcome is not DeliveryOutcome.SENT:
                 _log(attempt)
         failpoint("M6", [attempt.notification_id])
         return attempt
 
-    def _line_grows(self, by: int) -> None:
-        self._in_line += by
-        if self._in_line <= SHORT_LINE:
-            self._short_line.set()
+    def _add_waiting(self, count: int) -> None:
+        self._waiting_count += count
+        if self._waiting_count <= LOW_WATERMARK:
+            self._below_watermark.set()
         else:
-            self._short_line.clear()
+            self._below_watermark.clear()
 
-    async def _hand_over(self, letter: Letter) -> tuple[End, str]:
-        """How it ended, and the answer."""
+    async def _attempt(self, email: Email) -> tuple[DeliveryOutcome, str]:
+        """The outcome, and the answer."""
         try:
-            mail = emails.render(letter, self._store)
+            message = emails.render(email, self._store)
         except ValueError as error:
-            return End.REFUSED, f"Nobody can be written to: {error}."
-        except Exception:  # A bug: staff see it on the letter, and send it again once mended.
-            log.exception("no letter for notification %d", letter.notification_id)
-            return End.REFUSED, "This letter could not be written; the log says why."
+            return DeliveryOutcome.REFUSED, f"This e-mail cannot be sent: {error}."
+        except Exception:  # A bug: staff see the error, and resend the e-mail once it is fixed.
+            log.exception("could not render notification %d", email.notification_id)
+            return DeliveryOutcome.REFUSED, "This e-mail could not be rendered; see the log."
         try:
-            return End.SENT, await self._mailer.send(mail)
+            return DeliveryOutcome.SENT, await self._mailer.send(message)
         except smtp.TryLater as error:
-            if isinstance(error, smtp.Away):
-                self._away_until = time.monotonic() + self._away_s
-            return End.PUT_OFF, error.answer
+            if isinstance(error, smtp.ServerUnavailable):
+                self._breaker_open_until = time.monotonic() + self._circuit_breaker_s
+            return DeliveryOutcome.DEFERRED, error.answer
         except smtp.Refused as error:
-            return End.REFUSED, error.answer
+            return DeliveryOutcome.REFUSED, error.answer
         except smtp.InDoubt as error:
-            return End.IN_DOUBT, error.answer
+            return DeliveryOutcome.IN_DOUBT, error.answer
 
-    async def _noted(self, attempts: Sequence[Attempt]) -> None:
+    async def _record(self, attempts: Sequence[Attempt]) -> None:
         if not attempts:
             return
-        _log_sent([it for it in attempts if it.end is End.SENT])
-        ends = time.monotonic() + MENDING_S
+        _log_sent([it for it in attempts if it.outcome is DeliveryOutcome.SENT])
+        ends = time.monotonic() + DATABASE_OUTAGE_TIMEOUT_S
         while True:
             try:
-                await self._notes(attempts)
+                await self._results(attempts)
                 break
             except Exception as error:
-                # Unless it is noted these letters are sent again once their lease is over.
-                if not is_away(error) or time.monotonic() >= ends:
+                # Without a recorded result these e-mails are sent again when their lease ends.
+                if not is_unavailable(error) or time.monotonic() >= ends:
                     raise
             await asyncio.sleep(1)
         for attempt in attempts:
-            self._watch(attempt.end)
+            self._on_attempt(attempt.outcome)
             failpoint("M7", [attempt.notification_id])
 
     async def _claim(self, lists: list[Collection[int]]) -> list[list[Claim]]:
@@ -260,49 +268,51 @@ class DeliveryWorker:
             async with transaction(self._engine) as conn:
                 return await claim(conn, {*chain(*lists)}, now=self._clock())
 
-        # They would only wait in line; meanwhile others come that are claimed together.
+        # Without a free slot the claimed e-mails would only wait.  During this delay further lists
+        # arrive, which are claimed in the same transaction.
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._turn_s):
-                await self._short_line.wait()
-        claims = {it.letter.notification_id: it for it in await retry_transaction(work)}
-        # Two lists may ask for the same letter: the first one sends it.
-        return [[claims.pop(it) for it in some if it in claims] for some in lists]
+            async with asyncio.timeout(self._slot_timeout_s):
+                await self._below_watermark.wait()
+        claims = {it.email.notification_id: it for it in await retry_transaction(work)}
+        # Two lists may contain the same e-mail: the first one sends it.
+        return [[claims.pop(it) for it in ids if it in claims] for ids in lists]
 
-    async def _note(self, lists: list[Sequence[Attempt]]) -> list[None]:
+    async def _record_batch(self, lists: list[Sequence[Attempt]]) -> list[None]:
         async def work() -> None:
             async with transaction(self._engine) as conn:
-                await note(conn, [*chain(*lists)], now=self._clock())
+                await record_results(conn, [*chain(*lists)], now=self._clock())
 
         await retry_transaction(work)
         return [None] * len(lists)
 
 
-#: What the log says of an attempt that did not end well.
-_LOGGED = {
-    End.PUT_OFF: (logging.INFO, "put off"),
-    End.REFUSED: (logging.WARNING, "refused"),
-    End.IN_DOUBT: (logging.WARNING, "in doubt"),
+#: How the log names attempts that did not succeed, and at which level.
+_LOG_LEVELS = {
+    DeliveryOutcome.DEFERRED: (logging.INFO, "deferred"),
+    DeliveryOutcome.REFUSED: (logging.WARNING, "refused"),
+    DeliveryOutcome.IN_DOUBT: (logging.WARNING, "in doubt"),
 }
 
 
 def _log(attempt: Attempt) -> None:
-    # What the mail server said stays on the letter: it may name the customer's address.
-    level, what = _LOGGED[attempt.end]
-    code = smtp.code_of(attempt.answer or "")
+    # The mail server's answer is not logged, because it may contain the customer's address; it is
+    # stored with the notification.
+    level, event = _LOG_LEVELS[attempt.outcome]
+    code = smtp.reply_code(attempt.answer or "")
     number = attempt.claim.attempt
     log.log(
         level,
         "%s: notification %d",
-        what,
+        event,
         attempt.notification_id,
         extra={"attempt": number, "smtp_code": code},
     )
 
 
 def _log_sent(attempts: Sequence[Attempt]) -> None:
-    # One line for all of them: a line each would be a thirtieth of what a letter costs.
+    # One line for the whole list: a line for each e-mail would be 1/30 of the cost of sending it.
     if attempts:
-        with correlation.caused_by(it.claim.request_id for it in attempts):
+        with correlation.bind_request_ids(it.claim.request_id for it in attempts):
             ids = sorted(it.notification_id for it in attempts)
             log.info("sent", extra={"count": len(ids), "ids": ids})
 
@@ -314,7 +324,7 @@ _LOCK = BulkQuery(
      WHERE t.task = 'send_notifications' AND t.ref_id = n.id)""",
     "FROM {rows} AS v {join} notifications AS n {by_key} ON n.id = v.id {for_update}",
 )
-_TAKE = Bulk(
+_CLAIM = Bulk(
     "id BIGINT, in_doubt INT",
     """
     UPDATE {rows} AS v STRAIGHT_JOIN notifications AS n {by_key} ON n.id = v.id
@@ -327,7 +337,7 @@ _TAKE = Bulk(
     FROM {rows} AS v WHERE notifications.id = v.id
     """,
 )
-_HOLD = BulkQuery(
+_LOCK_CLAIMED = BulkQuery(
     "id BIGINT, lease_until DATETIME(6)",
     "n.id",
     """
@@ -335,7 +345,7 @@ _HOLD = BulkQuery(
     WHERE n.status = 'sending' AND n.lease_until = v.lease_until {for_update}
     """,
 )
-_NOTE = Bulk(
+_APPLY = Bulk(
     "id BIGINT, status VARCHAR(20), doubted INT, not_tried INT, answer TEXT, sent_at DATETIME(6)",
     """
     UPDATE {rows} AS v STRAIGHT_JOIN notifications AS n {by_key} ON n.id = v.id
@@ -356,135 +366,152 @@ _NOTE = Bulk(
 async def claim(
     conn: AsyncConnection, notification_ids: Collection[int], *, now: datetime
 ) -> list[Claim]:
-    """Those letters that are to be sent (now), for the caller alone to send.
+    """Claims for the e-mails that are due; until the lease ends, only the caller may send them.
 
-    Whoever claimed one and never came back may have sent it.  So it is claimed a second time
-    as in doubt, and given up when that claim too ends in silence.
+    If an earlier claim expired without a result, its worker may have sent the e-mail.  So the
+    e-mail is claimed a second time as in doubt, and fails if that claim expires too.
     """
     rows = sorted(await _LOCK(conn, [(it,) for it in sorted(notification_ids)], now=now))
-    unwanted = await preferences.unwanted(conn, [(row[0], row[2], row[3]) for row in rows])
-    over = {*notification_ids} - {row[0] for row in rows}
-    unsent: list[_Note] = []
-    taken: dict[int, _Taken] = {}
-    for notification_id, status, _, _, attempts, in_doubt, leased, request_id in rows:
-        lost = status == Status.SENDING
-        if lost and leased:
+    opted_out = await preferences.opted_out(conn, [(row[0], row[2], row[3]) for row in rows])
+    finished = {*notification_ids} - {row[0] for row in rows}
+    changes: list[_StateChange] = []
+    pending: dict[int, _PendingClaim] = {}
+    for notification_id, status, kind, _, attempts, in_doubt, leased, request_id in rows:
+        if not (EmailStatus.stored(status).is_known and EmailKind.stored(kind).is_known):
+            # Only the newer release that stored the value can send this e-mail.
             continue
-        if status in (Status.SENT, Status.FAILED, Status.MUTED):
-            over.add(notification_id)
-        elif lost and in_doubt:
-            answer = "Twice an attempt ended without an answer."
-            unsent.append(_Note(notification_id, Status.FAILED, answer))
-        elif notification_id in unwanted:
-            answer = "The customer wants no e-mail of this kind."
-            unsent.append(_Note(notification_id, Status.MUTED, answer))
+        abandoned = status == EmailStatus.SENDING
+        if abandoned and leased:
+            continue
+        if status in (EmailStatus.SENT, EmailStatus.FAILED, EmailStatus.MUTED):
+            finished.add(notification_id)
+        elif abandoned and in_doubt:
+            answer = "Two attempts ended without an answer from the mail server."
+            changes.append(_StateChange(notification_id, EmailStatus.FAILED, answer))
+        elif notification_id in opted_out:
+            answer = "The customer has switched off e-mails of this kind."
+            changes.append(_StateChange(notification_id, EmailStatus.MUTED, answer))
         else:
-            taken[notification_id] = _Taken(attempts + 1, bool(in_doubt or lost), request_id)
-    await _write(conn, unsent)
-    await outbox.done(conn, Task.SEND_NOTIFICATIONS, over)
-    return await _take(conn, taken, now + LEASE)
+            pending[notification_id] = _PendingClaim(
+                attempts + 1, bool(in_doubt or abandoned), request_id
+            )
+    await _apply(conn, changes)
+    await outbox.complete(conn, Task.SEND_NOTIFICATIONS, finished)
+    return await _write_claims(conn, pending, now + LEASE)
 
 
-class _Taken(NamedTuple):
+class _PendingClaim(NamedTuple):
     attempt: int
     in_doubt: bool
     request_id: str | None
 
 
-async def _take(
-    conn: AsyncConnection, taken: Mapping[int, _Taken], lease_until: datetime
+async def _write_claims(
+    conn: AsyncConnection, pending: Mapping[int, _PendingClaim], lease_until: datetime
 ) -> list[Claim]:
-    if not taken:
+    if not pending:
         return []
-    written = await notifications.letters_of(conn, taken)
-    rows = [(it, int(letter.in_doubt)) for it, letter in taken.items()]
-    taking = _TAKE.of(rows, ends_at=lease_until)
-    await outbox.lease(conn, Task.SEND_NOTIFICATIONS, taken, lease_until, after=[taking])
+    loaded = await notifications.load_emails(conn, pending)
+    rows = [(it, int(claim.in_doubt)) for it, claim in pending.items()]
+    set_claims = _CLAIM.of(rows, ends_at=lease_until)
+    await outbox.lease(conn, Task.SEND_NOTIFICATIONS, pending, lease_until, preceding=[set_claims])
     return [
-        Claim(written[it], letter.attempt, letter.in_doubt, lease_until, letter.request_id)
-        for it, letter in taken.items()
+        Claim(loaded[it], claim.attempt, claim.in_doubt, lease_until, claim.request_id)
+        for it, claim in pending.items()
     ]
 
 
 @dataclass(frozen=True, slots=True)
-class _Note:
-    """What is written on a letter that nobody has claimed any more."""
+class _StateChange:
+    """The new state of an e-mail whose claim ends."""
 
     notification_id: int
-    status: Status
+    status: EmailStatus
     answer: str | None = None
     doubted: bool = False
-    tried: bool = True
+    attempted: bool = True
     sent_at: datetime | None = None
-    #: When it is tried again; None: never.
+    #: When it is retried; None for never.
     due_at: datetime | None = None
 
 
-async def note(conn: AsyncConnection, attempts: Collection[Attempt], *, now: datetime) -> None:
-    """Write down how these attempts ended.
+async def record_results(
+    conn: AsyncConnection, attempts: Collection[Attempt], *, now: datetime
+) -> None:
+    """Record the results of these attempts.
 
-    A worker that stood still for too long has lost its claim, and has no say any more.  But
-    that a letter arrived is true, whoever has the claim by now.
+    A worker that stalled for too long has lost its claim, so its result is ignored.  Only the
+    result that an e-mail was sent is always recorded, because it is true in any case.
     """
-    tried = [it for it in attempts if it.end is not End.SENT]
-    held = {*await _held(conn, tried)}
-    failed = [it for it in tried if it.notification_id in held and it.end is not End.NO_TURN]
+    unsent = [it for it in attempts if it.outcome is not DeliveryOutcome.SENT]
+    locked = {*await _locked(conn, unsent)}
+    failed = [
+        it
+        for it in unsent
+        if it.notification_id in locked and it.outcome is not DeliveryOutcome.NOT_ATTEMPTED
+    ]
     await failures.record(
         conn,
         Task.SEND_NOTIFICATIONS,
         [(it.notification_id, it.claim.attempt, it.answer or "") for it in failed],
         now=now,
     )
-    await _write(
+    await _apply(
         conn,
         [
-            _said(attempt, now)
+            _next_state(attempt, now)
             for attempt in sorted(attempts, key=attrgetter("notification_id"))
-            if attempt.end is End.SENT or attempt.notification_id in held
+            if attempt.outcome is DeliveryOutcome.SENT or attempt.notification_id in locked
         ],
     )
 
 
-async def _held(conn: AsyncConnection, attempts: Iterable[Attempt]) -> list[int]:
+async def _locked(conn: AsyncConnection, attempts: Iterable[Attempt]) -> list[int]:
     rows = sorted((it.notification_id, it.claim.lease_until) for it in attempts)
-    return [notification_id for (notification_id,) in await _HOLD(conn, rows)] if rows else []
+    return (
+        [notification_id for (notification_id,) in await _LOCK_CLAIMED(conn, rows)] if rows else []
+    )
 
 
-def _said(attempt: Attempt, now: datetime) -> _Note:
+def _next_state(attempt: Attempt, now: datetime) -> _StateChange:
     notification_id, answer, number = attempt.notification_id, attempt.answer, attempt.claim.attempt
-    match attempt.end:
-        case End.SENT:
-            return _Note(notification_id, Status.SENT, answer, sent_at=now)
-        case End.NO_TURN:
+    match attempt.outcome:
+        case DeliveryOutcome.SENT:
+            return _StateChange(notification_id, EmailStatus.SENT, answer, sent_at=now)
+        case DeliveryOutcome.NOT_ATTEMPTED:
             due_at = now + outbox.GRACE
-            return _Note(notification_id, Status.QUEUED, answer, tried=False, due_at=due_at)
-        # Tried again after ever longer pauses, for three days.
-        case End.PUT_OFF if number < LAST_ATTEMPT:
-            due_at = now + PAUSES[min(number, len(PAUSES)) - 1]
-            return _Note(notification_id, Status.QUEUED, answer, due_at=due_at)
-        # Sent once more, and no oftener.
-        case End.IN_DOUBT if not attempt.claim.in_doubt:
-            due_at = now + PAUSES[0]
-            return _Note(notification_id, Status.QUEUED, answer, doubted=True, due_at=due_at)
+            return _StateChange(
+                notification_id, EmailStatus.QUEUED, answer, attempted=False, due_at=due_at
+            )
+        # Retried with growing delays, for three days.
+        case DeliveryOutcome.DEFERRED if number < MAX_ATTEMPTS:
+            due_at = now + RETRY_DELAYS[min(number, len(RETRY_DELAYS)) - 1]
+            return _StateChange(notification_id, EmailStatus.QUEUED, answer, due_at=due_at)
+        # Sent once more, but only once.
+        case DeliveryOutcome.IN_DOUBT if not attempt.claim.in_doubt:
+            due_at = now + RETRY_DELAYS[0]
+            return _StateChange(
+                notification_id, EmailStatus.QUEUED, answer, doubted=True, due_at=due_at
+            )
         case _:
-            return _Note(notification_id, Status.FAILED, answer)
+            return _StateChange(notification_id, EmailStatus.FAILED, answer)
 
 
-async def _write(conn: AsyncConnection, notes: Collection[_Note]) -> None:
-    if not notes:
+async def _apply(conn: AsyncConnection, changes: Collection[_StateChange]) -> None:
+    if not changes:
         return
     rows = [
         (
             it.notification_id,
             it.status,
             int(it.doubted),
-            int(not it.tried),
+            int(not it.attempted),
             it.answer[:ANSWER_LENGTH] if it.answer else None,
             it.sent_at,
         )
-        for it in notes
+        for it in changes
     ]
-    over = [it.notification_id for it in notes if it.due_at is None]
-    await outbox.done(conn, Task.SEND_NOTIFICATIONS, over, after=[_NOTE.of(rows)])
-    later = [(it.notification_id, it.due_at, it.answer) for it in notes if it.due_at is not None]
+    finished = [it.notification_id for it in changes if it.due_at is None]
+    await outbox.complete(conn, Task.SEND_NOTIFICATIONS, finished, preceding=[_APPLY.of(rows)])
+    later = [(it.notification_id, it.due_at, it.answer) for it in changes if it.due_at is not None]
     await outbox.postpone(conn, Task.SEND_NOTIFICATIONS, later)

@@ -1,4 +1,4 @@
-"""What our letters say."""
+"""The texts of e-mails to customers."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -6,8 +6,8 @@ from typing import NamedTuple
 from bookstore.i18n import N_
 
 
-class Words(NamedTuple):
-    """What one kind of letter says; `opening` has gaps for facts, `link` is on its button."""
+class EmailTexts(NamedTuple):
+    """The texts of one kind of e-mail.  `opening` has placeholders, `link` labels the button."""
 
     subject: str
     heading: str
@@ -15,155 +15,162 @@ class Words(NamedTuple):
     link: str
 
 
-#: By the kind of letter.  Messages have words of their own.
-WORDS: Mapping[str, Words] = {
-    "welcome": Words(
-        N_("Your account is open"),
-        N_("Your account is open"),
+#: By `EmailKind`.  Kind `MESSAGE` has none: staff write its text.
+EMAIL_TEXTS: Mapping[str, EmailTexts] = {
+    "welcome": EmailTexts(
+        N_("Welcome to your account"),
+        N_("Welcome to your account"),
         N_(
-            "this address has an account with us now. Your orders, your addresses and our letters "
-            "to you are kept there. Please confirm within half an hour that the address is yours; "
-            "later, your account sends you another link. If it was not you who opened it, answer "
-            "this letter and we close it."
+            "you now have an account with this e-mail address. It contains your "
+            "orders, addresses and notifications. Please confirm within 30 minutes "
+            "that this is your address; after that, you can request a new link in "
+            "your account. If you did not create this account, reply to this e-mail "
+            "and we will close it."
         ),
-        N_("Confirm the address"),
+        N_("Confirm address"),
     ),
-    "verify-email": Words(
+    "verify-email": EmailTexts(
         N_("Confirm your e-mail address"),
         N_("Is this address yours?"),
         N_(
-            "you have asked us to confirm this address for your account. The link works once, for "
-            "half an hour. If it was not you who asked, there is nothing to do."
+            "you asked us to confirm this e-mail address for your account. The link "
+            "works once and expires after 30 minutes. If this was not you, you can "
+            "ignore this e-mail."
         ),
-        N_("Confirm the address"),
+        N_("Confirm address"),
     ),
-    "confirm-email": Words(
+    "confirm-email": EmailTexts(
         N_("Confirm your new e-mail address"),
         N_("Is this your new address?"),
         N_(
-            "you want to sign in with this address from now on, and have our letters here. The "
-            "link makes the change; it works once, for half an hour. If it was not you who asked, "
-            "there is nothing to do."
+            "you asked to sign in with this e-mail address from now on, and to "
+            "receive our e-mails here. Confirm the change with the link; it works "
+            "once and expires after 30 minutes. If this was not you, you can ignore "
+            "this e-mail."
         ),
         N_("Use this address"),
     ),
-    "email-changing": Words(
-        N_("Your e-mail address is to be changed"),
-        N_("Another address for your account"),
+    "email-changing": EmailTexts(
+        N_("Request to change your e-mail address"),
+        N_("New e-mail address for your account"),
         N_(
-            "somebody who knows your password has asked us to use another e-mail address for your "
-            "account. It counts once the letter to the new address is answered. If it was not "
-            "you, change your password at once: that stops it."
+            "someone who knows your password has asked us to change the e-mail "
+            "address of your account. The change takes effect when it is confirmed "
+            "with the link that we sent to the new address. If this was not you, "
+            "change your password immediately: this cancels the change."
         ),
         N_("Go to your account"),
     ),
-    "email-changed": Words(
+    "email-changed": EmailTexts(
         N_("Your e-mail address was changed"),
-        N_("Your account has another address"),
+        N_("Your account has a new e-mail address"),
         N_(
-            "from now on you sign in with your new e-mail address, and our letters go there. This "
-            "is the last one to the old address. If it was not you who changed it, answer this "
-            "letter at once."
+            "you now sign in with your new e-mail address, and we send our e-mails "
+            "there. This is the last e-mail to your old address. If you did not make "
+            "this change, reply to this e-mail immediately."
         ),
         N_("Go to your account"),
     ),
-    "email-known": Words(
+    "email-known": EmailTexts(
         N_("You have an account with us already"),
-        N_("This address has an account already"),
+        N_("There is already an account with this address"),
         N_(
-            "somebody, perhaps you, wants to use this address for another account. As it has one "
-            "already, nothing was changed. If you have forgotten its password, you can set a new "
-            "one where you sign in."
+            "someone, perhaps you, tried to use this address for another account. "
+            "There is already an account with this address, so nothing was changed. "
+            "If you have forgotten its password, you can set a new one on the "
+            "sign-in page."
         ),
         N_("Go to your account"),
     ),
-    "reset-password": Words(
+    "reset-password": EmailTexts(
         N_("Set a new password"),
         N_("Set a new password"),
         N_(
-            "somebody, perhaps you, has forgotten the password of the account with this address. "
-            "The link sets a new one; it works once, for half an hour. If it was not you, there "
-            "is nothing to do: the old password goes on working."
+            "someone, perhaps you, asked to reset the password of the account with "
+            "this address. Set a new password with the link; it works once and "
+            "expires after 30 minutes. If this was not you, you can ignore this "
+            "e-mail: your password has not changed."
         ),
         N_("Set a new password"),
     ),
-    "password-changed": Words(
+    "password-changed": EmailTexts(
         N_("Your password was changed"),
         N_("Your password was changed"),
         N_(
-            "the password of your account is a new one, and other devices were signed out. Tokens "
-            "that programs use go on working; you can end them in your account. If it was not "
-            "you, set a new password at once: where you sign in, choose “Forgotten your "
-            "password?”."
+            "the password of your account was changed, and other devices were signed "
+            "out. API tokens are still valid; you can revoke them in your account. "
+            "If this was not you, set a new password immediately: on the sign-in "
+            "page, choose “Forgotten your password?”."
         ),
         N_("Go to your account"),
     ),
-    "second-factor-on": Words(
+    "second-factor-on": EmailTexts(
         N_("Your second factor is on"),
-        N_("Signing in takes a code now"),
+        N_("Signing in now requires a code"),
         N_(
-            "from now on your account asks for a code beside the password. Keep the recovery "
-            "codes where you find them without your phone. If it was not you who set this up, "
-            "answer this letter at once."
+            "your account now requires a code in addition to the password. Keep the "
+            "recovery codes where you can find them without your phone. If you did "
+            "not set this up, reply to this e-mail immediately."
         ),
         N_("Go to your account"),
     ),
-    "second-factor-off": Words(
+    "second-factor-off": EmailTexts(
         N_("Your second factor is off"),
-        N_("Signing in takes no code any more"),
+        N_("Signing in no longer requires a code"),
         N_(
-            "your account asks for the password alone again. If it was not you who removed the "
-            "second factor, change your password at once."
+            "your account now requires only the password. If you did not remove the "
+            "second factor, change your password immediately."
         ),
         N_("Go to your account"),
     ),
-    "order-placed": Words(
-        N_("We have your order {number}"),
-        N_("We have your order"),
+    "order-placed": EmailTexts(
+        N_("We have received your order {number}"),
+        N_("We have received your order"),
         N_(
-            "thank you. Order {number} of {books} is with us since {placed_on}. We now see "
-            "whether every copy is on the shelf, and write again as soon as we know."
+            "thank you. We received your order {number} ({books}) on {placed_on}. We "
+            "are checking whether all items are in stock, and will send you an "
+            "e-mail as soon as we know."
         ),
-        N_("See where your order is"),
+        N_("Track your order"),
     ),
-    "order-confirmed": Words(
-        N_("Your books are set aside: order {number}"),
-        N_("Your books are set aside"),
+    "order-confirmed": EmailTexts(
+        N_("Order confirmation {number}"),
+        N_("Your order is confirmed"),
         N_(
-            "we have {copies} of order {number} on the shelf. Packing comes next, and you will "
-            "get one more letter when the parcel leaves us."
+            "your order {number} is confirmed: we have reserved {books} for you. We "
+            "will pack it next, and send you an e-mail when it has been shipped."
         ),
-        N_("See where your order is"),
+        N_("Track your order"),
     ),
-    "order-rejected": Words(
-        N_("We could not fill your order {number}"),
-        N_("We could not fill your order"),
+    "order-rejected": EmailTexts(
+        N_("We could not fulfil your order {number}"),
+        N_("We could not fulfil your order"),
         N_(
-            "we are sorry: not every book of order {number} can be had, so we send none of it. "
-            "{payment} With one click on the order’s page the books go back into your cart, and "
-            "you can order those that are here."
+            "we are sorry: not every book of your order {number} is available, so we "
+            "cannot ship it. {payment} On the order’s page, you can add the books to "
+            "your cart again with one click and order those that are in stock."
         ),
-        N_("See your order"),
+        N_("View your order"),
     ),
-    "order-shipped": Words(
-        N_("Your parcel is on its way: order {number}"),
-        N_("Your parcel is on its way"),
-        N_("the parcel with {books} of order {number} has left us."),
-        N_("See where your order is"),
+    "order-shipped": EmailTexts(
+        N_("Your order {number} has been shipped"),
+        N_("Your order has been shipped"),
+        N_("your order {number} ({books}) has been shipped."),
+        N_("Track your order"),
     ),
-    "order-delivered": Words(
-        N_("Your parcel has arrived: order {number}"),
-        N_("Your parcel has arrived"),
+    "order-delivered": EmailTexts(
+        N_("Your order {number} has been delivered"),
+        N_("Your order has been delivered"),
         N_(
-            "the parcel with order {number} has been delivered. We hope that you enjoy what is in "
-            "it. If a book is missing or damaged, answer this letter."
+            "your order {number} has been delivered. We hope that you enjoy it. If a "
+            "book is missing or damaged, reply to this e-mail."
         ),
-        N_("See your order"),
+        N_("View your order"),
     ),
-    "order-cancelled": Words(
-        N_("Your order {number} is cancelled"),
-        N_("Your order is cancelled"),
-        N_("order {number} is cancelled, and nothing of it will be sent. {payment}"),
-        N_("See your order"),
+    "order-cancelled": EmailTexts(
+        N_("Your order {number} has been cancelled"),
+        N_("Your order has been cancelled"),
+        N_("your order {number} has been cancelled and will not be shipped. {payment}"),
+        N_("View your order"),
     ),
 }

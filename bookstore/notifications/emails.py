@@ -1,7 +1,7 @@
-"""Letters: what we write to customers, as plain text and as HTML.
+"""E-mails to customers, as plain text and as HTML.
 
-Whoever sends a letter twice sends the same one: its Message-ID, its date and every byte of
-it follow from the facts in `Letter`.
+Rendering is deterministic: the Message-ID, the date and every byte of an e-mail depend only on
+the fields of `Email` and `StoreFacts`.  A retry therefore sends an identical message.
 """
 
 import re
@@ -26,15 +26,15 @@ from markupsafe import Markup, escape
 from bookstore import i18n
 from bookstore.i18n import DEFAULT, N_, Language, _, ngettext
 from bookstore.notifications import guest_tokens, link_tokens
-from bookstore.notifications.email_texts import WORDS
-from bookstore.notifications.mime import Mail, compose
+from bookstore.notifications.email_texts import EMAIL_TEXTS
+from bookstore.notifications.mime import OutgoingEmail, compose
 from bookstore.pricing import Totals
 from bookstore.stored_enum import StoredEnum
 from config.settings import Settings
 
 
-class Kind(StoredEnum):
-    """What a letter is about.  There is none for packed: wrapping paper is no news."""
+class EmailKind(StoredEnum):
+    """The kinds of e-mail.  There is none for `packed`: customers need no e-mail about it."""
 
     WELCOME = "welcome"
     ORDER_PLACED = "order-placed"
@@ -49,7 +49,7 @@ class Kind(StoredEnum):
     EMAIL_CHANGING = "email-changing"
     EMAIL_CHANGED = "email-changed"
     EMAIL_KNOWN = "email-known"
-    RESET_PASSWORD = "reset-password"  # noqa: S105 - the name of a letter
+    RESET_PASSWORD = "reset-password"  # noqa: S105 - the kind of an e-mail
     PASSWORD_CHANGED = "password-changed"  # noqa: S105
     SECOND_FACTOR_ON = "second-factor-on"
     SECOND_FACTOR_OFF = "second-factor-off"
@@ -67,7 +67,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class OrderFacts:
-    """What a letter says about an order."""
+    """The facts about an order that an e-mail shows."""
 
     number: str
     guest: bool
@@ -77,53 +77,54 @@ class OrderFacts:
     totals: Totals
     tax_basis_points: int
     shipping_address: Mapping[str, str | None]
-    #: Why it was rejected or cancelled: a line for each reason.
+    #: Why the order was rejected or cancelled, one reason a line.
     reason: str | None
     tracking: str | None
     placed_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
-    """All that one letter says, but for what it says about the store.
+class Email:
+    """The content of one e-mail, except the facts about the store.
 
-    `subject` and `body` are the words of a message; other kinds have an `order`, or neither.
+    Kind `MESSAGE` has the staff's `subject` and `body`.  Kinds about an order have `order`; the
+    other kinds have none of the three.
     """
 
     notification_id: int
-    kind: Kind
+    kind: EmailKind
     recipient: str
     name: str | None
     created_at: datetime
-    #: In which it is written, whatever its reader prefers by now.
+    #: Fixed when the e-mail is queued: a later change of the user's language does not affect it.
     language: Language = DEFAULT
     subject: str | None = None
     body: str | None = None
     order: OrderFacts | None = None
-    #: From what the secret of its link is worked out (`links.seeds`); None without one.
+    #: The seed of the token in its link (`link_tokens`); None for an e-mail without such a link.
     link_seed: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Store:
-    """Who writes.
+class StoreFacts:
+    """The facts about the store that e-mails show.
 
-    `access_token` makes of an order's number what opens it to a guest, `link_token` of a letter's
-    seed what its link ends with.
+    `access_token` returns the token that lets a guest open an order, from the order's number.
+    `link_token` returns the token at the end of an e-mail's link, from its seed.
     """
 
     name: str
     base_url: str
     mail_from: str
-    # Carries the secret key, which belongs into no log.
+    # Both functions hold the secret key, which must not appear in logs.
     access_token: Callable[[str], str] = field(repr=False)
     link_token: Callable[[str], str] = field(repr=False)
-    #: The sign on the label beside the name.
+    #: The character in the logo beside the name.
     mark: str = "&"
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """The store of this process."""
+        """The facts from the settings of this process."""
         return cls(
             settings.store_name,
             settings.base_url,
@@ -133,186 +134,182 @@ class Store:
         )
 
 
-#: Letters with a link of their own, and where it leads.
-LINKED = {
-    Kind.WELCOME: "/verify-email/",
-    Kind.VERIFY_EMAIL: "/verify-email/",
-    Kind.CONFIRM_EMAIL: "/verify-email/",
-    Kind.RESET_PASSWORD: "/reset-password/",
+#: The kinds of e-mail whose link contains a token, and the path before the token.
+LINK_PATHS = {
+    EmailKind.WELCOME: "/verify-email/",
+    EmailKind.VERIFY_EMAIL: "/verify-email/",
+    EmailKind.CONFIRM_EMAIL: "/verify-email/",
+    EmailKind.RESET_PASSWORD: "/reset-password/",
 }
-#: Letters that say where the parcel goes, and those that say why there is none.
-_SENT_TO = {Kind.ORDER_PLACED, Kind.ORDER_CONFIRMED, Kind.ORDER_SHIPPED}
-_REFUSED = {Kind.ORDER_REJECTED, Kind.ORDER_CANCELLED}
-#: Text is this many columns wide: what is quoted in an answer still fits into 72.
+#: The kinds that show the shipping address, and those that show a reason.
+_WITH_ADDRESS = {EmailKind.ORDER_PLACED, EmailKind.ORDER_CONFIRMED, EmailKind.ORDER_SHIPPED}
+_WITH_REASON = {EmailKind.ORDER_REJECTED, EmailKind.ORDER_CANCELLED}
+#: Columns of the plain text.  Quoted in a reply (with `> `), it still fits into 72.
 WIDTH = 66
-#: A day as it is written out.
+#: Date patterns (Unicode TR 35) by language.
 _DAY = {"en": "d MMMM y", "de": "d. MMMM y"}
-#: In words up to ten.
+#: Numbers up to ten are written as words.
 _NUMBERS = (
     *(N_("no"), N_("one"), N_("two"), N_("three"), N_("four"), N_("five")),
     *(N_("six"), N_("seven"), N_("eight"), N_("nine"), N_("ten")),
 )
 PAID = {"paid", "refund_due", "refunded"}
-#: Signs that turn the writing direction of all that follows.
-_TURNS = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-#: What a mail program makes a link of.  Such a name is an advertisement, or a trap.
+#: Characters that change the writing direction of the following text.
+_DIRECTION_CHARS = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+#: Text that mail programs turn into a link.  A name like that is spam or phishing.
 _LINK = re.compile(r"[/@]|\w\.\w{2}")
-#: Quoted names of mailboxes (RFC 5321, section 4.1.2) are not worth their dangers.
+#: Quoted local parts (RFC 5321, section 4.1.2) are refused: they are rare, and risk injection.
 _LOCAL = re.compile(r"[^\s\"(),:;<>@\[\]\\]+")
 _HOST = re.compile(r"[A-Za-z0-9.-]+")
 
 
-def message_id(letter: Letter, store: Store) -> str:
-    """The same on every attempt, and by it a mailbox knows a copy of what it has already."""
+def message_id(email: Email, store: StoreFacts) -> str:
+    """The Message-ID.  It is the same on every attempt, so mailboxes can detect duplicates."""
     host = (urlsplit(store.base_url).hostname or "localhost").encode("idna").decode()
     if ":" in host:
         host = f"[IPv6:{host}]"
-    return f"<n{letter.notification_id}.{letter.kind}.{_digest(letter)}@{host}>"
+    return f"<n{email.notification_id}.{email.kind}.{_digest(email)}@{host}>"
 
 
-def subject(letter: Letter) -> str:
-    """What the letter is about, in one line."""
-    if letter.kind is Kind.MESSAGE:
-        return _one_line(letter.subject or "")
-    with i18n.speaking(letter.language):
-        return _(WORDS[letter.kind].subject).format_map(_facts(letter))
+def subject(email: Email) -> str:
+    """The subject, in one line."""
+    if email.kind is EmailKind.MESSAGE:
+        return _one_line(email.subject or "")
+    if not email.kind.is_known:
+        # Only a newer release has the text.  Show the kind in words, such as "Order returned".
+        return _one_line(email.subject or email.kind.replace("-", " ").capitalize())
+    with i18n.using_language(email.language):
+        return _(EMAIL_TEXTS[email.kind].subject).format_map(_facts(email))
 
 
-def summary(letter: Letter) -> str:
-    """The letter in a few sentences, for those who read it in their account."""
-    if letter.kind is Kind.MESSAGE:
-        return letter.body or ""
-    with i18n.speaking(letter.language):
-        text = _capitalised(_(WORDS[letter.kind].opening).format_map(_facts(letter)))
-        return " ".join([text, *_reasons(letter), *_tracking(letter)])
+def summary(email: Email) -> str:
+    """The content in a few sentences, for the notifications on the account's page."""
+    if email.kind is EmailKind.MESSAGE or not email.kind.is_known:
+        return email.body or ""
+    with i18n.using_language(email.language):
+        text = _capitalised(_(EMAIL_TEXTS[email.kind].opening).format_map(_facts(email)))
+        return " ".join([text, *_reasons(email), *_tracking(email)])
 
 
-def render(letter: Letter, store: Store) -> Mail:
-    """The letter, ready to be sent.
+def render(email: Email, store: StoreFacts) -> OutgoingEmail:
+    """The e-mail, ready to send.
 
     Raises:
-        ValueError: nobody can be written to at this address.
+        ValueError: the recipient is not a valid e-mail address.
     """
-    recipient = _address(letter)
-    with i18n.speaking(letter.language):
-        content = _content(letter, store)
+    recipient = _address(email)
+    with i18n.using_language(email.language):
+        content = _content(email, store)
         return compose(
-            message_id=message_id(letter, store),
-            written_at=letter.created_at,
+            message_id=message_id(email, store),
+            written_at=email.created_at,
             sender=store.mail_from,
             recipient=recipient,
-            subject=subject(letter),
-            text=_templates.get_template("letter.txt").render(content),
-            html=_templates.get_template("letter.html").render(content),
-            boundary=f"=_{_digest(letter)}",
+            subject=subject(email),
+            text=_templates.get_template("email.txt").render(content),
+            html=_templates.get_template("email.html").render(content),
+            boundary=f"=_{_digest(email)}",
         )
 
 
-def plain(letter: Letter, store: Store) -> str:
-    """The letter as those read it who read no HTML."""
-    with i18n.speaking(letter.language):
-        return _templates.get_template("letter.txt").render(_content(letter, store))
+def plain(email: Email, store: StoreFacts) -> str:
+    """The plain-text part."""
+    with i18n.using_language(email.language):
+        return _templates.get_template("email.txt").render(_content(email, store))
 
 
-def html(letter: Letter, store: Store) -> str:
-    """The letter as mail programs show it."""
-    with i18n.speaking(letter.language):
-        return _templates.get_template("letter.html").render(_content(letter, store))
+def html(email: Email, store: StoreFacts) -> str:
+    """The HTML part."""
+    with i18n.using_language(email.language):
+        return _templates.get_template("email.html").render(_content(email, store))
 
 
-def _content(letter: Letter, store: Store) -> dict[str, object]:
-    order = letter.order
-    words = WORDS.get(letter.kind)
-    greeting = _greeting(letter)
-    opening = _(words.opening) if words else ""
+def _content(email: Email, store: StoreFacts) -> dict[str, object]:
+    order = email.order
+    texts = EMAIL_TEXTS.get(email.kind)
+    greeting = _greeting(email)
+    opening = _(texts.opening) if texts else ""
     return {
-        "language": letter.language,
+        "language": email.language,
         "store": store,
         "greeting": greeting,
-        "heading": _(words.heading) if words else subject(letter),
+        "heading": _(texts.heading) if texts else subject(email),
         "opening": opening if greeting else _capitalised(opening),
-        "facts": _facts(letter),
-        "paragraphs": _paragraphs(letter.body or ""),
-        "link": _link(letter, store),
-        "link_label": _(words.link) if words else _("Go to your account"),
-        "reasons": _reasons(letter),
-        "tracking": _tracking(letter),
+        "facts": _facts(email),
+        "paragraphs": _paragraphs(email.body or ""),
+        "link": _link(email, store),
+        "link_label": _(texts.link) if texts else _("Go to your account"),
+        "reasons": _reasons(email),
+        "tracking": _tracking(email),
         "items": _items(order) if order else [],
-        "sums": _sums(order) if order and letter.kind not in _REFUSED else [],
+        "totals": _total_lines(order) if order and email.kind not in _WITH_REASON else [],
         "tax": _tax(order) if order else "",
-        "address": _shipping_address(order) if order and letter.kind in _SENT_TO else [],
+        "address": _shipping_address(order) if order and email.kind in _WITH_ADDRESS else [],
     }
 
 
-def _facts(letter: Letter) -> dict[str, str]:
-    """What the sentences of a letter have gaps for."""
-    order = letter.order
+def _facts(email: Email) -> dict[str, str]:
+    """The values of the placeholders in the texts."""
+    order = email.order
     if order is None:
         return {}
     count = sum(item.quantity for item in order.items)
     return {
         "number": order.number,
         "books": ngettext("{number} book", "{number} books", count).format(number=_number(count)),
-        "copies": _copies(count),
         "placed_on": _day(order.placed_at.date(), i18n.current()),
         "payment": (
-            _("What you paid comes back to you.")
+            _("We will refund what you paid.")
             if order.payment_status in PAID
-            else _("There is nothing to pay.")
+            else _("You do not have to pay anything.")
         ),
     }
 
 
-def _copies(count: int) -> str:
-    if count <= 2:
-        return _("both copies") if count == 2 else _("the copy")
-    return _("all {number} copies").format(number=_number(count))
-
-
 @lru_cache(maxsize=32)
-def _day(day: date, spoken: Language) -> str:
-    return format_date(day, _DAY.get(spoken, "long"), locale=spoken)
+def _day(day: date, language: Language) -> str:
+    return format_date(day, _DAY.get(language, "long"), locale=language)
 
 
-def _greeting(letter: Letter) -> str:
-    # Whoever writes a message greets in their own words.
-    name = _one_line(letter.name or "") if letter.kind is not Kind.MESSAGE else ""
+def _greeting(email: Email) -> str:
+    # A message by staff has its own greeting.
+    name = _one_line(email.name or "") if email.kind is not EmailKind.MESSAGE else ""
     return _("Dear {name}").format(name=name) if name and not _LINK.search(name) else ""
 
 
-def _reasons(letter: Letter) -> list[str]:
-    if letter.order is None or letter.kind not in _REFUSED:
+def _reasons(email: Email) -> list[str]:
+    if email.order is None or email.kind not in _WITH_REASON:
         return []
-    return [_one_line(line) for line in (letter.order.reason or "").splitlines() if line.strip()]
+    return [_one_line(line) for line in (email.order.reason or "").splitlines() if line.strip()]
 
 
-def _tracking(letter: Letter) -> list[str]:
-    if letter.order is None or letter.kind is not Kind.ORDER_SHIPPED or not letter.order.tracking:
+def _tracking(email: Email) -> list[str]:
+    if email.order is None or email.kind is not EmailKind.ORDER_SHIPPED or not email.order.tracking:
         return []
-    number = _one_line(letter.order.tracking)
+    number = _one_line(email.order.tracking)
     return [_("Tracking number: {number}").format(number=number)]
 
 
 def _paragraphs(body: str) -> list[list[str]]:
-    """Staff's own words: an empty line begins a paragraph, other line breaks stay."""
+    """The paragraphs of a message by staff.  Empty lines separate them; other line breaks stay."""
     paragraphs = re.split(r"\n\s*\n", "\n".join(body.strip().splitlines()))
     return [[_one_line(line) for line in part.split("\n")] for part in paragraphs if part]
 
 
-def _link(letter: Letter, store: Store) -> str:
+def _link(email: Email, store: StoreFacts) -> str:
     base = store.base_url.rstrip("/")
-    if letter.link_seed is not None:
-        return f"{base}{LINKED[letter.kind]}{store.link_token(letter.link_seed)}"
-    if letter.order is None:
+    if email.link_seed is not None:
+        return f"{base}{LINK_PATHS[email.kind]}{store.link_token(email.link_seed)}"
+    if email.order is None:
         return f"{base}/account"
-    link = f"{base}/orders/{quote(letter.order.number)}"
-    if letter.order.guest:
-        link += f"?access_token={quote(store.access_token(letter.order.number))}"
+    link = f"{base}/orders/{quote(email.order.number)}"
+    if email.order.guest:
+        link += f"?access_token={quote(store.access_token(email.order.number))}"
     return link
 
 
 def _items(order: OrderFacts) -> list[tuple[str, str, str]]:
-    """Of each book the title, who wrote it and how many, and what they cost together."""
+    """For each book: title, authors and quantity, and the line's total."""
     rows = []
     for item in order.items:
         by = [_one_line(", ".join(item.authors))] if item.authors else []
@@ -327,16 +324,16 @@ def _items(order: OrderFacts) -> list[tuple[str, str, str]]:
     return rows
 
 
-def _sums(order: OrderFacts) -> list[tuple[str, str]]:
-    """The lines under the books; the last one is the total."""
+def _total_lines(order: OrderFacts) -> list[tuple[str, str]]:
+    """Labels and amounts below the books.  The last one is the total."""
     totals = order.totals
-    sums = []
+    lines = []
     if totals.discount_cents:
-        sums.append((_("Discount"), _money(-totals.discount_cents, order)))
+        lines.append((_("Discount"), _money(-totals.discount_cents, order)))
     shipping = _money(totals.shipping_cents, order) if totals.shipping_cents else _("free")
-    sums.append((", ".join([_("Delivery"), *_country(order)]), shipping))
+    lines.append((", ".join([_("Shipping"), *_country(order)]), shipping))
     label = _("Total paid") if order.payment_status == "paid" else _("Total")
-    return [*sums, (label, _money(totals.total_cents, order))]
+    return [*lines, (label, _money(totals.total_cents, order))]
 
 
 def _tax(order: OrderFacts) -> str:
@@ -348,9 +345,9 @@ def _tax(order: OrderFacts) -> str:
 
 
 @lru_cache(maxsize=64)
-def _rate(basis_points: int, spoken: Language) -> str:
+def _rate(basis_points: int, language: Language) -> str:
     rate = Decimal(basis_points) / 10_000
-    return format_percent(rate, locale=spoken, decimal_quantization=False)
+    return format_percent(rate, locale=language, decimal_quantization=False)
 
 
 def _shipping_address(order: OrderFacts) -> list[str]:
@@ -366,28 +363,28 @@ def _country(order: OrderFacts) -> list[str]:
 
 
 @lru_cache(maxsize=16)
-def _territories(spoken: Language) -> Mapping[str, str]:
-    return Locale(spoken).territories
+def _territories(language: Language) -> Mapping[str, str]:
+    return Locale(language).territories
 
 
-def _address(letter: Letter) -> Address:
-    local, _, domain = letter.recipient.rpartition("@")
+def _address(email: Email) -> Address:
+    local, _, domain = email.recipient.rpartition("@")
     host = domain.encode("idna").decode()
     if _one_line(local) != local or not _LOCAL.fullmatch(local) or not _HOST.fullmatch(host):
-        raise ValueError("this is no e-mail address")
-    return Address(_one_line(letter.name or ""), local, host)
+        raise ValueError("not a valid e-mail address")
+    return Address(_one_line(email.name or ""), local, host)
 
 
 def _one_line(text: str) -> str:
-    """Text by strangers: no line break of any alphabet, no sign that is not for reading."""
+    """Untrusted text on one line, without control characters, line breaks or direction marks."""
     line = " ".join(text.split())
-    # Nearly always; no sign that is left out counts as printable.
+    # The usual case.  None of the characters removed below is printable.
     if line.isprintable():
         return line
     return "".join(
-        sign
-        for sign in line
-        if unicodedata.category(sign) not in ("Cc", "Cs") and sign not in _TURNS
+        char
+        for char in line
+        if unicodedata.category(char) not in ("Cc", "Cs") and char not in _DIRECTION_CHARS
     )
 
 
@@ -403,16 +400,16 @@ def _money(cents: int, order: OrderFacts) -> str:
     return _amount(cents, order.currency, i18n.current())
 
 
-# Prices are few, and this costs more than all else on their lines.
+# Cached: formatting an amount is the slowest step of a line, and few distinct prices occur.
 @lru_cache(maxsize=4096)
-def _amount(cents: int, currency: str, spoken: Language) -> str:
-    text = format_currency(Decimal(cents).scaleb(-2), currency, locale=spoken)
+def _amount(cents: int, currency: str, language: Language) -> str:
+    text = format_currency(Decimal(cents).scaleb(-2), currency, locale=language)
     return text.replace("-", "−")
 
 
-def _digest(letter: Letter) -> str:
-    told = f"{letter.notification_id} {letter.kind} {letter.recipient} {letter.created_at}"
-    return sha256(told.encode()).hexdigest()[:16]
+def _digest(email: Email) -> str:
+    identity = f"{email.notification_id} {email.kind} {email.recipient} {email.created_at}"
+    return sha256(identity.encode()).hexdigest()[:16]
 
 
 def _wrapped(text: str, indent: str = "") -> str:
@@ -428,16 +425,16 @@ def _wrapped(text: str, indent: str = "") -> str:
     )
 
 
-def _led(label: str, amount: str) -> str:
-    """A line as in a table of contents: dots lead from the label to its amount."""
+def _dot_leaders(label: str, amount: str) -> str:
+    """A line with dot leaders between the label and its amount."""
     room = WIDTH - len(amount) - len(" ... ")
     lines = [label] if len(label) <= room else textwrap.wrap(label, room)
     dots = "." * (WIDTH - len(lines[-1]) - len(amount) - 2)
     return "\n".join([*lines[:-1], f"{lines[-1]} {dots} {amount}"])
 
 
-def _filled(sentence: str, facts: Mapping[str, str]) -> Markup:
-    """The sentence for HTML, the order's number in bold."""
+def _with_facts(sentence: str, facts: Mapping[str, str]) -> Markup:
+    """The sentence as HTML with its placeholders replaced and the order's number in bold."""
     number = Markup('<strong style="white-space:nowrap">{}</strong>').format(facts.get("number"))
     return escape(sentence).format_map({**facts, "number": number})
 
@@ -451,10 +448,10 @@ _templates = Environment(
     lstrip_blocks=True,
     extensions=["jinja2.ext.i18n"],
 )
-# Put there by the extension.
+# The i18n extension adds this method at runtime.
 _templates.install_gettext_callables(_, ngettext, newstyle=True)  # type: ignore[attr-defined]
 _templates.filters |= {
-    "filled": _filled,
-    "led": _led,
+    "with_facts": _with_facts,
+    "dot_leaders": _dot_leaders,
     "wrapped": _wrapped,
 }

@@ -1,8 +1,8 @@
-"""Links in letters that open something once: they prove that an address is somebody's.
+"""Single-use links in e-mails, which prove that an address belongs to a user.
 
-A link is its row's id and a secret that is worked out from the row and the store's own secret:
-the letter can be written again with the same words, and nobody who reads the database can open
-anything.
+A token is its row's id and a secret that is derived from the row and the store's secret key.  So
+the e-mail can be rendered again with the same content, and read access to the database does not
+reveal valid links.
 """
 
 import re
@@ -18,25 +18,25 @@ from bookstore import derived_secrets
 from bookstore.database.tables import link_tokens
 from bookstore.errors import BadLink
 
-#: Long enough for a letter to arrive and be read (OWASP, Forgot Password).
+#: Long enough for an e-mail to arrive and be read (OWASP, Forgot Password).
 LIFETIME = timedelta(minutes=30)
 _TOKEN = re.compile(r"([0-9]{1,18})-([A-Za-z0-9_-]{43})")
 
 
 class Purpose(StrEnum):
-    """What a link opens."""
+    """What a link is for."""
 
-    #: The address of an account is confirmed.
+    #: Confirm the address of an account.
     VERIFY = "verify"
-    #: The account gets this address.
+    #: Change the address of an account.
     CHANGE = "change"
-    #: The account gets a new password.
+    #: Set a new password.
     RESET = "reset"
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A link that works; `email` is where it was sent."""
+    """A valid link; `email` is the address to which it was sent."""
 
     id: int
     purpose: Purpose
@@ -53,7 +53,7 @@ async def make(
     email: str,
     now: datetime,
 ) -> None:
-    """Let the letter of this notification have a link."""
+    """Add the link for the e-mail of this notification."""
     await conn.execute(
         insert(link_tokens).values(
             purpose=purpose,
@@ -67,26 +67,27 @@ async def make(
 
 
 def token(seed: str, secret_key: str) -> str:
-    """What the address of a link ends with; `seed` is what `seeds` has said about it."""
+    """The last part of a link's URL; `seed` is the link's value from `seeds`."""
     link_id, _, _ = seed.partition(" ")
     return f"{link_id}-{derived_secrets.text(secret_key, f'link {seed}')}"
 
 
 async def seeds(conn: AsyncConnection, notification_ids: list[int]) -> dict[int, str]:
-    """From what the secrets of these letters' links are worked out, by notification."""
+    """The seeds from which the secrets of these notifications' links are derived, by
+    notification."""
     found = await conn.execute(
         select(link_tokens).where(link_tokens.c.notification_id.in_(notification_ids))
     )
     return {row.notification_id: _seed(row.id, row.purpose, row.nonce) for row in found}
 
 
-async def look(
+async def find(
     conn: AsyncConnection, token: str, *purposes: Purpose, secret_key: str, now: datetime
 ) -> Link:
-    """The link with this token, which stays as it is.
+    """The link with this token; it stays valid.
 
     Raises:
-        BadLink: it was used, is too old, or is none.
+        BadLink: it was used before, has expired or does not exist.
     """
     return await _find(conn, token, purposes, select(link_tokens), secret_key, now)
 
@@ -94,10 +95,10 @@ async def look(
 async def redeem(
     conn: AsyncConnection, token: str, *purposes: Purpose, secret_key: str, now: datetime
 ) -> Link:
-    """The link with this token, used up.
+    """The link with this token; it cannot be used again.
 
     Raises:
-        BadLink: it was used, is too old, or is none.
+        BadLink: it was used before, has expired or does not exist.
     """
     query = select(link_tokens).with_for_update()
     found = await _find(conn, token, purposes, query, secret_key, now)
@@ -105,8 +106,8 @@ async def redeem(
     return found
 
 
-async def withdraw(conn: AsyncConnection, user_id: int, *purposes: Purpose) -> None:
-    """Let a user's links of these purposes open nothing any more; of all, where none is named."""
+async def revoke(conn: AsyncConnection, user_id: int, *purposes: Purpose) -> None:
+    """Invalidate a user's links of these purposes; of all purposes if none is named."""
     ending = delete(link_tokens).where(link_tokens.c.user_id == user_id)
     if purposes:
         ending = ending.where(link_tokens.c.purpose.in_(purposes))
@@ -114,7 +115,7 @@ async def withdraw(conn: AsyncConnection, user_id: int, *purposes: Purpose) -> N
 
 
 async def purge(conn: AsyncConnection, *, now: datetime) -> None:
-    """Drop the links that are too old."""
+    """Delete the expired links."""
     await conn.execute(delete(link_tokens).where(link_tokens.c.expires_at <= now))
 
 
@@ -133,7 +134,7 @@ async def _find(
     if row is None or row.purpose not in purposes or row.expires_at <= now:
         raise BadLink
     seed = _seed(row.id, row.purpose, row.nonce)
-    if not derived_secrets.fits(match[2], secret_key, f"link {seed}"):
+    if not derived_secrets.verify(match[2], secret_key, f"link {seed}"):
         raise BadLink
     return Link(row.id, Purpose(row.purpose), row.user_id, row.email)
 

@@ -1,7 +1,8 @@
-"""A letter as it goes over the wire (RFC 5322, RFC 2045).
+"""The wire format of an e-mail (RFC 5322, RFC 2045).
 
-Set by hand: the standard library parses and refolds each header of each letter, which costs a
-worker more than all else that it does about an order.  Headers that are not plain are left to it.
+Simple headers are written directly: the standard library parses and refolds each header of each
+e-mail, which costs a worker more than everything else it does for an order.  The standard library
+writes only the headers that are long, not plain ASCII, or look like encoded words.
 """
 
 from binascii import b2a_qp
@@ -17,13 +18,13 @@ from functools import lru_cache
 from typing import Self
 
 #: Longer lines are folded (RFC 5322, section 2.1.1).
-LINE = 78
+MAX_LINE_LENGTH = 78
 CRLF = "\r\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Mail:
-    """A letter, its addresses without names; `content` has CRLF at the ends of its lines."""
+class OutgoingEmail:
+    """An e-mail; its addresses are without names, and the lines of `content` end with CRLF."""
 
     message_id: str
     written_at: datetime
@@ -33,12 +34,12 @@ class Mail:
 
     @property
     def ascii_only(self) -> bool:
-        """Whether every mail server takes its addresses."""
+        """Whether every mail server accepts its addresses."""
         return (self.sender + self.recipient).isascii()
 
     @classmethod
     def of(cls, message: EmailMessage) -> Self:
-        """The same letter, as the standard library made it."""
+        """The e-mail that the standard library made."""
         sender, recipient = (message[name].addresses[0].addr_spec for name in ("From", "To"))
         return cls(
             message["Message-ID"],
@@ -59,8 +60,8 @@ def compose(
     text: str,
     html: str,
     boundary: str,
-) -> Mail:
-    """A letter that a machine wrote, as text and HTML; `boundary` begins with "=_"."""
+) -> OutgoingEmail:
+    """An automatic e-mail, as text and HTML; `boundary` begins with "=_"."""
     ascii_only = (_address(sender) + recipient.addr_spec).isascii()
     head = [
         ("Message-ID", message_id),
@@ -68,7 +69,7 @@ def compose(
         ("From", sender),
         ("To", str(recipient)),
         ("Subject", subject),
-        ("Auto-Submitted", "auto-generated"),  # RFC 3834: no answer from a machine, please.
+        ("Auto-Submitted", "auto-generated"),  # RFC 3834: prevents automatic replies.
         ("MIME-Version", "1.0"),
         ("Content-Type", f'multipart/alternative; boundary="{boundary}"'),
     ]
@@ -78,23 +79,27 @@ def compose(
         *_part("html", html, boundary),
         f"\r\n--{boundary}--\r\n".encode(),
     ]
-    return Mail(message_id, written_at, _address(sender), recipient.addr_spec, b"".join(content))
+    return OutgoingEmail(
+        message_id, written_at, _address(sender), recipient.addr_spec, b"".join(content)
+    )
 
 
 def _header(name: str, value: str, *, ascii_only: bool) -> bytes:
     line = f"{name}: {value}"
-    # A word that looks as if it were encoded would be taken for what it encodes (RFC 2047).
-    if len(line) <= LINE and line.isascii() and line.isprintable() and "=?" not in line:
+    # "=?" would be decoded as an encoded word (RFC 2047).
+    if len(line) <= MAX_LINE_LENGTH and line.isascii() and line.isprintable() and "=?" not in line:
         return f"{line}\r\n".encode()
     return _folded(name, value, ascii_only=ascii_only)
 
 
-# The sender is the same on all letters.
+# Cached, because all e-mails have the same sender.
 @lru_cache(maxsize=128)
 def _folded(name: str, value: str, *, ascii_only: bool) -> bytes:
     if name == "Subject" and ascii_only:
-        # The policy would decode what looks encoded, and breaks words of other alphabets.
-        return f"{name}: {Header(value, 'utf-8', LINE, name).encode(linesep=CRLF)}{CRLF}".encode()
+        # The policy would decode what looks like an encoded word, and it splits words of other
+        # scripts.
+        encoded = Header(value, "utf-8", MAX_LINE_LENGTH, name).encode(linesep=CRLF)
+        return f"{name}: {encoded}{CRLF}".encode()
     policy = SMTP if ascii_only else SMTPUTF8
     _, header = policy.header_store_parse(name, value)
     return policy.fold_binary(name, header)
@@ -108,7 +113,8 @@ def _address(sender: str) -> str:
 
 
 def _part(kind: str, text: str, boundary: str) -> Iterable[bytes]:
-    """In quoted-printable "=" is followed by digits, so the boundary is nowhere in it."""
+    """Quoted-printable has only hexadecimal digits after "=", so the boundary cannot occur in
+    it."""
     yield (
         f'\r\n--{boundary}\r\nContent-Type: text/{kind}; charset="utf-8"\r\n'
         "Content-Transfer-Encoding: quoted-printable\r\n\r\n"

@@ -1,9 +1,9 @@
-"""Notifications: what we tell our customers, and the letter that carries it.
+"""Notifications: messages to customers, and the state of the e-mail that delivers each.
 
 queued ──claim──> sending ──answer──> sent
   ^ │                │
-  │ └──> muted       │   (the customer wants no such letter; it stands in their list)
-  ├── put off ───────┤
+  │ └──> muted       │   (the customer has switched off such e-mails; the website still lists it)
+  ├── deferred ──────┤
   ├── in doubt, once ┤
   └── resend         └──> failed
 """
@@ -23,43 +23,43 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bookstore import audit, i18n, pricing
 from bookstore.database import pagination
 from bookstore.database.pagination import Page
-from bookstore.database.statements import Bulk, BulkQuery, Statement, ask, in_one_trip
-from bookstore.database.tables import moment, notifications, users
+from bookstore.database.statements import Bulk, BulkQuery, Statement, run_queries, run_statements
+from bookstore.database.tables import notifications, parse_utc, users
 from bookstore.errors import NotFound
 from bookstore.notifications import emails, link_tokens
-from bookstore.notifications.emails import Item, Kind, Letter, OrderFacts
+from bookstore.notifications.emails import Email, EmailKind, Item, OrderFacts
 from bookstore.stored_enum import StoredEnum
 from bookstore.tasks import outbox
 from bookstore.tasks.outbox import Task
 
 
-class Status(StoredEnum):
-    """Where the letter of a notification is."""
+class EmailStatus(StoredEnum):
+    """The state of the e-mail of a notification."""
 
     QUEUED = "queued"
     SENDING = "sending"
     SENT = "sent"
     FAILED = "failed"
-    #: Its customer wants no mail of this kind.
+    #: The customer has switched off e-mails of this kind.
     MUTED = "muted"
 
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """Something we told a customer, and what became of its letter."""
+    """A message to a customer, and the state of its e-mail."""
 
     id: int
-    kind: Kind
+    kind: EmailKind
     user_id: int | None
     recipient: str
     subject: str
     body: str
     order_number: str | None
-    email_status: Status
-    #: An attempt ended without an answer: the letter may have arrived twice.
+    email_status: EmailStatus
+    #: An attempt ended without an answer, so the e-mail may have arrived twice.
     in_doubt: bool
     attempts: int
-    #: What the mail server said last, or why it said nothing.
+    #: The last answer of the mail server, or why there is none.
     answer: str | None
     created_at: datetime
     sent_at: datetime | None
@@ -77,7 +77,7 @@ _QUEUE = Bulk(
     WHERE n.id IS NULL
     """,
 )
-# Told from those queued before by their task, which only the others have.
+# The notifications queued by `_QUEUE` have no task yet; those queued earlier have one.
 _QUEUED = BulkQuery(
     "order_id BIGINT, kind VARCHAR(40)",
     "n.id, n.order_id",
@@ -88,7 +88,7 @@ _QUEUED = BulkQuery(
     """,
 )
 
-_LETTERS = BulkQuery(
+_EMAILS = BulkQuery(
     "id BIGINT",
     """n.id, n.kind, n.recipient, n.created_at, n.subject, n.body, u.name,
     COALESCE(n.language, o.language), o.number, o.user_id IS NULL, o.payment_status,
@@ -121,19 +121,19 @@ async def queue(
     body: str | None = None,
     now: datetime,
 ) -> int:
-    """Have a letter sent after this transaction's commit; the id of its notification.
+    """Queue an e-mail, which is sent after this transaction's commit; the id of its notification.
 
-    It is in the language that its user reads at this moment, or its order was placed in.
-    `kind` is one of `letters.Kind`.  Only a message has words of its own, `subject` and
-    `body`; the others are set from a template, with what their order and user say then.
+    Its language is the user's current one, or that in which its order was placed.  `kind` is a
+    value of `EmailKind`.  Only a message has its own `subject` and `body`; the other kinds are
+    rendered from a template, with the data of their order and user at the time of sending.
     """
     found = await conn.execute(
         insert(notifications).values(
             user_id=user_id,
             order_id=order_id,
-            kind=Kind(kind),
+            kind=EmailKind(kind),
             language=_language_of(user_id) if order_id is None else None,
-            status=Status.QUEUED,
+            status=EmailStatus.QUEUED,
             in_doubt=False,
             recipient=recipient,
             subject=subject,
@@ -150,18 +150,24 @@ async def queue(
 async def write(
     conn: AsyncConnection, user_id: int, subject: str, body: str, *, by: int | None, now: datetime
 ) -> Notification:
-    """Staff write to a user.
+    """Queue a message from staff to a user.
 
     Raises:
-        NotFound: there is no such user (any more).
+        NotFound: there is no such user, or the account was erased.
     """
-    # Locked, so that nothing is written to whoever is erased at this moment.
+    # The lock prevents a message to an account that is erased at the same moment.
     query = select(users.c.email).where(users.c.id == user_id, users.c.erased_at.is_(None))
     email = await conn.scalar(query.with_for_update())
     if email is None:
         raise NotFound("This user")
     notification_id = await queue(
-        conn, Kind.MESSAGE, recipient=email, user_id=user_id, subject=subject, body=body, now=now
+        conn,
+        EmailKind.MESSAGE,
+        recipient=email,
+        user_id=user_id,
+        subject=subject,
+        body=body,
+        now=now,
     )
     changes = {"subject": None, "body": None}
     await audit.record(conn, "write", "notification", notification_id, changes, user_id=by, now=now)
@@ -174,22 +180,23 @@ async def queue_for_orders(
     *,
     now: datetime,
     request_ids: Mapping[int, str | None] | None = None,
-    after: Iterable[Statement] = (),
+    preceding: Iterable[Statement] = (),
 ) -> list[int]:
-    """Have a letter sent for each `(order_id, kind, user_id, recipient)`; their ids.
+    """Queue an e-mail for each `(order_id, kind, user_id, recipient)`; their notification ids.
 
-    The caller holds the orders' locks.  An order that had its letter of this kind does not
-    get another one, and its id does not come back.  `request_ids` says which request each
-    order's letter goes back to, where that is not the same for all.  The changes of `after` are
-    made first, in the same trip.
+    The caller has locked the orders.  An order that already has an e-mail of this kind gets no
+    second one, and no id is returned for it.  `request_ids` maps each order to the request that
+    caused its e-mail, if the orders have different requests.  The statements of `preceding` run
+    first, in the same round trip.
     """
     rows = [
-        (order_id, Kind(kind), user_id, recipient) for order_id, kind, user_id, recipient in rows
+        (order_id, EmailKind(kind), user_id, recipient)
+        for order_id, kind, user_id, recipient in rows
     ]
     if not rows:
         return []
     queued = _QUEUED.of([row[:2] for row in rows])
-    found = dict(await in_one_trip(conn, *after, _QUEUE.of(rows, now=now), answer=queued))
+    found = dict(await run_statements(conn, *preceding, _QUEUE.of(rows, now=now), answer=queued))
     if request_ids is not None:
         request_ids = {it: request_ids.get(order_id) for it, order_id in found.items()}
     ids: list[int] = sorted(found)
@@ -205,7 +212,7 @@ async def of_user(
     cursor: str | None = None,
     limit: int = 20,
 ) -> Page[Notification]:
-    """What we told a user, newest first; `unread` chooses those they have not read, or have.
+    """A user's notifications, newest first; `unread` selects only unread (True) or read (False).
 
     Raises:
         Invalid: the cursor is not one of this list's.
@@ -219,7 +226,7 @@ async def of_user(
 async def mark_read(
     conn: AsyncConnection, notification_id: int, *, user_id: int, now: datetime
 ) -> Notification:
-    """Note when the user first read it.
+    """Record when the user first read it.
 
     Raises:
         NotFound: there is no such notification, or it is not this user's.
@@ -234,12 +241,12 @@ async def mark_read(
 async def find(
     conn: AsyncConnection,
     *,
-    status: Status | None = None,
+    status: EmailStatus | None = None,
     in_doubt: bool | None = None,
     cursor: str | None = None,
     limit: int = 20,
 ) -> Page[Notification]:
-    """Everybody's notifications, for staff, newest first.
+    """The notifications of all users, for staff, newest first.
 
     Raises:
         Invalid: the cursor is not one of this list's.
@@ -252,15 +259,17 @@ async def find(
     return await _page(conn, query, cursor, limit)
 
 
-async def count(conn: AsyncConnection) -> dict[Status, int]:
-    """How many letters are in each state but sent."""
-    states = [Status.QUEUED, Status.SENDING, Status.FAILED]
+async def count(conn: AsyncConnection) -> dict[EmailStatus, int]:
+    """How many e-mails are queued, being sent and failed."""
+    states = [EmailStatus.QUEUED, EmailStatus.SENDING, EmailStatus.FAILED]
     found = await conn.execute(
         select(notifications.c.status, func.count())
         .where(notifications.c.status.in_(states))
         .group_by(notifications.c.status)
     )
-    return dict.fromkeys(states, 0) | {Status.stored(status): number for status, number in found}
+    return dict.fromkeys(states, 0) | {
+        EmailStatus.stored(status): number for status, number in found
+    }
 
 
 async def get(conn: AsyncConnection, notification_id: int) -> Notification:
@@ -273,43 +282,43 @@ async def get(conn: AsyncConnection, notification_id: int) -> Notification:
 
 
 async def by_ids(conn: AsyncConnection, ids: Sequence[int]) -> dict[int, Notification]:
-    """Notifications by their ids; what is not there is left out."""
+    """Notifications by their ids; ids that do not exist are left out."""
     found = await _load(conn, select(notifications).where(notifications.c.id.in_(ids)))
     return {each.id: each for each in found}
 
 
-async def letter(conn: AsyncConnection, notification_id: int) -> Letter:
-    """What `letters.render` needs to show a letter to staff: without the secret of its link.
+async def get_email(conn: AsyncConnection, notification_id: int) -> Email:
+    """The input of `emails.render` for a preview by staff: without the seed of the secret link.
 
     Raises:
         NotFound: there is no notification with this id.
     """
-    found = await letters_of(conn, [notification_id])
+    found = await load_emails(conn, [notification_id])
     if not found:
         raise NotFound("This notification")
     return replace(found[notification_id], link_seed=None)
 
 
-async def letters_of(conn: AsyncConnection, notification_ids: Collection[int]) -> dict[int, Letter]:
-    """What `letters.render` needs to write the letters of these notifications, by their ids.
+async def load_emails(conn: AsyncConnection, notification_ids: Collection[int]) -> dict[int, Email]:
+    """The input of `emails.render` for these notifications, by their ids.
 
-    Those that are not there are left out.
+    Ids that do not exist are left out.
     """
     wanted = [(it,) for it in sorted(notification_ids)]
-    found, lines = await ask(conn, _LETTERS.of(wanted), _ITEMS.of(wanted))
+    found, lines = await run_queries(conn, _EMAILS.of(wanted), _ITEMS.of(wanted))
     items = _items(lines)
-    linked = [row[0] for row in found if row[1] in emails.LINKED]
+    linked = [row[0] for row in found if row[1] in emails.LINK_PATHS]
     seeds = await link_tokens.seeds(conn, linked) if linked else {}
     written = {}
     for notification_id, kind, recipient, created_at, subject, body, name, spoken, *order in found:
         facts = _order(items.get(notification_id, []), *order) if order[0] is not None else None
-        written[notification_id] = Letter(
+        written[notification_id] = Email(
             notification_id=notification_id,
-            kind=Kind(kind),
+            kind=EmailKind.stored(kind),
             recipient=recipient,
-            language=i18n.known(spoken),
+            language=i18n.supported_or_default(spoken),
             name=name or (facts.shipping_address.get("name") if facts else None),
-            created_at=moment(created_at),
+            created_at=parse_utc(created_at),
             subject=subject,
             body=body,
             order=facts,
@@ -321,23 +330,23 @@ async def letters_of(conn: AsyncConnection, notification_ids: Collection[int]) -
 async def resend(
     conn: AsyncConnection, notification_id: int, *, user_id: int | None, now: datetime
 ) -> Notification:
-    """Staff have a letter sent (again), at once.  One that is being sent is left alone.
+    """Send an e-mail again at once, for staff.  One that is being sent stays as it is.
 
     Raises:
         NotFound: there is no notification with this id.
     """
     query = select(notifications).where(notifications.c.id == notification_id)
     before = await _one(conn, query.with_for_update())
-    if before.email_status is Status.SENDING:
+    if before.email_status is EmailStatus.SENDING:
         return before
     await conn.execute(
         update(notifications)
         .where(notifications.c.id == notification_id)
-        .values(status=Status.QUEUED, attempts=0)
+        .values(status=EmailStatus.QUEUED, attempts=0)
     )
-    await outbox.done(conn, Task.SEND_NOTIFICATIONS, [notification_id])
+    await outbox.complete(conn, Task.SEND_NOTIFICATIONS, [notification_id])
     await outbox.add(conn, Task.SEND_NOTIFICATIONS, [notification_id], now=now)
-    changes = {"email_status": [before.email_status, Status.QUEUED]}
+    changes = {"email_status": [before.email_status, EmailStatus.QUEUED]}
     await audit.record(
         conn, "resend", "notification", notification_id, changes, user_id=user_id, now=now
     )
@@ -347,11 +356,11 @@ async def resend(
 async def resend_many(
     conn: AsyncConnection, ids: Collection[int], *, user_id: int | None, now: datetime
 ) -> int:
-    """Staff have these letters sent (again); how many there were.  Those being sent are left."""
+    """Send these e-mails again; how many were queued.  Those being sent stay as they are."""
     found = (
         await conn.execute(
             select(notifications.c.id, notifications.c.status)
-            .where(notifications.c.id.in_(ids), notifications.c.status != Status.SENDING)
+            .where(notifications.c.id.in_(ids), notifications.c.status != EmailStatus.SENDING)
             .order_by(notifications.c.id)
             .with_for_update()
         )
@@ -362,11 +371,11 @@ async def resend_many(
     await conn.execute(
         update(notifications)
         .where(notifications.c.id.in_(wanted))
-        .values(status=Status.QUEUED, attempts=0)
+        .values(status=EmailStatus.QUEUED, attempts=0)
     )
-    await outbox.done(conn, Task.SEND_NOTIFICATIONS, wanted)
+    await outbox.complete(conn, Task.SEND_NOTIFICATIONS, wanted)
     await outbox.add(conn, Task.SEND_NOTIFICATIONS, wanted, now=now)
-    changes = {str(row.id): {"email_status": [row.status, Status.QUEUED]} for row in found}
+    changes = {str(row.id): {"email_status": [row.status, EmailStatus.QUEUED]} for row in found}
     await audit.record_many(conn, "resend", "notification", changes, user_id=user_id, now=now)
     return len(wanted)
 
@@ -395,11 +404,11 @@ async def _one(conn: AsyncConnection, query: Select[Any]) -> Notification:
 
 async def _load(conn: AsyncConnection, query: Select[Any]) -> list[Notification]:
     rows = (await conn.execute(query)).all()
-    written = await letters_of(conn, [row.id for row in rows])
+    written = await load_emails(conn, [row.id for row in rows])
     return [_notification(row, written[row.id]) for row in rows]
 
 
-def _notification(row: Row[Any], written: Letter) -> Notification:
+def _notification(row: Row[Any], written: Email) -> Notification:
     return Notification(
         id=row.id,
         kind=written.kind,
@@ -408,7 +417,7 @@ def _notification(row: Row[Any], written: Letter) -> Notification:
         subject=emails.subject(written),
         body=emails.summary(written),
         order_number=written.order.number if written.order else None,
-        email_status=Status.stored(row.status),
+        email_status=EmailStatus.stored(row.status),
         in_doubt=row.in_doubt,
         attempts=row.attempts,
         answer=row.smtp_answer,
@@ -419,9 +428,9 @@ def _notification(row: Row[Any], written: Letter) -> Notification:
 
 
 def _items(found: list[list[Any]]) -> dict[int, list[Item]]:
-    """The books of each letter's order, by id of the book; a row for each of their authors."""
+    """The books of each notification's order, by book id; `found` has a row for each author."""
     items: dict[int, list[Item]] = {}
-    # The place of an author who is none is None, which has no order; it stands alone.
+    # The position is None for a book without an author, and None cannot be sorted.
     found.sort(key=lambda row: (row[0], row[1], row[5] or 0))
     for (notification_id, _), rows in groupby(found, itemgetter(0, 1)):
         lines = list(rows)
@@ -443,8 +452,8 @@ def _order(
     tracking: str | None,
     placed_at: str,
 ) -> OrderFacts:
-    # Worked out again, because the order service may not have done it yet: from what was
-    # fixed on the order when it was placed, so it comes to the same.
+    # The totals are calculated here because the worker may not have done so yet.  They follow from
+    # the terms stored with the order when it was placed, so both give the same result.
     rates = pricing.Rates(**json.loads(terms))
     return OrderFacts(
         number=number,
@@ -457,5 +466,5 @@ def _order(
         shipping_address=json.loads(shipping_address),
         reason=reason,
         tracking=tracking,
-        placed_at=moment(placed_at),
+        placed_at=parse_utc(placed_at),
     )

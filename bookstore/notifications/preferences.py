@@ -1,4 +1,4 @@
-"""Which letters a user wants: those about orders that are under way always come."""
+"""Which optional e-mails a user wants.  E-mails about orders in progress cannot be switched off."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
@@ -9,28 +9,28 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.database.tables import preferences, users
 from bookstore.errors import NotFound
-from bookstore.notifications.emails import Kind
+from bookstore.notifications.emails import EmailKind
 
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """Whether we may mail what is not essential.  In the list of notifications it stands anyway."""
+    """Which optional e-mails are sent.  The website lists the notifications in any case."""
 
-    #: That a parcel has arrived.
+    #: When a shipment has been delivered.
     email_when_delivered: bool = True
-    #: What staff write.
+    #: Messages from staff.
     email_messages: bool = True
 
 
-#: The letters that can be switched off, and by what.
-OPTIONAL: Mapping[Kind, str] = {
-    Kind.ORDER_DELIVERED: "email_when_delivered",
-    Kind.MESSAGE: "email_messages",
+#: The optional e-mails, and the preference that controls each.
+OPTIONAL: Mapping[EmailKind, str] = {
+    EmailKind.ORDER_DELIVERED: "email_when_delivered",
+    EmailKind.MESSAGE: "email_messages",
 }
 
 
 async def of_user(conn: AsyncConnection, user_id: int) -> Preferences:
-    """What a user has chosen; whoever has not gets every letter."""
+    """A user's preferences.  Without a choice every e-mail is sent."""
     columns = [preferences.c[name] for name in Preferences.__slots__]
     query = select(*columns).where(preferences.c.user_id == user_id)
     found = (await conn.execute(query)).one_or_none()
@@ -40,30 +40,30 @@ async def of_user(conn: AsyncConnection, user_id: int) -> Preferences:
 async def change(
     conn: AsyncConnection, user_id: int, chosen: Mapping[str, bool], *, now: datetime
 ) -> Preferences:
-    """Choose; what `chosen` does not name stays as it is.
+    """Change preferences; those that `chosen` does not name stay as they are.
 
     Raises:
-        NotFound: the user was erased a moment ago.
+        NotFound: the user does not exist, or was erased.
     """
-    # Their own row, so that two at once do not both insert.
+    # The lock on the user prevents that two concurrent calls both insert.
     locked = select(users.c.id).where(users.c.id == user_id, users.c.erased_at.is_(None))
     if (await conn.execute(locked.with_for_update())).one_or_none() is None:
         raise NotFound("This user")
-    wanted = Preferences(**{**asdict(await of_user(conn, user_id)), **chosen})
-    values = {**asdict(wanted), "updated_at": now}
+    preferences_now = Preferences(**{**asdict(await of_user(conn, user_id)), **chosen})
+    values = {**asdict(preferences_now), "updated_at": now}
     changed = await conn.execute(
         update(preferences).where(preferences.c.user_id == user_id).values(values)
     )
     if changed.rowcount == 0:
         await conn.execute(insert(preferences).values(user_id=user_id, **values))
-    return wanted
+    return preferences_now
 
 
-async def unwanted(
-    conn: AsyncConnection, letters: Collection[tuple[int, str, int | None]]
+async def opted_out(
+    conn: AsyncConnection, emails: Collection[tuple[int, str, int | None]]
 ) -> set[int]:
-    """Which of these letters, each `(id, kind, user_id)`, their users do not want to be mailed."""
-    optional = [letter for letter in letters if letter[1] in OPTIONAL and letter[2] is not None]
+    """The ids of those e-mails, each `(id, kind, user_id)`, that their users have switched off."""
+    optional = [email for email in emails if email[1] in OPTIONAL and email[2] is not None]
     if not optional:
         return set()
     found = await conn.execute(
@@ -73,7 +73,7 @@ async def unwanted(
     )
     chosen = {row.user_id: row._mapping for row in found}
     return {
-        letter_id
-        for letter_id, kind, user_id in optional
-        if user_id in chosen and not chosen[user_id][OPTIONAL[Kind(kind)]]
+        email_id
+        for email_id, kind, user_id in optional
+        if user_id in chosen and not chosen[user_id][OPTIONAL[EmailKind(kind)]]
     }

@@ -1,4 +1,4 @@
-"""One letter to the mail server, connections kept; or into a folder, to be read on a laptop."""
+"""Sends e-mails to the mail server over pooled connections, or writes them to a local folder."""
 
 import asyncio
 import logging
@@ -16,98 +16,99 @@ from urllib.parse import unquote, urlsplit
 import aiosmtplib
 
 from bookstore.database.failpoints import failpoint
-from bookstore.notifications.mime import Mail
-from bookstore.notifications.smtp_pipelining import Answer, Line
+from bookstore.notifications.mime import OutgoingEmail
+from bookstore.notifications.smtp_pipelining import Answer, Pipeline
 
 log = logging.getLogger(__name__)
 
-#: For a letter as a whole, the wait for a connection included; shorter than a letter's lease.
+#: For one e-mail, including the wait for a connection; shorter than the lease of an e-mail.
 DEADLINE_S = 30.0
-#: For each answer but the last one: some servers look through the whole letter before it.
-COMMAND_S = 10.0
-#: At once, and kept afterwards.  Mail servers frown on more from one client.
-CONNECTIONS = 4
-CLOSING = 421
+#: For each answer but the last one: some servers scan the whole e-mail before they answer.
+COMMAND_TIMEOUT_S = 10.0
+#: Open at the same time; idle ones are reused.  Mail servers limit the connections of one client.
+MAX_CONNECTIONS = 4
+#: The server closes the connection (RFC 5321, section 4.2.3).
+SERVICE_CLOSING = 421
 
 
-class _Outcome(Exception):
-    """`answer` is what the mail server said, or why it said nothing."""
+class _DeliveryError(Exception):
+    """`answer` is the mail server's answer, or why there is none."""
 
     def __init__(self, answer: str) -> None:
         super().__init__(answer)
         self.answer = answer
 
 
-class TryLater(_Outcome):
-    """The letter was not taken this time, and nobody has it."""
+class TryLater(_DeliveryError):
+    """The e-mail was not accepted this time; it was certainly not delivered."""
 
 
-class Away(TryLater):
-    """Nobody was there to take any letter, so there is no use in trying the next one at once."""
+class ServerUnavailable(TryLater):
+    """The mail server accepts no e-mails at all now, so trying the next one at once is useless."""
 
 
-class Refused(_Outcome):
-    """The letter will never be taken."""
+class Refused(_DeliveryError):
+    """The mail server rejected the e-mail permanently."""
 
 
-class InDoubt(_Outcome):
-    """The mail server has the whole letter and did not answer: it may have taken it."""
+class InDoubt(_DeliveryError):
+    """The mail server received the whole e-mail and did not answer: it may have accepted it."""
 
 
 class Mailer(Protocol):
-    """A way for letters to leave."""
+    """A way to send e-mails."""
 
-    async def send(self, mail: Mail) -> str:
-        """What the one who took the letter said.
+    async def send(self, email: OutgoingEmail) -> str:
+        """Send an e-mail; returns the answer of the server that accepted it.
 
         Raises:
-            TryLater: it was not taken this time.
-            Away: there was nobody to take any.
-            Refused: it never will be.
-            InDoubt: nobody knows.
+            TryLater: it was not accepted this time.
+            ServerUnavailable: the server accepts no e-mails at all now.
+            Refused: it was rejected permanently.
+            InDoubt: it is unknown whether it was accepted.
         """
 
     async def close(self) -> None:
-        """Hang up."""
+        """Close the connections."""
 
 
 def make_mailer(url: str) -> Mailer:
-    """The way that `url` says: file:FOLDER, smtp://, smtp+starttls:// or smtps://."""
+    """The mailer for `url`: file:FOLDER, smtp://, smtp+starttls:// or smtps://."""
     scheme, _, folder = url.partition(":")
     return FileMailer(Path(folder)) if scheme == "file" else SmtpMailer(url)
 
 
-async def shred(url: str, recipients: Collection[str]) -> None:
-    """Delete the letters to these addresses from the folder of `url`, if it is one.
+async def delete_emails(url: str, recipients: Collection[str]) -> None:
+    """Delete the e-mails to these addresses from the folder, if `url` is a file: URL.
 
-    What a mail server took lies in mailboxes that are not ours.
+    E-mails that a mail server accepted are in mailboxes that we cannot change.
     """
     scheme, _, folder = url.partition(":")
     if scheme == "file":
-        await asyncio.to_thread(_shred, Path(folder), {it.casefold() for it in recipients})
+        await asyncio.to_thread(_delete_emails, Path(folder), {it.casefold() for it in recipients})
 
 
 class FileMailer:
-    """Puts letters into a folder, one file each; a letter that comes twice is one file."""
+    """Writes each e-mail to a file in a folder; an e-mail that is sent twice is one file."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    async def send(self, mail: Mail) -> str:
-        written = mail.written_at.strftime("%Y%m%dT%H%M%S")
-        letter = sha256(mail.message_id.encode()).hexdigest()[:12]
-        path = self._folder / f"{written}-{letter}.eml"
+    async def send(self, email: OutgoingEmail) -> str:
+        written = email.written_at.strftime("%Y%m%dT%H%M%S")
+        digest = sha256(email.message_id.encode()).hexdigest()[:12]
+        path = self._folder / f"{written}-{digest}.eml"
         try:
-            await asyncio.to_thread(_write, path, mail.content)
+            await asyncio.to_thread(_write, path, email.content)
         except OSError as error:
             raise TryLater(f"Not written: {error.strerror}.") from error
         return f"Written to {path.name}."
 
     async def close(self) -> None:
-        """There is nothing to hang up."""
+        """Nothing is open."""
 
 
-def _shred(folder: Path, recipients: Collection[str]) -> None:
+def _delete_emails(folder: Path, recipients: Collection[str]) -> None:
     reader = BytesHeaderParser(policy=SMTP)
     for path in folder.glob("*.eml"):
         with path.open("rb") as file:
@@ -117,60 +118,64 @@ def _shred(folder: Path, recipients: Collection[str]) -> None:
 
 
 class SmtpMailer:
-    """Gives letters to a mail server, over a few connections that it keeps."""
+    """Sends e-mails to a mail server over a few pooled connections."""
 
     def __init__(
-        self, url: str, *, deadline_s: float = DEADLINE_S, command_s: float = COMMAND_S
+        self,
+        url: str,
+        *,
+        deadline_s: float = DEADLINE_S,
+        command_timeout_s: float = COMMAND_TIMEOUT_S,
     ) -> None:
         self._url = urlsplit(url)
         self._deadline_s = deadline_s
-        self._command_s = command_s
-        self._turns = asyncio.Semaphore(CONNECTIONS)
-        self._kept: list[Line] = []
-        #: Connections that a letter is being handed over on.
+        self._command_timeout_s = command_timeout_s
+        self._slots = asyncio.Semaphore(MAX_CONNECTIONS)
+        self._idle: list[Pipeline] = []
+        #: Connections that are sending an e-mail.
         self._in_use = 0
 
-    async def send(self, mail: Mail) -> str:
-        envelope = _Envelope(mail)
+    async def send(self, email: OutgoingEmail) -> str:
+        envelope = _Envelope(email)
         try:
-            async with asyncio.timeout(self._deadline_s), self._turns:
+            async with asyncio.timeout(self._deadline_s), self._slots:
                 return await self._send(envelope)
-        except _FAULTS as error:
-            raise (InDoubt if envelope.gone else TryLater)(_told(error)) from error
+        except _ERRORS as error:
+            raise (InDoubt if envelope.fully_sent else TryLater)(_describe(error)) from error
 
     async def close(self) -> None:
-        kept, self._kept = self._kept, []
-        for line in kept:
+        idle, self._idle = self._idle, []
+        for line in idle:
             try:
-                line.say(b"QUIT\r\n")
+                line.send(b"QUIT\r\n")
                 await line.answer(1)
             except OSError as error:
-                log.debug("while hanging up: %r", error)
+                log.debug("while closing the connection: %r", error)
             line.close()
 
     async def _send(self, envelope: "_Envelope") -> str:
-        while self._kept:
+        while self._idle:
             try:
-                return await self._hand_over(self._kept.pop(), envelope)
-            except _FAULTS:
-                if envelope.gone:
+                return await self._send_over(self._idle.pop(), envelope)
+            except _ERRORS:
+                if envelope.fully_sent:
                     raise
-                # Mail servers hang up on connections that rest, and then on all of them.
-                for line in self._kept:
+                # Mail servers close idle connections, and then usually all of them.
+                for line in self._idle:
                     line.close()
-                self._kept.clear()
-        return await self._hand_over(await self._further_line(), envelope)
+                self._idle.clear()
+        return await self._send_over(await self._new_connection(), envelope)
 
-    async def _further_line(self) -> Line:
+    async def _new_connection(self) -> Pipeline:
         try:
             return await self._connect()
-        except _FAULTS as error:
-            # One that turns a further connection away may serve those that we have.
-            if _answered(error) and (self._kept or self._in_use):
+        except _ERRORS as error:
+            # A server that refuses a further connection may still serve the existing ones.
+            if _server_answered(error) and (self._idle or self._in_use):
                 raise
-            raise Away(_told(error)) from error
+            raise ServerUnavailable(_describe(error)) from error
 
-    async def _connect(self) -> Line:
+    async def _connect(self) -> Pipeline:
         client = aiosmtplib.SMTP(
             hostname=self._url.hostname or "localhost",
             port=self._url.port,
@@ -178,18 +183,18 @@ class SmtpMailer:
             password=_unquoted(self._url.password),
             use_tls=self._url.scheme == "smtps",
             start_tls=self._url.scheme == "smtp+starttls",
-            timeout=self._command_s,
+            timeout=self._command_timeout_s,
         )
         await client.connect()
         try:
-            return await Line.of(client)
+            return await Pipeline.of(client)
         except BaseException:
             client.close()
             raise
 
-    async def _hand_over(self, line: Line, envelope: "_Envelope") -> str:
-        # After a timeout or a cancelled task the next answer would be taken for that of another
-        # command, so a connection is used again only when all that was said was answered.
+    async def _send_over(self, line: Pipeline, envelope: "_Envelope") -> str:
+        # After a timeout or a cancelled task, a late answer would be read as the answer to another
+        # command.  So a connection is reused only if every command was answered.
         answered = False
         self._in_use += 1
         try:
@@ -201,101 +206,101 @@ class SmtpMailer:
         finally:
             self._in_use -= 1
             if answered:
-                self._kept.append(line)
+                self._idle.append(line)
             else:
                 line.close()
         return answer
 
-    async def _transfer(self, line: Line, envelope: "_Envelope") -> str:
-        """RFC 5321, section 3.3.  Step by step, to know when the letter is gone."""
+    async def _transfer(self, line: Pipeline, envelope: "_Envelope") -> str:
+        """RFC 5321, section 3.3.  Step by step, to know when the e-mail may have been delivered."""
         failpoint("M2")
-        if envelope.beyond_ascii and "smtputf8" not in line.extensions:
-            raise Refused("This mail server takes no addresses beyond ASCII.")
-        line.say(*envelope.commands)
+        if envelope.non_ascii and "smtputf8" not in line.extensions:
+            raise Refused("This mail server does not support non-ASCII addresses.")
+        line.send(*envelope.commands)
         for _ in ("MAIL", "RCPT"):
             _check(await self._answer(line), 2)
         failpoint("M3")
         _check(await self._answer(line), 3)
         failpoint("M4")
-        line.say(envelope.content)
+        line.send(envelope.content)
         failpoint("M5")
-        # From here on nobody can tell how much of it arrived.
-        envelope.gone = True
-        # Some servers look through the whole letter before they answer: only the deadline
-        # ends the wait.
+        # From here on it is unknown how much of it arrived.
+        envelope.fully_sent = True
+        # Some servers scan the whole e-mail before they answer, so only the deadline limits the
+        # wait.
         answer = await line.answer(None)
-        envelope.gone = answer.code // 100 not in (4, 5)
+        envelope.fully_sent = answer.code // 100 not in (4, 5)
         return _check(answer, 2)
 
-    async def _answer(self, line: Line) -> Answer:
-        """To a command."""
-        answer = await line.answer(self._command_s)
-        if answer.code == CLOSING:
-            raise ConnectionError(_in_a_line(answer))  # As when a connection rested for too long.
+    async def _answer(self, line: Pipeline) -> Answer:
+        """The answer to a command."""
+        answer = await line.answer(self._command_timeout_s)
+        if answer.code == SERVICE_CLOSING:
+            raise ConnectionError(_one_line(answer))  # As after an idle timeout.
         return answer
 
-    async def _reset(self, line: Line) -> bool:
+    async def _reset(self, line: Pipeline) -> bool:
         try:
-            return await line.reset(self._command_s)
+            return await line.reset(self._command_timeout_s)
         except OSError:
             return False
 
 
-def code_of(answer: str) -> int | None:
-    """The mail server's reply code (RFC 5321, section 4.2); None where there was no reply."""
+def reply_code(answer: str) -> int | None:
+    """The mail server's reply code (RFC 5321, section 4.2); None if there was no reply."""
     found = re.match(r"[2-5][0-9]{2}(?![^ ])", answer)
     return int(found[0]) if found else None
 
 
 class _Envelope:
-    """A letter on its way; `gone` once the mail server may have all of it."""
+    """An e-mail being sent; `fully_sent` once the mail server may have all of it."""
 
-    def __init__(self, mail: Mail) -> None:
-        for address in (mail.sender, mail.recipient):
-            if _ENDS_ADDRESS.search(address):
-                raise Refused("This is no e-mail address.")
-        self.beyond_ascii = not mail.ascii_only
-        options = " SMTPUTF8" if self.beyond_ascii else ""
+    def __init__(self, email: OutgoingEmail) -> None:
+        for address in (email.sender, email.recipient):
+            if _UNSAFE_IN_ADDRESS.search(address):
+                raise Refused("Not a valid e-mail address.")
+        self.non_ascii = not email.ascii_only
+        options = " SMTPUTF8" if self.non_ascii else ""
         self.commands = (
-            f"MAIL FROM:<{mail.sender}>{options}\r\n".encode(),
-            f"RCPT TO:<{mail.recipient}>\r\n".encode(),
+            f"MAIL FROM:<{email.sender}>{options}\r\n".encode(),
+            f"RCPT TO:<{email.recipient}>\r\n".encode(),
             b"DATA\r\n",
         )
-        # RFC 5321, section 4.5.2: a line with one dot would end the letter.
-        self.content = mail.content.replace(b"\n.", b"\n..") + b".\r\n"
-        self.gone = False
+        # RFC 5321, section 4.5.2: a line with a single dot would end the e-mail.
+        self.content = email.content.replace(b"\n.", b"\n..") + b".\r\n"
+        self.fully_sent = False
 
 
-_FAULTS = (aiosmtplib.SMTPException, OSError)  # A TimeoutError is an OSError.
-#: What would end an address, or the command that it is in.
-_ENDS_ADDRESS = re.compile(r"[\x00-\x20\x7f<>]")
+_ERRORS = (aiosmtplib.SMTPException, OSError)  # A TimeoutError is an OSError.
+#: Characters that would end an address, or the command that contains it.
+_UNSAFE_IN_ADDRESS = re.compile(r"[\x00-\x20\x7f<>]")
 
 
 def _check(answer: Answer, kind: int) -> str:
-    """The answer in a line, when its code begins with `kind` (RFC 5321, section 4.2.1)."""
-    told = _in_a_line(answer)
+    """The answer in one line, if its code begins with `kind` (RFC 5321, section 4.2.1)."""
+    text = _one_line(answer)
     match answer.code // 100:
         case first if first == kind:
-            return told
+            return text
         case 4:
-            raise TryLater(told)
+            raise TryLater(text)
         case 5:
-            raise Refused(told)
-    raise ConnectionError(told)
+            raise Refused(text)
+    raise ConnectionError(text)
 
 
-def _answered(error: Exception) -> bool:
-    """Whether somebody was there when a connection was tried."""
+def _server_answered(error: Exception) -> bool:
+    """Whether a server answered the connection attempt."""
     return isinstance(error, aiosmtplib.SMTPConnectResponseError) or not isinstance(
         error, aiosmtplib.SMTPConnectError
     )
 
 
-def _in_a_line(answer: Answer) -> str:
+def _one_line(answer: Answer) -> str:
     return _readable(f"{answer.code} {answer.text}")
 
 
-def _told(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     if isinstance(error, aiosmtplib.SMTPResponseException):
         return f"{error.code} {_readable(error.message)}"
     if isinstance(error, TimeoutError):
@@ -304,7 +309,7 @@ def _told(error: Exception) -> str:
 
 
 def _readable(text: str) -> str:
-    """What a mail server said, in one line; it may be bytes of any kind."""
+    """A mail server's text in one line; it may contain any bytes."""
     return " ".join(text.encode("utf-8", "replace").decode().split())
 
 
@@ -313,7 +318,7 @@ def _unquoted(text: str | None) -> str | None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """The whole file or none of it, and on the disk once this returns."""
+    """Write the file atomically; it is on the disk when this returns."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
     try:

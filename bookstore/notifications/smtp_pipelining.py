@@ -1,8 +1,8 @@
-"""A connection to a mail server: what is said in one go, and what is answered, in order.
+"""A connection to a mail server that pipelines its commands.
 
-aiosmtplib opens it, makes it secret and signs in, but says nothing more before it has its answer.
-Most servers take commands ahead of their answers (PIPELINING, RFC 2920): a letter is then two
-trips instead of four, and half of the work for both ends.
+aiosmtplib connects, encrypts and signs in, but it waits for each answer before the next command.
+Most servers accept several commands at once (PIPELINING, RFC 2920): an e-mail then needs two round
+trips instead of four, and half of the work at both ends.
 """
 
 import asyncio
@@ -12,39 +12,39 @@ from typing import NamedTuple, Self, cast
 import aiosmtplib
 
 START_INPUT, COMPLETED = 354, 250
-#: Longer answers are none.
+#: A longer answer is an error.
 ANSWER_BYTES = 65_536
 #: Lines with a hyphen behind the code, and one without (RFC 5321, section 4.2.1).
 _ANSWER = re.compile(rb"(?:[^\n]{3}-[^\n]*\n)*(?![^\n]{3}-)[^\n]*\n")
-_HUNG_UP = "It hung up."
+_CONNECTION_CLOSED = "The mail server closed the connection."
 
 
 class Answer(NamedTuple):
-    """What the server said; `text` may have several lines, and any bytes as surrogates."""
+    """The server's answer; `text` may have several lines, and undecodable bytes as surrogates."""
 
     code: int
     text: str
 
 
-class Line(asyncio.Protocol):
-    """An open connection.  When the server is lost, that is an OSError."""
+class Pipeline(asyncio.Protocol):
+    """An open connection.  A lost connection is an OSError."""
 
     def __init__(self, transport: asyncio.Transport, extensions: frozenset[str]) -> None:
-        #: What the server offers, in lower case (RFC 5321, section 4.1.1.1).
+        #: The extensions that the server supports, in lower case (RFC 5321, section 4.1.1.1).
         self.extensions = extensions
         self._transport = transport
-        self._unsaid: list[bytes] = []
-        #: Answers that are still to come.
-        self._owed = 0
-        self._heard = bytearray()
-        self._news = asyncio.Event()
+        self._unsent: list[bytes] = []
+        #: Answers that the server still has to send.
+        self._unanswered = 0
+        self._received = bytearray()
+        self._data_arrived = asyncio.Event()
 
     @classmethod
     async def of(cls, client: aiosmtplib.SMTP) -> Self:
-        """Go on with a connection that is open and signed in; `client` is done with it.
+        """Take over the open connection of `client`, which must not use it any more.
 
         Raises:
-            aiosmtplib.SMTPException, OSError: the server does not greet back.
+            aiosmtplib.SMTPException, OSError: the server does not answer EHLO and HELO.
         """
         if client.is_ehlo_or_helo_needed:
             try:
@@ -58,71 +58,73 @@ class Line(asyncio.Protocol):
         transport.set_protocol(line)
         return line
 
-    def say(self, *commands: bytes) -> None:
-        """Say each command, with its line end: all in one go to a server that takes that, else
-        one after the other's answer."""
-        self._unsaid += commands
-        self._go_on()
+    def send(self, *commands: bytes) -> None:
+        """Send commands, each with its line end: together if the server supports PIPELINING,
+        otherwise each after the answer to the one before."""
+        self._unsent += commands
+        self._write()
 
     async def answer(self, timeout_s: float | None) -> Answer:
-        """The answer to the first command that has none yet; None waits for ever.
+        """The answer to the oldest unanswered command; a timeout of None waits forever.
 
         Raises:
-            OSError: the server hung up, talks nonsense or, as a TimeoutError, says nothing.
+            OSError: the server closed the connection, sent no valid SMTP answer or, as a
+                TimeoutError, did not answer in time.
         """
-        if not self._owed:
-            self._go_on()
-        found = _ANSWER.match(self._heard)
+        if not self._unanswered:
+            self._write()
+        found = _ANSWER.match(self._received)
         if found is None:
             async with asyncio.timeout(timeout_s):
-                while (found := _ANSWER.match(self._heard)) is None:
+                while (found := _ANSWER.match(self._received)) is None:
                     if self._transport.is_closing():
-                        raise ConnectionError(_HUNG_UP)
-                    self._news.clear()
-                    await self._news.wait()
+                        raise ConnectionError(_CONNECTION_CLOSED)
+                    self._data_arrived.clear()
+                    await self._data_arrived.wait()
         *lines, _ = found[0].decode("utf-8", "surrogateescape").split("\n")
-        del self._heard[: found.end()]
-        self._owed -= 1
+        del self._received[: found.end()]
+        self._unanswered -= 1
         code = lines[-1][:3]
         if not (code.isascii() and code.isdigit()):
-            raise ConnectionError(f"That is no answer: {lines[-1]}")
+            raise ConnectionError(f"Not an SMTP answer: {lines[-1]}")
         return Answer(int(code), "\n".join(line[4:].strip() for line in lines))
 
     async def reset(self, timeout_s: float) -> bool:
-        """Forget the letter; whether the connection is good for another one.
+        """Abort the e-mail; whether the connection can be used for another one.
 
         Raises:
             OSError: as for `answer`.
         """
-        self._unsaid.clear()
-        while self._owed:
-            # It took DATA though it had refused what was said before, and waits for a letter.
+        self._unsent.clear()
+        while self._unanswered:
+            # The server accepted DATA although it refused the commands before, so it waits for an
+            # e-mail.
             if (await self.answer(timeout_s)).code == START_INPUT:
                 return False
-        self.say(b"RSET\r\n")
+        self.send(b"RSET\r\n")
         return (await self.answer(timeout_s)).code == COMPLETED
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._transport.close()
 
-    def _go_on(self) -> None:
+    def _write(self) -> None:
         if self._transport.is_closing():
-            raise ConnectionError(_HUNG_UP)
-        if not self._owed:
-            self._heard.clear()  # It was not asked.
-        count = len(self._unsaid) if "pipelining" in self.extensions else 1
-        self._transport.write(b"".join(self._unsaid[:count]))
-        self._owed += len(self._unsaid[:count])
-        del self._unsaid[:count]
+            raise ConnectionError(_CONNECTION_CLOSED)
+        if not self._unanswered:
+            self._received.clear()  # Unsolicited data.
+        count = len(self._unsent) if "pipelining" in self.extensions else 1
+        self._transport.write(b"".join(self._unsent[:count]))
+        self._unanswered += len(self._unsent[:count])
+        del self._unsent[:count]
 
-    # What the event loop tells.
+    # Callbacks of the event loop (asyncio.Protocol)
 
     def data_received(self, data: bytes) -> None:
-        self._heard += data
-        if len(self._heard) > ANSWER_BYTES:
+        self._received += data
+        if len(self._received) > ANSWER_BYTES:
             self._transport.abort()
-        self._news.set()
+        self._data_arrived.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._news.set()
+        self._data_arrived.set()

@@ -1,3 +1,3 @@
-"""What an operator needs: checks, metrics, grants, housekeeping."""
+"""Operation of the store: checks, metrics, database grants, housekeeping."""
 
 from bookstore.operations import db_grants, doctor, housekeeping, metrics, startup_checks

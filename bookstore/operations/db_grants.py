@@ -1,7 +1,7 @@
-"""What an account may do in the database: the store's own as little as it can work with.
+"""Database grants with the least privileges that the store's account needs.
 
-Tables that are only ever added to are so for the program, too: whoever takes it over can
-neither change nor remove what they hold.
+The account has no UPDATE or DELETE on append-only tables, so an attacker who controls the program
+can neither change nor delete their rows.
 """
 
 import re
@@ -13,12 +13,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bookstore.database.tables import metadata
 from bookstore.errors import Invalid
 
-#: An account as MariaDB and MySQL name it; without a host it is one from everywhere.
+#: An account of MariaDB or MySQL; without a host, any host is allowed.
 _ACCOUNT = re.compile(r"([A-Za-z0-9_.-]{1,80})(?:@([A-Za-z0-9_.:%/-]{1,255}))?")
-_ADDED_TO = {"audit_log", "stock_movements"}
-_EVERYTHING = "SELECT, INSERT, UPDATE, DELETE"
+_APPEND_ONLY = {"audit_log", "stock_movements"}
+_FULL_ACCESS = "SELECT, INSERT, UPDATE, DELETE"
 
-_MAY_CHANGE_THE_LOG = text(
+_CAN_MODIFY_AUDIT_LOG = text(
     """
     SELECT COUNT(*) FROM (
         SELECT grantee, privilege_type FROM information_schema.user_privileges
@@ -28,41 +28,41 @@ _MAY_CHANGE_THE_LOG = text(
         UNION ALL
         SELECT grantee, privilege_type FROM information_schema.table_privileges
         WHERE table_schema = DATABASE() AND table_name = 'audit_log'
-    ) AS held
-    WHERE held.privilege_type IN ('UPDATE', 'DELETE', 'ALTER', 'DROP')
-        AND held.grantee = CONCAT('''', REPLACE(CURRENT_USER(), '@', '''@'''), '''')
+    ) AS granted
+    WHERE granted.privilege_type IN ('UPDATE', 'DELETE', 'ALTER', 'DROP')
+        AND granted.grantee = CONCAT('''', REPLACE(CURRENT_USER(), '@', '''@'''), '''')
     """
 )
 
 
-def grants(database: str, account: str) -> list[str]:
-    """The statements that give the store's account what it needs, and nothing beyond.
+def grant_statements(database: str, account: str) -> list[str]:
+    """The statements that grant an account exactly the privileges that the store needs.
 
-    They name every table, so they are run again after a release that brings new ones.
+    They name every table, so run them again after an upgrade that adds tables.
 
     Raises:
-        Invalid: this cannot be the name of an account.
+        Invalid: `account` is not a valid name of an account.
     """
     match = _ACCOUNT.fullmatch(account)
     if match is None:
-        raise Invalid("account", f"{account!r} is no account: write NAME or NAME@HOST.")
+        raise Invalid("account", f"{account!r} is not an account: write NAME or NAME@HOST.")
     grantee = f"'{match[1]}'@'{match[2] or '%'}'"
-    needed = {"alembic_version": "SELECT"}
+    privileges = {"alembic_version": "SELECT"}
     for table in sorted(metadata.tables):
-        needed[table] = "SELECT, INSERT" if table in _ADDED_TO else _EVERYTHING
+        privileges[table] = "SELECT, INSERT" if table in _APPEND_ONLY else _FULL_ACCESS
     return [
-        f"GRANT {rights} ON `{database}`.`{table}` TO {grantee};"
-        for table, rights in needed.items()
+        f"GRANT {granted} ON `{database}`.`{table}` TO {grantee};"
+        for table, granted in privileges.items()
     ]
 
 
-async def give(conn: AsyncConnection, statements: Iterable[str]) -> None:
-    """Run what `grants` says; our own account must be allowed to pass its rights on."""
+async def execute_grants(conn: AsyncConnection, statements: Iterable[str]) -> None:
+    """Run the grants.  The current account needs these privileges with GRANT OPTION."""
     for statement in statements:
-        # The driver reads % as the place of a value, even where there is none.
+        # The driver treats % as a parameter marker even in a statement without parameters.
         await conn.exec_driver_sql(statement.replace("%", "%%"))
 
 
-async def may_change_the_log(conn: AsyncConnection) -> bool:
-    """Whether the account that we use here could change or remove what the audit log holds."""
-    return bool(await conn.scalar(_MAY_CHANGE_THE_LOG))
+async def can_modify_audit_log(conn: AsyncConnection) -> bool:
+    """Whether the account of this connection may change or delete rows of the audit log."""
+    return bool(await conn.scalar(_CAN_MODIFY_AUDIT_LOG))

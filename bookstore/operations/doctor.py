@@ -1,6 +1,6 @@
-"""The invariants of the store, checked on the rows themselves.
+"""Check the invariants of the store on its rows.
 
-The tests and `bookstore doctor` use the same checks.
+`bookstore doctor` and the tests use the same checks.
 """
 
 from collections import Counter
@@ -14,20 +14,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bookstore import pricing
 from bookstore.audit import chain
 from bookstore.database.tables import UtcDateTime, order_lines, orders
-from bookstore.operations.invariants import RULES, RULES_OF_ORDERS, SUSPICIONS, TOTAL
-from bookstore.tasks.outbox import PAUSE
+from bookstore.operations.invariants import ORDER_RULES, PRECHECKS, RULES, TOTAL_RULE
+from bookstore.tasks.outbox import REPUBLISH_DELAY
 
-#: Rows named for each broken invariant; more would bury the reader.
-NAMED = 20
-#: Orders looked at in one go.
-SPAN = 20_000
-#: A task that nobody finished for so long is a sign that nobody works.
+#: Rows reported for each broken invariant, to keep the output readable.
+MAX_ROWS_REPORTED = 20
+#: Orders checked by one query.
+ORDERS_PER_QUERY = 20_000
+#: A task that is unfinished for this long indicates that no worker runs.
 OVERDUE = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """An invariant that does not hold, and the row at fault."""
+    """A broken invariant and the row at fault."""
 
     invariant: str
     row: str
@@ -37,67 +37,81 @@ _OVERDUE = text(
     """
     SELECT CONCAT(task, '(', ref_id, '): published ', publish_count, ' times, tried ', attempts,
         ' times')
-    FROM tasks WHERE dead_at IS NULL AND (due_at < :long_ago OR publish_count > :turns) LIMIT :named
+    FROM tasks
+    WHERE dead_at IS NULL AND (due_at < :due_before OR publish_count > :max_publications)
+    LIMIT :max_rows
     """
-).bindparams(bindparam("long_ago", type_=UtcDateTime))
+).bindparams(bindparam("due_before", type_=UtcDateTime))
 
 
 async def examine(conn: AsyncConnection, *, now: datetime) -> AsyncIterator[Finding]:
-    """What breaks the invariants; nothing when all is well.
+    """The rows that break an invariant; none in a consistent store.
 
-    For a store at work: each rule sees all its rows as of one moment.
+    Can run while the store is in use: each rule reads its rows in one statement, so it sees a
+    consistent snapshot.
     """
     for invariant, query in RULES.items():
-        found = await conn.execute(text(f"{query} LIMIT {NAMED}"))
+        found = await conn.execute(text(f"{query} LIMIT {MAX_ROWS_REPORTED}"))
         for row in found.scalars():
             yield Finding(invariant, row)
     async for finding in _broken_orders(conn):
         yield finding
-    # A row that is offered again and again and never taken is due soon, for ever.
-    parameters = {"long_ago": now - OVERDUE, "turns": OVERDUE // PAUSE, "named": NAMED}
+    # A task that is published repeatedly but never claimed always has a due time in the near
+    # future, so the number of publications is checked, too.
+    parameters = {
+        "due_before": now - OVERDUE,
+        "max_publications": OVERDUE // REPUBLISH_DELAY,
+        "max_rows": MAX_ROWS_REPORTED,
+    }
     found = await conn.execute(_OVERDUE, parameters)
     for row in found.scalars():
-        yield Finding("no task is left undone", row)
-    async for row in chain.broken(conn):
-        yield Finding("the audit log is as it was written", row)
+        yield Finding("no task is overdue", row)
+    async for row in chain.verify(conn):
+        yield Finding("the audit log matches its hash chain", row)
 
 
 async def _broken_orders(conn: AsyncConnection) -> AsyncIterator[Finding]:
-    """What breaks the rules of orders, span by span; each rule names its first rows."""
+    """The rows that break a rule for orders, by ranges of order ids; limited for each rule."""
     last_id = await conn.scalar(select(func.max(orders.c.id))) or 0
-    named: Counter[str] = Counter()
-    for first in range(1, last_id + 1, SPAN):
-        span = {"first": first, "last": first + SPAN - 1}
-        beyond_doubt = await _beyond_doubt(conn, span)
-        for invariant, query in RULES_OF_ORDERS.items():
-            if named[invariant] < NAMED and invariant not in beyond_doubt:
-                found = await conn.execute(text(f"{query} LIMIT {NAMED - named[invariant]}"), span)
+    reported: Counter[str] = Counter()
+    for first in range(1, last_id + 1, ORDERS_PER_QUERY):
+        id_range = {"first": first, "last": first + ORDERS_PER_QUERY - 1}
+        passed = await _passed_prechecks(conn, id_range)
+        for invariant, query in ORDER_RULES.items():
+            if reported[invariant] < MAX_ROWS_REPORTED and invariant not in passed:
+                found = await conn.execute(
+                    text(f"{query} LIMIT {MAX_ROWS_REPORTED - reported[invariant]}"), id_range
+                )
                 for row in found.scalars():
-                    named[invariant] += 1
+                    reported[invariant] += 1
                     yield Finding(invariant, row)
-        if named[TOTAL] < NAMED and TOTAL not in beyond_doubt:
-            for row in (await _wrong_totals(conn, span))[: NAMED - named[TOTAL]]:
-                named[TOTAL] += 1
-                yield Finding(TOTAL, row)
+        if reported[TOTAL_RULE] < MAX_ROWS_REPORTED and TOTAL_RULE not in passed:
+            for row in (await _wrong_totals(conn, id_range))[
+                : MAX_ROWS_REPORTED - reported[TOTAL_RULE]
+            ]:
+                reported[TOTAL_RULE] += 1
+                yield Finding(TOTAL_RULE, row)
 
 
-async def _beyond_doubt(conn: AsyncConnection, span: dict[str, int]) -> set[str]:
-    """The rules that all of these orders keep; there may be more."""
-    kept: set[str] = set()
-    for suspicion in SUSPICIONS:
-        asked = conn.dialect.name == "mysql" or not suspicion.mysql_only
-        if asked and await conn.scalar(text(suspicion.query), span) is None:
-            kept |= suspicion.rules
-    return kept
+async def _passed_prechecks(conn: AsyncConnection, id_range: dict[str, int]) -> set[str]:
+    """The rules for which a precheck proves that all orders of the range keep them."""
+    passed: set[str] = set()
+    for precheck in PRECHECKS:
+        supported = conn.dialect.name == "mysql" or not precheck.mysql_only
+        if supported and await conn.scalar(text(precheck.query), id_range) is None:
+            passed |= precheck.rules
+    return passed
 
 
-async def _wrong_totals(conn: AsyncConnection, span: dict[str, int]) -> list[str]:
-    # Before the lines: who orders meanwhile writes both at once.
+async def _wrong_totals(conn: AsyncConnection, id_range: dict[str, int]) -> list[str]:
+    # Orders before lines: a concurrent checkout commits both at once, so every order that is read
+    # here has its lines in the second query.
     found = (
         await conn.execute(
             select(orders.c.id, orders.c.number, orders.c.terms, orders.c.total_cents)
             .where(
-                orders.c.id.between(span["first"], span["last"]), orders.c.total_cents.is_not(None)
+                orders.c.id.between(id_range["first"], id_range["last"]),
+                orders.c.total_cents.is_not(None),
             )
             .order_by(orders.c.id)
         )
@@ -106,7 +120,7 @@ async def _wrong_totals(conn: AsyncConnection, span: dict[str, int]) -> list[str
     for line in await conn.execute(
         select(
             order_lines.c.order_id, order_lines.c.quantity, order_lines.c.unit_price_cents
-        ).where(order_lines.c.order_id.between(span["first"], span["last"]))
+        ).where(order_lines.c.order_id.between(id_range["first"], id_range["last"]))
     ):
         lines.setdefault(line.order_id, []).append((line.quantity, line.unit_price_cents))
     wrong = []

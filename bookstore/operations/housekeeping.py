@@ -1,4 +1,4 @@
-"""What has to be done now and then: sealing what is to stay, throwing away what is not."""
+"""Periodic housekeeping: extend the audit chain and delete expired rows."""
 
 from datetime import datetime, timedelta
 
@@ -13,28 +13,28 @@ from bookstore.privacy import erasure
 from bookstore.tasks import failures, heartbeats, jobs
 from bookstore.users import api_tokens, attempts, sessions
 
-#: A process that has been silent for so long is not coming back.
-SILENCE = timedelta(days=1)
-#: Whoever still wonders why something failed has asked by then.
-FAILURES_KEPT = timedelta(days=90)
-#: So long its owner still sees a token that has expired, and why a program fails.
-TOKENS_KEPT = timedelta(days=30)
-#: Until then a bulk change can be undone.
-PLANS_KEPT = timedelta(days=30)
+#: A process without a heartbeat for this long has stopped for good.
+HEARTBEAT_RETENTION = timedelta(days=1)
+#: How long the error of a failed attempt is kept for diagnosis.
+FAILURE_RETENTION = timedelta(days=90)
+#: How long an expired token stays visible, so that its owner sees why a program fails.
+TOKEN_RETENTION = timedelta(days=30)
+#: How long a bulk change can be undone.
+BULK_CHANGE_RETENTION = timedelta(days=30)
 
 
-async def tidy(conn: AsyncConnection, *, now: datetime) -> None:
-    """Seal the audit log; drop what has expired or was left behind."""
-    await chain.seal(conn, now=now)
+async def run(conn: AsyncConnection, *, now: datetime) -> None:
+    """Extend the audit chain; delete expired and abandoned rows.  Safe to repeat."""
+    await chain.add_checkpoint(conn, now=now)
     await sessions.purge(conn, now=now)
     await carts.purge(conn, now=now)
-    await api_tokens.purge(conn, before=now - TOKENS_KEPT)
+    await api_tokens.purge(conn, before=now - TOKEN_RETENTION)
     await link_tokens.purge(conn, now=now)
     await attempts.purge(conn, now=now)
     await erasure.purge(conn, now=now)
     await idempotency.purge(conn, now=now)
     await file_store.purge(conn, now=now)
     await jobs.purge(conn, now=now)
-    await heartbeats.forget(conn, before=now - SILENCE)
-    await failures.forget(conn, before=now - FAILURES_KEPT)
-    await bulk_changes.forget(conn, before=now - PLANS_KEPT)
+    await heartbeats.purge(conn, before=now - HEARTBEAT_RETENTION)
+    await failures.purge(conn, before=now - FAILURE_RETENTION)
+    await bulk_changes.forget(conn, before=now - BULK_CHANGE_RETENTION)

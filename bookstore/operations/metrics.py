@@ -1,9 +1,9 @@
-"""What Prometheus reads, of the processes of a machine and of the store as a whole.
+"""Prometheus metrics of the processes on this host and of the whole store.
 
-A process counts for itself.  With `PROMETHEUS_MULTIPROC_DIR` set, to the same folder for
-all processes of a machine, their counts are files in it, and whichever process is asked
-answers for all.  How much is unfinished, and how old it is, the database knows: whoever is
-asked tells the same, and no count is lost with a process.
+Each process has its own counters.  With `PROMETHEUS_MULTIPROC_DIR` set to the same directory for
+all processes of a host, the counters are files there, and any process returns those of all.
+The number and age of unfinished tasks come from the database, so every process returns the same
+values and none is lost when a process ends.
 """
 
 import os
@@ -22,55 +22,51 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bookstore import __version__
 from bookstore.backoffice import reports
 from bookstore.database.tables import notifications, orders
-from bookstore.notifications import Status
+from bookstore.notifications import EmailStatus
 from bookstore.orders import State
 from bookstore.tasks import heartbeats
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
-#: Names the folder that the processes of a machine share.
+#: The environment variable with the directory that the processes of a host share.
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
-#: Where the actors of this process count, and the web process for them when it is embedded.
+#: The metrics of the actors in this process; in an embedded store this is the web process.
 WORKER = CollectorRegistry()
 
 
 def text(own: Iterable[CollectorRegistry], store: Iterable[Metric]) -> bytes:
-    """The metrics of this process, or of all on this machine, and those of the store."""
+    """The metrics of this process or of all on this host, and those of the store, as text."""
     registries = [*own, WORKER]
     if folder := os.environ.get(FOLDER):
-        _bury_the_dead(Path(folder))
+        _mark_dead_processes(Path(folder))
         registries = [CollectorRegistry()]
         MultiProcessCollector(registries[0])
-    whole = CollectorRegistry()
-    counted = [metric for registry in registries for metric in registry.collect()]
-    whole.register(_Known([*counted, *store]))
-    return generate_latest(whole)
+    combined = CollectorRegistry()
+    collected = [metric for registry in registries for metric in registry.collect()]
+    combined.register(_FixedMetrics([*collected, *store]))
+    return generate_latest(combined)
 
 
-async def of_past(conn: AsyncConnection) -> list[Metric]:
-    """How many orders and letters there are in each state: all of them are counted."""
-    in_state = GaugeMetricFamily(
-        "bookstore_orders", "Orders, by the state that they are in.", labels=["status"]
-    )
+async def store_totals(conn: AsyncConnection) -> list[Metric]:
+    """The number of orders and of e-mails in each state.  Counts all rows of both tables."""
+    in_state = GaugeMetricFamily("bookstore_orders", "Orders by status.", labels=["status"])
     for status, count in await _by_status(conn, orders.c.status, State):
         in_state.add_metric([status], count)
-    written = GaugeMetricFamily(
-        "bookstore_emails", "Letters, by what became of them.", labels=["status"]
-    )
-    for status, count in await _by_status(conn, notifications.c.status, Status):
-        written.add_metric([status], count)
-    return [in_state, written]
+    emails = GaugeMetricFamily("bookstore_emails", "E-mails by status.", labels=["status"])
+    for status, count in await _by_status(conn, notifications.c.status, EmailStatus):
+        emails.add_metric([status], count)
+    return [in_state, emails]
 
 
-async def of_work(conn: AsyncConnection, *, now: datetime) -> list[Metric]:
-    """What is unfinished and since when, and who works."""
+async def backlog(conn: AsyncConnection, *, now: datetime) -> list[Metric]:
+    """Unfinished tasks and their age, the last heartbeat of a relay, and the version."""
     unfinished = GaugeMetricFamily(
-        "bookstore_tasks", "Unfinished work, by kind and state.", labels=["task", "state"]
+        "bookstore_tasks", "Unfinished tasks by kind and state.", labels=["task", "state"]
     )
     age = GaugeMetricFamily(
         "bookstore_oldest_task_age_seconds",
-        "How long the oldest work that is not dead has been waiting; 0 when there is none.",
+        "Age of the oldest task that is not dead; 0 when there is none.",
         labels=["task"],
     )
     for queue in await reports.queues(conn):
@@ -80,15 +76,16 @@ async def of_work(conn: AsyncConnection, *, now: datetime) -> list[Metric]:
         age.add_metric([queue.task], waited_s)
     latest = await heartbeats.latest(conn)
     silence = GaugeMetricFamily(
-        "bookstore_relay_heartbeat_age_seconds", "Since a relay was last alive; NaN before that."
+        "bookstore_relay_heartbeat_age_seconds",
+        "Time since the last heartbeat of a relay; NaN before the first.",
     )
     silence.add_metric([], (now - latest).total_seconds() if latest else float("nan"))
-    build = InfoMetricFamily("bookstore_build", "What is running.", {"version": __version__})
+    build = InfoMetricFamily("bookstore_build", "The running version.", {"version": __version__})
     return [unfinished, age, silence, build]
 
 
 async def _by_status(
-    conn: AsyncConnection, column: Column[str], known: type[State] | type[Status]
+    conn: AsyncConnection, column: Column[str], known: type[State] | type[EmailStatus]
 ) -> list[tuple[str, int]]:
     found = await conn.execute(
         select(column.label("status"), func.count().label("number")).group_by(column)
@@ -98,15 +95,15 @@ async def _by_status(
     return list(counts.items())
 
 
-def _bury_the_dead(folder: Path) -> None:
-    """What processes that are gone were doing at their end is over; what they counted stays."""
+def _mark_dead_processes(folder: Path) -> None:
+    """Remove the live gauges of ended processes; their counters stay."""
     for pid in {path.stem.rpartition("_")[2] for path in folder.glob("gauge_live*.db")}:
         if not Path("/proc", pid).exists():
             mark_process_dead(int(pid), str(folder))
 
 
-class _Known(Collector):
-    """Metrics that are known already."""
+class _FixedMetrics(Collector):
+    """A collector of metrics with fixed values."""
 
     def __init__(self, metrics: list[Metric]) -> None:
         self._metrics = metrics

@@ -17,7 +17,7 @@ from bookstore.orders.orders import (
 from bookstore.orders.processing import process
 from bookstore.orders.states import CUSTOMER_CANCELS, IN_BULK, MACHINE_MADE, NEXT, State
 from bookstore.orders.transitions import (
-    Moved,
+    MoveResult,
     Trace,
     cancel,
     change_payment,

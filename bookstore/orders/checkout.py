@@ -1,4 +1,7 @@
-"""The checkout: carts become placed orders, those that wait at the same moment together."""
+"""Checkout: a cart becomes a placed order.
+
+Requests that wait at the same moment share one transaction (group commit).
+"""
 
 import asyncio
 import json
@@ -22,7 +25,7 @@ from bookstore.database.engine import (
 )
 from bookstore.database.failpoints import failpoint
 from bookstore.database.group_commit import GroupCommit
-from bookstore.database.statements import Bulk, BulkQuery, ask, in_one_trip
+from bookstore.database.statements import Bulk, BulkQuery, run_queries, run_statements
 from bookstore.errors import (
     BookstoreError,
     BookWithdrawn,
@@ -33,25 +36,26 @@ from bookstore.errors import (
 )
 from bookstore.i18n import DEFAULT, Language
 from bookstore.orders import orders
-from bookstore.orders.orders import Line, Order
+from bookstore.orders.orders import Order, OrderLine
 from bookstore.orders.states import State
 from bookstore.payments import Payment
 from bookstore.tasks import outbox
 
-#: How long a repeat waits for the request it repeats.
-PATIENCE_S = 1.0
-#: Above this the transaction itself gets long; measured best between 20 and 60.
-GROUP = 50
-#: After a shared transaction the next one waits for those who come again, so many times as long
-#: as it took: with 32 customers at once, 26 share one instead of 16, and are answered sooner.
-REST = 1.5
-#: Crockford's base 32, without letters that are taken for others: 12 of them are 60 bits.
+#: How long a repeated request waits for the answer of the first one with its key.
+REPEAT_TIMEOUT_S = 1.0
+#: The largest number of checkouts in one transaction.  Larger groups make the transaction itself
+#: slow; measured best between 20 and 60.
+MAX_GROUP = 50
+#: Delay before the next group, as a multiple of the duration of the last shared transaction.  With
+#: 32 clients, 26 instead of 16 checkouts share a transaction, and clients are answered sooner.
+DELAY_FACTOR = 1.5
+#: Crockford's base 32, without characters that are easily misread: 12 of them carry 60 bits.
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
 @dataclass(frozen=True, slots=True)
 class CheckoutRequest:
-    """A customer wants to order what is in the cart."""
+    """One request to order the contents of a cart."""
 
     key: idempotency.Key
     request_hash: str
@@ -60,9 +64,9 @@ class CheckoutRequest:
     email: str
     shipping_address: Mapping[str, Any]
     note: str | None = None
-    #: In which its letters are to be.
+    #: The language of the e-mails about the order.
     language: Language = DEFAULT
-    #: What the customer agreed to pay; None agrees to anything.
+    #: The total that the customer was shown; None accepts any total.
     expected_total_cents: int | None = None
     request_id: str | None = None
 
@@ -76,83 +80,87 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Draft:
-    """An order that is about to be written: what the wish and the cart say together."""
+class _NewOrder:
+    """An accepted request, with what is fixed on the order."""
 
-    wish: CheckoutRequest
+    request: CheckoutRequest
     number: str
     checkout_no: int
-    lines: Sequence[Line]
+    lines: Sequence[OrderLine]
     rates: pricing.Rates
 
 
 class Checkouts:
-    """The checkouts of one process.  Those that wait at the same moment share a transaction."""
+    """The checkouts of one process, grouped into shared transactions."""
 
     def __init__(
         self,
         engine: AsyncEngine,
         tariff: pricing.Tariff,
         *,
-        watch: Callable[[int], object] = lambda together: None,
+        watch: Callable[[int], object] = lambda size: None,
     ) -> None:
         self._engine = engine
         self._tariff = tariff
-        self._together = GroupCommit(self._check_out, limit=GROUP, rest=REST, watch=watch)
+        self._group = GroupCommit(
+            self._check_out, limit=MAX_GROUP, delay_factor=DELAY_FACTOR, on_batch_size=watch
+        )
         self._running: dict[idempotency.Key, asyncio.Task[Placed]] = {}
 
-    async def place(self, wish: CheckoutRequest, *, waited_s: float = 0.0) -> Placed:
-        """Place the order, or find it if a request with the same key placed it before.
+    async def place(self, request: CheckoutRequest, *, waited_s: float = 0.0) -> Placed:
+        """Place the order, or find it if a request with the same key has placed it before.
 
-        `waited_s` is for how long the customer has waited for the database before.
+        `waited_s` is how long this HTTP request has already waited for the database; it counts
+        towards the deadline.
 
         Raises:
-            CartEmpty, BookWithdrawn, NotDelivered, PriceChanged: the cart cannot be ordered as
-                it is, or not to there.
+            CartEmpty, BookWithdrawn, NotDelivered, PriceChanged: the cart cannot be ordered, or
+                not to this country.
             IdempotencyKeyReused: the key belongs to another request.
             RequestInProgress: the first request with this key is still running.
-            TimeoutError: the database stands still; whether the order was placed is unknown.
+            TimeoutError: the database does not answer; whether the order was placed is unknown.
         """
         failpoint("W0")
-        # A transaction's own limit is not enough: others may have their turn before this one.
+        # The deadline of a transaction is not enough: this request may wait for others first.
         async with request_deadline(self._engine, waited_s=waited_s):
-            first = self._running.get(wish.key)
+            first = self._running.get(request.key)
             if first is None:
-                return await asyncio.shield(self._run(wish))
-            # Without a connection of its own: many repeats must not keep others out.
-            await asyncio.wait([first], timeout=PATIENCE_S)
+                return await asyncio.shield(self._run(request))
+            # Wait without a connection, so that many repeats do not exhaust the pool.
+            await asyncio.wait([first], timeout=REPEAT_TIMEOUT_S)
             if not first.done():
                 raise RequestInProgress
-            return await self._place(wish)
+            return await self._place(request)
 
-    def _run(self, wish: CheckoutRequest) -> asyncio.Task[Placed]:
-        running = asyncio.create_task(self._place(wish))
-        self._running[wish.key] = running
-        running.add_done_callback(lambda done: self._forget(wish.key, done))
+    def _run(self, request: CheckoutRequest) -> asyncio.Task[Placed]:
+        running = asyncio.create_task(self._place(request))
+        self._running[request.key] = running
+        running.add_done_callback(lambda done: self._forget(request.key, done))
         return running
 
     def _forget(self, key: idempotency.Key, done: asyncio.Task[Placed]) -> None:
         del self._running[key]
         if not done.cancelled():
-            done.exception()  # Its caller may have gone, and an error that nobody saw is logged.
+            done.exception()  # Retrieved here: asyncio logs an exception that no caller reads.
 
-    async def _place(self, wish: CheckoutRequest) -> Placed:
+    async def _place(self, request: CheckoutRequest) -> Placed:
         try:
-            return await self._together(wish)
+            return await self._group(request)
         except OperationalError as error:
             if error.orig and error.orig.args[0] == LOCK_WAIT_TIMEOUT:
-                raise RequestInProgress from error  # In another process: it has the cart.
+                # The first request runs in another process and holds the lock on the cart.
+                raise RequestInProgress from error
             raise
 
-    async def _check_out(self, wishes: list[CheckoutRequest]) -> Sequence[Placed | Exception]:
+    async def _check_out(self, requests: list[CheckoutRequest]) -> Sequence[Placed | Exception]:
         async def work() -> Sequence[Placed | BookstoreError]:
             async with transaction(self._engine) as conn:
-                answers = await check_out(conn, wishes, self._tariff, now=datetime.now(UTC))
+                answers = await check_out(conn, requests, self._tariff, now=datetime.now(UTC))
                 failpoint("W4")
             failpoint("W5")
             return answers
 
-        return await retry_batch(work, len(wishes))
+        return await retry_batch(work, len(requests))
 
 
 _LOCK = BulkQuery(
@@ -224,103 +232,114 @@ _INSERT_EVENTS = Bulk(
 
 async def check_out(
     conn: AsyncConnection,
-    wishes: Sequence[CheckoutRequest],
+    requests: Sequence[CheckoutRequest],
     tariff: pricing.Tariff,
     *,
     now: datetime,
 ) -> list[Placed | BookstoreError]:
-    """Turn carts into placed orders, all in this transaction, and empty them.
+    """Place one order for each request and empty its cart, all in this transaction.
 
-    The answer has a placed order or a refusal for each wish.  A refused wish changes
-    nothing, so its neighbours need not care.  Two wishes for one cart: the first gets it.
+    Returns a placed order or a refusal for each request, in their order.  A refused request
+    changes nothing, so the others in the group are not affected.  Of two requests for one cart
+    the first is placed.
     """
-    # Locked before the keys are looked up: a repeat in another process waits here, and
-    # then finds the key that the first request has written.
-    carts: dict[int, int] = dict(await _LOCK(conn, sorted({(wish.cart_id,) for wish in wishes})))
-    keys, items = await ask(
+    # Lock the carts before looking up the keys: a repeat in another process waits for the lock and
+    # then finds the key that the first request wrote.
+    carts: dict[int, int] = dict(
+        await _LOCK(conn, sorted({(request.cart_id,) for request in requests}))
+    )
+    keys, items = await run_queries(
         conn,
-        idempotency.finding({wish.key for wish in wishes}),
+        idempotency.find_statement({request.key for request in requests}),
         _ITEMS.of([(cart_id,) for cart_id in carts]),
     )
-    used = idempotency.used(keys)
+    used = idempotency.parse_found(keys)
     earlier = await orders.by_ids(conn, [use.order_id for use in used.values()]) if used else {}
     contents = _contents(items)
     answers: dict[int, Placed | BookstoreError] = {}
-    drafts: dict[int, _Draft] = {}
-    for place, wish in enumerate(wishes):
-        use = used.get(wish.key)
+    new_orders: dict[int, _NewOrder] = {}
+    for place, request in enumerate(requests):
+        use = used.get(request.key)
         if use is not None:
             answers[place] = (
                 Placed(_as_placed(earlier[use.order_id]), replayed=True)
-                if use.request_hash == wish.request_hash
+                if use.request_hash == request.request_hash
                 else IdempotencyKeyReused()
             )
             continue
-        lines, withdrawn = contents.get(wish.cart_id, ([], []))
+        lines, withdrawn = contents.get(request.cart_id, ([], []))
         try:
-            rates = _rates(wish, lines, withdrawn, tariff)
+            rates = _rates(request, lines, withdrawn, tariff)
         except BookstoreError as refusal:
             answers[place] = refusal
             continue
-        drafts[place] = _Draft(wish, _new_number(), carts[wish.cart_id], lines, rates)
-        del contents[wish.cart_id]
-    placed = await _place(conn, list(drafts.values()), now=now)
+        new_orders[place] = _NewOrder(request, _new_number(), carts[request.cart_id], lines, rates)
+        del contents[request.cart_id]
+    placed = await _place(conn, list(new_orders.values()), now=now)
     answers |= {
-        place: Placed(order, replayed=False) for place, order in zip(drafts, placed, strict=True)
+        place: Placed(order, replayed=False)
+        for place, order in zip(new_orders, placed, strict=True)
     }
-    return [answers[place] for place in range(len(wishes))]
+    return [answers[place] for place in range(len(requests))]
 
 
-def _contents(found: Iterable[list[Any]]) -> dict[int, tuple[list[Line], list[str]]]:
-    """The lines of each cart that has any, ascending by book, and the titles not sold any more."""
-    contents: dict[int, tuple[list[Line], list[str]]] = {}
+def _contents(found: Iterable[list[Any]]) -> dict[int, tuple[list[OrderLine], list[str]]]:
+    """The lines of each cart in order of book, and the titles that have been withdrawn."""
+    contents: dict[int, tuple[list[OrderLine], list[str]]] = {}
     for cart_id, book_id, isbn13, title, quantity, price_cents, is_withdrawn in sorted(found):
         lines, withdrawn = contents.setdefault(cart_id, ([], []))
-        lines.append(Line(book_id, isbn13, title, quantity, price_cents))
+        lines.append(OrderLine(book_id, isbn13, title, quantity, price_cents))
         if is_withdrawn:
             withdrawn.append(title)
     return contents
 
 
 def _rates(
-    wish: CheckoutRequest, lines: Sequence[Line], withdrawn: Sequence[str], tariff: pricing.Tariff
+    request: CheckoutRequest,
+    lines: Sequence[OrderLine],
+    withdrawn: Sequence[str],
+    tariff: pricing.Tariff,
 ) -> pricing.Rates:
-    """The rules for this order, if it can be placed.
+    """The rates that apply to this order.
 
     Raises:
-        CartEmpty, BookWithdrawn, NotDelivered, PriceChanged: it cannot.
+        CartEmpty, BookWithdrawn, NotDelivered, PriceChanged: it cannot be placed.
     """
     if not lines:
         raise CartEmpty
     if withdrawn:
         raise BookWithdrawn(withdrawn)
-    rates = tariff.to(wish.shipping_address["country"])
+    rates = tariff.rates_for(request.shipping_address["country"])
     total_cents = _totals(lines, rates).total_cents
-    if wish.expected_total_cents not in (None, total_cents):
-        raise PriceChanged(wish.expected_total_cents, total_cents)
+    if request.expected_total_cents not in (None, total_cents):
+        raise PriceChanged(request.expected_total_cents, total_cents)
     return rates
 
 
-async def _place(conn: AsyncConnection, drafts: Sequence[_Draft], *, now: datetime) -> list[Order]:
-    """Write the orders, and in the same transaction all that must happen next."""
-    if not drafts:
+async def _place(
+    conn: AsyncConnection, new_orders: Sequence[_NewOrder], *, now: datetime
+) -> list[Order]:
+    """Write the orders and, in the same transaction, everything that must happen next."""
+    if not new_orders:
         return []
-    checkouts = [(draft.wish.cart_id, draft.checkout_no) for draft in drafts]
-    inserting = _INSERT.of([_row(draft) for draft in drafts], now=now)
-    found = await in_one_trip(conn, inserting, answer=_IDS.of(checkouts))
+    checkouts = [(new.request.cart_id, new.checkout_no) for new in new_orders]
+    inserting = _INSERT.of([_row(new) for new in new_orders], now=now)
+    found = await run_statements(conn, inserting, answer=_IDS.of(checkouts))
     ids: dict[str, int] = dict(found)
-    placed = [_order(ids[draft.number], draft, now=now) for draft in drafts]
-    # By book, not by order: the foreign key locks book rows, and all lock them in one order.
+    placed = [_order(ids[new.number], new, now=now) for new in new_orders]
+    # Sorted by book: the foreign key locks book rows, and all transactions lock them in that order.
     lines = sorted(
         (line.book_id, order.id, line.isbn13, line.title, line.quantity, line.unit_price_cents)
         for order in placed
         for line in order.items
     )
     actors = [(order.id, "customer" if order.user_id else "guest") for order in placed]
-    cart_ids = sorted((draft.wish.cart_id,) for draft in drafts)
-    pairs = list(zip(placed, (draft.wish for draft in drafts), strict=True))
-    uses = {wish.key: idempotency.Use(wish.request_hash, order.id) for order, wish in pairs}
-    request_ids = {order.id: wish.request_id for order, wish in pairs}
+    cart_ids = sorted((new.request.cart_id,) for new in new_orders)
+    pairs = list(zip(placed, (new.request for new in new_orders), strict=True))
+    uses = {
+        request.key: idempotency.KeyUse(request.request_hash, order.id) for order, request in pairs
+    }
+    request_ids = {order.id: request.request_id for order, request in pairs}
     work, order_ids = outbox.Task.PROCESS_ORDERS, [order.id for order in placed]
     outbox.announce(conn, work, order_ids)
     notify(conn, order_ids)
@@ -329,58 +348,60 @@ async def _place(conn: AsyncConnection, drafts: Sequence[_Draft], *, now: dateti
         [(order.id, "order-placed", order.user_id, order.email) for order in placed],
         now=now,
         request_ids=request_ids,
-        after=[
+        preceding=[
             _INSERT_LINES.of(lines),
             _INSERT_EVENTS.of(actors, now=now),
             _EMPTY.of(cart_ids),
-            _NEXT_CHECKOUT.of(cart_ids, now=now).passing("W2"),
-            idempotency.keeping(uses, now=now).passing("W1"),
-            outbox.adding(work, order_ids, now=now, request_ids=request_ids).passing("W3"),
+            _NEXT_CHECKOUT.of(cart_ids, now=now).with_failpoint("W2"),
+            idempotency.insert_statement(uses, now=now).with_failpoint("W1"),
+            outbox.add_statement(work, order_ids, now=now, request_ids=request_ids).with_failpoint(
+                "W3"
+            ),
         ],
     )
     return placed
 
 
-def _row(draft: _Draft) -> tuple[Any, ...]:
-    wish = draft.wish
+def _row(new: _NewOrder) -> tuple[Any, ...]:
+    request = new.request
     return (
-        draft.number,
-        wish.cart_id,
-        draft.checkout_no,
-        wish.user_id,
-        wish.email,
-        draft.rates.currency,
-        json.dumps(dict(wish.shipping_address)),
-        _terms(draft.rates),
-        wish.note,
-        wish.language,
+        new.number,
+        request.cart_id,
+        new.checkout_no,
+        request.user_id,
+        request.email,
+        new.rates.currency,
+        json.dumps(dict(request.shipping_address)),
+        _terms(new.rates),
+        request.note,
+        request.language,
     )
 
 
-# Most orders have the same terms.
+# Cached, because most orders have the same terms.
 @lru_cache(maxsize=32)
 def _terms(rates: pricing.Rates) -> str:
     return json.dumps(rates.to_json())
 
 
-def _order(order_id: int, draft: _Draft, *, now: datetime) -> Order:
-    totals = _totals(draft.lines, draft.rates)
+def _order(order_id: int, new: _NewOrder, *, now: datetime) -> Order:
+    totals = _totals(new.lines, new.rates)
     return Order(
         id=order_id,
-        number=draft.number,
+        number=new.number,
         status=State.PLACED,
         payment_status=Payment.UNPAID,
-        user_id=draft.wish.user_id,
-        email=draft.wish.email,
-        items=list(draft.lines),
-        currency=draft.rates.currency,
+        user_id=new.request.user_id,
+        email=new.request.email,
+        items=list(new.lines),
+        currency=new.rates.currency,
         subtotal_cents=totals.subtotal_cents,
         discount_cents=totals.discount_cents,
         shipping_cents=totals.shipping_cents,
         tax_cents=totals.tax_cents,
         total_cents=None,
-        shipping_address=dict(draft.wish.shipping_address),
-        note=draft.wish.note,
+        shipping_address=dict(new.request.shipping_address),
+        note=new.request.note,
         reason=None,
         tracking=None,
         last_seq=1,
@@ -390,7 +411,7 @@ def _order(order_id: int, draft: _Draft, *, now: datetime) -> Order:
 
 
 def _as_placed(order: Order) -> Order:
-    """The order as its first request was answered, whatever has happened to it since."""
+    """The order as the first request was answered, without what has happened since."""
     return replace(
         order,
         status=State.PLACED,
@@ -403,11 +424,11 @@ def _as_placed(order: Order) -> Order:
     )
 
 
-def _totals(lines: Sequence[Line], rates: pricing.Rates) -> pricing.Totals:
+def _totals(lines: Sequence[OrderLine], rates: pricing.Rates) -> pricing.Totals:
     return pricing.totals([(line.quantity, line.unit_price_cents) for line in lines], rates)
 
 
 def _new_number() -> str:
-    # 256 is a multiple of 32, so each letter is as likely as any other.
-    letters = "".join(ALPHABET[byte % 32] for byte in secrets.token_bytes(12))
-    return f"{letters[:4]}-{letters[4:8]}-{letters[8:]}"
+    # 256 is a multiple of 32, so each character is as likely as any other.
+    digits = "".join(ALPHABET[byte % 32] for byte in secrets.token_bytes(12))
+    return f"{digits[:4]}-{digits[4:8]}-{digits[8:]}"

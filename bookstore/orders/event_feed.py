@@ -1,9 +1,9 @@
-"""What people watch while it happens: the events of orders.
+"""The events of orders, for live updates.
 
-Within an order they are numbered under its row lock, so a reader of one order needs no more
-than `seq > n`.  Across orders there is only `order_events.id`, and a smaller one may become
-visible later than a larger one: whoever reads by it has to come back for those that were
-missing.  A plain `id > n` missed 1 to 3 % of the events of a busy store.
+Within an order, events are numbered under the lock on its row, so a reader of one order only needs
+`seq > n`.  Across orders there is only `order_events.id`, and a smaller id may become visible after
+a larger one.  A reader by id therefore has to ask again for missing ids: a plain `id > n` missed 1
+to 3 % of the events of a busy store.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,11 +14,11 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.database.statements import BulkQuery
-from bookstore.database.tables import moment, order_events
+from bookstore.database.tables import order_events, parse_utc
 from bookstore.orders.orders import Event
 
-#: Ids looked at in one go; a longer way back is gone in steps.
-STEP = 1000
+#: The largest number of ids in one query; a longer range is read in steps.
+MAX_IDS = 1000
 
 _SINCE = BulkQuery(
     "order_id BIGINT, seen INT",
@@ -39,7 +39,7 @@ _BETWEEN = BulkQuery(
 
 @dataclass(frozen=True, slots=True)
 class FeedEvent:
-    """An event of any order; `id` is its own among all, `seq` counts within the order."""
+    """An event of any order; `id` is unique among all events, `seq` counts within the order."""
 
     id: int
     number: str
@@ -50,35 +50,35 @@ class FeedEvent:
     detail: str | None
 
 
-async def since(conn: AsyncConnection, seen: Mapping[int, int]) -> dict[int, list[Event]]:
-    """What happened to each of these orders after the event that was seen last, oldest first.
+async def events_after(conn: AsyncConnection, seen: Mapping[int, int]) -> dict[int, list[Event]]:
+    """The events of each of these orders after the one that was seen last, oldest first.
 
-    One query, however many there are; orders to which nothing happened are left out.
+    One query for all orders; orders without a new event are left out.
     """
     found: dict[int, list[Event]] = {}
     rows = await _SINCE(conn, sorted(seen.items()))
     for order_id, seq, kind, at, actor, detail in sorted(rows, key=lambda row: row[:2]):
-        found.setdefault(order_id, []).append(Event(seq, kind, moment(at), actor, detail))
+        found.setdefault(order_id, []).append(Event(seq, kind, parse_utc(at), actor, detail))
     return found
 
 
-async def latest(conn: AsyncConnection) -> int:
-    """The id of the newest event that can be seen; 0 where there is none."""
+async def latest_id(conn: AsyncConnection) -> int:
+    """The id of the newest visible event; 0 if there is none."""
     newest = await conn.execute(select(func.max(order_events.c.id)))
     return newest.scalar_one() or 0
 
 
-async def among(conn: AsyncConnection, ids: Iterable[int]) -> list[FeedEvent]:
-    """Those of these events that can be seen, ascending by id."""
+async def visible(conn: AsyncConnection, ids: Iterable[int]) -> list[FeedEvent]:
+    """The visible ones of these events, ascending by id."""
     rows = await _BETWEEN(conn, list(_ranges(sorted(ids))))
     return [
-        FeedEvent(event_id, number, seq, kind, moment(at), actor, detail)
+        FeedEvent(event_id, number, seq, kind, parse_utc(at), actor, detail)
         for event_id, number, seq, kind, at, actor, detail in sorted(rows, key=lambda row: row[0])
     ]
 
 
 def _ranges(ids: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """Ascending ids as first and last of each row without a gap."""
+    """Ascending ids as the first and last of each range without a gap."""
     first = last = None
     for event_id in ids:
         if first is None or last is None:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bookstore import pricing
 from bookstore.database import pagination
 from bookstore.database.pagination import Page
-from bookstore.database.tables import notifications as letters
+from bookstore.database.tables import notifications as notification_rows
 from bookstore.database.tables import (
     order_events,
     order_lines,
@@ -24,8 +24,8 @@ from bookstore.payments import INVOICE, PROVIDERS, Payment
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """What was ordered of one book, as it was when it was ordered."""
+class OrderLine:
+    """One book of an order, with title and price as they were when it was placed."""
 
     book_id: int
     isbn13: str
@@ -40,7 +40,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An order as people see it.  `total_cents` is None until the order service worked it out."""
+    """An order.  `total_cents` is None until the order worker has computed it."""
 
     id: int
     number: str
@@ -48,7 +48,7 @@ class Order:
     payment_status: Payment
     user_id: int | None
     email: str
-    items: list[Line]
+    items: list[OrderLine]
     currency: str
     subtotal_cents: int
     discount_cents: int
@@ -77,7 +77,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened to an order; `id` counts 1, 2, 3 ... within the order."""
+    """An event of an order; `id` counts 1, 2, 3 ... within the order."""
 
     id: int
     kind: str
@@ -99,7 +99,7 @@ async def get(conn: AsyncConnection, number: str) -> Order:
 
 
 async def by_ids(conn: AsyncConnection, order_ids: Sequence[int]) -> dict[int, Order]:
-    """Orders by their internal ids; what is not there is left out."""
+    """Orders by their internal ids; ids without an order are left out."""
     found = await _load(conn, select(orders).where(orders.c.id.in_(order_ids)))
     return {order.id: order for order in found}
 
@@ -125,8 +125,10 @@ async def find(
     cursor: str | None = None,
     limit: int = 20,
 ) -> Page[Order]:
-    """Everybody's orders for staff, the newest first; `q` is (the beginning of) a number or an
-    e-mail address, a title or an ISBN."""
+    """All orders, for staff, the newest first.
+
+    `q` is the beginning of a number or of an e-mail address, part of a title, or an ISBN.
+    """
     query = select(orders)
     if q:
         pattern = q.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
@@ -154,13 +156,13 @@ async def count_by_state(conn: AsyncConnection) -> dict[State, int]:
 
 
 async def any_since(conn: AsyncConnection, moment: datetime) -> bool:
-    """Whether anybody has ordered since then."""
+    """Whether an order has been placed since then."""
     later = select(orders.c.id).where(orders.c.placed_at >= moment)
     return bool(await conn.scalar(select(exists(later))))
 
 
 async def events(conn: AsyncConnection, order_id: int, *, after: int = 0) -> list[Event]:
-    """What happened to an order, oldest first; `after` leaves out what the caller has seen."""
+    """The events of an order with an id above `after`, oldest first."""
     found = await conn.execute(
         select(order_events)
         .where(order_events.c.order_id == order_id, order_events.c.seq > after)
@@ -170,9 +172,9 @@ async def events(conn: AsyncConnection, order_id: int, *, after: int = 0) -> lis
 
 
 async def claim(conn: AsyncConnection, user_id: int, *, now: datetime) -> list[str]:
-    """Give a user what a guest ordered with the user's confirmed address; the orders' numbers.
+    """Assign to a user the guest orders placed with the user's verified address; their numbers.
 
-    Nobody gets anything for an address that they have not shown to be theirs.
+    A user whose address is not verified gets none.
     """
     own = select(users.c.email_key).where(
         users.c.id == user_id, users.c.email_verified_at.is_not(None), users.c.erased_at.is_(None)
@@ -180,7 +182,7 @@ async def claim(conn: AsyncConnection, user_id: int, *, now: datetime) -> list[s
     email_key = await conn.scalar(own)
     if email_key is None:
         return []
-    # MariaDB compares addresses as mailboxes do, whatever their case, and by an index.
+    # MariaDB compares addresses without regard to case, and with an index.
     email = orders.c.email if conn.dialect.name == "mysql" else func.lower(orders.c.email)
     found = await conn.execute(
         select(orders.c.id, orders.c.number, orders.c.last_seq)
@@ -210,8 +212,12 @@ async def claim(conn: AsyncConnection, user_id: int, *, now: datetime) -> list[s
             for row in claimed
         ],
     )
-    # The letters about them stand in the user's list from now on.
-    await conn.execute(update(letters).where(letters.c.order_id.in_(ids)).values(user_id=user_id))
+    # Their notifications appear in the user's list from now on.
+    await conn.execute(
+        update(notification_rows)
+        .where(notification_rows.c.order_id.in_(ids))
+        .values(user_id=user_id)
+    )
     return [row.number for row in claimed]
 
 
@@ -234,7 +240,7 @@ async def _page(
 
 async def _load(conn: AsyncConnection, query: Select[Any]) -> list[Order]:
     rows = (await conn.execute(query)).all()
-    lines: dict[int, list[Line]] = {row.id: [] for row in rows}
+    lines: dict[int, list[OrderLine]] = {row.id: [] for row in rows}
     found = await conn.execute(
         select(order_lines)
         .where(order_lines.c.order_id.in_(list(lines)))
@@ -242,12 +248,12 @@ async def _load(conn: AsyncConnection, query: Select[Any]) -> list[Order]:
     )
     for row in found:
         lines[row.order_id].append(
-            Line(row.book_id, row.isbn13, row.title, row.quantity, row.unit_price_cents)
+            OrderLine(row.book_id, row.isbn13, row.title, row.quantity, row.unit_price_cents)
         )
     return [_order(row, lines[row.id]) for row in rows]
 
 
-def _order(row: Row[Any], lines: list[Line]) -> Order:
+def _order(row: Row[Any], lines: list[OrderLine]) -> Order:
     totals = pricing.totals(
         [(line.quantity, line.unit_price_cents) for line in lines], pricing.Rates(**row.terms)
     )

@@ -1,10 +1,10 @@
-"""The order service: placed orders become confirmed or rejected, a whole list at a time.
+"""Order processing: placed orders become confirmed or rejected, a batch at a time.
 
-    lock the orders ─> read their lines ─> look at the shelf ─> decide
-      ─> ledger, states and totals, events, letters ─> take the copies ─> COMMIT
+    lock the orders ─> read their lines and the stock ─> decide
+      ─> ledger, states and totals, events, e-mails ─> take from stock ─> COMMIT
 
-The shelf is only looked at until the very end, so that lists which want the same book
-wait for each other no longer than one statement and one COMMIT take.
+Stock is read without a lock until the very end.  Batches that need the same book therefore wait
+for each other no longer than one statement and one COMMIT take.
 """
 
 import json
@@ -19,15 +19,15 @@ from bookstore import i18n, pricing
 from bookstore.database.engine import Repeat
 from bookstore.database.failpoints import failpoint
 from bookstore.database.statements import Bulk, BulkQuery, Statement
-from bookstore.database.tables import moment
+from bookstore.database.tables import parse_utc
 from bookstore.i18n import Language, _
 from bookstore.orders.states import State
 from bookstore.orders.transitions import Facts, Locked, Trace, transition
 from bookstore.payments import Payment
 
 
-class OutRun(Repeat):
-    """Somebody took copies since we looked."""
+class StockTaken(Repeat):
+    """Another transaction took items from stock after this one read it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +53,9 @@ class _Line:
 class _Outcome:
     order: _Order
     lines: Sequence[_Line]
-    #: How many copies were wanted and how many are left, by book; none confirms it.
+    #: Ordered quantity and stock of each book that is short; empty if the order is confirmed.
     short: Mapping[int, tuple[int, int]]
-    #: Why it is rejected, for the customer.
+    #: Why the order is rejected, in the customer's language.
     reason: str | None = None
 
     @property
@@ -73,7 +73,7 @@ _LOCK = BulkQuery(
     WHERE o.status = 'placed' {for_update}
     """,
 )
-# The shelf is looked at in the same trip, without a lock.
+# Stock is read in the same round trip, without a lock.
 _LINES = BulkQuery(
     "order_id BIGINT",
     "l.order_id, l.book_id, l.quantity, l.unit_price_cents, s.stock",
@@ -94,7 +94,7 @@ _WRITE_LEDGER = Bulk(
     SELECT v.book_id, -v.quantity, 'sold', v.order_id, :now FROM {rows} AS v
     """,
 )
-_TAKE = Bulk(
+_REDUCE_STOCK = Bulk(
     "book_id BIGINT, quantity INT",
     """
     UPDATE {rows} AS v STRAIGHT_JOIN book_stock AS s {by_key} ON s.book_id = v.book_id
@@ -110,14 +110,14 @@ _TAKE = Bulk(
 async def process(
     conn: AsyncConnection, order_ids: Collection[int], *, trace: Trace, now: datetime
 ) -> None:
-    """Confirm or reject placed orders: take stock, work out totals, queue letters.
+    """Confirm or reject placed orders: take stock, compute totals, queue e-mails.
 
-    Orders that have moved on already are left alone, so a message that comes twice changes
-    nothing.  Orders are served in the order in which they were placed.
+    Safe to repeat: orders that are no longer placed are skipped, so a message that is delivered
+    twice changes nothing.  Stock is given to orders in the order in which they were placed.
 
     Raises:
-        OutRun: roll back, and repeat the whole on the same path (another order of locks
-            would deadlock with those who do not repeat).
+        StockTaken: stock changed meanwhile.  Roll back and repeat the whole transaction; a retry
+            that locked in another order would deadlock with transactions that do not retry.
     """
     placed = await _lock(conn, order_ids)
     failpoint("P4", order_ids)
@@ -131,7 +131,7 @@ async def process(
     await _transition(conn, confirmed, State.CONFIRMED, beside=sold, trace=trace, now=now)
     await _transition(conn, rejected, State.REJECTED, trace=trace, now=now)
     failpoint("P6", order_ids)
-    await _take(conn, confirmed)
+    await _reduce_stock(conn, confirmed)
 
 
 async def _transition(
@@ -178,14 +178,14 @@ async def _lock(conn: AsyncConnection, order_ids: Iterable[int]) -> list[_Order]
                 payment_provider=row[6],
             ),
             _rates(row[7]),
-            moment(row[8]),
-            i18n.known(row[9]),
+            parse_utc(row[8]),
+            i18n.supported_or_default(row[9]),
         )
         for row in sorted(found)
     ]
 
 
-# Most orders have the same terms.
+# Cached, because most orders have the same terms.
 @lru_cache(maxsize=32)
 def _rates(terms: str) -> pricing.Rates:
     return pricing.Rates(**json.loads(terms))
@@ -194,31 +194,31 @@ def _rates(terms: str) -> pricing.Rates:
 async def _lines(
     conn: AsyncConnection, orders: Iterable[_Order]
 ) -> tuple[dict[int, list[_Line]], dict[int, int]]:
-    """The lines of each order, and how many copies there are of their books."""
+    """The lines of each order, and the stock of their books."""
     lines: dict[int, list[_Line]] = {order.id: [] for order in orders}
-    shelf: dict[int, int] = {}
+    stock: dict[int, int] = {}
     found = await _LINES(conn, [(order_id,) for order_id in lines])
-    for order_id, book_id, quantity, unit_price_cents, stock in sorted(found):
+    for order_id, book_id, quantity, unit_price_cents, in_stock in sorted(found):
         lines[order_id].append(_Line(book_id, quantity, unit_price_cents))
-        shelf[book_id] = stock
-    return lines, shelf
+        stock[book_id] = in_stock
+    return lines, stock
 
 
-def _decide(order: _Order, lines: Sequence[_Line], shelf: dict[int, int]) -> _Outcome:
-    """All of the order or nothing; what it gets is taken off `shelf`, for those behind it."""
+def _decide(order: _Order, lines: Sequence[_Line], stock: dict[int, int]) -> _Outcome:
+    """Fill the order completely or not at all; `stock` is reduced for the orders after it."""
     short = {
-        line.book_id: (line.quantity, shelf[line.book_id])
+        line.book_id: (line.quantity, stock[line.book_id])
         for line in lines
-        if shelf[line.book_id] < line.quantity
+        if stock[line.book_id] < line.quantity
     }
     if not short:
         for line in lines:
-            shelf[line.book_id] -= line.quantity
+            stock[line.book_id] -= line.quantity
     return _Outcome(order, lines, short)
 
 
 async def _explained(conn: AsyncConnection, outcomes: Sequence[_Outcome]) -> Sequence[_Outcome]:
-    """The same outcomes; those that are rejected with the reason, in the customer's language."""
+    """The same outcomes, the rejected ones with a reason in the customer's language."""
     rejected = {it.order.id: it for it in outcomes if it.short}
     if not rejected:
         return outcomes
@@ -226,18 +226,18 @@ async def _explained(conn: AsyncConnection, outcomes: Sequence[_Outcome]) -> Seq
     reasons: dict[int, list[str]] = {order_id: [] for order_id in rejected}
     for order_id, book_id, title in sorted(titles):
         if book_id in rejected[order_id].short:
-            with i18n.speaking(rejected[order_id].order.language):
+            with i18n.using_language(rejected[order_id].order.language):
                 reasons[order_id].append(_shortage(title, *rejected[order_id].short[book_id]))
     return [
         replace(it, reason="; ".join(reasons[it.order.id])) if it.short else it for it in outcomes
     ]
 
 
-def _shortage(title: str, wanted: int, left: int) -> str:
+def _shortage(title: str, ordered: int, left: int) -> str:
     if not left:
         return _("%s: sold out") % title
-    facts = {"title": title, "wanted": wanted, "left": left}
-    return _("%(title)s: %(wanted)s wanted, %(left)s left") % facts
+    facts = {"title": title, "quantity": ordered, "stock": left}
+    return _("%(title)s: %(quantity)s ordered, %(stock)s in stock") % facts
 
 
 def _ledger(confirmed: Iterable[_Outcome]) -> list[tuple[int, int, int]]:
@@ -248,14 +248,14 @@ def _ledger(confirmed: Iterable[_Outcome]) -> list[tuple[int, int, int]]:
     )
 
 
-async def _take(conn: AsyncConnection, confirmed: Iterable[_Outcome]) -> None:
-    """Check and take in one statement, the last one before COMMIT."""
-    wanted: dict[int, int] = {}
+async def _reduce_stock(conn: AsyncConnection, confirmed: Iterable[_Outcome]) -> None:
+    """Check and reduce stock in one statement, the last one before COMMIT."""
+    quantities: dict[int, int] = {}
     for outcome in confirmed:
         for line in outcome.lines:
-            wanted[line.book_id] = wanted.get(line.book_id, 0) + line.quantity
-    if not wanted:
+            quantities[line.book_id] = quantities.get(line.book_id, 0) + line.quantity
+    if not quantities:
         return
-    taken = await _TAKE(conn, sorted(wanted.items()))
-    if taken.rowcount != len(wanted):
-        raise OutRun
+    reduced = await _REDUCE_STOCK(conn, sorted(quantities.items()))
+    if reduced.rowcount != len(quantities):
+        raise StockTaken

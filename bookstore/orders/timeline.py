@@ -1,4 +1,4 @@
-"""What happened around one order, as staff read it."""
+"""The timeline of one order, for staff: its events and everything related to them."""
 
 import json
 from collections.abc import Sequence
@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bookstore.audit import AuditAction
 from bookstore.database.tables import (
     audit_log,
     books,
@@ -34,15 +35,16 @@ from bookstore.database.tables import (
     tasks,
     users,
 )
-from bookstore.notifications import Status
-from bookstore.tasks.outbox import Row, Task, work_name
+from bookstore.notifications import EmailStatus
+from bookstore.notifications.emails import EmailKind
+from bookstore.tasks.outbox import Task, TaskRow, work_name
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """An order's event with all that is known of the work behind it.
+    """An event of the order, with what is recorded about the work behind it.
 
-    `staff` is the name of the member of staff who did it, None where it was somebody else.
+    `staff` is the name of the staff member who did it, None if it was not done by staff.
     """
 
     kind: str
@@ -58,8 +60,8 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
-    """Copies of a book that an order took from the shelf, or gave back."""
+class StockStep:
+    """A stock movement of the order: items taken from stock, or returned to it."""
 
     at: datetime
     title: str
@@ -67,12 +69,12 @@ class Moved:
 
 
 @dataclass(frozen=True, slots=True)
-class Posted:
-    """A letter about an order, without its words."""
+class EmailStep:
+    """An e-mail about the order, without its text."""
 
     id: int
-    kind: str
-    status: Status
+    kind: EmailKind
+    status: EmailStatus
     in_doubt: bool
     attempts: int
     answer: str | None
@@ -81,8 +83,8 @@ class Posted:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
-    """An attempt at the order's work, or at one of its letters, that came to nothing."""
+class FailedAttempt:
+    """A failed attempt to process the order or to send one of its e-mails."""
 
     at: datetime
     task: str
@@ -91,19 +93,19 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class Acted:
-    """What staff did around the order that is no step of it."""
+class StaffAction:
+    """What staff did about the order's tasks and e-mails; not a step of the order itself."""
 
     at: datetime
-    action: str
+    action: AuditAction
     object_type: str
     changes: dict[str, Any]
     user_name: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Noted:
-    """What staff wrote about the order."""
+class StaffNote:
+    """A note that staff wrote about the order."""
 
     at: datetime
     body: str
@@ -112,15 +114,15 @@ class Noted:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """All that happened around one order; `tasks` is what is still to be done for it."""
+    """Everything that happened around one order; `tasks` are its unfinished tasks."""
 
     steps: list[Step]
-    letters: list[Posted]
-    tasks: list[Row]
-    moved: list[Moved]
-    failed: list[Failed]
-    acted: list[Acted]
-    noted: list[Noted]
+    emails: list[EmailStep]
+    tasks: list[TaskRow]
+    stock: list[StockStep]
+    failures: list[FailedAttempt]
+    actions: list[StaffAction]
+    notes: list[StaffNote]
 
 
 #: Steps by staff have the actor `staff:7`.
@@ -133,7 +135,7 @@ _STAFF_ID = case(
 
 
 async def of_order(conn: AsyncConnection, order_id: int) -> Timeline:
-    """All that happened around an order, each kind oldest first."""
+    """Everything that happened around an order, each kind oldest first."""
     steps = await conn.execute(
         select(
             order_events.c.kind,
@@ -156,11 +158,11 @@ async def of_order(conn: AsyncConnection, order_id: int) -> Timeline:
         .where(notifications.c.order_id == order_id)
         .order_by(notifications.c.id)
     )
-    letters = [
-        Posted(
+    emails = [
+        EmailStep(
             id=row.id,
-            kind=row.kind,
-            status=Status.stored(row.status),
+            kind=EmailKind.stored(row.kind),
+            status=EmailStatus.stored(row.status),
             in_doubt=row.in_doubt,
             attempts=row.attempts,
             answer=row.smtp_answer,
@@ -172,51 +174,57 @@ async def of_order(conn: AsyncConnection, order_id: int) -> Timeline:
     around = await _around(conn, order_id)
     return Timeline(
         steps=[Step(**row._mapping) for row in steps],
-        letters=letters,
-        tasks=await _tasks(conn, order_id, [letter.id for letter in letters]),
-        moved=[Moved(row.at, row.words, row.number) for row in around if row.what == "moved"],
-        failed=[
-            Failed(row.at, row.about, row.number, row.words)
+        emails=emails,
+        tasks=await _tasks(conn, order_id, [email.id for email in emails]),
+        stock=[StockStep(row.at, row.text, row.number) for row in around if row.what == "stock"],
+        failures=[
+            FailedAttempt(row.at, row.about, row.number, row.text)
             for row in around
-            if row.what == "failed"
+            if row.what == "failures"
         ],
-        acted=[
-            Acted(row.at, row.about, row.detail, json.loads(row.words), row.who)
+        actions=[
+            StaffAction(
+                row.at,
+                AuditAction.stored(row.about),
+                row.detail,
+                json.loads(row.text),
+                row.who,
+            )
             for row in around
-            if row.what == "acted"
+            if row.what == "actions"
         ],
-        noted=[Noted(row.at, row.words, row.who) for row in around if row.what == "noted"],
+        notes=[StaffNote(row.at, row.text, row.who) for row in around if row.what == "notes"],
     )
 
 
 async def _around(conn: AsyncConnection, order_id: int) -> Sequence[Any]:
-    """Copies moved, attempts that failed, what staff did and wrote: oldest first, at one go."""
-    letter_ids = select(notifications.c.id).where(notifications.c.order_id == order_id)
+    """Stock movements, failed attempts, staff actions and notes, oldest first, in one query."""
+    email_ids = select(notifications.c.id).where(notifications.c.order_id == order_id)
     none = null().label("none")
     moved = (
-        _row("moved", stock_movements.c.created_at, none, books.c.title, none)
+        _row("stock", stock_movements.c.created_at, none, books.c.title, none)
         .add_columns(stock_movements.c.delta.label("number"), _text(null()).label("who"))
         .join_from(stock_movements, books, books.c.id == stock_movements.c.book_id)
         .where(stock_movements.c.order_id == order_id)
     )
     failed = (
-        _row("failed", task_failures.c.at, task_failures.c.task, task_failures.c.error, none)
+        _row("failures", task_failures.c.at, task_failures.c.task, task_failures.c.error, none)
         .add_columns(task_failures.c.attempt.label("number"), _text(null()).label("who"))
         .where(
             or_(
                 _work(Task.PROCESS_ORDERS, task_failures, [order_id]),
-                _work(Task.SEND_NOTIFICATIONS, task_failures, letter_ids),
+                _work(Task.SEND_NOTIFICATIONS, task_failures, email_ids),
             )
         )
     )
-    own_work = or_(
+    own_task = or_(
         audit_log.c.object_id == work_name(Task.PROCESS_ORDERS, order_id),
-        audit_log.c.object_id.in_(_of_letters(f"{Task.SEND_NOTIFICATIONS}:", order_id)),
+        audit_log.c.object_id.in_(_email_ids(f"{Task.SEND_NOTIFICATIONS}:", order_id)),
     )
-    own_letter = audit_log.c.object_id.in_(_of_letters("", order_id))
+    own_email = audit_log.c.object_id.in_(_email_ids("", order_id))
     acted = (
         _row(
-            "acted",
+            "actions",
             audit_log.c.at,
             audit_log.c.action,
             audit_log.c.changes,
@@ -226,13 +234,13 @@ async def _around(conn: AsyncConnection, order_id: int) -> Sequence[Any]:
         .outerjoin_from(audit_log, users, users.c.id == audit_log.c.user_id)
         .where(
             or_(
-                and_(audit_log.c.object_type == "task", own_work),
-                and_(audit_log.c.object_type == "notification", own_letter),
+                and_(audit_log.c.object_type == "task", own_task),
+                and_(audit_log.c.object_type == "notification", own_email),
             )
         )
     )
     noted = (
-        _row("noted", order_notes.c.created_at, none, order_notes.c.body, none)
+        _row("notes", order_notes.c.created_at, none, order_notes.c.body, none)
         .add_columns(literal(0).label("number"), _text(users.c.name).label("who"))
         .join_from(order_notes, users, users.c.id == order_notes.c.user_id)
         .where(order_notes.c.order_id == order_id)
@@ -241,25 +249,25 @@ async def _around(conn: AsyncConnection, order_id: int) -> Sequence[Any]:
     return (await conn.execute(select(every).order_by(every.c.at))).all()
 
 
-def _row(what: str, at: Any, about: Any, words: Any, detail: Any) -> Select[Any]:
+def _row(what: str, at: Any, about: Any, text: Any, detail: Any) -> Select[Any]:
     return select(
         _text(literal(what)).label("what"),
         at.label("at"),
         _text(about).label("about"),
-        _text(words).label("words"),
+        _text(text).label("text"),
         _text(detail).label("detail"),
     )
 
 
-def _of_letters(before: str, order_id: int) -> Select[Any]:
-    """What the audit calls an order's letters, and the work on them."""
+def _email_ids(before: str, order_id: int) -> Select[Any]:
+    """The ids by which the audit log knows an order's e-mails and the tasks that send them."""
     return select(func.concat(before, notifications.c.id)).where(
         notifications.c.order_id == order_id
     )
 
 
 def _text(of: Any) -> ColumnElement[str]:
-    # One kind of text for all: columns compared letter by letter do not unite with others.
+    # UNION needs one collation: columns compared by code point do not combine with others.
     return cast(of, String(2000))
 
 
@@ -267,8 +275,8 @@ def _work(task: Task, table: Any, ref_ids: Any) -> ColumnElement[bool]:
     return and_(table.c.task == task, table.c.ref_id.in_(ref_ids))
 
 
-async def _tasks(conn: AsyncConnection, order_id: int, letter_ids: list[int]) -> list[Row]:
+async def _tasks(conn: AsyncConnection, order_id: int, email_ids: list[int]) -> list[TaskRow]:
     of_order = and_(tasks.c.task == Task.PROCESS_ORDERS, tasks.c.ref_id == order_id)
-    of_letters = and_(tasks.c.task == Task.SEND_NOTIFICATIONS, tasks.c.ref_id.in_(letter_ids))
-    found = await conn.execute(select(tasks).where(or_(of_order, of_letters)).order_by(tasks.c.id))
-    return [Row(**{**row._mapping, "task": Task.stored(row.task)}) for row in found]
+    of_emails = and_(tasks.c.task == Task.SEND_NOTIFICATIONS, tasks.c.ref_id.in_(email_ids))
+    found = await conn.execute(select(tasks).where(or_(of_order, of_emails)).order_by(tasks.c.id))
+    return [TaskRow(**{**row._mapping, "task": Task.stored(row.task)}) for row in found]

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bookstore import audit, notifications
 from bookstore.database.engine import notify
 from bookstore.database.failpoints import failpoint
-from bookstore.database.statements import Bulk, Statement, in_one_trip
+from bookstore.database.statements import Bulk, Statement, run_statements
 from bookstore.database.tables import (
     book_stock,
     order_events,
@@ -104,7 +104,7 @@ class Trace(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class MoveResult:
     """The numbers of the orders that took the step, and why each of the others did not."""
 
     done: list[str]
@@ -152,10 +152,10 @@ async def transition(
             [(order.id, f"order-{to}", order.user_id, order.email) for order in locked],
             now=now,
             request_ids={id_: trace.request_of(id_) for id_ in ids} if trace else None,
-            after=changes,
+            preceding=changes,
         )
     else:
-        await in_one_trip(conn, *changes)
+        await run_statements(conn, *changes)
     if to is State.CANCELLED:  # Before an order is confirmed nothing is taken from stock.
         await _return_to_stock(
             conn, [order.id for order in locked if order.status is not State.PLACED], now=now
@@ -190,14 +190,14 @@ async def move(
 
 async def move_many(
     conn: AsyncConnection, numbers: Collection[str], to: State, *, user_id: int, now: datetime
-) -> Moved:
+) -> MoveResult:
     """Staff move on those of these orders that can take the step.
 
     Raises:
         Invalid: the step needs a text for each order.
     """
     if to not in IN_BULK:
-        raise Invalid("to", "Orders take this step one by one.")
+        raise Invalid("to", "This status cannot be set for many orders at once.")
     found = await _lock_where(conn, orders.c.number.in_(list(numbers)))
     known = {order.number for order in found}
     refused = {each: "This order does not exist." for each in numbers if each not in known}
@@ -208,7 +208,7 @@ async def move_many(
         if order not in able
     }
     await transition(conn, able, to, actor=f"staff:{user_id}", now=now)
-    return Moved([order.number for order in able], refused)
+    return MoveResult([order.number for order in able], refused)
 
 
 async def move_locked(
@@ -315,7 +315,7 @@ def _events(
         worked_ms=trace.worked_ms() if trace else None,
         now=now,
     )
-    return statement.passing("P5", [order.id for order in locked]) if trace else statement
+    return statement.with_failpoint("P5", [order.id for order in locked]) if trace else statement
 
 
 async def _return_to_stock(

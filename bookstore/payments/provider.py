@@ -1,11 +1,11 @@
-"""Ways to pay.  What is true of the money stands on the order; how it gets there differs.
+"""Payment providers.  The order has the status of its payment; providers say how it may change.
 
 unpaid ──> authorized ──> paid ──> refund_due ──> refunded
    └────────────────────────^
 
-A provider says which of these steps it takes, and what becomes of the money when an order
-comes to nothing.  It decides within the transaction of the change and talks to nobody; one
-that has to ask a bank does so in a task of its own, and reports with `orders.change_payment`.
+A provider defines which of these steps it supports, and what happens to the money when an order is
+cancelled or rejected.  It decides inside the transaction of that change and makes no call of its
+own: a provider that has to ask a bank does so in a task, and reports with `orders.change_payment`.
 """
 
 from collections.abc import Mapping
@@ -15,10 +15,10 @@ from bookstore.stored_enum import StoredEnum
 
 
 class Payment(StoredEnum):
-    """Where the money of an order is."""
+    """The payment status of an order."""
 
     UNPAID = "unpaid"
-    #: Set aside by a bank for us, and not taken yet.
+    #: Reserved by a bank and not captured yet.
     AUTHORIZED = "authorized"
     PAID = "paid"
     REFUND_DUE = "refund_due"
@@ -29,25 +29,25 @@ Steps = Mapping[Payment, frozenset[Payment]]
 
 
 class Provider(Protocol):
-    """A way to pay."""
+    """A payment provider."""
 
     @property
     def code(self) -> str:
-        """What orders remember it by; it never changes."""
+        """The code stored on orders; it never changes."""
 
     @property
     def steps(self) -> Steps:
-        """Where each state may lead.  A state that is not here is final."""
+        """The statuses that may follow each status.  A status that is not a key is final."""
 
     def called_off(self, payment: Payment) -> Payment:
-        """What becomes of the money when the order is cancelled or cannot be filled."""
+        """The payment status after the order was cancelled or rejected."""
 
 
 class Invoice:
-    """The books come with an invoice, and staff note when it is paid."""
+    """The books come with an invoice, and staff record its payment."""
 
     code: ClassVar[str] = "invoice"
-    #: Authorized is for customers whose bank has promised the sum, such as libraries.
+    #: Authorized is for customers whose bank has guaranteed the amount, such as libraries.
     steps: ClassVar[Steps] = {
         Payment.UNPAID: frozenset({Payment.AUTHORIZED, Payment.PAID}),
         Payment.AUTHORIZED: frozenset({Payment.PAID, Payment.UNPAID}),
@@ -56,7 +56,7 @@ class Invoice:
     }
 
     def called_off(self, payment: Payment) -> Payment:
-        """What was paid goes back, and a promise is worth nothing any more."""
+        """A paid amount is due for refund, and an authorization is released."""
         return {
             Payment.PAID: Payment.REFUND_DUE,
             Payment.AUTHORIZED: Payment.UNPAID,
@@ -64,5 +64,5 @@ class Invoice:
 
 
 INVOICE = Invoice()
-#: By the code that orders remember; one that orders were paid with stays here for ever.
+#: By code.  A provider that orders were paid with is never removed.
 PROVIDERS: Mapping[str, Provider] = {provider.code: provider for provider in (INVOICE,)}

@@ -1,3 +1,3 @@
-"""Personal data: where it is, how it is exported and erased."""
+"""Personal data: the data map, export and erasure."""
 
 from bookstore.privacy import data_export, erasure

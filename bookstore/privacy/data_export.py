@@ -1,4 +1,4 @@
-"""Everything that is held about a user, for the user (GDPR, articles 15 and 20)."""
+"""Export of all data about a user, for the user (GDPR, articles 15 and 20)."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -7,28 +7,28 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.database.tables import metadata
-from bookstore.privacy.data_map import HELD, Kind
+from bookstore.privacy.data_map import DATA_MAP, DataKind
 
-#: A row's columns by their names, as JSON can say them.
+#: The columns of a row by name, with values that JSON can represent.
 Row = dict[str, Any]
 
 
 async def of_user(conn: AsyncConnection, user_id: int) -> dict[str, list[Row]]:
-    """The rows of every table that are about a user, by the table's name.
+    """The rows of every table that are about a user, by table name.
 
-    What opens something, such as a password's hash, is left out: it tells its owner nothing,
-    and a thief something.
+    Credentials such as password hashes are omitted: they are of no use to the user and would help
+    an attacker.
     """
     found: dict[str, list[Row]] = {}
-    for name, held in HELD.items():
-        if held.whose is None:
+    for name, data in DATA_MAP.items():
+        if data.rows_of is None:
             continue
         table = metadata.tables[name]
-        kinds = held.kind_of()
-        secret = (None, Kind.CREDENTIAL)
-        shown = [column for column in table.c if kinds.get(column.name) not in secret]
+        kinds = data.kind_by_column()
+        omitted = (None, DataKind.CREDENTIAL)
+        shown = [column for column in table.c if kinds.get(column.name) not in omitted]
         rows = await conn.execute(
-            select(*shown).where(held.whose(user_id)).order_by(*table.primary_key.columns)
+            select(*shown).where(data.rows_of(user_id)).order_by(*table.primary_key.columns)
         )
         found[name] = [{key: _plain(value) for key, value in row._mapping.items()} for row in rows]
     return found

@@ -1,9 +1,9 @@
-"""The data map: what every column holds, whose it is, and what erasure leaves of it.
+"""The data map: the kind of data in every column, the user it belongs to, and its erasure.
 
-Export (`dossier.py`) and erasure (`erasure.py`) do what stands here and nothing else, and a
-test finds the column that does not stand here.  What is kept of somebody who was erased are
-facts that name nobody: orders with their lines, sums, dates and the beginning of a postcode,
-and under a number the account that they belonged to.
+Export (`data_export.py`) and erasure (`erasure.py`) follow the data map and nothing else; a test
+fails for a column that is missing here.  After an erasure only anonymous facts remain: orders
+with their lines, amounts, dates and the beginning of the postcode, and the account's row, which
+has nothing personal but its id.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,61 +28,62 @@ from sqlalchemy import (
 from bookstore.database import tables as t
 from bookstore.i18n import DEFAULT
 
-#: What stands where a name stood.
+#: Replaces an erased name.
 ERASED = "Erased"
-#: As much of a postcode as shows which tax was due, and no house.
+#: Characters of a postcode that are kept: they show which tax was due, but not the house.
 POSTCODE_KEPT = 2
 
 
-class Kind(StrEnum):
-    """What a column is about."""
+class DataKind(StrEnum):
+    """The kind of data in a column."""
 
-    #: Who somebody is, or what they wrote.
+    #: Identity of a person, or something that the person wrote or chose.
     PERSON = "person"
-    #: Where letters reach them, or their machine was.
+    #: E-mail address, phone number or network address.
     CONTACT = "contact"
-    #: Where parcels reach them.
+    #: Postal address.
     ADDRESS = "address"
-    #: What opens something; it is never shown, not even to its owner.
+    #: Grants access; never shown, not even to its owner.
     CREDENTIAL = "credential"
-    #: What was ordered, and what became of it.
+    #: What was ordered, and the history of the order.
     ORDER = "order fact"
     #: Ids, states and times.
     TECHNICAL = "technical"
-    #: Books, and other things that are about nobody.
-    GOODS = "goods"
+    #: Books and other data that is not about a user.
+    IMPERSONAL = "impersonal"
 
 
-#: What must not outlive an erasure.
-PERSONAL = frozenset({Kind.PERSON, Kind.CONTACT, Kind.ADDRESS, Kind.CREDENTIAL})
+#: The kinds that an erasure has to delete or replace.
+PERSONAL = frozenset({DataKind.PERSON, DataKind.CONTACT, DataKind.ADDRESS, DataKind.CREDENTIAL})
 
-Whose = Callable[[int], ColumnElement[bool]]
+RowFilter = Callable[[int], ColumnElement[bool]]
 
 
-class Stand(StrEnum):
-    """What takes the place of a value, and is known only when it comes to it."""
+class Placeholder(StrEnum):
+    """A replacement whose value is determined at the time of the erasure."""
 
-    #: An address that is nobody's and nobody else's.
+    #: A unique address that cannot receive e-mail.
     EMAIL = "email"
-    MOMENT = "moment"
+    #: The time of the erasure.
+    NOW = "now"
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """What a table holds.
+class TableData:
+    """The data in a table and what erasure does with it.
 
-    `whose` finds the rows that are about a user, None where none are about anybody.  With
-    `gone` erasure deletes these rows, else it sets the columns that `left` names.  Personal
-    columns with neither have their reason in `kept`.
+    `rows_of` selects the rows about a user; None when no row is about a user.  With `delete_rows`
+    erasure deletes these rows, otherwise it sets the columns in `replacements`.  When personal
+    columns are kept, `retention_reason` says why.
     """
 
-    kinds: Mapping[Kind, str]
-    whose: Whose | None = None
-    gone: bool = False
-    left: Mapping[str, Any] = field(default_factory=dict)
-    kept: str = ""
+    kinds: Mapping[DataKind, str]
+    rows_of: RowFilter | None = None
+    delete_rows: bool = False
+    replacements: Mapping[str, Any] = field(default_factory=dict)
+    retention_reason: str = ""
 
-    def kind_of(self) -> dict[str, Kind]:
+    def kind_by_column(self) -> dict[str, DataKind]:
         """The kind of each column."""
         return {name: kind for kind, names in self.kinds.items() for name in names.split()}
 
@@ -92,26 +93,26 @@ def orders_of(user_id: int) -> Select[Any]:
     return select(t.orders.c.id).where(t.orders.c.user_id == user_id)
 
 
-def letters_of(user_id: int) -> Select[Any]:
-    """The ids of the letters to a user."""
-    return select(t.notifications.c.id).where(_letters(user_id))
+def notifications_of(user_id: int) -> Select[Any]:
+    """The ids of the notifications of a user."""
+    return select(t.notifications.c.id).where(_notification_rows(user_id))
 
 
-def _letters(user_id: int) -> ColumnElement[bool]:
+def _notification_rows(user_id: int) -> ColumnElement[bool]:
     own = t.notifications.c.user_id == user_id
     return or_(own, t.notifications.c.order_id.in_(orders_of(user_id)))
 
 
-def _by(table: Table, column: str = "user_id") -> Whose:
+def _by(table: Table, column: str = "user_id") -> RowFilter:
     return lambda user_id: table.c[column] == user_id
 
 
-def _of_orders(table: Table) -> Whose:
+def _of_orders(table: Table) -> RowFilter:
     return lambda user_id: table.c.order_id.in_(orders_of(user_id))
 
 
-def _sessions(user_id: int) -> ColumnElement[bool]:
-    """Also those in which a guest ordered what is the user's by now."""
+def _session_rows(user_id: int) -> ColumnElement[bool]:
+    """Also the guest sessions in which an order was placed that is the user's by now."""
     guests_cart = cast(func.json_extract(t.sessions.c.data, "$.cart_id"), BigInteger)
     ordered = select(t.orders.c.cart_id).where(t.orders.c.user_id == user_id)
     return or_(
@@ -120,15 +121,15 @@ def _sessions(user_id: int) -> ColumnElement[bool]:
     )
 
 
-def _work(table: Table) -> Whose:
-    """Rows about what the workers have to do, or could not do, for a user."""
+def _task_rows(table: Table) -> RowFilter:
+    """Rows about tasks for a user's orders and notifications, and their failures."""
     return lambda user_id: or_(
-        and_(table.c.task == "send_notifications", table.c.ref_id.in_(letters_of(user_id))),
+        and_(table.c.task == "send_notifications", table.c.ref_id.in_(notifications_of(user_id))),
         and_(table.c.task == "process_orders", table.c.ref_id.in_(orders_of(user_id))),
     )
 
 
-def _keys(user_id: int) -> ColumnElement[bool]:
+def _idempotency_key_rows(user_id: int) -> ColumnElement[bool]:
     owner = t.idempotency_keys.c.owner
     return or_(
         owner == f"user:{user_id}",
@@ -137,13 +138,13 @@ def _keys(user_id: int) -> ColumnElement[bool]:
     )
 
 
-def _audited(user_id: int) -> ColumnElement[bool]:
+def _audit_rows(user_id: int) -> ColumnElement[bool]:
     about = and_(t.audit_log.c.object_type == "user", t.audit_log.c.object_id == str(user_id))
     return or_(t.audit_log.c.user_id == user_id, about)
 
 
-def _cut() -> Any:
-    """An order's address without all that leads to a door."""
+def _truncated_address() -> Any:
+    """The address of an order reduced to its country and the start of the postcode."""
     known = t.orders.c.shipping_address
     return func.json_object(
         *("name", ERASED, "line1", "", "line2", null(), "city", ""),
@@ -152,259 +153,266 @@ def _cut() -> Any:
     )
 
 
-def _unsent() -> Any:
+def _status_after_erasure() -> Any:
     status = t.notifications.c.status
     return case((status.in_(["queued", "sending"]), "muted"), else_=status)
 
 
-def _title() -> Any:
-    # Only messages have words of their own, and no letter is without a subject.
+def _subject_after_erasure() -> Any:
+    # Only messages store a subject, and a notification of this kind must have one.
     return case((t.notifications.c.kind == "message", ERASED), else_=None)
 
 
-HELD: Mapping[str, Held] = {
-    "users": Held(
+DATA_MAP: Mapping[str, TableData] = {
+    "users": TableData(
         {
-            Kind.PERSON: "name language",
-            Kind.CONTACT: "email email_key",
-            Kind.CREDENTIAL: "password_hash totp_nonce",
-            Kind.TECHNICAL: "id role email_verified_at totp_at totp_step disabled_at erased_at"
+            DataKind.PERSON: "name language",
+            DataKind.CONTACT: "email email_key",
+            DataKind.CREDENTIAL: "password_hash totp_nonce",
+            DataKind.TECHNICAL: "id role email_verified_at totp_at totp_step disabled_at erased_at"
             " created_at updated_at",
         },
-        whose=_by(t.users, "id"),
-        left={
+        rows_of=_by(t.users, "id"),
+        replacements={
             "name": ERASED,
             "language": DEFAULT,
-            "email": Stand.EMAIL,
-            "email_key": Stand.EMAIL,
+            "email": Placeholder.EMAIL,
+            "email_key": Placeholder.EMAIL,
             "password_hash": "",
             "totp_nonce": None,
             "totp_at": None,
             "totp_step": None,
             "role": "customer",
             "email_verified_at": None,
-            "disabled_at": Stand.MOMENT,
-            "erased_at": Stand.MOMENT,
-            "updated_at": Stand.MOMENT,
+            "disabled_at": Placeholder.NOW,
+            "erased_at": Placeholder.NOW,
+            "updated_at": Placeholder.NOW,
         },
     ),
-    "addresses": Held(
+    "addresses": TableData(
         {
-            Kind.PERSON: "name",
-            Kind.CONTACT: "phone",
-            Kind.ADDRESS: "line1 line2 city postcode country",
-            Kind.TECHNICAL: "id user_id is_default created_at updated_at",
+            DataKind.PERSON: "name",
+            DataKind.CONTACT: "phone",
+            DataKind.ADDRESS: "line1 line2 city postcode country",
+            DataKind.TECHNICAL: "id user_id is_default created_at updated_at",
         },
-        whose=_by(t.addresses),
-        gone=True,
+        rows_of=_by(t.addresses),
+        delete_rows=True,
     ),
-    "preferences": Held(
+    "preferences": TableData(
         {
-            Kind.PERSON: "email_when_delivered email_messages",
-            Kind.TECHNICAL: "user_id updated_at",
+            DataKind.PERSON: "email_when_delivered email_messages",
+            DataKind.TECHNICAL: "user_id updated_at",
         },
-        whose=_by(t.preferences),
-        gone=True,
+        rows_of=_by(t.preferences),
+        delete_rows=True,
     ),
-    "sessions": Held(
+    "sessions": TableData(
         {
-            Kind.PERSON: "data",
-            Kind.CONTACT: "address user_agent",
-            Kind.CREDENTIAL: "id_hash",
-            Kind.TECHNICAL: "user_id created_at last_seen_at expires_at",
+            DataKind.PERSON: "data",
+            DataKind.CONTACT: "address user_agent",
+            DataKind.CREDENTIAL: "id_hash",
+            DataKind.TECHNICAL: "user_id created_at last_seen_at expires_at",
         },
-        whose=_sessions,
-        gone=True,
+        rows_of=_session_rows,
+        delete_rows=True,
     ),
-    "recovery_codes": Held(
-        {Kind.CREDENTIAL: "code_hash", Kind.TECHNICAL: "user_id"},
-        whose=_by(t.recovery_codes),
-        gone=True,
+    "recovery_codes": TableData(
+        {DataKind.CREDENTIAL: "code_hash", DataKind.TECHNICAL: "user_id"},
+        rows_of=_by(t.recovery_codes),
+        delete_rows=True,
     ),
-    "api_tokens": Held(
+    "api_tokens": TableData(
         {
-            Kind.PERSON: "name",
-            Kind.CREDENTIAL: "token_hash",
-            Kind.TECHNICAL: "id user_id scopes created_at expires_at last_used_at",
+            DataKind.PERSON: "name",
+            DataKind.CREDENTIAL: "token_hash",
+            DataKind.TECHNICAL: "id user_id scopes created_at expires_at last_used_at",
         },
-        whose=_by(t.api_tokens),
-        gone=True,
+        rows_of=_by(t.api_tokens),
+        delete_rows=True,
     ),
-    "link_tokens": Held(
+    "link_tokens": TableData(
         {
-            Kind.CONTACT: "email",
-            Kind.CREDENTIAL: "nonce",
-            Kind.TECHNICAL: "id purpose user_id notification_id expires_at",
+            DataKind.CONTACT: "email",
+            DataKind.CREDENTIAL: "nonce",
+            DataKind.TECHNICAL: "id purpose user_id notification_id expires_at",
         },
-        whose=_by(t.link_tokens),
-        gone=True,
+        rows_of=_by(t.link_tokens),
+        delete_rows=True,
     ),
-    "failed_attempts": Held(
+    "failed_attempts": TableData(
         {
-            Kind.CREDENTIAL: "name_hash",
-            Kind.TECHNICAL: "failures failed_at forget_at",
+            DataKind.CREDENTIAL: "name_hash",
+            DataKind.TECHNICAL: "failures failed_at forget_at",
         },
-        kept="A hash of whose password was guessed at, without which strangers could begin anew;"
-        " forgotten within the hour.",
+        retention_reason="A hash of the account name that limits password guessing, also after an"
+        " erasure; deleted within an hour.",
     ),
-    "carts": Held(
-        {Kind.TECHNICAL: "id user_id checkout_no created_at updated_at"},
-        whose=_by(t.carts),
-        gone=True,
+    "carts": TableData(
+        {DataKind.TECHNICAL: "id user_id checkout_no created_at updated_at"},
+        rows_of=_by(t.carts),
+        delete_rows=True,
     ),
-    "cart_items": Held(
+    "cart_items": TableData(
         {
-            Kind.PERSON: "book_id quantity",
-            Kind.TECHNICAL: "cart_id unit_price_cents added_at",
+            DataKind.PERSON: "book_id quantity",
+            DataKind.TECHNICAL: "cart_id unit_price_cents added_at",
         },
-        whose=lambda user_id: t.cart_items.c.cart_id.in_(
+        rows_of=lambda user_id: t.cart_items.c.cart_id.in_(
             select(t.carts.c.id).where(t.carts.c.user_id == user_id)
         ),
-        gone=True,
+        delete_rows=True,
     ),
-    "orders": Held(
+    "orders": TableData(
         {
-            Kind.PERSON: "note language reason tracking",
-            Kind.CONTACT: "email",
-            Kind.ADDRESS: "shipping_address",
-            Kind.ORDER: "number status payment_status payment_provider currency terms total_cents"
-            " placed_at updated_at",
-            Kind.TECHNICAL: "id cart_id checkout_no user_id last_seq",
+            DataKind.PERSON: "note language reason tracking",
+            DataKind.CONTACT: "email",
+            DataKind.ADDRESS: "shipping_address",
+            DataKind.ORDER: "number status payment_status payment_provider currency terms"
+            " total_cents placed_at updated_at",
+            DataKind.TECHNICAL: "id cart_id checkout_no user_id last_seq",
         },
-        whose=_by(t.orders),
-        left={
+        rows_of=_by(t.orders),
+        replacements={
             "note": None,
             "language": DEFAULT,
             "reason": None,
             "tracking": None,
-            "email": Stand.EMAIL,
-            "shipping_address": _cut(),
+            "email": Placeholder.EMAIL,
+            "shipping_address": _truncated_address(),
         },
     ),
-    "order_lines": Held(
-        {Kind.ORDER: "order_id book_id isbn13 title quantity unit_price_cents"},
-        whose=_of_orders(t.order_lines),
+    "order_lines": TableData(
+        {DataKind.ORDER: "order_id book_id isbn13 title quantity unit_price_cents"},
+        rows_of=_of_orders(t.order_lines),
     ),
-    "order_events": Held(
+    "order_events": TableData(
         {
-            Kind.PERSON: "detail",
-            Kind.ORDER: "order_id seq kind at actor",
-            Kind.TECHNICAL: "id message_id attempt worker waited_ms worked_ms",
+            DataKind.PERSON: "detail",
+            DataKind.ORDER: "order_id seq kind at actor",
+            DataKind.TECHNICAL: "id message_id attempt worker waited_ms worked_ms",
         },
-        whose=_of_orders(t.order_events),
-        left={"detail": None},
+        rows_of=_of_orders(t.order_events),
+        replacements={"detail": None},
     ),
-    "order_notes": Held(
-        {Kind.PERSON: "body", Kind.TECHNICAL: "id order_id user_id created_at"},
-        whose=_of_orders(t.order_notes),
-        gone=True,
+    "order_notes": TableData(
+        {DataKind.PERSON: "body", DataKind.TECHNICAL: "id order_id user_id created_at"},
+        rows_of=_of_orders(t.order_notes),
+        delete_rows=True,
     ),
-    "retained_invoices": Held(
+    "retained_invoices": TableData(
         {
-            Kind.CONTACT: "email",
-            Kind.ADDRESS: "address",
-            Kind.TECHNICAL: "order_id retained_at retain_until",
+            DataKind.CONTACT: "email",
+            DataKind.ADDRESS: "address",
+            DataKind.TECHNICAL: "order_id retained_at retain_until",
         },
-        whose=_of_orders(t.retained_invoices),
-        kept="The law wants invoices kept for years; no page and no list shows them.",
+        rows_of=_of_orders(t.retained_invoices),
+        retention_reason="Invoices have to be kept for years by law; no page and no list shows"
+        " them.",
     ),
-    "notifications": Held(
+    "notifications": TableData(
         {
-            Kind.PERSON: "subject body language",
-            Kind.CONTACT: "recipient smtp_answer",
-            Kind.TECHNICAL: "id user_id order_id kind status in_doubt attempts lease_until"
+            DataKind.PERSON: "subject body language",
+            DataKind.CONTACT: "recipient smtp_answer",
+            DataKind.TECHNICAL: "id user_id order_id kind status in_doubt attempts lease_until"
             " created_at sent_at read_at",
         },
-        whose=_letters,
-        left={
-            "subject": _title(),
+        rows_of=_notification_rows,
+        replacements={
+            "subject": _subject_after_erasure(),
             "body": None,
             "language": None,
-            "recipient": Stand.EMAIL,
+            "recipient": Placeholder.EMAIL,
             "smtp_answer": None,
-            "status": _unsent(),
+            "status": _status_after_erasure(),
             "lease_until": None,
         },
     ),
-    "tasks": Held(
+    "tasks": TableData(
         {
-            Kind.CONTACT: "error",
-            Kind.TECHNICAL: "id task ref_id due_at publish_count attempts dead_at request_id"
+            DataKind.CONTACT: "error",
+            DataKind.TECHNICAL: "id task ref_id due_at publish_count attempts dead_at request_id"
             " created_at",
         },
-        whose=_work(t.tasks),
-        gone=True,
+        rows_of=_task_rows(t.tasks),
+        delete_rows=True,
     ),
-    "task_failures": Held(
-        {Kind.CONTACT: "error", Kind.TECHNICAL: "id task ref_id attempt at"},
-        whose=_work(t.task_failures),
-        gone=True,
+    "task_failures": TableData(
+        {DataKind.CONTACT: "error", DataKind.TECHNICAL: "id task ref_id attempt at"},
+        rows_of=_task_rows(t.task_failures),
+        delete_rows=True,
     ),
-    "idempotency_keys": Held(
+    "idempotency_keys": TableData(
         {
-            Kind.PERSON: "key request_hash",
-            Kind.TECHNICAL: "owner order_id result_id created_at",
+            DataKind.PERSON: "key request_hash",
+            DataKind.TECHNICAL: "owner order_id result_id created_at",
         },
-        whose=_keys,
-        gone=True,
+        rows_of=_idempotency_key_rows,
+        delete_rows=True,
     ),
-    "audit_log": Held(
+    "audit_log": TableData(
         {
-            Kind.CONTACT: "address",
-            Kind.TECHNICAL: "id at user_id action object_type object_id changes",
+            DataKind.CONTACT: "address",
+            DataKind.TECHNICAL: "id at user_id action object_type object_id changes",
         },
-        whose=_audited,
-        kept="Only where staff worked from, and of personal data the names of fields: the log is"
-        " sealed, and shows who did what.",
+        rows_of=_audit_rows,
+        retention_reason="The network addresses of staff, and the names of changed personal fields"
+        " without values; the log is a hash chain that shows who did what.",
     ),
-    "audit_chain": Held({Kind.TECHNICAL: "up_to_id after_id digest marked_at"}),
-    "files": Held(
-        {Kind.TECHNICAL: "id name media_type size sha256 kind owner_id created_at expires_at"},
-        whose=_by(t.files, "owner_id"),
+    "audit_chain": TableData({DataKind.TECHNICAL: "up_to_id after_id digest marked_at"}),
+    "files": TableData(
+        {DataKind.TECHNICAL: "id name media_type size sha256 kind owner_id created_at expires_at"},
+        rows_of=_by(t.files, "owner_id"),
     ),
-    "file_chunks": Held({Kind.GOODS: "file_id position content"}),
-    # What a list was searched for, in `options`, goes with every erasure (`erasure.py`).
-    "jobs": Held(
+    "file_chunks": TableData({DataKind.IMPERSONAL: "file_id position content"}),
+    # Search terms of list exports, in `options`, are deleted by every erasure (`erasure.py`).
+    "jobs": TableData(
         {
-            Kind.TECHNICAL: "id kind state user_id file_id result_id options findings read created"
-            " updated unchanged refused done total error created_at started_at updated_at"
+            DataKind.TECHNICAL: "id kind state user_id file_id result_id options findings read"
+            " created updated unchanged refused done total error created_at started_at updated_at"
             " finished_at"
         },
-        whose=_by(t.jobs),
+        rows_of=_by(t.jobs),
     ),
-    "job_lines": Held({Kind.GOODS: "job_id position line outcome isbn13 field value reason cells"}),
-    "bulk_changes": Held(
-        {Kind.TECHNICAL: "id user_id field wanted rows created_at applied_at undone_at"},
-        whose=_by(t.bulk_changes),
+    "job_lines": TableData(
+        {DataKind.IMPERSONAL: "job_id position line outcome isbn13 field value reason cells"}
     ),
-    "stock_movements": Held(
-        {Kind.GOODS: "id book_id delta reason order_id user_id note created_at"},
-        whose=_by(t.stock_movements),
+    "bulk_changes": TableData(
+        {DataKind.TECHNICAL: "id user_id field wanted rows created_at applied_at undone_at"},
+        rows_of=_by(t.bulk_changes),
     ),
-    "legal_texts": Held(
-        {Kind.GOODS: "name language body version", Kind.TECHNICAL: "updated_at updated_by"},
-        whose=_by(t.legal_texts, "updated_by"),
+    "stock_movements": TableData(
+        {DataKind.IMPERSONAL: "id book_id delta reason order_id user_id note created_at"},
+        rows_of=_by(t.stock_movements),
     ),
-    "search_words": Held({Kind.GOODS: "word"}),
-    "heartbeats": Held({Kind.TECHNICAL: "name beat_at"}),
-    "books": Held(
+    "legal_texts": TableData(
         {
-            Kind.GOODS: "id isbn13 title sort_title subtitle description publisher year language"
-            " format pages price_cents version low_stock withdrawn_at created_at updated_at cover"
+            DataKind.IMPERSONAL: "name language body version",
+            DataKind.TECHNICAL: "updated_at updated_by",
+        },
+        rows_of=_by(t.legal_texts, "updated_by"),
+    ),
+    "search_words": TableData({DataKind.IMPERSONAL: "word"}),
+    "heartbeats": TableData({DataKind.TECHNICAL: "name beat_at"}),
+    "books": TableData(
+        {
+            DataKind.IMPERSONAL: "id isbn13 title sort_title subtitle description publisher year"
+            " language format pages price_cents version low_stock withdrawn_at created_at"
+            " updated_at cover",
         }
     ),
-    "book_stock": Held({Kind.GOODS: "book_id stock"}),
-    "book_covers": Held({Kind.GOODS: "name book_id file_id"}),
-    "book_search": Held({Kind.GOODS: "book_id words"}),
-    "book_authors": Held({Kind.GOODS: "book_id position author_id role"}),
-    "book_categories": Held(
+    "book_stock": TableData({DataKind.IMPERSONAL: "book_id stock"}),
+    "book_covers": TableData({DataKind.IMPERSONAL: "name book_id file_id"}),
+    "book_search": TableData({DataKind.IMPERSONAL: "book_id words"}),
+    "book_authors": TableData({DataKind.IMPERSONAL: "book_id position author_id role"}),
+    "book_categories": TableData(
         {
-            Kind.GOODS: "book_id category_id position withdrawn_at sort_title price_cents year"
-            " language format"
+            DataKind.IMPERSONAL: "book_id category_id position withdrawn_at sort_title price_cents"
+            " year language format"
         }
     ),
-    "editions": Held({Kind.GOODS: "book_id work_id"}),
-    # Names of those who write books are printed on them.
-    "authors": Held({Kind.GOODS: "id name name_key"}),
-    "categories": Held({Kind.GOODS: "id slug name parent_id position version"}),
+    "editions": TableData({DataKind.IMPERSONAL: "book_id work_id"}),
+    # Not personal data: the names of authors are printed on their books.
+    "authors": TableData({DataKind.IMPERSONAL: "id name name_key"}),
+    "categories": TableData({DataKind.IMPERSONAL: "id slug name parent_id position version"}),
 }

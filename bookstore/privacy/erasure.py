@@ -1,9 +1,10 @@
-"""Erasure: somebody's personal data goes, the store's books stay right (GDPR, article 17).
+"""Erasure of a user's personal data (GDPR, article 17).  The order history stays consistent.
 
-    lock cart, orders, account and letters ─> refuse what is too early ─> seal invoices
-      ─> do what the data map says, table by table ─> one row in the audit ─> COMMIT
+    lock cart, orders, account and notifications ─> refuse if it is too early
+      ─> copy invoices to `retained_invoices` ─> apply the data map, table by table
+      ─> write one row to the audit log ─> COMMIT
 
-What is left is an account that nobody can sign in to, and orders that name nobody.
+What remains is an account that cannot sign in, and anonymous orders.
 """
 
 import hashlib
@@ -24,14 +25,14 @@ from bookstore.database.tables import carts, metadata, notifications, retained_i
 from bookstore.database.tables import jobs as job_table
 from bookstore.database.tables import orders as order_table
 from bookstore.errors import EmailBeingSent, JobEnded, OrdersOpen
-from bookstore.notifications import Status
+from bookstore.notifications import EmailStatus
 from bookstore.orders import State
 from bookstore.payments import Payment
-from bookstore.privacy.data_map import HELD, Stand, letters_of, orders_of
+from bookstore.privacy.data_map import DATA_MAP, Placeholder, notifications_of, orders_of
 from bookstore.tasks import jobs
 from bookstore.users import accounts
 
-#: Somebody still waits for something.
+#: Orders that are not finished or have a refund due.
 _OPEN = or_(
     order_table.c.status.in_(list(orders.NEXT)), order_table.c.payment_status == Payment.REFUND_DUE
 )
@@ -39,10 +40,10 @@ _OPEN = or_(
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """What went; `recipients` are the addresses that letters went to.
+    """What was erased: the number of orders, and the addresses that e-mails were sent to.
 
-    The caller shreds copies of these letters before it commits: when it fails at that,
-    nothing is erased.
+    The caller deletes stored copies of these e-mails before it commits.  If that fails, it rolls
+    back and nothing is erased.
     """
 
     orders: int
@@ -58,34 +59,34 @@ async def erase(
     invoices_kept_years: int,
     now: datetime,
 ) -> Erased:
-    """Erase a user's personal data, for good.  `by` is whoever asks for it, perhaps themselves.
+    """Erase a user's personal data permanently.  `by` is the requesting user, often the same one.
 
     Raises:
-        NotFound: there is no such user (any more).
-        OrdersOpen: they wait for books or money.
-        EmailBeingSent: a letter to them is being sent.
-        Invalid: the store needs an administrator, and this is the last one.
+        NotFound: there is no such user, or it has been erased.
+        OrdersOpen: an order is not finished, or a refund is due.
+        EmailBeingSent: an e-mail to the user is being sent; try again later.
+        Invalid: the user is the last administrator.
     """
-    # In the order in which a checkout and the order service lock: cart, orders, account.
+    # The same order of locks as in a checkout and in the order worker avoids deadlocks.
     await conn.execute(select(carts.c.id).where(carts.c.user_id == user_id).with_for_update())
     await orders.claim(conn, user_id, now=now)
-    own = await _lock_orders(conn, user_id)
+    order_count = await _lock_orders(conn, user_id)
     email = await accounts.lock_for_erasure(conn, user_id)
-    recipients = await _lock_letters(conn, user_id, now)
-    await _seal(conn, user_id, invoices_kept_years, now)
-    # What staff have exported lately has everybody's addresses in it.
-    await _drop_exports(conn, by, now)
+    recipients = await _lock_notifications(conn, user_id, now)
+    await _retain_invoices(conn, user_id, invoices_kept_years, now)
+    # Recent exports of staff may contain the user's addresses, so all of them are deleted.
+    await _delete_exports(conn, by, now)
     await _apply(conn, user_id, now)
     await _record(conn, user_id, email, by, secret_key, now)
-    return Erased(own, recipients)
+    return Erased(order_count, recipients)
 
 
 async def purge(conn: AsyncConnection, *, now: datetime) -> int:
-    """Throw away sealed invoices whose time is over; the number of them."""
-    gone = await conn.execute(
+    """Delete retained invoices whose retention period has ended; return how many."""
+    deleted = await conn.execute(
         delete(retained_invoices).where(retained_invoices.c.retain_until <= now)
     )
-    return gone.rowcount
+    return deleted.rowcount
 
 
 async def _lock_orders(conn: AsyncConnection, user_id: int) -> int:
@@ -95,30 +96,33 @@ async def _lock_orders(conn: AsyncConnection, user_id: int) -> int:
         .order_by(order_table.c.id)
         .with_for_update()
     )
-    own = found.all()
-    if still_open := [row.number for row in own if row.open]:
+    rows = found.all()
+    if still_open := [row.number for row in rows if row.open]:
         raise OrdersOpen(still_open)
-    return len(own)
+    return len(rows)
 
 
-async def _lock_letters(conn: AsyncConnection, user_id: int, now: datetime) -> set[str]:
-    """The addresses that letters to the user went to."""
+async def _lock_notifications(conn: AsyncConnection, user_id: int, now: datetime) -> set[str]:
+    """Lock the user's notifications; return the addresses that their e-mails were sent to."""
     columns = notifications.c
     found = await conn.execute(
         select(columns.status, columns.lease_until, columns.recipient)
-        .where(columns.id.in_(letters_of(user_id)))
+        .where(columns.id.in_(notifications_of(user_id)))
         .order_by(columns.id)
         .with_for_update()
     )
-    letters = found.all()
-    if any(row.status == Status.SENDING and row.lease_until > now for row in letters):
-        # What a mail server says of it is yet to be written down, and may repeat the address.
+    rows = found.all()
+    if any(row.status == EmailStatus.SENDING and row.lease_until > now for row in rows):
+        # The worker will still record the mail server's answer, which may contain the address.
         raise EmailBeingSent
-    return {row.recipient for row in letters}
+    return {row.recipient for row in rows}
 
 
-async def _seal(conn: AsyncConnection, user_id: int, years: int, now: datetime) -> None:
-    """Put apart what invoices say, until the law wants them no more; they come with parcels."""
+async def _retain_invoices(conn: AsyncConnection, user_id: int, years: int, now: datetime) -> None:
+    """Copy invoice data to `retained_invoices` for the legal retention period.
+
+    Only delivered orders have an invoice, because it comes with the shipment.
+    """
     columns = order_table.c
     found = await conn.execute(
         select(columns.id, columns.email, columns.shipping_address, columns.placed_at).where(
@@ -131,7 +135,7 @@ async def _seal(conn: AsyncConnection, user_id: int, years: int, now: datetime) 
             "email": row.email,
             "address": row.shipping_address,
             "retained_at": now,
-            # Counted from the end of the year, as tax offices do.
+            # The period starts at the end of the year of the order, as tax law counts it.
             "retain_until": datetime(row.placed_at.year + 1 + years, 1, 1, tzinfo=UTC),
         }
         for row in found
@@ -140,51 +144,55 @@ async def _seal(conn: AsyncConnection, user_id: int, years: int, now: datetime) 
         await conn.execute(insert(retained_invoices), invoices)
 
 
-async def _drop_exports(conn: AsyncConnection, by: int, now: datetime) -> None:
-    exports = job_table.c.kind.in_([jobs.Kind.EXPORT_ORDERS, jobs.Kind.EXPORT_LIST])
-    searched = job_table.c.kind == jobs.Kind.EXPORT_LIST
+async def _delete_exports(conn: AsyncConnection, by: int, now: datetime) -> None:
+    exports = job_table.c.kind.in_([jobs.JobKind.EXPORT_ORDERS, jobs.JobKind.EXPORT_LIST])
+    searched = job_table.c.kind == jobs.JobKind.EXPORT_LIST
     running = select(job_table.c.id).where(
         exports,
         or_(
-            job_table.c.state == jobs.State.RUNNING,
-            and_(searched, job_table.c.state == jobs.State.QUEUED),
+            job_table.c.state == jobs.JobState.RUNNING,
+            and_(searched, job_table.c.state == jobs.JobState.QUEUED),
         ),
     )
     for job_id in list(await conn.scalars(running)):
-        # What it has read by now it must not write; `finish` then takes its file away.
+        # The job may have read the data already; it deletes its file when it cannot finish.
         with suppress(JobEnded):
             await jobs.cancel(conn, job_id, user_id=by, now=now)
     written = select(job_table.c.result_id).where(exports, job_table.c.result_id.is_not(None))
     await file_store.remove(conn, list(await conn.scalars(written)))
-    # What was searched for may have been them.
+    # The search terms may be personal data of the user.
     await conn.execute(update(job_table).where(searched).values(options={}))
 
 
 async def _apply(conn: AsyncConnection, user_id: int, now: datetime) -> None:
-    """Do what the data map says: first what hangs on other rows, which are then found no more."""
+    """Apply the data map, dependent tables first: their rows are found through the others."""
     for table in reversed(metadata.sorted_tables):
-        held = HELD.get(table.name)
-        if held is None or held.whose is None:
+        data = DATA_MAP.get(table.name)
+        if data is None or data.rows_of is None:
             continue
-        if held.gone:
-            await conn.execute(delete(table).where(held.whose(user_id)))
-        elif held.left:
-            values = _values(held.left, now)
-            await conn.execute(update(table).where(held.whose(user_id)).values(values))
+        if data.delete_rows:
+            await conn.execute(delete(table).where(data.rows_of(user_id)))
+        elif data.replacements:
+            values = _values(data.replacements, now)
+            await conn.execute(update(table).where(data.rows_of(user_id)).values(values))
 
 
-def _values(left: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    # RFC 2606, section 2: nothing below `invalid` ever exists.
-    known = {Stand.EMAIL: f"erased-{secrets.token_hex(8)}@erased.invalid", Stand.MOMENT: now}
+def _values(replacements: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    # RFC 2606, section 2: no name below `invalid` ever exists.
+    values = {
+        Placeholder.EMAIL: f"erased-{secrets.token_hex(8)}@erased.invalid",
+        Placeholder.NOW: now,
+    }
     return {
-        name: known[value] if isinstance(value, Stand) else value for name, value in left.items()
+        name: values[value] if isinstance(value, Placeholder) else value
+        for name, value in replacements.items()
     }
 
 
 async def _record(
     conn: AsyncConnection, user_id: int, email: str, by: int, secret_key: str, now: datetime
 ) -> None:
-    """Whoever asks later whether an address was erased can be answered, by those with the key."""
+    """Write the audit row.  Its keyed hash can prove later that an address has been erased."""
     digest = hmac.digest(secret_key.encode(), f"erased {email.casefold()}".encode(), hashlib.sha256)
     changes = {"email": None, "email_hash": [digest.hex(), None]}
     await audit.record(conn, "erase", "user", user_id, changes, user_id=by, now=now)

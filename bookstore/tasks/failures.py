@@ -1,6 +1,6 @@
-"""Attempts that failed: what staff read when they ask why work was given up.
+"""Failed attempts, which show staff why a task is dead.
 
-A task's own row has only its last error, and is gone once the work is done.
+The task's own row has only the last error, and is deleted when the work is done.
 """
 
 from collections.abc import Collection
@@ -13,10 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bookstore.database.statements import Bulk
 from bookstore.database.tables import task_failures
 
-#: Longer errors are cut; tracebacks are in the log.
+#: Errors are truncated to this many characters; tracebacks are in the log.
 ERROR_LENGTH = 1000
-#: Of one piece of work staff read the latest.
-_MOST = 100
+#: Staff see this many of the latest failures.
+_MAX_RESULTS = 100
 
 _RECORD = Bulk(
     "ref_id BIGINT, attempt INT, error TEXT",
@@ -29,7 +29,7 @@ _RECORD = Bulk(
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An attempt at a piece of work that came to nothing."""
+    """A failed attempt at a task."""
 
     task: str
     ref_id: int
@@ -45,8 +45,7 @@ async def record(
     *,
     now: datetime,
 ) -> None:
-    """Write down that each `(ref_id, attempt, error)` failed, in the transaction that decides
-    what comes next."""
+    """Record each failed `(ref_id, attempt, error)`, in the transaction that plans the retry."""
     if failed:
         rows = [(ref_id, attempt, error[:ERROR_LENGTH]) for ref_id, attempt, error in failed]
         await _RECORD(conn, rows, task=task, now=now)
@@ -70,13 +69,13 @@ async def of(conn: AsyncConnection, work: Collection[tuple[str, int]]) -> list[F
             )
         )
         .order_by(task_failures.c.id.desc())
-        .limit(_MOST)
+        .limit(_MAX_RESULTS)
     )
     return [
         Failure(row.task, row.ref_id, row.attempt, row.error, row.at) for row in reversed([*found])
     ]
 
 
-async def forget(conn: AsyncConnection, *, before: datetime) -> None:
-    """Drop those that nobody will ask about any more."""
+async def purge(conn: AsyncConnection, *, before: datetime) -> None:
+    """Delete the failures from before this time."""
     await conn.execute(delete(task_failures).where(task_failures.c.at < before))

@@ -1,4 +1,4 @@
-"""Signs of life of the loops that nobody sees."""
+"""Heartbeats of the background loops, which show that they still run."""
 
 from datetime import datetime
 
@@ -9,7 +9,7 @@ from bookstore.database.tables import heartbeats
 
 
 async def beat(conn: AsyncConnection, name: str, *, now: datetime) -> None:
-    """Note that `name` is alive.  Each name has one writer."""
+    """Record that `name` is alive.  Each name has one writer."""
     changed = await conn.execute(
         update(heartbeats).where(heartbeats.c.name == name).values(beat_at=now)
     )
@@ -18,11 +18,11 @@ async def beat(conn: AsyncConnection, name: str, *, now: datetime) -> None:
 
 
 async def latest(conn: AsyncConnection) -> datetime | None:
-    """When any of them was last alive."""
+    """The time of the latest heartbeat of any loop; None when there is none."""
     found: datetime | None = await conn.scalar(select(func.max(heartbeats.c.beat_at)))
     return found
 
 
-async def forget(conn: AsyncConnection, *, before: datetime) -> None:
-    """Drop those that stopped long ago: every process has a name of its own."""
+async def purge(conn: AsyncConnection, *, before: datetime) -> None:
+    """Delete heartbeats from before this time: each process has a new name, so old ones pile up."""
     await conn.execute(delete(heartbeats).where(heartbeats.c.beat_at < before))

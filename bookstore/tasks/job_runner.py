@@ -1,4 +1,4 @@
-"""Works jobs off, slice by slice: in an actor, or on the command line while somebody watches."""
+"""Runs jobs step by step: in an actor, or in a command that shows the progress."""
 
 import logging
 import time
@@ -9,89 +9,99 @@ from typing import Protocol
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bookstore import correlation
-from bookstore.database.engine import is_away, retry_transaction, transaction
+from bookstore.database.engine import is_unavailable, retry_transaction, transaction
 from bookstore.errors import BookstoreError
 from bookstore.tasks import jobs, outbox
-from bookstore.tasks.jobs import Job, Kind
-from bookstore.tasks.outbox import Offer, Start, Task
+from bookstore.tasks.jobs import Job, JobKind
+from bookstore.tasks.outbox import StartedAttempt, Task, TaskRef
 
 log = logging.getLogger(__name__)
 
-#: A worker goes on with something else after so long; far below an actor's time limit.
-SLICE_S = 20.0
-#: What staff read of a job that was given up; the task has the rest.
-_GIVEN_UP = "Something went wrong on our side, several times. It can be tried again."
+#: One run of a job ends after this long, so that a worker can do other work.  It is far below an
+#: actor's time limit.
+RUN_TIME_LIMIT_S = 20.0
+#: What staff see on a job whose task is dead; the task has the details.
+_JOB_DIED = "It failed several times because of an error on our side. It can be tried again."
 
-Watch = Callable[[Job], Awaitable[None]]
+ProgressCallback = Callable[[Job], Awaitable[None]]
 
 
-class Work(Protocol):
-    """What is done about a kind of job."""
+class JobHandler(Protocol):
+    """What does the work of one kind of job."""
 
-    async def __call__(self, job: Job, /, *, slice_s: float, watch: Watch | None) -> bool:
-        """Go on with a job for so long; True when there is more to do.
+    async def __call__(
+        self, job: Job, /, *, time_limit_s: float, on_progress: ProgressCallback | None
+    ) -> bool:
+        """Continue a job for `time_limit_s` seconds; True when there is more to do.
 
-        Progress is committed with the work itself (`jobs.advance`), the end too (`jobs.finish`).
+        Progress is committed together with the work (`jobs.advance`), and so is the end
+        (`jobs.finish`).  `on_progress` is awaited with the job after each commit.
 
         Raises:
             BookstoreError: the job as a whole is refused.
-            Ended: it was cancelled, or somebody else works on it.
+            JobConflict: it was cancelled, or another worker continued it.
         """
 
 
-class Runner:
-    """Runs jobs; safe to be asked twice, and at the same time by two workers.
+class JobRunner:
+    """Runs jobs.  Safe to repeat, and safe for two workers at the same time.
 
-    Attempts are counted at the start, and anew once a job makes progress.  A refusal ends the
-    job as `failed`; a fault of ours is tried again, and dead after the last attempt.
+    An attempt counts when it starts; progress resets the count.  A refusal ends the job as
+    `failed`.  An unexpected error is retried, and after the last attempt the task is dead.
     """
 
     def __init__(
-        self, engine: AsyncEngine, works: Mapping[Kind, Work], *, clock: Callable[[], datetime]
+        self,
+        engine: AsyncEngine,
+        handlers: Mapping[JobKind, JobHandler],
+        *,
+        clock: Callable[[], datetime],
     ) -> None:
         self._engine = engine
-        self._works = works
+        self._handlers = handlers
         self._clock = clock
 
-    async def run(self, job_id: int, *, watch: Watch | None = None) -> bool:
-        """Work on a job for a slice; True when there is more to do.
+    async def run(self, job_id: int, *, on_progress: ProgressCallback | None = None) -> bool:
+        """Work on a job for up to `RUN_TIME_LIMIT_S`; True when there is more to do.
 
-        `watch` is awaited with the job as it is after each commit.
+        `on_progress` is awaited with the job after each commit.
         """
 
-        async def count() -> dict[int, Start]:
+        async def count() -> dict[int, StartedAttempt]:
             async with transaction(self._engine) as conn:
-                return await outbox.start(conn, Task.RUN_JOBS, [job_id])
+                return await outbox.start_attempts(conn, Task.RUN_JOBS, [job_id])
 
         start = (await retry_transaction(count)).get(job_id)
         if start is None:
             return False
-        with correlation.caused_by([start.request_id]):
-            return await self._run(job_id, start.number, watch)
+        with correlation.bind_request_ids([start.request_id]):
+            return await self._run(job_id, start.number, on_progress)
 
-    async def _run(self, job_id: int, attempt: int, watch: Watch | None) -> bool:
+    async def _run(self, job_id: int, attempt: int, on_progress: ProgressCallback | None) -> bool:
         job = await self._begin(job_id, attempt)
         if job is None:
             return False
-        begun = time.monotonic()
+        began = time.monotonic()
         try:
-            more = await self._works[job.kind](job, slice_s=SLICE_S, watch=watch)
-        except jobs.Ended:
+            more = await self._handlers[job.kind](
+                job, time_limit_s=RUN_TIME_LIMIT_S, on_progress=on_progress
+            )
+        except jobs.JobConflict:
             return False
         except BookstoreError as error:
             await self._refuse(job, str(error))
             return False
         except Exception as error:
-            if is_away(error):
-                await self._take_back(job_id)
+            if is_unavailable(error):
+                await self._uncount_attempt(job_id)
                 raise
             log.exception("job %d failed", job_id)
             return await self._fail(job_id, f"{type(error).__name__}: {error}")
-        seconds = round(time.monotonic() - begun, 3)
+        seconds = round(time.monotonic() - began, 3)
         log.info("worked on job %d", job_id, extra={"task": Task.RUN_JOBS, "seconds": seconds})
         announce = self._engine.get_execution_options().get("announce")
         if more and announce:
-            announce([Offer(Task.RUN_JOBS, job_id)])
+            announce([TaskRef(Task.RUN_JOBS, job_id)])
         return more
 
     async def _begin(self, job_id: int, attempt: int) -> Job | None:
@@ -100,7 +110,7 @@ class Runner:
                 return await jobs.begin(conn, job_id, now=self._clock())
 
         if attempt > outbox.MAX_ATTEMPTS:
-            await self._fail(job_id, "It took its worker down each time it was tried.")
+            await self._fail(job_id, "The worker process died during every attempt.")
             return None
         return await retry_transaction(work)
 
@@ -111,23 +121,24 @@ class Runner:
 
         try:
             await retry_transaction(work)
-        except jobs.Ended:
+        except jobs.JobConflict:
             log.debug("job %d was cancelled", job.id)
 
     async def _fail(self, job_id: int, error: str) -> bool:
-        """Note a fault of ours; True when the job is tried again."""
+        """Record an unexpected error; True when the job is retried."""
         async with transaction(self._engine) as conn:
             dead = await outbox.fail(conn, Task.RUN_JOBS, job_id, error, now=self._clock())
             if dead:
-                await jobs.give_up(conn, job_id, _GIVEN_UP, now=self._clock())
+                await jobs.mark_failed(conn, job_id, _JOB_DIED, now=self._clock())
         if dead:
-            log.error("given up: %s(%d)", Task.RUN_JOBS, job_id)
+            log.error("dead: %s(%d)", Task.RUN_JOBS, job_id)
         return not dead
 
-    async def _take_back(self, job_id: int) -> None:
+    async def _uncount_attempt(self, job_id: int) -> None:
         try:
             async with transaction(self._engine) as conn:
-                await outbox.take_back(conn, Task.RUN_JOBS, [job_id])
+                await outbox.uncount_attempts(conn, Task.RUN_JOBS, [job_id])
         except Exception as error:
-            # It stays counted: a database that is away five times in a row is told to staff.
-            log.warning("the attempt at job %d stays counted: %s", job_id, type(error).__name__)
+            # The attempt stays counted, so that staff notice a database that fails five times in a
+            # row.
+            log.warning("could not uncount the attempt at job %d: %s", job_id, type(error).__name__)

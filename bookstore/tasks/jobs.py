@@ -1,11 +1,11 @@
-"""Jobs: imports and exports, which take longer than anybody waits.
+"""Jobs: imports, exports and bulk changes, which take longer than a request may.
 
     queued ──> running ──> done
-       │          ├──────> failed     (its error says why; what was taken so far stays)
+       │          ├──────> failed     (its error says why; the work so far stays)
        └──────────┴──────> cancelled  (the same)
 
-A job is worked off in slices (`bookstore/tasks/job_runner.py`); how far it is lies in its row,
-written with the work itself, so that it goes on from there after a crash.
+A job is processed in several runs of limited length (`bookstore/tasks/job_runner.py`).  Its row
+has the progress, which is committed together with the work, so a run continues there after a crash.
 """
 
 import json
@@ -26,31 +26,32 @@ from bookstore.stored_enum import StoredEnum
 from bookstore.tasks import outbox
 from bookstore.tasks.outbox import Task
 
-#: How long an ended job and what became of its lines can be looked at.
+#: How long an ended job and the outcomes of its lines are stored.
 RETENTION = timedelta(days=90)
-_PURGED = 10
-#: Fits the columns of `job_lines`; what is longer was shortened for people before.
+#: Jobs deleted in one transaction.
+_PURGE_BATCH = 10
+#: The lengths of the columns of `job_lines`.  Texts for people are shortened before.
 _FIELD, _VALUE, _REASON = 100, 100, 500
 
 
-class Kind(StoredEnum):
+class JobKind(StoredEnum):
     """What a job does."""
 
     IMPORT_BOOKS = "import-books"
     EXPORT_BOOKS = "export-books"
     EXPORT_ORDERS = "export-orders"
-    #: What a list of the dashboard shows, all of it (`desk/exports.py`).
+    #: All rows of a list in the dashboard (`backoffice/list_exports.py`).
     EXPORT_LIST = "export-list"
-    #: A plan for many rows is carried out or undone (`bulk_changes.py`).
+    #: A planned change of many rows is applied or undone (`backoffice/bulk_changes.py`).
     CHANGE_MANY = "change-many"
 
 
-IMPORTS = (Kind.IMPORT_BOOKS,)
-EXPORTS = (Kind.EXPORT_BOOKS, Kind.EXPORT_ORDERS)
+IMPORTS = (JobKind.IMPORT_BOOKS,)
+EXPORTS = (JobKind.EXPORT_BOOKS, JobKind.EXPORT_ORDERS)
 
 
-class State(StoredEnum):
-    """Where a job is on its way."""
+class JobState(StoredEnum):
+    """The state of a job."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -59,12 +60,12 @@ class State(StoredEnum):
     CANCELLED = "cancelled"
 
 
-#: Nothing more happens to a job in one of these, unless staff replay its dead task.
-ENDED = frozenset({State.DONE, State.FAILED, State.CANCELLED})
+#: Final states, unless staff replay the dead task of a failed job.
+ENDED = frozenset({JobState.DONE, JobState.FAILED, JobState.CANCELLED})
 
 
-class Outcome(StoredEnum):
-    """What became of a line."""
+class LineOutcome(StoredEnum):
+    """What the import did with a line."""
 
     CREATED = "created"
     UPDATED = "updated"
@@ -76,14 +77,14 @@ class Outcome(StoredEnum):
 class Job:
     """A job; `read` is the sum of the four numbers after it.
 
-    `file_id` is what it reads, `result_id` what it wrote.  `done` of `total` is how far it is,
-    in bytes or rows; `total` is None until that is known.  `findings` say what it found out
-    about its file and which rules decided.
+    `file_id` is the file that it reads, `result_id` the file that it wrote.  `done` of `total` is
+    its progress, in bytes or rows; `total` is None until it is known.  `findings` say what the
+    import detected about its file (encoding, columns) and by which rules.
     """
 
     id: int
-    kind: Kind
-    state: State
+    kind: JobKind
+    state: JobState
     user_id: int | None
     file_id: int | None
     result_id: int | None
@@ -104,8 +105,8 @@ class Job:
 
     @property
     def share(self) -> float:
-        """How much of it is done, from 0 to 1."""
-        if self.state is State.DONE:
+        """The progress, from 0 to 1."""
+        if self.state is JobState.DONE:
             return 1.0
         return min(self.done / self.total, 1.0) if self.total else 0.0
 
@@ -115,17 +116,17 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """What became of a line of an import; `line` is its number in the file, from 1.
+class JobLine:
+    """The outcome of one line of an import; `line` is its number in the file, from 1.
 
-    Of a refused one `column`, shortened `value` and `reason` say why (`column` is None when
-    it is about the line as a whole), and `cells` are the row as the file has it.  `isbn13` is
-    that of the book that it names, None where it could not be read or keeps no rule.
+    For a refused line, `column`, the shortened `value` and `reason` say why (`column` is None when
+    the reason is about the whole line), and `cells` are the row as in the file.  `isbn13` is the
+    ISBN of the line's book, None when it is missing or invalid.
     """
 
     position: int
     line: int
-    outcome: Outcome
+    outcome: LineOutcome
     isbn13: str | None = None
     column: str | None = None
     value: str | None = None
@@ -133,8 +134,8 @@ class Line:
     cells: Sequence[str] | None = None
 
 
-class Ended(Exception):
-    """The job was cancelled, or somebody else has gone on with it: leave it alone."""
+class JobConflict(Exception):
+    """The job was cancelled, or another worker has continued it.  Roll back and stop."""
 
 
 _ADD_LINES = Bulk(
@@ -152,7 +153,7 @@ _ADD_LINES = Bulk(
 
 async def add(
     conn: AsyncConnection,
-    kind: Kind,
+    kind: JobKind,
     *,
     user_id: int | None,
     file_id: int | None = None,
@@ -160,14 +161,14 @@ async def add(
     now: datetime,
     request_id: str | None = None,
 ) -> Job:
-    """Write a job down as `queued`; it is worked on as soon as this is committed.
+    """Add a job as `queued`; a worker starts it when this transaction is committed.
 
-    A file that it reads is kept as long as the job.
+    A file that it reads is stored as long as the job.
     """
     inserted = await conn.execute(
         insert(jobs).values(
             kind=kind,
-            state=State.QUEUED,
+            state=JobState.QUEUED,
             user_id=user_id,
             file_id=file_id,
             options=dict(options or {}),
@@ -187,11 +188,13 @@ async def add(
     return await get(conn, job_id)
 
 
-async def get(conn: AsyncConnection, job_id: int, kinds: Collection[Kind] = tuple(Kind)) -> Job:
+async def get(
+    conn: AsyncConnection, job_id: int, kinds: Collection[JobKind] = tuple(JobKind)
+) -> Job:
     """A job of one of these kinds.
 
     Raises:
-        NotFound: there is none.
+        NotFound: there is no such job.
     """
     found = None
     if 0 < job_id <= LARGEST_ID:
@@ -204,16 +207,16 @@ async def get(conn: AsyncConnection, job_id: int, kinds: Collection[Kind] = tupl
 
 async def find(
     conn: AsyncConnection,
-    kinds: Collection[Kind] = tuple(Kind),
+    kinds: Collection[JobKind] = tuple(JobKind),
     *,
-    state: State | None = None,
+    state: JobState | None = None,
     cursor: str | None = None,
     limit: int = 20,
 ) -> Page[Job]:
-    """Jobs of these kinds, the newest first.
+    """Jobs of these kinds, newest first.
 
     Raises:
-        Invalid: the cursor is not one of this list's.
+        Invalid: the cursor is not from this list.
     """
     query = select(jobs).where(jobs.c.kind.in_(kinds)).order_by(jobs.c.id.desc()).limit(limit + 1)
     if state is not None:
@@ -229,13 +232,13 @@ async def lines(
     conn: AsyncConnection,
     job_id: int,
     *,
-    outcome: Outcome | None = None,
+    outcome: LineOutcome | None = None,
     after: int = -1,
     limit: int = 200,
-) -> list[Line]:
-    """What became of a job's lines, in the order of its file, from behind position `after`.
+) -> list[JobLine]:
+    """The outcomes of a job's lines, in file order, from after position `after`.
 
-    Refused lines are always there, the others where every line is reported on.
+    Refused lines are always recorded; the others only if the job reports every line.
     """
     query = (
         select(*(column for column in job_lines.c if column.name != "job_id"))
@@ -248,12 +251,12 @@ async def lines(
     return [line_of_row(row) for row in await conn.execute(query)]
 
 
-async def unchecked(conn: AsyncConnection, job_id: int) -> set[int]:
-    """The positions of those refused lines of an import that named no book."""
+async def positions_without_isbn(conn: AsyncConnection, job_id: int) -> set[int]:
+    """The positions of the refused lines of an import that have no valid ISBN."""
     found = await conn.scalars(
         select(job_lines.c.position).where(
             job_lines.c.job_id == job_id,
-            job_lines.c.outcome == Outcome.REFUSED,
+            job_lines.c.outcome == LineOutcome.REFUSED,
             job_lines.c.isbn13.is_(None),
         )
     )
@@ -261,41 +264,41 @@ async def unchecked(conn: AsyncConnection, job_id: int) -> set[int]:
 
 
 async def cancel(conn: AsyncConnection, job_id: int, *, user_id: int | None, now: datetime) -> Job:
-    """End a job; what it has taken so far stays.
+    """Cancel a job; the work so far stays.
 
     Raises:
         NotFound: there is no such job.
-        JobEnded: nothing more would happen to it anyway.
+        JobEnded: it has ended already.
     """
     job = await get(conn, job_id)
     changed = await conn.execute(
         update(jobs)
-        .where(jobs.c.id == job_id, jobs.c.state.in_([State.QUEUED, State.RUNNING]))
-        .values(state=State.CANCELLED, updated_at=now, finished_at=now)
+        .where(jobs.c.id == job_id, jobs.c.state.in_([JobState.QUEUED, JobState.RUNNING]))
+        .values(state=JobState.CANCELLED, updated_at=now, finished_at=now)
     )
     if changed.rowcount == 0:
         raise JobEnded((await get(conn, job_id)).state)
-    await outbox.done(conn, Task.RUN_JOBS, [job_id])
-    told = {"state": [job.state, State.CANCELLED]}
-    await audit.record(conn, "cancel", "job", job_id, told, user_id=user_id, now=now)
+    await outbox.complete(conn, Task.RUN_JOBS, [job_id])
+    changes = {"state": [job.state, JobState.CANCELLED]}
+    await audit.record(conn, "cancel", "job", job_id, changes, user_id=user_id, now=now)
     return await get(conn, job_id)
 
 
-# For whoever works on a job
+# For the job runner and its handlers
 
 
 async def begin(conn: AsyncConnection, job_id: int, *, now: datetime) -> Job | None:
-    """The job, now `running`; None when there is nothing to be done about it.
+    """The job, now `running`; None when it is done or cancelled.
 
-    One that failed runs again: only a replay of its dead task leads here.
+    A failed job runs again: this happens only after a replay of its dead task.
     """
     changed = await conn.execute(
         update(jobs)
-        .where(jobs.c.id == job_id, jobs.c.state.not_in([State.DONE, State.CANCELLED]))
-        .values(state=State.RUNNING, error=None, finished_at=None, updated_at=now)
+        .where(jobs.c.id == job_id, jobs.c.state.not_in([JobState.DONE, JobState.CANCELLED]))
+        .values(state=JobState.RUNNING, error=None, finished_at=None, updated_at=now)
     )
     if changed.rowcount == 0:
-        await outbox.done(conn, Task.RUN_JOBS, [job_id])
+        await outbox.complete(conn, Task.RUN_JOBS, [job_id])
         return None
     await conn.execute(
         update(jobs).where(jobs.c.id == job_id, jobs.c.started_at.is_(None)).values(started_at=now)
@@ -308,17 +311,17 @@ async def advance(
     job: Job,
     *,
     now: datetime,
-    lines: Sequence[Line] = (),
+    lines: Sequence[JobLine] = (),
     findings: Mapping[str, Any] | None = None,
     **numbers: int,
 ) -> Job:
-    """Write down how far the job is, in the transaction of the work itself.
+    """Record the progress of the job, in the transaction of the work itself.
 
-    `numbers` are those of the job that have changed, as they are now.  The task is put off,
-    so that nobody else is asked to go on with the job meanwhile.
+    `numbers` are the new values of the job's counters that changed.  The task is rescheduled, so
+    that no other worker gets a message about the job meanwhile.
 
     Raises:
-        Ended: the job is not as `job` says: roll back and leave it alone.
+        JobConflict: the stored job differs from `job`: roll back and stop.
     """
     changes: dict[str, Any] = {"updated_at": now, **numbers}
     if findings is not None:
@@ -327,17 +330,17 @@ async def advance(
         update(jobs)
         .where(
             jobs.c.id == job.id,
-            jobs.c.state == State.RUNNING,
+            jobs.c.state == JobState.RUNNING,
             jobs.c.read == job.read,
             jobs.c.done == job.done,
         )
         .values(changes)
     )
     if changed.rowcount == 0:
-        raise Ended
+        raise JobConflict
     if lines:
         await _ADD_LINES(conn, [_row(line) for line in lines], job_id=job.id)
-    await outbox.got_on(conn, Task.RUN_JOBS, job.id, now=now)
+    await outbox.record_progress(conn, Task.RUN_JOBS, job.id, now=now)
     return replace(job, **changes)
 
 
@@ -350,16 +353,16 @@ async def finish(
     result_id: int | None = None,
     **numbers: int,
 ) -> Job:
-    """End the job as `done`, or with an error as `failed`, and its task with it.
+    """End the job as `done`, or as `failed` with an error, and complete its task.
 
     Raises:
-        Ended: it was cancelled meanwhile, or somebody else has ended it.
+        JobConflict: it was cancelled meanwhile, or another worker has ended it.
     """
     changed = await conn.execute(
         update(jobs)
-        .where(jobs.c.id == job.id, jobs.c.state == State.RUNNING)
+        .where(jobs.c.id == job.id, jobs.c.state == JobState.RUNNING)
         .values(
-            state=State.FAILED if error else State.DONE,
+            state=JobState.FAILED if error else JobState.DONE,
             error=error,
             result_id=result_id,
             updated_at=now,
@@ -368,27 +371,27 @@ async def finish(
         )
     )
     if changed.rowcount == 0:
-        raise Ended
-    await outbox.done(conn, Task.RUN_JOBS, [job.id])
+        raise JobConflict
+    await outbox.complete(conn, Task.RUN_JOBS, [job.id])
     return await get(conn, job.id)
 
 
-async def give_up(conn: AsyncConnection, job_id: int, error: str, *, now: datetime) -> None:
-    """Mark a job `failed` whose task was dead; staff may replay that."""
+async def mark_failed(conn: AsyncConnection, job_id: int, error: str, *, now: datetime) -> None:
+    """Mark a job as `failed` because its task is dead; staff may replay the task."""
     await conn.execute(
         update(jobs)
         .where(jobs.c.id == job_id, jobs.c.state.not_in(ENDED))
-        .values(state=State.FAILED, error=error, updated_at=now, finished_at=now)
+        .values(state=JobState.FAILED, error=error, updated_at=now, finished_at=now)
     )
 
 
 async def purge(conn: AsyncConnection, *, now: datetime) -> int:
-    """Forget some of the jobs that ended long ago, with what became of their lines."""
+    """Delete up to 10 jobs that ended before `RETENTION`, with their lines; how many there were."""
     found = await conn.scalars(
         select(jobs.c.id)
         .where(jobs.c.state.in_(ENDED), jobs.c.finished_at < now - RETENTION)
         .order_by(jobs.c.id)
-        .limit(_PURGED)
+        .limit(_PURGE_BATCH)
     )
     ids = list(found)
     for job_id in ids:
@@ -397,7 +400,7 @@ async def purge(conn: AsyncConnection, *, now: datetime) -> int:
     return len(ids)
 
 
-def _row(line: Line) -> tuple[Any, ...]:
+def _row(line: JobLine) -> tuple[Any, ...]:
     return (
         line.position,
         line.line,
@@ -406,7 +409,7 @@ def _row(line: Line) -> tuple[Any, ...]:
         line.column and line.column[:_FIELD],
         line.value and line.value[:_VALUE],
         line.reason and line.reason[:_REASON],
-        # As text: MariaDB's JSON_TABLE gives NULL for a list.
+        # As text, because MariaDB's JSON_TABLE returns NULL for a list.
         None if line.cells is None else json.dumps(line.cells, ensure_ascii=False),
     )
 
@@ -414,15 +417,15 @@ def _row(line: Line) -> tuple[Any, ...]:
 def of_row(row: Any) -> Job:
     """The job of a row, which may have further columns."""
     facts = {column.name: row._mapping[column.name] for column in jobs.c}
-    return Job(**facts | {"kind": Kind.stored(row.kind), "state": State.stored(row.state)})
+    return Job(**facts | {"kind": JobKind.stored(row.kind), "state": JobState.stored(row.state)})
 
 
-def line_of_row(row: Any) -> Line:
+def line_of_row(row: Any) -> JobLine:
     """The line of a row, which may have further columns."""
-    return Line(
+    return JobLine(
         row.position,
         row.line,
-        Outcome.stored(row.outcome),
+        LineOutcome.stored(row.outcome),
         row.isbn13,
         row.field,
         row.value,

@@ -1,13 +1,13 @@
-"""What the actors still have to do: outbox, job list and dead letters in one table.
+"""The unfinished work of the actors: transactional outbox, task list and dead letters in one table.
 
-A row is written in the transaction of the change that causes it and deleted in the one
-that completes it.  In between, messages carry hints about it, which may be late, lost or
-doubled.
+A row is written in the transaction of the change that causes it and deleted in the transaction
+that completes it.  In between, messages announce the row to the workers.  A message carries no
+state: it may be late, lost or duplicated.
 
-    waiting ──offered──> being tried ──> gone (done)
-       ^                     │
-       └──── failed, due ────┤
-                             └──> dead after MAX_ATTEMPTS ──replay──> waiting
+    waiting ──published──> in progress ──> deleted (done)
+       ^                       │
+       └──── failed, due ──────┤
+                               └──> dead after MAX_ATTEMPTS ──replay──> waiting
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import audit, correlation
 from bookstore.database.failpoints import failpoint
-from bookstore.database.statements import Bulk, BulkQuery, Statement, in_one_trip
+from bookstore.database.statements import Bulk, BulkQuery, Statement, run_statements
 from bookstore.database.tables import tasks
 from bookstore.errors import NotFound
 from bookstore.stored_enum import StoredEnum
@@ -29,37 +29,37 @@ from bookstore.tasks import failures
 
 
 class Task(StoredEnum):
-    """The kinds of work, each the name of the actor that does it."""
+    """The kinds of work.  Each value is the name of the actor that does it."""
 
     PROCESS_ORDERS = "process_orders"
     SEND_NOTIFICATIONS = "send_notifications"
     RUN_JOBS = "run_jobs"
 
 
-class Offer(NamedTuple):
-    """A hint for the actor `task`: look at the row `ref_id`."""
+class TaskRef(NamedTuple):
+    """What a message says to the actor `task`: process the row `ref_id`."""
 
     task: Task
     ref_id: int
 
 
-class Due(NamedTuple):
-    """A row whose time has come, and how often the relay had come by it before."""
+class DueTask(NamedTuple):
+    """A row that is due, and how often the relay has published it before."""
 
-    offer: Offer
+    ref: TaskRef
     publish_count: int
 
 
-class Start(NamedTuple):
-    """An attempt: the how many-th it is, and the request that wanted the work done."""
+class StartedAttempt(NamedTuple):
+    """An attempt: its number, from 1, and the id of the request that caused the work."""
 
     number: int
     request_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A piece of unfinished work, as staff see it."""
+class TaskRow:
+    """A row of unfinished work, as staff see it."""
 
     id: int
     task: Task
@@ -73,16 +73,19 @@ class Row:
     created_at: datetime
 
 
-#: Whoever wrote a row publishes it at once; until then the relay leaves it alone.
+#: The process that wrote a row publishes it right after its commit.  The relay ignores the row for
+#: this long.
 GRACE = timedelta(seconds=30)
-#: Attempts are starts, so one that takes its worker down with it counts too.
+#: An attempt counts when it starts, so an attempt that kills its worker counts too.
 MAX_ATTEMPTS = 5
-#: The relay publishes again what nobody finished.  Always so soon, because nothing tells a hint
-#: that waits its turn from one that the broker lost, but for the length of the queue.
-PAUSE = timedelta(seconds=30)
-#: After a failure that is no fault of the machinery.
-RETRY_PAUSE = timedelta(seconds=2)
-#: What staff read of an error; tracebacks are in the log.
+#: The relay republishes every unfinished task after this delay.  It cannot distinguish a message
+#: that is still queued from one that the broker lost, so the delay does not grow; only the length
+#: of the queue limits how much is republished (`actors/relay.py`).
+REPUBLISH_DELAY = timedelta(seconds=30)
+#: The delay after the first failed attempt; it doubles with each further one.  A failure of the
+#: infrastructure (the database is down) does not count as an attempt.
+RETRY_DELAY = timedelta(seconds=2)
+#: Staff see this many characters of an error; tracebacks are in the log.
 ERROR_LENGTH = failures.ERROR_LENGTH
 
 _ADD = Bulk(
@@ -92,7 +95,7 @@ _ADD = Bulk(
     SELECT :task, v.ref_id, :due_at, 0, 0, v.request_id, :now FROM {rows} AS v
     """,
 )
-_COUNT = Bulk(
+_COUNT_ATTEMPTS = Bulk(
     "ref_id BIGINT",
     """
     UPDATE {rows} AS v STRAIGHT_JOIN tasks AS t ON t.task = :task AND t.ref_id = v.ref_id
@@ -103,18 +106,18 @@ _COUNT = Bulk(
     WHERE task = :task AND ref_id IN (SELECT ref_id FROM {rows}) AND dead_at IS NULL
     """,
 )
-_FIND = """
+_UNFINISHED = """
     FROM {rows} AS v {join} tasks AS t ON t.task = :task AND t.ref_id = v.ref_id
     WHERE t.dead_at IS NULL
 """
-_ATTEMPTS = BulkQuery("ref_id BIGINT", "t.ref_id, t.attempts, t.request_id", _FIND)
+_ATTEMPTS = BulkQuery("ref_id BIGINT", "t.ref_id, t.attempts, t.request_id", _UNFINISHED)
 _READY = BulkQuery(
     "ref_id BIGINT",
     "t.ref_id, t.attempts",
-    _FIND + " AND (t.attempts < 2 OR t.publish_count > 0 OR t.due_at <= :now)",
+    _UNFINISHED + " AND (t.attempts < 2 OR t.publish_count > 0 OR t.due_at <= :now)",
 )
-_HOLD = BulkQuery("ref_id BIGINT", "t.ref_id, t.attempts", _FIND + " {for_update}")
-_DONE = Bulk(
+_LOCK = BulkQuery("ref_id BIGINT", "t.ref_id, t.attempts", _UNFINISHED + " {for_update}")
+_COMPLETE = Bulk(
     "ref_id BIGINT",
     """
     DELETE t FROM {rows} AS v STRAIGHT_JOIN tasks AS t ON t.task = :task AND t.ref_id = v.ref_id
@@ -143,7 +146,7 @@ _POSTPONE = Bulk(
     FROM {rows} AS v WHERE tasks.task = :task AND tasks.ref_id = v.ref_id
     """,
 )
-_OFFERED = Bulk(
+_PUBLISHED = Bulk(
     "id BIGINT",
     """
     UPDATE {rows} AS v STRAIGHT_JOIN tasks AS t {by_key} ON t.id = v.id
@@ -164,25 +167,25 @@ async def add(
     now: datetime,
     request_ids: Mapping[int, str | None] | None = None,
 ) -> None:
-    """Ask the actor to work on these rows, as soon as this transaction is committed.
+    """Queue these rows for the actor; they are published when this transaction is committed.
 
-    `request_ids` says which request wanted it, row by row, where the transaction is for
-    several of them.
+    `request_ids` maps each row to the request that caused it, for a transaction that serves several
+    requests.
     """
     if not ref_ids:
         return
-    await adding(task, ref_ids, now=now, request_ids=request_ids).run(conn)
+    await add_statement(task, ref_ids, now=now, request_ids=request_ids).run(conn)
     announce(conn, task, ref_ids)
 
 
-def adding(
+def add_statement(
     task: Task,
     ref_ids: Collection[int],
     *,
     now: datetime,
     request_ids: Mapping[int, str | None] | None = None,
 ) -> Statement:
-    """The same as a statement for `in_one_trip`, to be followed by `announce`."""
+    """Like `add`, as a statement for `run_statements`; the caller then calls `announce`."""
     if request_ids is None:
         request_ids = dict.fromkeys(ref_ids, correlation.current())
     rows = [(ref_id, request_ids.get(ref_id)) for ref_id in sorted(ref_ids)]
@@ -190,85 +193,94 @@ def adding(
 
 
 def announce(conn: AsyncConnection, task: Task, ref_ids: Collection[int]) -> None:
-    """Have these rows offered to the actor right after this transaction's commit.
+    """Publish these rows to the actor right after this transaction's commit.
 
-    A kind of task that this release does not know has no actor here and is left to its own.
+    A kind of task that this release does not know has no actor here; the relay of the release that
+    knows it publishes it.
     """
     if not task.is_known:
         return
     assert conn.sync_connection is not None
-    written: list[Offer] = conn.sync_connection.get_execution_options().get("written", [])
-    written.extend(Offer(task, ref_id) for ref_id in ref_ids)
+    written: list[TaskRef] = conn.sync_connection.get_execution_options().get("new_tasks", [])
+    written.extend(TaskRef(task, ref_id) for ref_id in ref_ids)
 
 
-async def start(conn: AsyncConnection, task: Task, ref_ids: Collection[int]) -> dict[int, Start]:
-    """Note that work on these rows starts, and tell how often it has now been started, and why.
+async def start_attempts(
+    conn: AsyncConnection, task: Task, ref_ids: Collection[int]
+) -> dict[int, StartedAttempt]:
+    """Count the start of an attempt at each row; its number and its request id, by `ref_id`.
 
-    Committed before the work, so that an attempt that takes its worker down is counted.
-    Rows that are done or dead are not in the answer.
+    The caller commits this before the work, so an attempt that kills its worker is counted.
+    Rows that are done or dead are missing from the result.
     """
     rows = _rows(ref_ids)
-    counting, asking = _COUNT.of(rows, task=task, change=1), _ATTEMPTS.of(rows, task=task)
-    found = sorted(await in_one_trip(conn, counting, answer=asking))
-    return {ref_id: Start(number, request_id) for ref_id, number, request_id in found}
+    count_starts = _COUNT_ATTEMPTS.of(rows, task=task, change=1)
+    found = sorted(await run_statements(conn, count_starts, answer=_ATTEMPTS.of(rows, task=task)))
+    return {ref_id: StartedAttempt(number, request_id) for ref_id, number, request_id in found}
 
 
-async def take_back(conn: AsyncConnection, task: Task, ref_ids: Collection[int]) -> None:
-    """Do not count the last start: it was the machinery that failed, not the work."""
-    await _COUNT(conn, _rows(ref_ids), task=task, change=-1)
+async def uncount_attempts(conn: AsyncConnection, task: Task, ref_ids: Collection[int]) -> None:
+    """Subtract the last attempt: the failure was in the infrastructure, not in the work."""
+    await _COUNT_ATTEMPTS(conn, _rows(ref_ids), task=task, change=-1)
 
 
 async def ready(
     conn: AsyncConnection, task: Task, ref_ids: Collection[int], *, now: datetime
 ) -> dict[int, int]:
-    """How often work on these rows was started; left out are those done, dead or to be tried
-    later: nobody has to work on them (yet)."""
+    """How many attempts were started, by `ref_id`, for the rows that can be processed now.
+
+    Rows that are done or dead, or whose retry is not due yet, are missing from the result.
+    """
     return dict(sorted(await _READY(conn, _rows(ref_ids), task=task, now=now)))
 
 
-async def pause(
+async def delay_retry(
     conn: AsyncConnection, task: Task, ref_id: int, started: int, *, now: datetime
 ) -> None:
-    """Have a row left alone for a while after this attempt, its `started`-th, however it ends.
+    """Set the earliest time of the row's next attempt, before attempt number `started` runs.
 
-    It may take its worker down, and its message comes again as soon as the next one is there:
-    others come in between.
+    The attempt may kill its worker, and the broker redelivers the message as soon as another worker
+    runs.  With the delay other rows are processed in between.
     """
-    await _change(conn, task, ref_id, due_at=now + _pause(started), publish_count=0)
+    await _change(conn, task, ref_id, due_at=now + _retry_delay(started), publish_count=0)
 
 
-async def hold(conn: AsyncConnection, task: Task, ref_ids: Collection[int]) -> dict[int, int]:
-    """Lock the rows that are still to be done, and tell how often each was tried.
+async def lock(conn: AsyncConnection, task: Task, ref_ids: Collection[int]) -> dict[int, int]:
+    """Lock the unfinished rows; how many attempts each had, by `ref_id`.
 
-    Whoever else has a message about them waits here until we are through.
+    Another worker with a message about the same rows waits here until this transaction ends.
     """
-    return dict(sorted(await _HOLD(conn, _rows(ref_ids), task=task)))
+    return dict(sorted(await _LOCK(conn, _rows(ref_ids), task=task)))
 
 
-async def done(
-    conn: AsyncConnection, task: Task, ref_ids: Collection[int], *, after: Iterable[Statement] = ()
+async def complete(
+    conn: AsyncConnection,
+    task: Task,
+    ref_ids: Collection[int],
+    *,
+    preceding: Iterable[Statement] = (),
 ) -> None:
-    """Forget the rows, in the transaction that completes their work.
+    """Delete the rows, in the transaction that completes their work.
 
-    By a join: `DELETE ... WHERE ref_id IN (...)` scans this small table and waits for rows
-    that strangers have not committed yet (MariaDB 10.11, error 1205).
-    The changes of `after` are made first, in the same trip.
+    The statement is a join, because `DELETE ... WHERE ref_id IN (...)` scans this small table and
+    waits for uncommitted rows of other transactions (MariaDB 10.11, error 1205).
+    The statements of `preceding` run first, in the same round trip.
     """
-    changes = [*after]
+    changes = [*preceding]
     if ref_ids:
-        changes.append(_DONE.of(_rows(ref_ids), task=task))
+        changes.append(_COMPLETE.of(_rows(ref_ids), task=task))
     if changes:
-        await in_one_trip(conn, *changes)
+        await run_statements(conn, *changes)
 
 
 async def fail(
     conn: AsyncConnection, task: Task, ref_id: int, error: str, *, now: datetime
 ) -> bool:
-    """Record a failed attempt, to be repeated after a pause; True when it was the last one.
+    """Record a failed attempt; it is retried after a delay.  True when it was the last attempt.
 
-    After the last the row is dead, which makes it a dead letter for staff.
+    After the last attempt the row is dead: a dead letter for staff.
     """
-    started = (await hold(conn, task, [ref_id])).get(ref_id)
+    started = (await lock(conn, task, [ref_id])).get(ref_id)
     if started is None:
         return False
     last = started >= MAX_ATTEMPTS
@@ -278,7 +290,7 @@ async def fail(
         task,
         ref_id,
         error=error[:ERROR_LENGTH],
-        due_at=now + _pause(started),
+        due_at=now + _retry_delay(started),
         dead_at=now if last else None,
     )
     return last
@@ -287,9 +299,9 @@ async def fail(
 async def postpone(
     conn: AsyncConnection, task: Task, later: Collection[tuple[int, datetime, str | None]]
 ) -> None:
-    """Try rows again: each `(ref_id, due_at, error)` at its `due_at`.
+    """Retry rows: each `(ref_id, due_at, error)` at its `due_at`.
 
-    Somebody outside said to come back, so the attempts start anew.
+    An external system (the mail server) asked for the delay, so the attempts count from 0 again.
     """
     if not later:
         return
@@ -300,8 +312,8 @@ async def postpone(
     await _POSTPONE(conn, rows, task=task)
 
 
-async def got_on(conn: AsyncConnection, task: Task, ref_id: int, *, now: datetime) -> None:
-    """Note that long work makes progress: it is offered again only when it has been silent."""
+async def record_progress(conn: AsyncConnection, task: Task, ref_id: int, *, now: datetime) -> None:
+    """Record progress of long work: it is republished only after `GRACE` without progress."""
     await _change(conn, task, ref_id, due_at=now + GRACE, publish_count=0, attempts=0, error=None)
 
 
@@ -311,13 +323,13 @@ async def lease(
     ref_ids: Collection[int],
     until: datetime,
     *,
-    after: Iterable[Statement] = (),
+    preceding: Iterable[Statement] = (),
 ) -> None:
-    """Keep the relay from offering rows again while somebody works on them.
+    """Keep the relay from republishing rows before `until`, while a worker processes them.
 
-    The changes of `after` are made first, in the same trip.
+    The statements of `preceding` run first, in the same round trip.
     """
-    await in_one_trip(conn, *after, _LEASE.of(_rows(ref_ids), task=task, due_at=until))
+    await run_statements(conn, *preceding, _LEASE.of(_rows(ref_ids), task=task, due_at=until))
 
 
 async def claim_due(
@@ -326,16 +338,16 @@ async def claim_due(
     now: datetime,
     limit: int = 1000,
     ahead: timedelta = timedelta(0),
-) -> list[Due]:
-    """Rows whose time has come, to be offered to their actors; it comes again after a pause.
+) -> list[DueTask]:
+    """Rows that are due, for the caller to publish; each is due again after `REPUBLISH_DELAY`.
 
-    `ahead` takes in what is due a little later too.
+    `ahead` includes rows that become due within that time.
     """
     found = (
         await conn.execute(
             select(tasks.c.id, tasks.c.task, tasks.c.ref_id, tasks.c.publish_count)
             .where(
-                # What a newer release has to do is left to its own relay.
+                # The relay of a newer release publishes the kinds of task that only it knows.
                 tasks.c.task.in_(list(Task)),
                 tasks.c.dead_at.is_(None),
                 tasks.c.due_at <= now + ahead,
@@ -346,9 +358,9 @@ async def claim_due(
         )
     ).all()
     if found:
-        await _OFFERED(conn, sorted((row.id,) for row in found), due_at=now + PAUSE)
+        await _PUBLISHED(conn, sorted((row.id,) for row in found), due_at=now + REPUBLISH_DELAY)
         failpoint("R1")
-    return [Due(Offer(Task.stored(row.task), row.ref_id), row.publish_count) for row in found]
+    return [DueTask(TaskRef(Task.stored(row.task), row.ref_id), row.publish_count) for row in found]
 
 
 async def find(
@@ -357,19 +369,19 @@ async def find(
     dead: bool | None = None,
     after_id: int = 0,
     limit: int = 100,
-) -> list[Row]:
-    """Unfinished work, oldest first; `dead` chooses the dead letters or the others."""
+) -> list[TaskRow]:
+    """Unfinished work, oldest first; `dead` selects only dead (True) or only live (False) rows."""
     query = select(tasks).where(tasks.c.id > after_id).order_by(tasks.c.id).limit(limit)
     if dead is not None:
         query = query.where(tasks.c.dead_at.is_not(None) if dead else tasks.c.dead_at.is_(None))
     return [of_row(found) for found in await conn.execute(query)]
 
 
-async def get(conn: AsyncConnection, task_id: int) -> Row:
-    """One piece of unfinished work.
+async def get(conn: AsyncConnection, task_id: int) -> TaskRow:
+    """One row of unfinished work.
 
     Raises:
-        NotFound: it is done, discarded or never was.
+        NotFound: it is done or discarded, or never existed.
     """
     found = (await conn.execute(select(tasks).where(tasks.c.id == task_id))).one_or_none()
     if found is None:
@@ -377,8 +389,10 @@ async def get(conn: AsyncConnection, task_id: int) -> Row:
     return of_row(found)
 
 
-async def replay(conn: AsyncConnection, task_id: int, *, user_id: int | None, now: datetime) -> Row:
-    """Give a dead task its attempts back and offer it at once.
+async def replay(
+    conn: AsyncConnection, task_id: int, *, user_id: int | None, now: datetime
+) -> TaskRow:
+    """Reset the attempts of a dead task and publish it at once.
 
     Raises:
         NotFound: there is no such task.
@@ -405,7 +419,7 @@ async def replay(conn: AsyncConnection, task_id: int, *, user_id: int | None, no
 async def replay_many(
     conn: AsyncConnection, task_ids: Collection[int], *, user_id: int | None, now: datetime
 ) -> int:
-    """Give those of these tasks that are dead their attempts back; how many there were."""
+    """Replay the dead ones among these tasks; how many there were."""
     found = (
         await conn.execute(
             select(tasks)
@@ -419,8 +433,8 @@ async def replay_many(
         .where(tasks.c.id.in_([row.id for row in found]))
         .values(dead_at=None, attempts=0, publish_count=0, error=None, due_at=now)
     )
-    told = {work_name(row.task, row.ref_id): {"error": [row.error, None]} for row in found}
-    await audit.record_many(conn, "replay", "task", told, user_id=user_id, now=now)
+    changes = {work_name(row.task, row.ref_id): {"error": [row.error, None]} for row in found}
+    await audit.record_many(conn, "replay", "task", changes, user_id=user_id, now=now)
     for row in found:
         announce(conn, Task.stored(row.task), [row.ref_id])
     return len(found)
@@ -434,7 +448,7 @@ async def discard(
     user_id: int | None,
     now: datetime,
 ) -> None:
-    """Give up a task for good; what it was for stays as it is.
+    """Delete a task for good; the object that it was about stays as it is.
 
     Raises:
         NotFound: there is no such task.
@@ -458,7 +472,7 @@ async def discard(
 
 
 def work_name(task: str, ref_id: int) -> str:
-    """What the audit calls a piece of work: its row's id is gone with the row."""
+    """What the audit log calls a task: the id of its row is deleted with the row."""
     return f"{task}:{ref_id}"
 
 
@@ -476,16 +490,16 @@ async def _change(conn: AsyncConnection, task: Task, ref_id: int, **values: Any)
     )
 
 
-def _pause(started: int) -> timedelta:
-    return RETRY_PAUSE * (1 << max(started - 1, 0))
+def _retry_delay(started: int) -> timedelta:
+    return RETRY_DELAY * (1 << max(started - 1, 0))
 
 
 def _rows(ref_ids: Collection[int]) -> Sequence[tuple[int]]:
-    # Everybody takes the locks in the same order: ascending.
+    # Every transaction takes the locks in ascending order, to avoid deadlocks.
     return [(ref_id,) for ref_id in sorted(ref_ids)]
 
 
-def of_row(row: Any) -> Row:
-    """The piece of work of a row, which may have further columns."""
+def of_row(row: Any) -> TaskRow:
+    """The task of a row, which may have further columns."""
     facts = {column.name: row._mapping[column.name] for column in tasks.c}
-    return Row(**facts | {"task": Task.stored(row.task)})
+    return TaskRow(**facts | {"task": Task.stored(row.task)})

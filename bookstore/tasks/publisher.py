@@ -1,7 +1,8 @@
-"""Tasks on their way to the actors, and news on its way to those who watch: wire format, queues,
-publishing.
+"""Publishes tasks to the actors, and order events to the web processes: wire format, queues,
+connections.
 
-A message is a hint, so publishing may fail: the relay offers again whatever was lost.
+A message only announces a row of the outbox, so publishing may fail: the relay republishes every
+task whose message was lost.
 """
 
 import asyncio
@@ -29,39 +30,40 @@ from aio_pika.exceptions import AMQPException, ChannelNotFoundEntity
 from dramatiq.brokers.stub import StubBroker
 
 from bookstore.database.failpoints import failpoint
-from bookstore.tasks.outbox import Offer, Task
+from bookstore.tasks.outbox import Task, TaskRef
 
 log = logging.getLogger(__name__)
 
-#: Where each kind of work waits.  Mail has a queue of its own, so that it never slows orders.
+#: The queue of each kind of work.  E-mails have their own queue, so that they never delay orders.
 QUEUES = {
     Task.PROCESS_ORDERS: "orders",
     Task.SEND_NOTIFICATIONS: "notifications",
     Task.RUN_JOBS: "bulk",
 }
-#: Where is told what happened, for whoever wants to know; and what it is called there.
+#: The exchange for events, and the routing key of changed orders.
 EXCHANGE, ORDERS_CHANGED = "bookstore.events", "orders.changed"
-#: Ids in one message: above 50 nothing is gained, below 20 much is lost.
-LIST = 50
-#: A job takes so long that each has a message of its own.
-ALONE = frozenset({Task.RUN_JOBS})
-#: Confirms come too quickly to gather anything while one waits for them.
-ROUND_S = 0.01
-#: What a process keeps for a broker that is away; the rest is the relay's.
-BUFFER = 1000
+#: The most ids in one message.  More than 50 gain nothing, fewer than 20 cost much throughput.
+MAX_IDS = 50
+#: A job takes long, so each has its own message.
+UNBATCHED = frozenset({Task.RUN_JOBS})
+#: Tasks within this time are published together.  The time until a publisher confirm is too short
+#: to collect a batch.
+BATCH_WINDOW_S = 0.01
+#: Tasks that a process buffers while the broker is unavailable.  The relay publishes the others.
+BUFFER_SIZE = 1000
 CONNECT_TIMEOUT_S = 3.0
 PUBLISH_TIMEOUT_S = 5.0
-#: Staff who look at the queues wait no longer for what the broker says.
-ASK_TIMEOUT_S = 1.0
-RECONNECT_S = 1.0
-#: What is offered last is published within this, or left to the relay.
-CLOSE_S = 2.0
+#: The page of queues waits at most this long for the broker.
+DEPTHS_TIMEOUT_S = 1.0
+RECONNECT_DELAY_S = 1.0
+#: At shutdown, what is still buffered after this long is left to the relay.
+CLOSE_TIMEOUT_S = 2.0
 HEARTBEAT_S = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Depth:
-    """What the broker says of a queue: messages that wait, and who takes them."""
+class QueueDepth:
+    """A queue at the broker: its waiting messages and its consumers."""
 
     queue: str
     ready: int
@@ -69,34 +71,34 @@ class Depth:
 
 
 class Publisher(Protocol):
-    """Offers tasks to their actors."""
+    """Publishes tasks to their actors."""
 
-    def offer(self, offers: Sequence[Offer]) -> None:
+    def publish(self, tasks: Sequence[TaskRef]) -> None:
         """Publish soon, from the event loop or any thread; neither blocks nor raises."""
 
     @property
     def ready(self) -> bool:
-        """Whether what is offered now would get through."""
+        """Whether the broker would get a task that is published now."""
 
     async def waiting(self) -> Mapping[str, int]:
-        """How many messages nobody has taken yet, by queue.
+        """How many messages wait for a consumer, by queue.
 
         Raises:
-            AMQPException, OSError, TimeoutError: the broker does not say.
+            AMQPException, OSError, TimeoutError: the broker does not answer.
         """
 
-    async def depths(self) -> list[Depth]:
-        """How full the broker's queues are; none where there is no broker.
+    async def depths(self) -> list[QueueDepth]:
+        """The broker's queues and their lengths; empty for a store without a broker.
 
         Raises:
-            ConnectionError: it does not answer.
+            ConnectionError: the broker does not answer.
         """
 
 
 def queue_arguments(queue_type: str, queue: str) -> dict[str, Any]:
-    """How a queue is declared; everybody who declares it has to say the same.
+    """The arguments of a queue; RabbitMQ requires every declaration to be the same.
 
-    dramatiq's own arguments (2.2), and a quorum queue's type where it is wanted.
+    They are dramatiq's own arguments (2.2), and the type if `queue_type` is "quorum".
     """
     arguments: dict[str, Any] = {
         "x-dead-letter-exchange": "",
@@ -105,12 +107,12 @@ def queue_arguments(queue_type: str, queue: str) -> dict[str, Any]:
     return arguments | ({"x-queue-type": "quorum"} if queue_type == "quorum" else {})
 
 
-def in_lists(offers: Sequence[Offer]) -> Iterator[dramatiq.Message[Any]]:
-    """The messages for these offers: for each kind of work one for `LIST` ids or fewer."""
-    ordered = sorted(set(offers))
+def to_messages(tasks: Sequence[TaskRef]) -> Iterator[dramatiq.Message[Any]]:
+    """The messages for these tasks, grouped by kind of work, each with up to `MAX_IDS` ids."""
+    ordered = sorted(set(tasks))
     for task, group in groupby(ordered, attrgetter("task")):
-        ids = [offer.ref_id for offer in group]
-        length = 1 if task in ALONE else LIST
+        ids = [ref.ref_id for ref in group]
+        length = 1 if task in UNBATCHED else MAX_IDS
         for start in range(0, len(ids), length):
             yield dramatiq.Message(
                 queue_name=QUEUES[task],
@@ -122,37 +124,37 @@ def in_lists(offers: Sequence[Offer]) -> Iterator[dramatiq.Message[Any]]:
 
 
 class LocalPublisher:
-    """Hands messages to the workers in this process."""
+    """Passes messages to the workers in this process."""
 
     ready = True
 
     def __init__(self, broker: StubBroker) -> None:
         self._broker = broker
 
-    def offer(self, offers: Sequence[Offer]) -> None:
-        for message in in_lists(offers):
+    def publish(self, tasks: Sequence[TaskRef]) -> None:
+        for message in to_messages(tasks):
             self._broker.enqueue(message)
 
     async def waiting(self) -> dict[str, int]:
         return {queue: self._broker.queues[queue].qsize() for queue in QUEUES.values()}
 
-    async def depths(self) -> list[Depth]:
+    async def depths(self) -> list[QueueDepth]:
         return []
 
 
-class _Link(ABC):
-    """A connection to RabbitMQ that one loop opens, uses and opens again.
+class _Connection(ABC):
+    """A connection to RabbitMQ; one background loop opens, uses and reopens it.
 
-    Whoever uses it fills a buffer and wakes the loop; what a broker does not take is dropped.
+    Callers add to a buffer and wake the loop.  If publishing fails, the buffer is dropped.
     """
 
-    #: Whether the broker says that it has what was published.
+    #: Whether the broker confirms each message (publisher confirms).
     confirms = True
 
     def __init__(self, urls: Sequence[str], *, name: str) -> None:
         self._urls = urls
         self._name = name
-        self._away = False
+        self._unavailable = False
         self._closing = False
         self._wake = asyncio.Event()
         self._connection: AbstractConnection | None = None
@@ -168,8 +170,9 @@ class _Link(ABC):
         self._closing = True
         self._wake.set()
         if self.ready:
-            # To cancel it amid a round would close the channel under what is on its way.
-            await asyncio.wait([self._running], timeout=CLOSE_S)
+            # Cancelling the loop in the middle of a batch would close the channel while messages
+            # are being published.
+            await asyncio.wait([self._running], timeout=CLOSE_TIMEOUT_S)
         self._running.cancel()
         await asyncio.gather(self._running, return_exceptions=True)
         await self._disconnect()
@@ -185,41 +188,42 @@ class _Link(ABC):
 
     @abstractmethod
     async def _declare(self, channel: AbstractChannel) -> None:
-        """Make sure that the broker has what this link needs."""
+        """Declare the queues and exchanges that this connection needs."""
 
     @abstractmethod
     async def _publish_buffer(self) -> None:
-        """Send what waits."""
+        """Publish what is buffered."""
 
     @abstractmethod
     def _drop_buffer(self) -> None:
-        """Give up what waits."""
+        """Discard what is buffered."""
 
     async def _run(self) -> None:
         while True:
             try:
                 if not self.ready:
                     await self._connect()
-                    log.info("broker there")
-                    self._away = False
+                    log.info("connected to the broker")
+                    self._unavailable = False
                 await self._wait()
                 await self._publish_buffer()
                 if self._closing:
-                    await self._publish_buffer()  # What was offered meanwhile.
+                    await self._publish_buffer()  # What was added meanwhile.
                     return
-                await asyncio.sleep(ROUND_S)
-            except Exception as error:  # Whatever it was, the loop must go on.
-                if not self._away:
-                    log.warning("broker away: %s", type(error).__name__)
-                self._away = True
+                await asyncio.sleep(BATCH_WINDOW_S)
+            except Exception as error:  # The loop must survive every error.
+                if not self._unavailable:
+                    log.warning("broker unavailable: %s", type(error).__name__)
+                self._unavailable = True
                 self._drop_buffer()
                 await self._disconnect()
-                await asyncio.sleep(RECONNECT_S)
+                await asyncio.sleep(RECONNECT_DELAY_S)
 
     async def _wait(self) -> None:
-        # Looks up now and then, so that a connection that died at rest is opened again.
+        # The timeout makes the loop check the connection regularly, so that one that broke while
+        # idle is reopened.
         try:
-            async with asyncio.timeout(RECONNECT_S):
+            async with asyncio.timeout(RECONNECT_DELAY_S):
                 await self._wake.wait()
         except TimeoutError:
             return
@@ -228,11 +232,11 @@ class _Link(ABC):
     async def _connect(self) -> None:
         failure: Exception | None = None
         for url in self._urls:
-            await self._disconnect()  # From what broke or failed.
+            await self._disconnect()  # Close the broken connection or the last failed attempt.
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                    # Not `aio_pika.connect`: of a connection that fails it gives us nothing to
-                    # close, and what is left open the garbage collector closes, in any thread.
+                    # Not `aio_pika.connect`: when it fails it returns no object to close, and the
+                    # garbage collector would close the rest later, in any thread.
                     self._connection = aio_pika.Connection(
                         make_url(url, heartbeat=HEARTBEAT_S),
                         client_properties={"connection_name": self._name},
@@ -246,7 +250,7 @@ class _Link(ABC):
                 return
             except (AMQPException, OSError, TimeoutError) as error:
                 failure = error
-        raise ConnectionError("no broker answers") from failure
+        raise ConnectionError("the broker does not answer") from failure
 
     async def _disconnect(self) -> None:
         connection, self._connection, self._channel = self._connection, None, None
@@ -257,34 +261,36 @@ class _Link(ABC):
             except (AMQPException, OSError, TimeoutError, RuntimeError) as error:
                 log.debug("while closing the connection: %r", error)
             finally:
-                # aio-pika takes one that was not closed in time for open; this has no wait in it.
+                # aio-pika treats a connection whose close timed out as open.  A second close marks
+                # it as closed and does not wait.
                 await connection.close()
 
 
-class RabbitPublisher(_Link):
-    """Publishes to RabbitMQ, persistent, mandatory and with confirms.
+class RabbitPublisher(_Connection):
+    """Publishes to RabbitMQ: persistent, mandatory and with publisher confirms.
 
-    One loop connects, gathers what is offered and publishes it in rounds: the first offer
-    leaves at once, what comes within `ROUND_S` goes together.
+    One loop connects, buffers tasks and publishes them in batches: the first task is published at
+    once, those that follow within `BATCH_WINDOW_S` together.
     """
 
     def __init__(self, urls: Sequence[str], *, queue_type: str, name: str) -> None:
         super().__init__(urls, name=name)
         self._queue_type = queue_type
-        self._buffer: list[Offer] = []
-        self._look: asyncio.Task[list[Depth] | None] | None = None
+        self._buffer: list[TaskRef] = []
+        self._depths_task: asyncio.Task[list[QueueDepth] | None] | None = None
 
-    def offer(self, offers: Sequence[Offer]) -> None:
-        # Before the first connection too: a process that has just started will have one.
-        if not self._away:
-            self._buffer.extend(offers[: BUFFER - len(self._buffer)])
+    def publish(self, tasks: Sequence[TaskRef]) -> None:
+        # Tasks are buffered before the first connection too: a process that has just started will
+        # soon have one.
+        if not self._unavailable:
+            self._buffer.extend(tasks[: BUFFER_SIZE - len(self._buffer)])
             self._wake.set()
 
     async def _publish_buffer(self) -> None:
-        offers, self._buffer = self._buffer, []
-        if offers:
+        tasks, self._buffer = self._buffer, []
+        if tasks:
             async with asyncio.timeout(PUBLISH_TIMEOUT_S):
-                await asyncio.gather(*(self._publish(message) for message in in_lists(offers)))
+                await asyncio.gather(*(self._publish(message) for message in to_messages(tasks)))
             failpoint("R4")
 
     def _drop_buffer(self) -> None:
@@ -303,43 +309,48 @@ class RabbitPublisher(_Link):
             mandatory=True,
         )
 
-    async def depths(self) -> list[Depth]:
+    async def depths(self) -> list[QueueDepth]:
         if self._connection is None or not self.ready:
-            raise ConnectionError("no broker answers")
-        if self._look is None or self._look.done():
-            self._look = asyncio.create_task(self._look_at_queues(self._connection))
-        look = self._look
-        # No request's deadline ends it: a call that is cut off closes the connection, and with it
-        # what is being published.
-        await asyncio.wait([look], timeout=ASK_TIMEOUT_S)
-        found = look.result() if look.done() and not look.cancelled() else None
+            raise ConnectionError("the broker does not answer")
+        if self._depths_task is None or self._depths_task.done():
+            self._depths_task = asyncio.create_task(self._read_depths(self._connection))
+        reading = self._depths_task
+        # A request's deadline must not cancel this task: a cancelled call closes the connection,
+        # which breaks what is being published.
+        await asyncio.wait([reading], timeout=DEPTHS_TIMEOUT_S)
+        found = reading.result() if reading.done() and not reading.cancelled() else None
         if found is None:
-            raise ConnectionError("no broker answers")
+            raise ConnectionError("the broker does not answer")
         return found
 
-    async def _look_at_queues(self, connection: AbstractConnection) -> list[Depth] | None:
-        """How full the queues are; None when the broker went away meanwhile."""
+    async def _read_depths(self, connection: AbstractConnection) -> list[QueueDepth] | None:
+        """The queues and their lengths; None when the connection broke meanwhile."""
         found = []
         try:
             channel = await connection.channel(publisher_confirms=False)
             for queue in dict.fromkeys(QUEUES.values()):
                 for name in (queue, f"{queue}.DQ", f"{queue}.XQ"):
                     try:
-                        said = (await channel.declare_queue(name, passive=True)).declaration_result
+                        queue_info = await channel.declare_queue(name, passive=True)
+                        declared = queue_info.declaration_result
                     except ChannelNotFoundEntity:
-                        # A queue that is not there closes the channel on which it is asked about.
+                        # RabbitMQ closes the channel when the queue does not exist.
                         channel = await connection.channel(publisher_confirms=False)
                     else:
-                        found.append(Depth(name, said.message_count or 0, said.consumer_count or 0))
+                        found.append(
+                            QueueDepth(
+                                name, declared.message_count or 0, declared.consumer_count or 0
+                            )
+                        )
             await channel.close()
         except (AMQPException, OSError, TimeoutError, RuntimeError) as error:
-            log.debug("while looking at the queues: %r", error)
+            log.debug("while reading the queues: %r", error)
             return None
         return found
 
     async def waiting(self) -> dict[str, int]:
         if self._channel is None:
-            raise ConnectionError("no broker answers")
+            raise ConnectionError("the broker does not answer")
         async with asyncio.timeout(PUBLISH_TIMEOUT_S):
             return await self._queues(self._channel)
 
@@ -347,8 +358,8 @@ class RabbitPublisher(_Link):
         await self._queues(channel)
 
     async def _queues(self, channel: AbstractChannel) -> dict[str, int]:
-        """Make the queues as dramatiq wants them, so that work can wait before any worker comes;
-        how many messages wait in each."""
+        """Declare the queues like dramatiq does, so that tasks can be published before the first
+        worker starts; how many messages wait in each."""
         waiting = {}
         for queue in QUEUES.values():
             arguments = queue_arguments(self._queue_type, queue)
@@ -357,11 +368,11 @@ class RabbitPublisher(_Link):
         return waiting
 
 
-class EventExchange(_Link):
-    """Says to every web process which orders something happened to, and hears what others say.
+class EventBus(_Connection):
+    """Broadcasts the ids of changed orders to all web processes, and receives what others publish.
 
-    Each message is a list of ids, no more than a hint: it is neither kept nor confirmed, and
-    whoever watches an order finds a lost one out within a second.
+    Each message is a list of ids without data.  It is neither persistent nor confirmed: the streams
+    of the web processes also poll, and notice a lost message within a second.
     """
 
     confirms = False
@@ -371,40 +382,41 @@ class EventExchange(_Link):
         urls: Sequence[str],
         *,
         name: str,
-        heard: Callable[[Collection[int]], None] | None = None,
+        on_change: Callable[[Collection[int]], None] | None = None,
     ) -> None:
-        """`heard` gets the ids of what is told anywhere, on this event loop."""
+        """`on_change` gets the ids that any process publishes, on this event loop."""
         super().__init__(urls, name=name)
-        self._heard = heard
+        self._on_change = on_change
         self._buffer: dict[int, None] = {}
         self._exchange: AbstractExchange | None = None
 
     def notify(self, order_ids: Collection[int]) -> None:
-        """Say soon that something happened to these orders; neither blocks nor raises."""
-        if not self._away and len(self._buffer) < BUFFER:
+        """Publish soon that these orders changed; neither blocks nor raises."""
+        if not self._unavailable and len(self._buffer) < BUFFER_SIZE:
             self._buffer.update(dict.fromkeys(order_ids))
             self._wake.set()
 
     async def _declare(self, channel: AbstractChannel) -> None:
         self._exchange = await channel.declare_exchange(EXCHANGE, ExchangeType.TOPIC, durable=True)
-        if self._heard is None:
+        if self._on_change is None:
             return
-        # Of this process alone, gone with its connection; who does not keep up loses the oldest.
+        # The queue belongs to this process and is deleted with its connection.  A process that
+        # cannot keep up loses the oldest messages.
         queue = await channel.declare_queue(
-            exclusive=True, auto_delete=True, arguments={"x-max-length": BUFFER}
+            exclusive=True, auto_delete=True, arguments={"x-max-length": BUFFER_SIZE}
         )
         await queue.bind(self._exchange, routing_key=ORDERS_CHANGED)
-        await queue.consume(self._hear, no_ack=True)
+        await queue.consume(self._receive, no_ack=True)
 
-    async def _hear(self, message: AbstractIncomingMessage) -> None:
-        assert self._heard is not None
+    async def _receive(self, message: AbstractIncomingMessage) -> None:
+        assert self._on_change is not None
         try:
             order_ids = json.loads(message.body)
         except ValueError:
-            log.warning("event that is no JSON, of %d bytes", len(message.body))
+            log.warning("event is not JSON, %d bytes", len(message.body))
             return
         if isinstance(order_ids, list):
-            self._heard([order_id for order_id in order_ids if isinstance(order_id, int)])
+            self._on_change([order_id for order_id in order_ids if isinstance(order_id, int)])
 
     async def _publish_buffer(self) -> None:
         order_ids, self._buffer = list(self._buffer), {}

@@ -1,4 +1,4 @@
-"""Users: everybody with an account, customers and staff alike."""
+"""User accounts, of customers and staff alike."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from bookstore.users.permissions import Role
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """An account, without its password."""
+    """An account, without its password hash."""
 
     id: int
     email: str
@@ -34,9 +34,9 @@ class User:
     email_verified: bool
     disabled: bool
     created_at: datetime
-    #: Whether signing in takes a code beside the password.
+    #: Whether signing in needs a code in addition to the password.
     second_factor: bool = False
-    #: In which our letters are.
+    #: The language of our e-mails.
     language: Language = DEFAULT
 
 
@@ -63,15 +63,15 @@ async def sign_up(
     language: Language = DEFAULT,
     now: datetime,
 ) -> User:
-    """Make an account, a customer's if nothing else is said.
+    """Create an account, by default a customer's.
 
     Raises:
-        Invalid: the address is none, or the password breaks the rule.
-        EmailTaken: there is an account with this address.
+        Invalid: the e-mail address is malformed, or the password breaks the rule.
+        EmailTaken: an account with this address exists.
     """
     email = normal_email(email)
     passwords.check_rule(password, email)
-    # Before the transaction: nobody waits for a lock while we hash.
+    # Hash before the transaction, so that no lock is held meanwhile.
     password_hash = await passwords.hash(password)
 
     async def work() -> User:
@@ -92,11 +92,11 @@ async def sign_up(
 async def sign_in(engine: AsyncEngine, email: str, password: str) -> User:
     """The user with this address, if the password is right.
 
-    An unknown address, a wrong password and a disabled account take equally long and
-    cannot be told apart.
+    An unknown address, a wrong password and a disabled account take equally long and give the
+    same error.
 
     Raises:
-        BadCredentials: they do not go together.
+        BadCredentials: wrong address or password, or the account is disabled.
     """
     async with reading(engine) as conn:
         found = await credentials(conn, email)
@@ -104,10 +104,10 @@ async def sign_in(engine: AsyncEngine, email: str, password: str) -> User:
     right = await passwords.verify(password_hash, password)
     if user is None or password_hash is None or user.disabled or not right:
         raise BadCredentials
-    if passwords.outdated(password_hash):
+    if passwords.needs_rehash(password_hash):
         renewed = await passwords.hash(password)
         async with transaction(engine) as conn:
-            # Not over a password that was changed in the meantime.
+            # Only if the password was not changed in the meantime.
             await conn.execute(
                 update(users)
                 .where(users.c.id == user.id, users.c.password_hash == password_hash)
@@ -125,13 +125,11 @@ async def change_password(
     session_id: str | None,
     now: datetime,
 ) -> None:
-    """Give a user another password; all sessions end but the one with this id.
-
-    Their owner is told by letter.
+    """Change a user's password, end all sessions except `session_id`, and notify the user.
 
     Raises:
-        BadCredentials: the current password is another one.
-        Invalid: the new one breaks the rule.
+        BadCredentials: the current password is wrong.
+        Invalid: the new password breaks the rule.
     """
     async with reading(engine) as conn:
         found = await credentials(conn, user.email)
@@ -148,10 +146,10 @@ async def change_password(
                 .where(users.c.id == user.id, users.c.password_hash == old_hash)
                 .values(password_hash=new_hash, updated_at=now)
             )
-            if changed.rowcount == 0:  # Somebody else changed it a moment ago.
+            if changed.rowcount == 0:  # A concurrent request has changed it.
                 raise BadCredentials
             await sessions.end_all(conn, user.id, except_id=session_id)
-            await link_tokens.withdraw(conn, user.id, Purpose.RESET, Purpose.CHANGE)
+            await link_tokens.revoke(conn, user.id, Purpose.RESET, Purpose.CHANGE)
             await notifications.queue(
                 conn, "password-changed", recipient=user.email, user_id=user.id, now=now
             )
@@ -169,11 +167,11 @@ async def register(
     language: Language = DEFAULT,
     now: datetime,
 ) -> User:
-    """Write an account down and queue its owner's welcome, whose link confirms the address.
+    """Create an account and queue the welcome e-mail, whose link confirms the address.
 
     Raises:
-        Invalid: the address is none.
-        EmailTaken: there is an account with this address, perhaps since a moment ago.
+        Invalid: the e-mail address is malformed.
+        EmailTaken: an account with this address exists.
     """
     email = normal_email(email)
     values = {
@@ -191,37 +189,46 @@ async def register(
     except IntegrityError:
         raise EmailTaken from None
     user_id = _new_id(result)
-    letter = await notifications.queue(conn, "welcome", recipient=email, user_id=user_id, now=now)
+    notification_id = await notifications.queue(
+        conn, "welcome", recipient=email, user_id=user_id, now=now
+    )
     await link_tokens.make(
-        conn, Purpose.VERIFY, user_id=user_id, notification_id=letter, email=email, now=now
+        conn,
+        Purpose.VERIFY,
+        user_id=user_id,
+        notification_id=notification_id,
+        email=email,
+        now=now,
     )
     return await get(conn, user_id)
 
 
 async def credentials(conn: AsyncConnection, email: str) -> tuple[User, str] | None:
-    """The user with this address and what their password was hashed to."""
-    query = select(*USER_COLUMNS, users.c.password_hash).where(users.c.email_key == key_of(email))
+    """The user with this address and the password hash; None for an unknown address."""
+    query = select(*USER_COLUMNS, users.c.password_hash).where(
+        users.c.email_key == email_key(email)
+    )
     found = (await conn.execute(query)).one_or_none()
-    return None if found is None else (user_of(found), found.password_hash)
+    return None if found is None else (user_from_row(found), found.password_hash)
 
 
 async def get(conn: AsyncConnection, user_id: int) -> User:
     """One user.
 
     Raises:
-        NotFound: there is none with this id.
+        NotFound: no user has this id.
     """
     query = select(*USER_COLUMNS).where(users.c.id == user_id)
     found = (await conn.execute(query)).one_or_none()
     if found is None:
         raise NotFound("This user")
-    return user_of(found)
+    return user_from_row(found)
 
 
 async def find(
     conn: AsyncConnection, q: str = "", *, cursor: str | None = None, limit: int = 20
 ) -> Page[User]:
-    """Users for staff, the newest first; `q` is the beginning of an address or in a name."""
+    """Users for staff, the newest first; `q` is a prefix of an address or part of a name."""
     query = select(*USER_COLUMNS).order_by(users.c.id.desc()).limit(limit + 1)
     if q.strip():
         text = q.strip()
@@ -233,16 +240,16 @@ async def find(
         )
     if cursor is not None:
         query = query.where(users.c.id < pagination.decode(cursor, [int])[0])
-    found = [user_of(row) for row in await conn.execute(query)]
+    found = [user_from_row(row) for row in await conn.execute(query)]
     more = len(found) > limit
     return Page(found[:limit], pagination.encode(found[limit - 1].id) if more else None)
 
 
 async def change_name(conn: AsyncConnection, user_id: int, name: str, *, now: datetime) -> User:
-    """Call a user by another name.
+    """Change a user's name.
 
     Raises:
-        NotFound: there is none with this id.
+        NotFound: no user has this id.
     """
     await conn.execute(update(users).where(users.c.id == user_id).values(name=name, updated_at=now))
     return await get(conn, user_id)
@@ -251,7 +258,7 @@ async def change_name(conn: AsyncConnection, user_id: int, name: str, *, now: da
 async def change_language(
     conn: AsyncConnection, user_id: int, language: Language, *, now: datetime
 ) -> None:
-    """Write to a user in this language from now on; letters that wait stay as they are."""
+    """Change the language of a user's e-mails; queued e-mails keep theirs."""
     await conn.execute(
         update(users).where(users.c.id == user_id).values(language=language, updated_at=now)
     )
@@ -260,20 +267,21 @@ async def change_language(
 async def change_role(
     conn: AsyncConnection, user_id: int, role: Role, *, by: int | None, now: datetime
 ) -> User:
-    """Give a user another role.  `by` is None on the command line.
+    """Change a user's role.  `by` is the acting user's id, None on the command line.
 
     Raises:
-        NotFound: there is none with this id.
-        Invalid: it is one's own role, or the last administrator's.
+        NotFound: no user has this id.
+        Invalid: it is the acting user's own role, the last administrator's, or the account was
+            erased.
     """
     administrators = await _lock_administrators(conn)
     user = await get(conn, user_id)
     if user.role is role:
         return user
     if by == user_id:
-        raise Invalid("role", "Nobody changes their own role.")
+        raise Invalid("role", "You cannot change your own role.")
     await _refuse_erased(conn, user_id, "role")
-    _keep_one(administrators, user_id, "role")
+    _require_other_administrator(administrators, user_id, "role")
     await conn.execute(update(users).where(users.c.id == user_id).values(role=role, updated_at=now))
     changes = {"role": [user.role, role]}
     await audit.record(conn, "change-role", "user", user_id, changes, user_id=by, now=now)
@@ -283,20 +291,23 @@ async def change_role(
 async def change_disabled(
     conn: AsyncConnection, user_id: int, disabled: bool, *, by: int | None, now: datetime
 ) -> User:
-    """Shut a user out, at once, or let them in again.  `by` is None on the command line.
+    """Disable an account, which ends its sessions immediately, or enable it again.
+
+    `by` is the acting user's id, None on the command line.
 
     Raises:
-        NotFound: there is none with this id.
-        Invalid: it is one's own account, or the last administrator's.
+        NotFound: no user has this id.
+        Invalid: it is the acting user's own account, the last administrator's, or the account was
+            erased.
     """
     administrators = await _lock_administrators(conn)
     user = await get(conn, user_id)
     if user.disabled is disabled:
         return user
     if by == user_id:
-        raise Invalid("disabled", "Nobody disables their own account.")
+        raise Invalid("disabled", "You cannot disable your own account.")
     await _refuse_erased(conn, user_id, "disabled")
-    _keep_one(administrators, user_id, "disabled")
+    _require_other_administrator(administrators, user_id, "disabled")
     await conn.execute(
         update(users)
         .where(users.c.id == user_id)
@@ -311,32 +322,36 @@ async def change_disabled(
 
 
 def normal_email(email: str) -> str:
-    """The address in the one spelling that we keep.
+    """The e-mail address in the normalized spelling that we store.
 
     Raises:
-        Invalid: it is no address.
+        Invalid: the address is malformed.
     """
     try:
-        # Whether mail arrives shows when it is sent.  `.test` (RFC 6761) is for rehearsals.
+        # No DNS lookup: an undeliverable address shows when the first e-mail is sent.  `.test`
+        # (RFC 6761) is allowed for test installations.
         checked = validate_email(
             email, check_deliverability=False, allow_smtputf8=False, test_environment=True
         )
     except EmailNotValidError:
-        raise Invalid("email", "Write it like name@example.com.") from None
+        raise Invalid("email", "Enter an e-mail address such as name@example.com.") from None
     return checked.ascii_email or checked.normalized
 
 
-def key_of(email: str) -> str:
-    """What all spellings of one address have in common; of what is no address, just itself."""
+def email_key(email: str) -> str:
+    """The lookup key of an address, the same for all its spellings.
+
+    A malformed address gets a key too, which no account has.
+    """
     try:
         return normal_email(email).casefold()
     except Invalid:
-        # Half surrogate pairs are taken by no database.
+        # No database accepts unpaired surrogates.
         return email.strip().casefold()[:254].encode(errors="replace").decode()
 
 
-def user_of(found: Any) -> User:
-    """The user in a row that has `USER_COLUMNS`."""
+def user_from_row(found: Any) -> User:
+    """The user from a row with `USER_COLUMNS`."""
     return User(
         id=found.id,
         email=found.email,
@@ -346,39 +361,39 @@ def user_of(found: Any) -> User:
         disabled=bool(found.disabled),
         created_at=found.created_at,
         second_factor=bool(found.second_factor),
-        language=i18n.known(found.language),
+        language=i18n.supported_or_default(found.language),
     )
 
 
 async def lock_for_erasure(conn: AsyncConnection, user_id: int) -> str:
-    """The address of a user who is about to be erased; nobody changes their account now.
+    """Lock the account of a user who is about to be erased; returns the e-mail address.
 
     Raises:
-        NotFound: there is none with this id, or it was erased before.
-        Invalid: it is the last administrator's.
+        NotFound: no user has this id, or it was erased before.
+        Invalid: it is the last administrator's account.
     """
     administrators = await _lock_administrators(conn)
     query = select(users.c.email).where(users.c.id == user_id, users.c.erased_at.is_(None))
     email: str | None = await conn.scalar(query.with_for_update())
     if email is None:
         raise NotFound("This user")
-    _keep_one(administrators, user_id, "user")
+    _require_other_administrator(administrators, user_id, "user")
     return email
 
 
 async def _refuse_erased(conn: AsyncConnection, user_id: int, field: str) -> None:
     query = select(users.c.erased_at).where(users.c.id == user_id).with_for_update()
     if await conn.scalar(query) is not None:
-        raise Invalid(field, "This account was erased, and stays so.")
+        raise Invalid(field, "This account was erased and cannot be restored.")
 
 
-def _keep_one(administrators: list[int], user_id: int, field: str) -> None:
+def _require_other_administrator(administrators: list[int], user_id: int, field: str) -> None:
     if administrators == [user_id]:
         raise Invalid(field, "The store needs an administrator; this is the last one.")
 
 
 async def _lock_administrators(conn: AsyncConnection) -> list[int]:
-    """The ids of all who can sign in as administrators; nobody else changes them now."""
+    """The ids of all enabled administrators; their rows are locked."""
     found = await conn.scalars(
         select(users.c.id)
         .where(users.c.role == Role.ADMIN, users.c.disabled_at.is_(None))
@@ -393,7 +408,7 @@ def _new_id(result: Any) -> int:
 
 
 async def names(conn: AsyncConnection, user_ids: Collection[int]) -> dict[int, str]:
-    """What these users are called."""
+    """The names of these users, by id."""
     if not user_ids:
         return {}
     found = await conn.execute(select(users.c.id, users.c.name).where(users.c.id.in_(user_ids)))

@@ -1,6 +1,6 @@
 """Postal addresses, and the address book of a user.
 
-Every change locks the user's own row first, so that two at once keep the limit and leave
+Every change locks the user's row first, so that concurrent changes keep the limit and leave exactly
 one default address.
 """
 
@@ -19,13 +19,13 @@ from bookstore.database.tables import users
 from bookstore.errors import AddressBookFull, Invalid, NotFound
 from bookstore.i18n import sentence
 
-#: Each field and how long it may be.
+#: The maximum length of each field, in characters.
 LENGTHS = {"name": 200, "line1": 200, "line2": 200, "city": 100, "postcode": 20, "phone": 40}
 REQUIRED = ("name", "line1", "city", "country")
-#: All that an address has.
+#: All fields of an address.
 FIELDS = (*LENGTHS, "country")
 
-#: In Babel's list, but no country that ISO 3166-1 has a code for.
+#: In Babel's list of territories, but not assigned to a country by ISO 3166-1.
 _NOT_ASSIGNED = {
     "AC", "CP", "CQ", "DG", "EA", "EU", "EZ", "IC", "QO", "TA", "UN", "XA", "XB", "XK", "ZZ",
 }  # fmt: skip
@@ -35,19 +35,19 @@ COUNTRIES: Mapping[str, str] = {
     for code, name in sorted(Locale("en").territories.items())
     if len(code) == 2 and code.isalpha() and code not in _NOT_ASSIGNED
 }
-_WITHOUT = """
+_NO_POSTCODE = """
     AE AG AO BF BI BJ BO BS BW BZ CD CF CG CI CM DJ DM ER FJ GA GD GH GM GN GQ GY HK JM KI KM KN KP
     LC LY ML MO MR MW NR NU QA RW SB SC SL SR ST SY TD TF TG TK TO TT TV UG VU YE ZW
 """
-#: Where letters arrive without a postcode (Universal Postal Union, addressing systems).
-WITHOUT_POSTCODE = frozenset(_WITHOUT.split())
-#: More nobody looks through, and a program that adds without end is stopped.
-MOST = 20
+#: Countries whose addresses need no postcode (Universal Postal Union, addressing systems).
+WITHOUT_POSTCODE = frozenset(_NO_POSTCODE.split())
+#: The most addresses of one user.  It also stops a program that adds addresses in a loop.
+MAX_ADDRESSES = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """An address of a user; the default one is filled in at the checkout."""
+    """An address of a user; the checkout form is filled in with the default one."""
 
     id: int
     name: str
@@ -59,40 +59,40 @@ class Address:
     phone: str | None
     is_default: bool
 
-    def for_parcel(self) -> dict[str, Any]:
-        """The fields that an order keeps."""
+    def as_shipping_address(self) -> dict[str, Any]:
+        """The fields that an order stores as its shipping address."""
         return {name: value for name, value in asdict(self).items() if name in FIELDS}
 
 
 _COLUMNS = [table.c[name] for name in Address.__slots__]
 
 
-def checked(facts: Mapping[str, Any], *, within: str = "") -> dict[str, Any]:
-    """The address as the store keeps it: trimmed, all fields there, None for what is empty.
+def validated(fields: Mapping[str, Any], *, within: str = "") -> dict[str, Any]:
+    """The address with all fields, trimmed; empty fields are None.
 
-    `within` is the field of the request that holds it; without one the request itself does.
+    `within` is the request's field that holds the address, used as a prefix in errors.
 
     Raises:
-        Invalid: a field is missing, too long or no text; or there is no such country.
+        Invalid: a field is missing, too long or not text, or the country is unknown.
     """
-    place = f"{within}/" if within else ""
+    prefix = f"{within}/" if within else ""
     address: dict[str, Any] = {}
-    for field, longest in LENGTHS.items():
-        address[field] = _line(facts.get(field), longest, f"{place}{field}")
-    country = _line(facts.get("country"), 100, f"{place}country")
+    for field, max_length in LENGTHS.items():
+        address[field] = _line(fields.get(field), max_length, f"{prefix}{field}")
+    country = _line(fields.get("country"), 100, f"{prefix}country")
     address["country"] = country and country.upper()
     if address["country"] and address["country"] not in COUNTRIES:
-        raise Invalid(f"{place}country", "Use the two letters of ISO 3166-1, such as DE.")
+        raise Invalid(f"{prefix}country", "Use a two-letter country code (ISO 3166-1), such as DE.")
     for field in REQUIRED:
         if not address[field]:
-            raise Invalid(f"{place}{field}", "A parcel does not arrive without this.")
+            raise Invalid(f"{prefix}{field}", "This is required for shipping.")
     if not address["postcode"] and address["country"] not in WITHOUT_POSTCODE:
-        raise Invalid(f"{place}postcode", "A parcel does not arrive without this.")
+        raise Invalid(f"{prefix}postcode", "This is required for shipping.")
     return address
 
 
 async def of_user(conn: AsyncConnection, user_id: int) -> list[Address]:
-    """A user's addresses: the default one, then the newest first."""
+    """A user's addresses: the default one first, then the newest first."""
     query = (
         select(*_COLUMNS)
         .where(table.c.user_id == user_id)
@@ -105,7 +105,7 @@ async def get(conn: AsyncConnection, user_id: int, address_id: int) -> Address:
     """One of a user's addresses.
 
     Raises:
-        NotFound: there is no such address, or it is somebody else's.
+        NotFound: the user has no such address.
     """
     query = select(*_COLUMNS).where(table.c.id == address_id, table.c.user_id == user_id)
     found = (await conn.execute(query)).one_or_none()
@@ -117,23 +117,23 @@ async def get(conn: AsyncConnection, user_id: int, address_id: int) -> Address:
 async def add(
     conn: AsyncConnection,
     user_id: int,
-    facts: Mapping[str, Any],
+    fields: Mapping[str, Any],
     *,
     is_default: bool = False,
     now: datetime,
 ) -> Address:
-    """Write an address down; the first one becomes the default.
+    """Add an address; a user's first address becomes the default.
 
     Raises:
-        Invalid: no parcel would find it.
-        AddressBookFull: there are `MOST` already.
-        NotFound: the user was erased a moment ago.
+        Invalid: a field is missing, too long or not text, or the country is unknown.
+        AddressBookFull: the user has `MAX_ADDRESSES` already.
+        NotFound: the user does not exist or was erased.
     """
-    address = checked(facts)
+    address = validated(fields)
     await _lock(conn, user_id)
     others = await of_user(conn, user_id)
-    if len(others) >= MOST:
-        raise AddressBookFull(MOST)
+    if len(others) >= MAX_ADDRESSES:
+        raise AddressBookFull(MAX_ADDRESSES)
     made = await conn.execute(
         insert(table).values(
             user_id=user_id, is_default=False, created_at=now, updated_at=now, **address
@@ -141,21 +141,21 @@ async def add(
     )
     address_id: int = made.lastrowid
     if is_default or not others:
-        await _prefer(conn, user_id, address_id)
+        await _set_default(conn, user_id, address_id)
     return await get(conn, user_id, address_id)
 
 
-async def keep(
-    conn: AsyncConnection, user_id: int, facts: Mapping[str, Any], *, now: datetime
+async def add_if_missing(
+    conn: AsyncConnection, user_id: int, fields: Mapping[str, Any], *, now: datetime
 ) -> bool:
-    """Add an address unless it is there already; False when the address book is full.
+    """Add an address unless the user has it already; False when the address book is full.
 
     Raises:
         Invalid, NotFound: as for `add`.
     """
-    address = checked(facts)
+    address = validated(fields)
     await _lock(conn, user_id)
-    if any(known.for_parcel() == address for known in await of_user(conn, user_id)):
+    if any(known.as_shipping_address() == address for known in await of_user(conn, user_id)):
         return True
     try:
         await add(conn, user_id, address, now=now)
@@ -168,44 +168,44 @@ async def change(
     conn: AsyncConnection,
     user_id: int,
     address_id: int,
-    facts: Mapping[str, Any],
+    fields: Mapping[str, Any],
     *,
     is_default: bool | None = None,
     now: datetime,
 ) -> Address:
-    """Change the fields that `facts` has; orders that went there keep what they had.
+    """Change the given fields of an address; existing orders keep the old address.
 
     Raises:
-        Invalid: no parcel would find it any more.
-        NotFound: there is no such address, or it is somebody else's.
+        Invalid: a required field would be empty, or a value is not allowed.
+        NotFound: the user has no such address.
     """
     await _lock(conn, user_id)
     known = await get(conn, user_id, address_id)
-    address = checked(known.for_parcel() | dict(facts))
+    address = validated(known.as_shipping_address() | dict(fields))
     await conn.execute(
         update(table).where(table.c.id == address_id).values(updated_at=now, **address)
     )
     if is_default:
-        await _prefer(conn, user_id, address_id)
+        await _set_default(conn, user_id, address_id)
     elif is_default is False:
         await conn.execute(update(table).where(table.c.id == address_id).values(is_default=False))
     return await get(conn, user_id, address_id)
 
 
 async def remove(conn: AsyncConnection, user_id: int, address_id: int) -> None:
-    """Forget an address; when it was the default one, the newest of the others becomes it.
+    """Delete an address; if it was the default, the newest other address becomes the default.
 
     Raises:
-        NotFound: there is no such address, or it is somebody else's.
+        NotFound: the user has no such address.
     """
     await _lock(conn, user_id)
-    gone = await get(conn, user_id, address_id)
+    removed = await get(conn, user_id, address_id)
     await conn.execute(delete(table).where(table.c.id == address_id))
-    if gone.is_default and (others := await of_user(conn, user_id)):
-        await _prefer(conn, user_id, others[0].id)
+    if removed.is_default and (others := await of_user(conn, user_id)):
+        await _set_default(conn, user_id, others[0].id)
 
 
-async def _prefer(conn: AsyncConnection, user_id: int, address_id: int) -> None:
+async def _set_default(conn: AsyncConnection, user_id: int, address_id: int) -> None:
     await conn.execute(
         update(table).where(table.c.user_id == user_id).values(is_default=table.c.id == address_id)
     )
@@ -225,13 +225,13 @@ def _line(value: Any, longest: int, field: str) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise Invalid(field, "This has to be text.")
+        raise Invalid(field, "This must be text.")
     text = " ".join(unicodedata.normalize("NFC", value).split())
     if len(text) > longest:
         raise Invalid(
             field,
             sentence("This is too long; %(longest)s characters are allowed.", longest=longest),
         )
-    if any(unicodedata.category(letter) in ("Cc", "Cs", "Cn") for letter in text):
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Cn") for character in text):
         raise Invalid(field, "This contains control characters.")
     return text or None

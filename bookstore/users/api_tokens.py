@@ -1,7 +1,7 @@
-"""Personal tokens: what a program shows instead of a password.
+"""Personal API tokens, with which programs authenticate instead of a password.
 
-A token is `bks_` and 256 random bits; the table holds its SHA-256.  What it may do is what
-its user may, within its scopes.
+A token is `bks_` and 256 random bits; the table holds its SHA-256.  It has its user's permissions,
+limited by its scopes.
 """
 
 import hashlib
@@ -9,7 +9,6 @@ import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.engine import Row
@@ -17,31 +16,33 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.database.tables import api_tokens, users
 from bookstore.errors import Invalid, NotFound, TooManyTokens
-from bookstore.users.accounts import USER_COLUMNS, User, user_of
+from bookstore.stored_enum import StoredEnum
+from bookstore.users.accounts import USER_COLUMNS, User, user_from_row
 
 PREFIX = "bks_"
-#: More than anybody keeps track of.
-MOST = 50
-#: `last_used_at` is for people to read; a program may send a hundred requests a second.
-USED_EVERY = timedelta(minutes=1)
-#: What is longer is no token, and not worth hashing.
-LONGEST = 100
+#: The most tokens of one user.
+MAX_TOKENS = 50
+#: `last_used_at` is updated at most this often: it is only shown to users, and a program may send
+#: a hundred requests a second.
+TOUCH_INTERVAL = timedelta(minutes=1)
+#: A longer string cannot be a token and is not hashed, in characters.
+MAX_LENGTH = 100
 
 
-class Scope(StrEnum):
+class Scope(StoredEnum):
     """What a token may be used for."""
 
-    #: To look at things.
+    #: Read requests.
     READ = "read"
-    #: To change them.
+    #: Requests that change data.
     WRITE = "write"
-    #: Whatever its user's role permits; without it they are a customer like others.
+    #: The permissions of the user's role; without it the token acts as a customer.
     STAFF = "staff"
 
 
 @dataclass(frozen=True, slots=True)
 class ApiToken:
-    """A token as its owner sees it: what it is called, not what it is."""
+    """A token as its owner sees it: its name and scopes, without the secret."""
 
     id: int
     name: str
@@ -60,21 +61,21 @@ async def make(
     expires_at: datetime | None,
     now: datetime,
 ) -> tuple[ApiToken, str]:
-    """A new token, and what it is: this is the only time that anybody is told.
+    """A new token and its secret, which cannot be read again later.
 
     Raises:
-        Invalid: it would expire before it is made, or may be used for nothing.
-        TooManyTokens: the user has as many as we keep.
+        Invalid: `expires_at` is in the past, or there are no scopes.
+        TooManyTokens: the user has `MAX_TOKENS` already.
     """
     if not scopes:
         raise Invalid("scopes", "A token needs at least one scope.")
     if expires_at is not None and expires_at <= now:
-        raise Invalid("expires_at", "This moment is over.")
-    # Their own row, so that several at once do not pass the limit together.
+        raise Invalid("expires_at", "This time is in the past.")
+    # Lock the user's row, so that concurrent requests cannot exceed the limit.
     await conn.execute(select(users.c.id).where(users.c.id == user_id).with_for_update())
     count = select(func.count()).where(api_tokens.c.user_id == user_id)
-    if (await conn.scalar(count) or 0) >= MOST:
-        raise TooManyTokens(MOST)
+    if (await conn.scalar(count) or 0) >= MAX_TOKENS:
+        raise TooManyTokens(MAX_TOKENS)
     token = PREFIX + secrets.token_urlsafe(32)
     result = await conn.execute(
         insert(api_tokens).values(
@@ -91,8 +92,8 @@ async def make(
 
 
 async def find(conn: AsyncConnection, token: str, *, now: datetime) -> tuple[User, ApiToken] | None:
-    """Whose token this is; None when it ended, expired or never was, or its user is shut out."""
-    if not token.startswith(PREFIX) or len(token) > LONGEST:
+    """The user and the token; None if it is unknown, revoked, expired or of a disabled user."""
+    if not token.startswith(PREFIX) or len(token) > MAX_LENGTH:
         return None
     query = (
         select(*USER_COLUMNS, *(column.label(f"token_{column.name}") for column in _SHOWN))
@@ -102,10 +103,10 @@ async def find(conn: AsyncConnection, token: str, *, now: datetime) -> tuple[Use
     found = (await conn.execute(query)).one_or_none()
     if found is None or (found.token_expires_at is not None and found.token_expires_at <= now):
         return None
-    return user_of(found), ApiToken(
+    return user_from_row(found), ApiToken(
         found.token_id,
         found.token_name,
-        frozenset(Scope(scope) for scope in found.token_scopes),
+        frozenset(Scope.stored(scope) for scope in found.token_scopes),
         found.token_created_at,
         found.token_expires_at,
         found.token_last_used_at,
@@ -113,14 +114,14 @@ async def find(conn: AsyncConnection, token: str, *, now: datetime) -> tuple[Use
 
 
 async def touch(conn: AsyncConnection, token_id: int, *, now: datetime) -> None:
-    """Note that the token is in use."""
+    """Update the time when the token was last used."""
     await conn.execute(
         update(api_tokens).where(api_tokens.c.id == token_id).values(last_used_at=now)
     )
 
 
 async def of_user(conn: AsyncConnection, user_id: int) -> list[ApiToken]:
-    """A user's tokens, the newest first; those that have expired too."""
+    """A user's tokens, including expired ones, the newest first."""
     found = await conn.execute(
         select(*_SHOWN).where(api_tokens.c.user_id == user_id).order_by(api_tokens.c.id.desc())
     )
@@ -128,10 +129,10 @@ async def of_user(conn: AsyncConnection, user_id: int) -> list[ApiToken]:
 
 
 async def end(conn: AsyncConnection, user_id: int, token_id: int) -> None:
-    """Make one of a user's tokens worthless, at once.
+    """Revoke one of a user's tokens, effective immediately.
 
     Raises:
-        NotFound: the user has no such token (any more).
+        NotFound: the user has no such token.
     """
     ended = await conn.execute(
         delete(api_tokens).where(api_tokens.c.id == token_id, api_tokens.c.user_id == user_id)
@@ -141,12 +142,12 @@ async def end(conn: AsyncConnection, user_id: int, token_id: int) -> None:
 
 
 async def end_all(conn: AsyncConnection, user_id: int) -> None:
-    """Make all of a user's tokens worthless."""
+    """Revoke all of a user's tokens."""
     await conn.execute(delete(api_tokens).where(api_tokens.c.user_id == user_id))
 
 
 async def purge(conn: AsyncConnection, *, before: datetime) -> None:
-    """Forget the tokens that expired before this moment."""
+    """Delete the tokens that expired before this time."""
     await conn.execute(delete(api_tokens).where(api_tokens.c.expires_at < before))
 
 
@@ -155,7 +156,7 @@ _SHOWN = [column for column in api_tokens.c if column.name not in ("token_hash",
 
 def _token(row: Row[tuple[object, ...]]) -> ApiToken:
     shown = dict(row._mapping)
-    return ApiToken(**{**shown, "scopes": frozenset(Scope(scope) for scope in row.scopes)})
+    return ApiToken(**{**shown, "scopes": frozenset(Scope.stored(scope) for scope in row.scopes)})
 
 
 def _hash(token: str) -> bytes:

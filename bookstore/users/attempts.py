@@ -1,8 +1,8 @@
-"""Guessing is slow: whoever fails too often has to wait (OWASP, Authentication).
+"""Throttling of failed attempts, such as wrong passwords (OWASP, Authentication Cheat Sheet).
 
-Failures are counted by name: an account, a network, a device.  They lie in the database, so
-that all processes count together; as hashes, because an address that somebody has mistyped
-is nobody's business.
+Failures are counted by name: an account, a network or a device.  The counts are in the database,
+so that all processes share them.  Names are stored as hashes, because a mistyped e-mail address is
+personal data.
 """
 
 import hashlib
@@ -21,31 +21,35 @@ from bookstore.database.tables import failed_attempts
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """So many tries are free; then comes a pause, which doubles with each further one."""
+    """`free` attempts without a pause; then a pause that doubles with each further failure."""
 
     free: int
     first_pause: timedelta
     longest_pause: timedelta
 
     def pause(self, failures: int) -> timedelta:
-        """How long to wait after so many failures."""
+        """The pause after this number of failures."""
         if failures < self.free:
             return timedelta()
-        # Two to the power of a large number is none that a timedelta takes.
+        # A timedelta overflows for large powers of two.
         doubled: int = 1 << min(failures - self.free, 32)
         return min(self.first_pause * doubled, self.longest_pause)
 
 
 async def wait_s(conn: AsyncConnection, names: Mapping[str, Rule], *, now: datetime) -> int:
-    """How many seconds are left until the next try of these names; 0 when it may be made."""
+    """Seconds until the next attempt is allowed for all these names; 0 if it is allowed now."""
     return _wait_s(await _failures(conn, names, lock=False), names, now)
 
 
 async def count(conn: AsyncConnection, names: Mapping[str, Rule], *, now: datetime) -> int:
-    """Count a try of all these names as failed, before it is made: none overtakes another.
+    """Count an attempt as failed for all these names, before it is made.
 
-    When one of them has to wait, nothing is counted and the answer is for how many seconds;
-    else it is 0.
+    Counting first prevents that concurrent attempts exceed the limit; call `undo` or `forget`
+    after a success.  If one of the names must wait, nothing is counted and the result is the
+    wait in seconds, otherwise 0.
+
+    Raises:
+        Repeat: a concurrent transaction counted the first failure of a name.
     """
     known = await _failures(conn, names, lock=True)
     wait = _wait_s(known, names, now)
@@ -65,13 +69,13 @@ async def count(conn: AsyncConnection, names: Mapping[str, Rule], *, now: dateti
             continue
         try:
             await conn.execute(insert(failed_attempts).values(name_hash=_hash(name), **values))
-        except IntegrityError:  # Somebody else failed for the first time at the same moment.
+        except IntegrityError:  # A concurrent transaction inserted the same name.
             raise Repeat from None
     return 0
 
 
 async def undo(conn: AsyncConnection, names: Collection[str]) -> None:
-    """Take back a failure that was none."""
+    """Subtract one failure from each of these names, after an attempt that did not fail."""
     for name in sorted(names, key=_hash):
         await conn.execute(
             update(failed_attempts)
@@ -81,7 +85,7 @@ async def undo(conn: AsyncConnection, names: Collection[str]) -> None:
 
 
 async def forget(conn: AsyncConnection, names: Collection[str]) -> None:
-    """Forget all failures of these names."""
+    """Delete all failures of these names."""
     for name in sorted(names, key=_hash):
         await conn.execute(
             delete(failed_attempts).where(failed_attempts.c.name_hash == _hash(name))
@@ -89,14 +93,14 @@ async def forget(conn: AsyncConnection, names: Collection[str]) -> None:
 
 
 async def purge(conn: AsyncConnection, *, now: datetime) -> None:
-    """Drop what is forgotten anyway."""
+    """Delete the expired counts."""
     await conn.execute(delete(failed_attempts).where(failed_attempts.c.forget_at <= now))
 
 
 async def _failures(
     conn: AsyncConnection, names: Collection[str], *, lock: bool
 ) -> dict[str, tuple[int, datetime]]:
-    """How often each name has failed, and when it did last."""
+    """The number of failures and the time of the last one, by name, for names that have any."""
     by_hash = {_hash(name): name for name in names}
     query = (
         select(failed_attempts.c.name_hash, failed_attempts.c.failures, failed_attempts.c.failed_at)
@@ -113,7 +117,7 @@ def _wait_s(
     ends = [
         failed_at + names[name].pause(failures) for name, (failures, failed_at) in known.items()
     ]
-    # Never 0 for a fraction of a second: that would mean that it may be made.
+    # Rounded up, because 0 would mean that the attempt is allowed.
     return max([math.ceil((end - now).total_seconds()) for end in ends if end > now], default=0)
 
 

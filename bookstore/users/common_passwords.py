@@ -1,7 +1,7 @@
-"""The passwords that guessing begins with: words, runs of keys, and digits behind them.
+"""Common passwords, which attackers try first: words, keyboard patterns and digits after them.
 
-All in lower case; `passwords.check_rule` compares without regard to case.  Shorter ones
-than the rule allows are not listed.
+All are in lower case; `passwords.check_rule` ignores case.  Passwords shorter than the rule allows
+are not listed.
 """
 
 _WORDS = """

@@ -1,4 +1,4 @@
-"""E-mail addresses of accounts: confirmed, and changed."""
+"""Verification and change of an account's e-mail address."""
 
 from datetime import datetime
 from typing import Any
@@ -16,24 +16,24 @@ from bookstore.users import accounts
 from bookstore.users.accounts import User
 
 
-async def ask_to_verify(conn: AsyncConnection, user: User, *, now: datetime) -> None:
-    """Send the user a letter whose link confirms their address, unless it is confirmed."""
+async def request_verification(conn: AsyncConnection, user: User, *, now: datetime) -> None:
+    """Send the user an e-mail with a link that verifies the address; nothing if it is verified."""
     if user.email_verified:
         return
-    await _write(conn, "verify-email", Purpose.VERIFY, user.id, user.email, now=now)
+    await _send_link(conn, "verify-email", Purpose.VERIFY, user.id, user.email, now=now)
 
 
-async def ask_to_change(conn: AsyncConnection, user: User, email: str, *, now: datetime) -> None:
-    """Send a letter to the new address, whose link makes the change, and tell the old one.
+async def request_change(conn: AsyncConnection, user: User, email: str, *, now: datetime) -> None:
+    """Send an e-mail with a confirmation link to the new address, and notify the old address.
 
-    Whether the new address has an account already is told to its owner only.
+    If the new address already has an account, only its owner learns so, by e-mail.
 
     Raises:
-        Invalid: the address is none, or the one that the user has.
+        Invalid: the new address is malformed, or is the current one.
     """
     email = accounts.normal_email(email)
     if email.casefold() == user.email.casefold():
-        raise Invalid("email", "This is your address already.")
+        raise Invalid("email", "This is already your e-mail address.")
     owner_id = await conn.scalar(select(table.c.id).where(table.c.email_key == email.casefold()))
     await notifications.queue(
         conn, "email-changing", recipient=user.email, user_id=user.id, now=now
@@ -41,17 +41,17 @@ async def ask_to_change(conn: AsyncConnection, user: User, email: str, *, now: d
     if owner_id is not None:
         await notifications.queue(conn, "email-known", recipient=email, user_id=owner_id, now=now)
         return
-    await link_tokens.withdraw(conn, user.id, Purpose.CHANGE)
-    await _write(conn, "confirm-email", Purpose.CHANGE, user.id, email, now=now)
+    await link_tokens.revoke(conn, user.id, Purpose.CHANGE)
+    await _send_link(conn, "confirm-email", Purpose.CHANGE, user.id, email, now=now)
 
 
 async def confirm(conn: AsyncConnection, token: str, *, secret_key: str, now: datetime) -> User:
-    """Note that an address is its user's; with the link of a change they have it from now on.
+    """Mark an address as verified by the token of its link; a change link also sets the address.
 
-    What guests have ordered with this address is the user's too.
+    The user also gets the orders that were placed as a guest with this address.
 
     Raises:
-        BadLink: the link does not work (any more).
+        BadLink: the link is invalid, used or expired.
     """
     purposes = Purpose.VERIFY, Purpose.CHANGE
     link = await link_tokens.redeem(conn, token, *purposes, secret_key=secret_key, now=now)
@@ -68,10 +68,10 @@ async def confirm(conn: AsyncConnection, token: str, *, secret_key: str, now: da
     values |= {"email": link.email, "email_key": link.email.casefold()}
     try:
         await conn.execute(update(table).where(table.c.id == user.id).values(values))
-    except IntegrityError:  # Somebody has registered with it since.
+    except IntegrityError:  # Another account has this address by now.
         raise BadLink from None
-    # What was sent to the old address proves nothing about this account any more.
-    await link_tokens.withdraw(conn, user.id)
+    # Links that were sent to the old address no longer prove ownership of this account.
+    await link_tokens.revoke(conn, user.id)
     await notifications.queue(conn, "email-changed", recipient=user.email, user_id=user.id, now=now)
     await audit.record(
         conn, "change-email", "user", user.id, {"email": None}, user_id=user.id, now=now
@@ -80,10 +80,12 @@ async def confirm(conn: AsyncConnection, token: str, *, secret_key: str, now: da
     return await accounts.get(conn, user.id)
 
 
-async def _write(
+async def _send_link(
     conn: AsyncConnection, kind: str, purpose: Purpose, user_id: int, email: str, *, now: datetime
 ) -> None:
-    letter = await notifications.queue(conn, kind, recipient=email, user_id=user_id, now=now)
+    notification_id = await notifications.queue(
+        conn, kind, recipient=email, user_id=user_id, now=now
+    )
     await link_tokens.make(
-        conn, purpose, user_id=user_id, notification_id=letter, email=email, now=now
+        conn, purpose, user_id=user_id, notification_id=notification_id, email=email, now=now
     )

@@ -1,4 +1,4 @@
-"""Forgotten passwords: a letter with a link, and a new password."""
+"""Password reset by a link in an e-mail."""
 
 from datetime import datetime
 
@@ -15,23 +15,23 @@ from bookstore.users import accounts, passwords, sessions
 from bookstore.users.accounts import User
 
 
-async def ask(conn: AsyncConnection, email: str, *, now: datetime) -> None:
-    """Send the account with this address a letter whose link sets a new password.
+async def request_reset(conn: AsyncConnection, email: str, *, now: datetime) -> None:
+    """Send the account with this address an e-mail with a link for setting a new password.
 
-    Without such an account, or when it is shut out, nothing happens; nobody is told.
+    If there is no such account or it is disabled, nothing happens, and the caller cannot tell.
     """
     found = await accounts.credentials(conn, email)
     if found is None or found[0].disabled:
         return
     user = found[0]
-    letter = await notifications.queue(
+    notification_id = await notifications.queue(
         conn, "reset-password", recipient=user.email, user_id=user.id, now=now
     )
     await link_tokens.make(
         conn,
         Purpose.RESET,
         user_id=user.id,
-        notification_id=letter,
+        notification_id=notification_id,
         email=user.email,
         now=now,
     )
@@ -40,16 +40,16 @@ async def ask(conn: AsyncConnection, email: str, *, now: datetime) -> None:
 async def reset(
     engine: AsyncEngine, token: str, password: str, *, secret_key: str, now: datetime
 ) -> User:
-    """Set a new password; all sessions end, and the owner is told.  The second factor stays.
+    """Set a new password, end all sessions and notify the user.  The second factor stays on.
 
     Raises:
-        BadLink: the link does not work (any more).
-        Invalid: the password breaks the rule; the link works on.
+        BadLink: the link is invalid, used or expired.
+        Invalid: the password breaks the rule; the link stays valid.
     """
     async with reading(engine) as conn:
-        found = await link_tokens.look(conn, token, Purpose.RESET, secret_key=secret_key, now=now)
+        found = await link_tokens.find(conn, token, Purpose.RESET, secret_key=secret_key, now=now)
     passwords.check_rule(password, found.email)
-    # Before the transaction: nobody waits for a lock while we hash.
+    # Hash before the transaction, so that no lock is held meanwhile.
     password_hash = await passwords.hash(password)
 
     async def work() -> User:
@@ -57,7 +57,7 @@ async def reset(
             link = await link_tokens.redeem(
                 conn, token, Purpose.RESET, secret_key=secret_key, now=now
             )
-            # The link has proven the address as well, as long as it still is the account's.
+            # The link also verifies the address, if it is still the account's address.
             changed = await conn.execute(
                 update(table)
                 .where(
@@ -72,7 +72,7 @@ async def reset(
             await orders.claim(conn, link.user_id, now=now)
             user = await accounts.get(conn, link.user_id)
             await sessions.end_all(conn, user.id)
-            await link_tokens.withdraw(conn, user.id, Purpose.RESET, Purpose.CHANGE)
+            await link_tokens.revoke(conn, user.id, Purpose.RESET, Purpose.CHANGE)
             await notifications.queue(
                 conn, "password-changed", recipient=user.email, user_id=user.id, now=now
             )

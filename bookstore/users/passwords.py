@@ -1,4 +1,4 @@
-"""Passwords: the rule for new ones, hashing, checking."""
+"""Passwords: the rule for new passwords, hashing and verification."""
 
 import asyncio
 import functools
@@ -17,11 +17,12 @@ from bookstore.users.common_passwords import COMMON
 
 T = TypeVar("T")
 
-#: NIST SP 800-63B, section 3.1.1.2, asks for 8 at least and to accept 64; no rules beside.
-SHORTEST, LONGEST = 8, 128
+#: NIST SP 800-63B, section 3.1.1.2: at least 8 characters, accept at least 64, and no composition
+#: rules.
+MIN_LENGTH, MAX_LENGTH = 8, 128
 
-#: argon2id with 19 MiB, two passes and one lane: the least that the OWASP Password Storage
-#: Cheat Sheet allows.  Raise them here; hashes are renewed when their owners sign in.
+#: argon2id with 19 MiB, two passes and one lane: the minimum of the OWASP Password Storage Cheat
+#: Sheet.  After a change here, each hash is renewed when its user signs in.
 PARAMETERS = Parameters(
     type=Type.ID,
     version=ARGON2_VERSION,
@@ -32,70 +33,72 @@ PARAMETERS = Parameters(
     parallelism=1,
 )
 
-#: Two at a time, however many people sign in: each check takes 19 MiB and most of a core.
+#: At most two hashes run at a time: each needs 19 MiB and most of a core.
 _threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="passwords")
 _hasher = PasswordHasher.from_parameters(PARAMETERS)
 
 
 def check_rule(password: str, email: str) -> None:
-    """Let a new password pass, or say what is wrong with it.
+    """Check a new password against the rule.
 
     Raises:
-        Invalid: it is too short, too long, too common or the owner's own address.
+        Invalid: it is too short, too long, too common or the user's own e-mail address.
     """
-    if not SHORTEST <= len(password) <= LONGEST:
+    if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
         raise Invalid(
             "password",
             sentence(
-                "Use %(shortest)s to %(longest)s characters.", shortest=SHORTEST, longest=LONGEST
+                "Use %(shortest)s to %(longest)s characters.",
+                shortest=MIN_LENGTH,
+                longest=MAX_LENGTH,
             ),
         )
     if not _encodable(password):
-        raise Invalid("password", "This contains characters that do not exist.")
+        raise Invalid("password", "This contains invalid characters.")
     plain, address = password.casefold(), email.casefold()
     if plain in (address, address.partition("@")[0]):
         raise Invalid("password", "Do not use your e-mail address as your password.")
     if plain in COMMON or len(set(plain)) == 1:
-        raise Invalid("password", "This is one of the first passwords that a thief tries.")
+        raise Invalid("password", "This password is too common.")
 
 
 async def hash(password: str) -> str:  # noqa: A001 - read as `passwords.hash`
-    """What is kept of a password: argon2id with its parameters and salt."""
+    """The argon2id hash of a password to store, with its parameters and salt."""
     return await _in_thread(functools.partial(_hasher.hash, password))
 
 
 async def verify(password_hash: str | None, password: str) -> bool:
-    """Whether the password is the one that was hashed.
+    """Whether the password matches the hash.
 
-    None stands for an account that does not exist: it takes as long and is never right.
+    With None, for an account that does not exist, it takes as long and is always False.
     """
-    # Without the limit a password of a megabyte would be hashed as well.
-    if len(password) > LONGEST or not _encodable(password):
+    # The limit avoids hashing a password of a megabyte.
+    if len(password) > MAX_LENGTH or not _encodable(password):
         return False
     return await _in_thread(functools.partial(_verify, password_hash, password))
 
 
-def outdated(password_hash: str) -> bool:
-    """Whether it was made with other parameters than today's."""
+def needs_rehash(password_hash: str) -> bool:
+    """Whether the hash was made with other than the current parameters."""
     return _hasher.check_needs_rehash(password_hash)
 
 
 def _verify(password_hash: str | None, password: str) -> bool:
     try:
-        _hasher.verify(password_hash or _nobodys_hash(), password)
+        _hasher.verify(password_hash or _dummy_hash(), password)
     except (VerificationError, InvalidHashError):
         return False
     return password_hash is not None
 
 
 @functools.cache
-def _nobodys_hash() -> str:
+def _dummy_hash() -> str:
     return _hasher.hash(secrets.token_hex(32))
 
 
 def _encodable(password: str) -> bool:
-    # JSON can spell half a surrogate pair, which is no character.
-    return not any("\ud800" <= letter <= "\udfff" for letter in password)
+    # JSON can contain an unpaired surrogate, which cannot be encoded.
+    return not any("\ud800" <= character <= "\udfff" for character in password)
 
 
 async def _in_thread(work: Callable[[], T]) -> T:

@@ -1,4 +1,4 @@
-"""Who may do what: one table, read by the code and by the tests."""
+"""Roles and their permissions, in one table that the code and the tests read."""
 
 from enum import StrEnum
 
@@ -54,7 +54,7 @@ _EDITOR = {
     Permission.EXPORT_BOOKS,
 }
 
-#: What each role may do beyond what every signed-in user may.
+#: The permissions of each role, in addition to what every signed-in user may do.
 GRANTS: dict[Role, frozenset[Permission]] = {
     Role.CUSTOMER: frozenset(),
     Role.CLERK: frozenset(_CLERK),
@@ -65,10 +65,10 @@ GRANTS: dict[Role, frozenset[Permission]] = {
 
 
 def permits(role: Role, permission: Permission) -> bool:
-    """Whether users of this role hold the permission."""
+    """Whether a user with this role has the permission."""
     return permission in GRANTS.get(role, frozenset())
 
 
 def is_staff(role: Role) -> bool:
-    """Whether users of this role may open the dashboard at all."""
+    """Whether a user with this role may open the back office."""
     return permits(role, Permission.OPEN_DASHBOARD)

@@ -1,7 +1,7 @@
-"""Who comes with a cookie: the session behind it and its user.
+"""The session and the user for a request's cookie.
 
-Every request asks, so those that ask at the same moment share a query.  Nothing is kept: each is
-answered by a query that began after it had come.
+Every request needs them, so concurrent requests share a query.  Nothing is cached: each request
+gets the result of a query that began after the request arrived.
 """
 
 import json
@@ -16,17 +16,17 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bookstore.database.engine import reading, request_deadline, retry_batch
 from bookstore.database.group_commit import GroupCommit
 from bookstore.database.statements import BulkQuery
-from bookstore.database.tables import moment
-from bookstore.users.accounts import User, user_of
+from bookstore.database.tables import parse_utc
+from bookstore.users.accounts import User, user_from_row
 from bookstore.users.sessions import hash_of
 
-#: More requests than a process admits at once never come together.
-TOGETHER = 100
+#: The largest batch; a process admits fewer requests at once.
+MAX_BATCH = 100
 
 
 @dataclass(frozen=True, slots=True)
 class FoundSession:
-    """What a request has to know of its session; `user` is None when nobody is signed in."""
+    """The session of a request; `user` is None if the session is not signed in."""
 
     data: dict[str, Any]
     created_at: datetime
@@ -47,41 +47,41 @@ _FIND = BulkQuery(
 
 
 class SessionLookup:
-    """The visits of one process."""
+    """Looks up the sessions of one process's requests in batches."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
-        self._together = GroupCommit(self._find, limit=TOGETHER)
+        self._lookups = GroupCommit(self._find_all, limit=MAX_BATCH)
 
-    async def of(self, session_id: str) -> FoundSession | None:
-        """The visit with this session; None when it ended, expired or never was.
+    async def find(self, session_id: str) -> FoundSession | None:
+        """The session with this id; None if it is unknown, ended or expired.
 
         Raises:
-            TimeoutError: the database stands still.
+            TimeoutError: the database does not answer in time.
         """
-        # Those before it may have waited for the database, too.
+        # The wait for the batch before this one counts too.
         async with request_deadline(self._engine):
-            return await self._together(session_id)
+            return await self._lookups(session_id)
 
-    async def _find(self, session_ids: list[str]) -> Sequence[FoundSession | Exception | None]:
-        rows = [(place, hash_of(it).hex()) for place, it in enumerate(session_ids)]
+    async def _find_all(self, session_ids: list[str]) -> Sequence[FoundSession | Exception | None]:
+        rows = [(place, hash_of(each).hex()) for place, each in enumerate(session_ids)]
 
         async def work() -> list[FoundSession | None]:
             async with reading(self._engine) as conn:
                 found = await _FIND(conn, rows, now=datetime.now(UTC))
-            visits: list[FoundSession | None] = [None] * len(rows)
+            sessions: list[FoundSession | None] = [None] * len(rows)
             for place, data, created_at, last_seen_at, *user in found:
-                visits[place] = FoundSession(
-                    json.loads(data), moment(created_at), moment(last_seen_at), _user(user)
+                sessions[place] = FoundSession(
+                    json.loads(data), parse_utc(created_at), parse_utc(last_seen_at), _user(user)
                 )
-            return visits
+            return sessions
 
         return await retry_batch(work, len(rows))
 
 
 def _user(values: Sequence[Any]) -> User | None:
-    """The user whose fields these are, in their order."""
+    """The user with these values of `User`'s fields, in their order; None without a user."""
     found = dict(zip(User.__slots__, values, strict=True))
     if found["id"] is None:
         return None
-    return user_of(SimpleNamespace(**found | {"created_at": moment(found["created_at"])}))
+    return user_from_row(SimpleNamespace(**found | {"created_at": parse_utc(found["created_at"])}))

@@ -1,7 +1,7 @@
-"""Sessions: what a browser's cookie stands for.
+"""Sessions of browsers, identified by a cookie.
 
-The cookie holds a random id of 256 bits; the table holds its SHA-256, so that nobody who
-reads the table can take a session over.
+The cookie holds a random id of 256 bits; the table holds its SHA-256, so that read access to the
+table does not allow taking over a session.
 """
 
 import hashlib
@@ -18,14 +18,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bookstore.database.tables import sessions
 from bookstore.errors import NotFound
 
-#: `last_seen_at` is for people to read; writing it on every request would be a write for
-#: every page.
-SEEN_EVERY = timedelta(minutes=1)
+#: `last_seen_at` is updated at most this often: it is only shown to users, and otherwise every page
+#: view would write to the database.
+TOUCH_INTERVAL = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A visit; `user_id` is None as long as nobody has signed in."""
+    """A browser's session; `user_id` is None until a user signs in."""
 
     user_id: int | None
     data: dict[str, Any]
@@ -38,7 +38,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A session as its owner sees it; `id` ends it and is of no use for anything else."""
+    """A session as its owner sees it; `id` can end the session but not use it."""
 
     id: str
     address: str | None
@@ -58,7 +58,7 @@ async def make(
     now: datetime,
     lifetime: timedelta,
 ) -> str:
-    """Begin a session and return its id, which is for the cookie alone."""
+    """Begin a session; returns its secret id, which belongs only in the cookie."""
     session_id = secrets.token_urlsafe(32)
     await conn.execute(
         insert(sessions).values(
@@ -76,7 +76,7 @@ async def make(
 
 
 async def find(conn: AsyncConnection, session_id: str, *, now: datetime) -> Session | None:
-    """The session of a cookie; None when it ended, expired or never was."""
+    """The session with this id; None if it is unknown, ended or expired."""
     query = select(*(sessions.c[name] for name in Session.__slots__)).where(
         sessions.c.id_hash == hash_of(session_id), sessions.c.expires_at > now
     )
@@ -94,7 +94,7 @@ async def save(
     data: Mapping[str, Any],
     now: datetime,
 ) -> bool:
-    """Keep what the session knows now.  False when it was ended meanwhile: it stays so."""
+    """Store the session's data.  False if the session was ended meanwhile; it stays ended."""
     result = await conn.execute(
         update(sessions)
         .where(sessions.c.id_hash == hash_of(session_id))
@@ -104,25 +104,25 @@ async def save(
 
 
 async def touch(conn: AsyncConnection, session_id: str, *, now: datetime) -> None:
-    """Note that the session is in use, at most once in `SEEN_EVERY`."""
+    """Update the time when the session was last seen, at most once in `TOUCH_INTERVAL`."""
     await conn.execute(
         update(sessions)
         .where(
             sessions.c.id_hash == hash_of(session_id),
-            sessions.c.last_seen_at <= now - SEEN_EVERY,
+            sessions.c.last_seen_at <= now - TOUCH_INTERVAL,
         )
         .values(last_seen_at=now)
     )
 
 
 async def end(conn: AsyncConnection, session_id: str) -> bool:
-    """End the session.  False when it had ended already."""
+    """End the session.  False if it had already ended."""
     ended = await conn.execute(delete(sessions).where(sessions.c.id_hash == hash_of(session_id)))
     return ended.rowcount == 1
 
 
 async def end_all(conn: AsyncConnection, user_id: int, except_id: str | None = None) -> None:
-    """End every session of this user, but not the one with the id `except_id`."""
+    """End every session of this user except the one with the id `except_id`."""
     ending = delete(sessions).where(sessions.c.user_id == user_id)
     if except_id is not None:
         ending = ending.where(sessions.c.id_hash != hash_of(except_id))
@@ -132,7 +132,7 @@ async def end_all(conn: AsyncConnection, user_id: int, except_id: str | None = N
 async def of_user(
     conn: AsyncConnection, user_id: int, *, now: datetime, here: str | None = None
 ) -> list[Device]:
-    """A user's sessions that go on, the last used first; `here` is the id of the caller's own."""
+    """A user's active sessions, the last used first; `here` is the id of the caller's session."""
     found = await conn.execute(
         select(sessions)
         .where(sessions.c.user_id == user_id, sessions.c.expires_at > now)
@@ -156,7 +156,7 @@ async def end_device(conn: AsyncConnection, user_id: int, device_id: str) -> Non
     """End one of a user's sessions.
 
     Raises:
-        NotFound: the user has no such session (any more).
+        NotFound: the user has no such session.
     """
     try:
         id_hash = bytes.fromhex(device_id)
@@ -170,11 +170,11 @@ async def end_device(conn: AsyncConnection, user_id: int, device_id: str) -> Non
 
 
 async def purge(conn: AsyncConnection, *, now: datetime) -> int:
-    """Forget the sessions that have expired, and tell how many there were."""
+    """Delete the expired sessions; returns how many."""
     return (await conn.execute(delete(sessions).where(sessions.c.expires_at <= now))).rowcount
 
 
 def hash_of(session_id: str) -> bytes:
-    """What the table has in the id's place."""
-    # A cookie may hold anything, half surrogate pairs included.
+    """The hash of a session id, as stored in the table."""
+    # A cookie may contain unpaired surrogates, which plain UTF-8 cannot encode.
     return hashlib.sha256(session_id.encode(errors="surrogatepass")).digest()

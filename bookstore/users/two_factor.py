@@ -1,10 +1,10 @@
-"""The second factor: a code that an authenticator shows, anew every 30 seconds (RFC 6238).
+"""Two-factor authentication with an authenticator app (TOTP, RFC 6238: a new code every 30 s).
 
-    none ──begin──> begun ──enable, with its first code──> on ──remove──> none
+    none ──begin──> pending ──enable, with its first code──> on ──remove──> none
 
-The seed is worked out from the store's secret and a nonce on the user's row, and never stored:
-who reads the database cannot make codes.  With another secret all users need their recovery
-codes.
+The seed is derived from the store's secret and a nonce in the user's row, and never stored, so read
+access to the database does not allow generating codes.  After a change of the store's secret all
+users need their recovery codes.
 """
 
 import base64
@@ -27,13 +27,13 @@ STEP_S = 30
 _SEED_BYTES = 20
 #: 80 bits each, in groups that can be read aloud.
 RECOVERY_CODES, _CODE_BYTES, _GROUP = 10, 10, 4
-#: What is longer is no code.
-LONGEST = 40
+#: A longer string cannot be a code, in characters.
+MAX_CODE_LENGTH = 40
 
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """What an authenticator needs: `secret` to be typed, or `uri` as a QR code."""
+    """The input for an authenticator app: `secret` to type, or `uri` as a QR code."""
 
     secret: str
     uri: str
@@ -42,10 +42,10 @@ class Enrolment:
 async def begin(
     conn: AsyncConnection, user_id: int, *, issuer: str, secret_key: str, now: datetime
 ) -> Enrolment:
-    """A new seed, which counts once `enable` has seen a code of it.
+    """A new seed, which becomes active once `enable` has verified a code made with it.
 
     Raises:
-        SecondFactorOn: the user has a second factor already.
+        SecondFactorOn: the user already has a second factor.
         NotFound: there is no such user.
     """
     nonce = secrets.token_bytes(32)
@@ -56,17 +56,18 @@ async def begin(
     )
     if begun.rowcount == 0:
         raise SecondFactorOn
-    return await begun_with(conn, user_id, issuer=issuer, secret_key=secret_key)
+    return await pending_enrolment(conn, user_id, issuer=issuer, secret_key=secret_key)
 
 
-async def begun_with(
+async def pending_enrolment(
     conn: AsyncConnection, user_id: int, *, issuer: str, secret_key: str
 ) -> Enrolment:
-    """What `begin` has answered, once more, as long as it is not enabled.
+    """The seed that `begin` returned, again, until it is enabled.
 
     Raises:
-        SecondFactorNotBegun: nothing was begun.
-        SecondFactorOn: it is enabled: the seed is nobody's business any more.
+        SecondFactorNotBegun: no seed is pending.
+        SecondFactorOn: the second factor is enabled, and its seed is no longer shown.
+        NotFound: there is no such user.
     """
     query = select(users.c.email, users.c.totp_nonce, users.c.totp_at).where(users.c.id == user_id)
     found = (await conn.execute(query)).one_or_none()
@@ -84,12 +85,12 @@ async def begun_with(
 async def enable(
     conn: AsyncConnection, user_id: int, code: str, *, secret_key: str, now: datetime
 ) -> list[str]:
-    """Ask for codes from now on; the answer are the recovery codes, told this once.
+    """Require codes from now on; returns the recovery codes, which cannot be read again later.
 
     Raises:
-        SecondFactorOn: it is enabled already.
-        SecondFactorNotBegun: there is no seed yet.
-        BadCode: this is not what an authenticator with this seed shows.
+        SecondFactorOn: it is already enabled.
+        SecondFactorNotBegun: no seed is pending.
+        BadCode: the code does not match the seed.
     """
     query = select(users.c.email, users.c.totp_nonce, users.c.totp_at).where(users.c.id == user_id)
     found = (await conn.execute(query.with_for_update())).one()
@@ -109,18 +110,18 @@ async def enable(
     for recovery_code in codes:
         code_hash = _hash(user_id, recovery_code)
         await conn.execute(insert(recovery_codes).values(user_id=user_id, code_hash=code_hash))
-    await _tell(conn, "second-factor-on", user_id, found.email, now=now)
+    await _notify(conn, "second-factor-on", user_id, found.email, now=now)
     return codes
 
 
 async def use(
     conn: AsyncConnection, user_id: int, code: str, *, secret_key: str, now: datetime
 ) -> bool:
-    """Whether the code is right; it is used up with that.
+    """Whether the code is right.  A right code is consumed: it is accepted only once.
 
-    The code of this step and of the one before count, each once; a recovery code counts once.
+    Valid are the codes of this time step and of the one before, and the unused recovery codes.
     """
-    if len(code) > LONGEST:
+    if len(code) > MAX_CODE_LENGTH:
         return False
     query = select(users.c.totp_nonce, users.c.totp_at, users.c.totp_step)
     found = (await conn.execute(query.where(users.c.id == user_id).with_for_update())).one_or_none()
@@ -149,9 +150,12 @@ async def codes_left(conn: AsyncConnection, user_id: int) -> int:
 
 
 async def remove(conn: AsyncConnection, user_id: int, *, by: int | None, now: datetime) -> None:
-    """Ask for no codes any more.  Without a second factor nothing happens.
+    """Turn the second factor off.  Nothing happens if it is off.
 
-    `by` is None on the command line, and the user's own id in their account.
+    `by` is the acting user's id, None on the command line.
+
+    Raises:
+        NotFound: there is no such user.
     """
     query = select(users.c.email, users.c.totp_at).where(users.c.id == user_id)
     found = (await conn.execute(query.with_for_update())).one_or_none()
@@ -168,28 +172,28 @@ async def remove(conn: AsyncConnection, user_id: int, *, by: int | None, now: da
         await audit.record(
             conn, "remove-second-factor", "user", user_id, changes, user_id=by, now=now
         )
-        await _tell(conn, "second-factor-off", user_id, found.email, now=now)
+        await _notify(conn, "second-factor-off", user_id, found.email, now=now)
 
 
-async def _tell(
+async def _notify(
     conn: AsyncConnection, kind: str, user_id: int, email: str, *, now: datetime
 ) -> None:
     await notifications.queue(conn, kind, recipient=email, user_id=user_id, now=now)
 
 
 def _step_of(code: str, seed: str, *, after: int | None, now: datetime) -> int | None:
-    """The step that shows this code, if it is this one or the one before and still unused."""
+    """The time step of this code (current or previous), if it is later than `after`; else None."""
     digits = "".join(code.split())
     current = int(now.timestamp()) // STEP_S
     generator = pyotp.TOTP(seed, interval=STEP_S)
-    right = [
+    matching = [
         step
         for step in (current, current - 1)
         if hmac.compare_digest(
             digits.encode(errors="surrogatepass"), generator.generate_otp(step).encode()
         )
     ]
-    return next((step for step in right if after is None or step > after), None)
+    return next((step for step in matching if after is None or step > after), None)
 
 
 def _seed(nonce: bytes, user_id: int, secret_key: str) -> str:
@@ -198,10 +202,10 @@ def _seed(nonce: bytes, user_id: int, secret_key: str) -> str:
 
 
 def _recovery_code() -> str:
-    letters = base64.b32encode(secrets.token_bytes(_CODE_BYTES)).decode().lower()
-    return "-".join(letters[at : at + _GROUP] for at in range(0, len(letters), _GROUP))
+    characters = base64.b32encode(secrets.token_bytes(_CODE_BYTES)).decode().lower()
+    return "-".join(characters[at : at + _GROUP] for at in range(0, len(characters), _GROUP))
 
 
 def _hash(user_id: int, code: str) -> bytes:
-    plain = "".join(letter for letter in code.casefold() if letter.isalnum())
+    plain = "".join(character for character in code.casefold() if character.isalnum())
     return hashlib.sha256(f"{user_id} {plain}".encode(errors="replace")).digest()

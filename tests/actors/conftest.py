@@ -1,4 +1,4 @@
-"""Workers in the test's own process, and orders for them to work on."""
+"""Workers in the test's own process, and orders for them to process."""
 
 import asyncio
 import time
@@ -26,23 +26,23 @@ RATES = Rates("EUR", 290, 4000, 700)
 ADDRESS = {"name": "Mira", "line1": "Quay 9", "city": "Hamburg", "postcode": "1", "country": "DE"}
 _keys = count(1)
 
-MakeWish = Callable[[dict[int, int]], Awaitable[CheckoutRequest]]
+MakeCheckoutRequest = Callable[[dict[int, int]], Awaitable[CheckoutRequest]]
 PlaceOrder = Callable[..., Awaitable[Order]]
 
 
 @pytest.fixture
 async def publisher(settings: Settings) -> AsyncIterator[Publisher]:
-    """Workers are at work; this offers tasks to them."""
+    """The publisher of running workers."""
     async with workers(settings) as publisher:
         yield publisher
 
 
 @pytest.fixture
-def make_wish(engine: AsyncEngine) -> MakeWish:
-    """A guest's wish to order the `{book_id: quantity}` that is in a cart of its own."""
+def make_checkout_request(engine: AsyncEngine) -> MakeCheckoutRequest:
+    """Makes a guest's checkout request for `{book_id: quantity}`, with its own cart."""
 
     async def make(quantities: dict[int, int]) -> CheckoutRequest:
-        now = datetime.now(UTC)  # Workers purge the carts of long ago.
+        now = datetime.now(UTC)  # Workers delete old carts.
         async with db.transaction(engine) as conn:
             cart_id = await carts.make_guest(conn, now=now)
             for book_id, quantity in quantities.items():
@@ -60,25 +60,25 @@ def make_wish(engine: AsyncEngine) -> MakeWish:
 
 
 @pytest.fixture
-def place_order(engine: AsyncEngine, make_wish: MakeWish) -> PlaceOrder:
-    """Places a guest's order of `{book_id: quantity}`; no worker is told."""
+def place_order(engine: AsyncEngine, make_checkout_request: MakeCheckoutRequest) -> PlaceOrder:
+    """Places a guest's order of `{book_id: quantity}`; no message is published."""
 
     async def place(
         quantities: dict[int, int], through: AsyncEngine = engine, **facts: Any
     ) -> Order:
-        wish = replace(await make_wish(quantities), **facts)
-        return (await Checkouts(through, RATES).place(wish)).order
+        request = replace(await make_checkout_request(quantities), **facts)
+        return (await Checkouts(through, RATES).place(request)).order
 
     return place
 
 
-async def nothing_left(engine: AsyncEngine, timeout_s: float = 15) -> None:
+async def all_tasks_done(engine: AsyncEngine, timeout_s: float = 15) -> None:
     """Wait until all work is done or dead."""
     ends = time.monotonic() + timeout_s
     while time.monotonic() < ends:
         async with db.reading(engine) as conn:
-            left = (await outbox.count(conn))["waiting"]
-        if not left:
+            unfinished = (await outbox.count(conn))["waiting"]
+        if not unfinished:
             return
         await asyncio.sleep(0.05)
-    raise AssertionError(f"{left} tasks are still waiting")
+    raise AssertionError(f"{unfinished} tasks are still waiting")

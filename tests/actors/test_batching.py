@@ -1,4 +1,4 @@
-"""Lists of work, good ones and bad ones."""
+"""Batches of rows that succeed or fail."""
 
 import asyncio
 from collections.abc import Collection
@@ -9,7 +9,7 @@ from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from actors.batching import Batches
+from actors.batching import BatchProcessor
 from bookstore import orders
 from bookstore.database import engine as db
 from bookstore.database.tables import tasks as rows
@@ -18,26 +18,26 @@ from bookstore.orders import processing
 from bookstore.orders.states import State
 from bookstore.tasks import outbox
 from bookstore.tasks.outbox import MAX_ATTEMPTS, Task
-from tests.factories import NOON, add_book, come_by
+from tests.factories import NOON, add_book, republish_all_tasks
 
 
 class Work:
-    """Writes down what it was given; raises what it is told to for a row."""
+    """A handler that records its calls; for the rows in `errors` it raises an exception."""
 
     def __init__(self) -> None:
         self.lists: list[list[int]] = []
         self.done: list[int] = []
-        self.bad: dict[int, BaseException] = {}
-        self.begun = asyncio.Event()
+        self.errors: dict[int, BaseException] = {}
+        self.started = asyncio.Event()
 
     async def __call__(
         self, conn: AsyncConnection, ref_ids: Collection[int], /, **_: object
     ) -> None:
         self.lists.append(sorted(ref_ids))
-        self.begun.set()
+        self.started.set()
         for ref_id in sorted(ref_ids):
-            if ref_id in self.bad:
-                raise self.bad[ref_id]
+            if ref_id in self.errors:
+                raise self.errors[ref_id]
         self.done += ref_ids
 
 
@@ -47,13 +47,13 @@ def work() -> Work:
 
 
 @pytest.fixture
-def batches(engine: AsyncEngine, work: Work) -> Batches:
-    return Batches(
+def batches(engine: AsyncEngine, work: Work) -> BatchProcessor:
+    return BatchProcessor(
         engine, Task.PROCESS_ORDERS, work, worker="test", clock=lambda: datetime.now(UTC)
     )
 
 
-async def give(engine, *ref_ids, attempts=0):
+async def add_tasks(engine, *ref_ids, attempts=0):
     async with db.transaction(engine) as conn:
         await outbox.add(conn, Task.PROCESS_ORDERS, ref_ids, now=NOON)
         if attempts:
@@ -62,174 +62,172 @@ async def give(engine, *ref_ids, attempts=0):
             )
 
 
-async def offer_again(engine):
+async def republish(engine):
     async with db.transaction(engine) as conn:
-        await come_by(conn)
+        await republish_all_tasks(conn)
 
 
-async def left(engine):
+async def unfinished(engine):
     async with db.reading(engine) as conn:
         return {row.ref_id: row for row in await outbox.find(conn)}
 
 
-async def test_a_list_is_worked_off_in_one_go_and_forgotten(engine, batches, work):
-    await give(engine, 1, 2, 3)
+async def test_a_list_is_processed_in_one_transaction_and_deleted(engine, batches, work):
+    await add_tasks(engine, 1, 2, 3)
 
-    await batches.work_off([3, 1, 2], "m")
+    await batches.process([3, 1, 2], "m")
 
     assert work.lists == [[1, 2, 3]]
-    assert await left(engine) == {}
+    assert await unfinished(engine) == {}
 
 
-async def test_what_is_done_is_not_done_again(engine, batches, work):
-    await give(engine, 1)
-    await batches.work_off([1], "m")
+async def test_a_finished_row_is_not_processed_again(engine, batches, work):
+    await add_tasks(engine, 1)
+    await batches.process([1], "m")
 
-    await batches.work_off([1], "m")
+    await batches.process([1], "m")
 
     assert work.done == [1]
 
 
-async def test_a_bad_row_is_counted_and_the_others_are_done(engine, batches, work):
-    await give(engine, 1, 2, 3)
-    work.bad[2] = ValueError("no such thing")
+async def test_a_failing_row_is_counted_and_the_others_are_processed(engine, batches, work):
+    await add_tasks(engine, 1, 2, 3)
+    work.errors[2] = ValueError("no such thing")
 
-    await batches.work_off([1, 2, 3], "m")
+    await batches.process([1, 2, 3], "m")
 
     assert sorted(work.done) == [1, 3]
-    row = (await left(engine))[2]
+    row = (await unfinished(engine))[2]
     assert (row.attempts, row.dead_at, row.error) == (2, None, "ValueError: no such thing")
 
 
-async def test_a_row_that_always_fails_is_parked_after_its_last_attempt(engine, batches, work):
-    await give(engine, 1)
-    work.bad[1] = ValueError("no such thing")
+async def test_a_row_that_always_fails_is_dead_after_its_last_attempt(engine, batches, work):
+    await add_tasks(engine, 1)
+    work.errors[1] = ValueError("no such thing")
 
     for _ in range(MAX_ATTEMPTS + 3):
-        await batches.work_off([1], "m")
-        await offer_again(engine)
+        await batches.process([1], "m")
+        await republish(engine)
 
-    row = (await left(engine))[1]
+    row = (await unfinished(engine))[1]
     assert row.dead_at is not None
     assert row.attempts == MAX_ATTEMPTS
     assert len(work.lists) == MAX_ATTEMPTS
 
 
-async def test_a_row_that_was_tried_twice_is_left_alone_until_its_pause_is_over(
-    engine, batches, work
-):
-    await give(engine, 1, 2)
-    work.bad[2] = ValueError("no such thing")
-    await batches.work_off([1, 2], "m")
-    tried = len(work.lists)
+async def test_a_row_with_two_attempts_is_not_retried_before_its_delay(engine, batches, work):
+    await add_tasks(engine, 1, 2)
+    work.errors[2] = ValueError("no such thing")
+    await batches.process([1, 2], "m")
+    attempts_before = len(work.lists)
 
-    await batches.work_off([2], "m")
+    await batches.process([2], "m")
     at_once = len(work.lists)
-    await offer_again(engine)
-    await batches.work_off([2], "m")
+    await republish(engine)
+    await batches.process([2], "m")
 
-    row = (await left(engine))[2]
-    assert (at_once, len(work.lists)) == (tried, tried + 1)
+    row = (await unfinished(engine))[2]
+    assert (at_once, len(work.lists)) == (attempts_before, attempts_before + 1)
     assert (row.attempts, row.publish_count) == (3, 0)
     assert row.due_at > datetime.now(UTC)
 
 
-async def test_an_attempt_that_dies_with_its_worker_is_counted(engine, batches, work):
-    await give(engine, 1)
-    work.bad[1] = asyncio.CancelledError()  # As near to a kill as one process can come.
+async def test_an_attempt_that_kills_its_worker_is_counted(engine, batches, work):
+    await add_tasks(engine, 1)
+    work.errors[1] = asyncio.CancelledError()  # The closest to a kill within one process.
 
     with pytest.raises((asyncio.CancelledError, TimeoutError)):
         async with asyncio.timeout(2):
-            await batches.work_off([1], "m")
+            await batches.process([1], "m")
 
-    assert (await left(engine))[1].attempts == 1
+    assert (await unfinished(engine))[1].attempts == 1
 
 
-async def test_a_row_that_took_its_worker_down_each_time_is_parked_without_another_try(
+async def test_a_row_that_killed_its_worker_each_time_is_dead_without_another_attempt(
     engine, batches, work
 ):
-    await give(engine, 1, attempts=MAX_ATTEMPTS)
+    await add_tasks(engine, 1, attempts=MAX_ATTEMPTS)
 
-    await batches.work_off([1], "m")
+    await batches.process([1], "m")
 
-    assert (await left(engine))[1].dead_at is not None
+    assert (await unfinished(engine))[1].dead_at is not None
     assert work.lists == []
 
 
-async def test_what_was_tried_before_runs_alone_and_after_the_others(engine, batches, work):
-    await give(engine, 1, attempts=2)
-    await give(engine, 2, attempts=1)
-    await give(engine, 3, 4)
+async def test_retries_run_individually_and_after_new_rows(engine, batches, work):
+    await add_tasks(engine, 1, attempts=2)
+    await add_tasks(engine, 2, attempts=1)
+    await add_tasks(engine, 3, 4)
 
-    await batches.work_off([1, 2, 3, 4], "m")
+    await batches.process([1, 2, 3, 4], "m")
 
     assert work.lists == [[3, 4], [2], [1]]
 
 
-async def test_what_is_new_waits_for_one_of_those_tried_before_and_not_for_all(
-    engine, batches, work
-):
-    await give(engine, 1, 2, 3, attempts=1)
-    await give(engine, 4)
-    old = asyncio.create_task(batches.work_off([1, 2, 3], "old"))
-    await work.begun.wait()
+async def test_new_rows_wait_for_one_retry_and_not_for_all(engine, batches, work):
+    await add_tasks(engine, 1, 2, 3, attempts=1)
+    await add_tasks(engine, 4)
+    old = asyncio.create_task(batches.process([1, 2, 3], "old"))
+    await work.started.wait()
 
-    await asyncio.gather(old, batches.work_off([4], "new"))
+    await asyncio.gather(old, batches.process([4], "new"))
 
     assert work.lists == [[1], [4], [2], [3]]
 
 
-async def test_nothing_else_is_under_way_while_one_that_was_tried_before_runs(engine):
-    begun, begun_and_ended = asyncio.Event(), []
+async def test_no_other_batch_runs_during_a_retry(engine):
+    started, steps = asyncio.Event(), []
 
     async def work(conn: AsyncConnection, ref_ids: Collection[int], /, **_: object) -> None:
-        begun.set()
+        started.set()
         for _ in range(2):
-            begun_and_ended.append([*ref_ids])
+            steps.append([*ref_ids])
             await asyncio.sleep(0.1)
 
-    await give(engine, 1, 2, attempts=1)
-    await give(engine, 3)
-    batches = Batches(
+    await add_tasks(engine, 1, 2, attempts=1)
+    await add_tasks(engine, 3)
+    batches = BatchProcessor(
         engine, Task.PROCESS_ORDERS, work, worker="test", clock=lambda: datetime.now(UTC)
     )
-    old = asyncio.create_task(batches.work_off([1, 2], "old"))
-    await begun.wait()
+    old = asyncio.create_task(batches.process([1, 2], "old"))
+    await started.wait()
 
-    await asyncio.gather(old, batches.work_off([3], "new"))
+    await asyncio.gather(old, batches.process([3], "new"))
 
-    assert begun_and_ended == [[1], [1], [3], [3], [2], [2]]
+    assert steps == [[1], [1], [3], [3], [2], [2]]
 
 
-async def test_lists_that_wait_at_the_same_moment_are_joined(engine, batches, work):
-    await give(engine, *range(1, 10))
-    first = asyncio.create_task(batches.work_off([1], "m"))
+async def test_lists_that_wait_at_the_same_time_are_combined(engine, batches, work):
+    await add_tasks(engine, *range(1, 10))
+    first = asyncio.create_task(batches.process([1], "m"))
     await asyncio.sleep(0.001)
 
-    await asyncio.gather(first, *(batches.work_off([ref_id], "m") for ref_id in range(2, 10)))
+    await asyncio.gather(first, *(batches.process([ref_id], "m") for ref_id in range(2, 10)))
 
     assert work.lists == [[1], list(range(2, 10))]
 
 
-async def test_a_database_that_goes_away_costs_a_row_no_attempt(engine, batches, work):
-    await give(engine, 1)
-    gone = OperationalError("SELECT 1", None, Exception(2013, "Lost connection"))
-    gone.connection_invalidated = True
-    work.bad[1] = gone
+async def test_a_database_outage_does_not_count_as_an_attempt(engine, batches, work):
+    await add_tasks(engine, 1)
+    connection_lost = OperationalError("SELECT 1", None, Exception(2013, "Lost connection"))
+    connection_lost.connection_invalidated = True
+    work.errors[1] = connection_lost
 
     for _ in range(2 * MAX_ATTEMPTS):
         with pytest.raises(OperationalError):
-            await batches.work_off([1], "m")
+            await batches.process([1], "m")
 
-    row = (await left(engine))[1]
+    row = (await unfinished(engine))[1]
     assert (row.attempts, row.dead_at) == (0, None)
 
 
-async def test_fifty_innocents_are_confirmed_beside_an_order_that_always_fails(engine, place_order):
+async def test_fifty_other_orders_are_confirmed_beside_an_order_that_always_fails(
+    engine, place_order
+):
     async with db.transaction(engine) as conn:
         dune = await add_book(conn, stock=100)
     placed = [await place_order({dune: 1}) for _ in range(51)]
-    bad = placed[25]
+    failing = placed[25]
 
     async def process(
         conn: AsyncConnection,
@@ -240,16 +238,16 @@ async def test_fifty_innocents_are_confirmed_beside_an_order_that_always_fails(e
         now: datetime,
     ) -> None:
         await processing.process(conn, ref_ids, trace=trace, now=now)
-        if bad.id in ref_ids:
+        if failing.id in ref_ids:
             raise ValueError("a bug")
 
-    batches = Batches(
+    batches = BatchProcessor(
         engine, Task.PROCESS_ORDERS, process, worker="test", clock=lambda: datetime.now(UTC)
     )
 
     for _ in range(MAX_ATTEMPTS):
-        await batches.work_off([order.id for order in placed], "m")
-        await offer_again(engine)
+        await batches.process([order.id for order in placed], "m")
+        await republish(engine)
 
     async with db.reading(engine) as conn:
         counts = await orders.count_by_state(conn)
@@ -257,12 +255,12 @@ async def test_fifty_innocents_are_confirmed_beside_an_order_that_always_fails(e
         (dead,) = await outbox.find(conn, dead=True)
     assert (counts[State.CONFIRMED], counts[State.PLACED]) == (50, 1)
     assert findings == []
-    assert dead.ref_id == bad.id
+    assert dead.ref_id == failing.id
 
 
 def four_workers(engine):
     return [
-        Batches(
+        BatchProcessor(
             engine,
             Task.PROCESS_ORDERS,
             processing.process,
@@ -273,14 +271,14 @@ def four_workers(engine):
     ]
 
 
-async def test_two_workers_with_the_same_list_do_it_once(engine, place_order):
+async def test_two_workers_process_the_same_list_once(engine, place_order):
     async with db.transaction(engine) as conn:
         dune = await add_book(conn, stock=7)
     placed = [await place_order({dune: 1}) for _ in range(10)]
     workers = four_workers(engine)
 
     await asyncio.gather(
-        *(worker.work_off([order.id for order in placed], "m") for worker in workers)
+        *(worker.process([order.id for order in placed], "m") for worker in workers)
     )
 
     async with db.reading(engine) as conn:
@@ -290,7 +288,7 @@ async def test_two_workers_with_the_same_list_do_it_once(engine, place_order):
     assert findings == []
 
 
-async def test_two_lists_that_want_the_same_copies_both_come_through(engine, place_order):
+async def test_concurrent_lists_for_the_same_books_are_all_processed(engine, place_order):
     async with db.transaction(engine) as conn:
         books = [await add_book(conn, stock=30) for _ in range(3)]
     placed = [await place_order(dict.fromkeys(books, 1)) for _ in range(40)]
@@ -298,7 +296,7 @@ async def test_two_lists_that_want_the_same_copies_both_come_through(engine, pla
 
     await asyncio.gather(
         *(
-            worker.work_off([order.id for order in placed[number::4]], "m")
+            worker.process([order.id for order in placed[number::4]], "m")
             for number, worker in enumerate(workers)
         )
     )
@@ -310,12 +308,12 @@ async def test_two_lists_that_want_the_same_copies_both_come_through(engine, pla
     assert findings == []
 
 
-async def test_a_row_that_breaks_a_rule_of_the_database_is_parked_at_last(engine, batches, work):
-    await give(engine, 1)
-    work.bad[1] = OperationalError("UPDATE", None, Exception(4025, "CONSTRAINT failed"))
+async def test_a_row_that_violates_a_database_constraint_becomes_dead(engine, batches, work):
+    await add_tasks(engine, 1)
+    work.errors[1] = OperationalError("UPDATE", None, Exception(4025, "CONSTRAINT failed"))
 
     for _ in range(MAX_ATTEMPTS):
-        await batches.work_off([1], "m")
-        await offer_again(engine)
+        await batches.process([1], "m")
+        await republish(engine)
 
-    assert (await left(engine))[1].dead_at is not None
+    assert (await unfinished(engine))[1].dead_at is not None

@@ -1,4 +1,4 @@
-"""What dramatiq would lose, and what of ours keeps it."""
+"""The broker and its publisher: messages that dramatiq would lose, queues, reconnects."""
 
 import asyncio
 import gc
@@ -14,7 +14,7 @@ from actors.broker import StoreBroker, broker
 from bookstore.notifications import delivery, smtp
 from bookstore.tasks import job_runner
 from bookstore.tasks import publisher as messages
-from bookstore.tasks.outbox import Offer, Task
+from bookstore.tasks.outbox import Task, TaskRef
 from bookstore.tasks.publisher import QUEUES, RabbitPublisher, queue_arguments
 from tests.faults.proxy import Proxy
 
@@ -25,19 +25,24 @@ def test_every_task_has_an_actor_in_its_queue():
     assert {name: actor.queue_name for name, actor in broker.actors.items()} == QUEUES
 
 
-def test_every_actor_says_how_it_is_retried():
+def test_every_actor_configures_its_retries():
     for actor in broker.actors.values():
         assert actor.options["max_retries"] is None
         assert actor.options["max_backoff"] <= 60_000
         assert actor.options["time_limit"] <= 600_000
 
 
-def test_every_actor_ends_by_itself_long_before_dramatiq_ends_it():
-    letters = delivery.LIST_S + delivery.TURN_S + smtp.DEADLINE_S + delivery.MENDING_S
+def test_every_actor_stops_long_before_its_time_limit_in_dramatiq():
+    email_delivery = (
+        delivery.BATCH_DEADLINE_S
+        + delivery.SLOT_TIMEOUT_S
+        + smtp.DEADLINE_S
+        + delivery.DATABASE_OUTAGE_TIMEOUT_S
+    )
     longest_s = {
         "process_orders": batching.DEADLINE_S,
-        "send_notifications": letters,
-        "run_jobs": jobs.LIST_S + job_runner.SLICE_S,
+        "send_notifications": email_delivery,
+        "run_jobs": jobs.BATCH_DEADLINE_S + job_runner.RUN_TIME_LIMIT_S,
     }
 
     limits_s = {name: actor.options["time_limit"] / 1000 for name, actor in broker.actors.items()}
@@ -53,108 +58,107 @@ def test_publisher_and_workers_declare_the_same_queues(broker_url, rabbitmq, que
             await until(lambda: publisher.ready)
 
     asyncio.run(declare())
-    rabbit = StoreBroker(queue_type=queue_type, url=broker_url, middleware=[])
+    consumer_broker = StoreBroker(queue_type=queue_type, url=broker_url, middleware=[])
 
     for queue in QUEUES.values():
-        rabbit.declare_queue(queue, ensure=True)  # Raises when it is declared differently.
+        consumer_broker.declare_queue(queue, ensure=True)  # Raises if it is declared differently.
 
-    assert rabbit._build_queue_arguments("orders") == queue_arguments(queue_type, "orders")
-    rabbit.close()
+    assert consumer_broker._build_queue_arguments("orders") == queue_arguments(queue_type, "orders")
+    consumer_broker.close()
 
 
-async def until(happened, timeout_s=15):
+async def until(condition, timeout_s=15):
     ends = time.monotonic() + timeout_s
-    while not happened():
+    while not condition():
         assert time.monotonic() < ends, "it did not happen"
         await asyncio.sleep(0.02)
 
 
-async def test_what_is_offered_reaches_the_actors_in_lists(broker_url):
+async def test_tasks_are_published_in_lists(broker_url):
     async with RabbitPublisher([broker_url], queue_type="classic", name="test") as publisher:
         await until(lambda: publisher.ready)
-        publisher.offer([Offer(Task.PROCESS_ORDERS, number) for number in range(1, 121)])
-    rabbit = StoreBroker(queue_type="classic", url=broker_url, middleware=[])
-    consumer = rabbit.consume("orders", prefetch=10, timeout=1000)
+        publisher.publish([TaskRef(Task.PROCESS_ORDERS, number) for number in range(1, 121)])
+    consumer_broker = StoreBroker(queue_type="classic", url=broker_url, middleware=[])
+    consumer = consumer_broker.consume("orders", prefetch=10, timeout=1000)
 
     lists = [next(consumer).args[0] for _ in range(3)]
 
     consumer.connection.close()
-    rabbit.close()
+    consumer_broker.close()
     assert sorted(map(len, lists)) == [20, 50, 50]
     assert sorted(chain.from_iterable(lists)) == list(range(1, 121))
 
 
-async def test_what_is_offered_while_the_first_connection_is_made_waits_for_it(
-    broker_url, rabbitmq
-):
+async def test_tasks_published_before_the_first_connection_are_buffered(broker_url, rabbitmq):
     async with RabbitPublisher([broker_url], queue_type="classic", name="test") as publisher:
-        publisher.offer([Offer(Task.PROCESS_ORDERS, 1)])
+        publisher.publish([TaskRef(Task.PROCESS_ORDERS, 1)])
         await until(lambda: publisher.ready)
-    rabbit = StoreBroker(queue_type="classic", url=broker_url, middleware=[])
+    consumer_broker = StoreBroker(queue_type="classic", url=broker_url, middleware=[])
 
-    assert rabbit.get_queue_message_counts("orders")[0] == 1
+    assert consumer_broker.get_queue_message_counts("orders")[0] == 1
 
-    rabbit.close()
+    consumer_broker.close()
 
 
-async def test_a_publisher_says_how_many_messages_wait_and_makes_a_lost_queue_anew(
+async def test_a_publisher_counts_waiting_messages_and_declares_a_deleted_queue_again(
     broker_url, rabbitmq
 ):
     vhost = broker_url.rpartition("/")[2]
     async with RabbitPublisher([broker_url], queue_type="classic", name="test") as publisher:
         await until(lambda: publisher.ready)
-        publisher.offer([Offer(Task.PROCESS_ORDERS, number) for number in range(120)])
+        publisher.publish([TaskRef(Task.PROCESS_ORDERS, number) for number in range(120)])
         await asyncio.sleep(0.5)
         full = await publisher.waiting()
         await asyncio.to_thread(rabbitmq.ask, "DELETE", f"queues/{vhost}/orders")
 
         lost = await publisher.waiting()
-        publisher.offer([Offer(Task.PROCESS_ORDERS, 1)])
+        publisher.publish([TaskRef(Task.PROCESS_ORDERS, 1)])
         await asyncio.sleep(0.5)
         found = await publisher.waiting()
 
     assert [counts["orders"] for counts in (full, lost, found)] == [3, 0, 1]
 
 
-async def test_a_publisher_without_a_broker_takes_nothing_and_says_so():
+async def test_a_publisher_without_a_broker_is_not_ready():
     async with RabbitPublisher(
         ["amqp://127.0.0.1:1/"], queue_type="classic", name="test"
     ) as publisher:
-        publisher.offer([Offer(Task.PROCESS_ORDERS, 1)])
+        publisher.publish([TaskRef(Task.PROCESS_ORDERS, 1)])
 
         assert not publisher.ready
 
 
 @pytest.fixture
-def collected_by_hand(caplog):
-    caplog.set_level("CRITICAL", "aiormq")  # Its lines would keep the connections alive.
+def manual_garbage_collection(caplog):
+    caplog.set_level("CRITICAL", "aiormq")  # Its log records would keep the connections alive.
     gc.disable()
     yield
     gc.enable()
 
 
-@pytest.mark.usefixtures("collected_by_hand")
-@pytest.mark.parametrize("trouble", ["refuse", "cut", "swallow"])
-async def test_a_broken_connection_leaves_nothing_for_the_garbage_collector(
-    broker_url, monkeypatch, trouble
+@pytest.mark.usefixtures("manual_garbage_collection")
+@pytest.mark.parametrize("fault", ["refuse", "cut", "swallow"])
+async def test_a_broken_connection_leaves_nothing_to_the_garbage_collector(
+    broker_url, monkeypatch, fault
 ):
-    # aio-pika closes what it has lost with a task, and the collector may run in a thread that has
-    # no event loop: there it leaves a coroutine that nobody awaits, for which this test fails.
-    monkeypatch.setattr(messages, "RECONNECT_S", 0.01)
+    # aio-pika closes a lost connection in a task.  If the garbage collector runs in a thread
+    # without an event loop, it leaves a coroutine that is never awaited, and this test fails for
+    # that.
+    monkeypatch.setattr(messages, "RECONNECT_DELAY_S", 0.01)
     url = URL(broker_url)
-    with Proxy(url.port) as link:
+    with Proxy(url.port) as proxy:
         async with RabbitPublisher(
-            [str(url.with_port(link.port))], queue_type="classic", name="test"
+            [str(url.with_port(proxy.port))], queue_type="classic", name="test"
         ) as publisher:
             await until(lambda: publisher.ready)
-            getattr(link, trouble)()
-            await asyncio.sleep(0.5)  # It tries again and again.
-    await asyncio.sleep(0.1)  # The proxy is gone, and with it what it held.
+            getattr(proxy, fault)()
+            await asyncio.sleep(0.5)  # It reconnects repeatedly.
+    await asyncio.sleep(0.1)  # The proxy has stopped and closed its connections.
 
     await asyncio.to_thread(gc.collect)
 
 
-async def test_a_publisher_finds_a_broker_that_comes_back(broker_url, rabbitmq):
+async def test_a_publisher_reconnects_to_the_broker(broker_url, rabbitmq):
     async with RabbitPublisher([broker_url], queue_type="classic", name="test") as publisher:
         await until(lambda: publisher.ready)
 
@@ -165,7 +169,7 @@ async def test_a_publisher_finds_a_broker_that_comes_back(broker_url, rabbitmq):
 
 def cut_connection(rabbitmq, broker_url):
     ends = time.monotonic() + 15
-    while time.monotonic() < ends:  # The management plugin learns of a connection late.
+    while time.monotonic() < ends:  # The management plugin lists a new connection late.
         for connection in rabbitmq.ask("GET", "connections"):
             if broker_url.endswith("/" + connection["vhost"]):
                 rabbitmq.ask("DELETE", f"connections/{quote(connection['name'], safe='')}")

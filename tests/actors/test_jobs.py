@@ -15,25 +15,25 @@ from bookstore.exports import exporter
 from bookstore.exports.exporter import Format
 from bookstore.imports import importer
 from bookstore.tasks import jobs, outbox
-from bookstore.tasks.jobs import Kind, State
-from tests.actors.conftest import nothing_left
+from bookstore.tasks.jobs import JobKind, JobState
+from tests.actors.conftest import all_tasks_done
 from tests.factories import add_user, create_book
 
 HEADER = "isbn,title,authors,price,stock\n"
 
 
 def moment():
-    # The workers throw away what has expired by their own clock.
+    # The workers delete expired data by the real clock.
     return datetime.now(UTC)
 
 
-async def pieces(text):
+async def chunks(text):
     yield text.encode()
 
 
 async def start_import(engine, text, *, through, **options):
     file = await file_store.store(
-        engine, pieces(text), name="books.csv", media_type="text/csv", kind="import", now=moment()
+        engine, chunks(text), name="books.csv", media_type="text/csv", kind="import", now=moment()
     )
     async with db.transaction(through) as conn:
         return await importer.start(conn, file.id, user_id=None, now=moment(), **options)
@@ -44,68 +44,70 @@ async def now(engine, job):
         return await jobs.get(conn, job.id)
 
 
-async def test_an_import_is_done_by_the_workers(engine, publisher):
+async def test_the_workers_run_an_import(engine, publisher):
     text = HEADER + "0441172717,Dune,Frank Herbert,12.90,3\n1,2,3,4,5\n"
 
-    job = await start_import(engine, text, through=db.announcing(engine, publisher.offer))
-    await nothing_left(engine)
+    job = await start_import(engine, text, through=db.announcing(engine, publisher.publish))
+    await all_tasks_done(engine)
 
     job = await now(engine, job)
-    assert (job.state, job.read, job.created, job.refused) == (State.DONE, 2, 1, 1)
+    assert (job.state, job.read, job.created, job.refused) == (JobState.DONE, 2, 1, 1)
     async with db.reading(engine) as conn:
         assert (await books.by_isbn(conn, "0441172717")).title == "Dune"
 
 
-async def test_an_export_is_written_by_the_workers_and_reads_the_same(engine, publisher):
-    announcing = db.announcing(engine, publisher.offer)
+async def test_the_workers_write_an_export_that_can_be_imported_again(engine, publisher):
+    announcing = db.announcing(engine, publisher.publish)
     text = HEADER + "0441172717,=Dune,Frank Herbert,12.90,3\n"
     await start_import(engine, text, through=announcing)
-    await nothing_left(engine)
+    await all_tasks_done(engine)
 
     async with db.transaction(announcing) as conn:
-        job = await exporter.start(conn, Kind.EXPORT_BOOKS, Format.CSV, user_id=None, now=moment())
-    await nothing_left(engine)
+        job = await exporter.start(
+            conn, JobKind.EXPORT_BOOKS, Format.CSV, user_id=None, now=moment()
+        )
+    await all_tasks_done(engine)
 
     job = await now(engine, job)
-    assert (job.state, job.done, job.total) == (State.DONE, 1, 1)
+    assert (job.state, job.done, job.total) == (JobState.DONE, 1, 1)
     async with db.reading(engine) as conn:
         content = (await file_store.content(conn, job.result_id)).decode()
     (row,) = csv.DictReader(io.StringIO(content))
     assert (row["title"], row["price"]) == ("'=Dune", "12.90")
-    again = await start_import(engine, content, through=announcing)
-    await nothing_left(engine)
-    assert (await now(engine, again)).unchanged == 1
+    second = await start_import(engine, content, through=announcing)
+    await all_tasks_done(engine)
+    assert (await now(engine, second)).unchanged == 1
 
 
-async def test_a_job_that_no_message_told_of_is_found_by_the_relay(engine, publisher):
+async def test_the_relay_finds_a_job_without_a_message(engine, publisher):
     job = await start_import(engine, HEADER + "1,2,3,4,5\n", through=engine)
     async with db.transaction(engine) as conn:
         await outbox.lease(conn, outbox.Task.RUN_JOBS, [job.id], moment())
 
-    await nothing_left(engine)
+    await all_tasks_done(engine)
 
-    assert (await now(engine, job)).state is State.DONE
+    assert (await now(engine, job)).state is JobState.DONE
 
 
-async def test_a_list_of_the_dashboard_is_written_by_the_workers(engine, publisher):
-    announcing = db.announcing(engine, publisher.offer)
+async def test_the_workers_export_a_list_of_the_dashboard(engine, publisher):
+    announcing = db.announcing(engine, publisher.publish)
     async with db.transaction(announcing) as conn:
         user_id = await add_user(conn, name="Mira")
-        query = users.Query(q="mira")
+        query = users.UserQuery(q="mira")
         job = await list_exports.start(
             conn, list_exports.USERS, query, "name", Format.CSV, user_id=user_id, now=moment()
         )
-    await nothing_left(engine)
+    await all_tasks_done(engine)
 
     job = await now(engine, job)
-    assert (job.state, job.done) == (State.DONE, 1)
+    assert (job.state, job.done) == (JobState.DONE, 1)
     async with db.reading(engine) as conn:
         content = (await file_store.content(conn, job.result_id)).decode("utf-8-sig")
     assert [row["name"] for row in csv.DictReader(io.StringIO(content))] == ["Mira"]
 
 
-async def test_a_plan_for_many_rows_is_carried_out_by_the_workers(engine, publisher):
-    announcing = db.announcing(engine, publisher.offer)
+async def test_the_workers_apply_a_bulk_change(engine, publisher):
+    announcing = db.announcing(engine, publisher.publish)
     async with db.transaction(announcing) as conn:
         user_id = await add_user(conn)
         for _ in range(3):
@@ -115,9 +117,9 @@ async def test_a_plan_for_many_rows_is_carried_out_by_the_workers(engine, publis
         )
         plan = await bulk_changes.get(conn, plan_id)
         job = await bulk_jobs.start(conn, plan, user_id=user_id, now=moment())
-    await nothing_left(engine)
+    await all_tasks_done(engine)
 
     job = await now(engine, job)
-    assert (job.state, job.done, job.total) == (State.DONE, 3, 3)
+    assert (job.state, job.done, job.total) == (JobState.DONE, 3, 3)
     async with db.reading(engine) as conn:
         assert {*await conn.scalars(select(book_table.c.price_cents))} == {1100}

@@ -1,4 +1,4 @@
-"""Orders and letters through real workers in this process."""
+"""Orders and e-mails through real workers in this process."""
 
 import asyncio
 import time
@@ -11,54 +11,54 @@ from bookstore.database import engine as db
 from bookstore.operations import doctor
 from bookstore.orders.states import State
 from bookstore.tasks import outbox
-from bookstore.tasks.outbox import Offer, Task
-from tests.actors.conftest import nothing_left
+from bookstore.tasks.outbox import Task, TaskRef
+from tests.actors.conftest import all_tasks_done
 from tests.factories import NOON, add_book
 
 
 def subjects(settings):
-    letters = [
+    emails = [
         message_from_bytes(path.read_bytes(), policy=policy.default)
         for path in sorted((settings.var_dir / "mail").iterdir())
     ]
-    return sorted(letter["Subject"].rpartition(" ")[0] for letter in letters)
+    return sorted(email["Subject"].rpartition(" ")[0] for email in emails)
 
 
-async def test_an_order_is_confirmed_and_two_letters_go_out(
+async def test_an_order_is_confirmed_and_two_emails_are_sent(
     engine, publisher, place_order, settings
 ):
     async with db.transaction(engine) as conn:
         dune = await add_book(conn, stock=3)
 
-    order = await place_order({dune: 2}, db.announcing(engine, publisher.offer))
-    await nothing_left(engine)
+    order = await place_order({dune: 2}, db.announcing(engine, publisher.publish))
+    await all_tasks_done(engine)
 
     async with db.reading(engine) as conn:
         assert (await orders.get(conn, order.number)).status is State.CONFIRMED
         assert [found async for found in doctor.examine(conn, now=NOON)] == []
-    assert subjects(settings) == ["We have your order", "Your books are set aside: order"]
+    assert subjects(settings) == ["Order confirmation", "We have received your order"]
 
 
-async def test_messages_that_come_five_times_have_one_effect(
+async def test_messages_delivered_five_times_have_one_effect(
     engine, publisher, place_order, settings
 ):
     async with db.transaction(engine) as conn:
         dune = await add_book(conn, stock=30)
     placed = [await place_order({dune: 1}) for _ in range(8)]
-    offers = [Offer(Task.PROCESS_ORDERS, order.id) for order in placed]
+    refs = [TaskRef(Task.PROCESS_ORDERS, order.id) for order in placed]
 
     for turn in range(5):
-        publisher.offer(offers[turn:] + offers[:turn])
-        publisher.offer([offers[turn]])
+        publisher.publish(refs[turn:] + refs[:turn])
+        publisher.publish([refs[turn]])
     async with db.reading(engine) as conn:
-        letters = [
-            Offer(Task.SEND_NOTIFICATIONS, row.ref_id)
+        emails = [
+            TaskRef(Task.SEND_NOTIFICATIONS, row.ref_id)
             for row in await outbox.find(conn)
             if row.task is Task.SEND_NOTIFICATIONS
         ]
     for _ in range(5):
-        publisher.offer(letters)
-    await nothing_left(engine)
+        publisher.publish(emails)
+    await all_tasks_done(engine)
 
     async with db.reading(engine) as conn:
         assert (await orders.count_by_state(conn))[State.CONFIRMED] == 8
@@ -66,26 +66,24 @@ async def test_messages_that_come_five_times_have_one_effect(
     assert len(subjects(settings)) == 16
 
 
-async def test_orders_that_no_message_told_of_are_found_by_the_relay(engine, place_order, settings):
+async def test_the_relay_finds_orders_without_a_message(engine, place_order, settings):
     async with db.transaction(engine) as conn:
         dune = await add_book(conn, stock=3)
     order = await place_order({dune: 1})
 
     async with workers(settings):
-        await nothing_left(engine)
+        await all_tasks_done(engine)
 
     async with db.reading(engine) as conn:
         assert (await orders.get(conn, order.number)).status is State.CONFIRMED
 
 
-async def test_a_mail_server_that_dawdles_holds_up_no_order(
-    engine, place_order, settings, smtp_sink
-):
+async def test_a_slow_mail_server_does_not_delay_orders(engine, place_order, settings, smtp_sink):
     async with db.transaction(engine) as conn:
         dune = await add_book(conn, stock=100)
     smtp_sink.delay_s = 4
     async with workers(replace(settings, smtp_url=smtp_sink.url)) as publisher:
-        announcing = db.announcing(engine, publisher.offer)
+        announcing = db.announcing(engine, publisher.publish)
         started = time.monotonic()
 
         for _ in range(25):

@@ -1,4 +1,4 @@
-"""Lists and letters of many requests: each goes back to its own, whoever worked beside it."""
+"""Request ids: tasks and e-mails keep the id of their own request, even in a shared batch."""
 
 import asyncio
 import json
@@ -10,20 +10,20 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from actors.batching import Batches
+from actors.batching import BatchProcessor
 from actors.embedded import workers
 from bookstore import correlation
 from bookstore.database import engine as db
-from bookstore.database.tables import notifications as letter_rows
+from bookstore.database.tables import notifications as notification_rows
 from bookstore.database.tables import tasks as rows
 from bookstore.notifications import notifications
 from bookstore.orders import processing
 from bookstore.orders.checkout import Checkouts
 from bookstore.tasks import jobs, outbox
-from bookstore.tasks.jobs import Kind
+from bookstore.tasks.jobs import JobKind
 from bookstore.tasks.outbox import Task
-from tests.actors.conftest import RATES, nothing_left
-from tests.factories import NOON, add_book, come_by
+from tests.actors.conftest import RATES, all_tasks_done
+from tests.factories import NOON, add_book, republish_all_tasks
 
 Lines = Callable[[], list[dict[str, Any]]]
 
@@ -32,10 +32,10 @@ def now():
     return datetime.now(UTC)
 
 
-async def letters_by_order(engine):
-    """`{order_id: [the request of each of its letters, ...]}`, of those that wait."""
-    query = select(letter_rows.c.order_id, rows.c.request_id).join(
-        rows, (rows.c.task == Task.SEND_NOTIFICATIONS) & (rows.c.ref_id == letter_rows.c.id)
+async def request_ids_by_order(engine):
+    """`{order_id: [the request id of each of its queued e-mails, ...]}`."""
+    query = select(notification_rows.c.order_id, rows.c.request_id).join(
+        rows, (rows.c.task == Task.SEND_NOTIFICATIONS) & (rows.c.ref_id == notification_rows.c.id)
     )
     async with db.reading(engine) as conn:
         found = (await conn.execute(query)).all()
@@ -46,38 +46,46 @@ async def letters_by_order(engine):
 
 
 @pytest.fixture
-async def placed(engine, make_wish):
-    """Three orders of three requests, placed together: `{order_id: request_id}`."""
+async def placed(engine, make_checkout_request):
+    """Three orders of three requests, placed in one batch: `{order_id: request_id}`."""
     async with db.transaction(engine) as conn:
         dune = await add_book(conn, stock=2)
-    asked = [f"request-{number}" for number in range(3)]
-    wishes = [replace(await make_wish({dune: 1}), request_id=it) for it in asked]
-    together = []
-    checkouts = Checkouts(engine, RATES, watch=together.append)
-    placed = await asyncio.gather(*map(checkouts.place, wishes))
-    assert together == [3]
-    return {it.order.id: asked for it, asked in zip(placed, asked, strict=True)}
+    request_ids = [f"request-{number}" for number in range(3)]
+    requests = [
+        replace(await make_checkout_request({dune: 1}), request_id=it) for it in request_ids
+    ]
+    batch_sizes = []
+    checkouts = Checkouts(engine, RATES, watch=batch_sizes.append)
+    placed = await asyncio.gather(*map(checkouts.place, requests))
+    assert batch_sizes == [3]
+    return {it.order.id: request_id for it, request_id in zip(placed, request_ids, strict=True)}
 
 
-async def test_letters_of_orders_placed_together_go_back_to_their_own_requests(engine, placed):
-    assert await letters_by_order(engine) == {it: [asked] for it, asked in placed.items()}
+async def test_emails_of_orders_placed_in_one_batch_keep_their_own_request_ids(engine, placed):
+    assert await request_ids_by_order(engine) == {
+        it: [request_id] for it, request_id in placed.items()
+    }
 
 
-async def test_letters_of_orders_decided_together_go_back_to_their_own_requests(
+async def test_emails_of_orders_processed_in_one_batch_keep_their_own_request_ids(
     engine, placed, log_lines
 ):
-    batches = Batches(engine, Task.PROCESS_ORDERS, processing.process, worker="test", clock=now)
+    batches = BatchProcessor(
+        engine, Task.PROCESS_ORDERS, processing.process, worker="test", clock=now
+    )
 
-    await batches.work_off([*placed], "m")
+    await batches.process([*placed], "m")
 
-    assert await letters_by_order(engine) == {it: [asked] * 2 for it, asked in placed.items()}
-    [line] = [it for it in log_lines() if it["event"] == "worked off"]
+    assert await request_ids_by_order(engine) == {
+        it: [request_id] * 2 for it, request_id in placed.items()
+    }
+    [line] = [it for it in log_lines() if it["event"] == "processed"]
     assert (line["count"], line["ids"]) == (3, [*placed])
     assert line["request_ids"] == [*placed.values()]
     assert line["seconds"] > 0
 
 
-async def test_an_order_that_fails_first_keeps_its_id_to_the_end(engine, placed, log_lines):
+async def test_an_order_keeps_its_request_id_after_a_failed_attempt(engine, placed, log_lines):
     order_id, request_id = next(iter(placed.items()))
     bugs = [ValueError("a bug"), ValueError("a bug")]
 
@@ -86,34 +94,36 @@ async def test_an_order_that_fails_first_keeps_its_id_to_the_end(engine, placed,
             raise bugs.pop()
         await processing.process(conn, ref_ids, **facts)
 
-    batches = Batches(engine, Task.PROCESS_ORDERS, process, worker="test", clock=now)
-    await batches.work_off([order_id], "m")
+    batches = BatchProcessor(engine, Task.PROCESS_ORDERS, process, worker="test", clock=now)
+    await batches.process([order_id], "m")
     async with db.transaction(engine) as conn:
-        await come_by(conn)
-    await batches.work_off([order_id], "m")
+        await republish_all_tasks(conn)
+    await batches.process([order_id], "m")
 
-    said = {
+    lines = {
         it["event"]: it.get("request_id") for it in log_lines() if "task" in it or "exception" in it
     }
-    assert said == {f"process_orders({order_id}) failed": request_id, "worked off": request_id}
-    assert (await letters_by_order(engine))[order_id] == [request_id] * 2
+    assert lines == {f"process_orders({order_id}) failed": request_id, "processed": request_id}
+    assert (await request_ids_by_order(engine))[order_id] == [request_id] * 2
 
 
-async def test_what_the_relay_offers_keeps_its_id(engine, settings, place_order, log_lines):
+async def test_a_task_published_by_the_relay_keeps_its_request_id(
+    engine, settings, place_order, log_lines
+):
     async with db.transaction(engine) as conn:
         dune = await add_book(conn, stock=2)
-    order = await place_order({dune: 1}, request_id="nobody-was-told")
+    order = await place_order({dune: 1}, request_id="without-a-message")
 
-    async with workers(settings):  # Its relay is the only one who knows of it.
-        await nothing_left(engine)
+    async with workers(settings):  # Only its relay finds the order.
+        await all_tasks_done(engine)
 
-    said = [it for it in log_lines() if it.get("request_id") == "nobody-was-told"]
-    assert [it["ids"] for it in said if it["event"] == "worked off"] == [[order.id]]
-    assert sum(it["count"] for it in said if it["event"] == "sent") == 2
+    lines = [it for it in log_lines() if it.get("request_id") == "without-a-message"]
+    assert [it["ids"] for it in lines if it["event"] == "processed"] == [[order.id]]
+    assert sum(it["count"] for it in lines if it["event"] == "sent") == 2
 
 
-async def test_work_for_one_request_leads_to_letters_of_the_same_one(engine):
-    with correlation.caused_by(["of-staff"]):
+async def test_an_email_has_the_request_id_of_its_cause(engine):
+    with correlation.bind_request_ids(["of-staff"]):
         async with db.transaction(engine) as conn:
             await notifications.queue(conn, "welcome", recipient="mira@example.com", now=NOON)
     async with db.reading(engine) as conn:
@@ -123,12 +133,12 @@ async def test_work_for_one_request_leads_to_letters_of_the_same_one(engine):
     assert correlation.current() is None
 
 
-async def test_a_job_is_logged_with_the_request_that_wanted_it(engine, settings, log_lines):
+async def test_a_job_is_logged_with_its_request_id(engine, settings, log_lines):
     async with db.transaction(engine) as conn:
         await add_book(conn)
         job = await jobs.add(
             conn,
-            Kind.EXPORT_BOOKS,
+            JobKind.EXPORT_BOOKS,
             user_id=None,
             options={"format": "csv"},
             now=NOON,
@@ -136,7 +146,7 @@ async def test_a_job_is_logged_with_the_request_that_wanted_it(engine, settings,
         )
 
     async with workers(settings):
-        await nothing_left(engine)
+        await all_tasks_done(engine)
 
     [line] = [it for it in log_lines() if it["event"] == f"worked on job {job.id}"]
     assert (line["task"], line["request_id"]) == ("run_jobs", "export")

@@ -1,31 +1,23 @@
-"""Who may come in: the router itself is asked, so that no page is forgotten."""
+"""Access to the pages of the dashboard: the tests read the route table, so no page is missed."""
 
 import re
 
 import pytest
 
-from admin import routes
 from bookstore.users.permissions import GRANTS, Permission, Role, is_staff
 from tests.admin.conftest import Document, read
-from web.server.route_access import Open
-
-PAGES = [(method, path, access) for method, path, _, access in routes.PAGES]
-
-
-def example(path):
-    """An address that leads to nothing: whoever is let in finds nothing."""
-    path = path.replace("{name:[a-z.-]+}", "none.css")
-    return "/admin" + re.sub(r"\{[^{}]*(\{[^{}]*\})?[^{}]*\}", "999999", path)
+from tests.admin.route_paths import PAGES, example_path
+from web.server.route_access import AccessLevel
 
 
 @pytest.mark.parametrize("role", [None, *Role])
-async def test_every_page_answers_whom_it_should(visitor, role):
+async def test_every_page_is_open_to_exactly_the_allowed_roles(visitor, role):
     client = await visitor(role)
     wrong = []
 
     for method, path, access in PAGES:
-        answer = await client.request(method, example(path), allow_redirects=False)
-        if access is Open.ANYONE:
+        answer = await client.request(method, example_path(path), allow_redirects=False)
+        if access is AccessLevel.ANYONE:
             expected = {200, 404}
         elif role is None:
             expected = {303}
@@ -42,29 +34,29 @@ async def test_every_page_answers_whom_it_should(visitor, role):
     assert wrong == []
 
 
-async def test_a_guest_comes_back_after_signing_in(client):
+async def test_sign_in_leads_back_to_the_requested_page(client):
     answer = await client.get("/admin/orders?status=placed", allow_redirects=False)
 
     assert answer.headers["Location"] == "/sign-in?next=%2Fadmin%2Forders%3Fstatus%3Dplaced"
 
 
 @pytest.mark.parametrize("role", [role for role in Role if is_staff(role)])
-async def test_only_what_a_role_may_see_is_offered(visitor, role):
+async def test_the_home_page_links_only_to_pages_that_the_role_may_open(visitor, role):
     client = await visitor(role)
 
     home = await read(client, "/admin")
 
-    offered = {link for link in home.links if re.fullmatch(r"/admin(/[a-z]+)?", link)}
+    linked = {link for link in home.links if re.fullmatch(r"/admin(/[a-z]+)?", link)}
     allowed = {
-        example(path)
+        example_path(path)
         for method, path, access in PAGES
         if method == "GET" and isinstance(access, Permission) and access in GRANTS[role]
     }
-    assert "/admin" in offered
-    assert offered <= allowed
+    assert "/admin" in linked
+    assert linked <= allowed
 
 
-async def test_an_address_that_is_none_is_a_page_of_the_dashboard(visitor):
+async def test_an_unknown_path_shows_a_page_with_navigation(visitor):
     client = await visitor(Role.CLERK)
 
     page = await read(client, "/admin/nonsense")
@@ -97,7 +89,7 @@ async def test_an_address_that_is_none_is_a_page_of_the_dashboard(visitor):
         "/authors?q=x&sort=-new",
         "/books/new",
         "/categories",
-        "/users?q=nobody",
+        "/users?q=unknown",
         "/users?role=admin&out=yes&sort=-email",
         "/notifications",
         "/notifications?status=failed",
@@ -111,13 +103,13 @@ async def test_an_address_that_is_none_is_a_page_of_the_dashboard(visitor):
         "/search",
     ],
 )
-async def test_an_empty_store_has_pages_that_say_what_to_do(visitor, path):
+async def test_the_pages_of_an_empty_store_have_valid_markup(visitor, path):
     client = await visitor(Role.ADMIN)
 
     page = await read(client, f"/admin{path}")
 
     assert page.status == 200
-    assert_well_made(page)
+    assert_valid_markup(page)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +125,7 @@ async def test_an_empty_store_has_pages_that_say_what_to_do(visitor, path):
         "/audit?cursor=x",
     ],
 )
-async def test_a_cursor_that_is_none_is_refused_on_a_page(visitor, path):
+async def test_an_invalid_cursor_is_refused(visitor, path):
     client = await visitor(Role.ADMIN)
 
     page = await read(client, f"/admin{path}")
@@ -142,11 +134,13 @@ async def test_a_cursor_that_is_none_is_refused_on_a_page(visitor, path):
     assert "does not belong to this list" in page.text
 
 
-async def test_the_style_sheet_is_kept_for_ever_under_its_version(client, visitor):
+async def test_the_versioned_style_sheet_is_cached_forever(client, visitor):
     staff = await visitor(Role.CLERK)
     home = await read(staff, "/admin")
     address = next(
-        facts["href"] for name, facts in home.elements if "admin.css" in (facts.get("href") or "")
+        attributes["href"]
+        for name, attributes in home.elements
+        if "admin.css" in (attributes.get("href") or "")
     )
 
     answer = await client.get(address)
@@ -156,17 +150,19 @@ async def test_the_style_sheet_is_kept_for_ever_under_its_version(client, visito
     assert "immutable" in answer.headers["Cache-Control"]
 
 
-def assert_well_made(page: Document) -> None:
-    """One h1; every field has a label, every table a caption; nothing inline."""
+def assert_valid_markup(page: Document) -> None:
+    """One h1, a label for each field, a caption for each table, no inline styles or scripts."""
     names = [name for name, _ in page.elements]
     assert names.count("h1") == 1
     assert names.count("table") == names.count("caption")
-    labelled = {facts.get("for") for name, facts in page.elements if name == "label"}
-    for name, facts in page.elements:
-        assert "style" not in facts
-        assert not any(fact.startswith("on") for fact in facts)
-        if name in ("input", "select", "textarea") and facts.get("type") != "hidden":
-            ticked = facts.get("type") == "checkbox"
-            assert ticked or facts.get("aria-label") or facts.get("id") in labelled, facts
-    scripts = [facts for name, facts in page.elements if name == "script"]
-    assert all((facts.get("src") or "").startswith("/admin/static/") for facts in scripts)
+    labelled = {attributes.get("for") for name, attributes in page.elements if name == "label"}
+    for name, attributes in page.elements:
+        assert "style" not in attributes
+        assert not any(attribute.startswith("on") for attribute in attributes)
+        if name in ("input", "select", "textarea") and attributes.get("type") != "hidden":
+            is_checkbox = attributes.get("type") == "checkbox"
+            assert (
+                is_checkbox or attributes.get("aria-label") or attributes.get("id") in labelled
+            ), attributes
+    scripts = [attributes for name, attributes in page.elements if name == "script"]
+    assert all((attributes.get("src") or "").startswith("/admin/static/") for attributes in scripts)

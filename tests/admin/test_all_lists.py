@@ -1,5 +1,7 @@
-"""Every list of the dashboard can do what all lists can: the router is walked, so that a new one
-cannot forget it."""
+"""Every list of the dashboard can be sorted, paged and exported.
+
+The lists are compared with the route table, so a new list without these functions fails.
+"""
 
 import csv
 import io
@@ -17,12 +19,12 @@ from bookstore.audit import log
 from bookstore.backoffice import audit_report, list_exports
 from bookstore.catalogue import categories, stock
 from bookstore.database.tables import job_lines, stock_movements
-from bookstore.database.tables import tasks as task_table
+from bookstore.database.tables import tasks as tasks_table
 from bookstore.exports.exporter import Exporter, Format
 from bookstore.notifications import notifications
 from bookstore.tasks import jobs
-from bookstore.tasks.job_runner import Runner
-from bookstore.tasks.jobs import Kind
+from bookstore.tasks.job_runner import JobRunner
+from bookstore.tasks.jobs import JobKind
 from bookstore.users.permissions import Role
 from tests.admin.conftest import read, send
 from tests.factories import NOON, add_book, add_order, add_user, create_book
@@ -30,9 +32,9 @@ from web.server.keys import ENGINE
 
 #: Rows of each list: three pages of the smallest size.
 ROWS = 55
-#: Lists, by their routes; where a list needs an object, the first one made.
+#: The lists by route. A list about a book shows the first book that `fill` adds.
 LISTS = {
-    # First, before the walk leaves its own traces in it.
+    # First, because the exports of the other lists add rows to the audit log.
     "/audit": "/audit",
     "/orders": "/orders",
     "/books": "/books",
@@ -44,35 +46,35 @@ LISTS = {
     "/notifications": "/notifications",
     "/queues": "/queues",
 }
-#: Pages whose tables are no lists: parts of one thing, or a sheet of paper.
+#: Pages that are not lists, and what they show.
 OTHERS = {
-    "": "what is to be done, and the latest of it",
-    "/orders/slips": "a sheet for each order",
+    "": "open work and recent events",
+    "/orders/slips": "a packing slip for each order",
     "/orders/{number}": "the lines of an order",
-    "/books/bulk/{plan_id:[0-9]{1,18}}": "what one change does",
-    "/orders/bulk/{plan_id:[0-9]{1,18}}": "what one change does",
-    "/notifications/bulk/{plan_id:[0-9]{1,18}}": "what one change does",
+    "/books/bulk/{plan_id:[0-9]{1,18}}": "the preview of one bulk change",
+    "/orders/bulk/{plan_id:[0-9]{1,18}}": "the preview of one bulk change",
+    "/notifications/bulk/{plan_id:[0-9]{1,18}}": "the preview of one bulk change",
     "/books/new": "a form",
     "/books/{book_id:[0-9]{1,18}}": "one book",
-    "/categories/{slug}": "the list with a form open",
+    "/categories/{slug}": "the category list with an open form",
     "/authors/{author_id:[0-9]{1,18}}": "the books of one author",
     "/imports/new": "the columns of one file",
-    "/imports/{job_id:[0-9]{1,18}}": "the refused rows of one file, which are had as a file",
+    "/imports/{job_id:[0-9]{1,18}}": "the refused rows of one file, which have their own download",
     "/users/{user_id:[0-9]{1,18}}": "one user",
-    "/texts": "as many as the store has",
+    "/texts": "a fixed number of texts",
     "/texts/{name}/{language}": "one text",
     "/exports/{job_id:[0-9]{1,18}}": "one export",
-    "/search": "leads elsewhere",
+    "/search": "redirects to the results",
 }
 
 
 async def fill(database):
-    """`ROWS` of everything; the ids of one of each."""
+    """Adds `ROWS` rows to every list and returns the ids that the paths in `LISTS` need."""
     async with database() as conn:
         user_id = await add_user(conn, email="mira@example.com")
     books = []
     for n in range(ROWS):
-        # One by one: a transaction has to be short on a machine that is busy too.
+        # One transaction per row, so that transactions stay short on a busy machine.
         async with database() as conn:
             book = await create_book(
                 conn, title=f"Book {n:03}", authors=[f"Author {n:03}"], stock=100
@@ -82,69 +84,77 @@ async def fill(database):
             await add_order(conn, {books[0]: 1}, number=f"{n:04}-TEST", total_cents=n * 100)
             await categories.create(conn, f"Category {n:03}", user_id=user_id, now=NOON)
             await notifications.queue(
-                conn, "message", recipient=f"r{n}@example.com", subject=f"Letter {n:03}",
+                conn, "message", recipient=f"r{n}@example.com", subject=f"E-mail {n:03}",
                 body="b", user_id=user_id, now=NOON,
             )  # fmt: skip
             await stock.move(
-                conn, books[0], -1, stock.Reason.COUNT, user_id=user_id, note=f"Note {n}", now=NOON
+                conn,
+                books[0],
+                -1,
+                stock.StockReason.COUNT,
+                user_id=user_id,
+                note=f"Note {n}",
+                now=NOON,
             )
             await jobs.add(
-                conn, Kind.IMPORT_BOOKS, user_id=user_id, options={"dry_run": True}, now=NOON
+                conn, JobKind.IMPORT_BOOKS, user_id=user_id, options={"dry_run": True}, now=NOON
             )
             await log.record(
                 conn, "change", "book", n, {"title": ["a", "b"]}, user_id=user_id, now=NOON
             )
     async with database() as conn:
-        await conn.execute(update(task_table).values(dead_at=NOON, error="KeyError: 'weight'"))
+        await conn.execute(update(tasks_table).values(dead_at=NOON, error="KeyError: 'weight'"))
     return {"book": books[0]}
 
 
 def rows(page):
-    """The rows of a page's list, but for what they say of the page itself."""
+    """The rows of the list on a page, without the cursors in their links."""
     body = page.html.partition("data-rows")[2].partition("<tbody>")[2].partition("</tbody>")[0]
     return [re.sub(r"(\?|&amp;)cursor=[^\"&#]*", "", row) for row in body.split("<tr")[1:]]
 
 
-def rel(page, name):
-    found = [facts["href"] for _, facts in page.elements if facts.get("rel") == name]
+def link_with_rel(page, name):
+    found = [attributes["href"] for _, attributes in page.elements if attributes.get("rel") == name]
     return found[0] if found else None
 
 
-def asked(link):
+def query_of(link):
     return {name: values[0] for name, values in parse_qs(urlsplit(link).query).items()}
 
 
-def sorts(page):
-    """The links in the heads of the list's columns."""
+def sort_links(page):
+    """The sort links in the column headers of the list."""
     head = page.html.partition("data-rows")[2].partition("</thead>")[0]
     return [unescape(link) for link in re.findall(r'<a class="by" href="([^"]+)"', head)]
 
 
-def sorted_by(page):
-    """How the list says it is sorted, and the link that turns it round."""
+def sort_state(page):
+    """The sort direction that the page shows, and the link that reverses it."""
     return [
-        (way, unescape(link))
-        for way, link in re.findall(r'aria-sort="(\w+)"><a class="by" href="([^"]+)"', page.html)
+        (direction, unescape(link))
+        for direction, link in re.findall(
+            r'aria-sort="(\w+)"><a class="by" href="([^"]+)"', page.html
+        )
     ]
 
 
-def test_every_page_is_a_list_or_is_known_not_to_be_one():
-    pages = {path for method, path, *_ in routes.PAGES if method == "GET"}
+def test_every_page_is_in_lists_or_others():
+    pages = {path for method, path, *_ in routes.ROUTES if method == "GET"}
     files = {path for path in pages if re.search(r"export\.|/body|/file|/stream|/static/", path)}
 
     assert pages - files - OTHERS.keys() == LISTS.keys()
     for path in LISTS:
-        for chosen in ("csv", "xlsx"):
-            assert f"{path}/export.{chosen}" in files
+        for file_format in ("csv", "xlsx"):
+            assert f"{path}/export.{file_format}" in files
 
 
 @pytest.mark.timeout(300)
-async def test_every_list_sorts_turns_pages_and_is_had_as_a_file(visitor, database):
-    known = await fill(database)
+async def test_every_list_can_be_sorted_paged_and_exported(visitor, database):
+    ids = await fill(database)
     admin = await visitor(Role.ADMIN)
 
     for path in LISTS.values():
-        address = "/admin" + path.format(**known)
+        address = "/admin" + path.format(**ids)
         first = await read(admin, address)
         assert first.status == 200, address
         await assert_pages(admin, address, first)
@@ -157,49 +167,49 @@ async def test_every_list_sorts_turns_pages_and_is_had_as_a_file(visitor, databa
 
 
 async def assert_pages(client, address, first):
-    """Next to the end and Previous back to the beginning show all rows, each once."""
+    """Next up to the last page and Previous back to the first show every row exactly once."""
     pages = [first]
-    while following := rel(pages[-1], "next"):
+    while following := link_with_rel(pages[-1], "next"):
         pages.append(await read(client, following))
     every = [row for page in pages for row in rows(page)]
-    assert rel(first, "prev") is None, address
+    assert link_with_rel(first, "prev") is None, address
     assert len(pages) >= 3, address
     assert len(every) >= ROWS, address
     assert len(set(every)) == len(every), address
     assert [len(rows(page)) for page in pages[:-1]] == [SIZES[0]] * (len(pages) - 1), address
     back = pages[-1]
     for page in reversed(pages[:-1]):
-        back = await read(client, rel(back, "prev"))
+        back = await read(client, link_with_rel(back, "prev"))
         assert rows(back) == rows(page), address
-    assert rel(back, "prev") is None, address
+    assert link_with_rel(back, "prev") is None, address
 
 
 async def assert_sorts(client, address, first):
-    """A column sorts one way and the other, says so, and the address keeps it."""
-    found = sorts(first)
+    """Columns sort in both directions; the page shows the direction, and the next one keeps it."""
+    found = sort_links(first)
     assert len(found) >= (1 if address.endswith("/audit") else 2), address
     for link in found:
-        one = await read(client, link)
-        ((way, turn),) = sorted_by(one)
-        two = await read(client, turn)
-        ((turned, _),) = sorted_by(two)
-        assert {way, turned} == {"ascending", "descending"}, (address, link)
-        following = rel(one, "next")
-        assert asked(following).get("sort") == asked(link).get("sort"), (address, link)
+        sorted_page = await read(client, link)
+        ((direction, reverse_link),) = sort_state(sorted_page)
+        reversed_page = await read(client, reverse_link)
+        ((reversed_direction, _),) = sort_state(reversed_page)
+        assert {direction, reversed_direction} == {"ascending", "descending"}, (address, link)
+        following = link_with_rel(sorted_page, "next")
+        assert query_of(following).get("sort") == query_of(link).get("sort"), (address, link)
         assert (await read(client, following)).status == 200, (address, link)
 
 
 async def assert_sizes(client, address, first):
-    """Every page size but the one that is shown is offered, and kept from page to page."""
-    offered = {size for link in first.links if (size := asked(link).get("size"))}
+    """Every other page size is offered, and the next page keeps the chosen size."""
+    offered = {size for link in first.links if (size := query_of(link).get("size"))}
     assert offered == {str(size) for size in SIZES[1:]}, address
     larger = await read(client, f"{address}?size={SIZES[1]}")
     assert len(rows(larger)) == SIZES[1], address
-    assert asked(rel(larger, "next"))["size"] == str(SIZES[1]), address
+    assert query_of(link_with_rel(larger, "next"))["size"] == str(SIZES[1]), address
 
 
 async def assert_files(client, address, first):
-    """What is shown is had as CSV and as XLSX, with the same cells."""
+    """The list can be downloaded as CSV and as XLSX, with the same columns and rows."""
     links = [link for link in first.links if urlsplit(link).path.startswith(f"{address}/export.")]
     tables = []
     for link in links:
@@ -215,16 +225,16 @@ async def assert_files(client, address, first):
             tables.append(sheet.to_python())
     assert len(tables) == 2, address
     assert [len(table) > ROWS for table in tables] == [True, True], address
-    # Of the audit: that it was taken along is one row more.
+    # The first export adds a row to the audit log, which is in the second export.
     more = 1 if address.endswith("/audit") else 0
     assert len(tables[1]) - len(tables[0]) == more, address
     assert tables[0][0] == tables[1][0], address
 
 
-async def test_refused_rows_of_an_import_turn_pages_both_ways(visitor, database):
+async def test_refused_rows_of_an_import_are_paged_and_sorted(visitor, database):
     async with database() as conn:
         job = await jobs.add(
-            conn, Kind.IMPORT_BOOKS, user_id=None, options={"dry_run": True}, now=NOON
+            conn, JobKind.IMPORT_BOOKS, user_id=None, options={"dry_run": True}, now=NOON
         )
         refused = {"job_id": job.id, "outcome": "refused", "reason": "no ISBN"}
         await conn.execute(
@@ -236,80 +246,78 @@ async def test_refused_rows_of_an_import_turn_pages_both_ways(visitor, database)
     first = await read(editor, address)
 
     await assert_pages(editor, address, first)
-    ((_, turn),) = sorted_by(first)
-    assert ">56</th>" in rows(await read(editor, turn))[0]
+    ((_, reverse_link),) = sort_state(first)
+    assert ">56</th>" in rows(await read(editor, reverse_link))[0]
 
 
 @pytest.mark.parametrize("path", LISTS.values())
-async def test_an_empty_list_says_what_to_do_next(visitor, database, path):
+async def test_an_empty_list_suggests_a_next_step(visitor, database, path):
     async with database() as conn:
-        known = {"book": await add_book(conn)}
+        ids = {"book": await add_book(conn)}
     admin = await visitor(Role.ADMIN)
-    address = "/admin" + path.format(**known)
+    address = "/admin" + path.format(**ids)
 
-    page = await read(admin, f"{address}?q=nobody-has-this&state=waiting&until=1999-01-01&id=none")
+    page = await read(admin, f"{address}?q=no-such-text&state=waiting&until=1999-01-01&id=none")
 
-    shown = [facts for name, facts in page.elements if facts.get("class") == "empty"]
+    shown = [attributes for name, attributes in page.elements if attributes.get("class") == "empty"]
     assert len(shown) == 1 or rows(page), address
-    words = re.search(r'<p class="empty">([^<]+)</p>', page.html)
-    if words:
-        # More than that nothing is there: why, or what to do.
-        assert len(words[1].split(". ")) > 1 or words[1].count(" ") >= 4, words[1]
+    text = re.search(r'<p class="empty">([^<]+)</p>', page.html)
+    if text:
+        # The text gives a reason or a next step, not only that the list is empty.
+        assert len(text[1].split(". ")) > 1 or text[1].count(" ") >= 4, text[1]
 
 
-@pytest.mark.parametrize("chosen", [*Format])
-async def test_a_list_too_long_to_wait_for_is_written_by_the_actors(
-    visitor, database, server, chosen
-):
-    number = list_exports.MOST_AT_ONCE + 1
+@pytest.mark.parametrize("file_format", [*Format])
+async def test_a_long_list_is_exported_by_a_worker(visitor, database, server, file_format):
+    number = list_exports.MAX_DIRECT_ROWS + 1
     async with database() as conn:
         dune = await add_book(conn)
         movement = {"book_id": dune, "delta": 1, "reason": "count", "created_at": NOON}
         await conn.execute(insert(stock_movements), [movement] * number)
     editor, clerk = await visitor(Role.EDITOR), await visitor(Role.CLERK)
-    address = f"/admin/books/{dune}/stock/export.{chosen}?sort=when"
+    address = f"/admin/books/{dune}/stock/export.{file_format}?sort=when"
 
     offer = await read(editor, address)
-    begun = await send(editor, address)
-    (job_id,) = map(int, re.findall(r"/admin/exports/(\d+)$", begun.path))
-    waiting = await editor.get(f"{begun.path}/file")
+    started = await send(editor, address)
+    (job_id,) = map(int, re.findall(r"/admin/exports/(\d+)$", started.path))
+    waiting = await editor.get(f"{started.path}/file")
     exporter = Exporter(
         server.app[ENGINE], currency="EUR", clock=lambda: NOON, source_of=list_exports.source_of
     )
-    runner = Runner(server.app[ENGINE], {Kind.EXPORT_LIST: exporter}, clock=lambda: NOON)
+    runner = JobRunner(server.app[ENGINE], {JobKind.EXPORT_LIST: exporter}, clock=lambda: NOON)
     assert not await runner.run(job_id)
-    done = await read(editor, begun.path)
-    file = await (await editor.get(f"{begun.path}/file")).read()
+    done = await read(editor, started.path)
+    file = await (await editor.get(f"{started.path}/file")).read()
     again = await read(editor, address)
 
     assert "More than 5,000 rows" in offer.text
     assert address in offer.forms
-    assert "0 rows written." in begun.text
+    assert "0 rows exported." in started.text
     assert waiting.status == 404
-    assert f"{number:,} rows are written." in done.text
-    assert begun.path in again.links
-    if chosen is Format.CSV:
+    assert f"{number:,} rows exported." in done.text
+    assert started.path in again.links
+    if file_format is Format.CSV:
         assert len(file.splitlines()) == number + 1
     else:
         sheet = CalamineWorkbook.from_filelike(io.BytesIO(file)).get_sheet_by_index(0)
         assert sheet.height == number + 1
-    for path in (begun.path, f"{begun.path}/file", f"{begun.path}/stream"):
+    for path in (started.path, f"{started.path}/file", f"{started.path}/stream"):
         assert (await clerk.get(path)).status == 403
 
 
-async def test_an_export_is_stopped(visitor, database):
+async def test_an_export_can_be_cancelled(visitor, database):
     async with database() as conn:
         await add_user(conn)
     admin = await visitor(Role.ADMIN)
 
-    begun = await send(admin, "/admin/users/export.csv?role=customer")
-    stopped = await send(admin, f"{begun.path}/cancel")
+    started = await send(admin, "/admin/users/export.csv?role=customer")
+    cancelled = await send(admin, f"{started.path}/cancel")
 
-    assert "There is no file." in stopped.text
-    assert begun.path not in stopped.forms
+    assert "There is no file." in cancelled.text
+    assert started.path not in cancelled.forms
 
 
-async def test_what_was_searched_for_is_on_no_record(visitor, database):
+async def test_search_terms_are_not_in_the_audit_log(visitor, database):
     admin = await visitor(Role.ADMIN)
 
     await admin.get("/admin/users/export.csv?q=mira@example.com&role=customer")

@@ -1,14 +1,14 @@
-"""Forms about books and categories that are refused: what was typed is still in them."""
+"""Refused forms about books, categories and dead tasks keep the entered values."""
 
 import pytest
 from sqlalchemy import select
 
 from bookstore.catalogue import categories
-from bookstore.database.tables import categories as category_rows
+from bookstore.database.tables import categories as categories_table
 from bookstore.users.permissions import GRANTS, Role, is_staff
 from tests.admin.conftest import read, send
-from tests.admin.test_access import PAGES, example
-from tests.admin.test_staff import add_dead_task
+from tests.admin.route_paths import PAGES, example_path
+from tests.admin.store_data import add_dead_task
 from tests.factories import NOON, add_book
 
 
@@ -25,38 +25,42 @@ async def poetry(database):
         return (await categories.create(conn, "Poetry", user_id=None, now=NOON)).slug
 
 
-def field(page, place):
-    """The attributes of the one field with this place."""
-    (found,) = (facts for _, facts in page.elements if facts.get("id") == f"field-{place}")
+def field(page, key):
+    """The attributes of the only field with this key."""
+    (found,) = (
+        attributes for _, attributes in page.elements if attributes.get("id") == f"field-{key}"
+    )
     return found
 
 
 @pytest.mark.parametrize(
-    ("form", "typed", "place"),
+    ("form", "typed", "key"),
     [
         ("stock", {"delta": "0", "reason": "returned", "note": "<b>Wet</b>"}, "delta"),
         ("stock", {"delta": "1", "reason": "returned", "note": "<b>Wet</b>" * 60}, "note"),
         ("low-stock", {"low_stock": "-1"}, "low_stock"),
     ],
 )
-async def test_a_form_about_stock_keeps_what_was_typed(
-    visitor, database, book_id, form, typed, place
+async def test_a_refused_stock_form_keeps_the_entered_values(
+    visitor, database, book_id, form, typed, key
 ):
     clerk = await visitor(Role.CLERK)
 
     page = await send(clerk, f"/admin/books/{book_id}/{form}", **typed)
 
     assert page.status == 422
-    assert f"#field-{place}" in page.links
-    assert field(page, place)["aria-invalid"] == "true"
-    assert f"fault-{place}" in field(page, place)["aria-describedby"].split()
+    assert f"#field-{key}" in page.links
+    assert field(page, key)["aria-invalid"] == "true"
+    assert f"fault-{key}" in field(page, key)["aria-describedby"].split()
     for name in {*typed} - {"reason"}:
         assert field(page, name)["value"] == typed[name]
-    chosen = [facts["value"] for name, facts in page.elements if "selected" in facts]
-    assert chosen == ([typed["reason"]] if "reason" in typed else [])
+    selected = [
+        attributes["value"] for name, attributes in page.elements if "selected" in attributes
+    ]
+    assert selected == ([typed["reason"]] if "reason" in typed else [])
 
 
-async def test_copies_that_are_not_there_leave_the_form_as_it_was(visitor, book_id):
+async def test_removing_more_than_the_stock_keeps_the_entered_values(visitor, book_id):
     clerk = await visitor(Role.CLERK)
 
     page = await send(
@@ -69,23 +73,23 @@ async def test_copies_that_are_not_there_leave_the_form_as_it_was(visitor, book_
 
 
 @pytest.mark.parametrize(
-    ("name", "parent", "at_fault"),
+    ("name", "parent", "invalid_field"),
     [("P" * 300, "poetry", "name"), ("Poetry", "", "name"), ("Odes", "prose", "parent")],
 )
-async def test_a_new_category_keeps_its_name_until_it_is_one(
-    visitor, database, poetry, name, parent, at_fault
+async def test_a_refused_new_category_keeps_the_entered_name(
+    visitor, database, poetry, name, parent, invalid_field
 ):
     editor = await visitor(Role.EDITOR)
 
     page = await send(editor, "/admin/categories", name=name, parent=parent)
 
     assert page.status == 422
-    assert f"#field-new-{at_fault}" in page.links
+    assert f"#field-new-{invalid_field}" in page.links
     assert field(page, "new-name")["value"] == name
-    assert await names(database) == ["Essays", "Poetry"]
+    assert await category_names(database) == ["Essays", "Poetry"]
 
 
-async def test_a_category_keeps_its_new_name_until_it_has_it(visitor, database, poetry):
+async def test_a_refused_category_change_keeps_the_entered_name(visitor, database, poetry):
     editor = await visitor(Role.EDITOR)
 
     page = await send(editor, f"/admin/categories/{poetry}", name="P" * 300, parent="essays")
@@ -94,11 +98,13 @@ async def test_a_category_keeps_its_new_name_until_it_has_it(visitor, database, 
     assert "#field-name" in page.links
     assert field(page, "name")["value"] == "P" * 300
     assert field(page, "name")["aria-describedby"] == "fault-name"
-    assert [facts["value"] for _, facts in page.elements if "selected" in facts] == ["essays"]
-    assert await names(database) == ["Essays", "Poetry"]
+    assert [attributes["value"] for _, attributes in page.elements if "selected" in attributes] == [
+        "essays"
+    ]
+    assert await category_names(database) == ["Essays", "Poetry"]
 
 
-async def test_a_category_that_is_gone_is_said_to_be(visitor, database, poetry):
+async def test_a_deleted_category_is_not_found(visitor, database, poetry):
     editor = await visitor(Role.EDITOR)
     await send(editor, f"/admin/categories/{poetry}/delete")
 
@@ -109,7 +115,7 @@ async def test_a_category_that_is_gone_is_said_to_be(visitor, database, poetry):
 
 
 @pytest.mark.parametrize("back", ["", "/admin/orders/C3TN-88WD"])
-async def test_a_reason_to_discard_is_kept_where_it_was_typed(visitor, database, back):
+async def test_a_refused_reason_to_discard_stays_in_its_field(visitor, database, back):
     task_id, _ = await add_dead_task(database)
     manager = await visitor(Role.MANAGER)
     too_long = "<b>no</b>" * 60
@@ -120,10 +126,10 @@ async def test_a_reason_to_discard_is_kept_where_it_was_typed(visitor, database,
     assert f"#field-reason-{task_id}" in page.links
     assert field(page, f"reason-{task_id}")["value"] == too_long
     assert ("details", {"class": "ask", "open": None}) in page.elements
-    assert ("Everything that happened" in page.text) == bool(back)
+    assert ("Timeline" in page.text) == bool(back)
 
 
-async def test_a_reason_to_discard_what_is_gone_is_shown_again(visitor, database):
+async def test_the_reason_to_discard_a_missing_task_is_shown_again(visitor, database):
     task_id, _ = await add_dead_task(database)
     manager, colleague = await visitor(Role.MANAGER), await visitor(Role.MANAGER)
     await send(colleague, f"/admin/queues/{task_id}/discard", reason="Done by hand")
@@ -131,17 +137,17 @@ async def test_a_reason_to_discard_what_is_gone_is_shown_again(visitor, database
     page = await send(manager, f"/admin/queues/{task_id}/discard", reason="Asked for twice")
 
     assert page.status == 422
-    assert "You had typed: Asked for twice" in page.text
+    assert "You entered: Asked for twice" in page.text
 
 
 @pytest.mark.parametrize("role", [role for role in Role if is_staff(role)])
-async def test_the_address_of_a_form_leads_whoever_sends_it_to_its_page(visitor, role):
+async def test_opening_the_address_of_a_form_leads_to_its_page(visitor, role):
     client = await visitor(role)
     wrong = []
 
     for method, path, access in PAGES:
         if method == "POST" and access in GRANTS[role]:
-            answer = await client.get(example(path), allow_redirects=False)
+            answer = await client.get(example_path(path), allow_redirects=False)
             if answer.status == 303:
                 answer = await client.get(answer.headers["Location"], allow_redirects=False)
             if answer.status not in (200, 404):
@@ -150,6 +156,6 @@ async def test_the_address_of_a_form_leads_whoever_sends_it_to_its_page(visitor,
     assert wrong == []
 
 
-async def names(database):
+async def category_names(database):
     async with database() as conn:
-        return sorted((await conn.execute(select(category_rows.c.name))).scalars())
+        return sorted((await conn.execute(select(categories_table.c.name))).scalars())

@@ -1,4 +1,4 @@
-"""The catalogue in the dashboard: copies, prices, the form."""
+"""The catalogue in the dashboard: stock, prices and the book form."""
 
 from bookstore.catalogue import books, categories, stock
 from bookstore.users.permissions import Role
@@ -6,12 +6,12 @@ from tests.admin.conftest import read, send
 from tests.factories import NOON, create_book
 
 
-async def add(database, **facts):
+async def add(database, **fields):
     async with database() as conn:
-        return await create_book(conn, **facts)
+        return await create_book(conn, **fields)
 
 
-async def test_counted_copies_are_typed_into_the_row(visitor, database):
+async def test_counted_stock_is_entered_in_the_row(visitor, database):
     dune = await add(database, stock=2)
     clerk = await visitor(Role.CLERK)
     listed = await read(clerk, "/admin/books?view=low")
@@ -19,15 +19,15 @@ async def test_counted_copies_are_typed_into_the_row(visitor, database):
 
     page = await send(clerk, f"/admin/books/{dune.id}/count", **(fields | {"stock": "8"}))
 
-    assert "Saved: Dune, 2 → 8 copies (count)." in page.text
+    assert "Saved: Dune, 2 → 8 in stock (count)." in page.text
     assert page.path.startswith("/admin/books?view=low")
     async with database() as conn:
-        assert await stock.of(conn, dune.id) == 8
+        assert await stock.quantity(conn, dune.id) == 8
         latest = (await stock.movements(conn, dune.id)).items[0]
-    assert (latest.delta, latest.reason) == (6, stock.Reason.COUNT)
+    assert (latest.delta, latest.reason) == (6, stock.StockReason.COUNT)
 
 
-async def test_enter_saves_a_count_and_goes_on_to_the_next_row(visitor, database):
+async def test_enter_saves_a_count_and_moves_to_the_next_row(visitor, database):
     dune = await add(database, title="Dune", stock=1)
     emma = await add(database, title="Emma", stock=2)
     clerk = await visitor(Role.CLERK)
@@ -36,45 +36,47 @@ async def test_enter_saves_a_count_and_goes_on_to_the_next_row(visitor, database
     page = await send(clerk, f"/admin/books/{dune.id}/count", **(fields | {"stock": "3"}))
 
     assert fields["next"] == str(emma.id)
-    focused = [facts["aria-label"] for _, facts in page.elements if "autofocus" in facts]
-    assert focused == ["Copies of Emma"]
+    focused = [
+        attributes["aria-label"] for _, attributes in page.elements if "autofocus" in attributes
+    ]
+    assert focused == ["Stock of Emma"]
 
 
-async def test_a_count_that_met_a_sale_shows_both_numbers(visitor, database):
+async def test_a_count_in_conflict_with_a_sale_shows_both_numbers(visitor, database):
     dune = await add(database, stock=2)
     clerk = await visitor(Role.CLERK)
     async with database() as conn:
-        await stock.move(conn, dune.id, 3, stock.Reason.RECEIVED, now=NOON)
+        await stock.move(conn, dune.id, 3, stock.StockReason.RECEIVED, now=NOON)
 
     page = await send(
         clerk, f"/admin/books/{dune.id}/count", stock="8", seen="2", back="/admin/books?q=Dune"
     )
 
-    assert "now 5, you had 2" in page.text
+    assert "now 5, before your edit 2" in page.text
     assert "keep 5" in page.text
     assert "set 8" in page.text
     fields = page.forms[f"/admin/books/{dune.id}/count"]
     assert fields == {"seen": "5", "stock": "8", "back": "/admin/books?q=Dune", "next": ""}
     async with database() as conn:
-        assert await stock.of(conn, dune.id) == 5
+        assert await stock.quantity(conn, dune.id) == 5
 
     again = await send(clerk, f"/admin/books/{dune.id}/count", **fields)
 
-    assert "5 → 8 copies" in again.text
+    assert "5 → 8 in stock" in again.text
 
 
-async def test_a_count_below_what_was_sold_meanwhile_is_a_conflict_too(visitor, database):
+async def test_a_count_between_the_old_and_the_new_stock_is_a_conflict_too(visitor, database):
     dune = await add(database, stock=9)
     clerk = await visitor(Role.CLERK)
     async with database() as conn:
-        await stock.move(conn, dune.id, -8, stock.Reason.DAMAGED, now=NOON)
+        await stock.move(conn, dune.id, -8, stock.StockReason.DAMAGED, now=NOON)
 
     page = await send(clerk, f"/admin/books/{dune.id}/count", stock="4", seen="9")
 
-    assert "now 1, you had 9" in page.text
+    assert "now 1, before your edit 9" in page.text
 
 
-async def test_what_is_no_count_is_refused(visitor, database):
+async def test_an_invalid_count_is_refused(visitor, database):
     dune = await add(database, stock=2)
     clerk = await visitor(Role.CLERK)
 
@@ -83,10 +85,10 @@ async def test_what_is_no_count_is_refused(visitor, database):
         assert page.status == 422
         assert "Saved" not in page.text, typed
     async with database() as conn:
-        assert await stock.of(conn, dune.id) == 2
+        assert await stock.quantity(conn, dune.id) == 2
 
 
-async def test_a_price_changed_by_two_shows_both(visitor, database):
+async def test_a_price_changed_by_two_users_shows_both_prices(visitor, database):
     dune = await add(database, price_cents=1290)
     manager = await visitor(Role.MANAGER)
     form = (await read(manager, "/admin/books")).forms[f"/admin/books/{dune.id}/price"]
@@ -96,21 +98,21 @@ async def test_a_price_changed_by_two_shows_both(visitor, database):
 
     page = await send(manager, f"/admin/books/{dune.id}/price", **(form | {"price": "11,5"}))
 
-    assert "now €13.50, you had 12.90" in page.text
+    assert "now €13.50, before your edit 12.90" in page.text
     form = page.forms[f"/admin/books/{dune.id}/price"]
     again = await send(manager, f"/admin/books/{dune.id}/price", **form)
     assert "Saved: Dune, €13.50 → €11.50." in again.text
 
 
-async def test_editors_are_offered_no_prices_and_cannot_send_them(visitor, database):
+async def test_editors_see_no_price_fields_and_cannot_change_prices(visitor, database):
     dune = await add(database, price_cents=1290)
     editor = await visitor(Role.EDITOR)
 
     listed = await read(editor, "/admin/books")
     form = await read(editor, f"/admin/books/{dune.id}")
     fields = form.forms[f"/admin/books/{dune.id}"]
-    by_hand = await send(editor, f"/admin/books/{dune.id}/price", price="1", version="1")
-    in_form = await send(
+    direct_request = await send(editor, f"/admin/books/{dune.id}/price", price="1", version="1")
+    changed_form = await send(
         editor,
         f"/admin/books/{dune.id}",
         **(fields | {"authors": "Frank Herbert", "price_cents": "1.00"}),
@@ -118,13 +120,13 @@ async def test_editors_are_offered_no_prices_and_cannot_send_them(visitor, datab
 
     assert f"/admin/books/{dune.id}/price" not in listed.forms
     assert "price_cents" not in fields
-    assert by_hand.status == 403
-    assert in_form.status == 200
+    assert direct_request.status == 403
+    assert changed_form.status == 200
     async with database() as conn:
         assert (await books.get(conn, dune.id)).price_cents == 1290
 
 
-async def test_a_book_is_made_in_the_form(visitor, database):
+async def test_a_book_is_created_with_the_form(visitor, database):
     async with database() as conn:
         await categories.create(conn, "Far Worlds", user_id=None, now=NOON)
     editor = await visitor(Role.EDITOR)
@@ -141,7 +143,7 @@ async def test_a_book_is_made_in_the_form(visitor, database):
         year="1605",
     )
 
-    assert "Don Quixote is in the catalogue." in page.text
+    assert "Don Quixote was added to the catalogue." in page.text
     async with database() as conn:
         book = await books.by_isbn(conn, "9780060934347")
     assert [(it.name, it.role) for it in book.authors] == [
@@ -152,7 +154,7 @@ async def test_a_book_is_made_in_the_form(visitor, database):
     assert [it.slug for it in book.categories] == ["far-worlds"]
 
 
-async def test_nothing_typed_is_lost_when_a_field_is_wrong(visitor):
+async def test_entered_values_are_kept_when_a_field_is_wrong(visitor):
     editor = await visitor(Role.EDITOR)
 
     page = await send(
@@ -166,12 +168,12 @@ async def test_nothing_typed_is_lost_when_a_field_is_wrong(visitor):
     )
 
     assert page.status == 422
-    assert "Price: Type an amount such as 12.90." in page.text
+    assert "Price: Enter an amount such as 12.90." in page.text
     assert page.forms["/admin/books/new"]["title"] == "Don Quixote"
     assert "Cervantes" in page.text
 
 
-async def test_a_form_that_was_overtaken_says_what_is_there_now(visitor, database):
+async def test_a_form_with_an_outdated_version_shows_the_current_values(visitor, database):
     dune = await add(database, title="Dune")
     editor = await visitor(Role.EDITOR)
     fields = (await read(editor, f"/admin/books/{dune.id}")).forms[f"/admin/books/{dune.id}"]
@@ -179,44 +181,44 @@ async def test_a_form_that_was_overtaken_says_what_is_there_now(visitor, databas
         changes = {"title": "Dune, annotated"}
         await books.change(conn, dune.id, dune.version, changes, user_id=None, now=NOON)
 
-    mine = fields | {"title": "Dune Messiah", "authors": "Frank Herbert"}
-    page = await send(editor, f"/admin/books/{dune.id}", **mine)
+    edited = fields | {"title": "Dune Messiah", "authors": "Frank Herbert"}
+    page = await send(editor, f"/admin/books/{dune.id}", **edited)
 
     assert page.status == 409
     assert "Now: Dune, annotated" in page.text
     fields = page.forms[f"/admin/books/{dune.id}"]
     assert fields["title"] == "Dune Messiah"
-    saved = await send(editor, f"/admin/books/{dune.id}", **(mine | fields))
+    saved = await send(editor, f"/admin/books/{dune.id}", **(edited | fields))
     assert "Dune Messiah is saved." in saved.text
 
 
-async def test_a_book_is_withdrawn_and_sold_again(visitor, database):
+async def test_a_book_is_withdrawn_and_restored(visitor, database):
     dune = await add(database)
     editor = await visitor(Role.EDITOR)
     address = f"/admin/books/{dune.id}"
 
-    gone = await send(editor, f"{address}/withdraw", version="1")
+    withdrawn = await send(editor, f"{address}/withdraw", version="1")
     listed = await read(editor, "/admin/books?view=withdrawn")
-    back = await send(editor, f"{address}/restore", version="2")
+    restored = await send(editor, f"{address}/restore", version="2")
 
-    assert "Dune is withdrawn" in gone.text
+    assert "Dune is withdrawn" in withdrawn.text
     assert address in listed.links
-    assert "Dune is sold again." in back.text
+    assert "Dune is on sale again." in restored.text
 
 
-async def test_the_ledger_of_a_book_takes_copies_in_and_out(visitor, database):
+async def test_the_stock_of_a_book_is_adjusted(visitor, database):
     dune = await add(database, stock=2)
     clerk = await visitor(Role.CLERK)
     address = f"/admin/books/{dune.id}/stock"
 
-    moved = await send(clerk, address, delta="-1", reason="damaged", note="Wet")
+    adjusted = await send(clerk, address, delta="-1", reason="damaged", note="Wet")
     refused = await send(clerk, address, delta="-5", reason="damaged")
-    by_order = await send(clerk, address, delta="-1", reason="sold")
+    wrong_reason = await send(clerk, address, delta="-1", reason="sold")
 
-    assert "1 copies are on the shelf now" in moved.text
-    assert "Wet" in moved.text
-    assert "Only 1 of this book are left." in refused.text
-    assert "There is no such reason." in by_order.text
+    assert "1 in stock" in adjusted.text
+    assert "Wet" in adjusted.text
+    assert "Only 1 of this book are in stock." in refused.text
+    assert "This reason does not exist." in wrong_reason.text
 
 
 async def test_an_isbn_in_the_search_box_leads_to_the_book(visitor, database):

@@ -1,5 +1,7 @@
-"""All that a list shows, at once: planned and shown first, then done, by the actors when it is
-much."""
+"""Changes of all rows of a list at once: a preview first, then the change.
+
+A worker makes changes of more than one batch.
+"""
 
 import pytest
 from sqlalchemy import func, insert, select, update
@@ -7,15 +9,15 @@ from sqlalchemy import func, insert, select, update
 from bookstore import orders
 from bookstore.backoffice import bulk_changes
 from bookstore.backoffice.bulk_changes import BATCH
-from bookstore.backoffice.bulk_jobs import Changer
+from bookstore.backoffice.bulk_jobs import BulkChangeRunner
 from bookstore.database.tables import books
-from bookstore.database.tables import notifications as letters_table
+from bookstore.database.tables import notifications as notifications_table
 from bookstore.database.tables import orders as orders_table
-from bookstore.database.tables import tasks as task_table
+from bookstore.database.tables import tasks as tasks_table
 from bookstore.notifications import notifications
 from bookstore.tasks import jobs
-from bookstore.tasks.job_runner import Runner
-from bookstore.tasks.jobs import Kind
+from bookstore.tasks.job_runner import JobRunner
+from bookstore.tasks.jobs import JobKind
 from bookstore.users.permissions import Role
 from tests.admin.conftest import read, send
 from tests.factories import NOON, add_book, add_order, add_user, create_book
@@ -28,63 +30,65 @@ FAILED = "/admin/notifications?status=failed"
 async def add_orders(database, number, **columns):
     async with database() as conn:
         dune = await add_book(conn, title="Dune", stock=5)
-        for place in range(number):
+        for index in range(number):
             await add_order(
-                conn, {dune: 1}, number=f"{place:04}-TEST", **{"status": "confirmed", **columns}
+                conn, {dune: 1}, number=f"{index:04}-TEST", **{"status": "confirmed", **columns}
             )
 
 
-async def add_letters(database, number, **columns):
+async def add_emails(database, number, **columns):
     async with database() as conn:
         user_id = await add_user(conn)
-        for place in range(number):
+        for index in range(number):
             await notifications.queue(
-                conn, "message", recipient=f"r{place}@example.com", subject=f"Letter {place}",
+                conn, "message", recipient=f"r{index}@example.com", subject=f"E-mail {index}",
                 body="b", user_id=user_id, now=NOON,
             )  # fmt: skip
         await conn.execute(
-            update(letters_table).values({"status": "failed", "attempts": 3, **columns})
+            update(notifications_table).values({"status": "failed", "attempts": 3, **columns})
         )
-        await conn.execute(task_table.delete())
+        await conn.execute(tasks_table.delete())
 
 
-async def how_many(database, table, **wanted):
+async def count_rows(database, table, **values):
     async with database() as conn:
         query = select(func.count()).select_from(table)
-        for name, value in wanted.items():
+        for name, value in values.items():
             query = query.where(table.c[name] == value)
         return await conn.scalar(query)
 
 
 async def run(server):
-    """Work the plan's job off, as the actors do."""
+    """Run the job of the plan to its end, as a worker does."""
     engine = server.app[ENGINE]
-    runner = Runner(
-        engine, {Kind.CHANGE_MANY: Changer(engine, clock=lambda: NOON)}, clock=lambda: NOON
+    runner = JobRunner(
+        engine,
+        {JobKind.CHANGE_MANY: BulkChangeRunner(engine, clock=lambda: NOON)},
+        clock=lambda: NOON,
     )
     async with engine.connect() as conn:
-        found = await jobs.find(conn, (Kind.CHANGE_MANY,))
+        found = await jobs.find(conn, (JobKind.CHANGE_MANY,))
     while await runner.run(found.items[0].id):
         pass
 
 
-async def test_all_orders_of_a_tab_are_packed_after_a_look(visitor, database):
+async def test_all_orders_of_a_tab_are_packed_after_a_preview(visitor, database):
     await add_orders(database, 30)
     clerk = await visitor(Role.CLERK)
 
     listed = await read(clerk, TO_PACK)
     plan = await send(clerk, "/admin/orders", to="packed", all="yes", back=TO_PACK)
-    before = await how_many(database, orders_table, status="packed")
+    before = await count_rows(database, orders_table, status="packed")
     done = await send(clerk, plan.path)
 
-    assert "or all 30 of this list" in listed.text
+    assert "or all 30 in this list" in listed.text
     assert "30 orders would be marked as packed." in plan.text
     assert before == 0
-    assert "30 orders are packed now." in done.text
-    assert await how_many(database, orders_table, status="packed") == 30
+    assert "30 orders are packed." in done.text
+    assert await count_rows(database, orders_table, status="packed") == 30
 
 
-async def test_only_what_was_shown_is_done(visitor, database):
+async def test_only_previewed_rows_are_changed(visitor, database):
     await add_orders(database, 3)
     clerk = await visitor(Role.CLERK)
 
@@ -100,17 +104,19 @@ async def test_only_what_was_shown_is_done(visitor, database):
     done = await send(clerk, plan.path)
     again = await send(clerk, plan.path)
 
-    assert "2 orders are packed now." in done.text
-    assert "1 left alone: something happened to them meanwhile." in done.text
+    assert "2 orders are packed." in done.text
+    assert "1 skipped: they changed in the meantime." in done.text
     async with database() as conn:
         assert (await orders.get(conn, "LATE-TEST")).status == "confirmed"
         assert (await orders.get(conn, "0001-TEST")).status == "cancelled"
         assert (await orders.get(conn, "0000-TEST")).status == "packed"
     assert "2 packed." in again.text
-    assert await how_many(database, orders_table, status="packed") == 2
+    assert await count_rows(database, orders_table, status="packed") == 2
 
 
-async def test_the_plan_heeds_the_filters_and_leaves_out_who_cannot(visitor, database):
+async def test_the_preview_follows_the_filters_and_omits_orders_that_cannot_change(
+    visitor, database
+):
     await add_orders(database, 2)
     async with database() as conn:
         emma = await add_book(conn)
@@ -123,71 +129,71 @@ async def test_the_plan_heeds_the_filters_and_leaves_out_who_cannot(visitor, dat
 
     plan = await send(clerk, "/admin/orders", to="packed", all="yes", back=back)
     none = await send(
-        clerk, "/admin/orders", to="packed", all="yes", back="/admin/orders?q=nobody@"
+        clerk, "/admin/orders", to="packed", all="yes", back="/admin/orders?q=unknown@"
     )
     wrong = await send(clerk, "/admin/orders", to="cancelled", all="yes", back=back)
 
     assert "1 order would be marked as packed." in plan.text
     assert "EMMA-TEST" in plan.text
-    assert "None of these orders can take this step." in none.text
-    assert "Orders take this step one by one." in wrong.text
+    assert "None of these orders can change to this status." in none.text
+    assert "This status cannot be set for many orders at once." in wrong.text
     assert wrong.path == back
 
 
-async def test_more_than_a_batch_is_done_by_the_actors(visitor, database, server):
+async def test_more_than_a_batch_of_orders_is_changed_by_a_worker(visitor, database, server):
     number = BATCH + 20
     await add_orders(database, 1)
     async with database() as conn:
         (row,) = (await conn.execute(select(orders_table))).mappings()
-        facts = {name: value for name, value in row.items() if name != "id"}
+        columns = {name: value for name, value in row.items() if name != "id"}
         await conn.execute(
             insert(orders_table),
             [
-                {**facts, "number": f"M{place:04}-TEST", "cart_id": 10**6 + place}
-                for place in range(number - 1)
+                {**columns, "number": f"M{index:04}-TEST", "cart_id": 10**6 + index}
+                for index in range(number - 1)
             ],
         )
     clerk = await visitor(Role.CLERK)
 
     plan = await send(clerk, "/admin/orders", to="packed", all="yes", back=TO_PACK)
-    begun = await send(clerk, plan.path)
-    twice = await send(clerk, plan.path)
-    waiting = await how_many(database, orders_table, status="packed")
+    started = await send(clerk, plan.path)
+    started_again = await send(clerk, plan.path)
+    waiting = await count_rows(database, orders_table, status="packed")
     await run(server)
     done = await read(clerk, plan.path)
 
     assert f"{number} orders would be marked as packed." in plan.text
-    assert f"0 of {number} done." in begun.text
+    assert f"0 of {number} done." in started.text
     assert waiting == 0
     assert f"{number} packed." in done.text
-    assert await how_many(database, orders_table, status="packed") == number
-    assert f"0 of {number} done." in twice.text
+    assert await count_rows(database, orders_table, status="packed") == number
+    assert f"0 of {number} done." in started_again.text
     async with database() as conn:
-        assert len((await jobs.find(conn, (Kind.CHANGE_MANY,))).items) == 1
+        assert len((await jobs.find(conn, (JobKind.CHANGE_MANY,))).items) == 1
 
 
-async def test_all_letters_that_failed_go_out_again_after_a_look(visitor, database):
-    await add_letters(database, 30)
+async def test_all_failed_emails_are_sent_again_after_a_preview(visitor, database):
+    await add_emails(database, 30)
     clerk = await visitor(Role.CLERK)
 
     listed = await read(clerk, FAILED)
     plan = await send(clerk, "/admin/notifications/resend", all="yes", back=FAILED)
     async with database() as conn:
-        # Somebody else sends one again meanwhile.
-        one = await conn.scalar(select(func.min(letters_table.c.id)))
+        # Another user sends one of them again before the change.
+        one = await conn.scalar(select(func.min(notifications_table.c.id)))
         await notifications.resend(conn, one, user_id=None, now=NOON)
     done = await send(clerk, plan.path)
 
-    assert "or all 30 of this list" in listed.text
-    assert "30 letters would be sent again." in plan.text
-    assert "29 letters go out again." in done.text
-    assert "1 left alone" in done.text
-    assert "No letter failed. All done." in (await read(clerk, FAILED)).text
-    assert await how_many(database, letters_table, status="queued") == 30
-    assert await how_many(database, task_table) == 30
+    assert "or all 30 in this list" in listed.text
+    assert "30 e-mails would be sent again." in plan.text
+    assert "29 e-mails are sent again." in done.text
+    assert "1 skipped" in done.text
+    assert "No failed e-mails." in (await read(clerk, FAILED)).text
+    assert await count_rows(database, notifications_table, status="queued") == 30
+    assert await count_rows(database, tasks_table) == 30
 
 
-async def test_prices_of_more_books_than_a_batch_are_changed_and_undone_by_the_actors(
+async def test_prices_of_more_books_than_a_batch_are_changed_and_undone_by_a_worker(
     visitor, database, server
 ):
     number = BATCH + 5
@@ -203,7 +209,7 @@ async def test_prices_of_more_books_than_a_batch_are_changed_and_undone_by_the_a
     plan = await send(
         manager, "/admin/books/bulk", field="price", price="+10%", all="yes", back="/admin/books"
     )
-    begun = await send(manager, plan.path)
+    started = await send(manager, plan.path)
     before = await prices()
     await run(server)
     after = await prices()
@@ -212,7 +218,7 @@ async def test_prices_of_more_books_than_a_batch_are_changed_and_undone_by_the_a
     await run(server)
     undone = await read(manager, plan.path)
 
-    assert f"0 of {number} done." in begun.text
+    assert f"0 of {number} done." in started.text
     assert (before, after, await prices()) == ({1000}, {1100}, {1000})
     assert f"{plan.path}/undo" in done.forms
     assert "Undone" in undone.text
@@ -227,7 +233,9 @@ async def test_prices_of_more_books_than_a_batch_are_changed_and_undone_by_the_a
         (Role.EDITOR, "/admin/books/bulk", {"field": "price", "price": "1"}),
     ],
 )
-async def test_nobody_plans_what_they_may_not_do(visitor, database, role, path, fields):
+async def test_a_preview_requires_the_permission_for_its_change(
+    visitor, database, role, path, fields
+):
     await add_orders(database, 1)
     client = await visitor(role)
 
@@ -236,8 +244,8 @@ async def test_nobody_plans_what_they_may_not_do(visitor, database, role, path, 
     assert page.status == 403
 
 
-async def test_a_plan_is_carried_out_only_where_it_belongs(visitor, database):
-    """Whoever may move orders gets at no plan for prices by writing its number into an address."""
+async def test_a_plan_can_only_be_executed_at_its_own_path(visitor, database):
+    """The permission to change orders does not allow a plan for prices at the path for orders."""
     await add_orders(database, 2)
     async with database() as conn:
         user_id = await add_user(conn)
@@ -261,4 +269,4 @@ async def test_a_plan_is_carried_out_only_where_it_belongs(visitor, database):
     ):
         answer = await client.post(address, allow_redirects=False)
         assert answer.status == status, address
-    assert await how_many(database, orders_table, status="packed") == 0
+    assert await count_rows(database, orders_table, status="packed") == 0

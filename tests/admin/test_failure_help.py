@@ -1,4 +1,4 @@
-"""Each explanation of why work failed fits the errors that workers really write down."""
+"""The explanations of failed tasks match the errors that workers record."""
 
 import asyncio
 
@@ -6,15 +6,15 @@ import pytest
 from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
 
-from admin.failure_help import explained
+from admin.failure_help import explain
 from bookstore.database.tables import book_stock
 from bookstore.notifications import smtp
-from bookstore.notifications.mime import Mail
-from bookstore.tasks.outbox import Row, Task
+from bookstore.notifications.mime import OutgoingEmail
+from bookstore.tasks.outbox import Task, TaskRow
 from tests.factories import NOON, add_book
 from tests.servers.process import free_port
 
-LETTER = Mail(
+EMAIL = OutgoingEmail(
     sender="orders@example.com",
     recipient="mira@example.com",
     message_id="<1@example.com>",
@@ -23,71 +23,74 @@ LETTER = Mail(
 )
 
 
-def failed(error, task=Task.PROCESS_ORDERS):
-    row = Row(
+def explain_error(error, task=Task.PROCESS_ORDERS):
+    row = TaskRow(
         id=1, task=task, ref_id=1, due_at=NOON, publish_count=0, attempts=5, error=error,
         dead_at=NOON, request_id=None, created_at=NOON,
     )  # fmt: skip
-    return explained(row)
+    return explain(row)
 
 
-def unsent(error):
-    return failed(error, Task.SEND_NOTIFICATIONS)
+def explain_email_error(error):
+    return explain_error(error, Task.SEND_NOTIFICATIONS)
 
 
-async def put_off(url, **settings):
-    """What is written down about a letter that could not be handed over."""
+async def delivery_error(url, **settings):
+    """The recorded error of an e-mail that could not be delivered."""
     mailer = smtp.SmtpMailer(url, **settings) if url.startswith("smtp") else smtp.make_mailer(url)
     try:
         with pytest.raises((smtp.TryLater, smtp.InDoubt)) as caught:
-            await mailer.send(LETTER)
+            await mailer.send(EMAIL)
     finally:
         await mailer.close()
     return caught.value.answer
 
 
 @pytest.mark.parametrize(
-    ("error", "words"),
+    ("error", "explanation"),
     [
-        ("It took its worker down each time it was tried.", "ended at once"),
-        ("IntegrityError: (pymysql.err.IntegrityError) (1452, 'Cannot add')", "breaks a rule"),
-        ("DataError: (pymysql.err.DataError) (1264, 'Out of range')", "breaks a rule"),
-        ("TimeoutError: ", "did not answer. When they are well again"),
-        ("ConnectionResetError: [Errno 104]", "did not answer. When they are well again"),
-        ("OperationalError: (2013, 'Lost')", "did not answer. When they are well again"),
-        ("KeyError: 'connection'", "A fault in the program."),
-        ("OutOfRange: 4", "A fault in the program."),
-        ("it was only words", "It failed, and nothing was changed."),
-        (None, "It failed, and nothing was changed."),
+        ("The worker process died during every attempt.", "crashed"),
+        (
+            "IntegrityError: (pymysql.err.IntegrityError) (1452, 'Cannot add')",
+            "violates a constraint",
+        ),
+        ("DataError: (pymysql.err.DataError) (1264, 'Out of range')", "violates a constraint"),
+        ("TimeoutError: ", "did not respond. Retry the task when"),
+        ("ConnectionResetError: [Errno 104]", "did not respond. Retry the task when"),
+        ("OperationalError: (2013, 'Lost')", "did not respond. Retry the task when"),
+        ("KeyError: 'connection'", "A program error."),
+        ("OutOfRange: 4", "A program error."),
+        ("a text without an error type", "The task failed and nothing was changed."),
+        (None, "The task failed and nothing was changed."),
     ],
 )
-def test_an_error_is_explained(error, words):
-    assert words in failed(error)
+def test_an_error_is_explained(error, explanation):
+    assert explanation in explain_error(error)
 
 
-def test_a_fault_of_the_program_is_none_of_the_mail_servers():
-    assert "A fault in the program." in unsent("KeyError: 'subject'")
-    assert "It failed, and nothing was changed." in unsent(None)
+def test_a_program_error_is_not_explained_as_a_mail_server_error():
+    assert "A program error." in explain_email_error("KeyError: 'subject'")
+    assert "The task failed and nothing was changed." in explain_email_error(None)
 
 
-async def test_a_row_that_breaks_a_rule_is_explained(conn):
+async def test_a_constraint_violation_is_explained(conn):
     dune = await add_book(conn, stock=1)
 
     with pytest.raises(IntegrityError) as caught:
         await conn.execute(insert(book_stock).values(book_id=dune, stock=2))
 
-    assert "bookstore doctor" in failed(f"{type(caught.value).__name__}: {caught.value}")
+    assert "bookstore doctor" in explain_error(f"{type(caught.value).__name__}: {caught.value}")
 
 
-async def test_a_letter_that_is_put_off_is_tried_again_by_itself(smtp_sink):
+async def test_a_deferred_email_is_retried_automatically(smtp_sink):
     smtp_sink.answer = "451 4.3.0 Later"
 
-    said = await put_off(smtp_sink.url)
+    error = await delivery_error(smtp_sink.url)
 
-    assert "has put the letter off" in unsent(said)
+    assert "deferred the e-mail" in explain_email_error(error)
 
 
-async def test_a_mail_server_that_wants_another_password_is_explained():
+async def test_a_mail_server_that_rejects_the_connection_is_explained():
     async def refuse(reader, writer):
         writer.write(b"554 5.7.1 Not you\r\n")
         await writer.drain()
@@ -95,26 +98,26 @@ async def test_a_mail_server_that_wants_another_password_is_explained():
 
     server = await asyncio.start_server(refuse, "127.0.0.1", 0)
     async with server:
-        said = await put_off(f"smtp://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        error = await delivery_error(f"smtp://127.0.0.1:{server.sockets[0].getsockname()[1]}")
 
-    assert said.startswith("554")
-    assert "BOOKSTORE_SMTP_URL" in unsent(said)
+    assert error.startswith("554")
+    assert "BOOKSTORE_SMTP_URL" in explain_email_error(error)
 
 
-async def test_a_mail_server_that_does_not_answer_is_explained(smtp_sink):
-    away = await put_off(f"smtp://127.0.0.1:{free_port()}")
+async def test_a_mail_server_that_does_not_respond_is_explained(smtp_sink):
+    unreachable = await delivery_error(f"smtp://127.0.0.1:{free_port()}")
     smtp_sink.delay_s = 1
-    slow = await put_off(smtp_sink.url, deadline_s=0.2)
+    slow = await delivery_error(smtp_sink.url, deadline_s=0.2)
     smtp_sink.delay_s, smtp_sink.hang_up = 0, True
-    broken = await put_off(smtp_sink.url)
+    disconnected = await delivery_error(smtp_sink.url)
 
-    for said in (away, slow, broken):
-        assert "The mail server did not answer." in unsent(said), said
+    for error in (unreachable, slow, disconnected):
+        assert "The mail server did not respond." in explain_email_error(error), error
 
 
-async def test_a_folder_that_takes_no_letters_is_explained(tmp_path):
+async def test_an_email_folder_that_is_not_writable_is_explained(tmp_path):
     (tmp_path / "mail").write_text("a file where the folder should be")
 
-    said = await put_off(f"file:{tmp_path}/mail")
+    error = await delivery_error(f"file:{tmp_path}/mail")
 
-    assert "The folder for letters takes none" in unsent(said)
+    assert "could not be written to its folder" in explain_email_error(error)

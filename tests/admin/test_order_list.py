@@ -1,4 +1,4 @@
-"""Orders in the dashboard, from the list to the parcel."""
+"""Orders in the dashboard, from the order list to delivery."""
 
 import re
 from datetime import timedelta
@@ -7,11 +7,11 @@ import pytest
 from markupsafe import escape
 from sqlalchemy import insert
 
-from admin.formatting import logged
+from admin.formatting import log_time
 from bookstore import orders
 from bookstore.catalogue import stock
 from bookstore.database.tables import notifications, order_events
-from bookstore.notifications.notifications import Status
+from bookstore.notifications.notifications import EmailStatus
 from bookstore.users.permissions import Role
 from tests.admin.conftest import read, send
 from tests.factories import NOON, add_book, add_order, create_book
@@ -19,12 +19,12 @@ from web.server.request_context import now
 
 
 async def add_confirmed(database, **columns):
-    """The number of an order that waits to be packed."""
+    """The number of a new confirmed order, which is ready to be packed."""
     async with database() as conn:
         dune = (await create_book(conn, title="Dune", price_cents=1290, stock=5)).id
-        facts = {"status": "confirmed", "number": "7Q4M-XK2P", "total_cents": 2870} | columns
-        await add_order(conn, {dune: 2}, **facts)
-    return facts["number"]
+        values = {"status": "confirmed", "number": "7Q4M-XK2P", "total_cents": 2870} | columns
+        await add_order(conn, {dune: 2}, **values)
+    return values["number"]
 
 
 async def status_of(database, number):
@@ -43,11 +43,11 @@ async def test_an_order_is_packed_shipped_and_delivered(visitor, database):
     delivered = await send(clerk, address, to="delivered")
 
     assert f"/admin/orders/{number}" in listed.links
-    assert "is packed. Next it is shipped." in packed.text
+    assert "is packed and ready to ship." in packed.text
     assert packed.path == f"/admin/orders/{number}"
-    assert "is on its way" in shipped.text
+    assert "is shipped" in shipped.text
     assert "0034 0434" in shipped.text
-    assert "has arrived" in delivered.text
+    assert "is delivered" in delivered.text
     assert await status_of(database, number) is orders.State.DELIVERED
     async with database() as conn:
         order = await orders.get(conn, number)
@@ -55,19 +55,19 @@ async def test_an_order_is_packed_shipped_and_delivered(visitor, database):
     assert actors == {"staff"}
 
 
-async def test_each_order_offers_only_its_next_steps(visitor, database):
+async def test_the_page_of_an_order_offers_only_the_next_steps(visitor, database):
     number = await add_confirmed(database)
     clerk = await visitor(Role.CLERK)
 
     page = await read(clerk, f"/admin/orders/{number}")
 
-    buttons = [facts.get("value") for name, facts in page.elements if name == "button"]
+    buttons = [attributes.get("value") for name, attributes in page.elements if name == "button"]
     assert "packed" in buttons
     assert not {"shipped", "delivered", "confirmed", "rejected"} & set(buttons)
-    assert f"/admin/orders/{number}/payment" not in page.forms  # Clerks do not touch money.
+    assert f"/admin/orders/{number}/payment" not in page.forms  # Clerks may not change payments.
 
 
-async def test_a_step_that_does_not_follow_is_refused_in_words(visitor, database):
+async def test_an_invalid_step_is_rejected_with_a_message(visitor, database):
     number = await add_confirmed(database)
     clerk = await visitor(Role.CLERK)
 
@@ -77,14 +77,15 @@ async def test_a_step_that_does_not_follow_is_refused_in_words(visitor, database
 
     assert {shipped.status, confirmed.status, nonsense.status} == {422}
     assert "An order that is confirmed cannot become shipped." in shipped.text
-    assert "#field-tracking" not in shipped.links  # It has no such field yet.
+    # The page of a confirmed order has no field for a tracking number.
+    assert "#field-tracking" not in shipped.links
     assert "cannot become confirmed" in confirmed.text
-    assert "There is no such state." in nonsense.text
+    assert "This status does not exist." in nonsense.text
     assert await status_of(database, number) is orders.State.CONFIRMED
 
 
 @pytest.mark.parametrize(
-    ("state", "step", "fields", "place"),
+    ("state", "step", "fields", "key"),
     [
         ("confirmed", "transitions", {"to": "cancelled", "reason": "<b>é</b>" * 100}, "reason"),
         ("confirmed", "transitions", {"to": "packed", "reason": "<b>é</b>" * 100}, "remark"),
@@ -92,68 +93,72 @@ async def test_a_step_that_does_not_follow_is_refused_in_words(visitor, database
         ("confirmed", "notes", {"body": "\n<b>Gift</b> " * 1000}, "note"),
     ],
 )
-async def test_what_was_typed_stays_in_a_form_that_is_refused(
-    visitor, database, state, step, fields, place
-):
+async def test_a_refused_form_keeps_the_entered_values(visitor, database, state, step, fields, key):
     number = await add_confirmed(database, status=state)
     clerk = await visitor(Role.CLERK)
 
     page = await send(clerk, f"/admin/orders/{number}/{step}", **fields)
 
-    (field,) = (facts for _, facts in page.elements if facts.get("id") == f"field-{place}")
+    (field,) = (
+        attributes for _, attributes in page.elements if attributes.get("id") == f"field-{key}"
+    )
     typed = [*fields.values()][-1]
     assert page.status == 422
-    assert f"#field-{place}" in page.links
+    assert f"#field-{key}" in page.links
     assert field["aria-invalid"] == "true"
-    assert f"fault-{place}" in field["aria-describedby"].split()
-    assert any(facts.get("id") == f"fault-{place}" for _, facts in page.elements)
-    kept = f">\n{escape(typed)}</textarea>" if place == "note" else f'value="{escape(typed)}"'
-    assert kept in page.html
-    asks = sum(name == "details" and "open" in facts for name, facts in page.elements)
-    assert asks == (place in {"reason", "remark"})
+    assert f"fault-{key}" in field["aria-describedby"].split()
+    assert any(attributes.get("id") == f"fault-{key}" for _, attributes in page.elements)
+    markup = f">\n{escape(typed)}</textarea>" if key == "note" else f'value="{escape(typed)}"'
+    assert markup in page.html
+    open_details = sum(
+        name == "details" and "open" in attributes for name, attributes in page.elements
+    )
+    assert open_details == (key in {"reason", "remark"})
     assert await status_of(database, number) == state
 
 
-async def test_whoever_cancels_says_why_and_the_books_come_back(visitor, database):
+async def test_cancelling_requires_a_reason_and_returns_the_stock(visitor, database):
     number = await add_confirmed(database)
     clerk = await visitor(Role.CLERK)
 
-    silent = await send(clerk, f"/admin/orders/{number}/transitions", to="cancelled", reason=" ")
-    said = await send(
+    without_reason = await send(
+        clerk, f"/admin/orders/{number}/transitions", to="cancelled", reason=" "
+    )
+    cancelled = await send(
         clerk, f"/admin/orders/{number}/transitions", to="cancelled", reason="Asked on the phone"
     )
 
-    assert "Say why" in silent.text
-    assert "is cancelled" in said.text
-    assert "Asked on the phone" in said.text
+    assert "Enter a reason" in without_reason.text
+    assert "is cancelled" in cancelled.text
+    assert "Asked on the phone" in cancelled.text
     async with database() as conn:
         order = await orders.get(conn, number)
-        assert await stock.of(conn, order.items[0].book_id) == 7
+        assert await stock.quantity(conn, order.items[0].book_id) == 7
 
 
-async def test_a_manager_records_what_happened_to_the_money(visitor, database):
+async def test_a_manager_records_a_payment_status(visitor, database):
     number = await add_confirmed(database)
     manager = await visitor(Role.MANAGER)
 
     page = await send(manager, f"/admin/orders/{number}/payment", to="paid")
 
-    assert "The payment of order 7Q4M-XK2P is now: paid." in page.text
+    assert "Payment of order 7Q4M-XK2P recorded: paid." in page.text
 
 
-async def test_orders_are_found_by_number_address_title_and_isbn(visitor, database):
+async def test_orders_are_found_by_number_email_title_and_isbn(visitor, database):
     number = await add_confirmed(database, email="mira@example.com")
     clerk = await visitor(Role.CLERK)
 
     for q in ("7q4m", "mira@", "Dune"):
         assert f"/admin/orders/{number}" in (await read(clerk, f"/admin/orders?q={q}")).links
     nothing = await read(clerk, "/admin/orders?q=Emma")
-    jumped = await read(clerk, f"/admin/search?q={number.lower()}")
+    found = await read(clerk, f"/admin/search?q={number.lower()}")
 
-    assert "No order fits" in nothing.text
-    assert jumped.path == f"/admin/orders/{number}"
+    assert "No order matches" in nothing.text
+    assert found.path == f"/admin/orders/{number}"
 
 
-async def test_more_orders_than_fit_go_on_on_the_next_page(visitor, database):
+async def test_a_long_order_list_continues_on_the_next_page(visitor, database):
     async with database() as conn:
         dune = await add_book(conn)
         for _ in range(30):
@@ -161,8 +166,8 @@ async def test_more_orders_than_fit_go_on_on_the_next_page(visitor, database):
     clerk = await visitor(Role.CLERK)
 
     first = await read(clerk, "/admin/orders?status=confirmed")
-    further = next(link for link in first.links if "cursor=" in link)
-    second = await read(clerk, further)
+    next_link = next(link for link in first.links if "cursor=" in link)
+    second = await read(clerk, next_link)
 
     def numbers(page):
         return [link for link in page.links if re.match(r"/admin/orders/\d+-TEST", link)]
@@ -172,7 +177,7 @@ async def test_more_orders_than_fit_go_on_on_the_next_page(visitor, database):
     assert not set(numbers(first)) & set(numbers(second))
 
 
-async def test_the_page_of_an_order_tells_of_its_letters(visitor, database):
+async def test_the_page_of_an_order_shows_its_emails(visitor, database):
     async with database() as conn:
         dune = await add_book(conn)
         order_id = await add_order(conn, {dune: 1}, number="C3TN-88WD", status="confirmed")
@@ -180,7 +185,7 @@ async def test_the_page_of_an_order_tells_of_its_letters(visitor, database):
             insert(notifications).values(
                 order_id=order_id,
                 kind="order-confirmed",
-                status=Status.FAILED,
+                status=EmailStatus.FAILED,
                 in_doubt=False,
                 recipient="ana@example.com",
                 attempts=1,
@@ -192,33 +197,33 @@ async def test_the_page_of_an_order_tells_of_its_letters(visitor, database):
 
     page = await read(clerk, "/admin/orders/C3TN-88WD")
 
-    assert "Letter failed" in page.text
+    assert "E-mail failed" in page.text
     assert "550 5.1.1 no such mailbox" in page.text
     assert any(action.endswith("/resend") for action in page.forms)
 
 
-async def test_an_order_that_is_none_is_not_found(visitor):
+async def test_an_unknown_order_is_not_found(visitor):
     clerk = await visitor(Role.CLERK)
 
     assert (await read(clerk, "/admin/orders/NONE")).status == 404
     assert (await send(clerk, "/admin/orders/NONE/transitions", to="packed")).status == 404
 
 
-async def test_a_remark_on_a_step_that_a_colleague_took_is_shown_again(visitor, database):
+async def test_a_remark_is_kept_when_a_colleague_changed_the_status_first(visitor, database):
     async with database() as conn:
         await add_order(conn, {await add_book(conn): 1}, number="7Q4M-XK2P", status="confirmed")
     clerk, colleague = await visitor(Role.CLERK), await visitor(Role.CLERK)
     path = "/admin/orders/7Q4M-XK2P/transitions"
     await send(colleague, path, to="packed")
 
-    late = await send(clerk, path, to="packed", reason="In <two> parcels")
+    refused = await send(clerk, path, to="packed", reason="In <two> boxes")
 
-    assert late.status == 422
-    assert "An order that is packed cannot become packed." in late.text
-    assert "You had typed: In <two> parcels" in late.text
+    assert refused.status == 422
+    assert "An order that is packed cannot become packed." in refused.text
+    assert "You entered: In <two> boxes" in refused.text
 
 
-async def test_a_remark_that_says_nothing_moves_no_order(visitor, database):
+async def test_a_blank_remark_does_not_change_the_status(visitor, database):
     async with database() as conn:
         await add_order(conn, {await add_book(conn): 1}, number="7Q4M-XK2P", status="confirmed")
     clerk = await visitor(Role.CLERK)
@@ -229,7 +234,7 @@ async def test_a_remark_that_says_nothing_moves_no_order(visitor, database):
     assert await status_of(database, "7Q4M-XK2P") is orders.State.CONFIRMED
 
 
-async def test_ticked_orders_are_packed_together_and_each_refusal_is_told(visitor, database):
+async def test_selected_orders_are_packed_together_and_failures_are_reported(visitor, database):
     async with database() as conn:
         dune = await add_book(conn)
         for number, status in (("AAAA-0001", "confirmed"), ("AAAA-0002", "confirmed")):
@@ -241,25 +246,25 @@ async def test_ticked_orders_are_packed_together_and_each_refusal_is_told(visito
     answer = await clerk.post(
         "/admin/orders",
         data=[
-            *(("number", f"AAAA-000{place}") for place in (1, 2, 3)),
+            *(("number", f"AAAA-000{index}") for index in (1, 2, 3)),
             ("to", "packed"),
             ("back", listed.path),
         ],
     )
     page = await answer.text()
-    nothing = await send(clerk, "/admin/orders", to="packed")
+    none_selected = await send(clerk, "/admin/orders", to="packed")
     cancelled = await send(clerk, "/admin/orders", to="cancelled", number="AAAA-0001")
 
-    assert "2 orders are packed now." in page
+    assert "2 orders are packed." in page
     assert "AAAA-0003: An order that is shipped cannot become packed." in page
-    assert "Nothing to pack. All done." in page
-    assert "Nothing was ticked." in nothing.text
-    assert "one by one" in cancelled.text
+    assert "No orders to pack." in page
+    assert "No orders selected." in none_selected.text
+    assert "cannot be set for many orders" in cancelled.text
     assert await status_of(database, "AAAA-0001") is orders.State.PACKED
     assert await status_of(database, "AAAA-0003") is orders.State.SHIPPED
 
 
-async def test_a_step_of_another_day_shows_its_date(visitor, database):
+async def test_an_event_of_another_day_shows_its_date(visitor, database):
     today = now()
     first = today - timedelta(days=400)
     async with database() as conn:
@@ -274,15 +279,15 @@ async def test_a_step_of_another_day_shows_its_date(visitor, database):
     clerk = await visitor(Role.CLERK)
 
     page = await read(clerk, "/admin/orders/7Q4M-XK2P")
-    of_today = await read(clerk, "/admin/orders/7Q4M-XK2P?show=steps")
+    steps = await read(clerk, "/admin/orders/7Q4M-XK2P?show=steps")
 
     assert f"{first.astimezone():%b %Y, %H:%M} Placed" in page.text
-    assert f"{today.astimezone():%H:%M:%S} Confirmed" in of_today.text
+    assert f"{today.astimezone():%H:%M:%S} Confirmed" in steps.text
     assert 'class="log dated"' in page.html
 
 
 @pytest.mark.parametrize(
-    ("at", "words"),
+    ("at", "time_format"),
     [
         (NOON, "{0:%H:%M:%S}"),
         (NOON - timedelta(days=1), "{0.day} {0:%b, %H:%M:%S}"),
@@ -290,5 +295,5 @@ async def test_a_step_of_another_day_shows_its_date(visitor, database):
         (NOON - timedelta(days=365), "{0.day} {0:%b %Y, %H:%M}"),
     ],
 )
-def test_only_a_moment_of_today_is_told_by_the_clock_alone(at, words):
-    assert logged(at, NOON) == words.format(at.astimezone())
+def test_only_a_time_of_today_is_shown_without_its_date(at, time_format):
+    assert log_time(at, NOON) == time_format.format(at.astimezone())

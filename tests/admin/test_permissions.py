@@ -1,23 +1,25 @@
-"""The matrix of permissions as the pages show it: what a role may not do is not offered, and
-refused when it is sent by hand."""
+"""The pages follow the permissions of each role.
+
+An action without permission is not shown, and a direct request for it is refused.
+"""
 
 import re
 
 import pytest
 
 from admin import routes
-from bookstore.database.tables import tasks as task_table
+from bookstore.database.tables import tasks as tasks_table
 from bookstore.tasks import outbox
 from bookstore.tasks.outbox import Task
 from bookstore.users.permissions import GRANTS, Permission, Role, is_staff
 from tests.admin.conftest import read
 from tests.factories import NOON, add_order, add_user, create_book
 
-#: A part of an address that is filled in.
-_PART = re.compile(r"\{(\w+)(?::[^{}]*(?:\{[^{}]*\})?[^{}]*)?\}")
+#: A parameter of a route.
+_PARAMETER = re.compile(r"\{(\w+)(?::[^{}]*(?:\{[^{}]*\})?[^{}]*)?\}")
 ORDER = "/admin/orders/0001-TEST"
-#: Where each permission is seen: a page, and a link or form of it that only it opens.
-SEEN = {
+#: For each permission a page, and a link or form that the page shows only with this permission.
+SHOWN = {
     Permission.OPEN_DASHBOARD: ("/admin", "/admin"),
     Permission.SEE_ORDERS: ("/admin", "/admin/orders"),
     Permission.CHANGE_ORDERS: (ORDER, f"{ORDER}/notes"),
@@ -46,26 +48,26 @@ async def fill(database):
         user_id = await add_user(conn)
         await add_order(conn, {book.id: 1}, number="0001-TEST", user_id=user_id, status="confirmed")
         await outbox.add(conn, Task.PROCESS_ORDERS, [1, 2], now=NOON)
-        await conn.execute(task_table.update().values(dead_at=NOON, attempts=5, error="E: e"))
+        await conn.execute(tasks_table.update().values(dead_at=NOON, attempts=5, error="E: e"))
     return {"book": book.id, "user": user_id}
 
 
-def test_each_permission_is_seen_somewhere():
-    assert SEEN.keys() == {*Permission}
-    guarded = {access for *_, access in routes.PAGES if isinstance(access, Permission)}
+def test_each_permission_is_shown_on_a_page_and_required_by_a_route():
+    assert SHOWN.keys() == {*Permission}
+    guarded = {access for *_, access in routes.ROUTES if isinstance(access, Permission)}
     assert guarded == {*Permission}
 
 
 @pytest.mark.parametrize("role", [role for role in Role if is_staff(role)])
-async def test_a_role_is_offered_what_it_may_do_and_nothing_else(visitor, database, role):
-    known = await fill(database)
+async def test_a_role_sees_exactly_the_actions_that_it_may_use(visitor, database, role):
+    ids = await fill(database)
     client = await visitor(role)
     wrong = []
 
-    for permission, (where, what) in SEEN.items():
-        page = await read(client, where.format(**known))
-        offered = what.format(**known)
-        shown = offered in {link.partition("?")[0] for link in page.links} or offered in page.forms
+    for permission, (path, target) in SHOWN.items():
+        page = await read(client, path.format(**ids))
+        address = target.format(**ids)
+        shown = address in {link.partition("?")[0] for link in page.links} or address in page.forms
         if page.status == 403:
             shown = False
         if shown is not (permission in GRANTS[role]):
@@ -75,18 +77,18 @@ async def test_a_role_is_offered_what_it_may_do_and_nothing_else(visitor, databa
 
 
 @pytest.mark.parametrize("role", [role for role in Role if is_staff(role)])
-async def test_what_a_role_may_not_do_is_refused_when_it_is_sent_by_hand(visitor, database, role):
-    known = await fill(database)
-    names = {
-        "number": "0001-TEST", "book_id": str(known["book"]), "user_id": str(known["user"])
+async def test_a_direct_request_without_permission_is_refused(visitor, database, role):
+    ids = await fill(database)
+    parameters = {
+        "number": "0001-TEST", "book_id": str(ids["book"]), "user_id": str(ids["user"])
     }  # fmt: skip
     client = await visitor(role)
     wrong = []
 
-    for method, path, _, access in routes.PAGES:
+    for method, path, _, access in routes.ROUTES:
         if not isinstance(access, Permission) or access in GRANTS[role]:
             continue
-        address = "/admin" + _PART.sub(lambda part: names.get(part[1], "1"), path)
+        address = "/admin" + _PARAMETER.sub(lambda match: parameters.get(match[1], "1"), path)
         answer = await client.request(method, address, allow_redirects=False)
         if answer.status != 403:
             wrong.append((method, address, answer.status))

@@ -41,9 +41,9 @@ def hot_book(site: Site, rounds: int) -> None:
         {
             "single row": lambda: drain.by_single_rows(site, FEWER, 1, books=1),
             "procedure": lambda: drain.by_procedure(
-                site, ORDERS // 2, 1, books=1, shelf_first=True
+                site, ORDERS // 2, 1, books=1, stock_first=True
             ),
-            "procedure, shelf last": lambda: drain.by_procedure(site, ORDERS // 2, 1, books=1),
+            "procedure, stock last": lambda: drain.by_procedure(site, ORDERS // 2, 1, books=1),
             "ours": lambda: drain.ours(site, ORDERS_FOR_ONE_BOOK, 1, books=1),
         },
         limit="single row",

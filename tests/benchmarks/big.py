@@ -18,11 +18,11 @@ from typing import Any
 import pymysql
 
 from bookstore import pricing
-from bookstore.catalogue.category_index import COPIED
+from bookstore.catalogue.category_index import COPIED_COLUMNS
 from tests.crowd import FIRST, LAST, RATES, STEPS, TOWNS, _number
 from tests.servers.mariadb import PASSWORD, USER
 
-WORDS, AUTHORS, PUBLISHERS, SHELVES, ROOMS = 30_000, 100_000, 2_000, 220, 20
+WORDS, AUTHORS, PUBLISHERS, CATEGORIES, ROOMS = 30_000, 100_000, 2_000, 220, 20
 #: The most common words are in every fifth title; the rarest in a dozen.
 COMMON, RARE = 0, 29_000
 LANGUAGES = {"en": 60, "de": 20, "fr": 8, "es": 6, "en-US": 4, "cy": 2}
@@ -105,7 +105,7 @@ def _fill_catalogue(load: _Loader, random: Random, number: int) -> list[int]:
     load(
         "categories",
         "id, slug, name, position, version",
-        ((it + 1, f"shelf-{it}", f"Shelf {it}", it, 1) for it in range(SHELVES)),
+        ((it + 1, f"category-{it}", f"Category {it}", it, 1) for it in range(CATEGORIES)),
     )
     load.cursor.execute(f"UPDATE categories SET parent_id = 1 + id % {ROOMS} WHERE id > {ROOMS}")
     books = list(_books(random, vocabulary, number))
@@ -118,11 +118,11 @@ def _fill_catalogue(load: _Loader, random: Random, number: int) -> list[int]:
         "book_id, position, author_id, role",
         ((book_id, 0, author + 1, "author") for book_id, author in writers),
     )
-    shelves = ((it, random.randrange(ROOMS, SHELVES) + 1, 0) for it in range(1, number + 1))
-    load("book_categories", "book_id, category_id, position", shelves)
+    places = ((it, random.randrange(ROOMS, CATEGORIES) + 1, 0) for it in range(1, number + 1))
+    load("book_categories", "book_id, category_id, position", places)
     load.cursor.execute(
         "UPDATE book_categories AS c JOIN books AS b ON b.id = c.book_id SET "
-        + ", ".join(f"c.{name} = b.{name}" for name in COPIED)
+        + ", ".join(f"c.{name} = b.{name}" for name in COPIED_COLUMNS)
     )
     load(
         "book_search",
@@ -183,8 +183,8 @@ def _fill_orders(load: _Loader, random: Random, number: int, prices: list[int]) 
         ),
     )
     wanted = random.choices([1, 2, 3, 5], [45, 30, 15, 10], k=number)
-    shelf = range(len(prices))
-    lines = [random.sample(shelf, many) for many in wanted]
+    book_numbers = range(len(prices))
+    lines = [random.sample(book_numbers, many) for many in wanted]
     load(
         "orders",
         "id, number, cart_id, checkout_no, user_id, email, status, payment_status, currency,"

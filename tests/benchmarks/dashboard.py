@@ -1,6 +1,6 @@
 """How long the dashboard's pages take with a year of orders behind them, and what they ask.
 
-`python -m tests.benchmarks.dashboard [--books N] [--orders N] [--letters N]` makes the data by
+`python -m tests.benchmarks.dashboard [--books N] [--orders N] [--emails N]` makes the data by
 SQL, asks for each page a few times as an administrator and prints the quickest and the middle of
 its times, and the CPU time that the store and its database used for one: of pages that only read
 what lies in memory, that is what they take on a machine that does nothing else, and what the limit
@@ -48,7 +48,7 @@ async def pages(engine: AsyncEngine) -> list[str]:
         number = await conn.scalar(select(orders.c.number).where(orders.c.status == "confirmed"))
         email = await conn.scalar(select(orders.c.email).order_by(orders.c.id.desc()))
         user_id = await conn.scalar(select(orders.c.user_id).where(orders.c.user_id.is_not(None)))
-        letter = await conn.scalar(select(notifications.c.id).order_by(notifications.c.id.desc()))
+        email_id = await conn.scalar(select(notifications.c.id).order_by(notifications.c.id.desc()))
         task = await conn.scalar(select(tasks.c.id))
     return [
         "",
@@ -84,7 +84,7 @@ async def pages(engine: AsyncEngine) -> list[str]:
         "/notifications?sort=-tries",
         "/notifications?sort=state",
         f"/notifications?q={email}",
-        f"/notifications?letter={letter}",
+        f"/notifications?email={email_id}",
         "/queues",
         "/queues?state=waiting&sort=-tries",
         f"/queues?task={task}" if task else "/queues?state=waiting",
@@ -117,8 +117,8 @@ async def fill(url: str, wanted: Namespace) -> None:
     started = time.perf_counter()
     moment = datetime.now(UTC)
     await crowd.add_books(engine, wanted.books, now=moment)
-    await crowd.add_past(
-        engine, orders_number=wanted.orders, letters_number=wanted.letters, now=moment
+    await crowd.add_order_history(
+        engine, orders_number=wanted.orders, emails_number=wanted.emails, now=moment
     )
     kept = await passwords.hash(WHO["password"])
     async with transaction(engine) as conn:
@@ -199,7 +199,7 @@ if __name__ == "__main__":
     parser.add_argument("databases", nargs="*", default=["sqlite", "mariadb"])
     parser.add_argument("--books", type=int, default=10_000)
     parser.add_argument("--orders", type=int, default=100_000)
-    parser.add_argument("--letters", type=int, default=100_000)
+    parser.add_argument("--emails", type=int, default=100_000)
     # That the broker is away is no news here.
     logging.disable(logging.WARNING)
     sys.exit(asyncio.run(main(parser.parse_args())))

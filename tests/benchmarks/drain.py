@@ -35,7 +35,7 @@ class Drain:
 
 
 class OrderWorkers(Workers):
-    """Workers that leave the letters waiting."""
+    """Workers that leave the e-mails waiting."""
 
     def __init__(self, settings: Mapping[str, str], threads: int) -> None:
         super().__init__(settings)
@@ -78,13 +78,13 @@ def plainly(site: Site, orders: int, lines: int, *, books: int) -> Drain:
 
 
 def by_procedure(
-    site: Site, orders: int, lines: int, *, books: int, shelf_first: bool = False
+    site: Site, orders: int, lines: int, *, books: int, stock_first: bool = False
 ) -> Drain:
     """The stored procedure."""
 
     def start(order_ids: Sequence[int], folder: Path) -> "subprocess.Popen[str]":
         return procedure.start(
-            site.mariadb.port, DATABASE, order_ids, folder, shelf_first=shelf_first
+            site.mariadb.port, DATABASE, order_ids, folder, stock_first=stock_first
         )
 
     return _by_client(site, orders, lines, books, start)

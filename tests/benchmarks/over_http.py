@@ -17,7 +17,7 @@ from tests.benchmarks.cpu import Meter, session_of
 from tests.benchmarks.drain import Drain
 from tests.benchmarks.sink import Sink
 from tests.benchmarks.site import BOOKS, Site
-from tests.e2e.programs import ROOT, LetterWorkers, OrderWorkers, Web
+from tests.e2e.programs import ROOT, EmailWorkers, OrderWorkers, Web
 from tests.servers.process import wait_until
 
 SECONDS = 30
@@ -29,10 +29,10 @@ ORDERS = 10_000
 #: More than are ordered in the time.
 CARTS = 40_000
 WARM_S = 3
-#: How long letters may take afterwards.
-LETTERS_S = 1200
+#: How long e-mails may take afterwards.
+EMAILS_S = 1200
 #: Who sends them, beside the workers for orders.
-LETTERS = "letters"
+EMAILS = "emails"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Run:
     confirmed_per_second: float
     #: Orders not yet decided after each third of the time.
     waiting: Sequence[int]
-    #: The same and letters not yet sent.
+    #: The same and e-mails not yet sent.
     unfinished: Sequence[int]
     #: Milliseconds.
     change_ms: Sequence[float]
@@ -63,11 +63,11 @@ class Run:
     together: float
     group_length: float
     cpu_us: Mapping[str, float]
-    #: From the last order until the last letter had left; orders in all that time, and what
-    #: their letters cost.
-    letters_s: float
+    #: From the last order until the last e-mail had left; orders in all that time, and what
+    #: their e-mails cost.
+    emails_s: float
     finished_per_second: float
-    letters_us: float
+    emails_us: float
     failures: Mapping[str, int]
 
 
@@ -109,13 +109,13 @@ def over_http(site: Site, form: Form, *, seconds: float = SECONDS) -> Run:
         sink = stack.enter_context(Sink())
         settings = {**site.settings, "BOOKSTORE_SMTP_URL": sink.url}
         orders = stack.enter_context(OrderWorkers(settings))
-        letters = stack.enter_context(LetterWorkers(settings))
+        emails = stack.enter_context(EmailWorkers(settings))
         web = stack.enter_context(Web(settings))
         sessions = {
             **site.sessions,
             "web": session_of(web),
             "workers": session_of(orders),
-            LETTERS: session_of(letters),
+            EMAILS: session_of(emails),
             "sink": session_of(sink),
         }
         _customers(Plan(web.port, book_ids, seconds=WARM_S)).communicate()
@@ -134,7 +134,7 @@ def over_http(site: Site, form: Form, *, seconds: float = SECONDS) -> Run:
             seen = Seen(**json.loads(customers.communicate()[0]))
             nothing_waits = stack.enter_context(site.watch())
             wait_until(nothing_waits, 120)
-            wait_until(lambda: not site.ask("SELECT 1 FROM tasks LIMIT 1"), LETTERS_S)
+            wait_until(lambda: not site.ask("SELECT 1 FROM tasks LIMIT 1"), EMAILS_S)
             over = time.time()
     asyncio.run(site.examine())
     return _run(site, seen, meter, left, warm, over)
@@ -177,8 +177,8 @@ def _run(
             name: used_s / orders * 1e6
             for name, used_s in meter.used_s(seen.began, seen.ended).items()
         },
-        letters_s=over - seen.ended,
-        letters_us=meter.used_s(seen.began, over)[LETTERS] / orders * 1e6,
+        emails_s=over - seen.ended,
+        emails_us=meter.used_s(seen.began, over)[EMAILS] / orders * 1e6,
         finished_per_second=orders / (over - seen.began),
         failures=seen.failures,
     )
@@ -199,9 +199,9 @@ def _print(run: Run) -> None:
         f" unfinished {list(run.unfinished)}; failures {dict(run.failures)}"
     )
     print(
-        f"    the last letter left {run.letters_s:.1f} s after the last order:"
-        f" {run.finished_per_second:.0f} orders/s with all their letters,"
-        f" which cost {run.letters_us:,.0f} us an order"
+        f"    the last e-mail left {run.emails_s:.1f} s after the last order:"
+        f" {run.finished_per_second:.0f} orders/s with all their e-mails,"
+        f" which cost {run.emails_us:,.0f} us an order"
     )
     cpu = ", ".join(f"{program} {us:,.0f}" for program, us in run.cpu_us.items())
     whole = sum(run.cpu_us.values())

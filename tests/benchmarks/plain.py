@@ -31,8 +31,8 @@ engine = create_engine(
 )
 
 
-@dramatiq.actor(queue_name="plain_letters")
-def send_letter(notification_id: int) -> None:
+@dramatiq.actor(queue_name="plain_emails")
+def send_email(notification_id: int) -> None:
     """Nobody sends any here."""
 
 
@@ -90,7 +90,7 @@ def process_order(order_id: int) -> None:
                 worker="plain",
             )
         )
-        letter = conn.execute(
+        message = conn.execute(
             insert(notifications).values(
                 order_id=order_id,
                 user_id=order.user_id,
@@ -105,7 +105,7 @@ def process_order(order_id: int) -> None:
         conn.execute(
             insert(tasks).values(
                 task="send_notifications",
-                ref_id=letter,
+                ref_id=message,
                 due_at=now + timedelta(seconds=30),
                 publish_count=0,
                 attempts=0,
@@ -121,7 +121,7 @@ def process_order(order_id: int) -> None:
                 .where(book_stock.c.book_id == line.book_id, book_stock.c.stock >= line.quantity)
                 .values(stock=book_stock.c.stock - line.quantity)
             )
-    send_letter.send(letter)
+    send_email.send(message)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def create(conn: "pymysql.Connection[Any]") -> None:
 
 
 def start(
-    port: int, database: str, order_ids: Sequence[int], folder: Path, *, shelf_first: bool
+    port: int, database: str, order_ids: Sequence[int], folder: Path, *, stock_first: bool
 ) -> "subprocess.Popen[str]":
     """Work these orders off over `CONNECTIONS` connections, one call for each order.
 
@@ -38,7 +38,7 @@ def start(
     files = [folder / f"calls-{connection}.sql" for connection in range(CONNECTIONS)]
     for connection, file in enumerate(files):
         calls = [
-            f"CALL process_order({order_id}, {int(shelf_first)})"
+            f"CALL process_order({order_id}, {int(stock_first)})"
             for order_id in order_ids[connection::CONNECTIONS]
         ]
         file.write_text(";".join(calls))

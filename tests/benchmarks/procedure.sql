@@ -1,9 +1,9 @@
 -- What fulfilment.process does for a list, done for one order by the database itself: one
--- trip, one transaction, the same rows.  The shelf is taken last, as it is there; with
--- `shelf_first` the single rows of stock are locked first, as one would write it plainly.
+-- trip, one transaction, the same rows.  The stock is reduced last, as there; with
+-- `stock_first` the single rows of stock are locked first, as one would write it plainly.
 -- It does not count the attempt, which costs our actors a transaction of its own per list.
 
-CREATE PROCEDURE process_order(this_order BIGINT, shelf_first BOOLEAN)
+CREATE PROCEDURE process_order(this_order BIGINT, stock_first BOOLEAN)
 BEGIN
   DECLARE this_user BIGINT;
   DECLARE this_email VARCHAR(254);
@@ -28,7 +28,7 @@ BEGIN
         INTO this_user, this_email, this_terms, this_seq, placed
         FROM orders WHERE id = this_order AND status = 'placed' FOR UPDATE;
 
-      IF shelf_first THEN
+      IF stock_first THEN
         UPDATE order_lines AS l STRAIGHT_JOIN book_stock AS s ON s.book_id = l.book_id
           SET s.stock = s.stock - l.quantity
           WHERE l.order_id = this_order AND s.stock >= l.quantity;
@@ -43,7 +43,7 @@ BEGIN
       SET total = subtotal + IF(subtotal >= JSON_VALUE(this_terms, '$.free_shipping_from_cents'),
         0, JSON_VALUE(this_terms, '$.shipping_cents'));
 
-      IF shelf_first OR lines_short = 0 THEN
+      IF stock_first OR lines_short = 0 THEN
         INSERT INTO stock_movements (book_id, delta, reason, order_id, created_at)
           SELECT book_id, -quantity, 'sold', order_id, moment
           FROM order_lines WHERE order_id = this_order;

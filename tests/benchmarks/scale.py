@@ -103,8 +103,8 @@ def kinds(client: MariaDB, books: int, deep: int) -> Iterator[Kind]:
     def search(rank: int, spread: int) -> Paths:
         return lambda dice: f"/api/v1/books?q={word[rank + dice.randrange(spread)]}&limit={PAGE}"
 
-    def shelf(dice: random.Random) -> str:
-        return f"/api/v1/books?category=shelf-{dice.randrange(big.SHELVES)}&sort=price"
+    def category(dice: random.Random) -> str:
+        return f"/api/v1/books?category=category-{dice.randrange(big.CATEGORIES)}&sort=price"
 
     for sort in ("-created_at", "title", "price", "-price", "-year"):
         yield Kind(f"list, {sort}", LIST_MS, lambda _, sort=sort: f"/api/v1/books?sort={sort}")
@@ -116,7 +116,7 @@ def kinds(client: MariaDB, books: int, deep: int) -> Iterator[Kind]:
             ),
         )
     yield Kind("filter by price", LIST_MS, lambda d: f"/api/v1/books?{_price(d)}")
-    yield Kind("filter by shelf, price", LIST_MS, shelf)
+    yield Kind("filter by category, price", LIST_MS, category)
     for query in (
         "language=de&sort=title",
         "language=cy&sort=price",
@@ -131,7 +131,9 @@ def kinds(client: MariaDB, books: int, deep: int) -> Iterator[Kind]:
     yield Kind("page with a list", LIST_MS, lambda _: "/books")
     yield Kind("page of a rare form", LIST_MS, lambda _: "/books?format=map&language=cy")
     yield Kind(
-        "page of a shelf", LIST_MS, lambda d: f"/books?category=shelf-{d.randrange(big.SHELVES)}"
+        "page of a category",
+        LIST_MS,
+        lambda d: f"/books?category=category-{d.randrange(big.CATEGORIES)}",
     )
     yield Kind("search, a common word", COMMON_MS, search(big.COMMON, 3))
     yield Kind("search, a rare word", RARE_MS, search(big.RARE, 900))

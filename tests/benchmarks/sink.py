@@ -1,4 +1,4 @@
-"""A mail server that takes every letter and forgets it: `python -m tests.benchmarks.sink PORT`."""
+"""A mail server that takes every e-mail and forgets it: `python -m tests.benchmarks.sink PORT`."""
 
 import asyncio
 import os
@@ -58,7 +58,7 @@ async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 async def serve(port: int) -> None:
-    """Take letters for ever."""
+    """Take e-mails for ever."""
     async with await asyncio.start_server(talk, "127.0.0.1", port) as server:
         await server.serve_forever()
 

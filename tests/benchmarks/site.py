@@ -19,7 +19,7 @@ from bookstore.idempotency import Key
 from bookstore.operations import doctor
 from bookstore.orders.checkout import CheckoutRequest, Checkouts
 from bookstore.pricing import Rates
-from bookstore.tasks.outbox import Offer, Task
+from bookstore.tasks.outbox import Task, TaskRef
 from bookstore.tasks.publisher import RabbitPublisher
 from tests.benchmarks import procedure
 from tests.benchmarks.clients import session_id
@@ -77,7 +77,7 @@ class Site:
         self.mariadb.wait()
         self.database_url = self.mariadb.client.create_database(DATABASE)
         asyncio.run(self._migrate())
-        self._stock_the_shelves()
+        self._restore_stock()
         procedure.create(self.connect())
         self.rabbitmq.wait()
         self.broker_url = self.rabbitmq.client.create_vhost(VHOST, overheard=False)
@@ -111,7 +111,7 @@ class Site:
             return tuple(cursor.fetchall())
 
     def clear(self) -> None:
-        """No orders, no messages, full shelves."""
+        """Remove all orders and messages, and restore the stock."""
         with closing(self.connect()) as conn, conn.cursor() as cursor:
             cursor.execute("SET foreign_key_checks = 0")
             for table in FLEETING:
@@ -129,7 +129,7 @@ class Site:
     def fill_carts(self, number: int, lines: int, *, books: int = BOOKS) -> list[int]:
         """Carts of guests with so many lines each, drawn from so many books; their ids."""
         dice = random.Random(number)
-        shelf = [book_id for (book_id,) in self.ask("SELECT id FROM books ORDER BY id")][:books]
+        book_ids = [book_id for (book_id,) in self.ask("SELECT id FROM books ORDER BY id")][:books]
         with closing(self.connect()) as conn, conn.cursor() as cursor:
             cursor.execute("SET unique_checks = 0, foreign_key_checks = 0")
             cursor.executemany(
@@ -143,7 +143,7 @@ class Site:
                 [
                     (cart_id, book_id, dice.randint(1, 2))
                     for cart_id in range(1, number + 1)
-                    for book_id in sorted(dice.sample(shelf, lines))
+                    for book_id in sorted(dice.sample(book_ids, lines))
                 ],
             )
         return list(range(1, number + 1))
@@ -168,17 +168,17 @@ class Site:
         waiting = list(cart_ids)
         async with self._publisher() as publisher, self.engine() as made:
             offered = announced and not singly
-            engine = db.announcing(made, publisher.offer) if offered else made
+            engine = db.announcing(made, publisher.publish) if offered else made
 
             async def customer(checkouts: Checkouts) -> None:
                 while waiting:
-                    await checkouts.place(self._wish(waiting.pop()))
+                    await checkouts.place(self._request(waiting.pop()))
 
             counters = [Checkouts(engine, RATES) for _ in range(COUNTERS)]
             await asyncio.gather(*(customer(counters[it % COUNTERS]) for it in range(AT_ONCE)))
             if singly:
                 for (order_id,) in self.ask("SELECT id FROM orders ORDER BY id"):
-                    publisher.offer([Offer(Task.PROCESS_ORDERS, order_id)])
+                    publisher.publish([TaskRef(Task.PROCESS_ORDERS, order_id)])
                     await publisher._publish_buffer()
 
     @contextmanager
@@ -220,7 +220,7 @@ class Site:
             await asyncio.to_thread(wait_until, lambda: publisher.ready)
             yield publisher
 
-    def _wish(self, cart_id: int) -> CheckoutRequest:
+    def _request(self, cart_id: int) -> CheckoutRequest:
         return CheckoutRequest(
             key=Key(f"cart:{cart_id}", f"key-{next(self._numbers)}"),
             request_hash="0" * 64,
@@ -234,7 +234,7 @@ class Site:
         async with self.engine() as engine:
             await db.upgrade(engine)
 
-    def _stock_the_shelves(self) -> None:
+    def _restore_stock(self) -> None:
         with closing(self.connect()) as conn, conn.cursor() as cursor:
             cursor.executemany(
                 "INSERT INTO books (isbn13, title, sort_title, price_cents, version, created_at,"

@@ -14,7 +14,7 @@ KEPT, GROWTH = 0.97, 0.05
 
 
 def stable(site: Site, rounds: int) -> None:
-    """The most orders a second for which neither orders nor letters pile up; there an order is
+    """The most orders a second for which neither orders nor e-mails pile up; there an order is
     accepted within 250 ms (p99)."""
     flat_out = over_http(site, Form(full_carts=False)).accepted_per_second
     low, high = 0.0, 1.1 * flat_out
@@ -46,7 +46,7 @@ def borne(run: Run, rate: float) -> bool:
     left over at the end."""
     grown = max(
         run.waiting[-1] - run.waiting[0],
-        (run.unfinished[-1] - run.unfinished[0]) / 2,  # An order has two letters.
+        (run.unfinished[-1] - run.unfinished[0]) / 2,  # An order has two e-mails.
     )
     came = rate * SECONDS * 2 / 3
     return run.accepted_per_second >= KEPT * rate and grown <= GROWTH * came

@@ -1,4 +1,4 @@
-"""Random histories: a store on a real database, whose processes die in the middle."""
+"""Property-based tests with random histories: services on a real database that are killed."""
 
 import asyncio
 import shutil
@@ -14,21 +14,21 @@ from sqlalchemy import event
 
 from bookstore.database import engine
 
-#: Nothing here outlives a power cut anyway.
+#: The databases are kept in memory if possible, which is faster; durability is not needed.
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
-#: Which of the things there are: taken modulo their number, so that none is ever missing.
+#: Selects an existing object: the index modulo the number of objects, so that it is always valid.
 PICK = st.integers(0, 11)
 PICKS = st.lists(PICK, min_size=1, max_size=5)
-#: Before which statement of a transaction its process is killed.
+#: The number of the statement of a transaction before which its process is killed.
 STATEMENT = st.integers(1, 20)
 
 
 class Killed(BaseException):
-    """The process is no more, and handles nothing."""
+    """Simulates a killed process.  A BaseException, so that no error handler runs."""
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """The services on a real database, for a machine that has a model of them."""
+    """Base class of state machines that run services on a real database and compare a model."""
 
     template: Path
 
@@ -44,17 +44,17 @@ class StoreMachine(RuleBasedStateMachine):
         self.runner.close()
         shutil.rmtree(self.folder)
 
-    def do(self, service, *arguments, **facts):
-        """What the service answers, in a transaction of its own."""
+    def do(self, service, *arguments, **options):
+        """The result of the service, called in a transaction of its own."""
 
         async def work():
             async with engine.transaction(self.engine) as conn:
-                return await service(conn, *arguments, **facts)
+                return await service(conn, *arguments, **options)
 
         return self.runner.run(work())
 
-    def die(self, statement, service, *arguments, **facts):
-        """The same, but its process is killed before that statement, or else before COMMIT."""
+    def die(self, statement, service, *arguments, **options):
+        """Call the service and kill its process before this statement, or else before COMMIT."""
         statements = count(1)
 
         def kill(*_):
@@ -63,7 +63,7 @@ class StoreMachine(RuleBasedStateMachine):
 
         async def work():
             async with engine.transaction(self.engine) as conn:
-                await service(conn, *arguments, **facts)
+                await service(conn, *arguments, **options)
                 raise Killed
 
         event.listen(self.engine.sync_engine, "before_cursor_execute", kill)
@@ -71,12 +71,12 @@ class StoreMachine(RuleBasedStateMachine):
             self.runner.run(work())
         event.remove(self.engine.sync_engine, "before_cursor_execute", kill)
 
-    def pick(self, things, number):
-        return list(things)[number % len(things)]
+    def pick(self, objects, number):
+        return list(objects)[number % len(objects)]
 
 
 def run(machine, template):
-    """Many histories, each beginning with the empty store of `template`."""
+    """Run many random histories, each starting with a copy of the empty store `template`."""
     machine.template = template
     run_state_machine_as_test(
         machine,

@@ -1,4 +1,4 @@
-"""Which request all this is about."""
+"""Correlation ids: the request that caused the current work."""
 
 import pytest
 
@@ -10,22 +10,22 @@ from bookstore.database.group_commit import GroupCommit
     ("request_ids", "current"),
     [([], None), ([None], None), (["a", None, "a"], "a"), (["a", "b"], None)],
 )
-def test_there_is_one_request_or_none(request_ids, current):
-    with correlation.caused_by(request_ids):
+def test_the_current_request_is_one_or_none(request_ids, current):
+    with correlation.bind_request_ids(request_ids):
         assert correlation.current() == current
 
     assert correlation.current() is None
 
 
-async def test_what_works_for_a_group_is_no_work_of_whoever_came_first():
+async def test_a_batch_has_no_request_id():
     seen = []
 
-    async def work(wishes):
+    async def work(items):
         seen.append(correlation.current())
-        return wishes
+        return items
 
-    with correlation.caused_by(["first"]):
-        await GroupCommit(work, limit=10)("wish")
+    with correlation.bind_request_ids(["first"]):
+        await GroupCommit(work, limit=10)("item")
         assert correlation.current() == "first"
 
     assert seen == [None]

@@ -19,7 +19,7 @@ def differences(conn: Connection) -> list[object]:
     context = MigrationContext.configure(
         conn,
         opts={
-            # SQLite's full-text index is no table that metadata could describe.
+            # SQLite's full-text index is a virtual table, which the metadata cannot describe.
             "include_name": lambda name, kind, _: (
                 not (sqlite and kind == "table" and name.startswith("book_search"))
             ),
@@ -31,11 +31,11 @@ def differences(conn: Connection) -> list[object]:
     return compare_metadata(context, metadata)
 
 
-async def test_the_migrations_build_the_tables_that_the_code_knows(conn):
+async def test_the_migrations_create_the_tables_of_the_metadata(conn):
     assert await conn.run_sync(differences) == []
 
 
-async def test_a_database_that_is_up_to_date_stays_as_it_is(engine):
+async def test_upgrading_a_current_database_changes_nothing(engine):
     await db.upgrade(engine)
 
     async with db.reading(engine) as conn:
@@ -49,14 +49,15 @@ def upgrade_to(conn: Connection, revision: str) -> None:
     command.upgrade(config, revision)
 
 
-async def test_a_migration_and_a_store_at_work_do_not_wait_for_each_other_for_ever(mariadb):
+async def test_a_migration_does_not_deadlock_with_a_running_store(mariadb):
     engine = db.make_engine(mariadb.create_database("migrated_at_work"), timeout_s=20)
     async with engine.connect() as conn:
         await conn.run_sync(upgrade_to, "0006")
         await conn.commit()
 
     async with db.transaction(engine) as conn:
-        # An order service on its way from letters to orders, which the migration has by now.
+        # A transaction that locks notifications first and then needs orders, which the migration
+        # has locked by now.
         await conn.execute(text("SELECT id FROM notifications FOR UPDATE"))
         upgrade = asyncio.create_task(db.upgrade(engine))
         for _ in range(2000):
@@ -64,7 +65,7 @@ async def test_a_migration_and_a_store_at_work_do_not_wait_for_each_other_for_ev
                 break
             await asyncio.sleep(0.01)
         else:
-            raise AssertionError("the migration never came to the orders")
+            raise AssertionError("the migration did not reach the table orders")
         await conn.execute(text("SELECT id FROM orders"))
         await asyncio.sleep(1.5)
     await upgrade

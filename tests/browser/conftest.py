@@ -1,4 +1,4 @@
-"""A real browser in front of a store that really runs."""
+"""A real browser and a running store."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -9,7 +9,7 @@ from playwright.async_api import BrowserContext, async_playwright
 from tests.e2e.programs import Embedded
 
 CHROMIUM = "/usr/bin/chromium"
-#: No sandbox, because tests may run as root; and nothing that a browser asks for by itself.
+#: No sandbox, because tests may run as root; no background requests of the browser.
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -30,7 +30,7 @@ def store() -> Iterator[Embedded]:
 
 
 class Complaints(list[str]):
-    """What a browser complained about, and every request that left the store."""
+    """Errors in the console of a browser, and requests to other hosts."""
 
     def watch(self, context: BrowserContext, home: str) -> None:
         context.on("request", lambda request: self._look(request.url, home))
@@ -48,7 +48,7 @@ class Complaints(list[str]):
 
 @pytest.fixture
 def complaints() -> Iterator[Complaints]:
-    """Empty at the end of the test, or it has failed."""
+    """Must be empty at the end of the test."""
     found = Complaints()
     yield found
     assert found == []
@@ -56,7 +56,7 @@ def complaints() -> Iterator[Complaints]:
 
 @pytest.fixture
 async def visit(store: Embedded, complaints: Complaints) -> AsyncIterator[Callable]:
-    """Opens a window of a visitor who was never here."""
+    """Opens a window of a new visitor."""
     async with async_playwright() as playwright:
         chromium = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
 

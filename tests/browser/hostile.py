@@ -1,4 +1,4 @@
-"""What people type who mean no good: 120 strings that would run, or break a page, somewhere."""
+"""120 hostile strings: each would run as code, or break a page, somewhere."""
 
 _RUN = "window.hacked=1"
 _MARKUP = (

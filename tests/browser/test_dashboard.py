@@ -1,4 +1,4 @@
-"""Staff at their work, from signing in to the last parcel; with scripts, and without."""
+"""The dashboard, from sign-in to shipping; with scripts and without."""
 
 import csv
 import io
@@ -28,13 +28,13 @@ def rows(store, query, *values):
 
 
 async def sign_in(page: Page) -> None:
-    """As an administrator, the quick way; how people do it is a test of its own."""
+    """Sign in as an administrator through the API; sign-in on the page has its own test."""
     answer = await page.request.post("/api/v1/session", data=ADMIN)
     assert answer.ok
 
 
 async def place_order(page: Page, store, books=(7, 12)) -> str:
-    """The number of a guest's order that was confirmed."""
+    """Place the order of a guest and wait for its confirmation; returns its number."""
     for book in books:
         answer = await page.request.post(
             "/api/v1/cart/items", data={"book_id": book, "quantity": 1}
@@ -79,7 +79,7 @@ async def test_staff_sign_in_with_a_second_factor(visit, store, scripts):
         await page.get_by_label("Password").fill(ADMIN["password"])
         await page.get_by_role("button", name="Sign in").click()
         await page.wait_for_url("**/sign-in/code**")
-        # A code counts once, and waiting for the next takes half a minute.
+        # A code can be used once, and the next one comes after 30 seconds.
         rows(store, "UPDATE users SET totp_step = totp_step - 2")
         await page.get_by_label("Code").fill(pyotp.TOTP(secret).now())
         await page.get_by_role("button", name="Sign in", exact=True).click()
@@ -91,27 +91,27 @@ async def test_staff_sign_in_with_a_second_factor(visit, store, scripts):
 
 
 @SCRIPTS
-async def test_a_list_with_bad_rows_is_tried_taken_in_and_mended(visit, store, scripts):
+async def test_a_list_with_bad_rows_is_tried_imported_and_corrected(visit, store, scripts):
     async with visit(java_script_enabled=scripts) as page:
         await sign_in(page)
         await page.goto("/admin/imports")
         await page.get_by_label("File", exact=True).set_input_files(
             {"name": "autumn.csv", "mimeType": "text/csv", "buffer": LIST.encode()}
         )
-        await page.get_by_role("button", name="Send, and look at its columns").click()
+        await page.get_by_role("button", name="Upload and check columns").click()
         await expect(page.get_by_role("heading", level=1)).to_have_text("autumn.csv")
         await expect(page.get_by_label("Isbn")).to_have_value("isbn")
 
         await page.get_by_role("button", name="Dry run").click()
         outcome = page.locator("[data-outcome]")
         await followed(page, outcome, scripts)
-        await expect(outcome).to_contain_text("2 refused. Nothing has changed yet.")
+        await expect(outcome).to_contain_text("2 rejected. Nothing has changed yet.")
         await expect(page.get_by_text("check digit")).to_be_visible()
 
-        await page.get_by_role("button", name="Take it in").click()
+        await page.get_by_role("button", name="Import").click()
         await followed(page, outcome, scripts)
-        await expect(outcome).to_contain_text("2 refused. Done.")
-        link = page.get_by_role("link", name="Take all 2 as a file to mend")
+        await expect(outcome).to_contain_text("2 rejected. Done.")
+        link = page.get_by_role("link", name="Download all 2 to correct them")
         answer = await page.request.get(await link.get_attribute("href"))
         refused = list(csv.DictReader(io.StringIO((await answer.body()).decode("utf-8-sig"))))
         assert [row["refused_column"] for row in refused] == ["isbn", "price"]
@@ -119,7 +119,7 @@ async def test_a_list_with_bad_rows_is_tried_taken_in_and_mended(visit, store, s
 
 
 async def followed(page, outcome, scripts):
-    """Wait for the end of the work: with scripts the page does so by itself."""
+    """Wait for the end of the job: with scripts the page updates itself."""
     if not scripts:
         for _ in range(100):
             if await outcome.count():
@@ -142,7 +142,9 @@ async def test_ten_stocks_are_typed_without_a_mouse(visit, store):
             labels.append(await focused.get_attribute("aria-label"))
             await page.keyboard.type(str(copies))
             await page.keyboard.press("Enter")
-            await expect(page.locator("[data-said]")).to_contain_text(f"{copies} copies (count)")
+            await expect(page.locator("[data-status]")).to_contain_text(
+                f"{copies} in stock (count)"
+            )
 
         assert len(set(labels)) == 10
         assert await page.evaluate("window.neverLeft")
@@ -160,7 +162,7 @@ async def test_ten_stocks_are_typed_without_a_mouse_and_without_scripts(visit, s
         await page.goto("/admin/books?sort=-title")
         for _ in range(100):
             await page.keyboard.press("Tab")
-            if str(await page.locator(":focus").get_attribute("aria-label")).startswith("Copies"):
+            if str(await page.locator(":focus").get_attribute("aria-label")).startswith("Stock of"):
                 break
         labels = []
         for copies in range(61, 71):
@@ -169,15 +171,15 @@ async def test_ten_stocks_are_typed_without_a_mouse_and_without_scripts(visit, s
             await page.keyboard.press("Control+A")
             await page.keyboard.type(str(copies))
             await page.keyboard.press("Enter")
-            # The page that comes back has its cursor in the next row.
-            await expect(page.locator(".note.ok")).to_contain_text(f"{copies} copies (count)")
+            # The next page has the focus in the next row.
+            await expect(page.locator(".note.ok")).to_contain_text(f"{copies} in stock (count)")
 
         assert len(set(labels)) == 10
         found = rows(store, "SELECT stock FROM book_stock WHERE stock BETWEEN 61 AND 70")
         assert {stock for (stock,) in found} >= set(range(61, 71))
 
 
-async def test_a_price_that_is_none_stays_in_its_row(visit, store, complaints):
+async def test_an_invalid_price_stays_in_its_row(visit, store, complaints):
     async with visit() as page:
         await sign_in(page)
         await page.goto("/admin/books?q=Dracula")
@@ -185,11 +187,11 @@ async def test_a_price_that_is_none_stays_in_its_row(visit, store, complaints):
         await field.fill("dear")
         await field.press("Enter")
 
-        await page.get_by_role("alert").get_by_role("link", name="Type an amount").click()
+        await page.get_by_role("alert").get_by_role("link", name="Enter an amount").click()
         await expect(field).to_be_focused()
         await expect(field).to_have_value("dear")
         assert await page.locator(":focus").get_attribute("aria-invalid") == "true"
-        # A form that is refused is a 422, which browsers note.
+        # A refused form is a 422, which browsers log.
         assert complaints
         assert all("422" in said for said in complaints)
         complaints.clear()
@@ -198,11 +200,11 @@ async def test_a_price_that_is_none_stays_in_its_row(visit, store, complaints):
         await expect(page.get_by_role("heading", level=1)).to_contain_text("Books")
 
 
-async def test_a_stock_that_moved_meanwhile_shows_both_numbers(visit, store):
+async def test_a_stock_that_changed_meanwhile_shows_both_numbers(visit, store):
     async with visit() as page:
         await sign_in(page)
         await page.goto("/admin/books?q=Dracula")
-        field = page.get_by_label("Copies of Dracula")
+        field = page.get_by_label("Stock of Dracula")
         book = (await page.locator("tbody tr").first.get_attribute("id")).removeprefix("book-")
         seen = int(await field.input_value())
         moved = await page.request.post(
@@ -213,7 +215,7 @@ async def test_a_stock_that_moved_meanwhile_shows_both_numbers(visit, store):
         await field.fill("99")
         await field.press("Enter")
 
-        await expect(page.get_by_text(f"now {seen + 2}, you had {seen}")).to_be_visible()
+        await expect(page.get_by_text(f"now {seen + 2}, before your edit {seen}")).to_be_visible()
         await expect(field).to_have_value("99")
         await page.get_by_role("button", name="set 99").click()
         await expect(field).to_have_value("99")
@@ -227,44 +229,48 @@ async def test_orders_are_packed_printed_and_shipped(visit, store, scripts):
         await sign_in(page)
         await page.goto("/admin/orders?status=confirmed")
         for number in numbers:
-            await page.get_by_label(f"Tick {number}").check()
+            await page.get_by_label(f"Select {number}").check()
         if scripts:
-            await expect(page.locator("[data-ticked]")).to_have_text("2 ticked:")
+            await expect(page.locator("[data-selection]")).to_have_text("2 selected:")
 
         await page.get_by_role("button", name="Print packing slips").click()
         await expect(page.locator("article")).to_have_count(2)
         await expect(page.get_by_text("1 Crescent").first).to_be_visible()
         await page.get_by_role("link", name="Back to the list").click()
         for number in numbers:
-            await page.get_by_label(f"Tick {number}").check()
+            await page.get_by_label(f"Select {number}").check()
         await page.get_by_role("button", name="Mark as packed").click()
-        await expect(page.get_by_text("2 orders are packed now.")).to_be_visible()
+        await expect(page.get_by_text("2 orders are packed.")).to_be_visible()
 
         await page.goto(f"/admin/orders/{numbers[0]}")
         await page.get_by_label("Tracking number").fill("JD0007")
         await page.get_by_role("button", name="Mark as shipped").click()
-        await expect(page.get_by_text("is on its way, and a letter says so")).to_be_visible()
+        await expect(
+            page.get_by_text("is shipped. The customer receives an e-mail.")
+        ).to_be_visible()
         await page.get_by_label("Note", exact=True).fill("She asked for gift paper.")
-        await page.get_by_role("button", name="Keep note").click()
+        await page.get_by_role("button", name="Save note").click()
         log = page.locator(".log")
-        for words in ("Placed", "Confirmed", "Packed", "Shipped", "Message taken up", "Stock −1"):
+        for words in ("Placed", "Confirmed", "Packed", "Shipped", "Message received", "Stock −1"):
             await expect(log.get_by_text(words).first).to_be_visible()
         await expect(log.get_by_text("Note: She asked for gift paper.")).to_be_visible()
 
 
 @SCRIPTS
-async def test_a_letter_is_read_and_sent_again(visit, store, scripts):
+async def test_an_email_is_read_and_sent_again(visit, store, scripts):
     async with visit(java_script_enabled=scripts) as page:
         number = await place_order(page, store)
         await sign_in(page)
         await page.goto(f"/admin/notifications?q={number}")
         await page.locator("tbody th a").first.click()
-        letter = page.frame_locator("iframe")
-        await expect(letter.get_by_text(number).first).to_be_visible()
+        email = page.frame_locator("iframe")
+        await expect(email.get_by_text(number).first).to_be_visible()
 
-        await page.get_by_role("button", name="Send this again").click()
+        await page.locator("#email").get_by_role("button", name="Send again").click()
 
-        await expect(page.get_by_text(re.compile("goes to mina@example.com again"))).to_be_visible()
+        await expect(
+            page.get_by_text(re.compile("will be sent to mina@example.com again"))
+        ).to_be_visible()
         for _ in range(100):
             sent = rows(
                 store,
@@ -277,30 +283,30 @@ async def test_a_letter_is_read_and_sent_again(visit, store, scripts):
             await page.wait_for_timeout(100)
         assert sent == [(0,)]
         await page.goto(f"/admin/orders/{number}")
-        await expect(page.locator(".log").get_by_text("Resend: a letter")).to_be_visible()
+        await expect(page.locator(".log").get_by_text("Resend: e-mail")).to_be_visible()
 
 
 @SCRIPTS
-async def test_a_dead_letter_is_explained_and_tried_again(visit, store, scripts):
+async def test_a_dead_email_is_explained_and_tried_again(visit, store, scripts):
     async with visit(java_script_enabled=scripts) as page:
         number = await place_order(page, store)
         rows(
             store,
             "INSERT INTO tasks"
-            " (task, ref_id, due_at, offers, attempts, error, dead_at, created_at)"
+            " (task, ref_id, due_at, publish_count, attempts, error, dead_at, created_at)"
             " SELECT 'process_orders', id, placed_at, 3, 5, 'KeyError: weight', placed_at,"
             " placed_at FROM orders WHERE number = ?",
             number,
         )
         await sign_in(page)
         await page.goto(f"/admin/orders/{number}")
-        await expect(page.get_by_role("alert")).to_contain_text("Given up after 5 tries")
-        await page.get_by_role("link", name="See it among the queues").click()
-        await expect(page.get_by_text("A fault in the program.")).to_be_visible()
+        await expect(page.get_by_role("alert")).to_contain_text("Dead after 5 attempts")
+        await page.get_by_role("link", name="Show task").click()
+        await expect(page.get_by_text("A program error.")).to_be_visible()
 
-        await page.get_by_role("button", name="Try again", exact=True).click()
+        await page.get_by_role("button", name="Retry", exact=True).click()
 
-        await expect(page.get_by_text("is tried again")).to_be_visible()
+        await expect(page.get_by_text("will be retried")).to_be_visible()
         for _ in range(100):
             left = rows(store, "SELECT count(*) FROM tasks WHERE error = 'KeyError: weight'")
             if left == [(0,)] and not rows(store, "SELECT 1 FROM tasks WHERE dead_at IS NOT NULL"):
@@ -308,13 +314,11 @@ async def test_a_dead_letter_is_explained_and_tried_again(visit, store, scripts)
             await page.wait_for_timeout(100)
         assert left == [(0,)]
         await page.goto(f"/admin/orders/{number}")
-        await expect(
-            page.locator(".log").get_by_text("Replay: work that was given up")
-        ).to_be_visible()
+        await expect(page.locator(".log").get_by_text("Replay: dead task")).to_be_visible()
 
 
 @SCRIPTS
-async def test_prices_change_in_bulk_after_a_look_and_back(visit, store, scripts):
+async def test_prices_change_in_bulk_after_a_preview_and_back(visit, store, scripts):
     prices = "SELECT id, price_cents FROM books ORDER BY id"
     async with visit(java_script_enabled=scripts) as page:
         before = rows(store, prices)
@@ -323,21 +327,21 @@ async def test_prices_change_in_bulk_after_a_look_and_back(visit, store, scripts
         cheap = [cents for _, cents in before if 500 <= cents <= 900]
         await page.get_by_label("or all").check()
         await page.get_by_label("Price", exact=True).fill("+10%")
-        await page.get_by_role("button", name="Look at the new prices").click()
+        await page.get_by_role("button", name="Preview new prices").click()
         await expect(page.get_by_text(f"{len(cheap)} books would change.")).to_be_visible()
         assert rows(store, prices) == before
 
-        await page.get_by_role("button", name=f"Change all {len(cheap)}").click()
+        await page.get_by_role("button", name=f"Apply to all {len(cheap)}").click()
         await expect(page.get_by_text(f"{len(cheap)} books are changed.")).to_be_visible()
         after = dict(rows(store, prices))
         assert sum(after[book] != cents for book, cents in before) == len(cheap)
 
         await page.get_by_role("button", name="Undo this change").click()
-        await expect(page.get_by_text(f"{len(cheap)} books are as before.")).to_be_visible()
+        await expect(page.get_by_text(f"{len(cheap)} books are restored.")).to_be_visible()
         assert rows(store, prices) == before
 
 
-async def test_keys_lead_everywhere_and_can_be_switched_off(visit, store):
+async def test_keyboard_shortcuts_work_and_can_be_switched_off(visit, store):
     async with visit() as page:
         await sign_in(page)
         await page.goto("/admin")
@@ -346,15 +350,15 @@ async def test_keys_lead_everywhere_and_can_be_switched_off(visit, store):
         await page.wait_for_url("**/admin/books")
         await page.keyboard.press("j")
         await page.keyboard.press("x")
-        await expect(page.locator("[data-ticked]")).to_have_text("1 ticked:")
+        await expect(page.locator("[data-selection]")).to_have_text("1 selected:")
         await page.keyboard.press("/")
         await expect(page.locator(".fascia [type=search]")).to_be_focused()
         await page.keyboard.type("go?")
         await expect(page.locator(".fascia [type=search]")).to_have_value("go?")
         await page.locator("main").focus()
         await page.keyboard.press("?")
-        await expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
-        await page.get_by_label("Keys work on these pages").uncheck()
+        await expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
+        await page.get_by_label("Enable keyboard shortcuts").uncheck()
         await page.get_by_role("button", name="Close").click()
         await page.keyboard.press("g")
         await page.keyboard.press("o")

@@ -1,4 +1,4 @@
-"""Staff read what strangers wrote: nothing of it runs, nothing leaves the store."""
+"""Hostile texts of customers in the dashboard: nothing runs, no request leaves the store."""
 
 import asyncio
 import csv
@@ -15,12 +15,12 @@ from tests.e2e.programs import ADMIN
 from tests.factories import isbn13_of
 
 AT = "2026-03-21 12:00:00.000000"
-#: Three of them in every text, so that forty orders show each of them in each place.
+#: Three in every text, so that forty orders show each of them in each place.
 WORDS = [" ".join(HOSTILE[place::40]) for place in range(40)]
 
 
 def plant(store):
-    """Every string in every text that a customer can send, and in what comes of it."""
+    """Put every string into every text that a customer can send, and into its results."""
     path = store.folder / "var" / "bookstore.db"
     with closing(sqlite3.connect(path, timeout=20)) as conn, conn:
         for place, words in enumerate(WORDS, 1):
@@ -69,7 +69,7 @@ def plant(store):
                 (place.to_bytes(32, "big"), user, words, words, AT, AT),
             )
             conn.execute(
-                "INSERT INTO tasks (task, ref_id, due_at, offers, attempts, error, dead_at,"
+                "INSERT INTO tasks (task, ref_id, due_at, publish_count, attempts, error, dead_at,"
                 " created_at) VALUES ('process_orders', ?, ?, 1, 5, ?, ?, ?)",
                 (order, AT, words, AT, AT),
             )
@@ -88,14 +88,16 @@ def plant(store):
         ]
 
 
-async def take_in(page):
-    """A list of books that is hostile in its name and in every cell; its job, and the books."""
+async def import_hostile(page):
+    """Import a list with hostile strings in its name and cells; returns its job and books."""
     rows = [["isbn", "title", "subtitle", "authors", "publisher", "category", "price"]]
     for place, words in enumerate(WORDS):
         plain = " ".join(words.replace("|", "/").replace(";", ",").split())
         number = isbn13_of(9_000_000 + place)
         rows.append([number, plain, plain, plain, plain[:150], plain[:60], "12.90"])
-        rows.append([plain, plain, plain, plain, plain, plain, plain])  # Refused, and shown so.
+        rows.append(
+            [plain, plain, plain, plain, plain, plain, plain]
+        )  # Refused, and shown as refused.
     text = io.StringIO()
     csv.writer(text).writerows(rows)
     file = {"name": f"{WORDS[0][:100]}.csv", "mimeType": "text/csv"}
@@ -115,9 +117,9 @@ async def take_in(page):
 
 # Two hundred pages, on a machine that may be busy.
 @pytest.mark.timeout(400)
-async def test_s21_nothing_that_strangers_wrote_runs(visit, store):
+async def test_s21_hostile_texts_do_not_run(visit, store):
     async with visit() as page:
-        # An order that really is one lends the others its terms.
+        # A real order provides the terms for the others.
         await page.request.post("/api/v1/cart/items", data={"book_id": 7, "quantity": 1})
         placed = await page.request.post(
             "/api/v1/orders",
@@ -134,9 +136,9 @@ async def test_s21_nothing_that_strangers_wrote_runs(visit, store):
             },
         )
         assert placed.ok, await placed.text()
-        users, letters, tasks = plant(store)
+        users, emails, tasks = plant(store)
         await page.request.post("/api/v1/session", data=ADMIN)
-        job, books = await take_in(page)
+        job, books = await import_hostile(page)
         many = "&".join(f"number=EV1L-{place:04}" for place in range(1, 41))
         paths = [
             "",
@@ -148,8 +150,8 @@ async def test_s21_nothing_that_strangers_wrote_runs(visit, store):
             *(f"/users/{user}" for user in users),
             "/notifications?size=100",
             "/notifications?size=100&sort=time",
-            *(f"/notifications?letter={letter}" for letter in letters[::4]),
-            *(f"/notifications/{letter}/body" for letter in letters),
+            *(f"/notifications?email={email}" for email in emails[::4]),
+            *(f"/notifications/{email}/body" for email in emails),
             "/books?size=100&sort=-new",
             *(f"/books/{book}" for book in books[::8]),
             *(f"/books/{book}/stock" for book in books[::16]),
@@ -170,6 +172,6 @@ async def test_s21_nothing_that_strangers_wrote_runs(visit, store):
             assert answer is not None
             assert answer.status == 200, path
             assert await page.evaluate("window.hacked") is None, path
-        # The words are all there, as words.
+        # The strings are all shown, as text.
         await page.goto("/admin/orders/EV1L-0001")
         await expect(page.get_by_text(HOSTILE[0]).first).to_be_visible()

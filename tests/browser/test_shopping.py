@@ -5,32 +5,8 @@ import re
 import pytest
 from playwright.async_api import expect
 
+from tests.browser.ordering import move_on, order, put_two_books_into_the_cart
 from tests.e2e.programs import ADMIN
-
-
-async def put_two_books_into_the_cart(page):
-    for book in (7, 12):
-        await page.goto(f"/books/{book}")
-        await page.get_by_role("button", name="Put in cart").click()
-        await expect(page.get_by_role("heading", level=1)).to_have_text("Your cart")
-
-
-async def order(page, email="mira@example.com"):
-    await page.get_by_role("link", name="To the checkout").click()
-    await page.get_by_label("E-mail").fill(email)
-    await page.get_by_label("Name", exact=True).fill("Mira Sørensen")
-    await page.get_by_label("Street and number").fill("Große Elbstraße 9")
-    await page.get_by_label("Postcode").fill("22767")
-    await page.get_by_label("Town").fill("Hamburg")
-    await page.get_by_label("Country").select_option("Germany")
-    await page.get_by_role("button", name=re.compile("Order and pay €")).click()
-    await page.wait_for_url("**/orders/*")
-    return re.search(r"/orders/([^?]+)", page.url)[1]
-
-
-async def move_on(staff, number, **change):
-    answer = await staff.request.post(f"/api/v1/admin/orders/{number}/transitions", data=change)
-    assert answer.ok
 
 
 async def test_an_order_is_followed_live(visit):
@@ -41,16 +17,16 @@ async def test_an_order_is_followed_live(visit):
         await page.evaluate("window.neverLeft = true")
         title = page.get_by_role("heading", level=1)
 
-        await expect(title).to_have_text("Your books are set aside")
+        await expect(title).to_have_text("Your order is confirmed")
         await expect(page.get_by_text("live, updated")).to_be_visible()
         await move_on(staff, number, to="packed")
-        await expect(title).to_have_text("Your books are packed")
-        await expect(page.locator("[data-said]")).to_have_text("Your books are packed")
+        await expect(title).to_have_text("Your order is packed")
+        await expect(page.locator("[data-announcement]")).to_have_text("Your order is packed")
         await expect(page.get_by_text("Cancel order…")).to_have_count(0)
         await move_on(staff, number, to="shipped", tracking="JD0001")
         await expect(page.get_by_text("Tracking number JD0001")).to_be_visible()
         await move_on(staff, number, to="delivered")
-        await expect(title).to_have_text("Your books have arrived")
+        await expect(title).to_have_text("Your order has been delivered")
 
         assert await page.evaluate("window.neverLeft")
         await expect(page.get_by_text("live, updated")).to_have_count(0)
@@ -62,12 +38,12 @@ async def test_without_scripts_it_takes_a_reload(visit):
         await order(page)
 
         for _ in range(50):
-            if await page.get_by_role("heading", name="Your books are set aside").count():
+            if await page.get_by_role("heading", name="Your order is confirmed").count():
                 break
             await page.get_by_role("link", name="Refresh").click()
             await page.wait_for_timeout(100)
 
-        await expect(page.get_by_role("heading", level=1)).to_have_text("Your books are set aside")
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Your order is confirmed")
 
 
 async def test_a_double_click_orders_once(visit):
@@ -81,7 +57,7 @@ async def test_a_double_click_orders_once(visit):
         await page.locator("[name=country]").select_option("DE")
 
         await page.get_by_role("button", name=re.compile("Order and pay €")).dblclick()
-        # Not wait_for_url: the second click breaks off what the first one has begun.
+        # Not wait_for_url: the second click cancels the navigation of the first.
         await expect(page).to_have_url(re.compile(r"/orders/\w"))
 
         await page.goto("/orders")
@@ -91,9 +67,9 @@ async def test_a_double_click_orders_once(visit):
 async def test_the_quantity_changes_without_a_reload(visit):
     async with visit() as page:
         await page.goto("/books/7")
-        await page.get_by_role("button", name="One more").click()
-        await page.get_by_role("button", name="One more").click()
-        await page.get_by_role("button", name="One less").click()
+        await page.get_by_role("button", name="Increase quantity").click()
+        await page.get_by_role("button", name="Increase quantity").click()
+        await page.get_by_role("button", name="Decrease quantity").click()
 
         await expect(page.locator("[name=quantity]")).to_have_value("2")
         assert page.url.endswith("/books/7")

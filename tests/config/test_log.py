@@ -1,4 +1,4 @@
-"""What our logs look like to machines that read them."""
+"""The format of log lines."""
 
 import io
 import json
@@ -15,17 +15,17 @@ HOSTILE = {
     "colours": "\x1b[31mred\x1b[0m",
     "control": "\x00\x07\x7f",
     "separators": "\u2028\u2029\u202e",
-    "half a letter": "half \ud800 a letter",
+    "lone surrogate": "lone \ud800 surrogate",
     "formats": "{0.__class__} %s %n",
 }
 
 
 @pytest.fixture
 def written(monkeypatch):
-    """The lines that our handler makes of a record.
+    """The lines that our handler writes for a record.
 
-    It gets the record by hand: pytest keeps what goes through a logger, and cannot tell of
-    halves of letters.
+    The record is passed to the handler directly: pytest captures records of loggers, and cannot
+    print lone surrogates.
     """
     stream = io.StringIO()
     monkeypatch.setattr("sys.stderr", stream)
@@ -44,14 +44,14 @@ def written(monkeypatch):
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
-def test_s40_a_log_line_is_one_line_whatever_is_in_it(written, text):
-    [line] = written("said: %s", text)
+def test_s40_any_text_is_logged_in_one_line(written, text):
+    [line] = written("text: %s", text)
 
     assert line.isprintable()
-    assert json.loads(line)["event"].startswith("said: ")
+    assert json.loads(line)["event"].startswith("text: ")
 
 
-def test_s40_a_traceback_is_one_line_too(written):
+def test_s40_a_traceback_is_logged_in_one_line(written):
     try:
         raise ValueError("one\ntwo")
     except ValueError:
@@ -60,18 +60,18 @@ def test_s40_a_traceback_is_one_line_too(written):
     assert "ValueError" in json.loads(line)["exception"]
 
 
-def test_a_line_has_our_fields_and_no_others():
-    record = logging.LogRecord("bookstore", logging.INFO, "", 0, "worked off", (), None)
+def test_a_line_has_only_our_fields():
+    record = logging.LogRecord("bookstore", logging.INFO, "", 0, "processed", (), None)
     record.count, record.email = 3, "mira@example.com"
 
     line = json.loads(log.formatter(pretty=False).format(record))
 
-    assert (line["event"], line["count"], "email" in line) == ("worked off", 3, False)
+    assert (line["event"], line["count"], "email" in line) == ("processed", 3, False)
 
 
 @pytest.mark.parametrize("pretty", [True, False])
 @pytest.mark.parametrize(
-    "said",
+    "message",
     [
         """(1062, "Duplicate entry 'Mira O'OHara' for key 'name'")""",
         """(1366, "Incorrect integer value: 'Mira O'OHara' for column `shop`.`x`.`y` at row 1")""",
@@ -80,10 +80,10 @@ def test_a_line_has_our_fields_and_no_others():
         "cannot connect to mysql+aiomysql://shop:OHara@localhost/shop",
     ],
 )
-def test_a_traceback_tells_what_went_wrong_and_not_of_whom(pretty, said):
+def test_a_traceback_has_no_personal_data(pretty, message):
     try:
-        whose = "Mira O'OHara"  # noqa: F841 - some renderers show what is in the variables
-        raise ValueError(said)
+        name = "Mira O'OHara"  # noqa: F841 - some renderers show local variables
+        raise ValueError(message)
     except ValueError:
         record = logging.LogRecord("bookstore", logging.ERROR, "", 0, "failed", (), sys.exc_info())
 

@@ -93,8 +93,8 @@ class Checkout:
             words = unit.words(self.places["/opt/bookstore/bin/bookstore"])
             ready = {
                 "bookstore-web": "listening",
-                "bookstore-worker": "at work: ",
-                "bookstore-letters": "at work: ",
+                "bookstore-worker": "worker started: ",
+                "bookstore-emails": "worker started: ",
             }
             program = HostProgram(self.host, env, words, ready.get(template, ""))
             self._stack.callback(program.close)

@@ -76,7 +76,7 @@ class Host:
         self.address = address
 
     def pull(self) -> None:
-        """Cut it off: nothing comes and nothing goes, and nobody is told."""
+        """Disconnect the host silently."""
         ip("link", "set", self.cable, "down")
 
     def plug(self) -> None:

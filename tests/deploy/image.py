@@ -135,7 +135,9 @@ class ContainedWorkers(Contained):
     """Workers answer nobody; they say when they are at work."""
 
     def _answers(self) -> bool:
-        return self.output().count("at work: ") == int(self.command[self.command.index("-p") + 1])
+        return self.output().count("worker started: ") == int(
+            self.command[self.command.index("-p") + 1]
+        )
 
 
 def _apart(image: Image, settings: Mapping[str, str], sink: SmtpSink) -> None:
@@ -158,7 +160,7 @@ def _apart(image: Image, settings: Mapping[str, str], sink: SmtpSink) -> None:
         asyncio.run(_order(web.url))
         sink.wait_for(2)
         assert (web.stop(), workers.stop()) == (0, 0)
-    print("migration, web and workers: an order was confirmed, two letters came", flush=True)
+    print("migration, web and workers: an order was confirmed, two e-mails came", flush=True)
 
 
 def _whole(image: Image) -> None:
@@ -166,9 +168,9 @@ def _whole(image: Image) -> None:
     with Contained(image, {"BOOKSTORE_BROKER_URL": "memory:"}, *image.stage.command) as whole:
         whole.healthy()
         asyncio.run(_order(whole.url))
-        letters = list((whole.volume / "mail").glob("*.eml"))
+        emails = list((whole.volume / "mail").glob("*.eml"))
         assert whole.stop() == 0
-    print(f"the whole store in one container: an order, {len(letters)} letters", flush=True)
+    print(f"the whole store in one container: an order, {len(emails)} e-mails", flush=True)
 
 
 async def _order(url: str) -> None:

@@ -46,14 +46,14 @@ def test_a_clean_machine_has_the_store_after_one_command(machine):
 
     wait_until(lambda: machine.run(f"{ANSWERS} 2>&1 && echo yes || true") == "yes\n", 120)
     assert ".eml" in machine.run(f"cd shop && {order}")
-    assert "All is well" in machine.run("cd shop && .venv/bin/bookstore doctor 2>&1")
+    assert "No problems found" in machine.run("cd shop && .venv/bin/bookstore doctor 2>&1")
 
 
 def test_what_is_enabled_starts_with_the_machine_and_stops_together(machine):
     def active():
         return machine.run(f"systemctl is-active {' '.join(names)} || true").split()
 
-    names = ["bookstore-web", "bookstore-worker@1", "bookstore-letters@1"]
+    names = ["bookstore-web", "bookstore-worker@1", "bookstore-emails@1"]
     for path in sorted(SYSTEMD.iterdir()):
         # Something that runs for ever stands for the store, which is not installed.
         text = re.sub(

@@ -177,7 +177,7 @@ def test_a_unit_of_workers_is_one_process():
     ],
     ids=["systemd", "compose"],
 )
-def test_letters_have_workers_of_their_own_and_every_queue_has_some(commands):
+def test_emails_have_workers_of_their_own_and_every_queue_has_some(commands):
     workers = [command for command in commands if "worker" in command]
     served = [{queue for flag, queue in pairwise(command) if flag == "-Q"} for command in workers]
 
@@ -185,12 +185,12 @@ def test_letters_have_workers_of_their_own_and_every_queue_has_some(commands):
     assert sorted(chain(*served)) == sorted(QUEUES.values())
 
 
-def test_letters_give_way_to_everything_else():
-    unit = (DEPLOY / "systemd" / "bookstore-letters@.service").read_text()
+def test_emails_give_way_to_everything_else():
+    unit = (DEPLOY / "systemd" / "bookstore-emails@.service").read_text()
     weights = {name: service.get("cpu_shares", 1024) for name, service in SERVICES.items()}
 
     assert "\nCPUWeight=2\n" in unit
-    assert min(weights, key=weights.__getitem__) == "letters"
+    assert min(weights, key=weights.__getitem__) == "emails"
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")

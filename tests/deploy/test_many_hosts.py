@@ -29,7 +29,7 @@ EXAMPLE = "3f0c6a1d9be24785"
 CUSTOMERS = 4
 #: For how long a host is out of reach.
 CUT_S = figure(4, 30)
-#: The relay offers again what a host that was cut off had been given.
+#: The relay republishes the tasks of a host that was disconnected.
 SETTLED_S = 120
 
 
@@ -134,7 +134,7 @@ async def shop_while(company, tmp_path, *happens):
         statuses = {answer.status for visit in visits for answer in visit.answers}
         workers = {row[0] for row in company.rows("SELECT DISTINCT worker FROM order_events")}
         findings = await checker.findings(
-            company.mariadb.client.url("bookstore"), journal, company.sink.letters[1:]
+            company.mariadb.client.url("bookstore"), journal, company.sink.emails[1:]
         )
     # Some waited in vain for the host that was away, and asked the other.
     assert None in statuses
@@ -183,8 +183,8 @@ async def test_the_guide_is_followed_word_by_word_on_clean_machines(tmp_path, re
 
 def in_the_journal(machine):
     """What the guide's line finds of one order that was placed at this machine, and its id."""
-    told = machine.run("journalctl -o cat -u bookstore-web").splitlines()
-    placed = [line for line in map(json.loads, told) if line.get("route") == "/api/v1/orders"]
+    logged = machine.run("journalctl -o cat -u bookstore-web").splitlines()
+    placed = [line for line in map(json.loads, logged) if line.get("route") == "/api/v1/orders"]
     request = placed[-1]["request_id"]
     ((_, script),) = [block for block in guide.blocks("Health") if "journalctl" in block[1]]
     (found,) = machine.run(script.replace(EXAMPLE, request)).splitlines()

@@ -1,4 +1,4 @@
-"""The store's own programs, each a process that can be killed."""
+"""The programs of the store, each a process that can be killed."""
 
 import os
 import signal
@@ -16,12 +16,12 @@ from tests.servers.process import Server, free_port
 ROOT = Path(__file__).parents[2]
 ADMIN = {"email": "admin@example.com", "password": planted.ADMINISTRATOR}
 
-#: Whatever proxy the environment names, it is not for this machine.
+#: Ignores a proxy that the environment names: all servers are on this machine.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class Program(Server):
-    """A program of ours, with settings of its own."""
+    """A program of the store, with its settings."""
 
     name = "program"
     command: tuple[str, ...]
@@ -29,7 +29,7 @@ class Program(Server):
     def __init__(self, settings: Mapping[str, str]) -> None:
         super().__init__()
         self.settings = {
-            # A machine that is busy with other tests is no outage.
+            # A busy machine must not look like an outage.
             "BOOKSTORE_DATABASE_TIMEOUT_S": "20",
             "BOOKSTORE_SECRET_KEY": planted.SECRET_KEY,
             "BOOKSTORE_ADMIN_EMAIL": ADMIN["email"],
@@ -38,10 +38,10 @@ class Program(Server):
         }
 
     def wipe(self) -> None:
-        """It has nothing of its own: everything is in the database."""
+        """It has no data of its own: everything is in the database."""
 
     def stop(self, timeout_s: float = 60) -> int:
-        """Ask it to stop, and wait; its exit code."""
+        """Ask it to stop and wait; returns its exit code."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
         code = self._process.wait(timeout_s)
@@ -49,24 +49,24 @@ class Program(Server):
         return code
 
     def kill(self) -> None:
-        """SIGKILL for it and for the processes it started."""
+        """Send SIGKILL to it and its child processes."""
         if self._process is not None:
-            with suppress(ProcessLookupError):  # It is dead, and so are all it started.
+            with suppress(ProcessLookupError):  # It is dead, and so are its child processes.
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
         self._process = None
 
     @property
     def hurt(self) -> bool:
-        """Whether it is dead, or a process that it started.
+        """Whether it or one of its child processes is dead.
 
-        Dramatiq's first process waits for ever for one that is killed in the very moment in
-        which it tells it that it has started: that is a lock of `multiprocessing`.
+        Dramatiq's first process waits forever for a child that is killed exactly while it reports
+        its start: the child dies holding a lock of `multiprocessing`.
         """
         if not self.running:
             return True
         task = Path("/proc", str(self.pid), "task", str(self.pid))
-        with suppress(FileNotFoundError, ProcessLookupError):  # Gone, just now.
+        with suppress(FileNotFoundError, ProcessLookupError):  # It has just ended.
             children = task.joinpath("children").read_text().split()
             states = [Path("/proc", child, "stat").read_text() for child in children]
             return any(state.rpartition(") ")[2].startswith("Z") for state in states)
@@ -99,7 +99,7 @@ class Program(Server):
 
 
 class Web(Program):
-    """What answers HTTP: `bookstore web`."""
+    """The web program: `bookstore web`."""
 
     name = "web"
     command = ("-m", "bookstore.cli", "web")
@@ -135,18 +135,18 @@ class Embedded(Web):
 
 
 class SlowEmbedded(Embedded):
-    """The same, but each list of orders takes its time."""
+    """The same, with slow order processing."""
 
     command = ("-m", "tests.e2e.slow_store", "run")
 
 
 class Workers(Program):
-    """Actors at work: `dramatiq actors -p 2 -t 8`."""
+    """The workers: `dramatiq actors -p 2 -t 8`."""
 
     name = "workers"
     command = ("-m", "dramatiq", "actors", "-p", "2", "-t", "8")
 
-    #: How far they give way to others (`nice`).
+    #: Their CPU priority (`nice`).
     nice = 0
 
     def __init__(self, settings: Mapping[str, str]) -> None:
@@ -169,20 +169,20 @@ class Workers(Program):
         return self._at_work() == self._said_before + self._processes
 
     def _at_work(self) -> int:
-        return self.output().count("at work: ") if self.log.exists() else 0
+        return self.output().count("worker started: ") if self.log.exists() else 0
 
 
 class OrderWorkers(Workers):
-    """Actors as the operator's guide starts them: orders, imports and exports, no letters."""
+    """Workers as in the operator's guide: orders, imports and exports, no e-mails."""
 
     name = "order workers"
     command = (*Workers.command, "-Q", "orders", "bulk")
 
 
-class LetterWorkers(Workers):
-    """Actors for letters alone, which give way to everything else."""
+class EmailWorkers(Workers):
+    """Workers for e-mails only, at low CPU priority."""
 
-    name = "letter workers"
+    name = "e-mail workers"
     command = ("-m", "dramatiq", "actors", "-p", "1", "-t", "8", "-Q", "notifications")
-    #: Linux weighs it about as it does CPUWeight=2.
+    #: About the weight of CPUWeight=2.
     nice = 18

@@ -46,7 +46,7 @@ class Shopper:
     async def ask(
         self, method: str, path: str, body: Any = None, *, expect: int = 200, **headers: str
     ) -> Any:
-        """The JSON of the answer, whose status has to be `expect`."""
+        """The JSON of the answer, which must have the status `expect`."""
         async with self.http.request(method, path, json=body, headers=headers) as answer:
             text = await answer.text()
             assert answer.status == expect, f"{method} {path}: {answer.status} {text}"
@@ -95,7 +95,7 @@ class Shopper:
 
 
 async def some_books(shopper: Shopper, count: int, *, stock: int = 5) -> list[dict[str, Any]]:
-    """Books with at least so many copies."""
+    """Books with at least this stock."""
     found: Collection[dict[str, Any]] = (
         await shopper.ask("GET", "books?in_stock=true&limit=100&sort=title")
     )["items"]

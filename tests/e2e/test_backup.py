@@ -1,4 +1,4 @@
-"""The guide's way to a backup and back again, while customers order."""
+"""Backup and restore as in the guide, while customers order."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ def type_in(script, folder):
 
 
 async def place(url, email):
-    """A guest's order, and where it can be seen."""
+    """Place the order of a guest; returns its URL."""
     async with Shopper(url) as guest:
         (book,) = await some_books(guest, 1)
         await guest.fill_cart({book["id"]: 1})
@@ -36,7 +36,7 @@ async def seen(url, path, expect=200):
         return await guest.ask("GET", path, expect=expect)
 
 
-async def test_a_lost_database_is_there_again_as_of_the_backup(tmp_path):
+async def test_a_lost_database_is_restored_from_the_backup(tmp_path):
     with MariaDBServer() as server:
         database = server.client.create_database("bookstore")
         settings = {
@@ -69,9 +69,11 @@ async def test_a_lost_database_is_there_again_as_of_the_backup(tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("sqlite3") is None, reason="sqlite3 is not installed")
-async def test_the_embedded_store_is_there_again_as_of_the_backup(tmp_path):
+async def test_the_embedded_store_is_restored_from_the_backup(tmp_path):
     store = Embedded()
-    del store.settings["BOOKSTORE_SECRET_KEY"]  # Its own, without which guests' links are void.
+    del store.settings[
+        "BOOKSTORE_SECRET_KEY"
+    ]  # The restored store has its own key, without which guests' links are invalid.
     with store:
         before = await place(store.url, "before@example.com")
         type_in(SAVE_EMBEDDED, store.folder)

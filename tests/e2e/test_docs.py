@@ -1,4 +1,4 @@
-"""What the pages tell somebody to type is there, and was run, or they say that it was not."""
+"""The commands in the documents exist and are run, or the documents say why not."""
 
 import os
 import re
@@ -15,7 +15,7 @@ import pytest
 from bookstore.cli.main import main
 from tests.e2e.programs import ROOT, Embedded
 
-#: Its commands lean on each other, and have a test of their own: test_tutorial.py.
+#: The commands of the tutorial depend on each other and have their own test: test_tutorial.py.
 PAGES = [
     ROOT / "README.md",
     *sorted({*(ROOT / "docs").glob("*.md")} - {ROOT / "docs/api-tutorial.md"}),
@@ -39,7 +39,7 @@ def blocks():
 
 
 def commands():
-    """What stands in blocks and between backticks, once each."""
+    """Commands in blocks and between backticks, once each."""
     for page in PAGES:
         text = page.read_text()
         typed = [block for *_, block in BLOCK.findall(text)]
@@ -61,7 +61,7 @@ def test_a_command_that_a_page_names_exists(page, program, rest):
 
 
 def missing(words):
-    """Those words that our command line would not know."""
+    """The words that the command line does not know."""
     command, unknown = main, []
     while isinstance(command, click.Group) and words:
         known = [command.commands.get(name) for name in words.pop(0).split("|")]
@@ -76,26 +76,26 @@ def missing(words):
     return unknown
 
 
-def test_what_is_not_there_is_found():
+def test_unknown_commands_are_found():
     assert missing(["tasks", "show", "17"]) == []
     assert missing(["tasks", "shew", "17"]) != []
     assert missing(["tasks", "list", "--stat", "dead"]) == ["--stat"]
 
 
-def test_every_block_of_commands_is_run_or_says_why_not():
+def test_every_block_is_run_or_says_why_not():
     silent = [(page, text) for page, mark, language, text in blocks() if not mark]
 
     assert silent == []
 
 
-def test_who_is_said_to_run_a_block_is_there():
+def test_tests_that_blocks_name_exist():
     said = {mark.removeprefix("run by ") for _, mark, *_ in blocks() if mark.startswith("run by ")}
 
     assert said
     assert [path for path in said if not (ROOT / path).is_file()] == []
 
 
-def test_the_blocks_do_what_they_say(tmp_path):
+def test_the_blocks_work(tmp_path):
     to_run = [text for _, mark, _, text in blocks() if mark == "run"]
     assert len(to_run) >= 4
     online = [it for it in to_run if "http://" in it]
@@ -104,27 +104,27 @@ def test_the_blocks_do_what_they_say(tmp_path):
         for text in online:
             typed = type_in(text.replace("http://127.0.0.1:8080", store.url), store, store.folder)
             assert ".eml" in typed.stdout
-        # Nobody is to take the work away before it was replayed and discarded.
+        # No worker may process the task before it was replayed and discarded.
         store.stop()
         for text in to_run:
             if "tasks show 17" in text:
-                given_up(store, 17)
+                dead_task(store, 17)
             if text not in online:
                 type_in(text, store, tmp_path)
         assert (tmp_path / "books.csv").read_text().count("The Hunger Games") == 1
 
 
-def given_up(store, task_id):
+def dead_task(store, task_id):
     with closing(sqlite3.connect(store.folder / "var" / "bookstore.db")) as conn, conn:
         conn.execute(
-            "INSERT INTO tasks (id, task, ref_id, due_at, offers, attempts, error, dead_at,"
+            "INSERT INTO tasks (id, task, ref_id, due_at, publish_count, attempts, error, dead_at,"
             " created_at) VALUES (?, 'process_orders', 1, ?, 1, 5, 'a bug', ?, ?)",
             (task_id, *["2026-01-01 00:00:00.000000"] * 3),
         )
 
 
 def type_in(text, store, folder):
-    """Run a block as it stands, in a shell that stops at what fails."""
+    """Run a block unchanged, in a shell that stops at the first error."""
     bin_folder = Path(sys.executable).parent
     typed = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", text.replace(".venv/bin/", "")],

@@ -19,21 +19,23 @@ def store():
         yield store
 
 
-def letters(store):
+def emails(store):
     found = [
         message_from_bytes(path.read_bytes(), policy=policy.default)
         for path in store.mail.glob("*.eml")
     ]
-    return {(letter["To"].addresses[0].addr_spec, letter["Subject"]): letter for letter in found}
+    return {
+        (message["To"].addresses[0].addr_spec, message["Subject"]): message for message in found
+    }
 
 
-async def wait_for_letters(store, address, count, timeout_s=10):
+async def wait_for_emails(store, address, count, timeout_s=10):
     ends = time.monotonic() + timeout_s
     while True:
-        found = {subject: it for (to, subject), it in letters(store).items() if to == address}
+        found = {subject: it for (to, subject), it in emails(store).items() if to == address}
         if len(found) >= count:
             return found
-        assert time.monotonic() < ends, f"{len(found)} letters for {address}"
+        assert time.monotonic() < ends, f"{len(found)} e-mails for {address}"
         await asyncio.sleep(0.05)
 
 
@@ -46,7 +48,7 @@ async def buy_three(shopper, books, **facts):
     return cart, order, time.monotonic() - started
 
 
-async def test_a_guest_and_a_user_order_three_books_each_and_get_their_letters(store):
+async def test_a_guest_and_a_user_order_three_books_each_and_get_their_emails(store):
     async with Shopper(store.url) as guest, Shopper(store.url) as user:
         account = await user.register()
         books = await some_books(guest, 3)
@@ -64,13 +66,13 @@ async def test_a_guest_and_a_user_order_three_books_each_and_get_their_letters(s
     assert store.run("doctor").returncode == 0
     for order, address, count in (
         (guest_order, "guest@example.com", 2),
-        (user_order, account["email"], 3),  # The first welcomes.
+        (user_order, account["email"], 3),  # The first one is the welcome e-mail.
     ):
-        found = await wait_for_letters(store, address, count)
-        about = [letter for subject, letter in found.items() if order["number"] in subject]
+        found = await wait_for_emails(store, address, count)
+        about = [message for subject, message in found.items() if order["number"] in subject]
         assert len(about) == 2
-        for letter in about:
-            text = letter.get_body(("plain",)).get_content()
+        for message in about:
+            text = message.get_body(("plain",)).get_content()
             assert "Mira Sørensen" in text
             assert f"{order['total_cents'] / 100:.2f}" in text
             assert all(book["title"].split(":")[0][:20] in text for book in books)
@@ -127,7 +129,7 @@ def test_a_second_start_takes_less_than_three_seconds_and_loses_nothing(store):
     assert store.run("doctor").returncode == 0
 
 
-async def test_the_first_start_tells_an_administrators_password_once_and_never_again():
+async def test_only_the_first_start_prints_the_administrators_password():
     store = Embedded()
     for name in ("EMAIL", "PASSWORD"):
         del store.settings[f"BOOKSTORE_ADMIN_{name}"]
@@ -146,7 +148,7 @@ async def test_the_first_start_tells_an_administrators_password_once_and_never_a
         assert store.output().count(password) == 1
 
 
-async def test_a_store_killed_with_orders_in_flight_works_them_off_exactly_once():
+async def test_a_killed_store_processes_orders_in_flight_exactly_once():
     with SlowEmbedded() as store:
         async with Shopper(store.url) as visitor:
             books = await some_books(visitor, 20, stock=10)
@@ -176,12 +178,12 @@ async def test_a_store_killed_with_orders_in_flight_works_them_off_exactly_once(
             if not state_counts(store)["tasks"]:
                 break
             await asyncio.sleep(0.2)
-        sent = [subject for address, subject in letters(store) if address.startswith("guest-")]
+        sent = [subject for address, subject in emails(store) if address.startswith("guest-")]
         assert len(sent) == 400
 
 
 def state_counts(store):
-    """What is in the database, without asking the program."""
+    """The orders by status, read from the database directly."""
     with sqlite3.connect(store.folder / "var" / "bookstore.db") as conn:
         counts = dict(conn.execute("SELECT status, COUNT(*) FROM orders GROUP BY status"))
         (tasks,) = conn.execute("SELECT COUNT(*) FROM tasks").fetchone()

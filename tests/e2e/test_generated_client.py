@@ -1,4 +1,4 @@
-"""A client that a tool makes of our OpenAPI document."""
+"""A client generated from the OpenAPI document."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.programs import Embedded
 
-#: What a programmer would write who has only seen the generated code.
+#: A program written with knowledge of the generated code only.
 SCRIPT = """
 import sys
 from shop import Client

@@ -1,4 +1,4 @@
-"""Orders watched live, on two web processes that share nothing but the database and RabbitMQ."""
+"""Live updates on two web processes that share only the database and RabbitMQ."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ from bookstore.database import engine as db
 from bookstore.database.tables import order_events
 from bookstore.notifications import guest_tokens
 from bookstore.payments import Payment
-from bookstore.tasks.publisher import EventExchange
+from bookstore.tasks.publisher import EventBus
 from bookstore.users import passwords
 from bookstore.users.permissions import Role
 from tests.e2e.programs import ADMIN, Web
@@ -28,10 +28,10 @@ from tests.servers.process import wait_until
 
 #: How often connections are cut; `CUTS=200` for a long run by hand.
 CUTS = int(os.environ.get("CUTS", "20"))
-#: How many watch an order at once; `LISTENERS=1000` by hand.
+#: Streams of one order at once; `LISTENERS=1000` by hand.
 LISTENERS = int(os.environ.get("LISTENERS", "200"))
 ORDERS = 5
-#: What a program holds a transaction open for while others commit, in seconds.
+#: How long a transaction stays open while others commit, in seconds.
 HELD_S = 0.4
 
 
@@ -55,7 +55,7 @@ def webs(settings):
 
 @pytest.fixture
 async def plain(settings):
-    """An engine of which no web process hears."""
+    """An engine whose commits no web process is notified of."""
     engine = db.make_engine(settings["BOOKSTORE_DATABASE_URL"], timeout_s=30)
     yield engine
     await engine.dispose()
@@ -63,8 +63,8 @@ async def plain(settings):
 
 @pytest.fixture
 async def notifying(settings, plain):
-    """The same, and the exchange hears of it: as in a worker."""
-    async with EventExchange([settings["BOOKSTORE_BROKER_URL"]], name="test") as exchange:
+    """An engine whose commits are published to the exchange, as in a worker."""
+    async with EventBus([settings["BOOKSTORE_BROKER_URL"]], name="test") as exchange:
         await asyncio.to_thread(wait_until, lambda: exchange.ready)
         yield db.notifying(plain, exchange.notify)
 
@@ -76,7 +76,7 @@ async def http():
 
 
 async def place(engine, number):
-    """An order by a guest; its id."""
+    """Place the order of a guest; returns its id."""
     async with db.transaction(engine) as conn:
         order_id = await add_order(conn, {await add_book(conn): 1}, number=number)
         event = {"order_id": order_id, "seq": 1, "kind": "placed", "at": NOON, "actor": "guest"}
@@ -85,7 +85,7 @@ async def place(engine, number):
 
 
 async def pay(engine, number, to, *, held_s=0.0):
-    """Something that can happen to an order as often as one likes."""
+    """A change of an order that can be repeated any number of times."""
     async with db.transaction(engine) as conn:
         await orders.change_payment(conn, number, to, actor="staff", now=NOON)
         await asyncio.sleep(held_s)
@@ -103,11 +103,11 @@ async def opened(http, url, last_seen, **options):
         assert answer.status == 200
         assert answer.content_type == "text/event-stream"
         yield answer
-        answer.close()  # No polite end: the connection is cut.
+        answer.close()  # The connection is cut without closing the stream.
 
 
 async def read_events(answer):
-    """Events as a browser sees them: those that arrived whole."""
+    """Events as a browser sees them: complete ones only."""
     text = ""
     while chunk := await answer.content.readany():
         text += chunk.decode()
@@ -119,7 +119,7 @@ async def read_events(answer):
 
 
 async def read_on(answer, heard, *, until):
-    """Read until this event is there; `heard` gets each."""
+    """Read until this event arrives; `heard` collects all events."""
     async for mark, event in read_events(answer):
         heard.append((mark, event))
         if event["id"] >= until:
@@ -127,8 +127,8 @@ async def read_on(answer, heard, *, until):
 
 
 async def follow(http, webs, number, dice, cuts, last):
-    """All events of an order, read through so many connections that are cut at random, and one
-    that is not."""
+    """All events of an order, read through connections that are cut at random, and through one that
+    is not."""
     heard = []
     for cut in (*[True] * cuts, False):
         seen = heard[-1][0] if heard else None
@@ -144,7 +144,7 @@ async def follow(http, webs, number, dice, cuts, last):
 
 
 async def sign_in(http, web, email=ADMIN["email"]):
-    """The cookies of a member of staff."""
+    """The cookies of a staff member."""
     engine = db.make_engine(web.settings["BOOKSTORE_DATABASE_URL"], timeout_s=20)
     async with db.transaction(engine) as conn:
         kept = await passwords.hash(ADMIN["password"])
@@ -156,7 +156,7 @@ async def sign_in(http, web, email=ADMIN["email"]):
 
 
 async def watch_all(http, webs, dice, cuts, wanted):
-    """The ids of all events that staff get to see, until every wanted one is there."""
+    """The ids of all events on the staff stream, until every expected one has arrived."""
     cookies = await sign_in(http, webs[0])
     seen, heard = 0, set()
     while heard < (expected := await wanted()):
@@ -189,7 +189,7 @@ async def test_nothing_is_missed_doubled_or_out_of_order_through_cut_connections
     async def work(number, *, held_s):
         for change in range(changes):
             to = Payment.UNPAID if change % 2 else Payment.AUTHORIZED
-            # The first order's transactions stay open while the others' events commit.
+            # The transactions of the first order stay open while others commit their events.
             await pay(notifying, number, to, held_s=held_s if change % 5 == 0 else 0)
             await asyncio.sleep(dice.uniform(0, 0.04))
 
@@ -231,10 +231,10 @@ async def test_a_transaction_that_is_held_open_loses_no_event_to_a_later_commit(
         opened(http, staff, None, cookies=cookies) as all_orders,
         opened(http, webs[0].url + path(webs, slow), 1) as one_order,
     ):
-        await asyncio.sleep(0.5)  # They have joined.
+        await asyncio.sleep(0.5)  # Both streams are open.
         async with db.transaction(notifying) as conn:
             await orders.change_payment(conn, slow, Payment.PAID, actor="staff", now=NOON)
-            # Its event has an id, and nobody can see it: those of the other come and go.
+            # Its event has an id and is not visible yet, while events of the other order commit.
             await pay(notifying, quick, Payment.AUTHORIZED)
             everything, own = read_events(all_orders), read_events(one_order)
             mark, early = await anext(everything)
@@ -245,7 +245,7 @@ async def test_a_transaction_that_is_held_open_loses_no_event_to_a_later_commit(
 
     assert (early["number"], late["number"]) == (quick, slow)
     assert late["id"] < early["id"]
-    # Whoever was cut off before the late one gets it all the same, wherever they resume.
+    # A stream that was cut before the late event gets it after resuming, on any process.
     assert mark < late["id"]
     async with opened(http, f"{webs[0].url}/api/v1/admin/events", mark, cookies=cookies) as again:
         events = read_events(again)
@@ -268,25 +268,25 @@ async def test_a_stranger_finds_no_stream(webs, plain, http):
 
 
 async def watch_the_clock(stood_still):
-    """Note for how long the machine did nothing for us: that is no delay of the store's."""
+    """Measure how long this process was not scheduled: that is no delay of the store."""
     while True:
         started = time.monotonic()
         await asyncio.sleep(0.01)
         stood_still.append(time.monotonic() - started - 0.01)
 
 
-async def test_a_hint_brings_an_event_at_once_and_a_lost_one_delays_it_by_a_second(
+async def test_a_notification_delivers_an_event_at_once_and_a_lost_one_delays_it_by_a_second(
     webs, notifying, plain, http
 ):
     await place(plain, "LATE-0000-0001")
-    dice, waits = random.Random(11), {"told": [], "lost": []}
+    dice, waits = random.Random(11), {"notified": [], "lost": []}
     seen, stood_still = 1, []
     watch = asyncio.create_task(watch_the_clock(stood_still))
     for web in webs:
         async with opened(http, web.url + path(webs, "LATE-0000-0001"), seen) as answer:
             events = read_events(answer)
-            for name, engine in (("told", notifying), ("lost", plain)) * 6:
-                await asyncio.sleep(dice.uniform(0, 1))  # Somewhere between two looks.
+            for name, engine in (("notified", notifying), ("lost", plain)) * 6:
+                await asyncio.sleep(dice.uniform(0, 1))  # At a random time between two polls.
                 to = Payment.AUTHORIZED if seen % 2 else Payment.UNPAID
                 await pay(engine, "LATE-0000-0001", to)
                 committed = time.monotonic()
@@ -298,7 +298,7 @@ async def test_a_hint_brings_an_event_at_once_and_a_lost_one_delays_it_by_a_seco
     watch.cancel()
 
     print({name: sorted(round(wait, 3) for wait in found) for name, found in waits.items()})
-    assert min(waits["told"]) < 0.2
+    assert min(waits["notified"]) < 0.2
     assert max(waits["lost"]) <= 1.0
 
 
@@ -321,7 +321,7 @@ async def test_many_idle_listeners_hold_no_connection_and_little_memory(
 
         def cut_all():
             for connection in connections():
-                with suppress(pymysql.OperationalError):  # It has gone by itself.
+                with suppress(pymysql.OperationalError):  # It has ended already.
                     cursor.execute("KILL %s", [connection])
 
         connector = aiohttp.TCPConnector(limit=0)
@@ -329,22 +329,24 @@ async def test_many_idle_listeners_hold_no_connection_and_little_memory(
             AsyncExitStack() as open_streams,
             aiohttp.ClientSession(connector=connector) as http,
         ):
-            # The first loads what the process had not needed yet.
+            # The first request loads code that the process had not used yet.
             await open_streams.enter_async_context(opened(http, web.url + address, 1))
             memory_before = memory_kb(web)
             streams = [
                 await open_streams.enter_async_context(opened(http, web.url + address, 1))
                 for _ in range(LISTENERS)
             ]
-            await asyncio.sleep(1.5)  # A look or two.
+            await asyncio.sleep(1.5)  # One or two polls.
             grown_kb = memory_kb(web) - memory_before
-            # Whatever anybody held is gone; only what is needed comes back.
+            # All connections are closed; only needed ones are opened again.
             cut_all()
             await asyncio.sleep(3)
             held = len(connections())
             print(f"{LISTENERS} listeners: {grown_kb / 1024:.1f} MB, {held} connections")
 
-            assert held <= 1  # It is the process's own, which looks once a second for all of them.
+            assert (
+                held <= 1
+            )  # The connection of the process, which polls once a second for all streams.
             assert grown_kb * 1024 < LISTENERS * 60_000
             await pay(notifying, "IDLE-0000-0001", Payment.PAID)
             async with asyncio.timeout(60):

@@ -1,4 +1,4 @@
-"""What Prometheus sees of several web processes and workers, and what is asked of it."""
+"""The metrics of several web processes and workers, and the queries for them."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ from tests.servers.prometheus import Prometheus
 
 DEPLOY = ROOT / "config" / "deploy"
 OURS = re.compile(r"\bbookstore_\w+")
-#: What operators rely on: the name of a sample, and the labels that it has.
+#: The samples that operators rely on, with their labels.
 PROMISED = {
     "bookstore_http_requests_total": {"method", "route", "status"},
     "bookstore_http_request_duration_seconds_count": {"method", "route"},
@@ -29,7 +29,7 @@ PROMISED = {
     "bookstore_actor_list_ids_count": {"actor"},
     "bookstore_actor_duration_seconds_count": {"actor"},
     "bookstore_web_database_connections": set(),
-    "bookstore_mails_total": {"result"},
+    "bookstore_email_attempts_total": {"result"},
 }
 
 
@@ -40,7 +40,7 @@ class TwoWebs(Web):
 
 
 class Exposition(Program):
-    """`bookstore metrics`: what the workers count."""
+    """`bookstore metrics`: the metrics of the workers."""
 
     name = "metrics"
 
@@ -91,13 +91,13 @@ def settings(mariadb, rabbitmq, smtp_sink, tmp_path):
 
 
 def shown():
-    """What the dashboard asks for."""
+    """The queries of the Grafana dashboard."""
     board = json.loads((DEPLOY / "grafana" / "bookstore.json").read_text())
     return [target["expr"] for panel in board["panels"] for target in panel["targets"]]
 
 
 def alerts():
-    """What the alerts ask for."""
+    """The queries of the alerts."""
     return re.findall(
         r"expr: (?:\|\n)?(.*?)\n +for:",
         (DEPLOY / "prometheus" / "alerts.yml").read_text(),
@@ -114,20 +114,20 @@ async def test_every_process_is_counted_and_every_question_has_an_answer(setting
         async with Shopper(web.url) as guest:
             await guest.fill_cart({1: 1})
             await guest.order(email="guest@example.com")
-        wait_until(lambda: value(fetch(exposition.port), "bookstore_mails_total") >= 2)
-        for port in (web.port, exposition.port):  # Some seconds old, to spare the database.
+        wait_until(lambda: value(fetch(exposition.port), "bookstore_email_attempts_total") >= 2)
+        for port in (web.port, exposition.port):  # Cached for some seconds, to spare the database.
             wait_until(lambda port=port: confirmed(fetch(port)) == 1)
-        for _ in range(20):  # On connections of their own, which the kernel deals out.
+        for _ in range(20):  # On separate connections, which the kernel distributes.
             fetch(web.port)
 
         pages, work = fetch(web.port), fetch(exposition.port)
 
-    # Whichever process answered has counted the requests of both.
+    # Any process reports the requests of both.
     assert value(pages, "bookstore_http_requests_total", route="/metrics") >= 20
     assert value(pages, "bookstore_http_requests_total", route="/api/v1/orders", status="202") == 1
     assert value(pages, "bookstore_checkout_group_orders_count") == 1
     assert value(work, "bookstore_actor_messages_total", actor="process_orders") >= 1
-    assert value(work, "bookstore_mails_total", result="sent") == 2
+    assert value(work, "bookstore_email_attempts_total", result="sent") == 2
     for text in (pages, work):
         assert value(text, "bookstore_tasks") == 0
         assert value(text, "bookstore_relay_heartbeat_age_seconds") < 60
@@ -151,7 +151,7 @@ async def test_everything_that_the_dashboard_shows_has_figures(settings, tmp_pat
         with Prometheus(ports, DEPLOY / "prometheus" / "alerts.yml") as prometheus:
             silent = shown()
             async with asyncio.timeout(100):
-                while silent:  # Rates are of what happened between two looks.
+                while silent:  # Rates need two scrapes.
                     async with Shopper(web.url) as guest:
                         await guest.fill_cart({1: 1})
                         await guest.order(email="guest@example.com")
@@ -179,7 +179,7 @@ def test_promtool_finds_what_is_wrong():
 
 
 def promtool(kind, *files, typed=""):
-    """What `promtool check` says; it fails when it finds something."""
+    """The output of `promtool check`, which fails if it finds an error."""
     return subprocess.run(
         [find("promtool"), "check", kind, *files],
         input=typed,

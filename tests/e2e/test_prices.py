@@ -1,4 +1,4 @@
-"""A price that is changed at one web process, seen by guests of every other."""
+"""A price changed on one web process is seen by guests of all others."""
 
 import asyncio
 import re
@@ -13,9 +13,9 @@ from bookstore.users.permissions import Role
 from tests.e2e.programs import ADMIN, Web
 from tests.factories import add_user, create_book
 
-#: Until a changed price is on every page of every process, in seconds.
+#: The time until a changed price is on every page of every process, in seconds.
 LIMIT_S = 2.0
-#: Guests ask this often, so that each answer is sent from finished bytes but for the first.
+#: The interval of requests, short enough that all but the first are answered from the cache.
 EVERY_S = 0.05
 BEFORE, AFTER = 1290, 4123
 SHOWN = re.compile(r'"price_cents": ?(\d+)|€(\d+)\.(\d\d)')
@@ -37,7 +37,7 @@ def webs(mariadb, rabbitmq):
 
 @pytest.fixture
 async def book(webs):
-    """The only book of the store; there is an administrator too, who may change its price."""
+    """The only book of the store, and an administrator who can change its price."""
     engine = db.make_engine(webs[0].settings["BOOKSTORE_DATABASE_URL"])
     kept = await passwords.hash(ADMIN["password"])
     async with db.transaction(engine) as conn:
@@ -59,7 +59,7 @@ def prices(text):
 
 
 async def watch(guest, url, seen):
-    """Ask until the new price is there; `seen` gets the prices and the moment of each answer."""
+    """Request the page until the new price is there; `seen` collects prices and times."""
     while not seen or AFTER not in seen[-1][0]:
         async with guest.get(url) as answer:
             assert answer.status == 200
@@ -68,7 +68,7 @@ async def watch(guest, url, seen):
 
 
 async def change_price(web, book):
-    """What staff do over the API; the moment at which it was done."""
+    """Change the price through the API; returns the time."""
     jar = aiohttp.CookieJar(unsafe=True)
     async with aiohttp.ClientSession(f"{web.url}/api/v1/", cookie_jar=jar) as staff:
         answer = await staff.post("session", json=ADMIN)
@@ -85,7 +85,7 @@ async def test_a_changed_price_is_on_every_page_of_every_process_in_two_seconds(
     paths = ("/api/v1/books", f"/api/v1/books/{book.id}", "/books", f"/books/{book.id}")
     seen = {web.url + path: [] for web in webs for path in paths}
     watching = asyncio.gather(*(watch(guest, url, answers) for url, answers in seen.items()))
-    await asyncio.sleep(1.2)  # Every answer lies finished, and some are about to be made anew.
+    await asyncio.sleep(1.2)  # Every answer is cached, and some are about to expire.
 
     changed_at = await change_price(webs[0], book)
     await asyncio.wait_for(watching, 30)

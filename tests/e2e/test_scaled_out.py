@@ -17,14 +17,14 @@ from tests.servers.smtp import SmtpSink
 
 CLIENTS, ORDERS_EACH = 20, 25
 TITLES = 40
-#: Copies for about four in five of the orders, which want two books each.
+#: Stock for about four of five orders of two books each.
 COPIES = CLIENTS * ORDERS_EACH * 2 * 4 // 5 // TITLES
 
 
 @pytest.fixture(scope="module")
 def database(mariadb):
-    """A database of this module, made by the store's own command; in it the programs have the
-    account that operating.md gives them."""
+    """A database for this module, created by the store's command, with the accounts of
+    operating.md."""
     url = prepare(mariadb, "scaled_out")
     with mariadb.connect("scaled_out") as conn:
         yield url, conn
@@ -70,7 +70,7 @@ def rows(database, query, *parameters):
 
 
 def set_stock(database, book_ids, copies):
-    """So many copies of these books, and a movement that says where they come from."""
+    """Set the stock of these books, with the movements that explain it."""
     _, conn = database
     with conn.cursor() as cursor:
         for book_id in book_ids:
@@ -103,7 +103,7 @@ async def test_five_hundred_orders_from_twenty_clients_are_decided_once_each(
     books = [
         row["id"] for row in rows(database, "SELECT id FROM books ORDER BY id LIMIT %s", TITLES)
     ]
-    set_stock(database, books, COPIES * 100)  # Plenty while the carts are filled ...
+    set_stock(database, books, COPIES * 100)  # Enough while the carts are filled ...
     dice = random.Random(7)
     async with AsyncExitStack() as stack:
         clients = await asyncio.gather(
@@ -114,7 +114,7 @@ async def test_five_hundred_orders_from_twenty_clients_are_decided_once_each(
                 for _ in range(CLIENTS)
             )
         )
-        set_stock(database, books, COPIES)  # ... and too little for all once they are ordered.
+        set_stock(database, books, COPIES)  # ... and too little for all orders.
         placed = await asyncio.gather(*map(place_one_after_the_other, clients))
     await asyncio.to_thread(wait_until_idle, database)
 
@@ -126,9 +126,9 @@ async def test_five_hundred_orders_from_twenty_clients_are_decided_once_each(
     assert 300 <= counts["confirmed"] <= 450
     assert web.run("doctor").returncode == 0
 
-    letters = Counter(letter["Subject"].split()[-1] for letter in sink.letters)
-    assert {letters[number] for number in numbers} == {2}
-    assert len({letter["Message-ID"] for letter in sink.letters}) == len(sink.letters)
+    emails = Counter(message["Subject"].split()[-1] for message in sink.emails)
+    assert {emails[number] for number in numbers} == {2}
+    assert len({message["Message-ID"] for message in sink.emails}) == len(sink.emails)
 
     events = rows(database, "SELECT * FROM order_events WHERE worker IS NOT NULL")
     assert len({event["worker"] for event in events}) >= 2
@@ -142,7 +142,7 @@ def wait_until_idle(database, timeout_s=60):
 
 
 def most_at_once(events):
-    """How many orders were worked on at the same moment."""
+    """The largest number of orders processed at the same moment."""
     edges = []
     for event in events:
         begins = event["at"].timestamp()
@@ -154,7 +154,7 @@ def most_at_once(events):
     return most
 
 
-async def test_an_order_at_rest_is_confirmed_in_a_moment(web, workers, database):
+async def test_an_order_in_an_idle_store_is_confirmed_quickly(web, workers, database):
     (book,) = rows(database, "SELECT id FROM books ORDER BY id DESC LIMIT 1")
     set_stock(database, [book["id"]], 5)
     async with Shopper(web.url) as shopper:
@@ -166,7 +166,7 @@ async def test_an_order_at_rest_is_confirmed_in_a_moment(web, workers, database)
     assert order["status"] == "confirmed"
 
 
-async def test_workers_told_to_stop_finish_and_leave_nothing_half_done(web, workers, database):
+async def test_stopping_workers_finish_and_leave_nothing_half_done(web, workers, database):
     (book,) = rows(database, "SELECT id FROM books ORDER BY id DESC LIMIT 1")
     set_stock(database, [book["id"]], 50)
     async with AsyncExitStack() as stack:
@@ -188,14 +188,14 @@ class SingleWorker(Workers):
     command = ("-m", "bookstore.cli", "worker", "-p", "1", "-t", "8")
 
 
-@pytest.mark.timeout(240)  # All workers end and start again, and a letter takes twenty seconds.
-async def test_a_worker_told_to_stop_finishes_its_letter_and_told_twice_does_not(
+@pytest.mark.timeout(240)  # All workers restart, and an e-mail takes twenty seconds.
+async def test_a_worker_finishes_its_email_on_the_first_signal_and_ends_on_the_second(
     settings, web, workers, database, sink
 ):
     await asyncio.to_thread(workers.stop)
     (book,) = rows(database, "SELECT id FROM books ORDER BY id DESC LIMIT 1")
     set_stock(database, [book["id"]], 50)
-    sink.delay_s, arrived = 20, len(sink.letters)
+    sink.delay_s, arrived = 20, len(sink.emails)
     under_way = "SELECT id FROM notifications WHERE status = 'sending'"
     with SingleWorker(settings) as other:
         async with Shopper(web.url) as guest:
@@ -204,9 +204,9 @@ async def test_a_worker_told_to_stop_finishes_its_letter_and_told_twice_does_not
         await asyncio.to_thread(wait_until, lambda: len(rows(database, under_way)) == 2, 10)
 
         other._signal(signal.SIGTERM)
-        other._signal(signal.SIGTERM)  # The same one, as a group gets it.
+        other._signal(signal.SIGTERM)  # The same signal, sent to the group.
         await asyncio.sleep(5)
-        told_once = other.running
+        stopped_once = other.running
         other._signal(signal.SIGTERM)
         await asyncio.to_thread(wait_until, lambda: not other.running, 5)
         left = rows(database, under_way)
@@ -218,13 +218,15 @@ async def test_a_worker_told_to_stop_finishes_its_letter_and_told_twice_does_not
     workers.start()
     await asyncio.to_thread(wait_until_idle, database)
 
-    assert told_once
+    assert stopped_once
     assert len(left) == 2
-    assert len(sink.letters) >= arrived + 2
+    assert len(sink.emails) >= arrived + 2
     assert web.run("doctor").returncode == 0
 
 
-async def test_a_web_process_told_to_stop_waits_for_requests_and_told_twice_does_not(settings, web):
+async def test_a_web_process_finishes_requests_on_the_first_signal_and_ends_on_the_second(
+    settings, web
+):
     with Web(settings) as other:
         _, writer = await asyncio.open_connection("127.0.0.1", other.port)
         writer.write(
@@ -235,13 +237,13 @@ async def test_a_web_process_told_to_stop_waits_for_requests_and_told_twice_does
         await asyncio.sleep(0.5)
 
         other._signal(signal.SIGTERM)
-        other._signal(signal.SIGTERM)  # The same one, as a group gets it.
+        other._signal(signal.SIGTERM)  # The same signal, sent to the group.
         await asyncio.sleep(3)
-        told_once = other.running
+        stopped_once = other.running
         other._signal(signal.SIGTERM)
         await asyncio.to_thread(wait_until, lambda: not other.running, 3)
 
-        assert told_once
+        assert stopped_once
         assert other._process.returncode == -signal.SIGTERM
         writer.close()
 

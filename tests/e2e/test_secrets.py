@@ -1,4 +1,4 @@
-"""S-39: secrets that a store was given, or gave, are found nowhere but where they belong."""
+"""S-39: secrets of a store are found only where they belong."""
 
 import re
 import sqlite3
@@ -11,13 +11,13 @@ from tests.e2e.programs import Embedded
 from tests.e2e.shopper import Shopper
 from tests.servers.process import wait_until
 
-KEY = "a-secret-key-that-signs-links-and-seals-seeds"
+KEY = "a-secret-key-that-signs-links-and-derives-seeds"
 ROOT = "seven stone bridges upstream"
 FIRST, SECOND, WRONG = "nineteen grey herons", "forty clay teacups", "not-my-password-at-all"
 
 
 def links(store, folder):
-    """The secrets at the ends of the links in the letters that were written."""
+    """The secrets in the links of the e-mails."""
     found = set()
     for path in store.mail.glob("*.eml"):
         text = message_from_bytes(path.read_bytes(), policy=policy.default)

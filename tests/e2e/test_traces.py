@@ -1,11 +1,11 @@
-"""One request's id leads from the click to the letter, through the logs of all programs."""
+"""One request's id leads from the click to the e-mail, through the logs of all programs."""
 
 import asyncio
 import json
 
 import pytest
 
-from tests.e2e.programs import Embedded, LetterWorkers, OrderWorkers, Web, Workers
+from tests.e2e.programs import EmailWorkers, Embedded, OrderWorkers, Web, Workers
 from tests.e2e.shopper import ADDRESS, Shopper, some_books
 from tests.servers.process import wait_until
 from tests.servers.smtp import SmtpSink
@@ -15,7 +15,7 @@ PERSON = {
     "password": "eleven unlikely teaspoons",
     "name": "Mira Ampersand Sørensen",
 }
-#: What says who somebody is, or is theirs alone.
+#: Personal data and secrets of the customer.
 PERSONAL = {
     *PERSON.values(),
     "mira.soerensen",
@@ -26,7 +26,7 @@ PERSONAL = {
 
 
 def lines(program, request_id):
-    """What a program's log says of a request."""
+    """The lines of a program's log with this request id."""
     found = [json.loads(line) for line in program.output().splitlines() if line.startswith("{")]
     return [
         line
@@ -40,7 +40,7 @@ def events(program, request_id):
 
 
 def sent(program, request_id):
-    """How many letters of a request a program's log says it sent."""
+    """The number of e-mails of a request that were sent, by a program's log."""
     return sum(it["count"] for it in lines(program, request_id) if it["event"] == "sent")
 
 
@@ -69,12 +69,12 @@ def web(settings):
         yield program
 
 
-def nobody_is_named(*programs):
+def no_person_is_named(*programs):
     return {(it.name, fact) for it in programs for fact in PERSONAL if fact in it.output()} == set()
 
 
 async def place(url, request_id):
-    """A guest's order, and how to ask for it."""
+    """Place the order of a guest; returns its URL."""
     async with Shopper(url) as guest:
         (book,) = await some_books(guest, 1)
         await guest.fill_cart({book["id"]: 1})
@@ -87,52 +87,52 @@ async def place(url, request_id):
         return await guest.ask("POST", "orders", body, expect=202, **headers)
 
 
-async def test_one_id_leads_from_the_click_to_the_letter(web, settings, sink):
-    with OrderWorkers(settings) as at_orders, LetterWorkers(settings) as at_mail:
-        placed = await place(web.url, "click-to-letter")
-        await asyncio.to_thread(wait_until, lambda: sent(at_mail, "click-to-letter") == 2)
+async def test_one_id_leads_from_the_click_to_the_email(web, settings, sink):
+    with OrderWorkers(settings) as at_orders, EmailWorkers(settings) as at_mail:
+        placed = await place(web.url, "click-to-e-mail")
+        await asyncio.to_thread(wait_until, lambda: sent(at_mail, "click-to-e-mail") == 2)
 
-        [answered] = lines(web, "click-to-letter")
-        [worked_off] = lines(at_orders, "click-to-letter")
-        assert {*events(at_mail, "click-to-letter")} == {"sent"}
-        assert nobody_is_named(web, at_orders, at_mail)
+        [answered] = lines(web, "click-to-e-mail")
+        [processed] = lines(at_orders, "click-to-e-mail")
+        assert {*events(at_mail, "click-to-e-mail")} == {"sent"}
+        assert no_person_is_named(web, at_orders, at_mail)
 
     assert [answered[it] for it in ("event", "method", "route", "status")] == [
-        "answered",
+        "request completed",
         "POST",
         "/api/v1/orders",
         202,
     ]
-    assert (worked_off["event"], worked_off["task"]) == ("worked off", "process_orders")
-    assert worked_off["count"] == len(worked_off["ids"]) == 1
-    assert worked_off["seconds"] > 0
-    assert len([it for it in sink.letters if placed["number"] in it["Subject"]]) == 2
+    assert (processed["event"], processed["task"]) == ("processed", "process_orders")
+    assert processed["count"] == len(processed["ids"]) == 1
+    assert processed["seconds"] > 0
+    assert len([it for it in sink.emails if placed["number"] in it["Subject"]]) == 2
 
 
-async def test_the_id_outlives_lost_messages_and_a_mail_server_that_wants_us_later(
+async def test_the_id_survives_lost_messages_and_a_temporary_refusal(
     web, settings, sink, mariadb, rabbitmq
 ):
     await place(web.url, "outlives")
-    rabbitmq.create_vhost("traces")  # Whatever was in the old one is gone.
+    rabbitmq.create_vhost("traces")  # The messages of the old one are lost.
     sink.answer = "451 4.3.0 <guest.of.altona@example.com>: later"
     become_due(mariadb)
 
     with Workers(settings) as workers:
         await asyncio.to_thread(
-            wait_until, lambda: events(workers, "outlives").count("put off") == 2
+            wait_until, lambda: events(workers, "outlives").count("deferred") == 2
         )
         sink.answer = "250 2.0.0 OK"
         become_due(mariadb)
         await asyncio.to_thread(wait_until, lambda: sent(workers, "outlives") == 2)
 
-        assert events(workers, "outlives").count("worked off") == 1
-        letters = [it for it in lines(workers, "outlives") if "smtp_code" in it]
-        assert nobody_is_named(web, workers)
-    assert [(it["attempt"], it["smtp_code"]) for it in letters] == [(1, 451), (1, 451)]
+        assert events(workers, "outlives").count("processed") == 1
+        emails = [it for it in lines(workers, "outlives") if "smtp_code" in it]
+        assert no_person_is_named(web, workers)
+    assert [(it["attempt"], it["smtp_code"]) for it in emails] == [(1, 451), (1, 451)]
 
 
 def become_due(mariadb):
-    """The relay's time has come for everything."""
+    """Make all tasks due for the relay."""
     with mariadb.connect("traces") as conn, conn.cursor() as cursor:
         cursor.execute("UPDATE tasks SET due_at = NOW(6)")
         conn.commit()
@@ -144,8 +144,8 @@ async def test_in_one_process_it_is_the_same():
         await asyncio.to_thread(wait_until, lambda: sent(store, "embedded") == 2)
 
         found = events(store, "embedded")
-        assert nobody_is_named(store)
-    assert {*found} == {"answered", "sent", "worked off"}
+        assert no_person_is_named(store)
+    assert {*found} == {"request completed", "sent", "processed"}
 
 
 async def test_an_account_and_what_goes_wrong_with_it_is_in_no_log(smtp_sink):
@@ -163,10 +163,10 @@ async def test_an_account_and_what_goes_wrong_with_it_is_in_no_log(smtp_sink):
             broken = f'{{"email": "{PERSON["email"]}", "name": "{PERSON["name"]}"'
             async with mira.http.post("users", data=broken) as answer:
                 assert answer.status in (400, 415)
-            headers = {"X-Request-ID": PERSON["email"]}  # No id of ours has such a sign in it.
+            headers = {"X-Request-ID": PERSON["email"]}  # No id contains this character.
             await mira.ask("GET", "users/me", **headers)
             await mira.ask("DELETE", "session", expect=204)
         await asyncio.to_thread(wait_until, lambda: store.output().count("refused: ") >= 2)
 
-        assert store.output().count('"answered"') >= 9
-        assert nobody_is_named(store)
+        assert store.output().count('"request completed"') >= 9
+        assert no_person_is_named(store)

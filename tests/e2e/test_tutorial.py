@@ -1,4 +1,4 @@
-"""docs/api-tutorial.md does what it says: its commands are run as they stand there."""
+"""The commands of docs/api-tutorial.md are run unchanged."""
 
 import re
 import shutil
@@ -15,12 +15,12 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
 
 @pytest.fixture(scope="module")
 def store():
-    # As the tutorial has it started.
+    # Started as in the tutorial.
     with Embedded({"BOOKSTORE_ADMIN_PASSWORD": "eleven blue lanterns"}) as store:
         yield store
 
 
-def test_the_tutorial_does_what_it_says(store, tmp_path):
+def test_the_tutorial_works(store, tmp_path):
     blocks = BLOCK.findall(TEXT.replace("http://127.0.0.1:8080", store.url))
     shell = "".join(block for language, block in blocks if language == "sh")
     [python] = [block for language, block in blocks if language == "python"]

@@ -1,1 +1,1 @@
-"""Kills and cuts, and what a client, the database and the mailbox say afterwards."""
+"""Kills and network cuts, and the state of clients, database and mailbox afterwards."""

@@ -1,7 +1,7 @@
-"""The long tier, `make faults`: each place killed twenty times, everything else in full.
+"""The long tier, `make faults`: a kill at each failpoint twenty times, everything else in full.
 
-What is done is kept in build/faults.jsonl, line by line, so a run that was stopped goes on
-where it was.  Remove the file to start anew.
+Results are written to build/faults.jsonl line by line, so an interrupted run resumes where it
+stopped.  Remove the file to start again.
 """
 
 import os
@@ -25,49 +25,49 @@ from tests.servers.rabbitmq import RabbitMQServer
 
 LIMIT_S = 110 * 60
 KILLS = 20
-#: Stores that are killed side by side: most of a kill is waiting for programs to start.
+#: Stores that are killed in parallel: most of the time is spent on starting programs.
 LANES = 3
-#: Passed once for each order or letter, and so at least ten times; the others once for a group.
+#: Reached once for each order or e-mail, so at least ten times; the others once for each batch.
 OFTEN = {name for name in NAMES if name[0] in "CM"} | {"W0", "W6"}
 #: Everything else, in this order: what is most notifying, first.
 TESTS = (
     "tests/faults",
     "tests/bookstore/operations/test_invariants_histories.py",
     "tests/bookstore/tasks/test_outbox_histories.py",
-    # The kills above are these, twenty times.
+    # The kills above repeat these twenty times.
     "--deselect=tests/faults/test_web_kills.py",
     "--deselect=tests/faults/test_worker_kills.py",
 )
-#: Longer than the longest of them.
+#: Longer than the longest test.
 TEST_TIMEOUT_S = 1800
 LOST = {
     "every accepted order is stored",
-    "every placed order is waiting for the order service",
-    "every unsent letter is waiting for the mail service",
-    "every letter arrived",
+    "every placed order has a processing task",
+    "every unsent e-mail has a sending task",
+    "every e-mail arrived",
     "nothing is left to do",
 }
 DOUBLED = {
     "every answer to a key tells of the same order",
     "a key has one order",
     "every order was asked for",
-    "nothing happens twice to an order",
-    "what was sold is on the ledger, once",
-    "a cancelled order gave back what it took",
-    "only letters in doubt arrive twice",
-    "no letter arrives oftener than twice",
+    "no status occurs twice in an order",
+    "every sold item has a matching stock movement",
+    "a cancelled order has returned its stock",
+    "only e-mails in doubt arrive twice",
+    "no e-mail arrives oftener than twice",
 }
 
 
 def kills() -> Iterator[tuple[str, str, int]]:
-    """Name, place and hit of each kill; round by round, so that a part is worth something."""
+    """Name, failpoint and hit of each kill, round by round, so that a partial run covers all."""
     for number in range(KILLS):
         for place in sorted(NAMES):
             yield f"{place}/{number}", place, 1 + number % 10 if place in OFTEN else 1
 
 
 class Kills:
-    """The kills that are not on record, shared out to lanes."""
+    """The kills that are not recorded yet, distributed to lanes."""
 
     def __init__(self, results: Results, ends: float) -> None:
         self._results = results
@@ -83,7 +83,7 @@ class Kills:
             RabbitMQServer() as rabbitmq,
             tempfile.TemporaryDirectory() as folder,
         ):
-            # A lane is one thread for all of its life: the kernel ends its programs with it.
+            # A lane is one thread: the kernel ends its programs with the thread.
             lanes = [
                 threading.Thread(target=self._lane, args=(mariadb, rabbitmq, Path(folder), number))
                 for number in range(LANES)
@@ -103,7 +103,7 @@ class Kills:
             name = f"faults_{lane}_{stores}"
             with ScaledOut(mariadb.client, rabbitmq.client, folder, name) as store:
                 store.start()
-                # What is wrong in this store would be found again each time.
+                # A violation in this store would be found again after each kill.
                 while kill is not None and self._kill(store, *kill):
                     kill = self._next()
             kill = kill and self._next()
@@ -117,7 +117,7 @@ class Kills:
         began = time.monotonic()
         try:
             outcome = kill_at(store, place, hit)
-        except Exception as error:  # The other lanes go on.
+        except Exception as error:  # The other lanes continue.
             print(f"{name}: {error!r}", flush=True)
             with self._lock:
                 self._results.add(name, place=place, failed=repr(error)[:2000])
@@ -138,7 +138,7 @@ class Kills:
 
 
 class Deadline:
-    """A plugin of pytest that begins nothing more when the time is over."""
+    """A pytest plugin that starts no test after the deadline."""
 
     def __init__(self, ends: float) -> None:
         self._ends = ends
@@ -155,7 +155,7 @@ def run_tests(results: Results, ends: float) -> None:
 
 
 def report(results: Results) -> int:
-    """Print the counts; the exit code is 1 when anything was lost, doubled or red."""
+    """Print the counts; the exit code is 1 if anything was lost, duplicated or failed."""
     killed = [entry for entry in results.entries.values() if "place" in entry]
     tests = [entry for entry in results.entries.values() if "outcome" in entry]
     hits = [entry for entry in killed if "orders" in entry]
@@ -168,29 +168,29 @@ def report(results: Results) -> int:
         f"{len(hits)} of {len(NAMES) * KILLS} kills at {len({e['place'] for e in hits})} places,"
         f" {len(hits) * IN_FLIGHT} orders: {lost} lost, {doubled} doubled,"
         f" {found.total() - lost - doubled} other findings;"
-        f" {sum(entry['copies'] for entry in hits)} copies of letters, all of them in doubt."
+        f" {sum(entry['copies'] for entry in hits)} copies of e-mails, all of them in doubt."
     )
     if hits and not found:
-        # The rule of three: none seen in n tries.  The orders of one kill are no tries of
-        # their own.
+        # The rule of three: no event in n trials.  The orders of one kill are not independent
+        # trials.
         print(f"With 95 % confidence fewer than {3 / len(hits):.2%} of kills lose or double.")
     passed = [entry for entry in tests if entry["outcome"] == "passed"]
     print(f"{len(passed)} of {len(tests)} tests of the other faults passed.")
     for entry in passed:
         if entry["figures"]:
-            print(f"  {entry['name'].rpartition('::')[2]}: {_told(entry['figures'])}")
+            print(f"  {entry['name'].rpartition('::')[2]}: {_shown(entry['figures'])}")
     for name in red:
         print(f"  red: {name}")
     return 1 if found or red else 0
 
 
-def _told(figures: dict[str, object]) -> str:
+def _shown(figures: dict[str, object]) -> str:
     return ", ".join(f"{name} {value}" for name, value in figures.items())
 
 
 def main(arguments: Sequence[str]) -> int:
     if os.environ.get(VARIABLE) != "full":
-        # Read when the tests are imported, so before anything else.
+        # The tests read it when they are imported, so it is set first.
         os.execve(
             sys.executable,
             [sys.executable, "-m", "tests.faults", *arguments],

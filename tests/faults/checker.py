@@ -1,4 +1,4 @@
-"""The outside view: what a client was promised, what the database has, what the mailbox got."""
+"""The outside view: answers to clients, rows in the database, e-mails in the mailbox."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -17,16 +17,16 @@ _ORDERS = """
     SELECT k.`key`, o.number FROM idempotency_keys AS k
     LEFT JOIN orders AS o ON o.id = k.order_id WHERE k.`key` LIKE 'customer-%'
 """
-_LETTERS = """
+_EMAILS = """
     SELECT id, kind, recipient, status, in_doubt FROM notifications
     WHERE recipient LIKE 'customer-%'
 """
 
 
-async def findings(url: str, journal: Journal, letters: Iterable[EmailMessage]) -> list[Finding]:
-    """What does not hold, inside (`doctor.examine`) and between inside and outside.
+async def findings(url: str, journal: Journal, emails: Iterable[EmailMessage]) -> list[Finding]:
+    """Violated invariants, in the database (`doctor.examine`) and between database and clients.
 
-    For a store at rest whose customers all have their answer.
+    The store must be idle, and all its customers must have their answer.
     """
     engine = db.make_engine(url, timeout_s=60)
     try:
@@ -34,15 +34,15 @@ async def findings(url: str, journal: Journal, letters: Iterable[EmailMessage]) 
             found = [finding async for finding in doctor.examine(conn, now=datetime.now(UTC))]
             found += [finding async for finding in _unfinished(conn)]
             found += [finding async for finding in _orders(conn, journal)]
-            found += [finding async for finding in _letters(conn, letters)]
+            found += [finding async for finding in _emails(conn, emails)]
     finally:
         await engine.dispose()
     return found
 
 
-def notification_id(letter: EmailMessage) -> int:
+def notification_id(message: EmailMessage) -> int:
     """The number in its Message-ID: <n17.order-placed...>"""
-    return int(letter["Message-ID"][2:].split(".")[0])
+    return int(message["Message-ID"][2:].split(".")[0])
 
 
 async def _unfinished(conn: AsyncConnection):
@@ -70,21 +70,21 @@ async def _orders(conn: AsyncConnection, journal: Journal):
         yield Finding("a key has one order", f"{count[0]} orders, {len(stored)} keys")
 
 
-async def _letters(conn: AsyncConnection, letters: Iterable[EmailMessage]):
+async def _emails(conn: AsyncConnection, emails: Iterable[EmailMessage]):
     got: Counter[int] = Counter()
     names: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
-    for letter in letters:
-        got[notification_id(letter)] += 1
-        recipient = letter["To"].addresses[0].addr_spec
-        names[recipient, letter["Subject"]].add(letter["Message-ID"])
+    for message in emails:
+        got[notification_id(message)] += 1
+        recipient = message["To"].addresses[0].addr_spec
+        names[recipient, message["Subject"]].add(message["Message-ID"])
     for (recipient, subject), ids in names.items():
         if len(ids) > 1:
-            yield Finding("copies of a letter have one Message-ID", f"{recipient}: {subject}")
-    rows = (await conn.execute(text(_LETTERS))).all()
+            yield Finding("copies of an e-mail have one Message-ID", f"{recipient}: {subject}")
+    rows = (await conn.execute(text(_EMAILS))).all()
     for row in rows:
         if not got[row.id]:
-            yield Finding("every letter arrived", f"{row.id}: {row.kind}, {row.status}")
+            yield Finding("every e-mail arrived", f"{row.id}: {row.kind}, {row.status}")
         if got[row.id] > 1 and not row.in_doubt:
-            yield Finding("only letters in doubt arrive twice", f"{row.id}: {got[row.id]} times")
+            yield Finding("only e-mails in doubt arrive twice", f"{row.id}: {got[row.id]} times")
         if got[row.id] > 2:
-            yield Finding("no letter arrives oftener than twice", f"{row.id}: {got[row.id]} times")
+            yield Finding("no e-mail arrives oftener than twice", f"{row.id}: {got[row.id]} times")

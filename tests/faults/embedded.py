@@ -1,4 +1,4 @@
-"""The whole store in one process on SQLite, killed with orders in flight."""
+"""The embedded store on SQLite, killed while orders are in flight."""
 
 import asyncio
 import sqlite3
@@ -47,7 +47,7 @@ class EmbeddedStore:
         self.journal.close()
 
     def start(self, armed: str) -> None:
-        self.program.settings["BOOKSTORE_CRASHPOINT"] = armed
+        self.program.settings["BOOKSTORE_FAILPOINT"] = armed
         self.program.start()
         self.program.wait()
 
@@ -56,7 +56,7 @@ class EmbeddedStore:
             return list(conn.execute(query))
 
     def pass_time(self) -> None:
-        """Make what is due in a while due now; nobody lives to hold a lease."""
+        """Make tasks due now that are due later; no process is alive to hold a lease."""
         self.rows(f"UPDATE tasks SET due_at = {EARLIER.format('due_at')}")
         self.rows(
             f"UPDATE notifications SET lease_until = {EARLIER.format('lease_until')}"
@@ -67,7 +67,7 @@ class EmbeddedStore:
         wait_until(lambda: not self.rows("SELECT 1 FROM tasks WHERE dead_at IS NULL"), 60)
 
     @property
-    def letters(self) -> list[EmailMessage]:
+    def emails(self) -> list[EmailMessage]:
         return [
             message_from_bytes(path.read_bytes(), policy=policy.default)
             for path in self.program.mail.glob("*.eml")
@@ -75,10 +75,10 @@ class EmbeddedStore:
 
     async def findings(self) -> list[Finding]:
         url = f"sqlite+aiosqlite:///{self.database}"
-        return await checker.findings(url, self.journal, self.letters)
+        return await checker.findings(url, self.journal, self.emails)
 
     def kill_at(self, place: str, hit: int = 1) -> list[Finding]:
-        """What does not hold after a kill with ten orders in flight, and a start after it."""
+        """Violated invariants after a kill with ten orders in flight and a restart."""
         return asyncio.run(self._kill_at(place, hit))
 
     async def _kill_at(self, place: str, hit: int) -> list[Finding]:

@@ -1,4 +1,4 @@
-"""How much of everything: a little in `make test`, all of it in `make faults`."""
+"""The size of each test: small in `make test`, full in `make faults`."""
 
 import os
 from typing import TypeVar
@@ -11,5 +11,5 @@ FULL = os.environ.get(VARIABLE) == "full"
 
 
 def figure(short: T, full: T) -> T:
-    """What the tier at hand takes."""
+    """The value for the current tier."""
     return full if FULL else short

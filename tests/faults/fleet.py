@@ -1,6 +1,6 @@
-"""A scaled-out store of several hosts: two that serve pages, three that work, a next version.
+"""A scaled-out store: two web programs, three workers, and a next version to upgrade to.
 
-Its customers stand behind a load balancer: who gets no answer from one web host asks the other.
+Its customers are behind a load balancer: a request without an answer goes to the other web program.
 """
 
 import asyncio
@@ -26,12 +26,12 @@ from tests.servers.rabbitmq import RabbitMQ
 log = logging.getLogger(__name__)
 
 WEBS, WORKERS = 2, 3
-#: Whoever is not served for so long gives up; the longest outage of a run is much shorter.
+#: A customer fails after this time; the longest outage of a run is much shorter.
 PATIENCE_S = 60
-#: As a balancer has it; the store itself says 503 after two seconds.
+#: The timeout of a load balancer; the store itself answers 503 after two seconds.
 TIMEOUT = aiohttp.ClientTimeout(total=15, sock_connect=2)
 PACKAGES = ("bookstore", "actors", "web", "admin", "config")
-#: What a release brings: a new column, which the code before it knows nothing of.
+#: The migration of the next release: a new column that the code before it does not know.
 NEXT_VERSION = "99.0.0"
 _MIGRATION = '''"""A release."""
 
@@ -49,10 +49,10 @@ def upgrade() -> None:
 
 
 class Fleet(ScaledOut):
-    """Each program is a unit of its own, as on so many hosts."""
+    """Each program is a process of its own, as on several hosts."""
 
     def __init__(self, mariadb: MariaDB, rabbitmq: RabbitMQ, folder: Path, name: str) -> None:
-        # Five programs that start again and again make a small machine slow, and slow is not away.
+        # Restarting five programs makes a small machine slow, and slow is not an outage.
         settings = {"BOOKSTORE_DATABASE_TIMEOUT_S": "5"}
         super().__init__(mariadb, rabbitmq, folder, name, settings)
         self.webs = [self.web, *(Web(self._settings) for _ in range(WEBS - 1))]
@@ -76,7 +76,7 @@ class Fleet(ScaledOut):
         super().__exit__(*exc)
 
     def release(self) -> Path:
-        """The next version of the store, in a folder of its own: another number, a migration."""
+        """Create the next version of the store in a folder of its own, with a migration."""
         new = self._folder / "release"
         for package in PACKAGES:
             shutil.copytree(ROOT / package, new / package)
@@ -91,14 +91,14 @@ class Fleet(ScaledOut):
 
 
 def install(program: Program, release: Path) -> None:
-    """Have the program run this version from its next start on."""
+    """Let the program run this version from its next start on."""
     program.settings["PYTHONPATH"] = str(release)
 
 
 class Visitor(Customer):
-    """A guest who looks around, orders, follows the order, and at times cancels it.
+    """A guest who browses, orders, follows the order, and sometimes cancels it.
 
-    What is not answered, or answered by a 503, is asked again; all else has to be right.
+    Requests without an answer, or with a 503, are repeated; any other answer must be correct.
     """
 
     def __init__(self, urls: list[str], journal: Journal) -> None:
@@ -108,11 +108,11 @@ class Visitor(Customer):
     async def call(
         self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, Any]:
-        """Ask until there is an answer; its status and content."""
+        """Repeat the request until it is answered; returns status and content."""
         ends = time.monotonic() + PATIENCE_S
         while time.monotonic() < ends:
             status, content = await self._once(method, path, body, headers or {})
-            # 409 without an order: another try with this key is still under way.
+            # 409 without an order: another request with this key is still running.
             under_way = status == 409 and content["code"] == "request-in-progress"
             if status not in (None, 503) and not under_way:
                 assert status is not None
@@ -122,7 +122,7 @@ class Visitor(Customer):
         raise AssertionError(f"{method} {path}: no answer in {PATIENCE_S} s")
 
     async def shop(self, book_ids: list[int], *, cancel: bool) -> None:
-        """One visit, from the list of books to an order that is decided (or cancelled)."""
+        """From the list of books to an order that is confirmed, rejected or cancelled."""
         await self._fine("GET", "books")
         for book_id in book_ids:
             await self._fine("GET", f"books/{book_id}")
@@ -134,7 +134,7 @@ class Visitor(Customer):
         await self._journal.answer(self.key, answer)
         self.accepted = answer
         if cancel:
-            # 409 tells one who was not answered the first time that it is cancelled already.
+            # 409: the first request, which got no answer, has cancelled it already.
             status, answer = await self.call("POST", self._path("/cancel"), {})
             assert status in (200, 409), answer
         await self._fine("GET", self._path())
@@ -162,13 +162,13 @@ class Visitor(Customer):
 
 
 def cut_connections(rabbitmq: RabbitMQ, vhost: str) -> int:
-    """Close all connections to a virtual host, as a broker does that restarts; how many."""
+    """Close all connections to a virtual host, like a broker restart; returns their number."""
     cut = 0
     for connection in rabbitmq.ask("GET", f"vhosts/{vhost}/connections"):
         try:
             rabbitmq.ask("DELETE", f"connections/{quote(connection['name'], safe='')}")
         except urllib.error.HTTPError as error:
-            if error.code != 404:  # It has ended by itself.
+            if error.code != 404:  # It has ended already.
                 raise
         else:
             cut += 1

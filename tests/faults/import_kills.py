@@ -2,9 +2,8 @@
 
     python -m tests.faults.import_kills [KILLS] [ROWS]
 
-kills an import at random moments, on SQLite and on MariaDB, and compares what is there
-afterwards with what an import leaves that ran through; then it measures how long checkouts
-take with and without an import beside them.
+kills an import at random moments, on SQLite and on MariaDB, and compares the result with that of an
+uninterrupted import.  It then measures checkouts with and without a running import.
 """
 
 import asyncio
@@ -38,7 +37,7 @@ from tests.servers.mariadb import MariaDBServer
 from tests.servers.process import wait_until
 from tests.servers.rabbitmq import RabbitMQServer
 
-#: What an import leaves, without ids and moments.  Its ISBNs begin with 979-8.
+#: The result of an import, without ids and times.  Its ISBNs begin with 979-8.
 LEFT = {
     "books": """
         SELECT b.isbn13, b.title, b.subtitle, b.description, b.publisher, b.year, b.language,
@@ -80,22 +79,22 @@ LEFT = {
     """,
 }
 
-#: Letters that two workers in a row died over.
+#: E-mails during which two workers in a row died.
 GIVEN_UP = """
     SELECT id FROM notifications WHERE status = 'failed' AND in_doubt = 1
-        AND smtp_answer = 'Twice an attempt ended without an answer.'
+        AND smtp_answer = 'Two attempts ended without an answer from the mail server.'
 """
 
 Rows = Callable[[str], Sequence[Any]]
 
 
 async def run_through(content: bytes) -> dict[str, list[tuple[str, ...]]]:
-    """What the import leaves when nothing happens to it."""
+    """The result of an uninterrupted import."""
     with tempfile.TemporaryDirectory() as folder:
         engine = db.make_engine(f"sqlite+aiosqlite:///{folder}/b.db", timeout_s=60)
         try:
             await db.upgrade(engine)
-            await importer.take_in(
+            await importer.import_file(
                 engine,
                 io.BytesIO(content),
                 name="books.csv",
@@ -112,7 +111,7 @@ async def run_through(content: bytes) -> dict[str, list[tuple[str, ...]]]:
 
 
 def left(rows: Rows) -> dict[str, list[tuple[str, ...]]]:
-    """What the import has left in a store."""
+    """The result of the import in a store."""
     return {name: _plain(rows(query)) for name, query in LEFT.items()}
 
 
@@ -123,7 +122,7 @@ def _plain(rows: Sequence[Any]) -> list[tuple[str, ...]]:
 
 @dataclass(frozen=True, slots=True)
 class Victim:
-    """A store, and how whoever works on imports in it is killed and started again."""
+    """A store, and how the process that runs imports is killed and restarted."""
 
     store: EmbeddedStore | ScaledOut
     url: str
@@ -149,14 +148,14 @@ class Victim:
             store.start()
 
         def rest() -> None:
-            # What the dead had taken is offered at once; letters of theirs wait for a lease.
+            # Tasks of dead workers are republished at once; their e-mails wait for a lease.
             store.pass_time()
             store.settle(240)
 
         return Victim(store, store.web.url, store.books, store.workers.kill, start, rest)
 
     async def read(self) -> tuple[int, str]:
-        """How many rows the last import has read, and its state."""
+        """The number of rows that the last import has read, and its state."""
         found = await asyncio.to_thread(
             self.store.rows, "SELECT `read`, state FROM jobs ORDER BY id DESC LIMIT 1"
         )
@@ -174,7 +173,7 @@ async def _manager(victim: Victim) -> AsyncIterator[Shopper]:
 
 
 async def send(victim: Victim, content: bytes) -> None:
-    """Send the list, as somebody who may."""
+    """Upload the list as an editor."""
     form = FormData()
     form.add_field("file", content, filename="books.csv")
     async with _manager(victim) as manager, manager.http.post("imports", data=form) as answer:
@@ -182,25 +181,24 @@ async def send(victim: Victim, content: bytes) -> None:
 
 
 async def send_again(victim: Victim) -> int:
-    """Have staff send the letters that were given up and did not arrive; how many there were.
+    """Let staff resend the failed e-mails that did not arrive; returns their number.
 
-    A letter is given up when two workers died over it, whatever they died of, and kills that
-    follow each other that fast do so.
+    An e-mail fails if two workers died while sending it; kills in quick succession cause that.
     """
     found = await asyncio.to_thread(victim.store.rows, GIVEN_UP)
-    arrived = {checker.notification_id(letter) for letter in victim.store.letters}
-    missing = [int(letter) for (letter,) in _plain(found) if int(letter) not in arrived]
+    arrived = {checker.notification_id(email) for email in victim.store.emails}
+    missing = [int(email) for (email,) in _plain(found) if int(email) not in arrived]
     async with _manager(victim) as manager:
-        for letter in missing:
-            await manager.ask("POST", f"admin/notifications/{letter}/resend", expect=202)
+        for email in missing:
+            await manager.ask("POST", f"admin/notifications/{email}/resend", expect=202)
     await asyncio.to_thread(victim.rest)
     return len(missing)
 
 
 async def killed(victim: Victim, content: bytes, kills: int, *, seed: int = 1) -> int:
-    """Import the list and kill whoever works on it so many times, while customers order.
+    """Import the list and kill its worker this many times, while customers order.
 
-    Gives the number of orders that were accepted meanwhile; the store is left at rest.
+    Returns the number of orders accepted meanwhile; the store is idle afterwards.
     """
     chance = random.Random(seed)
     rows = sum(1 for _ in csv.reader(io.StringIO(content.decode(), newline=""))) - 1
@@ -221,7 +219,7 @@ async def killed(victim: Victim, content: bytes, kills: int, *, seed: int = 1) -
 
 
 async def _until(victim: Victim, reached: Callable[[int], bool], timeout_s: float = 300) -> None:
-    """Wait until so many rows are read, or the import has ended."""
+    """Wait until this many rows are read, or the import has ended."""
     ends = time.monotonic() + timeout_s
     while time.monotonic() < ends:
         read, state = await victim.read()
@@ -252,7 +250,7 @@ async def _shop(victim: Victim, place: int, enough: asyncio.Event) -> int:
 
 
 async def checkouts(victim: Victim, seconds: float, rate: float = 8) -> list[float]:
-    """How long checkouts take, in seconds, when so many come in a second."""
+    """The durations of checkouts, in seconds, at this rate per second."""
     took: list[float] = []
 
     async def one(place: int) -> None:
@@ -275,7 +273,7 @@ def _p95(took: Sequence[float]) -> float:
 
 
 async def _measure(victim: Victim, seconds: float) -> None:
-    """Print the p95 of checkouts without and with an import, by turns."""
+    """Print the p95 of checkouts without and with an import, alternating."""
     for turn in range(3):
         alone = await checkouts(victim, seconds)
         await send(victim, catalogue(12_000, seed=turn + 5))
@@ -321,7 +319,7 @@ async def _report(name: str, victim: Victim, content: bytes, kills: int, wanted:
     print(
         f"{name}: {kills} kills in {time.monotonic() - started:.0f} s,"
         f" {'equal to' if same else 'OTHER THAN'} one that ran through;"
-        f" {accepted} orders meanwhile; {await send_again(victim)} letters were given up",
+        f" {accepted} orders meanwhile; {await send_again(victim)} e-mails had failed",
         flush=True,
     )
     for finding in await victim.store.findings():

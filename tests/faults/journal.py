@@ -1,4 +1,4 @@
-"""A client's own record of what it asked for and what it was promised."""
+"""A client's own journal of its requests and their answers."""
 
 import asyncio
 import json
@@ -22,14 +22,14 @@ _numbers = count(1)
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """What a client was told about one key, by each answer that accepted it."""
+    """The answers to one key that accepted the order."""
 
     answers: list[Mapping[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer as the client met it; no status when there was none."""
+    """An answer as the client received it; no status if there was none."""
 
     status: int | None
     retry_after: str | None
@@ -38,9 +38,9 @@ class Answer:
 
 
 class Journal:
-    """Appended and synced line by line, so that it knows at least what the client knew.
+    """Appended and synced line by line, so that it has everything that the client has received.
 
-    In a thread: a disk that takes its time must not pass for a store that does.
+    Written in a thread, so that a slow disk does not look like a slow store.
     """
 
     def __init__(self, path: Path) -> None:
@@ -58,7 +58,7 @@ class Journal:
 
     @property
     def promises(self) -> dict[str, Promise]:
-        """By key: every request, and all 2xx answers to it."""
+        """Every request by its key, with all its 2xx answers."""
         promises: dict[str, Promise] = {}
         for entry in self._entries():
             promise = promises.setdefault(entry["key"], Promise())
@@ -76,20 +76,20 @@ class Journal:
 
 
 class Customer(Shopper):
-    """A guest with a full cart and one key, who asks again until there is an answer."""
+    """A guest with a full cart and one key, who repeats the request until it is answered."""
 
     def __init__(self, url: str, journal: Journal) -> None:
         super().__init__(url)
         number = f"{os.getpid()}-{next(_numbers)}"
         self.key = f"customer-{number}"
         self.email = f"customer-{number}@example.com"
-        #: The order, once it was accepted.
+        #: The order, after it was accepted.
         self.accepted: dict[str, Any] | None = None
         self.answers: list[Answer] = []
         self._journal = journal
 
     async def ask_for_order(self) -> int | None:
-        """Send the order (again); the status of the answer, None when there was none."""
+        """Send the order (again); returns the status of the answer, or None."""
         await self._journal.request(self.key, self.email)
         body = {"shipping_address": ADDRESS, "email": self.email}
         status, answer = await self._post("orders", body, {"Idempotency-Key": self.key})
@@ -99,12 +99,12 @@ class Customer(Shopper):
         return status
 
     async def ask_to_cancel(self) -> int | None:
-        """Cancel the order (again); the status of the answer, None when there was none."""
+        """Cancel the order (again); returns the status of the answer, or None."""
         status, _ = await self._post(self._path("/cancel"), {}, {})
         return status
 
     async def order_now(self) -> dict[str, Any]:
-        """The order as the store shows it."""
+        """The current order, read from the store."""
         found: dict[str, Any] = await self.ask("GET", self._path())
         return found
 

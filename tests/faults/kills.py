@@ -1,4 +1,4 @@
-"""One kill at one of the 33 places, with orders in flight, and what is there afterwards."""
+"""One kill at one of the 33 failpoints with orders in flight, and the state afterwards."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -12,19 +12,19 @@ from tests.faults.store import ScaledOut, all_accepted, ask_all
 from tests.servers.process import wait_until
 
 IN_FLIGHT = 10
-#: Where the web process is killed; at the others it is the worker.
+#: Failpoints of the web process; the others are in the worker.
 AT_WEB = {name for name in NAMES if name[0] in "WC"} | {"R3", "R4"}
-#: For the first attempt to fail at the retry's places.
+#: Lets the first attempt fail, so that the failpoints of the retry are reached.
 FAILING = "P6:*:raise,"
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one kill did."""
+    """The result of one kill."""
 
     orders: int
     findings: list[Finding] = field(default_factory=list)
-    #: Letters that arrived twice.
+    #: E-mails that arrived twice.
     copies: int = 0
 
 
@@ -36,7 +36,7 @@ def kill_at(store: ScaledOut, place: str, hit: int = 1) -> Outcome:
 
 
 async def _kill_at(store: ScaledOut, place: str, hit: int) -> Outcome:
-    letters = len(store.sink.letters)
+    emails = len(store.sink.emails)
     armed = f"{FAILING if place[0] == 'X' else ''}{place}:{hit}:kill"
     async with AsyncExitStack() as stack:
         if place[0] == "C":
@@ -48,8 +48,8 @@ async def _kill_at(store: ScaledOut, place: str, hit: int) -> Outcome:
         else:
             await _kill_worker(store, stack, armed)
     await asyncio.to_thread(store.wait_until_idle)
-    arrived = store.sink.letters[letters:]
-    copies = len(arrived) - len({letter["Message-ID"] for letter in arrived})
+    arrived = store.sink.emails[emails:]
+    copies = len(arrived) - len({email["Message-ID"] for email in arrived})
     return Outcome(IN_FLIGHT, await store.findings(), copies)
 
 
@@ -71,7 +71,7 @@ async def _kill_cancelling(store: ScaledOut, stack: AsyncExitStack, armed: str) 
     await ask_all(Customer.ask_to_cancel, customers)
     await _dies(store.web)
     store.start()
-    # 409 tells one who was not answered the first time that the order is cancelled already.
+    # 409: the first request, which got no answer, has cancelled the order already.
     assert {*await ask_all(Customer.ask_to_cancel, customers)} <= {200, 409}
     states = {order["status"] for order in await ask_all(Customer.order_now, customers)}
     assert states == {"cancelled"}
@@ -94,10 +94,10 @@ async def _kill_relay(store: ScaledOut, stack: AsyncExitStack, armed: str) -> No
     customers = await store.customers(stack, IN_FLIGHT)
     store.workers.kill()
     await all_accepted(customers)
-    await asyncio.sleep(0.2)  # What was published in the meantime is to be lost, too.
+    await asyncio.sleep(0.2)  # Messages published meanwhile are lost as well.
     store.forget_messages()
     store.pass_time()
-    store.workers.settings["BOOKSTORE_CRASHPOINT"] = armed
+    store.workers.settings["BOOKSTORE_FAILPOINT"] = armed
     store.workers.start()
     await _dies(store.workers)
     store.pass_time(leases=True)
@@ -106,7 +106,7 @@ async def _kill_relay(store: ScaledOut, stack: AsyncExitStack, armed: str) -> No
 
 async def _restart(program: Program, armed: str) -> None:
     program.kill()
-    program.settings["BOOKSTORE_CRASHPOINT"] = armed
+    program.settings["BOOKSTORE_FAILPOINT"] = armed
     program.start()
     await asyncio.to_thread(program.wait)
 
@@ -115,6 +115,6 @@ async def _dies(program: Program, timeout_s: float = 20) -> None:
     try:
         await asyncio.to_thread(wait_until, lambda: program.hurt, timeout_s)
     except TimeoutError:
-        armed = program.settings["BOOKSTORE_CRASHPOINT"]
+        armed = program.settings["BOOKSTORE_FAILPOINT"]
         raise AssertionError(f"nobody passed {armed}\n{program.output()[-2000:]}") from None
-    program.kill()  # What it started, too.
+    program.kill()  # Its child processes as well.

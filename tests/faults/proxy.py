@@ -1,4 +1,4 @@
-"""A TCP proxy in a thread, which misbehaves when told to."""
+"""A TCP proxy in a thread that can disturb connections."""
 
 import asyncio
 import threading
@@ -15,23 +15,23 @@ CHUNK = 65536
 
 
 class Way(Enum):
-    """Seen from the client."""
+    """The direction, seen from the client."""
 
     UP = "to the server"
     DOWN = "to the client"
 
 
 class Proxy:
-    """Passes on what comes in at `port` to `target`, a port of this machine.
+    """Forwards connections at `port` to `target`, a port of this machine.
 
-    What is set here counts from the next chunk on.  `delay_s` passes before each chunk.
+    Attributes take effect with the next chunk.  `delay_s` passes before each chunk.
     """
 
     def __init__(self, target: int = 0) -> None:
         self.port = free_port()
         self.target = target
         self.delay_s = 0.0
-        #: Connections accepted so far, and bytes passed on.
+        #: The number of accepted connections and of forwarded bytes.
         self.connections = 0
         self.passed = dict.fromkeys(Way, 0)
         self._black_hole = False
@@ -53,12 +53,12 @@ class Proxy:
         self._loop.close()
 
     def refuse(self) -> None:
-        """Be gone: new connections are refused, those that are open are cut."""
+        """Refuse new connections and close the open ones."""
         self._do(self._deafen())
         self.cut()
 
     def swallow(self) -> None:
-        """Be a black hole: everything is taken and nothing comes of it, new connections too."""
+        """Accept everything and forward nothing, on new connections too."""
         self._black_hole = True
 
     def cut(self) -> None:
@@ -66,11 +66,11 @@ class Proxy:
         self._do(self._cut())
 
     def cut_after(self, count: int, way: Way) -> None:
-        """Pass on so many more bytes that way, then reset all connections, once."""
+        """Forward this many more bytes in this direction, then reset all connections, once."""
         self._left[way] = count
 
     def heal(self) -> None:
-        """Be an honest proxy again; what was swallowed stays so, hence old connections are cut."""
+        """Forward normally again; old connections are closed, because they have lost data."""
         self.delay_s = 0.0
         self._left = dict.fromkeys(Way)
         if self._black_hole:
@@ -139,7 +139,7 @@ class Proxy:
             await writer.drain()
             if self._left[way] == 0:
                 self._left[way] = None
-                await asyncio.sleep(0.01)  # What was passed on is to arrive before the reset.
+                await asyncio.sleep(0.01)  # Forwarded data must arrive before the reset.
                 await self._cut()
         with suppress(OSError, RuntimeError):
             writer.write_eof()

@@ -1,4 +1,4 @@
-"""What was shown, line by line in a file, so that a run which was stopped goes on where it was."""
+"""Results, line by line in a file, so that an interrupted run resumes where it stopped."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ PATH = ROOT / "build" / "faults.jsonl"
 
 
 class Results:
-    """By the name of what was done; each line is written as soon as it is known."""
+    """Results by name; each line is written immediately."""
 
     def __init__(self, path: Path = PATH) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,7 +31,7 @@ class Results:
 
 
 class Recorder:
-    """A plugin of pytest that leaves out what is on record, and puts on record what is done."""
+    """A pytest plugin that skips recorded tests and records finished ones."""
 
     def __init__(self, results: Results) -> None:
         self._results = results
@@ -44,7 +44,7 @@ class Recorder:
         config.hook.pytest_deselected(items=done)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        # A set-up that failed is the test's own failure; of the rest only the call counts.
+        # A failed setup counts as a failure of the test; otherwise only the call counts.
         if report.when == "call" or (report.when == "setup" and not report.passed):
             self._results.add(
                 report.nodeid,

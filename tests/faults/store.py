@@ -1,4 +1,4 @@
-"""A scaled-out store of real processes, which a test can break and mend."""
+"""A scaled-out store of real processes, which a test can break and repair."""
 
 import asyncio
 import time
@@ -22,7 +22,7 @@ from tests.servers.smtp import SmtpSink
 T = TypeVar("T")
 
 COPIES = 1_000_000
-#: Longer than the lease of a letter and the first pauses of the relay.
+#: Longer than the lease of an e-mail and the first pauses of the relay.
 A_WHILE_S = 120
 
 _UNCLAIMED = """
@@ -39,9 +39,9 @@ class OneWorker(Workers):
 
 
 class ScaledOut:
-    """Web and workers on a database and a virtual host of their own.
+    """Web and workers with a database and a virtual host of their own.
 
-    `settings` may lead the programs through proxies.
+    `settings` may connect the programs through proxies.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class ScaledOut:
     def start(self, web: str = "", workers: str = "") -> None:
         """Start what does not run, with these crash points armed."""
         for program, armed in ((self.web, web), (self.workers, workers)):
-            program.settings["BOOKSTORE_CRASHPOINT"] = armed
+            program.settings["BOOKSTORE_FAILPOINT"] = armed
             program.start()
         self.web.wait()
         self.workers.wait()
@@ -111,7 +111,7 @@ class ScaledOut:
         return value
 
     def set_stock(self, book_id: int, copies: int) -> None:
-        """So many copies of a book, and a movement that says where they come from."""
+        """Set the stock of a book, with the movement that explains it."""
         self.rows(
             "INSERT INTO stock_movements (book_id, delta, reason, created_at)"
             " SELECT book_id, %s - stock, 'count', NOW(6) FROM book_stock WHERE book_id = %s",
@@ -121,7 +121,7 @@ class ScaledOut:
         self.rows("UPDATE book_stock SET stock = %s WHERE book_id = %s", copies, book_id)
 
     def pass_time(self, *, leases: bool = False) -> None:
-        """Make what is due in a while due now; leases only when no worker lives to hold one."""
+        """Make tasks due now that are due later; leases only if no worker is alive to hold one."""
         self.rows(f"UPDATE tasks SET due_at = due_at - INTERVAL {A_WHILE_S} SECOND")
         if leases:
             self.rows(
@@ -129,17 +129,17 @@ class ScaledOut:
             )
 
     def forget_messages(self) -> None:
-        """Empty all queues that tasks wait in, as a broker that lost its disk."""
+        """Empty all queues of tasks, like a broker that lost its disk."""
         for queue in self.rabbitmq.ask("GET", f"queues/{self.name}"):
             if queue["exclusive"]:
-                continue  # A process hears of events there, and nobody else may touch it.
+                continue  # An exclusive queue for events; only its process may use it.
             self.rabbitmq.ask("DELETE", f"queues/{self.name}/{queue['name']}/contents")
 
     def waiting(self) -> int:
         return int(self.value("SELECT COUNT(*) FROM tasks WHERE dead_at IS NULL"))
 
     def wait_until_idle(self, timeout_s: float = 60) -> None:
-        """Return when nothing is left to do but what is dead."""
+        """Return when only dead tasks are left."""
         try:
             wait_until(lambda: not self.waiting(), timeout_s)
         except TimeoutError:
@@ -147,10 +147,10 @@ class ScaledOut:
             raise AssertionError(f"{self.waiting()} tasks are waiting: {left}") from None
 
     def settle(self, timeout_s: float = 60) -> None:
-        """Return when nothing is left to do.  Claims whose attempt ended unnoted end with it:
-        their leases would, in a minute."""
+        """Return when nothing is left to do.  Claims without a recorded result are released, as
+        their leases would be in a minute."""
         wait_until(lambda: not self.value(_UNCLAIMED), timeout_s)
-        time.sleep(1)  # What is claimed and alive is sent by then.
+        time.sleep(1)  # E-mails claimed by a live process are sent by then.
         if self.waiting():
             self.pass_time(leases=True)
         self.wait_until_idle(timeout_s)
@@ -158,37 +158,37 @@ class ScaledOut:
     async def customers(
         self, stack: AsyncExitStack, count: int, books: Sequence[int] | None = None
     ) -> list[Customer]:
-        """Guests with full carts: each wants two books, overlapping with the others'."""
+        """Guests with full carts: each has two books, overlapping with those of others."""
         books = books or self.books
         made = [
             await stack.enter_async_context(Customer(self.web.url, self.journal))
             for _ in range(count)
         ]
-        wishes = [
+        quantities = [
             dict.fromkeys({books[place % len(books)], books[(place + 1) % len(books)]}, 1)
             for place in range(count)
         ]
         for start in range(0, count, 20):
             await asyncio.gather(
                 *(
-                    customer.fill_cart(wish)
-                    for customer, wish in zip(
-                        made[start : start + 20], wishes[start : start + 20], strict=True
+                    customer.fill_cart(wanted)
+                    for customer, wanted in zip(
+                        made[start : start + 20], quantities[start : start + 20], strict=True
                     )
                 )
             )
         return made
 
     @property
-    def letters(self) -> list[EmailMessage]:
-        return self.sink.letters
+    def emails(self) -> list[EmailMessage]:
+        return self.sink.emails
 
     async def findings(self) -> list[Finding]:
-        return await checker.findings(self.database_url, self.journal, self.letters)
+        return await checker.findings(self.database_url, self.journal, self.emails)
 
 
 async def all_accepted(customers: Iterable[Customer], timeout_s: float = 30) -> None:
-    """Have everybody ask, with the same key each time, until the order is accepted."""
+    """Let all customers repeat their request, with the same key, until it is accepted."""
     ends = time.monotonic() + timeout_s
 
     async def insist(customer: Customer) -> None:
@@ -200,7 +200,7 @@ async def all_accepted(customers: Iterable[Customer], timeout_s: float = 30) -> 
 
 
 async def steadily(customers: Sequence[Customer], per_second: float) -> float:
-    """Have one after the other ask once, so many in a second; the p95 of the answers' times."""
+    """Let the customers send one request each, at this rate; returns the p95 of the durations."""
     began = time.monotonic()
 
     async def in_turn(number: int, customer: Customer) -> float:
@@ -215,5 +215,5 @@ async def steadily(customers: Sequence[Customer], per_second: float) -> float:
 async def ask_all(
     ask: Callable[[Customer], Awaitable[T]], customers: Iterable[Customer]
 ) -> list[T]:
-    """Have everybody ask once, at the same moment."""
+    """Let all customers send their request at the same moment."""
     return list(await asyncio.gather(*map(ask, customers)))

@@ -1,4 +1,4 @@
-"""A long queue is only a delay: the worker neither swells nor tires, and mail holds up no order."""
+"""A long queue is only a delay: memory and speed stay constant, and e-mails delay no order."""
 
 import asyncio
 import os
@@ -39,7 +39,7 @@ def site():
 
 
 class Memory:
-    """The resident memory of the processes of a session, looked at again and again."""
+    """Samples the resident memory of the processes of a session."""
 
     def __init__(self, session):
         self.seen = []
@@ -69,13 +69,13 @@ def resident(session):
         try:
             if entry.name.isdigit() and os.getsid(int(entry.name)) == session:
                 pages += int((entry / "statm").read_text().split()[1])
-        except OSError:  # It has just ended.
+        except OSError:  # The process has just ended.
             continue
     return pages * PAGE
 
 
 class OneWorker(OrderWorkers):
-    """One process, so that its memory is one number; letters are left waiting."""
+    """One process, so that its memory is one number; e-mails are not sent."""
 
     def __init__(self, settings):
         super().__init__(settings, 8)
@@ -83,7 +83,7 @@ class OneWorker(OrderWorkers):
 
 
 @pytest.mark.timeout(figure(120, 1800))
-def test_a_worker_neither_swells_nor_tires_over_a_long_queue(site, record_property):
+def test_memory_and_speed_stay_constant_over_a_long_queue(site, record_property):
     site.clear()
     asyncio.run(site.place(site.fill_carts(ORDERS, LINES)))
     workers = OneWorker(site.settings)
@@ -108,13 +108,13 @@ def test_a_worker_neither_swells_nor_tires_over_a_long_queue(site, record_proper
     record_property("last tenth", round(last))
     record_property("orders a second", round((ORDERS - 1) / (ended - began)))
     assert growth < GROWTH
-    if FULL:  # A short queue is over before the clock of the kernel has counted anything.
+    if FULL:  # A short queue is finished before the clock of the kernel has advanced.
         assert abs(last / first - 1) < 0.2
 
 
 @pytest.mark.skipif(not FULL, reason="a comparison of speeds, which a busy machine would spoil")
 @pytest.mark.timeout(1800)
-def test_orders_are_as_quick_while_the_mail_server_is_slow_or_gone(site, record_property):
+def test_orders_are_as_fast_while_the_mail_server_is_slow_or_down(site, record_property):
     drains = {"well": [], "slow": [], "gone": []}
     for _ in range(ROUNDS):
         for mail, runs in drains.items():

@@ -1,4 +1,4 @@
-"""RabbitMQ is killed, away, erased, or loses everything, with orders in flight."""
+"""RabbitMQ is killed, down, erased, or loses everything, with orders in flight."""
 
 import asyncio
 import time
@@ -17,7 +17,7 @@ PER_SECOND = 5
 AWAY_S = figure(5, 180)
 USUAL = 25
 STOLEN_S = figure(5, 300)
-#: All that was accepted is done so soon after everything is well again.
+#: All accepted orders are processed within this time after the broker is back.
 BACK_S = 60
 
 
@@ -43,9 +43,9 @@ async def open_store(store, count):
 
 
 async def all_done(store, within_s=BACK_S):
-    """How long it took until nothing was left to do, nothing dead either."""
+    """The time until nothing was left to do, without dead tasks."""
     if not FULL:
-        store.pass_time()  # Else the next turn of the relay may be half a minute away.
+        store.pass_time()  # Otherwise the next pass of the relay may be 30 seconds away.
     began = time.monotonic()
     await asyncio.to_thread(store.wait_until_idle, within_s)
     assert store.rows("SELECT * FROM tasks") == []
@@ -53,7 +53,7 @@ async def all_done(store, within_s=BACK_S):
 
 
 def asked_twice(customers):
-    """Those whose first request was not accepted at once."""
+    """Customers whose first request was not accepted."""
     return [c.answers for c in customers if [a.status for a in c.answers] != [202]]
 
 
@@ -124,6 +124,6 @@ async def test_a_broker_that_loses_all_it_confirms_costs_a_minute_and_no_order(
         record_property("messages lost", thief.taken)
         record_property("seconds until all was done", await all_done(store))
     assert thief.taken
-    assert waiting == 2 * len(customers)  # Nothing of it was done: orders and letters.
+    assert waiting == 2 * len(customers)  # Nothing was done: neither orders nor e-mails.
     assert asked_twice(customers) == []
     assert await store.findings() == []

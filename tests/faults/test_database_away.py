@@ -1,4 +1,4 @@
-"""MariaDB is killed, or stands still, under load."""
+"""MariaDB is killed, or hangs, under load."""
 
 import asyncio
 import time
@@ -17,10 +17,10 @@ from tests.servers.mariadb import MariaDBServer
 from tests.servers.process import wait_until
 
 CLIENTS, ORDERS_EACH = 12, 12
-#: For how long it is away, each time that it is killed.
+#: How long it stays down each time that it is killed.
 AWAY_S = figure([4.0], [1.0] * 20 + [120.0])
 STILL_S = figure(4.0, 30.0)
-#: No customer waits longer for the database; the rest is this machine's.
+#: The longest wait of a customer for the database, with a margin for this machine.
 ANSWER_S = 2.0 + 1.0
 BACK_S = 5.0
 
@@ -48,7 +48,7 @@ async def insist_one_after_the_other(customers, ends):
 
 
 async def load_while(store, break_it, mend, away_s):
-    """Clients order all the time; the answers they got, and when all was broken and mended."""
+    """Clients order continuously; returns their answers, and when the outage began and ended."""
     async with AsyncExitStack() as stack:
         customers = await store.customers(stack, CLIENTS * ORDERS_EACH)
         ends = time.monotonic() + 60 + away_s
@@ -60,7 +60,7 @@ async def load_while(store, break_it, mend, away_s):
         broken = time.monotonic()
         break_it()
         await asyncio.sleep(away_s)
-        mend()  # Not in a thread: what a thread starts ends with it.
+        mend()  # Not in a thread: its child processes would end with the thread.
         await asyncio.to_thread(wait_until, store.mariadb.answers)
         mended = time.monotonic()
         await asyncio.gather(*loads)
@@ -121,7 +121,9 @@ async def test_a_customer_waits_so_long_in_all_not_so_long_for_each_thing(
         store.web.wait()
         async with AsyncExitStack() as stack:
             (customer,) = await store.customers(stack, 1)
-            link.delay_s = 0.8  # Who it is takes nearly as long as may be; then comes the order.
+            link.delay_s = (
+                0.8  # The session lookup uses nearly the whole deadline; then the order follows.
+            )
             await customer.ask_for_order()
 
     (answer,) = customer.answers
@@ -133,7 +135,7 @@ async def test_to_give_a_connection_back_needs_no_answer(server):
     with Proxy(server.port) as link:
         url = server.client.create_database("given_back")
         engine = db.make_engine(url.replace(f":{server.port}/", f":{link.port}/"))
-        # The link goes dead after COMMIT, as the connection is given back.
+        # The link fails after COMMIT, while the connection is returned to the pool.
         event.listen(engine.sync_engine.pool, "reset", lambda *_: link.swallow())
         began = own_time_s()
 
@@ -150,11 +152,11 @@ async def test_what_a_host_that_fell_silent_had_locked_is_free_again_in_seconds(
     url = server.client.create_database("fell_silent")
     silent, other = (db.make_engine(url, timeout_s=1, lock_wait_s=1) for _ in range(2))
     async with db.transaction(silent) as conn:
-        await conn.execute(text("CREATE TABLE shelf (id INT PRIMARY KEY)"))
-        await conn.execute(text("INSERT INTO shelf VALUES (7)"))
+        await conn.execute(text("CREATE TABLE pile (id INT PRIMARY KEY)"))
+        await conn.execute(text("INSERT INTO pile VALUES (7)"))
 
-    async with silent.connect() as conn:  # Without a word from now on, and without an end.
-        await conn.execute(text("SELECT id FROM shelf WHERE id = 7 FOR UPDATE"))
+    async with silent.connect() as conn:  # From now on the link is silent and stays open.
+        await conn.execute(text("SELECT id FROM pile WHERE id = 7 FOR UPDATE"))
         with pytest.raises(DBAPIError, match="Lock wait timeout"):
             await take(other)
         await asyncio.sleep(3)
@@ -168,4 +170,4 @@ async def test_what_a_host_that_fell_silent_had_locked_is_free_again_in_seconds(
 
 async def take(engine):
     async with engine.connect() as conn:
-        return (await conn.execute(text("DELETE FROM shelf WHERE id = 7"))).rowcount
+        return (await conn.execute(text("DELETE FROM pile WHERE id = 7"))).rowcount

@@ -1,4 +1,4 @@
-"""The embedded store is killed at eight places."""
+"""The embedded store is killed at eight failpoints."""
 
 import pytest
 
@@ -14,5 +14,5 @@ def store(tmp_path_factory):
 
 @pytest.mark.parametrize("number", range(figure(1, 20)))
 @pytest.mark.parametrize("place", ["W3", "W5", "P2", "P5", "P7", "M1", "M6", "C3"])
-def test_a_killed_store_loses_and_doubles_nothing(store, place, number):
+def test_a_killed_store_loses_and_duplicates_nothing(store, place, number):
     assert store.kill_at(place) == []

@@ -1,4 +1,4 @@
-"""An import that is killed and goes on leaves what one leaves that ran through."""
+"""An import that is killed and resumed has the same result as an uninterrupted one."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from tests.faults import import_kills
 from tests.faults.embedded import EmbeddedStore
 from tests.faults.import_kills import Victim
 
-#: Programs are started several times; on a busy machine that takes its time.
+#: Programs are started several times, which takes long on a busy machine.
 pytestmark = pytest.mark.timeout(400)
 #: Eight batches.
 CONTENT = catalogue(1500)
@@ -21,7 +21,7 @@ def wanted():
 
 
 async def outcome(victim):
-    """How many orders were accepted meanwhile, what the import left, and what does not hold."""
+    """The number of orders accepted meanwhile, the result of the import, violated invariants."""
     accepted = await import_kills.killed(victim, CONTENT, kills=2)
     left = import_kills.left(victim.store.rows)
     await import_kills.send_again(victim)

@@ -1,4 +1,4 @@
-"""Ten minutes of an ordinary bad day: hosts are killed, restarted and upgraded under load.
+"""Ten minutes of failures: hosts are killed, restarted and upgraded under load.
 
 `FAULTS=full .venv/bin/pytest tests/faults/test_long_run.py` takes the ten minutes.
 """
@@ -20,14 +20,14 @@ from tests.servers.mariadb import MariaDBServer
 #: At least one round and one upgrade happen, however short the time.
 SECONDS = figure(1, 600)
 CUSTOMERS = 6
-#: Orders in a second by all customers together.
+#: Orders per second of all customers together.
 PER_SECOND = 6
-#: Between one thing that happens and the next.
+#: The pause between two failures.
 EVERY_S = figure(0.5, 3.0)
-#: The database is killed after so many rounds, and away for so long.
+#: The database is killed after this many rounds, and stays down for this long.
 ROUNDS_TO_OUTAGE = figure(1, 2)
 AWAY_S = figure(1.5, 8.0)
-#: After the database answers again, until nobody is told that it is away.
+#: After the database answers again, until no request gets a 503.
 BACK_S = 5.0
 
 
@@ -45,13 +45,13 @@ def fleet(server, rabbitmq, tmp_path):
 
 
 class Day:
-    """What happens to the hosts, in turn, until the time is over."""
+    """The failures, in turn, until the time is over."""
 
     def __init__(self, fleet, server):
         self.happened = Counter()
-        #: When the database was killed, and when nobody may speak of it any more.
+        #: When the database was killed, and from when on no answer may be a 503.
         self.outages = []
-        #: What was done when, to be named beside an answer that should not have been.
+        #: Each failure with its time, to be reported beside a wrong answer.
         self.moments = []
         self._fleet = fleet
         self._server = server
@@ -79,12 +79,12 @@ class Day:
         return fleet.programs if FULL else [fleet.webs[1], fleet.crew[1]]
 
     def is_out(self, answer):
-        """Whether the database was away when this was asked or answered."""
+        """Whether the database was down when this was requested or answered."""
         asked_at, answered_at = answer.asked_at, answer.asked_at + answer.took_s
         return any(began < answered_at and asked_at < over for began, over in self.outages)
 
     def around(self, answer):
-        """What was done last before this was answered, and how long before."""
+        """The last failure before this answer, and how long before."""
         ended = answer.asked_at + answer.took_s
         return [(what, round(ended - at, 1)) for at, what in self.moments if at < ended][-3:]
 
@@ -104,12 +104,12 @@ class Day:
         await self._start(program)
 
     async def _start(self, program):
-        program.start()  # Not in a thread: what a thread starts ends with it.
+        program.start()  # Not in a thread: its child processes would end with the thread.
         await asyncio.to_thread(program.wait)
         self._note(f"{program.name} is back")
 
     async def _upgrade(self):
-        """As the guide says: the tables first, while the old code runs; then host by host."""
+        """As in the guide: the database first, while the old code runs; then host by host."""
         for program in self._fleet.programs:
             install(program, self._release)
         self._note("migrating")
@@ -131,7 +131,7 @@ class Day:
 
 
 async def order_all_the_time(fleet, number, rest, visits):
-    """One customer after the other, each by way of another host first."""
+    """One customer after the other, each through another host first."""
     dice = random.Random(number)
     pause = CUSTOMERS / PER_SECOND
     while not rest.is_set():
@@ -151,7 +151,7 @@ def version_of(web):
 
 
 @pytest.mark.timeout(SECONDS + 900)
-async def test_hosts_that_die_restart_and_are_upgraded_lose_and_double_nothing(
+async def test_hosts_that_die_restart_and_are_upgraded_lose_and_duplicate_nothing(
     fleet, server, record_property
 ):
     visits = []

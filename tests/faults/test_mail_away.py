@@ -1,4 +1,4 @@
-"""The mail server is away, refuses, dawdles, or hangs up in the middle of a letter."""
+"""The mail server is down, refuses, is slow, or disconnects in the middle of an e-mail."""
 
 import asyncio
 import time
@@ -14,17 +14,17 @@ from tests.faults.proxy import Proxy, Way
 from tests.faults.store import ScaledOut, all_accepted
 from tests.servers.process import wait_until
 
-#: In full 1,000 orders, so 2,000 letters: six times this, and the cuts.
+#: In full 1,000 orders, so 2,000 e-mails: six times this, and the cuts.
 ORDERS = figure(10, 150)
-#: Bytes of a letter's way to the mail server after which the link is cut: the greeting, the
-#: envelope, DATA, the letter's beginning, middle and end.
+#: The link is cut after this many bytes to the mail server: in the greeting, the envelope, DATA,
+#: and at the beginning, middle and end of the e-mail.
 CUTS = (0, 10, 40, 90, 130, 500, 2000, 6000)
 CUT_EACH = figure(1, 13)
-#: For how long it answers slowly, or with 451.
+#: How long it answers slowly, or with 451.
 SLOW_S = figure(0, 90)
 LATER_S = figure(0, 300)
-#: Both letters of an order.
-LETTERS = 2
+#: Both e-mails of an order.
+EMAILS = 2
 UNDECIDED = "SELECT COUNT(*) FROM orders WHERE status = 'placed'"
 BEING_SENT = "SELECT COUNT(*) FROM notifications WHERE status = 'sending'"
 UNTRIED = "SELECT COUNT(*) FROM notifications WHERE status = 'queued' AND attempts = 0"
@@ -33,7 +33,7 @@ FAILED = "SELECT id, attempts, smtp_answer FROM notifications WHERE status = 'fa
 
 @pytest.fixture(scope="module")
 def link():
-    """The way to the mail server; its target is set once the sink is there."""
+    """The proxy to the mail server; its target is set when the sink is running."""
     with Proxy() as link:
         yield link
 
@@ -50,17 +50,17 @@ def store(mariadb, rabbitmq, link, tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def healthy(store, link, record_property):
-    before = len(store.sink.letters)
+    before = len(store.sink.emails)
     yield
     store.sink.answer, store.sink.hang_up, store.sink.delay_s = "250 2.0.0 OK", False, 0
     link.heal()
-    arrived = store.sink.letters[before:]
-    record_property("letters", len({letter["Message-ID"] for letter in arrived}))
-    record_property("copies", len(arrived) - len({letter["Message-ID"] for letter in arrived}))
+    arrived = store.sink.emails[before:]
+    record_property("emails", len({email["Message-ID"] for email in arrived}))
+    record_property("copies", len(arrived) - len({email["Message-ID"] for email in arrived}))
 
 
 async def order(store, count):
-    """So many orders; how long it took until all of them were decided."""
+    """Place this many orders; returns the time until all were processed."""
     async with AsyncExitStack() as stack:
         customers = await store.customers(stack, count)
         began = time.monotonic()
@@ -69,70 +69,72 @@ async def order(store, count):
     return time.monotonic() - began
 
 
-#: The orders of a test are decided within this, however the mail server is.
+#: The orders of a test are processed within this time in any state of the mail server.
 DECIDED_S = figure(5, 20)
 
 
 async def deliver_the_rest(store):
-    """Time passes, and every letter gets its next chances."""
+    """Let time pass, so that every e-mail gets its next attempts."""
     await asyncio.to_thread(wait_until, lambda: not store.value(BEING_SENT), 120)
     if store.value(UNTRIED):
-        await asyncio.sleep(delivery.AWAY_S)  # So long nobody looks whether it is back.
+        await asyncio.sleep(
+            delivery.CIRCUIT_BREAKER_S
+        )  # During this time no worker checks whether it is back.
         store.pass_time()
         await asyncio.to_thread(wait_until, lambda: not store.value(UNTRIED), 120)
     store.pass_time()
     await asyncio.to_thread(store.wait_until_idle, 120)
 
 
-async def test_letters_wait_for_a_mail_server_that_is_down(store, link):
-    before = len(store.sink.letters)
+async def test_emails_wait_for_a_mail_server_that_is_down(store, link):
+    before = len(store.sink.emails)
     link.refuse()
 
     decided_s = await order(store, ORDERS)
-    sent = len(store.sink.letters) - before
+    sent = len(store.sink.emails) - before
     link.heal()
     await deliver_the_rest(store)
 
     assert sent == 0
     assert decided_s < DECIDED_S
-    assert len(store.sink.letters) == before + LETTERS * ORDERS
+    assert len(store.sink.emails) == before + EMAILS * ORDERS
     assert await store.findings() == []
 
 
 @pytest.mark.skipif(not FULL, reason="no time is passed here: the relay's half minute is real")
-async def test_letters_leave_within_a_minute_once_the_mail_server_is_back(store, link):
-    before = len(store.sink.letters)
+async def test_emails_are_sent_within_a_minute_after_the_mail_server_is_back(store, link):
+    before = len(store.sink.emails)
     link.refuse()
     await order(store, ORDERS)
     tried = store.value("SELECT COUNT(*) FROM notifications WHERE status = 'queued' AND attempts")
 
     link.heal()
-    # Those that were tried have a pause of their own, which is as long and begins later.
-    await asyncio.to_thread(store.sink.wait_for, before + LETTERS * ORDERS - tried, 60)
+    # E-mails that were tried have a pause of their own, as long, which begins later.
+    await asyncio.to_thread(store.sink.wait_for, before + EMAILS * ORDERS - tried, 60)
     await deliver_the_rest(store)
 
     assert tried < ORDERS
     assert await store.findings() == []
 
 
-async def test_letters_that_are_refused_for_now_all_arrive_later(store):
+async def test_temporarily_refused_emails_all_arrive_later(store):
     store.sink.answer = "451 4.3.0 Later"
-    before = len(store.sink.letters)
+    before = len(store.sink.emails)
 
     decided_s = await order(store, ORDERS)
     await asyncio.sleep(LATER_S)
     await asyncio.to_thread(wait_until, lambda: not store.value(UNTRIED), 120)
-    refused = len(store.sink.letters) == before
+    refused = len(store.sink.emails) == before
     store.sink.answer = "250 2.0.0 OK"
     await deliver_the_rest(store)
 
     assert refused
     assert decided_s < DECIDED_S
-    assert len(store.sink.letters) == before + LETTERS * ORDERS
+    assert len(store.sink.emails) == before + EMAILS * ORDERS
     assert await store.findings() == []
 
 
-async def test_letters_that_are_refused_for_good_are_tried_once_and_shown_to_staff(store):
+async def test_permanently_refused_emails_are_tried_once_and_shown_to_staff(store):
     store.sink.answer = "550 5.1.1 Nobody here"
 
     decided_s = await order(store, ORDERS)
@@ -148,14 +150,14 @@ async def test_letters_that_are_refused_for_good_are_tried_once_and_shown_to_sta
     await asyncio.to_thread(store.wait_until_idle, 120)
 
     assert decided_s < DECIDED_S
-    assert len(failed) == LETTERS * ORDERS
+    assert len(failed) == EMAILS * ORDERS
     assert {(row["attempts"], row["smtp_answer"]) for row in failed} == {
         (1, "550 5.1.1 Nobody here")
     }
     assert await store.findings() == []
 
 
-async def test_a_mail_server_slow_to_take_a_letter_holds_up_no_order(store):
+async def test_a_mail_server_slow_to_accept_an_email_delays_no_order(store):
     store.sink.delay_s = figure(3, 30)
 
     decided_s = await order(store, ORDERS)
@@ -169,8 +171,8 @@ async def test_a_mail_server_slow_to_take_a_letter_holds_up_no_order(store):
     assert await store.findings() == []
 
 
-async def test_a_mail_server_slow_at_every_step_holds_up_no_order(store, link):
-    link.cut()  # A connection that is kept has its greeting already.
+async def test_a_mail_server_slow_at_every_step_delays_no_order(store, link):
+    link.cut()  # A reused connection has its greeting already.
     link.delay_s = figure(1, 30)
 
     decided_s = await order(store, ORDERS)
@@ -184,9 +186,9 @@ async def test_a_mail_server_slow_at_every_step_holds_up_no_order(store, link):
     assert await store.findings() == []
 
 
-async def test_letters_without_an_answer_come_once_more_and_are_marked(store):
+async def test_emails_without_an_answer_are_sent_once_more_and_marked(store):
     store.sink.hang_up = True
-    before = len(store.sink.letters)
+    before = len(store.sink.emails)
 
     await order(store, ORDERS)
     await asyncio.to_thread(
@@ -195,16 +197,16 @@ async def test_letters_without_an_answer_come_once_more_and_are_marked(store):
     store.sink.hang_up = False
     await deliver_the_rest(store)
 
-    arrived = store.sink.letters[before:]
-    assert len(arrived) == 2 * LETTERS * ORDERS
-    assert len({letter["Message-ID"] for letter in arrived}) == LETTERS * ORDERS
+    arrived = store.sink.emails[before:]
+    assert len(arrived) == 2 * EMAILS * ORDERS
+    assert len({email["Message-ID"] for email in arrived}) == EMAILS * ORDERS
     assert await store.findings() == []
 
 
 @pytest.mark.parametrize("count", CUTS)
-async def test_a_link_cut_in_the_middle_of_a_letter_loses_none(store, link, count):
+async def test_a_link_cut_in_the_middle_of_an_email_loses_none(store, link, count):
     for _ in range(CUT_EACH):
-        link.cut()  # So that the next letter begins with the greeting.
+        link.cut()  # The next e-mail then begins with the greeting.
         link.cut_after(count, Way.UP)
 
         await order(store, 1)
@@ -213,7 +215,7 @@ async def test_a_link_cut_in_the_middle_of_a_letter_loses_none(store, link, coun
     assert await store.findings() == []
 
 
-async def test_an_answer_that_is_lost_costs_at_most_a_copy(store, link):
+async def test_a_lost_answer_causes_at_most_one_duplicate(store, link):
     link.swallow()
     async with AsyncExitStack() as stack:
         await all_accepted(await store.customers(stack, 1))

@@ -1,4 +1,4 @@
-"""One order that kills whoever works on it, one that always fails, and fifty others."""
+"""One order that kills its worker, one that always fails, and fifty others."""
 
 import asyncio
 import json
@@ -11,37 +11,37 @@ from tests.faults.store import all_accepted
 from tests.servers.process import wait_until
 
 INNOCENTS = 50
-#: Placed while the bad ones do their harm.
+#: Orders placed while the bad ones are retried.
 MEANWHILE, EVERY_S = 15, 1.0
 SUPERVISED_S = 100
 #: Beside two starts of the workers.
 DELAY_S = 5.0
-PARKED = "SELECT COUNT(*) FROM tasks WHERE dead_at IS NOT NULL"
+DEAD = "SELECT COUNT(*) FROM tasks WHERE dead_at IS NOT NULL"
 UNDECIDED = "SELECT COUNT(*) FROM orders WHERE id > %s AND status = 'placed'"
 WAITED_MS = "SELECT MAX(waited_ms) FROM order_events WHERE order_id > %s AND kind = 'confirmed'"
 
 
 async def supervise(store, armed, ends):
-    """Start the workers again each time they die, until both bad orders are dead: when."""
+    """Restart the workers each time they die, until both bad orders are dead; returns when."""
     starts = []
-    while not ends.is_set() or store.value(PARKED) < 2:
+    while not ends.is_set() or store.value(DEAD) < 2:
         if not store.workers.running:
             store.workers.kill()
-            store.workers.settings["BOOKSTORE_CRASHPOINT"] = armed
+            store.workers.settings["BOOKSTORE_FAILPOINT"] = armed
             starts.append(datetime.now(UTC))
             store.workers.start()
         if ends.is_set():
-            store.pass_time()  # So that the test need not wait for the last pauses.
+            store.pass_time()  # Skips the last pauses.
         await asyncio.sleep(0.5)
     return starts
 
 
 def boots_s(starts, log):
-    """How long it took each time until somebody was at work, on this machine at that moment."""
+    """The duration of each start of the workers, on this machine at that moment."""
     at_work = [
         datetime.fromisoformat(json.loads(line)["timestamp"])
         for line in log.splitlines()
-        if "at work: " in line
+        if "worker started: " in line
     ]
     return [min(it - start for it in at_work if it > start).total_seconds() for start in starts]
 
@@ -53,7 +53,7 @@ async def order_one_after_the_other(customers):
 
 
 @pytest.mark.timeout(240)
-async def test_two_bad_orders_are_parked_and_fifty_others_confirmed(store, record_property):
+async def test_two_bad_orders_are_dead_and_fifty_others_confirmed(store, record_property):
     async with AsyncExitStack() as stack:
         customers = await store.customers(stack, INNOCENTS + 2 + MEANWHILE)
         listed, later = customers[: INNOCENTS + 2], customers[INNOCENTS + 2 :]
@@ -61,7 +61,7 @@ async def test_two_bad_orders_are_parked_and_fifty_others_confirmed(store, recor
         await all_accepted(listed)
         ids = [row["id"] for row in store.rows("SELECT id FROM orders ORDER BY id")]
         killer, failing = ids[10], ids[30]
-        # One list of all of them, as a relay makes it; what was published singly is lost.
+        # One batch of all of them, as the relay publishes it; single messages are lost.
         store.forget_messages()
         store.pass_time()
 
@@ -76,7 +76,7 @@ async def test_two_bad_orders_are_parked_and_fifty_others_confirmed(store, recor
             ends.set()
             starts = await supervising
     store.workers.kill()
-    store.pass_time(leases=True)  # Letters that were on their way with the dead.
+    store.pass_time(leases=True)  # E-mails that were being sent when the workers died.
     store.start()
     await asyncio.to_thread(store.wait_until_idle)
 
@@ -88,14 +88,14 @@ async def test_two_bad_orders_are_parked_and_fifty_others_confirmed(store, recor
     record_property("longest wait of another order", waited_ms / 1000)
     assert [row["ref_id"] for row in dead] == [killer, failing]
     assert all(row["dead_at"] for row in dead)
-    assert "took its worker down" in dead[0]["error"]
+    assert "worker process died" in dead[0]["error"]
     assert "Crash: P6" in dead[1]["error"]
     assert [order for order, status in states.items() if status != "confirmed"] == [killer, failing]
     assert len(states) == len(customers)
     assert len(starts) <= 7
     assert waited_ms / 1000 < sum(boots[-2:]) + DELAY_S
 
-    # Staff have mended what was wrong, and replay them.
+    # Staff have fixed the cause and replay them.
     for row in dead:
         assert store.web.run("tasks", "replay", str(row["id"])).returncode == 0
     await asyncio.to_thread(store.wait_until_idle)

@@ -1,4 +1,4 @@
-"""Many customers at one moment, through real processes."""
+"""Many customers at the same moment, through real processes."""
 
 import asyncio
 import random
@@ -17,7 +17,7 @@ from tests.faults.store import COPIES, OneWorker, ScaledOut, all_accepted, ask_a
 BUYERS, LAST_COPIES, ROUNDS = 200, 7, figure(1, 100)
 REPEATS, WITHIN_S = 1000, 5.0
 CANCELLERS = figure(100, 1000)
-#: Orders, each of whose messages comes so many times; each order has three.
+#: Orders, and how often each of their three messages is delivered.
 REPEATED, TIMES = figure(40, 400), 5
 
 
@@ -117,7 +117,7 @@ async def test_cancelling_races_processing_and_one_of_them_wins(store, record_pr
     assert await store.findings() == []
 
 
-async def test_messages_that_come_five_times_and_shuffled_have_one_effect_each(store):
+async def test_messages_delivered_five_times_in_random_order_have_one_effect(store):
     since = last_order(store)
     async with AsyncExitStack() as stack:
         customers = await store.customers(stack, REPEATED)
@@ -136,7 +136,7 @@ async def test_messages_that_come_five_times_and_shuffled_have_one_effect_each(s
 
 
 def publish(store, hints):
-    """One message for each hint, in this order."""
+    """One message for each task, in this order."""
     rabbit = StoreBroker(queue_type="classic", url=store.rabbitmq.url(store.name), middleware=[])
     for queue in QUEUES.values():
         rabbit.declare_queue(queue, ensure=True)

@@ -1,4 +1,4 @@
-"""The web process is killed, once at each place it passes."""
+"""The web process is killed once at each of its failpoints."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from tests.faults.kills import AT_WEB, kill_at
 
 
 @pytest.mark.parametrize("place", sorted(AT_WEB))
-def test_a_killed_web_process_loses_and_doubles_nothing(store, place):
+def test_a_killed_web_process_loses_and_duplicates_nothing(store, place):
     outcome = kill_at(store, place)
 
     assert outcome.findings == []

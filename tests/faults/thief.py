@@ -1,4 +1,4 @@
-"""A stranger at the broker who takes every message and loses it."""
+"""A consumer that takes every message from the broker and loses it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,12 +8,12 @@ import aio_pika
 
 from bookstore.tasks.publisher import QUEUES, queue_arguments
 
-#: RabbitMQ serves a consumer with a higher priority first, as long as it takes what comes.
+#: RabbitMQ delivers to consumers with a higher priority first.
 BEFORE_ALL_OTHERS = {"x-priority": 10}
 
 
 class Thief:
-    """How many messages were lost so far."""
+    """Counts the lost messages."""
 
     def __init__(self) -> None:
         self.taken = 0
@@ -24,7 +24,7 @@ class Thief:
 
 @asynccontextmanager
 async def stealing(url: str) -> AsyncIterator[Thief]:
-    """Publishers get their confirms and workers stay connected, but nothing reaches them."""
+    """Publishers get confirms and workers stay connected, but receive nothing."""
     thief = Thief()
     async with await aio_pika.connect(url) as connection:
         channel = await connection.channel()
@@ -33,5 +33,5 @@ async def stealing(url: str) -> AsyncIterator[Thief]:
                 name, durable=True, arguments=queue_arguments("classic", name)
             )
             await queue.consume(thief.take, no_ack=True, arguments=BEFORE_ALL_OTHERS)
-        await asyncio.sleep(0.5)  # What was under way before is delivered.
+        await asyncio.sleep(0.5)  # Messages that were in flight before are delivered.
         yield thief

@@ -17,25 +17,25 @@ from tests.servers.process import Server, find, free_port
 USER = "bookstore"
 PASSWORD = planted.DATABASE
 
-#: Read at every start, before the first connection is accepted; data that were kept may know
-#: another password.
+#: Executed at every start, before the first connection is accepted; existing data may have another
+#: password.
 INIT = f"""
 CREATE OR REPLACE USER '{USER}'@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';
 GRANT ALL ON *.* TO '{USER}'@'127.0.0.1' WITH GRANT OPTION;
 """
 
-#: MariaDB refuses to run as root unless told so; as anybody else it needs no word.
+#: MariaDB refuses to run as root without this option.
 AS_ROOT = ("--user=root",) if os.geteuid() == 0 else ()
 
 
 @dataclass(frozen=True, slots=True)
 class MariaDB:
-    """A MariaDB that runs: where it is, and what tests ask of it."""
+    """A running MariaDB: its address, and helpers for tests."""
 
     port: int
 
     def url(self, database: str) -> str:
-        """What `BOOKSTORE_DATABASE_URL` has to be."""
+        """The value for `BOOKSTORE_DATABASE_URL`."""
         return f"mysql+aiomysql://{USER}:{PASSWORD}@127.0.0.1:{self.port}/{database}"
 
     def connect(self, database: str | None = None) -> "pymysql.Connection[Any]":
@@ -59,14 +59,14 @@ class MariaDB:
         return True
 
     def create_database(self, name: str) -> str:
-        """A new, empty database in place of any of this name; returns its URL."""
+        """Create an empty database, replacing one of this name; returns its URL."""
         with closing(self.connect()) as conn, conn.cursor() as cursor:
             cursor.execute(f"DROP DATABASE IF EXISTS `{name}`")
             cursor.execute(f"CREATE DATABASE `{name}`")
         return self.url(name)
 
     def empty(self, conn: "pymysql.Connection[Any]") -> None:
-        """Delete every row of the connection's database but the migrations' own."""
+        """Delete all rows of the connection's database, except those of alembic."""
         with conn.cursor() as cursor:
             cursor.execute(
                 "SELECT table_name FROM information_schema.tables WHERE table_schema = database()"
@@ -75,8 +75,7 @@ class MariaDB:
             tables = [name for (name,) in cursor.fetchall()]
             if not tables:
                 return
-            # Deleting from a table is slower than to see that it is empty, and TRUNCATE is
-            # slower by far.
+            # Checking whether a table is empty is faster than DELETE, and TRUNCATE is the slowest.
             cursor.execute(
                 " UNION ALL ".join(f"(SELECT '{name}' FROM `{name}` LIMIT 1)" for name in tables)
             )
@@ -93,7 +92,7 @@ class MariaDBServer(Server):
     name = "mariadb"
 
     def __init__(self, data: Path | None = None, options: Sequence[str] = ()) -> None:
-        """`data` is a folder that outlives the server; `options` are added to its command."""
+        """`data` is a folder that is kept after the server ends; `options` extend its command."""
         super().__init__()
         self.port = free_port()
         self._data = data or self.folder / "data"
@@ -118,7 +117,7 @@ class MariaDBServer(Server):
                 "--no-defaults",
                 *AS_ROOT,
                 f"--datadir={self._data}",
-                # A server that starts removes the temporary tables it finds, a neighbour's too.
+                # A starting server removes temporary tables here, even those of other servers.
                 f"--tmpdir={self._temporary}",
                 f"--socket={self.folder / 'socket'}",
                 f"--pid-file={self.folder / 'pid'}",

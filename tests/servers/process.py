@@ -1,4 +1,4 @@
-"""A server process that belongs to us: started, stopped, killed, wiped, never left behind."""
+"""A private server process: started, stopped, killed, wiped, and always cleaned up."""
 
 import os
 import random
@@ -16,10 +16,9 @@ from typing import Self
 
 from tests.planted import LEDGER
 
-#: Below the range that the kernel takes for outgoing connections, so that a server which is
-#: started again finds its port free.
+#: Below the range of ports for outgoing connections, so that a restart finds the port free.
 PORTS = range(20_000, 30_000)
-#: Test processes side by side have some each: a server binds its port a second after we looked.
+#: Each test process has its own ports, because a server binds its port a second after the check.
 OF_PROCESS = slice(
     int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")),
     None,
@@ -27,7 +26,7 @@ OF_PROCESS = slice(
 )
 PREFIX = "bookstore-servers-"
 
-# In turn, so that none is given out again before its server has bound it.
+# Used in turn, so that no port is returned again before its server has bound it.
 _turns = cycle(random.sample(PORTS[OF_PROCESS], len(PORTS[OF_PROCESS])))
 
 
@@ -36,11 +35,11 @@ class ServerFailed(Exception):
 
 
 def free_port() -> int:
-    """A TCP port of this machine that nobody listens on."""
+    """A free TCP port of this machine."""
     while True:
         port = next(_turns)
         with socket.socket() as probe:
-            # As the servers do it; without, ports that were just in use look taken.
+            # As the servers do; without it, ports that were just released look used.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
@@ -50,7 +49,7 @@ def free_port() -> int:
 
 
 def new_folder(name: str) -> Path:
-    """An empty temporary folder; those of processes that were killed are removed."""
+    """An empty temporary folder; folders of killed processes are removed."""
     base = Path(tempfile.gettempdir())
     for left in base.glob(f"{PREFIX}*"):
         pid = left.name.removeprefix(PREFIX).split("-")[0]
@@ -73,10 +72,10 @@ def wait_until(answers: Callable[[], bool], timeout_s: float = 90) -> None:
 
 
 class Server(ABC):
-    """One server.  `start()` returns at once, `wait()` when it answers.
+    """One server.  `start()` returns at once, `wait()` when the server answers.
 
-    Call `start()` in a thread that lives as long as the server is wanted: the kernel kills
-    the server when that thread ends, however it ends.
+    Call `start()` in a thread that lives as long as the server is needed: the kernel kills the
+    server when that thread ends.
     """
 
     name: str
@@ -101,19 +100,19 @@ class Server(ABC):
 
     @property
     def pid(self) -> int:
-        """Its process's id; it runs, or has just died."""
+        """The id of its process, which runs or has just died."""
         assert self._process is not None
         return self._process.pid
 
     def start(self) -> None:
-        """Start it, with the data that are there; made new when there are none."""
+        """Start it with its existing data, or with new data if there are none."""
         if self.running:
             return
         self._ready = False
         self._process = self._spawn()
 
     def wait(self, timeout_s: float = 90) -> None:
-        """Return when it answers.
+        """Return when the server answers.
 
         Raises:
             ServerFailed: it ended, or did not answer in time.
@@ -129,41 +128,41 @@ class Server(ABC):
         self._ready = True
 
     def stop(self, timeout_s: float = 60) -> None:
-        """End it in an orderly way; the data stay."""
+        """Shut it down; the data stay."""
         if self._process is not None:
             self._process.terminate()
             self._process.wait(timeout_s)
         self._process = None
 
     def kill(self) -> None:
-        """End it as a power cut would (SIGKILL); what is on disk stays."""
+        """Kill it, like a power failure (SIGKILL); data on disk stays."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
         self._process = None
 
     def freeze(self) -> None:
-        """Make it hang (SIGSTOP): it is there, and does not answer."""
+        """Make it hang (SIGSTOP): connections are open, and nothing answers."""
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on after `freeze()`."""
+        """Continue after `freeze()`."""
         self._signal(signal.SIGCONT)
 
     def close(self) -> None:
-        """End it at once and remove all it wrote.  It cannot be started again."""
+        """Kill it and remove its files.  It cannot be started again."""
         self.kill()
         self.hand_in()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def hand_in(self) -> None:
-        """Have what it wrote for others to read searched for secrets."""
+        """Have its output searched for secrets."""
         if self.log.exists():
             LEDGER.file(self.log)
 
     @abstractmethod
     def wipe(self) -> None:
-        """Erase its data.  It has to be down."""
+        """Erase its data.  The server must not be running."""
 
     @abstractmethod
     def _spawn(self) -> subprocess.Popen[bytes]: ...
@@ -178,7 +177,7 @@ class Server(ABC):
     def _popen(
         self, command: Sequence[str | Path], env: Mapping[str, str] | None = None
     ) -> subprocess.Popen[bytes]:
-        # A session of its own, so that Ctrl-C reaches pytest only.
+        # A session of its own, so that Ctrl-C only interrupts pytest.
         with self.log.open("ab") as log:
             return subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", *command],
@@ -195,7 +194,7 @@ class Server(ABC):
 
 
 def find(program: str) -> str:
-    """Where a program lies; the servers' are not on everybody's path.
+    """The path of a program; server programs are often not on PATH.
 
     Raises:
         ServerFailed: it is not installed.

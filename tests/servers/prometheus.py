@@ -1,4 +1,4 @@
-"""A private Prometheus, which looks at programs of ours once a second."""
+"""A private Prometheus that scrapes our programs once a second."""
 
 import json
 import os
@@ -22,7 +22,7 @@ JOB = """
     static_configs: [{{targets: ["127.0.0.1:{port}"]}}]
 """
 
-#: Whatever proxy the environment names, it is not for this machine.
+#: Ignores a proxy that the environment names: all servers are on this machine.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -39,15 +39,15 @@ class Prometheus(Server):
         self._config.write_text(CONFIG.format(rules=rules, jobs=jobs))
 
     def wipe(self) -> None:
-        """What it has is not worth keeping."""
+        """Its data is not kept."""
 
     def ask(self, query: str) -> list[tuple[dict[str, str], float]]:
-        """What a query has for an answer at this moment: `[(labels, value), ...]`."""
+        """The current result of a query: `[(labels, value), ...]`."""
         found = self._get(f"query?{urlencode({'query': query})}")["result"]
         return [(it["metric"], float(it["value"][1])) for it in found]
 
     def rules(self) -> dict[str, str]:
-        """How the rules fare: `{name: health}`, of which "ok" is the good one."""
+        """The health of each rule: `{name: health}`; "ok" if it can be evaluated."""
         groups = self._get("rules")["groups"]
         return {rule["name"]: rule["health"] for group in groups for rule in group["rules"]}
 

@@ -30,32 +30,32 @@ management.tcp.ip = 127.0.0.1
 management.tcp.port = {{management_port}}
 """
 
-#: The queue of what we overhear, and how much of it is kept.
+#: The queue that receives a copy of all messages, and its largest length.
 EAR, OVERHEARD = "overheard", 2000
 
-#: Whatever proxy the environment names, it is not for this machine.
+#: Ignores a proxy that the environment names: all servers are on this machine.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 @dataclass(frozen=True, slots=True)
 class RabbitMQ:
-    """A RabbitMQ that runs: where it is, and what tests ask of it."""
+    """A running RabbitMQ: its address, and helpers for tests."""
 
     port: int
     management_port: int
 
     def url(self, vhost: str = "bookstore") -> str:
-        """What `BOOKSTORE_BROKER_URL` has to be."""
+        """The value for `BOOKSTORE_BROKER_URL`."""
         return f"amqp://{USER}:{PASSWORD}@127.0.0.1:{self.port}/{quote(vhost, safe='')}"
 
     @property
     def admin_url(self) -> str:
-        """What `BOOKSTORE_BROKER_ADMIN_URL` has to be."""
+        """The value for `BOOKSTORE_BROKER_ADMIN_URL`."""
         return f"http://{USER}:{PASSWORD}@127.0.0.1:{self.management_port}"
 
     def answers(self) -> bool:
         try:
-            # The port of AMQP is opened last, the plugins' a little later.
+            # RabbitMQ opens the AMQP port last; plugins open theirs a little later.
             socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
             self.ask("GET", "overview")
         except OSError:
@@ -63,9 +63,9 @@ class RabbitMQ:
         return True
 
     def create_vhost(self, name: str, *, overheard: bool = True) -> str:
-        """A new, empty virtual host in place of any of this name; returns its URL.
+        """Create an empty virtual host, replacing one of this name; returns its URL.
 
-        With `overheard`, a copy of whatever is published there is kept until it is deleted.
+        With `overheard`, a copy of every published message is kept until the host is deleted.
         """
         self.delete_vhost(name)
         vhost = quote(name, safe="")
@@ -79,18 +79,18 @@ class RabbitMQ:
         return self.url(name)
 
     def overheard(self, name: str) -> list[str]:
-        """The messages that were published in a virtual host that we overhear."""
+        """The messages published in a virtual host created with `overheard`."""
         wanted = {"count": OVERHEARD, "ackmode": "ack_requeue_false", "encoding": "auto"}
         try:
             found = self.ask("POST", f"queues/{quote(name, safe='')}/{EAR}/get", wanted)
         except urllib.error.HTTPError as error:
-            if error.code not in (401, 404):  # Nobody may look into a host that is not there.
+            if error.code not in (401, 404):  # A virtual host that does not exist cannot be read.
                 raise
             return []
         return [json.dumps([it["properties"], it["payload"]]) for it in found]
 
     def delete_vhost(self, name: str) -> None:
-        """Remove a virtual host with its queues and messages, and cut who is connected to it."""
+        """Delete a virtual host with its queues and messages, and close its connections."""
         for message in self.overheard(name):
             planted.LEDGER.search(message, "a message of the broker")
         try:
@@ -100,7 +100,7 @@ class RabbitMQ:
                 raise
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
-        """Call the management API; `path` is what follows `/api/`."""
+        """Call the management API; `path` is the part after `/api/`."""
         account = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.management_port}/api/{path}",
@@ -122,7 +122,7 @@ class RabbitMQServer(Server):
     name = "rabbitmq"
 
     def __init__(self, address: str = "127.0.0.1") -> None:
-        """`address` is where AMQP is spoken; `0.0.0.0` is everywhere."""
+        """`address` is the address of the AMQP port; `0.0.0.0` means all."""
         super().__init__()
         self.port = free_port()
         self.management_port = free_port()
@@ -148,11 +148,11 @@ class RabbitMQServer(Server):
             "RABBITMQ_MNESIA_BASE": str(self.folder / "mnesia"),
             "RABBITMQ_LOG_BASE": str(self.folder / "logs"),
             "RABBITMQ_LOGS": "-",
-            # Nobody would end the epmd that Erlang starts for itself.
+            # An epmd that Erlang starts itself would never be stopped.
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
                 "-start_epmd false -kernel inet_dist_use_interface {127,0,0,1}"
             ),
-            # The script then becomes the server instead of watching over it.
+            # With `exec`, the script becomes the server instead of its parent.
             "RUNNING_UNDER_SYSTEMD": "true",
         }
 
@@ -171,11 +171,11 @@ class RabbitMQServer(Server):
         super().close()
 
     def cut_connections(self) -> None:
-        """Close every client's connection, as a failing network would."""
+        """Close all client connections, like a network failure."""
         self.ctl("close_all_connections", "cut by a test")
 
     def ctl(self, *arguments: str) -> str:
-        """What `rabbitmqctl` prints; it takes about a second."""
+        """The output of `rabbitmqctl`; takes about a second."""
         return subprocess.run(
             [SCRIPTS / "rabbitmqctl", "--quiet", *arguments],
             env=self._env,

@@ -1,4 +1,4 @@
-"""Two accounts in a private MariaDB, as operating.md has them: one makes tables, one works."""
+"""The two accounts of operating.md in a private MariaDB: one creates tables, one runs the store."""
 
 import os
 import subprocess
@@ -8,12 +8,12 @@ from pathlib import Path
 from tests.servers.mariadb import PASSWORD, USER, MariaDB
 
 ROOT = Path(__file__).parents[2]
-#: What migrations do.
+#: The privileges of migrations.
 MIGRATES = "SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX, REFERENCES, DROP"
 
 
 def prepare(mariadb: MariaDB, database: str) -> str:
-    """A new database whose tables another account has made: where the store's own finds it."""
+    """Create a database whose tables belong to another account; returns the store's URL."""
     wide = mariadb.create_database(database)
     host = "127.0.0.1"
     maker, store = f"{database}_maker", f"{database}_store"
@@ -29,7 +29,7 @@ def prepare(mariadb: MariaDB, database: str) -> str:
 
 
 def run(database_url: str, *command: str) -> str:
-    """What `bookstore ...` says on stdout; it must not fail."""
+    """The output of `bookstore ...`, which must succeed."""
     done = subprocess.run(
         [sys.executable, "-m", "bookstore.cli", *command],
         env={**os.environ, "PYTHONPATH": str(ROOT), "BOOKSTORE_DATABASE_URL": database_url},

@@ -1,4 +1,4 @@
-"""A mail server in a thread: keeps what it gets, and refuses, dawdles or hangs up when told."""
+"""A mail server in a thread: keeps e-mails, and can refuse, delay or disconnect."""
 
 import asyncio
 import threading
@@ -20,31 +20,31 @@ USER = "bookstore"
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One letter, read and as it came over the wire."""
+    """One e-mail, parsed and as received."""
 
     sender: str
     recipients: list[str]
-    letter: EmailMessage
+    message: EmailMessage
     content: bytes
 
 
 @dataclass
 class SmtpSink:
-    """Where letters arrive.  What is set here counts from the next command on.
+    """The mail server.  Attributes take effect with the next command.
 
-    `answer` is the reply to a whole letter: "451 4.3.0 Later" or "550 5.1.1 Nobody here" refuse
-    it.  `refused` has replies for single addresses (at RCPT).  `delay_s` passes before each
-    answer.  With `hang_up` the letter is kept and the connection closed without an answer.
+    `answer` is the reply to a complete e-mail: "451 4.3.0 Later" or "550 5.1.1 Nobody here" refuse
+    it.  `refused` has replies for single addresses (at RCPT).  `delay_s` passes before each answer.
+    With `hang_up` the e-mail is kept and the connection is closed without an answer.
     """
 
     answer: str = "250 2.0.0 OK"
     refused: dict[str, str] = field(default_factory=dict)
     delay_s: float = 0
     hang_up: bool = False
-    #: Where it listens.
+    #: The port it listens on.
     address: str = "127.0.0.1"
     received: list[Received] = field(default_factory=list)
-    #: Letters offered, those refused included.
+    #: The number of e-mails received, including refused ones.
     attempts: int = 0
 
     def __post_init__(self) -> None:
@@ -61,15 +61,15 @@ class SmtpSink:
 
     @property
     def url(self) -> str:
-        """What `BOOKSTORE_SMTP_URL` has to be."""
+        """The value for `BOOKSTORE_SMTP_URL`."""
         return f"smtp://{USER}:{planted.MAIL}@{self.address}:{self.port}"
 
     @property
-    def letters(self) -> list[EmailMessage]:
-        return [received.letter for received in self.received]
+    def emails(self) -> list[EmailMessage]:
+        return [received.message for received in self.received]
 
     def start(self) -> None:
-        """Listen, on the same port every time."""
+        """Listen, always on the same port."""
         self._controller = Controller(
             self,
             hostname=self.address,
@@ -77,19 +77,19 @@ class SmtpSink:
             server_hostname="sink.test",
             enable_SMTPUTF8=True,
             authenticator=_signed_in,
-            # Some tests stand a proxy in front, which signs nobody in.
+            # Some tests use a proxy in front, which does not support sign-in.
             auth_require_tls=False,
         )
         self._controller.start()
 
     def stop(self) -> None:
-        """Be away; what was received stays."""
+        """Stop listening; received e-mails stay."""
         if self._controller is not None:
             self._controller.stop(no_assert=True)
             self._controller = None
 
     def wait_for(self, count: int, timeout_s: float = 10) -> list[EmailMessage]:
-        """The letters, as soon as there are `count`.  It blocks: in async tests, in a thread.
+        """The e-mails, as soon as there are `count`.  It blocks: use a thread in async tests.
 
         Raises:
             TimeoutError: there are fewer.
@@ -98,8 +98,8 @@ class SmtpSink:
         with self._news:
             while len(self.received) < count:
                 if not self._news.wait(max(0, deadline - time.monotonic())):
-                    raise TimeoutError(f"{len(self.received)} letters instead of {count}")
-        return self.letters
+                    raise TimeoutError(f"{len(self.received)} e-mails instead of {count}")
+        return self.emails
 
     async def handle_EHLO(
         self,
@@ -110,7 +110,7 @@ class SmtpSink:
         responses: list[str],
     ) -> list[str]:
         session.host_name = hostname
-        # It reads line by line, so nothing that is said ahead is lost.
+        # The server reads line by line, so pipelined commands are not lost.
         return [*responses[:-1], "250-PIPELINING", responses[-1]]
 
     async def handle_RCPT(
@@ -138,10 +138,10 @@ class SmtpSink:
 
     def _keep(self, envelope: Envelope) -> None:
         content = envelope.original_content or b""
-        # Lines end with CRLF on the wire only.
-        letter: Any = message_from_bytes(content.replace(b"\r\n", b"\n"), policy=default)
-        planted.LEDGER.letter(letter, "a letter")
-        received = Received(envelope.mail_from or "", list(envelope.rcpt_tos), letter, content)
+        # Only the wire format uses CRLF.
+        message: Any = message_from_bytes(content.replace(b"\r\n", b"\n"), policy=default)
+        planted.LEDGER.email(message, "an e-mail")
+        received = Received(envelope.mail_from or "", list(envelope.rcpt_tos), message, content)
         with self._news:
             self.received.append(received)
             self._news.notify_all()

@@ -1,4 +1,4 @@
-"""The servers of the tests do what the tests lean on."""
+"""The test servers behave as the tests expect."""
 
 import asyncio
 from collections.abc import Iterator
@@ -19,9 +19,9 @@ def server() -> Iterator[MariaDBServer]:
         yield server
 
 
-def test_what_is_committed_survives_a_kill(server: MariaDBServer) -> None:
-    server.client.create_database("shelf")
-    with closing(server.client.connect("shelf")) as conn, conn.cursor() as cursor:
+def test_a_commit_survives_a_kill(server: MariaDBServer) -> None:
+    server.client.create_database("books")
+    with closing(server.client.connect("books")) as conn, conn.cursor() as cursor:
         cursor.execute("CREATE TABLE books (title VARCHAR(20))")
         cursor.execute("INSERT INTO books VALUES ('Dune')")
 
@@ -29,13 +29,13 @@ def test_what_is_committed_survives_a_kill(server: MariaDBServer) -> None:
     server.start()
     server.wait()
 
-    with closing(server.client.connect("shelf")) as conn, conn.cursor() as cursor:
+    with closing(server.client.connect("books")) as conn, conn.cursor() as cursor:
         cursor.execute("SELECT title FROM books")
         assert cursor.fetchall() == (("Dune",),)
 
 
-def test_a_wiped_server_starts_with_nothing(server: MariaDBServer) -> None:
-    server.client.create_database("shelf")
+def test_a_wiped_server_starts_empty(server: MariaDBServer) -> None:
+    server.client.create_database("books")
 
     server.stop()
     server.wipe()
@@ -43,7 +43,7 @@ def test_a_wiped_server_starts_with_nothing(server: MariaDBServer) -> None:
     server.wait()
 
     with pytest.raises(pymysql.OperationalError, match="Unknown database"):
-        server.client.connect("shelf")
+        server.client.connect("books")
 
 
 def test_the_shared_server_is_as_durable_as_by_default(server: MariaDBServer) -> None:
@@ -53,16 +53,16 @@ def test_the_shared_server_is_as_durable_as_by_default(server: MariaDBServer) ->
         assert cursor.fetchone() == (1, "utf8mb4_unicode_ci")
 
 
-async def test_a_letter_is_kept_as_it_came(smtp_sink: SmtpSink) -> None:
+async def test_an_email_is_kept_as_received(smtp_sink: SmtpSink) -> None:
     await _send(smtp_sink)
 
     assert smtp_sink.received[0].recipients == ["reader@example.org"]
-    assert [letter["Subject"] for letter in smtp_sink.letters] == ["Grüße"]
-    assert smtp_sink.letters[0].get_content() == "Schöne Bücher\n"
+    assert [email["Subject"] for email in smtp_sink.emails] == ["Grüße"]
+    assert smtp_sink.emails[0].get_content() == "Schöne Bücher\n"
 
 
 @pytest.mark.parametrize("code", [451, 550])
-async def test_a_letter_is_refused_when_told(smtp_sink: SmtpSink, code: int) -> None:
+async def test_an_email_is_refused_on_request(smtp_sink: SmtpSink, code: int) -> None:
     smtp_sink.answer = f"{code} 4.3.0 No"
 
     with pytest.raises(aiosmtplib.SMTPDataError) as refusal:
@@ -70,33 +70,33 @@ async def test_a_letter_is_refused_when_told(smtp_sink: SmtpSink, code: int) -> 
 
     assert refusal.value.code == code
     assert smtp_sink.attempts == 1
-    assert smtp_sink.letters == []
+    assert smtp_sink.emails == []
 
 
-async def test_an_address_is_refused_when_told(smtp_sink: SmtpSink) -> None:
+async def test_an_address_is_refused_on_request(smtp_sink: SmtpSink) -> None:
     smtp_sink.refused["reader@example.org"] = "550 5.1.1 Nobody here"
 
     with pytest.raises(aiosmtplib.SMTPRecipientsRefused):
         await _send(smtp_sink)
 
 
-async def test_a_cut_after_the_final_dot_leaves_the_letter_there(smtp_sink: SmtpSink) -> None:
+async def test_a_disconnect_after_the_final_dot_keeps_the_email(smtp_sink: SmtpSink) -> None:
     smtp_sink.hang_up = True
 
     with pytest.raises(aiosmtplib.SMTPServerDisconnected):
         await _send(smtp_sink)
 
-    assert len(smtp_sink.letters) == 1
+    assert len(smtp_sink.emails) == 1
 
 
-async def test_a_slow_server_outlasts_a_short_timeout(smtp_sink: SmtpSink) -> None:
+async def test_a_slow_server_exceeds_a_short_timeout(smtp_sink: SmtpSink) -> None:
     smtp_sink.delay_s = 1
 
     with pytest.raises(aiosmtplib.SMTPTimeoutError):
         await _send(smtp_sink, timeout_s=0.1)
 
 
-async def test_a_sink_that_was_away_comes_back_at_the_same_address(smtp_sink: SmtpSink) -> None:
+async def test_a_restarted_sink_has_the_same_address(smtp_sink: SmtpSink) -> None:
     smtp_sink.stop()
     with pytest.raises(aiosmtplib.SMTPConnectError):
         await _send(smtp_sink)
@@ -108,9 +108,9 @@ async def test_a_sink_that_was_away_comes_back_at_the_same_address(smtp_sink: Sm
 
 
 async def _send(sink: SmtpSink, timeout_s: float = 5) -> None:
-    letter = EmailMessage()
-    letter["From"] = "orders@example.org"
-    letter["To"] = "reader@example.org"
-    letter["Subject"] = "Grüße"
-    letter.set_content("Schöne Bücher\n")
-    await aiosmtplib.send(letter, hostname="127.0.0.1", port=sink.port, timeout=timeout_s)
+    message = EmailMessage()
+    message["From"] = "orders@example.org"
+    message["To"] = "reader@example.org"
+    message["Subject"] = "Grüße"
+    message.set_content("Schöne Bücher\n")
+    await aiosmtplib.send(message, hostname="127.0.0.1", port=sink.port, timeout=timeout_s)

@@ -1,14 +1,16 @@
-"""The real application on a real database, and clients who visit it."""
+"""The real application on a real database, and HTTP clients for it."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from argon2 import PasswordHasher
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.database.engine import transaction
-from bookstore.users import passwords
+from bookstore.users import passwords, sessions
 from bookstore.users.permissions import Role
 from config.settings import Settings
 from tests import planted
@@ -24,15 +26,15 @@ NewVisitor = Callable[..., Awaitable[Visitor]]
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """The settings of a store whose broker is away, so that nobody works on anything."""
+    """The settings of a store without a reachable broker, so no worker processes tasks."""
     return replace(settings, broker_url="amqp://127.0.0.1:1")
 
 
 @pytest.fixture
 async def server(settings: Settings) -> AsyncIterator[TestServer]:
-    """The application, serving."""
+    """The running application."""
     server = TestServer(await make_app(settings))
-    # As in production: who asked for what is nobody's business.
+    # As in production: no access log, which would contain personal data.
     await server.start_server(access_log=None)
     yield server
     await server.close()
@@ -40,13 +42,30 @@ async def server(settings: Settings) -> AsyncIterator[TestServer]:
 
 @pytest.fixture(scope="session")
 def password_hash() -> str:
-    """What the database keeps of `PASSWORD`; dear, so all who have it share one."""
+    """The hash of `PASSWORD`; computed once, because hashing is slow."""
     return PasswordHasher.from_parameters(passwords.PARAMETERS).hash(PASSWORD)
+
+
+async def open_session(conn: AsyncConnection, user_id: int, role: Role) -> str:
+    """The id of a new session like that of a sign-in, without the slow password check.
+
+    Tests of sign-in, session lifetime or known devices must sign in over HTTP instead.
+    """
+    moment = datetime.now(UTC)
+    return await sessions.make(
+        conn,
+        user_id=user_id,
+        data={"role": role, "confirmed_at": int(moment.timestamp())},
+        address="127.0.0.1",
+        user_agent="",
+        now=moment,
+        lifetime=timedelta(hours=10),
+    )
 
 
 @pytest.fixture
 async def visitor(server: TestServer, password_hash: str) -> AsyncIterator[NewVisitor]:
-    """Makes browsers: of a guest, or of somebody who is signed in with this role."""
+    """Creates clients: for a guest, or for a new user with this role who is signed in."""
     clients: list[Visitor] = []
 
     async def new(role: Role | None = None, email: str | None = None) -> Visitor:
@@ -55,11 +74,9 @@ async def visitor(server: TestServer, password_hash: str) -> AsyncIterator[NewVi
         if role is not None:
             email = email or f"{role}-{len(clients)}@example.com"
             async with transaction(server.app[ENGINE]) as conn:
-                await add_user(conn, email=email, role=role, password_hash=password_hash)
-            answer = await client.post(
-                "/api/v1/session", json={"email": email, "password": PASSWORD}
-            )
-            assert answer.status == 200
+                user_id = await add_user(conn, email=email, role=role, password_hash=password_hash)
+                session_id = await open_session(conn, user_id, role)
+            client.session.cookie_jar.update_cookies({"sid": session_id}, server.make_url("/"))
         return client
 
     yield new
@@ -69,5 +86,5 @@ async def visitor(server: TestServer, password_hash: str) -> AsyncIterator[NewVi
 
 @pytest.fixture
 async def client(visitor: NewVisitor) -> Visitor:
-    """A guest's browser."""
+    """The client of a guest."""
     return await visitor()

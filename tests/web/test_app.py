@@ -11,7 +11,7 @@ from bookstore.database.engine import reading
 from bookstore.database.tables import sessions
 from bookstore.errors import BookstoreError
 from web.app import make_app
-from web.server import errors as refusals
+from web.server import errors as web_errors
 from web.server.keys import ENGINE
 from web.server.problems import STATUS
 
@@ -22,11 +22,11 @@ def kinds(base):
         yield from kinds(kind)
 
 
-def test_every_refusal_has_a_status():
+def test_every_error_has_a_status():
     known = {
         kind
         for kind in kinds(BookstoreError)
-        if kind.__module__ in (errors.__name__, refusals.__name__)
+        if kind.__module__ in (errors.__name__, web_errors.__name__)
     }
 
     assert known == set(STATUS)
@@ -41,7 +41,7 @@ def test_every_refusal_has_a_status():
         ("GET", "/api/v1/session?colour=red", 422, "invalid"),
     ],
 )
-async def test_what_cannot_be_answered_is_a_problem_document(client, method, path, status, code):
+async def test_errors_are_problem_documents(client, method, path, status, code):
     answer = await client.request(method, path)
 
     assert answer.status == status
@@ -68,7 +68,7 @@ async def test_what_cannot_be_answered_is_a_problem_document(client, method, pat
         (b'"' + b"x" * 70_000 + b'"', 413),
     ],
 )
-async def test_no_body_is_too_strange(client, body, status):
+async def test_malformed_bodies_are_rejected(client, body, status):
     answer = await client.post(
         "/api/v1/session", data=body, headers={"Content-Type": "application/json"}
     )
@@ -77,7 +77,7 @@ async def test_no_body_is_too_strange(client, body, status):
     assert answer.content_type == "application/problem+json"
 
 
-async def test_a_body_that_cannot_be_unpacked_is_malformed(client):
+async def test_a_body_that_cannot_be_decompressed_is_malformed(client):
     answer = await client.post(
         "/api/v1/session",
         data=b"abc",
@@ -87,7 +87,7 @@ async def test_a_body_that_cannot_be_unpacked_is_malformed(client):
     assert (answer.status, (await answer.json())["code"]) == (400, "malformed-json")
 
 
-async def test_a_small_body_does_not_become_a_large_one(client):
+async def test_a_compressed_body_cannot_exceed_the_size_limit(client):
     answer = await client.post(
         "/api/v1/session",
         data=gzip.compress(b" " * 10_000_000),
@@ -123,7 +123,7 @@ async def test_pointers_are_escaped(client):
         ({"Origin": "https://evil.example", "Sec-Fetch-Site": "same-origin"}, True),
     ],
 )
-async def test_other_sites_cannot_make_a_browser_act(client, headers, allowed):
+async def test_cross_site_requests_are_rejected(client, headers, allowed):
     answer = await client.delete("/api/v1/session", headers=headers)
 
     assert answer.status == (204 if allowed else 403)
@@ -131,7 +131,7 @@ async def test_other_sites_cannot_make_a_browser_act(client, headers, allowed):
         assert (await answer.json())["code"] == "cross-site-request"
 
 
-async def test_our_own_pages_may_act(client):
+async def test_same_site_requests_are_accepted(client):
     origin = str(client.make_url("/")).rstrip("/")
 
     answer = await client.delete("/api/v1/session", headers={"Origin": origin})
@@ -139,7 +139,7 @@ async def test_our_own_pages_may_act(client):
     assert answer.status == 204
 
 
-async def test_every_answer_carries_the_security_headers(client):
+async def test_every_response_has_the_security_headers(client):
     for path in ("/api/v1/session", "/api/v1/nothing", "/healthz", "/api/docs"):
         answer = await client.get(path)
 
@@ -150,15 +150,15 @@ async def test_every_answer_carries_the_security_headers(client):
 
 
 @pytest.mark.parametrize(
-    ("sent", "kept"), [("abc-1.2_3", True), ("x" * 65, False), ("a b", False), ("", False)]
+    ("sent", "accepted"), [("abc-1.2_3", True), ("x" * 65, False), ("a b", False), ("", False)]
 )
-async def test_a_sane_request_id_is_taken_over(client, sent, kept):
+async def test_a_well_formed_request_id_is_accepted(client, sent, accepted):
     answer = await client.get("/healthz", headers={"X-Request-ID": sent})
 
-    assert (answer.headers["X-Request-ID"] == sent) is kept
+    assert (answer.headers["X-Request-ID"] == sent) is accepted
 
 
-async def test_a_visitor_who_does_nothing_leaves_no_trace(client, server):
+async def test_a_visitor_without_session_data_gets_no_session(client, server):
     answer = await client.get("/api/v1/session")
     await client.delete("/api/v1/session")
 
@@ -167,7 +167,7 @@ async def test_a_visitor_who_does_nothing_leaves_no_trace(client, server):
         assert await conn.scalar(select(func.count()).select_from(sessions)) == 0
 
 
-async def test_the_parts_of_the_store_are_looked_at(client):
+async def test_readyz_reports_every_check(client):
     answer = await client.get("/readyz")
 
     assert answer.status == 200
@@ -192,7 +192,7 @@ async def test_requests_are_counted_by_route(client):
     assert "nothing" not in text
 
 
-async def test_s47_what_operators_read_is_not_for_the_outside(settings):
+async def test_s47_metrics_and_checks_are_hidden_from_the_internet(settings):
     behind_a_proxy = replace(settings, trusted_proxies=("127.0.0.0/8",))
     async with TestClient(TestServer(await make_app(behind_a_proxy))) as client:
         outside = {"X-Forwarded-For": "9.9.9.9"}
@@ -204,7 +204,7 @@ async def test_s47_what_operators_read_is_not_for_the_outside(settings):
         assert "checks" in await (await client.get("/readyz", headers=inside)).json()
 
 
-async def test_an_answer_that_the_client_has_is_not_sent_again(client):
+async def test_an_unchanged_response_is_not_sent_again(client):
     first = await client.get("/api/v1/session")
 
     again = await client.get("/api/v1/session", headers={"If-None-Match": first.headers["ETag"]})

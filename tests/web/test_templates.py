@@ -1,4 +1,4 @@
-"""What every template of the store and the dashboard keeps to."""
+"""Rules for all templates of the store and the back office."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 import admin
 import web
 
-# An attribute's value, and what Jinja computes, may have a ">" of their own.
+# Attribute values and Jinja expressions may contain ">".
 _BUTTON = re.compile(r"""<button\b((?:\{\{.*?\}\}|\{%.*?%\}|"[^"]*"|[^>"])*)>""", re.DOTALL)
 _TEMPLATES = [
     path
@@ -18,7 +18,7 @@ _TEMPLATES = [
 
 
 @pytest.mark.parametrize("path", _TEMPLATES, ids=lambda path: f"{path.parts[-3]}/{path.name}")
-def test_every_button_says_what_it_does(path):
+def test_every_button_has_a_type(path):
     buttons = _BUTTON.findall(path.read_text())
 
     untyped = [each for each in buttons if not re.search(r'\stype="(submit|button|reset)"', each)]

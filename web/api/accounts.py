@@ -1,4 +1,4 @@
-"""Accounts: a user's password and sessions, and users as staff see them."""
+"""Passwords, sessions, and the accounts of users for staff."""
 
 from aiohttp import web
 from marshmallow import Schema, fields, validate
@@ -9,12 +9,12 @@ from bookstore.errors import BadCredentials, Invalid
 from bookstore.users import accounts, sessions
 from bookstore.users.accounts import User
 from bookstore.users.permissions import Role
-from web.api.field_types import Flag, Moment
+from web.api.field_types import JsonBoolean, UtcDateTime
 from web.api.operations import Fields, answer, operation, page_answer
 from web.api.schemas import PageQuery, page_of
 from web.api.users import UserOut
-from web.auth.login_throttle import guessing
-from web.auth.sessions import me, session_id, sign_in
+from web.auth.login_throttle import throttle_password
+from web.auth.sessions import current_user, session_id, sign_in
 from web.server.errors import TooManyAttempts
 from web.server.keys import ENGINE
 from web.server.request_context import now
@@ -38,9 +38,11 @@ class DeviceOut(Schema):
     id = fields.String(required=True)
     address = fields.String(required=True, allow_none=True)
     user_agent = fields.String(required=True, allow_none=True)
-    created_at = Moment(required=True)
-    last_seen_at = Moment(required=True)
-    current = fields.Boolean(required=True, metadata={"description": "The caller's own."})
+    created_at = UtcDateTime(required=True)
+    last_seen_at = UtcDateTime(required=True)
+    current = fields.Boolean(
+        required=True, metadata={"description": "Whether the request was sent from this session."}
+    )
 
 
 class AccountOut(UserOut):
@@ -49,14 +51,14 @@ class AccountOut(UserOut):
 
 class AccountIn(Schema):
     role = fields.Enum(Role, by_value=True)
-    disabled = Flag()
+    disabled = JsonBoolean()
 
 
 class AccountQuery(PageQuery):
     q = fields.String(
         load_default="",
         validate=validate.Length(max=200),
-        metadata={"description": "Beginning of an address, or part of a name."},
+        metadata={"description": "A prefix of the e-mail address, or a part of the name."},
     )
 
 
@@ -71,10 +73,13 @@ DevicePage = page_of(DeviceOut)
     refusals=[BadCredentials, Invalid, TooManyAttempts],
 )
 async def change_password(request: web.Request, body: Fields) -> web.Response:
-    """Change the caller's password; every other session ends."""
-    user = me(request)
+    """Change the caller's password.
+
+    All other sessions of the caller end.
+    """
+    user = current_user(request)
     try:
-        async with guessing(request, user.email):
+        async with throttle_password(request, user.email):
             await accounts.change_password(
                 request.config_dict[ENGINE],
                 user,
@@ -91,27 +96,30 @@ async def change_password(request: web.Request, body: Fields) -> web.Response:
 
 @operation(query=PageQuery, returns=(200, DevicePage), tags=TAGS, refusals=[Invalid])
 async def list_sessions(request: web.Request, query: Fields) -> web.Response:
-    """Show where the caller is signed in, the device that was used last first."""
-    here = await session_id(request)
+    """List the caller's sessions, the most recently used first."""
+    current_id = await session_id(request)
     async with reading(request.config_dict[ENGINE]) as conn:
-        found = await sessions.of_user(conn, me(request).id, now=now(), here=here)
-    page = pagination.of_whole(
-        found, lambda it: (-round(it.last_seen_at.timestamp() * 1e6), it.id), (int, str), **query
+        found = await sessions.of_user(conn, current_user(request).id, now=now(), here=current_id)
+    page = pagination.paginate(
+        found,
+        lambda device: (-round(device.last_seen_at.timestamp() * 1e6), device.id),
+        (int, str),
+        **query,
     )
     return page_answer(DevicePage, request, page)
 
 
 @operation(returns=(204, None), tags=TAGS)
 async def end_session(request: web.Request) -> web.Response:
-    """Sign one of the caller's devices out, at once."""
+    """End one of the caller's sessions immediately."""
     async with transaction(request.config_dict[ENGINE]) as conn:
-        await sessions.end_device(conn, me(request).id, request.match_info["session"])
+        await sessions.end_device(conn, current_user(request).id, request.match_info["session"])
     return web.Response(status=204)
 
 
 @operation(query=AccountQuery, returns=(200, AccountPage), tags=STAFF, refusals=[Invalid])
 async def list_users(request: web.Request, query: Fields) -> web.Response:
-    """Find users, the newest first."""
+    """List users, the newest first."""
     async with reading(request.config_dict[ENGINE]) as conn:
         page = await accounts.find(conn, **query)
     return page_answer(AccountPage, request, page)
@@ -119,18 +127,19 @@ async def list_users(request: web.Request, query: Fields) -> web.Response:
 
 @operation(returns=(200, AccountOut), tags=STAFF)
 async def show_user(request: web.Request) -> web.Response:
-    """Show one user."""
+    """Show a user."""
     async with reading(request.config_dict[ENGINE]) as conn:
         return answer(AccountOut, await accounts.get(conn, _user_id(request)))
 
 
 @operation(body=AccountIn, returns=(200, AccountOut), tags=STAFF, refusals=[Invalid])
 async def change_user(request: web.Request, body: Fields) -> web.Response:
-    """Give a user another role, or shut them out; both act on their next request.
+    """Change a user's role, or disable or enable the account.
 
-    Nobody changes their own account like this, and the last administrator stays one.
+    The change takes effect with the user's next request.  Callers cannot change their own
+    account, and the last administrator can be neither demoted nor disabled.
     """
-    by = me(request).id
+    by = current_user(request).id
 
     async def work() -> User:
         async with transaction(request.config_dict[ENGINE]) as conn:

@@ -1,4 +1,4 @@
-"""Authors: the people on the covers."""
+"""Authors and the other contributors of books."""
 
 from aiohttp import web
 from marshmallow import Schema, fields, validate
@@ -11,7 +11,7 @@ from web.api.schemas import PageQuery, page_of
 from web.server.keys import ENGINE
 
 TAGS = ["books"]
-FOR_ALL = {"Cache-Control": "no-cache"}
+REVALIDATE = {"Cache-Control": "no-cache"}
 
 
 class AuthorOut(Schema):
@@ -24,24 +24,24 @@ class AuthorQuery(PageQuery):
     q = fields.String(
         load_default="",
         validate=validate.Length(max=200),
-        metadata={"description": "Beginnings of words of the name."},
+        metadata={"description": "Prefixes of words of the name."},
     )
 
 
 AuthorPage = page_of(AuthorOut)
 
 
-@operation(query=AuthorQuery, returns=(200, AuthorPage), tags=TAGS, refusals=[Invalid], kept=True)
+@operation(query=AuthorQuery, returns=(200, AuthorPage), tags=TAGS, refusals=[Invalid], cached=True)
 async def list_authors(request: web.Request, query: Fields) -> web.Response:
-    """Find authors by name."""
+    """List authors, or find them by name."""
     async with reading(request.config_dict[ENGINE]) as conn:
         page = await authors.find(conn, **query)
-    return page_answer(AuthorPage, request, page, headers=FOR_ALL)
+    return page_answer(AuthorPage, request, page, headers=REVALIDATE)
 
 
-@operation(returns=(200, AuthorOut), tags=TAGS, kept=True)
+@operation(returns=(200, AuthorOut), tags=TAGS, cached=True)
 async def show_author(request: web.Request) -> web.Response:
-    """Show one author."""
+    """Show an author."""
     async with reading(request.config_dict[ENGINE]) as conn:
         author = await authors.get(conn, int(request.match_info["author_id"]))
-    return answer(AuthorOut, author, headers=FOR_ALL)
+    return answer(AuthorOut, author, headers=REVALIDATE)

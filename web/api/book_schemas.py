@@ -1,4 +1,4 @@
-"""What a book looks like in JSON."""
+"""JSON schemas of books."""
 
 from typing import Any
 
@@ -6,15 +6,15 @@ from marshmallow import Schema, fields, validate
 
 from bookstore.catalogue.listing import Sort
 from bookstore.catalogue.models import Book
-from bookstore.catalogue.stock import MOST
-from bookstore.catalogue.validation import HIGHEST_PRICE_CENTS, MOST_PAGES, ROLES
+from bookstore.catalogue.stock import MAX_QUANTITY
+from bookstore.catalogue.validation import MAX_PAGES, MAX_PRICE_CENTS, ROLES
 from bookstore.database.pagination import LARGEST_ID
-from web.api.field_types import Count, Moment, QueryCount, QueryFlag
+from web.api.field_types import JsonInteger, QueryBoolean, QueryInteger, UtcDateTime
 from web.api.schemas import PageQuery
 
 _FIELDS = [name for name in Book.__slots__ if name != "cover"]
-#: The longest that `drafts` lets pass is shorter; this only bounds the work.
-_LONGEST = validate.Length(max=20_000)
+#: `bookstore.catalogue.validation` sets shorter limits; this one only bounds the work.
+_MAX_LENGTH = validate.Length(max=20_000)
 
 
 class ContributorOut(Schema):
@@ -34,7 +34,7 @@ class BookOut(Schema):
     title = fields.String(required=True)
     subtitle = fields.String(required=True, allow_none=True)
     description = fields.String(
-        required=True, allow_none=True, metadata={"description": "Harmless HTML."}
+        required=True, allow_none=True, metadata={"description": "Sanitised HTML."}
     )
     authors = fields.List(fields.Nested(ContributorOut), required=True)
     categories = fields.List(fields.Nested(CategoryRefOut), required=True)
@@ -51,12 +51,12 @@ class BookOut(Schema):
     available = fields.Boolean(required=True)
     cover_url = fields.String(required=True, metadata={"format": "uri-reference"})
     version = fields.Integer(required=True)
-    created_at = Moment(required=True)
-    updated_at = Moment(required=True)
+    created_at = UtcDateTime(required=True)
+    updated_at = UtcDateTime(required=True)
 
 
 class AuthorEntry(fields.Field[Any]):
-    """A name, or a name and a role; the store itself looks at it closely."""
+    """A name, or a name and a role.  `bookstore.catalogue.validation` validates it."""
 
 
 def _authors(**options: Any) -> fields.List[Any]:
@@ -79,67 +79,72 @@ def _authors(**options: Any) -> fields.List[Any]:
     return fields.List(entry, metadata={"minItems": 1}, **options)
 
 
-class _Details(Schema):
-    """What a book may do without."""
+class _OptionalFields(Schema):
+    """The optional fields of a book."""
 
-    subtitle = fields.String(allow_none=True, validate=_LONGEST)
+    subtitle = fields.String(allow_none=True, validate=_MAX_LENGTH)
     description = fields.String(
-        allow_none=True, validate=_LONGEST, metadata={"description": "HTML; it is sanitised."}
+        allow_none=True,
+        validate=_MAX_LENGTH,
+        metadata={"description": "HTML; it is sanitised before it is stored."},
     )
-    categories = fields.List(fields.String(), metadata={"description": "Slugs."})
-    publisher = fields.String(allow_none=True, validate=_LONGEST)
-    year = Count(-3000, 9999, allow_none=True)
+    categories = fields.List(
+        fields.String(), metadata={"description": "The slugs of the categories."}
+    )
+    publisher = fields.String(allow_none=True, validate=_MAX_LENGTH)
+    year = JsonInteger(-3000, 9999, allow_none=True)
     language = fields.String(
         allow_none=True,
-        validate=_LONGEST,
+        validate=_MAX_LENGTH,
         metadata={"description": "A BCP 47 tag, or the name of a language."},
     )
-    format = fields.String(allow_none=True, validate=_LONGEST)
-    pages = Count(1, MOST_PAGES, allow_none=True)
+    format = fields.String(allow_none=True, validate=_MAX_LENGTH)
+    pages = JsonInteger(1, MAX_PAGES, allow_none=True)
 
 
-class BookIn(_Details):
+class BookIn(_OptionalFields):
     isbn13 = fields.String(
         required=True,
         metadata={
-            "description": "ISBN-13 or ISBN-10, hyphens are understood.",
+            "description": "ISBN-13 or ISBN-10, with or without hyphens.",
             "example": "978-0-14-143951-8",
         },
     )
     title = fields.String(
-        required=True, validate=_LONGEST, metadata={"example": "Pride and Prejudice"}
+        required=True, validate=_MAX_LENGTH, metadata={"example": "Pride and Prejudice"}
     )
     authors = _authors(required=True)
-    price_cents = Count(0, HIGHEST_PRICE_CENTS, required=True, metadata={"example": 899})
-    stock = Count(0, MOST)
+    price_cents = JsonInteger(0, MAX_PRICE_CENTS, required=True, metadata={"example": 899})
+    stock = JsonInteger(0, MAX_QUANTITY)
 
 
-class BookChangesIn(_Details):
+class BookChangesIn(_OptionalFields):
     isbn13 = fields.String()
-    title = fields.String(validate=_LONGEST)
+    title = fields.String(validate=_MAX_LENGTH)
     authors = _authors()
-    price_cents = Count(0, HIGHEST_PRICE_CENTS)
+    price_cents = JsonInteger(0, MAX_PRICE_CENTS)
 
 
-class BookQuery(PageQuery):
+class BookQueryIn(PageQuery):
     q = fields.String(
         load_default=None,
         validate=validate.Length(max=500),
-        metadata={"description": "Words of title, author or publisher, or an ISBN."},
+        metadata={"description": "Words of the title, author or publisher, or an ISBN."},
     )
     category = fields.String(
-        load_default=None, metadata={"description": "A slug; subcategories are included."}
+        load_default=None,
+        metadata={"description": "The slug of a category; subcategories are included."},
     )
-    author = QueryCount(1, LARGEST_ID, load_default=None)
+    author = QueryInteger(1, LARGEST_ID, load_default=None)
     language = fields.String(load_default=None)
-    min_price_cents = QueryCount(0, LARGEST_ID, load_default=None)
-    max_price_cents = QueryCount(0, LARGEST_ID, load_default=None)
-    in_stock = QueryFlag(load_default=None)
+    min_price_cents = QueryInteger(0, LARGEST_ID, load_default=None)
+    max_price_cents = QueryInteger(0, LARGEST_ID, load_default=None)
+    in_stock = QueryBoolean(load_default=None)
     sort = fields.Enum(Sort, by_value=True, load_default=None)
 
 
-def shown(book: Book, currency: str) -> dict[str, Any]:
-    """The book as `BookOut` has it."""
+def book_content(book: Book, currency: str) -> dict[str, Any]:
+    """The content of a `BookOut`."""
     return {name: getattr(book, name) for name in _FIELDS} | {
         "currency": currency,
         "cover_url": cover_url(book),
@@ -147,5 +152,5 @@ def shown(book: Book, currency: str) -> dict[str, Any]:
 
 
 def cover_url(book: Book) -> str:
-    """Where the cover of a book is to be had."""
+    """The URL of the cover of a book."""
     return f"/api/v1/covers/{book.cover or f'{book.isbn13}.svg'}"

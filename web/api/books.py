@@ -6,9 +6,9 @@ from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.catalogue import books, listing
-from bookstore.catalogue.listing import Query
+from bookstore.catalogue.listing import BookQuery
 from bookstore.catalogue.models import Book
-from bookstore.catalogue.validation import Draft
+from bookstore.catalogue.validation import BookInput
 from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.database.pagination import Page
 from bookstore.errors import (
@@ -23,51 +23,51 @@ from web.api.book_schemas import (
     BookChangesIn,
     BookIn,
     BookOut,
-    BookQuery,
-    shown,
+    BookQueryIn,
+    book_content,
 )
-from web.api.idempotency import made_once
+from web.api.idempotency import create_once
 from web.api.operations import Fields, answer, operation, page_answer
-from web.api.preconditions import IF_MATCH, seen_version
+from web.api.preconditions import IF_MATCH, check_if_match
 from web.api.schemas import page_of
-from web.auth.sessions import me
+from web.auth.sessions import current_user
 from web.server.errors import IfMatchRequired
 from web.server.keys import ENGINE, RATES
 from web.server.request_context import now
 
 TAGS = ["books"]
 STAFF = ["staff"]
-#: The same for everybody, and to be asked for again each time: stock moves.
-FOR_ALL = {"Cache-Control": "no-cache"}
+#: Caches may store the response but must revalidate it on each use, because stock changes.
+REVALIDATE = {"Cache-Control": "no-cache"}
 
 BookPage = page_of(BookOut)
 
 
-@operation(query=BookQuery, returns=(200, BookPage), tags=TAGS, refusals=[Invalid], kept=True)
+@operation(query=BookQueryIn, returns=(200, BookPage), tags=TAGS, refusals=[Invalid], cached=True)
 async def list_books(request: web.Request, query: Fields) -> web.Response:
-    """Find books.
+    """List books, or find them.
 
-    All conditions hold together.  Without `sort` a question is answered by relevance, and
-    everything else with the newest first.
+    A book must match all parameters.  Without `sort`, the results of a search (`q`) are sorted by
+    relevance; other lists start with the newest book.
     """
     limit, cursor = query.pop("limit"), query.pop("cursor")
     async with reading(request.config_dict[ENGINE]) as conn:
-        page = await listing.find(conn, Query(**query), cursor=cursor, limit=limit)
+        page = await listing.find(conn, BookQuery(**query), cursor=cursor, limit=limit)
     currency = request.config_dict[RATES].currency
-    shown_page = Page([shown(book, currency) for book in page.items], page.next)
-    return page_answer(BookPage, request, shown_page, headers=FOR_ALL)
+    content = Page([book_content(book, currency) for book in page.items], page.next)
+    return page_answer(BookPage, request, content, headers=REVALIDATE)
 
 
-@operation(returns=(200, BookOut), tags=TAGS, kept=True)
+@operation(returns=(200, BookOut), tags=TAGS, cached=True)
 async def show_book(request: web.Request) -> web.Response:
-    """Show one book."""
+    """Show a book."""
     async with reading(request.config_dict[ENGINE]) as conn:
         return book_answer(request, await books.get(conn, book_id(request)))
 
 
-@operation(returns=(200, BookOut), tags=TAGS, refusals=[InvalidIsbn], kept=True)
+@operation(returns=(200, BookOut), tags=TAGS, refusals=[InvalidIsbn], cached=True)
 async def show_book_by_isbn(request: web.Request) -> web.Response:
-    """Show the book with this ISBN, in any spelling."""
+    """Show the book with this ISBN-10 or ISBN-13, with or without hyphens."""
     async with reading(request.config_dict[ENGINE]) as conn:
         return book_answer(request, await books.by_isbn(conn, request.match_info["isbn"]))
 
@@ -77,19 +77,19 @@ async def show_book_by_isbn(request: web.Request) -> web.Response:
     returns=(201, BookOut),
     tags=STAFF,
     refusals=[Invalid, InvalidIsbn, IsbnTaken],
-    once=True,
+    idempotent=True,
 )
 async def create_book(request: web.Request, body: Fields) -> web.Response:
-    """Take a book into the catalogue."""
-    draft = Draft(**body)
+    """Create a book in the catalogue."""
+    book_input = BookInput(**body)
 
-    async def make(conn: AsyncConnection) -> Book:
-        return await books.create(conn, draft, user_id=me(request).id, now=now())
+    async def create(conn: AsyncConnection) -> Book:
+        return await books.create(conn, book_input, user_id=current_user(request).id, now=now())
 
-    async def again(conn: AsyncConnection, result_id: int) -> Book:
+    async def load(conn: AsyncConnection, result_id: int) -> Book:
         return await books.get(conn, result_id, withdrawn=True)
 
-    book, headers = await made_once(request, body, make, again)
+    book, headers = await create_once(request, body, create, load)
     headers["Location"] = f"/api/v1/books/{book.id}"
     return book_answer(request, book, status=201, headers=headers)
 
@@ -102,17 +102,18 @@ async def create_book(request: web.Request, body: Fields) -> web.Response:
     refusals=[Invalid, InvalidIsbn, IsbnTaken, Stale, IfMatchRequired, NotAllowed],
 )
 async def change_book(request: web.Request, body: Fields) -> web.Response:
-    """Change a book's fields, those that are sent and no others.
+    """Change the fields of a book that are sent.
 
-    A null empties a field.  Changing the price needs the permission `change-prices`.
+    Fields that are not sent stay unchanged, and null clears a field.  Changing the price requires
+    the permission `change-prices`.
     """
-    user = me(request)
+    user = current_user(request)
     if "price_cents" in body and not permits(user.role, Permission.CHANGE_PRICES):
         raise NotAllowed
 
     async def work() -> Book:
         async with transaction(request.config_dict[ENGINE]) as conn:
-            version = await _seen(request, conn)
+            version = await _expected_version(request, conn)
             return await books.change(
                 conn, book_id(request), version, body, user_id=user.id, now=now()
             )
@@ -122,25 +123,30 @@ async def change_book(request: web.Request, body: Fields) -> web.Response:
 
 @operation(headers=IF_MATCH, returns=(204, None), tags=STAFF, refusals=[Stale, IfMatchRequired])
 async def withdraw_book(request: web.Request) -> web.Response:
-    """Withdraw a book: it is sold no longer, and stays in the orders that have it."""
+    """Withdraw a book.
+
+    It is no longer sold or listed, but stays in existing orders.
+    """
 
     async def work() -> None:
         async with transaction(request.config_dict[ENGINE]) as conn:
-            version = await _seen(request, conn)
-            await books.withdraw(conn, book_id(request), version, user_id=me(request).id, now=now())
+            version = await _expected_version(request, conn)
+            await books.withdraw(
+                conn, book_id(request), version, user_id=current_user(request).id, now=now()
+            )
 
     await retry_transaction(work)
     return web.Response(status=204)
 
 
 def book_id(request: web.Request) -> int:
-    """The id in the address."""
+    """The id in the URL."""
     return int(request.match_info["book_id"])
 
 
-async def _seen(request: web.Request, conn: AsyncConnection) -> int:
+async def _expected_version(request: web.Request, conn: AsyncConnection) -> int:
     book = await books.get(conn, book_id(request))
-    return seen_version(request, book.version)
+    return check_if_match(request, book.version)
 
 
 def book_answer(
@@ -150,9 +156,9 @@ def book_answer(
     status: int = 200,
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
-    """The book; its tag has the version, and the stock that sales move."""
+    """The response with a book.  Its ETag contains the version and the stock."""
     etag = f"{book.version}.{book.stock}"
-    content = shown(book, request.config_dict[RATES].currency)
+    content = book_content(book, request.config_dict[RATES].currency)
     return answer(
-        BookOut, content, status=status, etag=etag, headers={**FOR_ALL, **(headers or {})}
+        BookOut, content, status=status, etag=etag, headers={**REVALIDATE, **(headers or {})}
     )

@@ -1,4 +1,4 @@
-"""Categories: the tree in which shoppers browse."""
+"""Categories: the tree that customers browse."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,30 +11,34 @@ from bookstore.catalogue import categories
 from bookstore.catalogue.categories import NAME_LENGTH, SLUG_LENGTH, Category
 from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.errors import CategoryInUse, Invalid, SlugTaken, Stale
-from web.api.field_types import Count, Line
-from web.api.idempotency import made_once
+from web.api.field_types import JsonInteger, SingleLine
+from web.api.idempotency import create_once
 from web.api.operations import Fields, answer, operation
-from web.api.preconditions import IF_MATCH, seen_version
-from web.auth.sessions import me
+from web.api.preconditions import IF_MATCH, check_if_match
+from web.auth.sessions import current_user
 from web.server.errors import IfMatchRequired
 from web.server.keys import ENGINE
 from web.server.request_context import now
 
 TAGS = ["books"]
 STAFF = ["staff"]
-FOR_ALL = {"Cache-Control": "no-cache"}
+REVALIDATE = {"Cache-Control": "no-cache"}
 
 
 class CategoryOut(Schema):
     slug = fields.String(required=True)
     name = fields.String(required=True)
-    parent = fields.String(required=True, allow_none=True, metadata={"description": "A slug."})
+    parent = fields.String(
+        required=True, allow_none=True, metadata={"description": "The slug of the parent category."}
+    )
     position = fields.Integer(required=True)
     book_count = fields.Integer(
-        required=True, metadata={"description": "Books that are sold, in subcategories too."}
+        required=True,
+        metadata={"description": "The number of books on sale, including those in subcategories."},
     )
     version = fields.Integer(
-        required=True, metadata={"description": "Counts the changes of the category itself."}
+        required=True,
+        metadata={"description": "Increases with each change of the category itself."},
     )
 
 
@@ -42,34 +46,38 @@ class CategoriesOut(Schema):
     items = fields.List(
         fields.Nested(CategoryOut),
         required=True,
-        metadata={"description": "Each category before its subcategories."},
+        metadata={"description": "All categories; each precedes its subcategories."},
     )
 
 
 class CategoryChangesIn(Schema):
-    name = Line(NAME_LENGTH)
-    slug = Line(SLUG_LENGTH)
-    parent = Line(
-        SLUG_LENGTH, allow_none=True, metadata={"description": "A slug; null is the top."}
+    name = SingleLine(NAME_LENGTH)
+    slug = SingleLine(SLUG_LENGTH)
+    parent = SingleLine(
+        SLUG_LENGTH,
+        allow_none=True,
+        metadata={
+            "description": "The slug of the parent category, or null for a top-level category."
+        },
     )
-    position = Count(0, 1_000_000)
+    position = JsonInteger(0, 1_000_000)
 
 
 class CategoryIn(CategoryChangesIn):
-    name = Line(NAME_LENGTH, required=True)
+    name = SingleLine(NAME_LENGTH, required=True)
 
 
-@operation(returns=(200, CategoriesOut), tags=TAGS, kept=True)
+@operation(returns=(200, CategoriesOut), tags=TAGS, cached=True)
 async def list_categories(request: web.Request) -> web.Response:
-    """Show the tree of categories, all of it."""
+    """List all categories."""
     async with reading(request.config_dict[ENGINE]) as conn:
         found = await categories.tree(conn)
-    return answer(CategoriesOut, {"items": found}, headers=FOR_ALL)
+    return answer(CategoriesOut, {"items": found}, headers=REVALIDATE)
 
 
-@operation(returns=(200, CategoryOut), tags=TAGS, kept=True)
+@operation(returns=(200, CategoryOut), tags=TAGS, cached=True)
 async def show_category(request: web.Request) -> web.Response:
-    """Show one category."""
+    """Show a category."""
     async with reading(request.config_dict[ENGINE]) as conn:
         category = await categories.get(conn, _slug(request))
     return _answer(category)
@@ -80,15 +88,19 @@ async def show_category(request: web.Request) -> web.Response:
     returns=(201, CategoryOut),
     tags=STAFF,
     refusals=[Invalid, SlugTaken],
-    once=True,
+    idempotent=True,
 )
 async def create_category(request: web.Request, body: Fields) -> web.Response:
-    """Make a category, at the top or below `parent`; without a slug its name gives one."""
+    """Create a category.
 
-    async def make(conn: AsyncConnection) -> Category:
-        return await categories.create(conn, **body, user_id=me(request).id, now=now())
+    It becomes a subcategory of `parent`, or a top-level category without it.  A missing slug is
+    derived from the name.
+    """
 
-    category, headers = await made_once(request, body, make, categories.by_id)
+    async def create(conn: AsyncConnection) -> Category:
+        return await categories.create(conn, **body, user_id=current_user(request).id, now=now())
+
+    category, headers = await create_once(request, body, create, categories.by_id)
     headers["Location"] = str(request.rel_url.with_query(None) / category.slug)
     return _answer(category, status=201, headers=headers)
 
@@ -101,14 +113,22 @@ async def create_category(request: web.Request, body: Fields) -> web.Response:
     refusals=[Invalid, SlugTaken, Stale, IfMatchRequired],
 )
 async def change_category(request: web.Request, body: Fields) -> web.Response:
-    """Rename or move a category."""
+    """Change a category.
+
+    Fields that are not sent stay unchanged.
+    """
     changes: dict[str, Any] = body
 
     async def work() -> Category:
         async with transaction(request.config_dict[ENGINE]) as conn:
-            seen = await _seen(request, conn)
+            version = await _expected_version(request, conn)
             return await categories.change(
-                conn, _slug(request), changes, version=seen, user_id=me(request).id, now=now()
+                conn,
+                _slug(request),
+                changes,
+                version=version,
+                user_id=current_user(request).id,
+                now=now(),
             )
 
     return _answer(await retry_transaction(work))
@@ -121,13 +141,13 @@ async def change_category(request: web.Request, body: Fields) -> web.Response:
     refusals=[CategoryInUse, Stale, IfMatchRequired],
 )
 async def remove_category(request: web.Request) -> web.Response:
-    """Delete a category that has neither books nor subcategories."""
+    """Delete a category that contains neither books nor subcategories."""
 
     async def work() -> None:
         async with transaction(request.config_dict[ENGINE]) as conn:
-            seen = await _seen(request, conn)
+            version = await _expected_version(request, conn)
             await categories.remove(
-                conn, _slug(request), version=seen, user_id=me(request).id, now=now()
+                conn, _slug(request), version=version, user_id=current_user(request).id, now=now()
             )
 
     await retry_transaction(work)
@@ -138,15 +158,17 @@ def _slug(request: web.Request) -> str:
     return request.match_info["slug"]
 
 
-async def _seen(request: web.Request, conn: AsyncConnection) -> int:
+async def _expected_version(request: web.Request, conn: AsyncConnection) -> int:
     category = await categories.get(conn, _slug(request))
-    return seen_version(request, category.version)
+    return check_if_match(request, category.version)
 
 
 def _answer(
     category: Category, *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> web.Response:
-    """The category; its tag has the version, and what else is shown of it."""
-    response = answer(CategoryOut, category, status=status, headers={**FOR_ALL, **(headers or {})})
+    """A response with the category.  Its ETag contains the version and a hash of the content."""
+    response = answer(
+        CategoryOut, category, status=status, headers={**REVALIDATE, **(headers or {})}
+    )
     response.headers["ETag"] = f'"{category.version}.{response.headers["ETag"].strip(chr(34))}"'
     return response

@@ -1,4 +1,4 @@
-"""/api/openapi.json, and /api/docs: the same for people, on pages without scripts."""
+"""The OpenAPI document at /api/openapi.json, and its HTML pages at /api/docs without JavaScript."""
 
 import asyncio
 import inspect
@@ -16,7 +16,7 @@ from yarl import URL
 from bookstore.errors import BookstoreError, Invalid
 from web.api import openapi
 from web.server.errors import InvalidInput
-from web.server.problems import ITS_OWN, STATUS, title_of
+from web.server.problems import AIOHTTP_ERRORS, STATUS, title_of
 
 _CODE = re.compile(r"`([^`]+)`")
 _METHODS = ("get", "post", "put", "patch", "delete")
@@ -29,33 +29,34 @@ _pages = Environment(
 )
 
 
-class _Description:
-    """An application's description, written when somebody first asks for it.
+class _OpenApiDocument:
+    """The OpenAPI document of an application, generated on the first request.
 
-    That takes longer than all else that makes an application: it is done once, in a thread.
+    Generation takes longer than the rest of the application's start, so it runs once and in a
+    thread.
     """
 
     def __init__(self, app: web.Application) -> None:
         self._app = app
-        self._written: asyncio.Task[dict[str, Any]] | None = None
+        self._generation: asyncio.Task[dict[str, Any]] | None = None
 
     async def document(self) -> dict[str, Any]:
-        if self._written is None:
-            writing = asyncio.to_thread(openapi.describe, self._app)
-            self._written = asyncio.create_task(writing)
-        return await asyncio.shield(self._written)
+        if self._generation is None:
+            coroutine = asyncio.to_thread(openapi.describe, self._app)
+            self._generation = asyncio.create_task(coroutine)
+        return await asyncio.shield(self._generation)
 
 
-_DESCRIPTION = web.AppKey("api_description", _Description)
+_OPENAPI_DOCUMENT = web.AppKey("api_description", _OpenApiDocument)
 
 
 def prepare(app: web.Application) -> None:
-    """Make the application one that can describe itself."""
-    app[_DESCRIPTION] = _Description(app)
+    """Prepare the application to serve its OpenAPI document."""
+    app[_OPENAPI_DOCUMENT] = _OpenApiDocument(app)
 
 
 async def _document(request: web.Request) -> dict[str, Any]:
-    return await request.config_dict[_DESCRIPTION].document()
+    return await request.config_dict[_OPENAPI_DOCUMENT].document()
 
 
 async def show_document(request: web.Request) -> web.Response:
@@ -82,7 +83,7 @@ async def show_reference(request: web.Request) -> web.Response:
 
 
 async def show_errors(request: web.Request) -> web.Response:
-    """GET /api/docs/errors: what each code means; the `type` of every problem leads here."""
+    """GET /api/docs/errors: what each code means.  The `type` of every problem links here."""
     document = await _document(request)
     page = _pages.get_template("errors.html").render(
         document=document, problems=_problems(document), codes=_codes
@@ -114,13 +115,13 @@ def _by_tag(document: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _problems(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every code with its status, what it means, and the operations that tell of it."""
-    told: dict[str, dict[str, Any]] = {
+    """Every code with its status, its meaning and the operations that return it."""
+    by_code: dict[str, dict[str, Any]] = {
         code: {"code": code, "status": status, "meaning": text, "facts": []}
-        for status, (code, text) in {**openapi.EVERYWHERE, **ITS_OWN}.items()
+        for status, (code, text) in {**openapi.COMMON_PROBLEMS, **AIOHTTP_ERRORS}.items()
     }
     for refusal, status in STATUS.items():
-        told[refusal.code] = {
+        by_code[refusal.code] = {
             "code": refusal.code,
             "status": status,
             "meaning": inspect.cleandoc(
@@ -128,7 +129,7 @@ def _problems(document: dict[str, Any]) -> list[dict[str, Any]]:
             ),
             "facts": _facts(refusal),
         }
-    for problem in told.values():
+    for problem in by_code.values():
         problem["title"] = title_of(problem["code"])
         problem["operations"] = []
     for methods in document["paths"].values():
@@ -136,17 +137,17 @@ def _problems(document: dict[str, Any]) -> list[dict[str, Any]]:
             for response in operation["responses"].values():
                 content = response.get("content", {}).get(openapi.PROBLEM, {})
                 for code in content.get("examples", {}):
-                    told[code]["operations"].append(operation["operationId"])
-    return sorted(told.values(), key=lambda problem: str(problem["code"]))
+                    by_code[code]["operations"].append(operation["operationId"])
+    return sorted(by_code.values(), key=lambda problem: str(problem["code"]))
 
 
 def _facts(refusal: type[BookstoreError]) -> list[str]:
-    """The fields that the problem document has beside those that all have."""
+    """The additional fields of the problem document of this error."""
     if issubclass(refusal, Invalid | InvalidInput):
         return ["errors"]
     names = refusal.__init__.__code__.co_names if "__init__" in refusal.__dict__ else ()
-    given = inspect.signature(refusal).parameters
-    return [name for name in given if name in names]
+    parameters = inspect.signature(refusal).parameters
+    return [name for name in parameters if name in names]
 
 
 def _as_json(value: Any) -> str:
@@ -154,7 +155,7 @@ def _as_json(value: Any) -> str:
 
 
 def _request_line(operation: dict[str, Any]) -> str:
-    """The example's address: the path with its parameters and query put in."""
+    """The URL of the example: the path with its parameters and the query string."""
     path, query = operation["path"], {}
     for parameter in operation["parameters"]:
         example = parameter.get("example")
@@ -166,12 +167,12 @@ def _request_line(operation: dict[str, Any]) -> str:
 
 
 def _codes(text: str) -> Markup:
-    """The text with what stands between backticks as code."""
+    """The text as HTML, with the parts between backticks as `<code>`."""
     return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped
 
 
 def _shape(schema: dict[str, Any]) -> str:
-    """The type of a value in a few words."""
+    """A short name for the type of a value."""
     if "$ref" in schema:
         return str(schema["$ref"].rpartition("/")[2])
     for choice in ("anyOf", "oneOf", "allOf"):

@@ -1,4 +1,4 @@
-"""Editions: which books are the same work."""
+"""Editions: links between books that are the same work."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ from bookstore.catalogue import books, editions
 from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.database.pagination import LARGEST_ID
 from bookstore.errors import Invalid, Stale
-from web.api.book_schemas import BookOut, shown
-from web.api.books import FOR_ALL, STAFF, TAGS, book_id
-from web.api.field_types import Count
+from web.api.book_schemas import BookOut, book_content
+from web.api.books import REVALIDATE, STAFF, TAGS, book_id
+from web.api.field_types import JsonInteger
 from web.api.operations import Fields, answer, operation
-from web.api.preconditions import IF_MATCH, seen_version
-from web.auth.sessions import me
+from web.api.preconditions import IF_MATCH, check_if_match
+from web.auth.sessions import current_user
 from web.server.errors import IfMatchRequired
 from web.server.keys import ENGINE, RATES
 from web.server.request_context import now
@@ -23,10 +23,13 @@ from web.server.request_context import now
 
 class EditionsIn(Schema):
     book_ids = fields.List(
-        Count(1, LARGEST_ID),
+        JsonInteger(1, LARGEST_ID),
         required=True,
-        validate=validate.Length(max=editions.MOST),
-        metadata={"description": "The other editions; an empty list lets the book stand alone."},
+        validate=validate.Length(max=editions.MAX_EDITIONS),
+        metadata={
+            "description": "The ids of the other editions.  An empty list removes the book from its"
+            " work."
+        },
     )
 
 
@@ -34,16 +37,16 @@ class EditionsOut(Schema):
     items = fields.List(
         fields.Nested(BookOut),
         required=True,
-        metadata={"description": "The other editions that are sold, the newest first."},
+        metadata={"description": "The other editions on sale, the newest first."},
     )
 
 
-@operation(returns=(200, EditionsOut), tags=TAGS, kept=True)
+@operation(returns=(200, EditionsOut), tags=TAGS, cached=True)
 async def list_editions(request: web.Request) -> web.Response:
-    """Show the other editions of a book."""
+    """List the other editions of a book."""
     async with reading(request.config_dict[ENGINE]) as conn:
         content = await _others(request, conn)
-    return answer(EditionsOut, content, headers=FOR_ALL)
+    return answer(EditionsOut, content, headers=REVALIDATE)
 
 
 @operation(
@@ -54,18 +57,23 @@ async def list_editions(request: web.Request) -> web.Response:
     refusals=[Invalid, Stale, IfMatchRequired],
 )
 async def link_editions(request: web.Request, body: Fields) -> web.Response:
-    """Say which books are other editions of this one.
+    """Set which books are other editions of this book.
 
-    A book that is named leaves the work that it was in; those that are named no more stay
-    together without this book.
+    A listed book leaves the work that it belonged to.  Previous editions that are not listed
+    remain linked to each other, without this book.
     """
 
     async def work() -> dict[str, Any]:
         async with transaction(request.config_dict[ENGINE]) as conn:
             book = await books.get(conn, book_id(request))
-            seen = seen_version(request, book.version)
+            version = check_if_match(request, book.version)
             await editions.link(
-                conn, book.id, seen, body["book_ids"], user_id=me(request).id, now=now()
+                conn,
+                book.id,
+                version,
+                body["book_ids"],
+                user_id=current_user(request).id,
+                now=now(),
             )
             return await _others(request, conn)
 
@@ -74,5 +82,5 @@ async def link_editions(request: web.Request, body: Fields) -> web.Response:
 
 async def _others(request: web.Request, conn: AsyncConnection) -> dict[str, Any]:
     currency = request.config_dict[RATES].currency
-    found = await editions.of(conn, book_id(request))
-    return {"items": [shown(book, currency) for book in found]}
+    found = await editions.find_others(conn, book_id(request))
+    return {"items": [book_content(book, currency) for book in found]}

@@ -1,4 +1,4 @@
-"""E-mail addresses of accounts, confirmed and changed by links in letters."""
+"""E-mail addresses of accounts: verification and change, by links in e-mails."""
 
 from aiohttp import web
 from marshmallow import Schema, fields, validate
@@ -6,20 +6,20 @@ from marshmallow import Schema, fields, validate
 from bookstore.database.engine import retry_transaction, transaction
 from bookstore.errors import BadCredentials, BadLink, Invalid
 from bookstore.users import email_change
-from web.api.field_types import Line
+from web.api.field_types import SingleLine
 from web.api.operations import Fields, operation
 from web.auth.credentials import confirm_password
-from web.auth.login_throttle import writing_to
-from web.auth.sessions import me
+from web.auth.login_throttle import throttle_email
+from web.auth.sessions import current_user
 from web.server.errors import TooManyAttempts
 from web.server.keys import ENGINE, SETTINGS
-from web.server.request_context import no_sooner, now
+from web.server.request_context import minimum_duration, now
 
 TAGS = ["users"]
 
 
 class NewEmailIn(Schema):
-    email = Line(254, required=True, metadata={"format": "email"})
+    email = SingleLine(254, required=True, metadata={"format": "email"})
     password = fields.String(
         required=True, validate=validate.Length(max=1000), metadata={"format": "password"}
     )
@@ -27,21 +27,25 @@ class NewEmailIn(Schema):
 
 @operation(returns=(202, None), tags=TAGS, refusals=[TooManyAttempts])
 async def send_email_verification(request: web.Request) -> web.Response:
-    """Send the caller a letter whose link confirms their address.
+    """Send the caller an e-mail with a link that verifies their e-mail address.
 
-    Without a letter, when the address is confirmed already.
+    If the address is verified already, no e-mail is sent.
     """
-    user = me(request)
-    async with writing_to(request, user.email), transaction(request.config_dict[ENGINE]) as conn:
-        await email_change.ask_to_verify(conn, user, now=now())
+    user = current_user(request)
+    async with (
+        throttle_email(request, user.email),
+        transaction(request.config_dict[ENGINE]) as conn,
+    ):
+        await email_change.request_verification(conn, user, now=now())
     return web.Response(status=202)
 
 
 @operation(returns=(204, None), tags=TAGS, refusals=[BadLink])
 async def verify_email(request: web.Request) -> web.Response:
-    """Confirm an address with the end of the link in a letter, which works once.
+    """Verify an e-mail address with the token from the link in an e-mail.
 
-    With the link of a change, the account has the new address from then on.
+    A token works once.  The token of an address change also makes the new address the account's
+    e-mail address.
     """
 
     async def work() -> None:
@@ -64,15 +68,16 @@ async def verify_email(request: web.Request) -> web.Response:
     refusals=[BadCredentials, Invalid, TooManyAttempts],
 )
 async def change_email(request: web.Request, body: Fields) -> web.Response:
-    """Ask for another address: it counts once the link sent there is used.
+    """Request a change of the caller's e-mail address.
 
-    The old address is told.  An address that has an account already is answered alike.
+    The change takes effect when the link sent to the new address is used.  The old address is
+    notified.  The response does not reveal whether the new address already has an account.
     """
     user = await confirm_password(request, body["password"])
     async with (
-        no_sooner(),
-        writing_to(request, user.email),
+        minimum_duration(),
+        throttle_email(request, user.email),
         transaction(request.config_dict[ENGINE]) as conn,
     ):
-        await email_change.ask_to_change(conn, user, body["email"], now=now())
+        await email_change.request_change(conn, user, body["email"], now=now())
     return web.Response(status=202)

@@ -1,5 +1,4 @@
-"""An example of every operation: what was asked and answered when the tests last told the story
-of a small store (tests/web/story.py)."""
+"""An example request and response for every operation, recorded by tests/web/story.py."""
 
 import json
 from collections.abc import Mapping
@@ -10,8 +9,11 @@ from typing import Any
 
 @cache
 def examples() -> Mapping[str, Mapping[str, Any]]:
-    """By the operation's name: `path`, `query`, `headers` and `body` of the request, and of the
-    answer `status`, `location` and `answer` (JSON, or text of another kind)."""
+    """The examples by the name of the operation.
+
+    Of the request `path`, `query`, `headers` and `body`; of the response `status`, `location` and
+    `answer` (JSON or other text).
+    """
     text = files("web.api").joinpath("static/examples.json").read_text("utf-8")
-    told: Mapping[str, Mapping[str, Any]] = json.loads(text)
-    return told
+    recorded: Mapping[str, Mapping[str, Any]] = json.loads(text)
+    return recorded

@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: a request that is sent twice makes one thing.
+"""`Idempotency-Key`: a repeated request creates a resource once.
 
 (draft-ietf-httpapi-idempotency-key-header)
 """
@@ -14,19 +14,19 @@ from bookstore import idempotency
 from bookstore.database.engine import retry_transaction, transaction
 from bookstore.errors import IdempotencyKeyRequired
 from web.api.operations import IDEMPOTENCY_KEY
-from web.auth.sessions import me
+from web.auth.sessions import current_user
 from web.server.keys import ENGINE
 from web.server.request_context import now
 
-#: What can be said in a header and kept as it is.
+#: Printable ASCII: a header can contain it and the database stores it unchanged.
 _KEY = re.compile(r"[\x20-\x7e]{1,255}")
 
-#: What the answer to a repeat says.
+#: Marks the response to a repeated request.
 REPLAYED = {"Idempotent-Replayed": "true"}
 
 
 class HasId(Protocol):
-    """Whatever has a row of its own."""
+    """An object with the id of its row."""
 
     @property
     def id(self) -> int: ...
@@ -35,18 +35,18 @@ class HasId(Protocol):
 T = TypeVar("T", bound=HasId)
 
 
-class Made(NamedTuple):
-    """What was made, and what the answer's headers say about it."""
+class Created(NamedTuple):
+    """A resource that was created, and headers for the response."""
 
     content: Any
     headers: dict[str, str]
 
 
 def key_of(request: web.Request) -> str | None:
-    """The request's key; None when it has none.
+    """The idempotency key of the request; None without one.
 
     Raises:
-        IdempotencyKeyRequired: it has one that cannot be kept.
+        IdempotencyKeyRequired: the key is not 1 to 255 characters of printable ASCII.
     """
     key = request.headers.get(IDEMPOTENCY_KEY)
     if key is not None and not _KEY.fullmatch(key):
@@ -54,60 +54,63 @@ def key_of(request: web.Request) -> str | None:
     return key
 
 
-async def made_once(
+async def create_once(
     request: web.Request,
     body: Mapping[str, Any],
-    make: Callable[[AsyncConnection], Awaitable[T]],
-    again: Callable[[AsyncConnection, int], Awaitable[T]],
-) -> Made:
-    """What `make` makes in a transaction of its own; a repeat finds it by its id with `again`.
+    create: Callable[[AsyncConnection], Awaitable[T]],
+    load: Callable[[AsyncConnection, int], Awaitable[T]],
+) -> Created:
+    """Call `create` in a transaction of its own, or for a repeated request `load` with its id.
 
-    `body` is what the request says beside its address; a repeat has to say the same.  A key
-    belongs to one user and one address, and without one every request makes something.
+    `body` is the content of the request apart from its URL; a repeat must have the same content.
+    A key is scoped to one user and one route.  Without a key, every request creates a resource.
 
     Raises:
         IdempotencyKeyRequired, IdempotencyKeyReused, RequestInProgress: see `idempotency`.
     """
     key = key_of(request)
-    request_hash = idempotency.hash_of({"path": request.path, "body": dict(body)})
+    request_hash = idempotency.hash_request({"path": request.path, "body": dict(body)})
 
-    async def work() -> Made:
+    async def work() -> Created:
         async with transaction(request.config_dict[ENGINE]) as conn:
             if key is None:
-                return Made(await make(conn), {})
-            owned = idempotency.Key(f"{idempotency.of_user(me(request).id)} {_place(request)}", key)
-            result_id = await idempotency.claim(conn, owned, request_hash, now=now())
+                return Created(await create(conn), {})
+            scoped_key = idempotency.Key(
+                f"{idempotency.user_owner(current_user(request).id)} {_route_key(request)}", key
+            )
+            result_id = await idempotency.claim(conn, scoped_key, request_hash, now=now())
             if result_id is not None:
-                return Made(await again(conn, result_id), dict(REPLAYED))
-            made = await make(conn)
-            await idempotency.settle(conn, owned, made.id)
-            return Made(made, {})
+                return Created(await load(conn, result_id), dict(REPLAYED))
+            content = await create(conn)
+            await idempotency.record_result(conn, scoped_key, content.id)
+            return Created(content, {})
 
     return await retry_transaction(work)
 
 
-async def done_before(
+async def is_replay(
     request: web.Request, conn: AsyncConnection, owner: str, key: str | None, changed_id: int
 ) -> bool:
-    """Whether this request changed the row with this id before; if not, it does so now.
+    """Whether an earlier request with this key was processed; if not, claim the key.
 
-    For what guests may do too: `owner` says whose key it is.  Without one nothing is a repeat.
+    For operations that guests may call: `owner` is the scope of the key.  `changed_id` is the id of
+    the row that the request changes.  Without a key, the request is never a repeat.
 
     Raises:
         IdempotencyKeyReused, RequestInProgress: see `idempotency`.
     """
     if key is None:
         return False
-    owned = idempotency.Key(f"{owner} {_place(request)}", key)
-    request_hash = idempotency.hash_of({"path": request.path, "body": {}})
-    if await idempotency.claim(conn, owned, request_hash, now=now()) is not None:
+    scoped_key = idempotency.Key(f"{owner} {_route_key(request)}", key)
+    request_hash = idempotency.hash_request({"path": request.path, "body": {}})
+    if await idempotency.claim(conn, scoped_key, request_hash, now=now()) is not None:
         return True
-    await idempotency.settle(conn, owned, changed_id)
+    await idempotency.record_result(conn, scoped_key, changed_id)
     return False
 
 
-def _place(request: web.Request) -> str:
-    """The address's pattern, so that each operation has its own keys."""
+def _route_key(request: web.Request) -> str:
+    """The pattern of the route, so that each operation has its own keys."""
     resource = request.match_info.route.resource
     assert resource is not None
     return resource.canonical.removeprefix("/api/v1/")[:24]

@@ -1,4 +1,4 @@
-"""Imports: a list of books is sent, worked off by the actors, and told about."""
+"""Imports: the client uploads a list of books, and the worker processes it."""
 
 import json
 from collections.abc import AsyncIterator
@@ -19,30 +19,30 @@ from bookstore.imports.formats import Options
 from bookstore.tasks import jobs
 from bookstore.tasks.jobs import IMPORTS, Job
 from bookstore.users.permissions import Permission, permits
-from web.api.idempotency import made_once
+from web.api.idempotency import create_once
 from web.api.job_schemas import (
+    ImportLinePage,
+    ImportLineQuery,
     ImportOut,
     ImportPage,
     ImportQuery,
-    LinePage,
-    LineQuery,
-    shown_import,
-    shown_line,
+    import_content,
+    line_content,
 )
 from web.api.operations import Fields, answer, operation, page_answer
-from web.auth.sessions import me
+from web.auth.sessions import current_user
 from web.live import sse
-from web.live.job_progress import Progress
-from web.server.downloads import send_pieces
+from web.live.job_progress import JobProgress
+from web.server.downloads import send_chunks
 from web.server.errors import MalformedMultipart, NotMultipart
 from web.server.keys import ENGINE, REQUEST_ID
 from web.server.request_context import now
 
 TAGS = ["staff"]
-#: What stands beside the file is short.
-_LONGEST_FIELD = 16 * 1024
-#: What aiohttp says of a form that is none.
-_BROKEN = (
+#: The size limit of the other form fields, in bytes.
+_MAX_FIELD_BYTES = 16 * 1024
+#: What aiohttp raises for a malformed multipart body.
+_MULTIPART_ERRORS = (
     HttpProcessingError,
     web.RequestPayloadError,
     AssertionError,
@@ -57,66 +57,67 @@ _BROKEN = (
     upload=["multipart/form-data"],
     tags=TAGS,
     refusals=[Invalid, TooLarge, NotMultipart, MalformedMultipart],
-    once=True,
+    idempotent=True,
 )
 async def start_import(request: web.Request) -> web.Response:
-    """Take in a list of books: CSV, an Excel workbook (XLSX) or ONIX 3.
+    """Start an import of books from a CSV file, an Excel workbook (XLSX) or an ONIX 3 message.
 
-    The form has the part `file`, and if wanted `dry_run` (`true` or `false`), `encoding` (of a
-    CSV file that is not UTF-8) and `mapping`: a JSON object with the file's name for each of our
-    columns that is not recognised, or "" for one that is not to be read.
+    The form contains the part `file` and optionally `dry_run` (`true` or `false`), `encoding` (of
+    a CSV file that is not UTF-8) and `mapping`.  `mapping` is a JSON object that maps our column
+    names to the names in the file, for columns that are not recognised; "" ignores a column.
 
-    What the file is, is found out by its content.  Each row is taken whole or refused whole; a
-    second run of the same file changes nothing; a dry run says what a real one would do.
+    The content of the file determines its format.  Each row is imported completely or refused
+    completely.  Importing the same file again changes nothing.  A dry run reports what an import
+    would do and changes nothing.
     """
-    file, dry_run, options = await received(request)
+    file, dry_run, options = await receive_upload(request)
     body: dict[str, Any] = {"sha256": file.sha256, "dry_run": dry_run, **options.to_json()}
     used = False
     try:
 
-        async def make(conn: AsyncConnection) -> Job:
+        async def create(conn: AsyncConnection) -> Job:
             return await importer.start(
                 conn,
                 file.id,
-                user_id=me(request).id,
+                user_id=current_user(request).id,
                 dry_run=dry_run,
                 options=options,
-                may_change_prices=permits(me(request).role, Permission.CHANGE_PRICES),
+                may_change_prices=permits(current_user(request).role, Permission.CHANGE_PRICES),
                 now=now(),
                 request_id=request[REQUEST_ID],
             )
 
-        made = await made_once(request, body, make, jobs.get)
-        job: Job = made.content
+        created = await create_once(request, body, create, jobs.get)
+        job: Job = created.content
         used = job.file_id == file.id
     finally:
         if not used:
-            await _forget(request, file)
-    headers = {"Location": f"/api/v1/imports/{job.id}", **made.headers}
-    return answer(ImportOut, shown_import(job), status=202, headers=headers)
+            await _delete_file(request, file)
+    headers = {"Location": f"/api/v1/imports/{job.id}", **created.headers}
+    return answer(ImportOut, import_content(job), status=202, headers=headers)
 
 
 @operation(query=ImportQuery, returns=(200, ImportPage), tags=TAGS, refusals=[Invalid])
 async def list_imports(request: web.Request, query: Fields) -> web.Response:
-    """Show imports, the newest first."""
+    """List imports, the newest first."""
     async with reading(request.config_dict[ENGINE]) as conn:
         page = await jobs.find(conn, IMPORTS, **query)
     return page_answer(
-        ImportPage, request, Page([shown_import(job) for job in page.items], page.next)
+        ImportPage, request, Page([import_content(job) for job in page.items], page.next)
     )
 
 
 @operation(returns=(200, ImportOut), tags=TAGS)
 async def show_import(request: web.Request) -> web.Response:
-    """Show how far an import is."""
-    return answer(ImportOut, shown_import(await _job(request)))
+    """Show an import and its progress."""
+    return answer(ImportOut, import_content(await _job(request)))
 
 
-@operation(query=LineQuery, returns=(200, LinePage), tags=TAGS, refusals=[Invalid])
+@operation(query=ImportLineQuery, returns=(200, ImportLinePage), tags=TAGS, refusals=[Invalid])
 async def list_import_lines(request: web.Request, query: Fields) -> web.Response:
-    """Show what became of an import's lines, in the order of the file.
+    """List the outcomes of the lines of an import, in the order of the file.
 
-    Those refused are always there, of ONIX messages all.
+    Refused lines are always listed.  For ONIX messages, all records are listed.
     """
     limit, cursor = query["limit"], query["cursor"]
     after = pagination.decode(cursor, [int])[0] if cursor else -1
@@ -125,18 +126,18 @@ async def list_import_lines(request: web.Request, query: Fields) -> web.Response
         found = await jobs.lines(
             conn, job.id, outcome=query["outcome"], after=after, limit=limit + 1
         )
-    following = pagination.encode(found[limit - 1].position) if len(found) > limit else None
+    next_cursor = pagination.encode(found[limit - 1].position) if len(found) > limit else None
     return page_answer(
-        LinePage, request, Page([shown_line(line) for line in found[:limit]], following)
+        ImportLinePage, request, Page([line_content(line) for line in found[:limit]], next_cursor)
     )
 
 
 @operation(returns=(200, None), content_type="text/csv", tags=TAGS)
 async def show_refused_rows(request: web.Request) -> web.StreamResponse:
-    """Fetch the refused rows as a CSV file, to be mended and sent again.
+    """Download the refused rows as a CSV file, to be corrected and imported again.
 
-    It has the columns of the file that was sent, and in front of them four that say what is
-    wrong, which an import ignores.
+    The file has the columns of the imported file.  Four additional columns at the start describe
+    the error; an import ignores them.
     """
     job = await _job(request)
     response = web.StreamResponse(
@@ -145,35 +146,39 @@ async def show_refused_rows(request: web.Request) -> web.StreamResponse:
             "Content-Disposition": f'attachment; filename="import-{job.id}-refused.csv"',
         }
     )
-    return await send_pieces(
+    return await send_chunks(
         request, response, rejected_rows.as_csv(request.config_dict[ENGINE], job)
     )
 
 
 @operation(returns=(200, None), content_type="text/event-stream", tags=TAGS)
 async def stream_import(request: web.Request) -> web.StreamResponse:
-    """Follow an import live, as server-sent events.
+    """Stream the progress of an import as server-sent events.
 
-    Each is named `progress` and has the import as JSON in `data`; the stream ends with it.
+    Each event is named `progress` and contains the import as JSON in `data`.  The stream ends when
+    the import ends.
     """
-    return await sse.stream(request, Progress(request, await _job(request), _told))
+    return await sse.stream(request, JobProgress(request, await _job(request), _import_json))
 
 
 @operation(returns=(200, ImportOut), tags=TAGS, refusals=[JobEnded])
 async def cancel_import(request: web.Request) -> web.Response:
-    """End an import; what it has taken in so far stays."""
+    """Cancel an import.
+
+    Books that were imported before stay in the catalogue.
+    """
     job_id = int(request.match_info["job_id"])
 
     async def work() -> Job:
         async with transaction(request.config_dict[ENGINE]) as conn:
             await jobs.get(conn, job_id, IMPORTS)
-            return await jobs.cancel(conn, job_id, user_id=me(request).id, now=now())
+            return await jobs.cancel(conn, job_id, user_id=current_user(request).id, now=now())
 
-    return answer(ImportOut, shown_import(await retry_transaction(work)))
+    return answer(ImportOut, import_content(await retry_transaction(work)))
 
 
-def _told(job: Job) -> str:
-    text: str = ImportOut().dumps(shown_import(job))
+def _import_json(job: Job) -> str:
+    text: str = ImportOut().dumps(import_content(job))
     return text
 
 
@@ -182,13 +187,13 @@ async def _job(request: web.Request) -> Job:
         return await jobs.get(conn, int(request.match_info["job_id"]), IMPORTS)
 
 
-async def received(request: web.Request) -> tuple[File, bool, Options]:
-    """The file, stored, and what stands beside it.
+async def receive_upload(request: web.Request) -> tuple[File, bool, Options]:
+    """Store the uploaded file; return it with the dry-run flag and the options of the form.
 
     Raises:
-        NotMultipart, MalformedMultipart: the body is no form with a file.
-        TooLarge: the file is.
-        Invalid: a part is missing, there twice, unknown or wrong.
+        NotMultipart, MalformedMultipart: the body is not a multipart form.
+        TooLarge: the file is too large.
+        Invalid: a part is missing, repeated, unknown or invalid.
     """
     if request.content_type != "multipart/form-data":
         raise NotMultipart
@@ -198,20 +203,20 @@ async def received(request: web.Request) -> tuple[File, bool, Options]:
         async for part in await _parts(request):
             name = part.name or ""
             if name == "file" and file is None:
-                file = await _stored(request, part)
+                file = await _store_file(request, part)
             elif name in {"dry_run", "encoding", "mapping"} and name not in texts:
-                texts[name] = await _text(part, name)
+                texts[name] = await _read_text(part, name)
             else:
-                raise Invalid(name or "file", "This part is unknown, or there twice.")
+                raise Invalid(name or "file", "This part is unknown or repeated.")
         if file is None or file.size == 0:
             raise Invalid("file", "This must not be missing or empty.")
-        dry_run, options = _asked(texts)
+        dry_run, options = _parse_options(texts)
     except BaseException as error:
         if file is not None:
-            await _forget(request, file)
+            await _delete_file(request, file)
         if isinstance(error, BookstoreError | web.HTTPException | ConnectionError):
             raise
-        if isinstance(error, _BROKEN):
+        if isinstance(error, _MULTIPART_ERRORS):
             raise MalformedMultipart from None
         raise
     return file, dry_run, options
@@ -229,29 +234,29 @@ async def _parts(request: web.Request) -> AsyncIterator[BodyPartReader]:
     return parts()
 
 
-async def _stored(request: web.Request, part: BodyPartReader) -> File:
-    async def pieces() -> AsyncIterator[bytes]:
-        while piece := await part.read_chunk(file_store.CHUNK_BYTES):
-            yield bytes(piece)
+async def _store_file(request: web.Request, part: BodyPartReader) -> File:
+    async def chunks() -> AsyncIterator[bytes]:
+        while chunk := await part.read_chunk(file_store.CHUNK_BYTES):
+            yield bytes(chunk)
 
-    moment = now()
+    created_at = now()
     return await file_store.store(
         request.config_dict[ENGINE],
-        pieces(),
+        chunks(),
         name=part.filename or "books",
         media_type="application/octet-stream",
         kind="import",
-        owner_id=me(request).id,
-        now=moment,
-        expires_at=moment + jobs.RETENTION,
+        owner_id=current_user(request).id,
+        now=created_at,
+        expires_at=created_at + jobs.RETENTION,
     )
 
 
-async def _text(part: BodyPartReader, name: str) -> str:
+async def _read_text(part: BodyPartReader, name: str) -> str:
     content = bytearray()
-    while piece := await part.read_chunk(_LONGEST_FIELD):
-        content += piece
-        if len(content) > _LONGEST_FIELD:
+    while chunk := await part.read_chunk(_MAX_FIELD_BYTES):
+        content += chunk
+        if len(content) > _MAX_FIELD_BYTES:
             raise Invalid(name, "This is too long.")
     try:
         return content.decode()
@@ -259,10 +264,10 @@ async def _text(part: BodyPartReader, name: str) -> str:
         raise Invalid(name, "This is not UTF-8.") from None
 
 
-def _asked(texts: dict[str, str]) -> tuple[bool, Options]:
-    said = texts.get("dry_run", "false")
-    if said not in ("true", "false"):
-        raise Invalid("dry_run", "This is true or false.")
+def _parse_options(texts: dict[str, str]) -> tuple[bool, Options]:
+    dry_run = texts.get("dry_run", "false")
+    if dry_run not in ("true", "false"):
+        raise Invalid("dry_run", "This must be true or false.")
     try:
         mapping = json.loads(texts.get("mapping") or "{}")
     except (json.JSONDecodeError, RecursionError):
@@ -270,13 +275,13 @@ def _asked(texts: dict[str, str]) -> tuple[bool, Options]:
     if not isinstance(mapping, dict) or not all(
         isinstance(name, str) and name.isprintable() for name in mapping.values()
     ):
-        raise Invalid("mapping", "This is a JSON object of names.")
+        raise Invalid("mapping", "This must be a JSON object of column names.")
     options = Options(mapping, texts.get("encoding") or None)
     options.check()
-    return said == "true", options
+    return dry_run == "true", options
 
 
-async def _forget(request: web.Request, file: File) -> None:
+async def _delete_file(request: web.Request, file: File) -> None:
     async def work() -> None:
         async with transaction(request.config_dict[ENGINE]) as conn:
             await file_store.remove(conn, [file.id])

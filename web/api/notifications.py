@@ -1,4 +1,4 @@
-"""Notifications: what we have told a customer."""
+"""Notifications to customers, and the e-mails sent for them."""
 
 from aiohttp import web
 from marshmallow import Schema, fields
@@ -8,13 +8,13 @@ from bookstore import notifications
 from bookstore.database.engine import reading, transaction
 from bookstore.database.pagination import LARGEST_ID
 from bookstore.errors import Invalid, NotFound
-from bookstore.notifications import Notification, Status
-from bookstore.notifications.emails import Kind
-from web.api.field_types import Count, Line, Lines, Moment, QueryFlag
-from web.api.idempotency import made_once
+from bookstore.notifications import EmailStatus, Notification
+from bookstore.notifications.emails import EmailKind
+from web.api.field_types import JsonInteger, MultiLine, QueryBoolean, SingleLine, UtcDateTime
+from web.api.idempotency import create_once
 from web.api.operations import Fields, answer, operation, page_answer
 from web.api.schemas import PageQuery, page_of
-from web.auth.sessions import me
+from web.auth.sessions import current_user
 from web.server.keys import ENGINE
 from web.server.request_context import now
 
@@ -24,89 +24,106 @@ STAFF = ["staff"]
 
 class NotificationOut(Schema):
     id = fields.Integer(required=True)
-    kind = fields.Enum(Kind, by_value=True, required=True)
+    kind = fields.Enum(EmailKind, by_value=True, required=True)
     subject = fields.String(required=True)
     body = fields.String(required=True)
     order_number = fields.String(required=True, allow_none=True)
-    created_at = Moment(required=True)
-    read_at = Moment(required=True, allow_none=True)
-    email_status = fields.Enum(Status, by_value=True, required=True)
+    created_at = UtcDateTime(required=True)
+    read_at = UtcDateTime(required=True, allow_none=True)
+    email_status = fields.Enum(EmailStatus, by_value=True, required=True)
 
 
-class LetterOut(NotificationOut):
+class EmailOut(NotificationOut):
     user_id = fields.Integer(required=True, allow_none=True)
     recipient = fields.String(required=True)
     attempts = fields.Integer(required=True)
     in_doubt = fields.Boolean(
         required=True,
-        metadata={"description": "An attempt ended without an answer; it may arrive twice."},
+        metadata={
+            "description": "An attempt to send ended without a response from the mail server.  The"
+            " e-mail may arrive twice."
+        },
     )
     answer = fields.String(
-        required=True, allow_none=True, metadata={"description": "What the mail server said last."}
+        required=True,
+        allow_none=True,
+        metadata={"description": "The last response of the mail server."},
     )
-    sent_at = Moment(required=True, allow_none=True)
+    sent_at = UtcDateTime(required=True, allow_none=True)
 
 
 class NotificationQuery(PageQuery):
-    unread = QueryFlag(load_default=None)
+    unread = QueryBoolean(load_default=None)
 
 
-class LetterQuery(PageQuery):
-    status = fields.Enum(Status, by_value=True, load_default=None)
-    in_doubt = QueryFlag(load_default=None)
+class EmailQuery(PageQuery):
+    status = fields.Enum(EmailStatus, by_value=True, load_default=None)
+    in_doubt = QueryBoolean(load_default=None)
 
 
 class MessageIn(Schema):
-    user_id = Count(1, LARGEST_ID, required=True)
-    subject = Line(200, required=True)
-    body = Lines(10_000, required=True)
+    user_id = JsonInteger(1, LARGEST_ID, required=True)
+    subject = SingleLine(200, required=True)
+    body = MultiLine(10_000, required=True)
 
 
 NotificationPage = page_of(NotificationOut)
-LetterPage = page_of(LetterOut)
+EmailPage = page_of(EmailOut)
 
 
 @operation(query=NotificationQuery, returns=(200, NotificationPage), tags=TAGS, refusals=[Invalid])
 async def list_notifications(request: web.Request, query: Fields) -> web.Response:
-    """Show what we have told the caller, the newest first."""
+    """List the caller's notifications, the newest first."""
     async with reading(request.config_dict[ENGINE]) as conn:
-        page = await notifications.of_user(conn, me(request).id, **query)
+        page = await notifications.of_user(conn, current_user(request).id, **query)
     return page_answer(NotificationPage, request, page)
 
 
 @operation(returns=(200, NotificationOut), tags=TAGS)
 async def read_notification(request: web.Request) -> web.Response:
-    """Note that the caller has read it."""
+    """Mark a notification of the caller as read."""
     async with transaction(request.config_dict[ENGINE]) as conn:
-        read = await notifications.mark_read(conn, _id(request), user_id=me(request).id, now=now())
+        read = await notifications.mark_read(
+            conn, _id(request), user_id=current_user(request).id, now=now()
+        )
     return answer(NotificationOut, read)
 
 
-@operation(body=MessageIn, returns=(202, LetterOut), tags=STAFF, refusals=[NotFound], once=True)
+@operation(
+    body=MessageIn, returns=(202, EmailOut), tags=STAFF, refusals=[NotFound], idempotent=True
+)
 async def send_message(request: web.Request, body: Fields) -> web.Response:
-    """Write to a customer; the worker mails it."""
+    """Send a message to a customer.
 
-    async def make(conn: AsyncConnection) -> Notification:
-        return await notifications.write(conn, **body, by=me(request).id, now=now())
+    It becomes a notification, and the worker sends it by e-mail unless the customer has opted out.
+    """
 
-    queued, headers = await made_once(request, body, make, notifications.get)
-    return answer(LetterOut, queued, status=202, headers=headers)
+    async def create(conn: AsyncConnection) -> Notification:
+        return await notifications.write(conn, **body, by=current_user(request).id, now=now())
+
+    queued, headers = await create_once(request, body, create, notifications.get)
+    return answer(EmailOut, queued, status=202, headers=headers)
 
 
-@operation(query=LetterQuery, returns=(200, LetterPage), tags=STAFF, refusals=[Invalid])
-async def list_letters(request: web.Request, query: Fields) -> web.Response:
-    """Show everybody's letters and what became of them, the newest first."""
+@operation(query=EmailQuery, returns=(200, EmailPage), tags=STAFF, refusals=[Invalid])
+async def list_emails(request: web.Request, query: Fields) -> web.Response:
+    """List the e-mails to all customers with their delivery status, the newest first."""
     async with reading(request.config_dict[ENGINE]) as conn:
         page = await notifications.find(conn, **query)
-    return page_answer(LetterPage, request, page)
+    return page_answer(EmailPage, request, page)
 
 
-@operation(returns=(202, LetterOut), tags=STAFF)
-async def resend_letter(request: web.Request) -> web.Response:
-    """Send a letter again.  One that is just being sent is left alone."""
+@operation(returns=(202, EmailOut), tags=STAFF)
+async def resend_email(request: web.Request) -> web.Response:
+    """Send an e-mail again.
+
+    An e-mail that is being sent at this moment is not queued again.
+    """
     async with transaction(request.config_dict[ENGINE]) as conn:
-        queued = await notifications.resend(conn, _id(request), user_id=me(request).id, now=now())
-    return answer(LetterOut, queued, status=202)
+        queued = await notifications.resend(
+            conn, _id(request), user_id=current_user(request).id, now=now()
+        )
+    return answer(EmailOut, queued, status=202)
 
 
 def _id(request: web.Request) -> int:

@@ -1,4 +1,4 @@
-"""The API's description (OpenAPI 3.1), read off the router and what its operations declare."""
+"""The OpenAPI 3.1 document, generated from the router and the declarations of its operations."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,66 +19,74 @@ from bookstore.errors import (
 )
 from bookstore.users.permissions import GRANTS, Permission
 from web.api.examples import examples
-from web.api.field_types import Moment
+from web.api.field_types import UtcDateTime
 from web.api.operations import IDEMPOTENCY_KEY, Operation, operation_of
-from web.auth.sessions import cookie_name
+from web.auth.session_storage import cookie_name
 from web.server.errors import CrossSiteRequest, TooManyRequests
 from web.server.keys import SETTINGS
-from web.server.problems import ITS_OWN, STATUS, title_of, type_of
-from web.server.route_access import ACCESS, Access, Open
+from web.server.problems import AIOHTTP_ERRORS, STATUS, title_of, type_of
+from web.server.route_access import ACCESS, Access, AccessLevel
 
 PROBLEM = "application/problem+json"
-#: Answers that any operation may give, whatever it does.
-EVERYWHERE = {
-    500: ("internal-error", "Something is wrong on our side."),
-    503: ("unavailable", "The database is away; `Retry-After` says when to try again."),
+#: Error responses that any operation may return.
+COMMON_PROBLEMS = {
+    500: ("internal-error", "An unexpected error occurred on the server."),
+    503: ("unavailable", "The database is unavailable; retry after the time in `Retry-After`."),
 }
 _PARAMETER = re.compile(r"\{(\w+)\}")
 
 _INTRODUCTION = """\
-JSON in UTF-8.  Unknown fields and parameters are refused.  Times are RFC 3339 in UTC, money is
-integer cents with its `currency` beside it, ISBNs have 13 digits.
+Requests and responses are JSON in UTF-8.  Unknown fields and parameters are refused.  Times are
+RFC 3339 in UTC.  Amounts are integer cents, with the `currency` in a separate field.  ISBNs have
+13 digits.
 
-Whatever is refused is answered with a problem document (RFC 9457); its `code` never changes.
+Errors are problem documents (RFC 9457).  The `code` of an error never changes.
 
-Lists come in pages: `next` is the `cursor` of the page after, and null on the last; the `Link`
-header has the same as an address.  Resources carry an `ETag`, and `If-None-Match` is honoured.
+Lists are paginated: pass `next` as `cursor` to get the next page.  It is null on the last page.
+The `Link` header contains the URL of the next page.  Resources have an `ETag`; conditional
+requests with `If-None-Match` are supported.
 
-Sign in with `POST /api/v1/session`; the answer sets a cookie.  Programs make themselves a token
-with `POST /api/v1/users/me/tokens` and send it as `Authorization: Bearer bks_...`.  Unsafe
-requests that a browser sends from another site are refused.
+To sign in, send `POST /api/v1/session`; the response sets a cookie.  Programs authenticate with a
+personal token: create it with `POST /api/v1/users/me/tokens` and send it as
+`Authorization: Bearer bks_...`.  Unsafe requests that a browser sends from another site are
+refused.
 
-`RateLimit-Policy` says how many requests an address or a token may send in a minute, and
-`RateLimit` how many are left; after them comes a 429 with `Retry-After`.
+`RateLimit-Policy` contains the number of requests that an IP address or a token may send per
+minute, and `RateLimit` the number of requests left.  Requests above the limit get status 429 with
+`Retry-After`.
 
-Whatever makes something takes an `Idempotency-Key`: a repeat after a broken connection makes
-nothing new.  Catalogue records are changed with `If-Match`, so that nobody writes over a change
-that they have not seen.
+Operations that create a resource accept an `Idempotency-Key`.  A request that is repeated with the
+same key, for example after a broken connection, creates nothing new.  Changes to books and
+categories require `If-Match`, so that concurrent changes are not overwritten.
 
-Send `X-Request-ID` to find a request in our logs again; without it we make one up.
+Send an `X-Request-ID` to identify a request in the server logs.  Without it the server generates
+one.
 """
 _TAGS = {
-    "users": "Accounts, and who is signed in.",
+    "users": "Accounts, sessions, addresses and tokens.",
     "books": "The catalogue: books, authors, categories.",
-    "cart": "What a visitor is about to order; guests have carts too.",
-    "orders": "Orders and their progress.",
-    "notifications": "What we have told a customer.",
-    "staff": "For people who work here.",
+    "cart": "The cart of a user or guest.",
+    "orders": "Placing orders and tracking their status.",
+    "notifications": "Notifications to the caller.",
+    "staff": "Operations for staff.",
 }
 _PROBLEM_SCHEMA = {
     "type": "object",
-    "description": "What went wrong (RFC 9457).  Some codes bring facts of their own.",
+    "description": "An error (RFC 9457).  Some codes have additional fields.",
     "required": ["type", "title", "status", "detail", "code", "request_id"],
     "properties": {
         "type": {"type": "string", "format": "uri-reference"},
         "title": {"type": "string"},
         "status": {"type": "integer"},
-        "detail": {"type": "string", "description": "A sentence for people."},
-        "code": {"type": "string", "description": "What a program goes by; it never changes."},
+        "detail": {"type": "string", "description": "An explanation of the error, for people."},
+        "code": {
+            "type": "string",
+            "description": "Identifies the error for programs; it never changes.",
+        },
         "request_id": {"type": ["string", "null"]},
         "errors": {
             "type": "array",
-            "description": "Where the input is wrong; only with status 422.",
+            "description": "The invalid parts of the input; only with status 422.",
             "items": {
                 "type": "object",
                 "required": ["pointer", "detail"],
@@ -92,43 +100,43 @@ _PROBLEM_SCHEMA = {
     "additionalProperties": True,
 }
 _REQUEST_ID = "7f3a9c51d2e84b06"
-#: Headers of answers, by their names among the components.
+#: Response headers, by their names in the components.
 _HEADERS: dict[str, dict[str, Any]] = {
     "ETag": {
-        "description": "What the content is known by: for `If-None-Match` and `If-Match`.",
+        "description": "Identifies a version of the content, for `If-None-Match` and `If-Match`.",
         "schema": {"type": "string"},
     },
     "Link": {
-        "description": 'The address of the next page, `rel="next"` (RFC 8288); not on the last.',
+        "description": 'The URL of the next page, `rel="next"` (RFC 8288).  Absent on the last.',
         "schema": {"type": "string"},
     },
     "Location": {
-        "description": "Where the new thing is.",
+        "description": "The URL of the new resource.",
         "schema": {"type": "string", "format": "uri-reference"},
     },
     "Idempotent-Replayed": {
-        "description": "`true` when an earlier request with this key had made it.",
+        "description": "`true` if an earlier request with this key created the resource.",
         "schema": {"type": "string", "enum": ["true"]},
     },
     "Retry-After": {
-        "description": "In how many seconds to try again.",
+        "description": "The number of seconds to wait before the next attempt.",
         "schema": {"type": "integer", "minimum": 0},
     },
     "RateLimit": {
-        "description": "How many requests are left, and in how many seconds all are back.",
+        "description": "The number of requests left (`r`), and seconds until the reset (`t`).",
         "schema": {"type": "string"},
         "example": '"address";r=29999;t=60',
     },
     "RateLimit-Policy": {
-        "description": "How many requests pass in so many seconds.",
+        "description": "The number of requests permitted (`q`) in a window of seconds (`w`).",
         "schema": {"type": "string"},
         "example": '"address";q=30000;w=60',
     },
 }
 
 
-class Described(NamedTuple):
-    """An operation at its address."""
+class RoutedOperation(NamedTuple):
+    """An operation with its method, path and access."""
 
     method: str
     path: str
@@ -136,16 +144,18 @@ class Described(NamedTuple):
     access: Access
 
 
-def operations(app: web.Application) -> Iterator[Described]:
-    """Every operation that the router knows."""
+def operations(app: web.Application) -> Iterator[RoutedOperation]:
+    """The operations of all routes."""
     for route in app.router.routes():
         operation = operation_of(route.handler)
         if operation is not None and route.method != "HEAD" and route.resource is not None:
-            yield Described(route.method, route.resource.canonical, operation, app[ACCESS][route])
+            yield RoutedOperation(
+                route.method, route.resource.canonical, operation, app[ACCESS][route]
+            )
 
 
 def describe(app: web.Application) -> dict[str, Any]:
-    """The whole document."""
+    """The OpenAPI document of the application."""
     plugin = MarshmallowPlugin()
     spec = APISpec(
         title="Bookstore",
@@ -153,7 +163,7 @@ def describe(app: web.Application) -> dict[str, Any]:
         openapi_version="3.1.0",
         plugins=[plugin],
         info={
-            "summary": "Catalogue, carts, orders and their progress.",
+            "summary": "Catalogue, carts and orders of the bookstore.",
             "description": _INTRODUCTION,
             "license": {"name": "MIT", "identifier": "MIT"},
             "contact": {"name": app[SETTINGS].store_name, "url": app[SETTINGS].base_url},
@@ -161,7 +171,7 @@ def describe(app: web.Application) -> dict[str, Any]:
         servers=[{"url": "/"}],
         tags=[{"name": name, "description": text} for name, text in _TAGS.items()],
     )
-    plugin.map_to_openapi_type(Moment, "string", "date-time")
+    plugin.map_to_openapi_type(UtcDateTime, "string", "date-time")
     cookie = {"type": "apiKey", "in": "cookie", "name": cookie_name(app[SETTINGS])}
     spec.components.security_scheme(
         "session", {**cookie, "description": "Set by `POST /api/v1/session`."}
@@ -173,23 +183,23 @@ def describe(app: web.Application) -> dict[str, Any]:
     spec.components.schema("Problem", _PROBLEM_SCHEMA)
     for name, header in _HEADERS.items():
         spec.components.header(name, header)
-    for described in operations(app):
-        content = _operation(described)
-        spec.path(path=described.path, operations={described.method.lower(): content})
+    for routed in operations(app):
+        content = _operation(routed)
+        spec.path(path=routed.path, operations={routed.method.lower(): content})
     document: dict[str, Any] = spec.to_dict()
     document["components"]["examples"] = _examples(app)
     return document
 
 
-def _operation(described: Described) -> dict[str, Any]:
-    operation = described.operation
+def _operation(routed: RoutedOperation) -> dict[str, Any]:
+    operation = routed.operation
     example = examples().get(operation.name, {})
     content: dict[str, Any] = {
         "operationId": operation.name,
         "summary": operation.summary,
         "tags": list(operation.tags),
         "parameters": [
-            *_path_parameters(described.path, example.get("path", {})),
+            *_path_parameters(routed.path, example.get("path", {})),
             {"in": "query", "schema": operation.query},
             *(
                 {
@@ -199,26 +209,26 @@ def _operation(described: Described) -> dict[str, Any]:
                     "schema": {
                         "type": "string",
                         "minLength": 1,
-                        **({"maxLength": header.longest} if header.longest else {}),
+                        **({"maxLength": header.max_length} if header.max_length else {}),
                         **({"pattern": header.pattern} if header.pattern else {}),
                     },
                     "description": header.description,
-                    **_only(example.get("headers", {}), name),
+                    **_example_of(example.get("headers", {}), name),
                 }
                 for name, header in operation.headers.items()
             ),
         ],
         "responses": {
-            str(operation.status): _success(described, example),
-            **_refusals(described),
+            str(operation.status): _success(routed, example),
+            **_refusals(routed),
         },
         "security": [
-            *([{}] if described.access is Open.ANYONE else []),
+            *([{}] if routed.access is AccessLevel.ANYONE else []),
             {"session": []},
-            *([] if described.access is Open.IN_PERSON else [{"token": []}]),
+            *([] if routed.access is AccessLevel.IN_PERSON else [{"token": []}]),
         ],
     }
-    texts = [operation.description or f"{operation.summary}.", _who(described.access)]
+    texts = [operation.description or f"{operation.summary}.", _access_text(routed.access)]
     content["description"] = "\n\n".join(text for text in texts if text)
     if operation.body is not None:
         content["requestBody"] = {
@@ -231,7 +241,7 @@ def _operation(described: Described) -> dict[str, Any]:
             },
         }
     if operation.upload:
-        # OpenAPI 3.1 says nothing more of bytes than their media type.
+        # OpenAPI 3.1 describes binary content by its media type alone.
         content["requestBody"] = {
             "required": True,
             "content": {name: {"schema": {}} for name in operation.upload},
@@ -239,15 +249,15 @@ def _operation(described: Described) -> dict[str, Any]:
     return content
 
 
-def _success(described: Described, example: Mapping[str, Any]) -> dict[str, Any]:
-    operation = described.operation
+def _success(routed: RoutedOperation, example: Mapping[str, Any]) -> dict[str, Any]:
+    operation = routed.operation
     shown = {"example": example["answer"]} if "answer" in example else {}
-    response: dict[str, Any] = {"description": "Done."}
+    response: dict[str, Any] = {"description": "Success."}
     if operation.answer is not None:
         response["content"] = {"application/json": {"schema": operation.answer, **shown}}
     elif operation.content_type:
         response["content"] = {
-            # Of events OpenAPI 3.1 says nothing but that they are text.
+            # OpenAPI 3.1 cannot describe the events of a stream.
             name: {
                 "schema": {} if name == "text/event-stream" else {"type": "string"},
                 **(shown if not place else {}),
@@ -271,26 +281,26 @@ def _header(name: str) -> dict[str, str]:
     return {"$ref": f"#/components/headers/{name}"}
 
 
-def _refusals(described: Described) -> dict[str, Any]:
-    """One response for each status, naming the codes that come with it."""
+def _refusals(routed: RoutedOperation) -> dict[str, Any]:
+    """One response for each error status, with the codes that it may have."""
     responses = {
         str(status): _refusal(status, meanings)
-        for status, meanings in sorted(_codes(described).items())
+        for status, meanings in sorted(_codes(routed).items())
     }
-    if described.method == "GET" and described.operation.answer is not None:
-        responses["304"] = {"description": "The client has it already (`If-None-Match`)."}
+    if routed.method == "GET" and routed.operation.answer is not None:
+        responses["304"] = {"description": "The content is unchanged (`If-None-Match`)."}
     return responses
 
 
-def _codes(described: Described) -> dict[int, dict[str, str]]:
-    """What each code means that may come, by status."""
+def _codes(routed: RoutedOperation) -> dict[int, dict[str, str]]:
+    """The meanings of the codes that an operation may return, by status."""
     codes: dict[int, dict[str, str]] = {}
-    for refusal in _may_refuse(described):
+    for refusal in _may_refuse(routed):
         codes.setdefault(STATUS[refusal], {})[refusal.code] = meaning(refusal)
-    for status, (code, text) in EVERYWHERE.items():
+    for status, (code, text) in COMMON_PROBLEMS.items():
         codes.setdefault(status, {})[code] = text
-    if described.operation.body is not None:
-        code, text = ITS_OWN[413]
+    if routed.operation.body is not None:
+        code, text = AIOHTTP_ERRORS[413]
         codes.setdefault(413, {})[code] = text
     return codes
 
@@ -310,11 +320,11 @@ def _refusal(status: int, meanings: dict[str, str]) -> dict[str, Any]:
 
 
 def _examples(app: web.Application) -> dict[str, Any]:
-    """A problem of each code; no more is known of what an instance brings."""
-    told = {
+    """An example problem for each code, without the additional fields of its kind."""
+    by_code = {
         code: (status, text)
-        for described in operations(app)
-        for status, meanings in _codes(described).items()
+        for routed in operations(app)
+        for status, meanings in _codes(routed).items()
         for code, text in meanings.items()
     }
     return {
@@ -329,43 +339,43 @@ def _examples(app: web.Application) -> dict[str, Any]:
                 "request_id": _REQUEST_ID,
             },
         }
-        for code, (status, text) in sorted(told.items())
+        for code, (status, text) in sorted(by_code.items())
     }
 
 
-def _may_refuse(described: Described) -> Sequence[type[BookstoreError]]:
-    refusals = [*described.operation.refusals, TooManyRequests]
-    refusals += [BadToken, NotAllowed]  # A token may be worthless, or of the wrong scope.
-    if described.access is not Open.ANYONE:
+def _may_refuse(routed: RoutedOperation) -> Sequence[type[BookstoreError]]:
+    refusals = [*routed.operation.refusals, TooManyRequests]
+    refusals += [BadToken, NotAllowed]  # A token may be invalid or have the wrong scope.
+    if routed.access is not AccessLevel.ANYONE:
         refusals.append(NotSignedIn)
-    if isinstance(described.access, Permission):
+    if isinstance(routed.access, Permission):
         refusals.append(SecondFactorRequired)
-    if described.method not in ("GET", "HEAD"):
+    if routed.method not in ("GET", "HEAD"):
         refusals.append(CrossSiteRequest)
-    if "{" in described.path:
+    if "{" in routed.path:
         refusals.append(NotFound)
     return refusals
 
 
 def meaning(refusal: type[BookstoreError]) -> str:
-    """What a code stands for, in a sentence."""
+    """The meaning of a code, in a sentence."""
     text = (refusal.__doc__ or "").strip().split("\n", 1)[0]
     return text or refusal.code.replace("-", " ").capitalize() + "."
 
 
-def _who(access: Access) -> str:
-    if access is Open.ANYONE:
+def _access_text(access: Access) -> str:
+    if access is AccessLevel.ANYONE:
         return ""
-    if access is Open.SIGNED_IN:
-        return "For whoever is signed in."
-    if access is Open.IN_PERSON:
-        return "For whoever is signed in with a session; not with a token."
+    if access is AccessLevel.SIGNED_IN:
+        return "Requires a signed-in user."
+    if access is AccessLevel.IN_PERSON:
+        return "Requires a user who is signed in with a session; tokens are not accepted."
     roles = ", ".join(role for role, granted in GRANTS.items() if access in granted)
-    return f"For staff with the permission `{access}`: {roles}."
+    return f"Requires the permission `{access}`.  Roles with this permission: {roles}."
 
 
-def _only(example: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The example of a parameter, where there is one."""
+def _example_of(example: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The example of a parameter, if there is one."""
     return {"example": example[name]} if name in example else {}
 
 
@@ -376,7 +386,7 @@ def _path_parameters(path: str, example: Mapping[str, Any]) -> list[dict[str, An
             "name": name,
             "required": True,
             "schema": _path_schema(name),
-            **_only(example, name),
+            **_example_of(example, name),
         }
         for name in _PARAMETER.findall(path)
     ]
@@ -384,6 +394,6 @@ def _path_parameters(path: str, example: Mapping[str, Any]) -> list[dict[str, An
 
 def _path_schema(name: str) -> dict[str, Any]:
     if name.endswith("id"):
-        # Digits are understood as they are: 0 is nobody's id, and found nowhere.
+        # The route accepts any digits.  No row has the id 0, so it is answered with 404.
         return {"type": "integer", "format": "int64", "minimum": 0}
     return {"type": "string"}

@@ -1,4 +1,4 @@
-"""What an operation takes, answers and refuses: declared once, obeyed and documented.
+"""Declare the input, responses and errors of an operation once, for validation and documentation.
 
 @operation(body=ProfileIn, returns=(200, UserOut), tags=["users"])
 async def change_profile(request: web.Request, body: Fields) -> web.Response:
@@ -33,9 +33,10 @@ Fields = dict[str, Any]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
-#: ASCII that is seen; blanks around a header's value are not part of it (RFC 9110, section 5.5).
+#: Printable ASCII.  White space around the value of a header is not part of it (RFC 9110, section
+#: 5.5).
 KEY_PATTERN = "^[!-~]([ -~]*[!-~])?$"
-_DECLARED = "__operation__"
+_ATTRIBUTE = "__operation__"
 
 
 class Header(NamedTuple):
@@ -43,15 +44,15 @@ class Header(NamedTuple):
 
     description: str
     required: bool = False
-    #: More characters are refused.
-    longest: int | None = None
-    #: What it is made of, as a regular expression.
+    #: The maximum length in characters.
+    max_length: int | None = None
+    #: The regular expression that the value must match.
     pattern: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What one method at one address promises; `answer` is None where there is no JSON."""
+    """The declaration of an operation.  `answer` is None if the response is not JSON."""
 
     name: str
     summary: str
@@ -62,9 +63,9 @@ class Operation:
     headers: Mapping[str, Header]
     status: int
     answer: type[Schema] | None
-    #: The media types where it is not JSON.
+    #: The media types of a response that is not JSON.
     content_type: Sequence[str]
-    #: The media types of a body that is no JSON.
+    #: The media types of a request body that is not JSON.
     upload: Sequence[str]
     refusals: Sequence[type[BookstoreError]]
 
@@ -79,33 +80,33 @@ def operation(
     content_type: str | Sequence[str] = (),
     upload: Sequence[str] = (),
     refusals: Sequence[type[BookstoreError]] = (),
-    kept: bool = False,
-    once: bool = False,
+    cached: bool = False,
+    idempotent: bool = False,
 ) -> Callable[[Callable[..., Awaitable[web.StreamResponse]]], Handler]:
-    """Make a handler an operation: its body and query come in checked, as arguments.
+    """Make a handler an operation: it receives the validated body and query as arguments.
 
-    `headers` says what the operation reads from the request's headers (a text describes one
-    that is optional), `refusals` what it may answer beside what every operation may.  With
-    `upload` names the media types of a body that the handler reads by itself.  With `kept`,
-    guests share one answer for a moment.  With `once`, a repeat with the same
-    `Idempotency-Key` makes nothing new: the handler uses `made_once`.
+    `headers` are the request headers that the operation reads; a string describes an optional
+    header.  `refusals` are the errors that it may return in addition to those of every operation.
+    `upload` contains the media types of a body that the handler reads itself.  With `cached`, the
+    response is cached for guests for a short time.  With `idempotent`, a repeat with the same
+    `Idempotency-Key` creates nothing new: the handler calls `create_once` or `is_replay`.
     """
-    always: list[type[BookstoreError]] = [InvalidInput]
-    heard = {
+    common_refusals: list[type[BookstoreError]] = [InvalidInput]
+    request_headers = {
         name: Header(header) if isinstance(header, str) else header
         for name, header in (headers or {}).items()
     }
-    if once:
-        heard[IDEMPOTENCY_KEY] = Header(
-            "1 to 255 characters, new for each thing that is to be made.  A repeat with the same"
-            " key and body makes nothing new and shows what the first has made, with"
-            " `Idempotent-Replayed: true`.",
-            longest=255,
+    if idempotent:
+        request_headers[IDEMPOTENCY_KEY] = Header(
+            "1 to 255 characters, unique for each resource to create.  A repeat with the same"
+            " key and body creates nothing new: it returns the resource that the first request"
+            " created, with `Idempotent-Replayed: true`.",
+            max_length=255,
             pattern=KEY_PATTERN,
         )
-        always += [IdempotencyKeyRequired, IdempotencyKeyReused, RequestInProgress]
+        common_refusals += [IdempotencyKeyRequired, IdempotencyKeyReused, RequestInProgress]
     if body is not None:
-        always += [MalformedJson, NotJson]
+        common_refusals += [MalformedJson, NotJson]
 
     def declare(handler: Callable[..., Awaitable[web.StreamResponse]]) -> Handler:
         summary, _, description = inspect.cleandoc(handler.__doc__ or "").partition("\n")
@@ -117,7 +118,7 @@ def operation(
         async def run(request: web.Request) -> web.StreamResponse:
             async def make() -> web.StreamResponse:
                 arguments: dict[str, Fields] = {}
-                # Nothing is nothing wrong; most operations get just that.
+                # Parsing is skipped for an empty query string, the usual case.
                 if takes_query or request.query_string:
                     found = await PARSER.parse(query_schema, request, location="query")
                     if takes_query:
@@ -126,8 +127,10 @@ def operation(
                     arguments["body"] = await PARSER.parse(body_schema, request, location="json")
                 return await handler(request, **arguments)
 
-            if kept and request[USER] is None:
-                response = await request.config_dict[GUEST_CACHE].answer(request.path_qs, make)
+            if cached and request[USER] is None:
+                response = await request.config_dict[GUEST_CACHE].get_or_create(
+                    request.path_qs, make
+                )
             else:
                 response = await make()
             return _conditional(request, response)
@@ -139,14 +142,14 @@ def operation(
             tags=tags,
             body=body,
             query=query,
-            headers=heard,
+            headers=request_headers,
             status=returns[0],
             answer=returns[1],
             content_type=[content_type] if isinstance(content_type, str) else content_type,
             upload=upload,
-            refusals=[*always, *refusals],
+            refusals=[*common_refusals, *refusals],
         )
-        setattr(run, _DECLARED, declared)
+        setattr(run, _ATTRIBUTE, declared)
         return run
 
     return declare
@@ -154,14 +157,16 @@ def operation(
 
 @functools.cache
 def instance(schema: type[Schema]) -> Schema:
-    """The schema, ready for use: to make one copies all its fields, which costs more than to
-    check a request."""
+    """The cached instance of a schema.
+
+    Creating an instance copies all fields, which costs more than validating a request.
+    """
     return schema()
 
 
 def operation_of(handler: object) -> Operation | None:
-    """What a handler has declared; None when it is no operation."""
-    return getattr(handler, _DECLARED, None)
+    """The declaration of a handler; None if it is not an operation."""
+    return getattr(handler, _ATTRIBUTE, None)
 
 
 def answer(
@@ -172,7 +177,7 @@ def answer(
     etag: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
-    """The content as JSON; without an ETag of its own it gets its hash for one."""
+    """A JSON response.  Without `etag`, the ETag is a hash of the content."""
     text = json.dumps(instance(schema).dump(content), ensure_ascii=False, separators=(",", ":"))
     body = text.encode()
     response = web.Response(
@@ -190,31 +195,31 @@ def page_answer(
     *,
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
-    """A page of a list, with the address of the next one in its `Link` header (RFC 8288)."""
+    """A page of a list, with the URL of the next page in the `Link` header (RFC 8288)."""
     response = answer(schema, page, headers=headers)
     if page.next is not None:
-        following = request.rel_url.update_query(cursor=page.next)
-        response.headers["Link"] = f'<{following}>; rel="next"'
+        next_url = request.rel_url.update_query(cursor=page.next)
+        response.headers["Link"] = f'<{next_url}>; rel="next"'
     return response
 
 
 def _conditional(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
-    """304 without a body when the client has what we would send (RFC 9110, section 13.1.2)."""
-    known = request.headers.get("If-None-Match")
+    """304 without a body if the client has the current content (RFC 9110, section 13.1.2)."""
+    if_none_match = request.headers.get("If-None-Match")
     etag = response.headers.get("ETag")
     if (
-        known is None
+        if_none_match is None
         or etag is None
         or request.method not in ("GET", "HEAD")
         or response.status != 200
     ):
         return response
-    tags = [tag.strip().removeprefix("W/") for tag in known.split(",")]
+    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
     if etag not in tags and tags != ["*"]:
         return response
-    kept = {
+    headers = {
         name: response.headers[name]
         for name in ("ETag", "Cache-Control", "Link")
         if name in response.headers
     }
-    return web.Response(status=304, headers=kept)
+    return web.Response(status=304, headers=headers)

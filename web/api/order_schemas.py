@@ -1,4 +1,4 @@
-"""What an order looks like in JSON."""
+"""JSON schemas of orders."""
 
 from marshmallow import Schema, fields, validate
 
@@ -6,14 +6,14 @@ from bookstore.database.pagination import LARGEST_ID
 from bookstore.orders import State
 from bookstore.payments import Payment
 from bookstore.users.addresses import LENGTHS
-from web.api.field_types import LARGEST_CENTS, Count, Lines, Moment
+from web.api.field_types import LARGEST_CENTS, JsonInteger, MultiLine, UtcDateTime
 from web.api.schemas import PageQuery, page_of
 
-_NOTE = 1000
+_MAX_NOTE_LENGTH = 1000
 
 
 class AddressIn(Schema):
-    """The store looks at it closely; here is only its shape."""
+    """The shape of an address.  `bookstore.users.addresses` validates the content."""
 
     name = fields.String(required=True, metadata={"maxLength": LENGTHS["name"]})
     line1 = fields.String(required=True, metadata={"maxLength": LENGTHS["line1"]})
@@ -44,25 +44,31 @@ class AddressOut(Schema):
 
 class OrderIn(Schema):
     shipping_address = fields.Nested(AddressIn)
-    address_id = Count(
+    address_id = JsonInteger(
         1,
         LARGEST_ID,
-        metadata={"description": "An address of the caller's address book, instead."},
+        metadata={
+            "description": "The id of an address in the caller's address book, instead of"
+            " `shipping_address`."
+        },
     )
     email = fields.String(
         validate=validate.Length(max=254),
         metadata={"format": "email", "description": "Required from guests."},
     )
-    expected_total_cents = Count(
+    expected_total_cents = JsonInteger(
         0,
         LARGEST_CENTS * 100,
         allow_none=True,
-        metadata={"description": "What the customer agreed to; another total is refused."},
+        metadata={
+            "description": "The total that the customer agreed to.  The order is refused if the"
+            " actual total differs."
+        },
     )
-    note = Lines(_NOTE, allow_none=True)
+    note = MultiLine(_MAX_NOTE_LENGTH, allow_none=True)
 
 
-class LineOut(Schema):
+class OrderLineOut(Schema):
     book_id = fields.Integer(required=True)
     isbn13 = fields.String(required=True)
     title = fields.String(required=True)
@@ -75,22 +81,22 @@ class OrderOut(Schema):
     number = fields.String(required=True)
     status = fields.Enum(State, by_value=True, required=True)
     payment_status = fields.Enum(Payment, by_value=True, required=True)
-    placed_at = Moment(required=True)
-    updated_at = Moment(required=True)
+    placed_at = UtcDateTime(required=True)
+    updated_at = UtcDateTime(required=True)
     email = fields.String(required=True)
-    items = fields.List(fields.Nested(LineOut), required=True)
+    items = fields.List(fields.Nested(OrderLineOut), required=True)
     subtotal_cents = fields.Integer(required=True)
     discount_cents = fields.Integer(required=True)
     shipping_cents = fields.Integer(required=True)
     tax_cents = fields.Integer(
-        required=True, metadata={"description": "Contained in the total, not added to it."}
+        required=True, metadata={"description": "The tax that `total_cents` includes."}
     )
     total_cents = fields.Integer(
         required=True,
         allow_none=True,
         metadata={
-            "description": "Books less discount plus shipping, the tax contained.  Null until the"
-            " order service has worked it out."
+            "description": "The price of the books less discount plus shipping, including tax."
+            "  Null until the worker has processed the order."
         },
     )
     currency = fields.String(required=True)
@@ -101,29 +107,30 @@ class OrderOut(Schema):
 
 class PlacedOrderOut(OrderOut):
     access_token = fields.String(
-        metadata={"description": "For guests: opens this order without an account."}
+        metadata={"description": "For guests: gives access to this order without an account."}
     )
 
 
-class EventOut(Schema):
+class OrderEventOut(Schema):
     id = fields.Integer(
-        required=True, metadata={"description": "Counts 1, 2, 3 ... within the order."}
+        required=True,
+        metadata={"description": "The position of the event within the order: 1, 2, 3 ..."},
     )
     kind = fields.String(required=True)
-    at = Moment(required=True)
+    at = UtcDateTime(required=True)
     actor = fields.String(required=True)
     detail = fields.String(required=True, allow_none=True)
 
 
-class EventsOut(Schema):
-    items = fields.List(fields.Nested(EventOut), required=True)
+class OrderEventsOut(Schema):
+    items = fields.List(fields.Nested(OrderEventOut), required=True)
 
 
-class TokenQuery(Schema):
+class GuestTokenQuery(Schema):
     access_token = fields.String(
         load_default=None,
         validate=validate.Length(max=100),
-        metadata={"description": "A guest's, as it came with the order."},
+        metadata={"description": "The access token from the response to a guest's order."},
     )
 
 
@@ -135,18 +142,21 @@ class AllOrdersQuery(OrderQuery):
     q = fields.String(
         load_default=None,
         validate=validate.Length(max=200),
-        metadata={"description": "Beginning of a number or address, part of a title, an ISBN."},
+        metadata={
+            "description": "A prefix of an order number or e-mail address, a part of a book title,"
+            " or an ISBN."
+        },
     )
 
 
 class CancellationIn(Schema):
-    reason = Lines(_NOTE, allow_none=True)
+    reason = MultiLine(_MAX_NOTE_LENGTH, allow_none=True)
 
 
 class TransitionIn(Schema):
     to = fields.Enum(State, by_value=True, required=True)
-    reason = Lines(_NOTE, allow_none=True)
-    tracking = Lines(200, allow_none=True)
+    reason = MultiLine(_MAX_NOTE_LENGTH, allow_none=True)
+    tracking = MultiLine(200, allow_none=True)
 
 
 class PaymentIn(Schema):

@@ -1,4 +1,4 @@
-"""Orders: placing them, and following what becomes of them."""
+"""Placing, showing, cancelling and tracking orders."""
 
 import re
 from typing import Any
@@ -25,8 +25,8 @@ from bookstore.errors import (
 from bookstore.orders import CheckoutRequest, Order
 from bookstore.users import accounts, addresses
 from bookstore.users.permissions import Permission
-from web.api.carts import CartOut, changed
-from web.api.idempotency import REPLAYED, done_before, key_of
+from web.api.carts import CartOut, change_cart
+from web.api.idempotency import REPLAYED, is_replay, key_of
 from web.api.operations import (
     IDEMPOTENCY_KEY,
     KEY_PATTERN,
@@ -38,22 +38,21 @@ from web.api.operations import (
 )
 from web.api.order_schemas import (
     CancellationIn,
-    EventOut,
-    EventsOut,
+    GuestTokenQuery,
+    OrderEventOut,
+    OrderEventsOut,
     OrderIn,
     OrderOut,
     OrderPage,
     OrderQuery,
     PlacedOrderOut,
-    TokenQuery,
 )
-from web.auth import guest_cart as visitors
-from web.auth import order_access
-from web.auth.sessions import me
+from web.auth import guest_cart, order_access
+from web.auth.sessions import current_user
 from web.live import sse
 from web.live.order_streams import HUB
 from web.server import languages
-from web.server.keys import CHECKOUTS, ENGINE, REQUEST_ID, USER, WAITED_S
+from web.server.keys import CHECKOUTS, ENGINE, REQUEST_ID, SESSION_WAIT_S, USER
 from web.server.request_context import now
 
 TAGS = ["orders"]
@@ -63,9 +62,9 @@ TAGS = ["orders"]
     body=OrderIn,
     headers={
         IDEMPOTENCY_KEY: Header(
-            "1 to 255 characters, new for each order.",
+            "1 to 255 characters, unique for each order.",
             required=True,
-            longest=255,
+            max_length=255,
             pattern=KEY_PATTERN,
         )
     },
@@ -84,21 +83,23 @@ TAGS = ["orders"]
     ],
 )
 async def place_order(request: web.Request, body: Fields) -> web.Response:
-    """Order what is in the cart.
+    """Place an order for the items in the cart.
 
-    The parcel goes to `shipping_address`, or to the address of one's address book that
-    `address_id` names.  The order is accepted at once and worked on afterwards: follow it by
-    its events.  A repeat with the same key and body is answered like the first, with
-    `Idempotent-Replayed: true`.  Guests get an `access_token`, which opens the order for
-    whoever has it.  The letters are in the language that `Accept-Language` asks for, if the
-    store speaks it; else in that of the account.
+    The order is shipped to `shipping_address`, or to the address in the caller's address book with
+    the id `address_id`.  The response is sent before the order is processed: track the order by
+    its events.  A repeat with the same key and body gets the same response with
+    `Idempotent-Replayed: true`.  Guests get an `access_token`: anyone who has it can access the
+    order.  E-mails about the order are in the language of `Accept-Language` if the store supports
+    it, otherwise in the language of the account.
     """
-    wish = await _wish(request, body)
-    placed = await request.config_dict[CHECKOUTS].place(wish, waited_s=request[WAITED_S])
+    checkout_request = await _checkout_request(request, body)
+    placed = await request.config_dict[CHECKOUTS].place(
+        checkout_request, waited_s=request[SESSION_WAIT_S]
+    )
     order = placed.order
     content: dict[str, Any] = {name: getattr(order, name) for name in Order.__slots__}
     if order.user_id is None:
-        content["access_token"] = order_access.token_of(request, order)
+        content["access_token"] = order_access.access_token(request, order)
     headers = {"Location": f"/api/v1/orders/{order.number}"}
     if placed.replayed:
         headers.update(REPLAYED)
@@ -109,34 +110,37 @@ async def place_order(request: web.Request, body: Fields) -> web.Response:
 
 @operation(query=OrderQuery, returns=(200, OrderPage), tags=TAGS, refusals=[Invalid])
 async def list_orders(request: web.Request, query: Fields) -> web.Response:
-    """Show the caller's own orders, the newest first."""
+    """List the caller's orders, the newest first."""
     async with reading(request.config_dict[ENGINE]) as conn:
-        page = await orders.of_user(conn, me(request).id, **query)
+        page = await orders.of_user(conn, current_user(request).id, **query)
     return page_answer(OrderPage, request, page)
 
 
-@operation(query=TokenQuery, returns=(200, OrderOut), tags=TAGS, refusals=[NotSignedIn])
+@operation(query=GuestTokenQuery, returns=(200, OrderOut), tags=TAGS, refusals=[NotSignedIn])
 async def show_order(request: web.Request, query: Fields) -> web.Response:
-    """Show an order: one's own, or with a guest's token."""
+    """Show an order of the caller, or with `access_token` an order of a guest."""
     async with reading(request.config_dict[ENGINE]) as conn:
-        order = await order_access.opened(request, conn, query["access_token"])
+        order = await order_access.find_accessible(request, conn, query["access_token"])
     return answer(OrderOut, order, etag=str(order.last_seq))
 
 
 @operation(
     body=CancellationIn,
-    query=TokenQuery,
+    query=GuestTokenQuery,
     returns=(200, OrderOut),
     tags=TAGS,
     refusals=[IllegalTransition, NotSignedIn],
 )
 async def cancel_order(request: web.Request, body: Fields, query: Fields) -> web.Response:
-    """Cancel an order.  Once it is packed, only staff can."""
-    by_staff = order_access.may(request, Permission.CHANGE_ORDERS)
+    """Cancel an order.
+
+    After the order is packed, only staff can cancel it.
+    """
+    by_staff = order_access.has_permission(request, Permission.CHANGE_ORDERS)
 
     async def work() -> Order:
         async with transaction(request.config_dict[ENGINE]) as conn:
-            order = await order_access.opened(request, conn, query["access_token"])
+            order = await order_access.find_accessible(request, conn, query["access_token"])
             order = await orders.cancel(
                 conn,
                 order.number,
@@ -152,95 +156,103 @@ async def cancel_order(request: web.Request, body: Fields, query: Fields) -> web
     return answer(OrderOut, await retry_transaction(work))
 
 
-@operation(query=TokenQuery, returns=(200, CartOut), tags=TAGS, refusals=[NotSignedIn], once=True)
+@operation(
+    query=GuestTokenQuery,
+    returns=(200, CartOut),
+    tags=TAGS,
+    refusals=[NotSignedIn],
+    idempotent=True,
+)
 async def reorder(request: web.Request, query: Fields) -> web.Response:
-    """Put the books of an order into the cart again, those that can be had."""
+    """Add the available books of an order to the cart again."""
     headers: dict[str, str] = {}
     key = key_of(request)
 
     async def change(conn: AsyncConnection, cart_id: int) -> None:
-        headers.clear()  # Those of an attempt that was rolled back.
-        order = await order_access.opened(request, conn, query["access_token"])
-        if await done_before(request, conn, order_access.key_owner(request, cart_id), key, cart_id):
+        headers.clear()  # Remove the headers of an attempt that was rolled back.
+        order = await order_access.find_accessible(request, conn, query["access_token"])
+        if await is_replay(
+            request, conn, order_access.idempotency_owner(request, cart_id), key, cart_id
+        ):
             headers.update(REPLAYED)
             return
-        wanted = [(line.book_id, line.title, line.quantity) for line in order.items]
-        await carts.add_again(conn, cart_id, wanted, now=now())
+        items = [(line.book_id, line.title, line.quantity) for line in order.items]
+        await carts.add_again(conn, cart_id, items, now=now())
 
-    cart = await changed(request, change)
+    cart = await change_cart(request, change)
     return answer(CartOut, cart, headers=headers)
 
 
-@operation(query=TokenQuery, returns=(200, EventsOut), tags=TAGS, refusals=[NotSignedIn])
+@operation(query=GuestTokenQuery, returns=(200, OrderEventsOut), tags=TAGS, refusals=[NotSignedIn])
 async def list_order_events(request: web.Request, query: Fields) -> web.Response:
-    """Show what has happened to an order, the oldest first."""
+    """List the events of an order, the oldest first."""
     async with reading(request.config_dict[ENGINE]) as conn:
-        order = await order_access.opened(request, conn, query["access_token"])
+        order = await order_access.find_accessible(request, conn, query["access_token"])
         found = await orders.events(conn, order.id)
-    return answer(EventsOut, {"items": found})
+    return answer(OrderEventsOut, {"items": found})
 
 
 @operation(
-    query=TokenQuery,
-    headers={"Last-Event-ID": Header("The `id` of the last event that was seen.")},
+    query=GuestTokenQuery,
+    headers={"Last-Event-ID": Header("The `id` of the last event that the client received.")},
     returns=(200, None),
     content_type="text/event-stream",
     tags=TAGS,
     refusals=[NotSignedIn],
 )
 async def stream_order(request: web.Request, query: Fields) -> web.StreamResponse:
-    """Follow an order live, as server-sent events.
+    """Stream the events of an order as server-sent events.
 
-    Each has the event's number as `id`, the name `status` and the event as JSON in `data`.
-    The stream ends when nothing more can happen to the order.
+    Each server-sent event has the name `status`, the `id` of the order event as its `id`, and the
+    order event as JSON in `data`.  The stream ends when the order reaches a final status.
     """
     async with reading(request.config_dict[ENGINE]) as conn:
-        order = await order_access.opened(request, conn, query["access_token"])
-    seen = request.headers.get("Last-Event-ID", "")
-    after = int(seen) if re.fullmatch(r"[0-9]{1,9}", seen) else 0
+        order = await order_access.find_accessible(request, conn, query["access_token"])
+    last_event_id = request.headers.get("Last-Event-ID", "")
+    after = int(last_event_id) if re.fullmatch(r"[0-9]{1,9}", last_event_id) else 0
     if order.final and after >= order.last_seq:
-        return web.Response(status=204)  # Which tells browsers not to come again.
-    with request.config_dict[HUB].follow(order.id, after, EventOut().dumps) as follower:
+        return web.Response(status=204)  # Status 204 stops a browser from reconnecting.
+    with request.config_dict[HUB].follow(order.id, after, OrderEventOut().dumps) as follower:
         return await sse.stream(request, follower)
 
 
-async def _wish(request: web.Request, body: Fields) -> CheckoutRequest:
+async def _checkout_request(request: web.Request, body: Fields) -> CheckoutRequest:
     key = key_of(request)
     if key is None:
         raise IdempotencyKeyRequired
     user = request[USER]
     if user is None and "email" not in body:
-        raise Invalid("email", "A guest has to say where the confirmation goes.")
-    email = accounts.normal_email(body["email"]) if "email" in body else me(request).email
-    address = _typed_address(body) or await _known_address(request, body["address_id"])
-    cart_id = await visitors.known(request)
+        raise Invalid("email", "An e-mail address for the order confirmation is required.")
+    email = accounts.normal_email(body["email"]) if "email" in body else current_user(request).email
+    address = _sent_address(body) or await _saved_address(request, body["address_id"])
+    cart_id = await guest_cart.find_without_connection(request)
     if cart_id is None:
         raise CartEmpty
     return CheckoutRequest(
-        key=idempotency.Key(order_access.key_owner(request, cart_id), key),
-        request_hash=idempotency.hash_of(body),
+        key=idempotency.Key(order_access.idempotency_owner(request, cart_id), key),
+        request_hash=idempotency.hash_request(body),
         cart_id=cart_id,
         user_id=None if user is None else user.id,
         email=email,
         shipping_address=address,
         note=body.get("note"),
-        language=languages.of_letters(request),
+        language=languages.email_language(request),
         expected_total_cents=body.get("expected_total_cents"),
         request_id=request[REQUEST_ID],
     )
 
 
-def _typed_address(body: Fields) -> dict[str, Any] | None:
-    """The address in the request; None when it names one of the address book."""
-    typed = body.get("shipping_address")
-    if (typed is None) is ("address_id" not in body):
-        raise Invalid("shipping_address", "Send either an address or the id of one.")
-    return None if typed is None else addresses.checked(typed, within="shipping_address")
+def _sent_address(body: Fields) -> dict[str, Any] | None:
+    """The address in the request; None if the request contains the id of a saved address."""
+    address = body.get("shipping_address")
+    if (address is None) is ("address_id" not in body):
+        raise Invalid("shipping_address", "Send either shipping_address or address_id.")
+    return None if address is None else addresses.validated(address, within="shipping_address")
 
 
-async def _known_address(request: web.Request, address_id: int) -> dict[str, Any]:
+async def _saved_address(request: web.Request, address_id: int) -> dict[str, Any]:
     user = request[USER]
     if user is None:  # A guest has no address book.
         raise NotFound("This address")
     async with reading(request.config_dict[ENGINE]) as conn:
-        return (await addresses.get(conn, user.id, address_id)).for_parcel()
+        return (await addresses.get(conn, user.id, address_id)).as_shipping_address()

@@ -1,4 +1,4 @@
-"""What comes in: JSON bodies and queries, checked against their schemas."""
+"""Parsing of JSON bodies and query strings, and their validation against schemas."""
 
 import json
 import re
@@ -12,14 +12,14 @@ from webargs.aiohttpparser import AIOHTTPParser
 
 from web.server.errors import Fault, InvalidInput, MalformedJson, NotJson
 
-#: Half of a surrogate pair: JSON can spell it, UTF-8 and databases cannot.
+#: Lone surrogates: JSON can contain them, but UTF-8 and the databases cannot.
 _SURROGATES = range(0xD800, 0xE000)
-#: As JSON spells it.  It may be followed by the other half, which only decoding shows.
-_SPELT = re.compile(r"\\u[dD][89a-fA-F]")
+#: An escaped surrogate in JSON.  It may be part of a valid pair, which only decoding shows.
+_ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class Parser(AIOHTTPParser):
-    """webargs with our refusals, JSON without loopholes, and unknown fields refused."""
+    """The parser of webargs with our errors and strict JSON.  Unknown fields are refused."""
 
     DEFAULT_UNKNOWN_BY_LOCATION: dict[str, str | None] = {  # noqa: RUF012 - as webargs has it
         "json": RAISE,
@@ -27,7 +27,7 @@ class Parser(AIOHTTPParser):
     }
 
     async def load_json(self, req: web.Request, schema: Schema) -> Any:
-        """The body as an object.  No body at all is an empty object."""
+        """The body as an object.  A request without a body has an empty object."""
         if not req.body_exists:
             return {}
         if not core.is_json(req.content_type):
@@ -35,7 +35,7 @@ class Parser(AIOHTTPParser):
         try:
             body = await req.read()
         except web.RequestPayloadError:
-            raise MalformedJson("it cannot be unpacked") from None
+            raise MalformedJson("it cannot be decompressed") from None
         return _object(body)
 
     def handle_error(
@@ -47,7 +47,7 @@ class Parser(AIOHTTPParser):
         error_status_code: int | None,
         error_headers: Mapping[str, str] | None,
     ) -> NoReturn:
-        # The outermost key is the location.
+        # The outermost key is the location (json or query).
         faults = [
             fault
             for messages in error.normalized_messages().values()
@@ -59,7 +59,9 @@ class Parser(AIOHTTPParser):
 def _object(body: bytes) -> dict[str, Any]:
     try:
         text = body.decode("utf-8")
-        content = json.loads(text, object_pairs_hook=_once_each, parse_constant=_no_number)
+        content = json.loads(
+            text, object_pairs_hook=_unique_fields, parse_constant=_reject_constant
+        )
     except UnicodeDecodeError:
         raise MalformedJson("it is not UTF-8") from None
     except json.JSONDecodeError as error:
@@ -70,39 +72,39 @@ def _object(body: bytes) -> dict[str, Any]:
         raise MalformedJson(str(error)) from None
     if not isinstance(content, dict):
         raise InvalidInput([Fault("#", "This must be an object.")])
-    if _SPELT.search(text) and (faults := list(_half_letters(content, "#"))):
+    if _ESCAPED_SURROGATE.search(text) and (faults := list(_lone_surrogates(content, "#"))):
         raise InvalidInput(faults)
     return content
 
 
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) < len(pairs):
         raise ValueError("a field appears twice")
     return fields
 
 
-def _no_number(name: str) -> NoReturn:
+def _reject_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
 
 
-def _half_letters(content: Any, pointer: str) -> Iterator[Fault]:
+def _lone_surrogates(content: Any, pointer: str) -> Iterator[Fault]:
     if isinstance(content, str):
-        if any(ord(letter) in _SURROGATES for letter in content):
-            yield Fault(pointer, "This contains half of a surrogate pair.")
+        if any(ord(character) in _SURROGATES for character in content):
+            yield Fault(pointer, "This contains an unpaired surrogate.")
     elif isinstance(content, dict):
         for name, value in content.items():
-            if any(ord(letter) in _SURROGATES for letter in name):
-                yield Fault(pointer, "A field's name contains half of a surrogate pair.")
+            if any(ord(character) in _SURROGATES for character in name):
+                yield Fault(pointer, "A field name contains an unpaired surrogate.")
             else:
-                yield from _half_letters(value, f"{pointer}/{_escaped(name)}")
+                yield from _lone_surrogates(value, f"{pointer}/{_escaped(name)}")
     elif isinstance(content, list):
-        for place, value in enumerate(content):
-            yield from _half_letters(value, f"{pointer}/{place}")
+        for index, value in enumerate(content):
+            yield from _lone_surrogates(value, f"{pointer}/{index}")
 
 
 def _faults(messages: Any, pointer: str) -> Iterator[Fault]:
-    """marshmallow's nested messages, each with a JSON Pointer to its field."""
+    """Flatten the nested messages of marshmallow; each gets a JSON Pointer to its field."""
     if isinstance(messages, Mapping):
         for name, inner in messages.items():
             deeper = pointer if name == "_schema" else f"{pointer}/{_escaped(str(name))}"

@@ -1,4 +1,4 @@
-"""Forgotten passwords."""
+"""Password resets by e-mail."""
 
 from aiohttp import web
 from marshmallow import Schema, fields, validate
@@ -7,8 +7,8 @@ from bookstore.errors import BadLink, Invalid
 from bookstore.users import password_reset
 from web.api.operations import Fields, operation
 from web.auth import known_devices
-from web.auth.login_throttle import forgive
-from web.auth.password_reset import ask
+from web.auth.login_throttle import clear_failures
+from web.auth.password_reset import request_reset
 from web.server.errors import TooManyAttempts
 from web.server.keys import ENGINE, SETTINGS
 from web.server.request_context import now
@@ -29,20 +29,20 @@ class NewPasswordIn(Schema):
 
 
 @operation(body=ResetIn, returns=(202, None), tags=TAGS, refusals=[TooManyAttempts])
-async def ask_for_password_reset(request: web.Request, body: Fields) -> web.Response:
-    """Send a letter whose link sets a new password.
+async def request_password_reset(request: web.Request, body: Fields) -> web.Response:
+    """Send an e-mail with a link to set a new password.
 
-    Whether there is an account with this address is told by the letter only.
+    The response does not reveal whether an account with this e-mail address exists.
     """
-    await ask(request, body["email"])
+    await request_reset(request, body["email"])
     return web.Response(status=202)
 
 
 @operation(body=NewPasswordIn, returns=(204, None), tags=TAGS, refusals=[BadLink, Invalid])
 async def reset_password(request: web.Request, body: Fields) -> web.Response:
-    """Set a new password with the end of the link in a letter, which works once.
+    """Set a new password with the token from the link in an e-mail.
 
-    All of the account's sessions end, and nobody is signed in by it.
+    A token works once.  All sessions of the account end; the caller is not signed in.
     """
     user = await password_reset.reset(
         request.config_dict[ENGINE],
@@ -51,7 +51,7 @@ async def reset_password(request: web.Request, body: Fields) -> web.Response:
         secret_key=request.config_dict[SETTINGS].secret_key,
         now=now(),
     )
-    await forgive(request, user.email)
+    await clear_failures(request, user.email)
     response = web.Response(status=204)
     known_devices.remember(request, response, user.email)
     return response

@@ -1,4 +1,4 @@
-"""Every route of the API, and who may use it."""
+"""The routes of the API and the access that each requires."""
 
 from typing import NamedTuple
 
@@ -27,17 +27,16 @@ from web.api import (
     users,
 )
 from web.api.operations import Handler
-from web.server.route_access import Access, Open
+from web.server.route_access import Access, AccessLevel
 
-ANYONE, SIGNED_IN, IN_PERSON = Open.ANYONE, Open.SIGNED_IN, Open.IN_PERSON
+ANYONE, SIGNED_IN, IN_PERSON = AccessLevel.ANYONE, AccessLevel.SIGNED_IN, AccessLevel.IN_PERSON
 API = "/api/v1"
-#: Ids that fit into the database; anything else is no address of ours.
+#: Ids with up to 18 digits fit the integer columns.  Other paths match no route.
 USER = "{user_id:[0-9]{1,18}}"
 BOOK = "{book_id:[0-9]{1,18}}"
 TASK = "{task_id:[0-9]{1,18}}"
-LETTER = "{notification_id:[0-9]{1,18}}"
+NOTIFICATION = "{notification_id:[0-9]{1,18}}"
 ADDRESS = "{address_id:[0-9]{1,18}}"
-KEY = "{token_id:[0-9]{1,18}}"
 JOB = "{job_id:[0-9]{1,18}}"
 ORDER = "{number}"
 
@@ -59,13 +58,13 @@ OPERATIONS = [
     Route("PUT", "/users/me/email", emails.change_email, IN_PERSON),
     Route("POST", "/users/me/email-verification", emails.send_email_verification, SIGNED_IN),
     Route("PUT", "/email-verifications/{token}", emails.verify_email, ANYONE),
-    Route("POST", "/password-resets", resets.ask_for_password_reset, ANYONE),
+    Route("POST", "/password-resets", resets.request_password_reset, ANYONE),
     Route("PUT", "/password-resets/{token}", resets.reset_password, ANYONE),
     Route("GET", "/users/me/sessions", accounts.list_sessions, IN_PERSON),
     Route("DELETE", "/users/me/sessions/{session}", accounts.end_session, IN_PERSON),
     Route("GET", "/users/me/tokens", tokens.list_tokens, IN_PERSON),
     Route("POST", "/users/me/tokens", tokens.create_token, IN_PERSON),
-    Route("DELETE", f"/users/me/tokens/{KEY}", tokens.end_token, IN_PERSON),
+    Route("DELETE", "/users/me/tokens/{token_id:[0-9]{1,18}}", tokens.end_token, IN_PERSON),
     Route("POST", "/users/me/totp", totp.begin_totp, IN_PERSON),
     Route("PUT", "/users/me/totp", totp.enable_totp, IN_PERSON),
     Route("DELETE", "/users/me/totp", totp.remove_totp, IN_PERSON),
@@ -138,14 +137,17 @@ OPERATIONS = [
     Route("POST", f"/admin/tasks/{TASK}/discard", admin.discard_task, Permission.CHANGE_TASKS),
     Route("GET", "/notifications", notifications.list_notifications, SIGNED_IN),
     Route("POST", "/notifications", notifications.send_message, Permission.SEND_NOTIFICATIONS),
-    Route("POST", f"/notifications/{LETTER}/read", notifications.read_notification, SIGNED_IN),
-    Route("GET", "/admin/notifications", notifications.list_letters, Permission.SEE_NOTIFICATIONS),
+    Route(
+        "POST", f"/notifications/{NOTIFICATION}/read", notifications.read_notification, SIGNED_IN
+    ),
+    Route("GET", "/admin/notifications", notifications.list_emails, Permission.SEE_NOTIFICATIONS),
     Route(
         "POST",
-        f"/admin/notifications/{LETTER}/resend",
-        notifications.resend_letter,
+        f"/admin/notifications/{NOTIFICATION}/resend",
+        notifications.resend_email,
         Permission.SEND_NOTIFICATIONS,
     ),
 ]
-#: What needs the password typed within the last minutes: it makes a new way into an account.
+#: These operations create a new credential, so they require that the caller entered the password
+#: within the last minutes (`web.auth.sessions.CONFIRMED`).
 CONFIRMED: set[Handler] = {tokens.create_token, totp.begin_totp}

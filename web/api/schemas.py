@@ -1,12 +1,12 @@
-"""Schemas that the whole API shares."""
+"""Schemas shared by all operations: pages of lists, and operations without a query."""
 
 from typing import Any
 
 from marshmallow import Schema, fields, validate
 
-from web.api.field_types import QueryCount
+from web.api.field_types import QueryInteger
 
-#: Cursors are ours (base64url); the longest hold a name of 255 letters that JSON escapes.
+#: Cursors are base64url.  The longest contain a name of 255 characters that JSON escapes.
 CURSOR_LENGTH = 4200
 
 
@@ -15,25 +15,30 @@ class NoQuery(Schema):
 
 
 class PageQuery(Schema):
-    """Which page of a list."""
+    """The page of a list."""
 
-    limit = QueryCount(1, 100, load_default=20, metadata={"description": "How many items."})
+    limit = QueryInteger(
+        1,
+        100,
+        load_default=20,
+        metadata={"description": "The maximum number of items on the page."},
+    )
     cursor = fields.String(
         load_default=None,
         validate=[validate.Length(max=CURSOR_LENGTH), validate.Regexp(r"^[A-Za-z0-9_-]*$")],
-        metadata={"description": "`next` of the page before."},
+        metadata={"description": "`next` of the previous page."},
     )
 
 
 def page_of(item: type[Schema]) -> type[Schema]:
-    """The schema of a list's page."""
+    """The schema of a page of a list."""
     return Schema.from_dict(
         {
             "items": fields.List(fields.Nested(item), required=True),
             "next": fields.String(
                 required=True,
                 allow_none=True,
-                metadata={"description": "The cursor of the next page; null on the last."},
+                metadata={"description": "The cursor of the next page; null on the last page."},
             ),
         },
         name=item.__name__.removesuffix("Out") + "Page",
@@ -41,5 +46,5 @@ def page_of(item: type[Schema]) -> type[Schema]:
 
 
 def Text(**options: Any) -> fields.String:
-    """Text in an answer."""
+    """A required string field of a response."""
     return fields.String(required=True, **options)

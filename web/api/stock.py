@@ -1,4 +1,4 @@
-"""Stock: copies in and out, and the ledger of one book."""
+"""The stock of a book and its movements."""
 
 from typing import NamedTuple
 
@@ -7,49 +7,58 @@ from marshmallow import Schema, fields, validate
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.catalogue import books, stock
-from bookstore.catalogue.stock import BY_HAND, MOST, NOTE_LENGTH, Movement, Reason
+from bookstore.catalogue.stock import (
+    MAX_QUANTITY,
+    NOTE_LENGTH,
+    STAFF_REASONS,
+    Movement,
+    StockReason,
+)
 from bookstore.database.engine import reading
 from bookstore.errors import Invalid, OutOfStock
 from web.api.books import book_id
-from web.api.field_types import Count, Line, Moment
-from web.api.idempotency import made_once
+from web.api.field_types import JsonInteger, SingleLine, UtcDateTime
+from web.api.idempotency import create_once
 from web.api.operations import Fields, answer, operation, page_answer
 from web.api.schemas import PageQuery, page_of
-from web.auth.sessions import me
+from web.auth.sessions import current_user
 from web.server.keys import ENGINE
 from web.server.request_context import now
 
 TAGS = ["staff"]
 
 
-class MovementIn(Schema):
-    delta = Count(
-        -MOST, MOST, required=True, metadata={"description": "Negative when copies leave."}
+class StockMovementIn(Schema):
+    delta = JsonInteger(
+        -MAX_QUANTITY,
+        MAX_QUANTITY,
+        required=True,
+        metadata={"description": "The change of the stock; negative for a removal."},
     )
     reason = fields.Enum(
-        Reason, by_value=True, required=True, validate=validate.OneOf(sorted(BY_HAND))
+        StockReason, by_value=True, required=True, validate=validate.OneOf(sorted(STAFF_REASONS))
     )
-    note = Line(NOTE_LENGTH, allow_none=True)
+    note = SingleLine(NOTE_LENGTH, allow_none=True)
 
 
-class MovementOut(Schema):
+class StockMovementOut(Schema):
     id = fields.Integer(required=True)
     book_id = fields.Integer(required=True)
     delta = fields.Integer(required=True)
-    reason = fields.Enum(Reason, by_value=True, required=True)
+    reason = fields.Enum(StockReason, by_value=True, required=True)
     note = fields.String(required=True, allow_none=True)
-    created_at = Moment(required=True)
+    created_at = UtcDateTime(required=True)
 
 
-class MovedOut(MovementOut):
-    stock = fields.Integer(required=True, metadata={"description": "Copies there are now."})
+class NewStockMovementOut(StockMovementOut):
+    stock = fields.Integer(required=True, metadata={"description": "The current stock."})
 
 
-MovementPage = page_of(MovementOut)
+StockMovementPage = page_of(StockMovementOut)
 
 
-class _Moved(NamedTuple):
-    """A movement, and the copies there are now."""
+class _NewStockMovement(NamedTuple):
+    """A stock movement and the current stock."""
 
     id: int
     movement: Movement
@@ -57,32 +66,38 @@ class _Moved(NamedTuple):
 
 
 @operation(
-    body=MovementIn,
-    returns=(201, MovedOut),
+    body=StockMovementIn,
+    returns=(201, NewStockMovementOut),
     tags=TAGS,
     refusals=[Invalid, OutOfStock],
-    once=True,
+    idempotent=True,
 )
 async def move_stock(request: web.Request, body: Fields) -> web.Response:
-    """Put copies of a book on the shelf, or take them from it."""
+    """Increase or decrease the stock of a book."""
 
-    async def make(conn: AsyncConnection) -> _Moved:
-        made = await stock.move(conn, book_id(request), **body, user_id=me(request).id, now=now())
-        return _Moved(made.id, made, await stock.of(conn, made.book_id))
+    async def create(conn: AsyncConnection) -> _NewStockMovement:
+        movement = await stock.move(
+            conn, book_id(request), **body, user_id=current_user(request).id, now=now()
+        )
+        return _NewStockMovement(
+            movement.id, movement, await stock.quantity(conn, movement.book_id)
+        )
 
-    async def again(conn: AsyncConnection, result_id: int) -> _Moved:
-        made = await stock.movement(conn, result_id)
-        return _Moved(result_id, made, await stock.of(conn, made.book_id))
+    async def load(conn: AsyncConnection, result_id: int) -> _NewStockMovement:
+        movement = await stock.movement(conn, result_id)
+        return _NewStockMovement(result_id, movement, await stock.quantity(conn, movement.book_id))
 
-    moved, headers = await made_once(request, body, make, again)
-    content = {name: getattr(moved.movement, name) for name in Movement.__slots__}
-    return answer(MovedOut, content | {"stock": moved.stock}, status=201, headers=headers)
+    recorded, headers = await create_once(request, body, create, load)
+    content = {name: getattr(recorded.movement, name) for name in Movement.__slots__}
+    return answer(
+        NewStockMovementOut, content | {"stock": recorded.stock}, status=201, headers=headers
+    )
 
 
-@operation(query=PageQuery, returns=(200, MovementPage), tags=TAGS, refusals=[Invalid])
+@operation(query=PageQuery, returns=(200, StockMovementPage), tags=TAGS, refusals=[Invalid])
 async def list_stock_movements(request: web.Request, query: Fields) -> web.Response:
-    """Tell where the copies of a book came from and went to, the newest first."""
+    """List the stock movements of a book, the newest first."""
     async with reading(request.config_dict[ENGINE]) as conn:
         book = await books.get(conn, book_id(request), withdrawn=True)
         page = await stock.movements(conn, book.id, **query)
-    return page_answer(MovementPage, request, page)
+    return page_answer(StockMovementPage, request, page)

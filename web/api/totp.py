@@ -1,4 +1,4 @@
-"""The second factor of the caller's account."""
+"""The second factor of the caller's account (TOTP)."""
 
 from aiohttp import web
 from marshmallow import Schema, fields, validate
@@ -14,7 +14,7 @@ from bookstore.errors import (
 from bookstore.users import two_factor
 from web.api.operations import Fields, answer, operation
 from web.auth.credentials import enable_second_factor, remove_second_factor
-from web.auth.sessions import me
+from web.auth.sessions import current_user
 from web.server.errors import TooManyAttempts
 from web.server.keys import ENGINE, SETTINGS
 from web.server.request_context import now
@@ -24,9 +24,12 @@ NO_STORE = {"Cache-Control": "no-store"}
 
 
 class EnrolmentOut(Schema):
-    secret = fields.String(required=True, metadata={"description": "To be typed (base32)."})
+    secret = fields.String(
+        required=True,
+        metadata={"description": "The secret, to be typed into the authenticator (base32)."},
+    )
     uri = fields.String(
-        required=True, metadata={"description": "`otpauth://...`, to be shown as a QR code."}
+        required=True, metadata={"description": "The `otpauth://` URI, to be shown as a QR code."}
     )
 
 
@@ -34,7 +37,7 @@ class CodeIn(Schema):
     code = fields.String(
         required=True,
         validate=validate.Length(max=100),
-        metadata={"description": "What the authenticator shows now."},
+        metadata={"description": "The current code of the authenticator."},
     )
 
 
@@ -42,11 +45,13 @@ class RecoveryCodesOut(Schema):
     recovery_codes = fields.List(
         fields.String(),
         required=True,
-        metadata={"description": "Each replaces one code, once; they are shown this once."},
+        metadata={
+            "description": "Each replaces a code once.  They are shown only in this response."
+        },
     )
 
 
-class RemovalIn(Schema):
+class TotpRemovalIn(Schema):
     password = fields.String(
         required=True, validate=validate.Length(max=1000), metadata={"format": "password"}
     )
@@ -54,17 +59,20 @@ class RemovalIn(Schema):
 
 @operation(returns=(200, EnrolmentOut), tags=TAGS, refusals=[PasswordNeeded, SecondFactorOn])
 async def begin_totp(request: web.Request) -> web.Response:
-    """Begin to set up a second factor (TOTP, RFC 6238); `PUT` a first code to have it on."""
+    """Begin to set up a second factor (TOTP, RFC 6238).
+
+    To enable it, send the first code with `PUT`.
+    """
     settings = request.config_dict[SETTINGS]
     async with transaction(request.config_dict[ENGINE]) as conn:
-        begun = await two_factor.begin(
+        enrolment = await two_factor.begin(
             conn,
-            me(request).id,
+            current_user(request).id,
             issuer=settings.store_name,
             secret_key=settings.secret_key,
             now=now(),
         )
-    return answer(EnrolmentOut, begun, headers=NO_STORE)
+    return answer(EnrolmentOut, enrolment, headers=NO_STORE)
 
 
 @operation(
@@ -74,15 +82,21 @@ async def begin_totp(request: web.Request) -> web.Response:
     refusals=[BadCode, SecondFactorNotBegun, SecondFactorOn, TooManyAttempts],
 )
 async def enable_totp(request: web.Request, body: Fields) -> web.Response:
-    """Have the second factor on: signing in takes a code from now on; other sessions end."""
+    """Enable the second factor.
+
+    Signing in then requires a code.  All other sessions of the caller end.
+    """
     codes = await enable_second_factor(request, body["code"])
     return answer(RecoveryCodesOut, {"recovery_codes": codes}, headers=NO_STORE)
 
 
 @operation(
-    body=RemovalIn, returns=(204, None), tags=TAGS, refusals=[BadCredentials, TooManyAttempts]
+    body=TotpRemovalIn, returns=(204, None), tags=TAGS, refusals=[BadCredentials, TooManyAttempts]
 )
 async def remove_totp(request: web.Request, body: Fields) -> web.Response:
-    """Have no second factor any more; other sessions end."""
+    """Disable the second factor.
+
+    All other sessions of the caller end.
+    """
     await remove_second_factor(request, body["password"])
     return web.Response(status=204)

@@ -1,4 +1,4 @@
-"""Users: accounts, and who is signed in."""
+"""Registration, sign-in and the profile of the caller."""
 
 from aiohttp import web
 from marshmallow import Schema, fields, validate
@@ -7,12 +7,12 @@ from bookstore.database.engine import transaction
 from bookstore.errors import BadCode, BadCredentials, CodeRequired, EmailTaken, Invalid
 from bookstore.users import accounts
 from bookstore.users.permissions import Role
-from web.api.field_types import Line, Moment
+from web.api.field_types import SingleLine, UtcDateTime
 from web.api.operations import Fields, answer, operation
 from web.auth import guest_cart, sessions
 from web.auth.credentials import check
-from web.auth.login_throttle import registering
-from web.auth.sessions import me
+from web.auth.login_throttle import throttle_registration
+from web.auth.sessions import current_user
 from web.server import languages
 from web.server.errors import TooManyAttempts
 from web.server.keys import ENGINE, USER
@@ -27,17 +27,17 @@ class UserOut(Schema):
     name = fields.String(required=True)
     role = fields.Enum(Role, by_value=True, required=True)
     email_verified = fields.Boolean(required=True)
-    created_at = Moment(required=True)
+    created_at = UtcDateTime(required=True)
 
 
 class RegistrationIn(Schema):
-    email = Line(254, required=True, metadata={"format": "email"})
+    email = SingleLine(254, required=True, metadata={"format": "email"})
     password = fields.String(
         required=True,
         validate=validate.Length(max=1000),
         metadata={"format": "password", "description": "8 to 128 characters."},
     )
-    name = Line(200, required=True)
+    name = SingleLine(200, required=True)
 
 
 class CredentialsIn(Schema):
@@ -49,12 +49,15 @@ class CredentialsIn(Schema):
         load_default=None,
         allow_none=True,
         validate=validate.Length(max=100),
-        metadata={"description": "Of the second factor, or a recovery code; where it is on."},
+        metadata={
+            "description": "A code of the second factor, or a recovery code.  Required if the"
+            " account has a second factor."
+        },
     )
 
 
 class ProfileIn(Schema):
-    name = Line(200, required=True)
+    name = SingleLine(200, required=True)
 
 
 class SessionOut(Schema):
@@ -68,12 +71,12 @@ class SessionOut(Schema):
     refusals=[EmailTaken, Invalid, TooManyAttempts],
 )
 async def register(request: web.Request, body: Fields) -> web.Response:
-    """Make an account and sign in to it.
+    """Create an account and sign in to it.
 
-    Its letters are in the language that `Accept-Language` asks for, if the store speaks it.
+    E-mails to the account are in the language of `Accept-Language`, if the store supports it.
     """
-    language = languages.of_letters(request)
-    async with registering(request):
+    language = languages.email_language(request)
+    async with throttle_registration(request):
         user = await accounts.sign_up(
             request.config_dict[ENGINE], **body, language=language, now=now()
         )
@@ -88,10 +91,10 @@ async def register(request: web.Request, body: Fields) -> web.Response:
     refusals=[BadCode, BadCredentials, CodeRequired, TooManyAttempts],
 )
 async def sign_in(request: web.Request, body: Fields) -> web.Response:
-    """Sign in; the answer sets the session's cookie.
+    """Sign in; the response sets the session cookie.
 
-    An unknown address and a wrong password are answered alike.  Who has a second factor sends
-    its `code` along.  What lies in a guest's cart moves to the user's.
+    The response is the same for an unknown e-mail address and a wrong password.  Accounts with a
+    second factor require `code`.  Items in the guest's cart are moved to the user's cart.
     """
     user = await check(request, **body)
     await guest_cart.sign_in(request, user)
@@ -100,26 +103,32 @@ async def sign_in(request: web.Request, body: Fields) -> web.Response:
 
 @operation(returns=(200, SessionOut), tags=TAGS)
 async def show_session(request: web.Request) -> web.Response:
-    """Tell who is signed in; `user` is null for a guest."""
+    """Show the user who is signed in.
+
+    `user` is null for a guest.
+    """
     return answer(SessionOut, {"user": request[USER]})
 
 
 @operation(returns=(204, None), tags=TAGS)
 async def sign_out(request: web.Request) -> web.Response:
-    """Sign out.  Whoever is not signed in stays so."""
+    """Sign out.
+
+    The request succeeds without a session.
+    """
     await sessions.sign_out(request)
     return web.Response(status=204, headers={"Clear-Site-Data": '"cache", "storage"'})
 
 
 @operation(returns=(200, UserOut), tags=TAGS)
 async def show_profile(request: web.Request) -> web.Response:
-    """Show the caller's own account."""
-    return answer(UserOut, me(request))
+    """Show the caller's profile."""
+    return answer(UserOut, current_user(request))
 
 
 @operation(body=ProfileIn, returns=(200, UserOut), tags=TAGS)
 async def change_profile(request: web.Request, body: Fields) -> web.Response:
-    """Change the caller's own account."""
+    """Change the caller's profile."""
     async with transaction(request.config_dict[ENGINE]) as conn:
-        user = await accounts.change_name(conn, me(request).id, body["name"], now=now())
+        user = await accounts.change_name(conn, current_user(request).id, body["name"], now=now())
     return answer(UserOut, user)

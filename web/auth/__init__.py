@@ -1,4 +1,4 @@
-"""Sessions, sign-in, guest access to carts and orders."""
+"""Sessions, sign-in, authorization, and guest access to carts and orders."""
 
 from web.auth import (
     authorization,
@@ -9,5 +9,6 @@ from web.auth import (
     login_throttle,
     order_access,
     password_reset,
+    session_storage,
     sessions,
 )

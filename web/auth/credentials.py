@@ -1,4 +1,4 @@
-"""Passwords and codes as people type them: checked, unless they were guessed at too often."""
+"""Check passwords and second-factor codes, with throttling of failed attempts."""
 
 import logging
 
@@ -8,8 +8,8 @@ from bookstore.database.engine import transaction
 from bookstore.errors import BadCode, BadCredentials, CodeRequired
 from bookstore.users import accounts, sessions, two_factor
 from bookstore.users.accounts import User
-from web.auth.login_throttle import guessing, guessing_code
-from web.auth.sessions import confirm, me, session_id, sign_in
+from web.auth.login_throttle import throttle_code, throttle_password
+from web.auth.sessions import current_user, mark_confirmed, session_id, sign_in
 from web.server.keys import ENGINE, SETTINGS
 from web.server.request_context import now
 
@@ -17,13 +17,13 @@ log = logging.getLogger(__name__)
 
 
 async def check(request: web.Request, email: str, password: str, code: str | None = None) -> User:
-    """The user with this address, if the password is right, and the code where one is due.
+    """The user with this e-mail address, after checking the password and a required code.
 
     Raises:
-        BadCredentials: address and password do not go together.
-        CodeRequired: a code is due and was not given.
+        BadCredentials: the e-mail address or the password is wrong.
+        CodeRequired: the account has a second factor and `code` is missing.
         BadCode: the code is wrong.
-        TooManyAttempts: one has to wait first.
+        TooManyAttempts: there were too many failed attempts; nothing was checked.
     """
     user = await check_password(request, email, password)
     if user.second_factor:
@@ -34,86 +34,90 @@ async def check(request: web.Request, email: str, password: str, code: str | Non
 
 
 async def check_password(request: web.Request, email: str, password: str) -> User:
-    """The user with this address, if the password is right; a code may still be due.
+    """The user with this e-mail address, after checking the password only.
+
+    If the user has a second factor, the caller must check a code as well.
 
     Raises:
-        BadCredentials: address and password do not go together.
-        TooManyAttempts: one has to wait first.
+        BadCredentials: the e-mail address or the password is wrong.
+        TooManyAttempts: there were too many failed attempts; nothing was checked.
     """
     try:
-        async with guessing(request, email):
+        async with throttle_password(request, email):
             user = await accounts.sign_in(request.config_dict[ENGINE], email, password)
     except BadCredentials:
-        log.info("wrong password, or no such account")
+        log.info("sign-in failed: wrong password or unknown account")
         raise
-    log.info("right password: user %d", user.id)
+    log.info("password accepted: user %d", user.id)
     return user
 
 
 async def check_code(request: web.Request, user: User, code: str) -> None:
-    """Let a code of the user's second factor pass; a recovery code passes once.
+    """Check a code of the user's second factor. A recovery code works once.
 
     Raises:
-        BadCode: it is wrong, or was used before.
-        TooManyAttempts: one has to wait first.
+        BadCode: the code is wrong or was used before.
+        TooManyAttempts: there were too many failed attempts; nothing was checked.
     """
     settings = request.config_dict[SETTINGS]
-    async with guessing_code(request, user):
-        # Its own transaction: what the code opens comes after it is used up.
+    async with throttle_code(request, user):
+        # A separate transaction: the code is marked as used before it gives access to anything.
         async with transaction(request.config_dict[ENGINE]) as conn:
-            right = await two_factor.use(
+            valid = await two_factor.use(
                 conn, user.id, code, secret_key=settings.secret_key, now=now()
             )
-        if not right:
+        if not valid:
             log.info("wrong code: user %d", user.id)
             raise BadCode
 
 
 async def confirm_password(request: web.Request, password: str) -> User:
-    """Whoever is signed in, once more: their password is right.
+    """The signed-in user, after checking the password again; the session is then confirmed.
 
     Raises:
-        BadCredentials: it is another one.
-        TooManyAttempts: one has to wait first.
+        BadCredentials: the password is wrong.
+        TooManyAttempts: there were too many failed attempts; nothing was checked.
     """
-    user = me(request)
+    user = current_user(request)
     await check_password(request, user.email, password)
-    await confirm(request)
+    await mark_confirmed(request)
     return user
 
 
 async def enable_second_factor(request: web.Request, code: str) -> list[str]:
-    """Have the caller's second factor on, with the first code of it; the recovery codes.
+    """Enable the second factor of the signed-in user; returns the recovery codes.
 
-    All other sessions end, and this one gets another id.
+    All other sessions end, and this session gets a new id.
 
     Raises:
-        BadCode: this is not what the authenticator shows.
-        SecondFactorNotBegun: there is no seed yet.
-        SecondFactorOn: it is on already.
-        TooManyAttempts: one has to wait first.
+        BadCode: the code does not match the secret.
+        SecondFactorNotBegun: no secret was created yet.
+        SecondFactorOn: the second factor is already enabled.
+        TooManyAttempts: there were too many failed attempts; nothing was checked.
     """
-    user, here = me(request), await session_id(request)
-    async with guessing_code(request, user), transaction(request.config_dict[ENGINE]) as conn:
+    user, current_id = current_user(request), await session_id(request)
+    async with throttle_code(request, user), transaction(request.config_dict[ENGINE]) as conn:
         codes = await two_factor.enable(
             conn, user.id, code, secret_key=request.config_dict[SETTINGS].secret_key, now=now()
         )
-        await sessions.end_all(conn, user.id, except_id=here)
+        await sessions.end_all(conn, user.id, except_id=current_id)
         user = await accounts.get(conn, user.id)
     await sign_in(request, user)
     return codes
 
 
 async def remove_second_factor(request: web.Request, password: str) -> None:
-    """Have the caller's second factor off.  All other sessions end, this one gets another id.
+    """Remove the second factor of the signed-in user.
+
+    All other sessions end, and this session gets a new id.
 
     Raises:
-        BadCredentials: the password is another one.
-        TooManyAttempts: one has to wait first.
+        BadCredentials: the password is wrong.
+        TooManyAttempts: there were too many failed attempts; nothing was checked.
     """
-    user, here = await confirm_password(request, password), await session_id(request)
+    user, current_id = await confirm_password(request, password), await session_id(request)
     async with transaction(request.config_dict[ENGINE]) as conn:
         await two_factor.remove(conn, user.id, by=user.id, now=now())
-        await sessions.end_all(conn, user.id, except_id=here)
+        await sessions.end_all(conn, user.id, except_id=current_id)
         user = await accounts.get(conn, user.id)
     await sign_in(request, user)

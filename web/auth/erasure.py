@@ -1,4 +1,4 @@
-"""Erasing somebody, as the API, the account's page and the dashboard do it."""
+"""Erasure of a user's personal data, shared by API, account page and back office."""
 
 import asyncio
 
@@ -8,17 +8,19 @@ from bookstore.database.engine import retry_transaction, transaction
 from bookstore.errors import EmailBeingSent
 from bookstore.notifications import smtp
 from bookstore.privacy import erasure
-from web.auth.sessions import me
+from web.auth.sessions import current_user
 from web.server.keys import ENGINE, SETTINGS
 from web.server.request_context import now
 
-#: How often we look, and how long we wait, for a letter that is being sent: a second is plenty
-#: for one, unless its mail server hangs.
+#: Attempts and pause while an e-mail to the user is being sent. Sending takes less than a second
+#: unless the mail server hangs.
 _TRIES, _PAUSE_S = 5, 0.4
 
 
 async def erase(request: web.Request, user_id: int) -> None:
-    """Erase a user's personal data for whoever is signed in: staff who may, or the user.
+    """Erase a user's personal data on behalf of the signed-in user.
+
+    The caller must already be authorized: as staff with the permission, or as the user itself.
 
     Raises:
         NotFound, OrdersOpen, EmailBeingSent, Invalid: see `erasure.erase`.
@@ -30,13 +32,13 @@ async def erase(request: web.Request, user_id: int) -> None:
             erased = await erasure.erase(
                 conn,
                 user_id,
-                by=me(request).id,
+                by=current_user(request).id,
                 secret_key=settings.secret_key,
                 invoices_kept_years=settings.invoices_kept_years,
                 now=now(),
             )
-            # Before the commit: whatever stops us here is tried again with the whole.
-            await smtp.shred(settings.smtp_url, erased.recipients)
+            # Before the commit, so that a failure here rolls back and retries the whole erasure.
+            await smtp.delete_emails(settings.smtp_url, erased.recipients)
 
     for _ in range(_TRIES - 1):
         try:

@@ -1,4 +1,4 @@
-"""Whose cart a visitor fills: a user's own, or one that hangs on a guest's session."""
+"""The visitor's cart: of the signed-in user, or of the guest's session."""
 
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -12,62 +12,63 @@ from web.server.keys import ENGINE, USER
 from web.server.request_context import now
 
 
-async def found(request: web.Request, conn: AsyncConnection) -> int | None:
-    """The id of the visitor's cart; None for one who has put nothing into any."""
+async def find(request: web.Request, conn: AsyncConnection) -> int | None:
+    """The id of the visitor's cart; None if there is none yet."""
     user = request[USER]
     if user is not None:
         return await carts.find_of_user(conn, user.id)
-    return await sessions.guest_cart(request)
+    return await sessions.guest_cart_id(request)
 
 
-async def known(request: web.Request) -> int | None:
-    """The same, for whoever has no connection at hand: a guest's is in the session."""
+async def find_without_connection(request: web.Request) -> int | None:
+    """The same for a caller without a connection; a guest's cart id is in the session."""
     if request[USER] is None:
-        return await sessions.guest_cart(request)
+        return await sessions.guest_cart_id(request)
 
     async def work() -> int | None:
         async with reading(request.config_dict[ENGINE]) as conn:
-            return await found(request, conn)
+            return await find(request, conn)
 
     return await retry_transaction(work)
 
 
-async def to_fill(request: web.Request, conn: AsyncConnection) -> int:
-    """The id of the visitor's cart, made when there is none: `remember` it after the commit."""
+async def get_or_create(request: web.Request, conn: AsyncConnection) -> int:
+    """The id of the visitor's cart, created if missing. Call `remember` after the commit."""
     user = request[USER]
     if user is not None:
         return await carts.of_user(conn, user.id, now=now())
-    cart_id = await sessions.guest_cart(request)
+    cart_id = await sessions.guest_cart_id(request)
     return await carts.make_guest(conn, now=now()) if cart_id is None else cart_id
 
 
 async def remember(request: web.Request, cart_id: int) -> None:
-    """Let a guest find the cart again.  Not before its transaction is committed."""
-    if request[USER] is None and await sessions.guest_cart(request) != cart_id:
-        await sessions.keep_guest_cart(request, cart_id)
+    """Store the cart id in a guest's session. Call it only after the cart is committed."""
+    if request[USER] is None and await sessions.guest_cart_id(request) != cart_id:
+        await sessions.save_guest_cart_id(request, cart_id)
 
 
 async def sign_in(request: web.Request, user: User) -> list[str]:
-    """Sign the visitor in; what lay in a guest's cart moves to the user's.  The keys of what
-    they sent as a guest become the user's, too.
+    """Sign the visitor in and merge the guest cart into the user's cart.
 
-    The answer tells the user in sentences what became of it.
+    The idempotency keys of the guest move to the user, too. Returns messages about the merge for
+    the user.
     """
-    cart_id = await sessions.guest_cart(request)
+    cart_id = await sessions.guest_cart_id(request)
     await sessions.sign_in(request, user)
     if cart_id is None:
         return []
 
     async def work() -> list[str]:
         async with transaction(request.config_dict[ENGINE]) as conn:
-            said = await carts.merge(conn, cart_id, user.id, now=now())
-            # An order whose answer was lost is not placed anew by who signs in and repeats it.
-            await idempotency.hand_over(
-                conn, idempotency.of_cart(cart_id), idempotency.of_user(user.id)
+            messages = await carts.merge(conn, cart_id, user.id, now=now())
+            # If the response to a checkout was lost, repeating it after sign-in must not place the
+            # order again.
+            await idempotency.transfer(
+                conn, idempotency.cart_owner(cart_id), idempotency.user_owner(user.id)
             )
-            return said
+            return messages
 
     try:
         return await retry_transaction(work)
-    except NotFound:  # The cart was purged, or moved by a request of a moment ago.
+    except NotFound:  # The cart was purged, or merged by a concurrent request.
         return []

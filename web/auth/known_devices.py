@@ -1,7 +1,8 @@
-"""Devices that their owners have signed in from: strangers' wrong passwords do not stop them.
+"""Cookies that mark devices from which an account's owner has signed in before.
 
-The cookie is signed with the store's secret and fits one account only.  It opens nothing; it
-says from where a password comes.
+Failed attempts from other devices do not throttle a known device. The cookie is signed with the
+store's secret key and is valid for one account. It grants no access; it only selects the counter
+for failed attempts.
 """
 
 import secrets
@@ -13,26 +14,26 @@ from bookstore import derived_secrets
 from bookstore.users import accounts
 from web.server.keys import SETTINGS
 
-#: As long as somebody may stay away and still be known.
-_KEPT = timedelta(days=180)
+#: A device is remembered for this long after the cookie was set.
+_COOKIE_LIFETIME = timedelta(days=180)
 _NONCE_BYTES = 16
-#: What is longer was not made here.
-_LONGEST = 100
+#: A longer value cannot be valid, so its signature is not checked.
+_MAX_VALUE_CHARS = 100
 
 
-def known(request: web.Request, email: str) -> str | None:
-    """The name of the device, if this account's owner has signed in from it before."""
+def find(request: web.Request, email: str) -> str | None:
+    """The id of the device if the account's owner has signed in from it before, else None."""
     value = request.cookies.get(_name(request), "")
     nonce, _, signature = value.partition(".")
-    if not signature or len(value) > _LONGEST:
+    if not signature or len(value) > _MAX_VALUE_CHARS:
         return None
     secret_key = request.config_dict[SETTINGS].secret_key
-    return nonce if derived_secrets.fits(signature, secret_key, _purpose(email, nonce)) else None
+    return nonce if derived_secrets.verify(signature, secret_key, _purpose(email, nonce)) else None
 
 
 def remember(request: web.Request, response: web.StreamResponse, email: str) -> None:
-    """Know the device again when it comes for this account."""
-    if known(request, email) is not None:
+    """Set the cookie that marks this device as known for this account."""
+    if find(request, email) is not None:
         return
     settings = request.config_dict[SETTINGS]
     nonce = secrets.token_urlsafe(_NONCE_BYTES)
@@ -40,7 +41,7 @@ def remember(request: web.Request, response: web.StreamResponse, email: str) -> 
     response.set_cookie(
         _name(request),
         f"{nonce}.{signature}",
-        max_age=int(_KEPT.total_seconds()),
+        max_age=int(_COOKIE_LIFETIME.total_seconds()),
         secure=settings.base_url.startswith("https:"),
         httponly=True,
         samesite="Lax",
@@ -48,7 +49,7 @@ def remember(request: web.Request, response: web.StreamResponse, email: str) -> 
 
 
 def _purpose(email: str, nonce: str) -> str:
-    return f"device {nonce} {accounts.key_of(email)}"
+    return f"device {nonce} {accounts.email_key(email)}"
 
 
 def _name(request: web.Request) -> str:

@@ -1,7 +1,7 @@
-"""Who fails too often has to wait: for passwords, codes, registrations and letters with links.
+"""Throttling of failed passwords and codes, of registrations and of e-mails with links.
 
-Strangers cannot lock an owner out: from a device that the owner has signed in from before,
-the account's own failures do not count, only the device's.
+Other people cannot lock out an account's owner: on a device from which the owner has signed in
+before, only the failures of that device count, not those of the account.
 """
 
 import logging
@@ -23,120 +23,127 @@ from config.settings import Settings
 from web.auth import known_devices
 from web.server.errors import TooManyAttempts
 from web.server.keys import ENGINE, SETTINGS
-from web.server.request_context import now, sender
+from web.server.request_context import client_address, now
 
 log = logging.getLogger(__name__)
 
-#: Wrong passwords for one account, or from one device that its owner knows.
+#: Wrong passwords for one account, or from one known device of the account.
 ACCOUNT = Rule(5, timedelta(seconds=1), timedelta(minutes=15))
-#: Wrong passwords from one network, whatever the account: one password for a thousand of them.
+#: Wrong passwords from one network for any account: limits trying one password on many accounts.
 NETWORK = Rule(50, timedelta(seconds=1), timedelta(minutes=15))
-#: Wrong codes, after the right password.
+#: Wrong second-factor codes after a correct password.
 CODE = Rule(5, timedelta(seconds=1), timedelta(minutes=15))
-#: New accounts and letters with links, in an hour.
+#: New accounts, and e-mails with links, per hour.
 HOURLY = Rule(5, timedelta(hours=1), timedelta(hours=1))
 
 
-class Afterwards(Enum):
-    """What becomes of the count when there was no failure."""
+class OnSuccess(Enum):
+    """What happens to the counter after a success."""
 
-    FORGET = "forget"
+    #: Delete the counter.
+    CLEAR = "clear"
+    #: Take back this attempt only.
     UNDO = "undo"
-    KEEP = "keep"
+    #: Leave the attempt counted.
+    COUNT = "count"
 
 
-class Name(NamedTuple):
-    """Whose tries are counted, and by which rule."""
+class ThrottleKey(NamedTuple):
+    """The key of a counter, its rule, and what happens to it after a success."""
 
     text: str
     rule: Rule
-    afterwards: Afterwards
+    on_success: OnSuccess
 
 
 @asynccontextmanager
-async def guessing(request: web.Request, email: str) -> AsyncIterator[None]:
-    """Check this account's password within: `BadCredentials` counts as a failure.
+async def throttle_password(request: web.Request, email: str) -> AsyncIterator[None]:
+    """Check the account's password in this block: `BadCredentials` counts as a failure.
 
     Raises:
-        TooManyAttempts: one has to wait first; nothing was checked.
+        TooManyAttempts: there were too many failures; the block does not run.
     """
-    device = known_devices.known(request, email)
+    device = known_devices.find(request, email)
     if device is not None:
-        names = [Name(f"device {device}", ACCOUNT, Afterwards.FORGET)]
+        keys = [ThrottleKey(f"device {device}", ACCOUNT, OnSuccess.CLEAR)]
     else:
-        names = [
-            Name(_account(email), ACCOUNT, Afterwards.FORGET),
-            Name(f"network {_network(request)}", NETWORK, Afterwards.UNDO),
+        keys = [
+            ThrottleKey(_account(email), ACCOUNT, OnSuccess.CLEAR),
+            ThrottleKey(f"network {_network(request)}", NETWORK, OnSuccess.UNDO),
         ]
-    async with _counted(request, names, BadCredentials):
+    async with _throttled(request, keys, BadCredentials):
         yield
 
 
 @asynccontextmanager
-async def guessing_code(request: web.Request, user: User) -> AsyncIterator[None]:
-    """Check a code of this user's within: `BadCode` counts as a failure.
+async def throttle_code(request: web.Request, user: User) -> AsyncIterator[None]:
+    """Check a code of the user in this block: `BadCode` counts as a failure.
 
     Raises:
-        TooManyAttempts: one has to wait first; nothing was checked.
+        TooManyAttempts: there were too many failures; the block does not run.
     """
-    async with _counted(request, [Name(f"code {user.id}", CODE, Afterwards.FORGET)], BadCode):
-        yield
-
-
-@asynccontextmanager
-async def registering(request: web.Request) -> AsyncIterator[None]:
-    """Make an account within; what is not valid does not count.
-
-    Raises:
-        TooManyAttempts: there were too many from this address in the last hour.
-    """
-    names = (
-        []
-        if _ourselves(request)
-        else [Name(_address(request, "register"), HOURLY, Afterwards.KEEP)]
-    )
-    async with _counted(request, names, EmailTaken):
-        yield
-
-
-@asynccontextmanager
-async def asking_for_reset(request: web.Request) -> AsyncIterator[None]:
-    """Ask for a letter with a link within.
-
-    Raises:
-        TooManyAttempts: there were too many from this address in the last hour.
-    """
-    names = (
-        [] if _ourselves(request) else [Name(_address(request, "reset"), HOURLY, Afterwards.KEEP)]
-    )
-    async with _counted(request, names):
-        yield
-
-
-@asynccontextmanager
-async def writing_to(request: web.Request, email: str) -> AsyncIterator[None]:
-    """Have a letter with a link sent to this address within.
-
-    Raises:
-        TooManyAttempts: there were too many in the last hour.
-    """
-    async with _counted(
-        request, [Name(f"letters {accounts.key_of(email)}", HOURLY, Afterwards.KEEP)]
+    async with _throttled(
+        request, [ThrottleKey(f"code {user.id}", CODE, OnSuccess.CLEAR)], BadCode
     ):
         yield
 
 
-async def forgive(request: web.Request, email: str) -> None:
-    """Forget the account's wrong passwords: its owner has proven to be who they are."""
+@asynccontextmanager
+async def throttle_registration(request: web.Request) -> AsyncIterator[None]:
+    """Create an account in this block. Invalid input does not count.
+
+    Raises:
+        TooManyAttempts: there were too many from this IP address in the last hour.
+    """
+    keys = (
+        []
+        if _is_local_development(request)
+        else [ThrottleKey(_address(request, "register"), HOURLY, OnSuccess.COUNT)]
+    )
+    async with _throttled(request, keys, EmailTaken):
+        yield
+
+
+@asynccontextmanager
+async def throttle_reset_request(request: web.Request) -> AsyncIterator[None]:
+    """Request a password reset e-mail in this block.
+
+    Raises:
+        TooManyAttempts: there were too many from this IP address in the last hour.
+    """
+    keys = (
+        []
+        if _is_local_development(request)
+        else [ThrottleKey(_address(request, "reset"), HOURLY, OnSuccess.COUNT)]
+    )
+    async with _throttled(request, keys):
+        yield
+
+
+@asynccontextmanager
+async def throttle_email(request: web.Request, email: str) -> AsyncIterator[None]:
+    """Send an e-mail with a link to this e-mail address in this block.
+
+    Raises:
+        TooManyAttempts: there were too many to this e-mail address in the last hour.
+    """
+    async with _throttled(
+        request, [ThrottleKey(f"email {accounts.email_key(email)}", HOURLY, OnSuccess.COUNT)]
+    ):
+        yield
+
+
+async def clear_failures(request: web.Request, email: str) -> None:
+    """Reset the account's failed passwords after its owner has proven their identity."""
     async with transaction(request.config_dict[ENGINE]) as conn:
         await attempts.forget(conn, [_account(email)])
 
 
 @asynccontextmanager
-async def _counted(
-    request: web.Request, names: Iterable[Name], *failures: type[BookstoreError]
+async def _throttled(
+    request: web.Request, keys: Iterable[ThrottleKey], *failures: type[BookstoreError]
 ) -> AsyncIterator[None]:
-    rules = {name.text: name.rule for name in names}
+    rules = {key.text: key.rule for key in keys}
     settings: Settings = request.config_dict[SETTINGS]
     if not rules or not settings.rate_limits:
         yield
@@ -151,14 +158,14 @@ async def _counted(
         raise
     await _settle(
         request,
-        undo=[name.text for name in names if name.afterwards is Afterwards.UNDO],
-        forget=[name.text for name in names if name.afterwards is Afterwards.FORGET],
+        undo=[key.text for key in keys if key.on_success is OnSuccess.UNDO],
+        clear=[key.text for key in keys if key.on_success is OnSuccess.CLEAR],
     )
 
 
 async def _count(request: web.Request, rules: dict[str, Rule]) -> None:
     engine = request.config_dict[ENGINE]
-    # First without a lock: a flood of guesses is refused by reading alone.
+    # Check first without a lock, so that a flood of attempts causes reads only.
     async with reading(engine) as conn:
         wait_s = await attempts.wait_s(conn, rules, now=now())
 
@@ -168,39 +175,39 @@ async def _count(request: web.Request, rules: dict[str, Rule]) -> None:
 
     wait_s = wait_s or await retry_transaction(work)
     if wait_s:
-        # Not whose: an address that somebody has mistyped is nobody's business.
+        # Log only the kind of counter: the rest may contain an e-mail address.
         log.warning("throttled: %s", ", ".join(sorted(name.partition(" ")[0] for name in rules)))
         raise TooManyAttempts(wait_s)
 
 
-async def _settle(request: web.Request, *, undo: list[str], forget: Iterable[str] = ()) -> None:
-    forget = list(forget)
-    if not undo and not forget:
+async def _settle(request: web.Request, *, undo: list[str], clear: Iterable[str] = ()) -> None:
+    clear = list(clear)
+    if not undo and not clear:
         return
 
     async def work() -> None:
         async with transaction(request.config_dict[ENGINE]) as conn:
             await attempts.undo(conn, undo)
-            await attempts.forget(conn, forget)
+            await attempts.forget(conn, clear)
 
     await retry_transaction(work)
 
 
 def _account(email: str) -> str:
-    return f"account {accounts.key_of(email)}"
+    return f"account {accounts.email_key(email)}"
 
 
 def _address(request: web.Request, what: str) -> str:
-    """Whoever has one address; of IPv6 everybody has a whole network (RFC 6177)."""
-    return f"{what} {_shared(sender(request), 32, 64)}"
+    """The counter key for the client's address; for IPv6 its /64 network (RFC 6177)."""
+    return f"{what} {_network_of(client_address(request), 32, 64)}"
 
 
 def _network(request: web.Request) -> str:
-    """A household or an office, not a single machine: providers hand out whole networks."""
-    return _shared(sender(request), 24, 48)
+    """The client's /24 or /48 network: providers assign whole networks to one customer."""
+    return _network_of(client_address(request), 24, 48)
 
 
-def _shared(address: str, bits4: int, bits6: int) -> str:
+def _network_of(address: str, bits4: int, bits6: int) -> str:
     try:
         bits = bits4 if ip_address(address).version == 4 else bits6
     except ValueError:
@@ -208,11 +215,11 @@ def _shared(address: str, bits4: int, bits6: int) -> str:
     return str(ip_network(f"{address.partition('%')[0]}/{bits}", strict=False))
 
 
-def _ourselves(request: web.Request) -> bool:
-    """Whether the store is being tried out on the machine that it runs on."""
-    address = sender(request)
+def _is_local_development(request: web.Request) -> bool:
+    """Whether this is a local request to a development store, which is not throttled."""
+    address = client_address(request)
     try:
-        here = ip_address(address).is_loopback
+        is_loopback = ip_address(address).is_loopback
     except ValueError:
         return False
-    return here and not request.config_dict[SETTINGS].production
+    return is_loopback and not request.config_dict[SETTINGS].production

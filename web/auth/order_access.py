@@ -1,4 +1,4 @@
-"""Which orders a visitor may see, and in whose name they act on them."""
+"""Which orders a visitor may open, and as which actor the visitor changes them."""
 
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -11,19 +11,21 @@ from bookstore.users.permissions import Permission, permits
 from web.server.keys import SETTINGS, USER
 
 
-async def opened(request: web.Request, conn: AsyncConnection, token: str | None) -> Order:
-    """The order in the address, if it is the visitor's, or open to staff or to this token.
+async def find_accessible(request: web.Request, conn: AsyncConnection, token: str | None) -> Order:
+    """The order in the URL if the visitor may open it: as owner, as staff, or with this token.
 
     Raises:
-        NotFound: there is none, or it is somebody else's.
-        NotSignedIn: the token was right, until the order moved to its customer's account.
+        NotFound: the order does not exist or belongs to another customer.
+        NotSignedIn: the token is valid, but the order now belongs to a customer account.
     """
     order = await orders.get(conn, request.match_info["number"])
     user = request[USER]
-    if user is not None and (order.user_id == user.id or may(request, Permission.SEE_ORDERS)):
+    if user is not None and (
+        order.user_id == user.id or has_permission(request, Permission.SEE_ORDERS)
+    ):
         return order
     secret_key = request.config_dict[SETTINGS].secret_key
-    if token and guest_tokens.opens(token, secret_key, order.number):
+    if token and guest_tokens.is_valid(token, secret_key, order.number):
         if order.user_id is None:
             return order
         if user is None:
@@ -31,26 +33,26 @@ async def opened(request: web.Request, conn: AsyncConnection, token: str | None)
     raise NotFound("This order")
 
 
-def token_of(request: web.Request, order: Order) -> str:
-    """What opens the order to a guest."""
+def access_token(request: web.Request, order: Order) -> str:
+    """The token that gives a guest access to the order."""
     return guest_tokens.access_token(request.config_dict[SETTINGS].secret_key, order.number)
 
 
 def actor(request: web.Request, order: Order) -> str:
-    """Who is acting, in the words of the order's record."""
+    """The actor of a change, as stored in the order's timeline."""
     user = request[USER]
     if user is None:
         return "guest"
     return "customer" if order.user_id == user.id else f"staff:{user.id}"
 
 
-def may(request: web.Request, permission: Permission) -> bool:
-    """Whether somebody is signed in who holds the permission."""
+def has_permission(request: web.Request, permission: Permission) -> bool:
+    """Whether the signed-in user's role has the permission; False for guests."""
     user = request[USER]
     return user is not None and permits(user.role, permission)
 
 
-def key_owner(request: web.Request, cart_id: int) -> str:
-    """Whose keys for idempotency these are: a user's, or those of a guest's cart."""
+def idempotency_owner(request: web.Request, cart_id: int) -> str:
+    """The owner of the request's idempotency keys: the user, or the guest's cart."""
     user = request[USER]
-    return idempotency.of_cart(cart_id) if user is None else idempotency.of_user(user.id)
+    return idempotency.cart_owner(cart_id) if user is None else idempotency.user_owner(user.id)

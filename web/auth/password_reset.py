@@ -1,32 +1,32 @@
-"""Asking for a new password, by program or by page: both ways answer alike, and as late."""
+"""Requests for a password reset; API and page respond alike and after the same time."""
 
 from aiohttp import web
 
 from bookstore.database.engine import retry_transaction, transaction
 from bookstore.users import password_reset
-from web.auth.login_throttle import asking_for_reset, writing_to
+from web.auth.login_throttle import throttle_email, throttle_reset_request
 from web.server.errors import TooManyAttempts
 from web.server.keys import ENGINE
-from web.server.request_context import no_sooner, now
+from web.server.request_context import minimum_duration, now
 
 
-async def ask(request: web.Request, email: str) -> None:
-    """Send a letter whose link sets a new password, if there is such an account.
+async def request_reset(request: web.Request, email: str) -> None:
+    """Send an e-mail with a reset link if the account exists.
 
-    Neither what is found nor how many letters were sent shows.
+    The response does not reveal whether the account exists or an e-mail was sent.
 
     Raises:
-        TooManyAttempts: too many asked from this address; whatever they asked for.
+        TooManyAttempts: too many requests from this IP address, for any account.
     """
 
     async def work() -> None:
         async with transaction(request.config_dict[ENGINE]) as conn:
-            await password_reset.ask(conn, email, now=now())
+            await password_reset.request_reset(conn, email, now=now())
 
-    async with no_sooner(), asking_for_reset(request):
+    async with minimum_duration(), throttle_reset_request(request):
         try:
-            async with writing_to(request, email):
+            async with throttle_email(request, email):
                 await retry_transaction(work)
         except TooManyAttempts:
-            # Nobody fills somebody else's mailbox; they have a letter of a moment ago.
+            # The account already got several e-mails in the last hour. Respond as if one was sent.
             return

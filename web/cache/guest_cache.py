@@ -1,4 +1,4 @@
-"""Answers for guests, kept as finished bytes for a second: nothing to invalidate."""
+"""Cache of responses to guests. Entries live for one second, so there is no invalidation."""
 
 import asyncio
 import time
@@ -8,60 +8,60 @@ from typing import NamedTuple
 
 from aiohttp import web
 
-#: Short enough that nobody is misled; long enough that a crowd costs one query a second.
-CACHE_S = 1.0
-#: Answers that are kept at once.  They are small, and a second is short.
-MOST = 1000
+#: Short enough that stale data does not matter; long enough that any load costs one query a second.
+CACHE_TTL_S = 1.0
+#: Maximum number of entries. They are small and short-lived.
+MAX_ENTRIES = 1000
 
-Make = Callable[[], Awaitable[web.StreamResponse]]
+Create = Callable[[], Awaitable[web.StreamResponse]]
 
 
-class _Answer(NamedTuple):
+class _Entry(NamedTuple):
     until: float
-    made: "asyncio.Future[web.StreamResponse]"
+    response: "asyncio.Future[web.StreamResponse]"
 
 
 class CachedResponse(web.Response):
-    """An answer that others get too, `until` so many seconds of the monotonic clock."""
+    """A response shared by several requests until `until` (seconds of the monotonic clock)."""
 
-    def __init__(self, made: web.Response, until: float) -> None:
-        assert isinstance(made.body, bytes)
-        super().__init__(body=made.body, status=made.status, headers=made.headers)
-        self.bytes = made.body
+    def __init__(self, response: web.Response, until: float) -> None:
+        assert isinstance(response.body, bytes)
+        super().__init__(body=response.body, status=response.status, headers=response.headers)
+        self.bytes = response.body
         self.until = until
 
 
 class GuestCache:
-    """Answers by address.  Whoever comes while one is being made waits for the same."""
+    """Cached responses by URL. Concurrent requests for the same URL share one handler call."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._answers: OrderedDict[str, _Answer] = OrderedDict()
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
 
-    async def answer(self, address: str, make: Make) -> web.StreamResponse:
-        """The answer at this address, at most a second old; raises what `make` raises."""
-        kept = self._answers.get(address)
-        if kept is None or kept.until <= self._clock():
-            # A task of its own: the others must not lose it when its first client goes.
-            kept = _Answer(self._clock() + CACHE_S, asyncio.ensure_future(_made(make)))
-            self._answers[address] = kept
-            self._answers.move_to_end(address)
-            if len(self._answers) > MOST:
-                self._answers.popitem(last=False)
+    async def get_or_create(self, url: str, create: Create) -> web.StreamResponse:
+        """The response for this URL, at most one second old. Raises what `create` raises."""
+        entry = self._entries.get(url)
+        if entry is None or entry.until <= self._clock():
+            # A separate task: the other requests still get it if the first client disconnects.
+            entry = _Entry(self._clock() + CACHE_TTL_S, asyncio.ensure_future(_call(create)))
+            self._entries[url] = entry
+            self._entries.move_to_end(url)
+            if len(self._entries) > MAX_ENTRIES:
+                self._entries.popitem(last=False)
         try:
-            made = await asyncio.shield(kept.made)
+            response = await asyncio.shield(entry.response)
         except Exception:
-            if self._answers.get(address) is kept:
-                del self._answers[address]
+            if self._entries.get(url) is entry:
+                del self._entries[url]
             raise
-        assert isinstance(made, web.Response)
-        # An answer belongs to one request; its bytes do not.
-        return CachedResponse(made, kept.until)
+        assert isinstance(response, web.Response)
+        # aiohttp can send a response object only once, so copy it for each request.
+        return CachedResponse(response, entry.until)
 
 
-#: What guests are answered, for a second.
-GUEST_CACHE = web.AppKey("kept", GuestCache)
+#: The guest cache of this application.
+GUEST_CACHE = web.AppKey("guest_cache", GuestCache)
 
 
-async def _made(make: Make) -> web.StreamResponse:
-    return await make()
+async def _call(create: Create) -> web.StreamResponse:
+    return await create()

@@ -1,9 +1,9 @@
-"""The shortest way: an answer that is kept, and known to its last byte, is sent as it is.
+"""Cache of complete HTTP responses as bytes, served before any other middleware.
 
-What a guest is answered lies in `kept` for a second.  Here it lies as the bytes that went
-over the wire, so that whoever asks the same within that second costs a look into a dictionary:
-no session, no route's handler, no headers set one by one.  It is counted and limited like any
-other request, and has an id of its own.
+`web.cache.guest_cache` caches the response to a guest for one second. This module caches the bytes
+that were sent for it. An identical request within that second costs one dictionary lookup: no
+session, no route handler, no header processing. It is still counted in the metrics and the rate
+limit, and gets its own request id.
 """
 
 import time
@@ -17,134 +17,147 @@ from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.typedefs import Handler
 from prometheus_client import Counter, Histogram
 
-from web.cache.guest_cache import MOST, CachedResponse
+from web.cache.guest_cache import MAX_ENTRIES, CachedResponse
 from web.monitoring.metrics import METRICS
 from web.server import api_rate_limit, request_context
 
-#: What belongs to one request and no other.
-_OWN = {"X-Request-ID", "RateLimit", "RateLimit-Policy", "Date", "Connection", "Content-Length"}
+#: Headers that differ for each request.
+_PER_REQUEST_HEADERS = {
+    "X-Request-ID",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Date",
+    "Connection",
+    "Content-Length",
+}
 _Key = tuple[str, str, str]
 
 
-#: While somebody fetches the next answer the others need not wait for it: they get the last one
-#: for so long.  What is changed is seen within two seconds all the same.
-GRACE_S = 0.5
+#: While one request refreshes an entry, the others get the stale bytes for this long instead of
+#: waiting. A change is still visible within two seconds.
+STALE_WHILE_REFRESHING_S = 0.5
 
 
 @dataclass(slots=True)
 class _Bytes:
-    """An answer: its first line up to the place of its own headers, and all that follows them."""
+    """A response: the status line, and everything after the per-request headers."""
 
     until: float
     first: bytes
     rest: bytes
     limited: bool
-    #: Where its requests are counted.
+    #: Metrics of the route.
     requests: Counter
     seconds: Histogram
-    #: Somebody fetches the next one.
-    renewed: bool = False
+    #: A request is already refreshing this entry.
+    refreshing: bool = False
 
 
 class ResponseBytes:
-    """Answers by all that decides what they are."""
+    """Cached bytes by URL and the request headers that influence the response."""
 
     def __init__(self) -> None:
-        self._answers: OrderedDict[_Key, _Bytes] = OrderedDict()
+        self._entries: OrderedDict[_Key, _Bytes] = OrderedDict()
 
     def get(self, request: web.Request) -> _Bytes | None:
-        """The answer to this request, if it is known and not too old.
+        """The cached bytes for this request; None if missing or expired.
 
-        Whoever comes first after its second is over has to fetch the next one.
+        The first request after expiry gets None and thereby refreshes the entry.
         """
-        found = self._answers.get(_key(request))
-        if found is None or not _is_plain(request):
+        found = self._entries.get(_key(request))
+        if found is None or not _is_cacheable(request):
             return None
-        over_s = time.monotonic() - found.until
-        if over_s < 0 or (found.renewed and over_s < GRACE_S):
+        expired_s = time.monotonic() - found.until
+        if expired_s < 0 or (found.refreshing and expired_s < STALE_WHILE_REFRESHING_S):
             return found
-        found.renewed = True
+        found.refreshing = True
         return None
 
-    def keep(self, request: web.Request, response: CachedResponse) -> None:
-        """Keep an answer as it is about to be sent."""
-        head = [f"{name}: {value}" for name, value in response.headers.items() if name not in _OWN]
+    def store(self, request: web.Request, response: CachedResponse) -> None:
+        """Cache a response that is about to be sent."""
+        head = [
+            f"{name}: {value}"
+            for name, value in response.headers.items()
+            if name not in _PER_REQUEST_HEADERS
+        ]
         head += [f"Date: {formatdate(usegmt=True)}", f"Content-Length: {len(response.bytes)}"]
         resource = request.match_info.route.resource
         route = resource.canonical if resource else "unknown"
         metrics = request.config_dict[METRICS]
         key = _key(request)
-        self._answers[key] = _Bytes(
+        self._entries[key] = _Bytes(
             response.until,
             b"HTTP/1.1 200 OK\r\n",
             "\r\n".join(head).encode() + b"\r\n\r\n" + response.bytes,
-            api_rate_limit.COUNTS in request,
+            api_rate_limit.RATE_COUNTS in request,
             metrics.requests.labels("GET", route, 200),
             metrics.seconds.labels("GET", route),
         )
-        self._answers.move_to_end(key)
-        if len(self._answers) > MOST:
-            self._answers.popitem(last=False)
+        self._entries.move_to_end(key)
+        if len(self._entries) > MAX_ENTRIES:
+            self._entries.popitem(last=False)
 
 
-#: The same, as it was sent.
-RESPONSE_BYTES = web.AppKey("finished", ResponseBytes)
+#: The byte cache of this application.
+RESPONSE_BYTES = web.AppKey("response_bytes", ResponseBytes)
 
 
-class _Sent(web.StreamResponse):
-    """Writes bytes that are an answer already."""
+class _RawResponse(web.StreamResponse):
+    """Sends the bytes of a complete response."""
 
-    def __init__(self, whole: bytes) -> None:
+    def __init__(self, content: bytes) -> None:
         super().__init__()
-        self._whole = whole
-        self._prepared_at: web.BaseRequest | None = None
+        self._content = content
+        self._prepared_for: web.BaseRequest | None = None
 
     @property
     def prepared(self) -> bool:
-        return self._prepared_at is not None
+        return self._prepared_for is not None
 
     @property
     def keep_alive(self) -> bool:
         return True
 
     async def prepare(self, request: web.BaseRequest) -> None:
-        self._prepared_at = request
+        self._prepared_for = request
         if request.transport is None or request.transport.is_closing():
-            raise ConnectionResetError("reader gone")
-        request.transport.write(self._whole)
+            raise ConnectionResetError("client disconnected")
+        request.transport.write(self._content)
 
     async def write_eof(self, data: Any = b"") -> None:
-        # Whoever does not read is waited for, as with any other answer.
-        assert self._prepared_at is not None
-        await self._prepared_at.writer.drain()
+        # Wait for a slow client, as for any other response.
+        assert self._prepared_for is not None
+        await self._prepared_for.writer.drain()
 
 
 @web.middleware
-async def short_way(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Send what is finished; everything else goes the long way."""
+async def serve_cached(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Serve cached bytes if there are any; otherwise handle the request normally."""
     started = time.perf_counter()
     found = request.app[RESPONSE_BYTES].get(request)
     if found is None:
         return await handler(request)
-    own = f"X-Request-ID: {request_context.id_of(request)}\r\n"
+    headers = f"X-Request-ID: {request_context.request_id_of(request)}\r\n"
     if found.limited:
         counts = api_rate_limit.count_address(request)
         if counts[0].left < 0:
-            return await handler(request)  # It counts once more, and is refused.
-        own += "".join(f"{name}: {value}\r\n" for name, value in api_rate_limit.headers_of(counts))
+            return await handler(request)  # The rate limiter counts it again and rejects it.
+        headers += "".join(
+            f"{name}: {value}\r\n" for name, value in api_rate_limit.rate_limit_headers(counts)
+        )
     found.requests.inc()
     found.seconds.observe(time.perf_counter() - started)
-    return _Sent(found.first + own.encode() + found.rest)
+    return _RawResponse(found.first + headers.encode() + found.rest)
 
 
-async def keep(request: web.Request, response: web.StreamResponse) -> None:
-    """Keep an answer with all its headers; a signal, the last of them."""
+async def cache_response(request: web.Request, response: web.StreamResponse) -> None:
+    """Cache the final response. The last signal handler, so that all headers are set."""
     if (
         isinstance(response, CachedResponse)
         and response.status == HTTPStatus.OK
-        and _is_plain(request)
+        and _is_cacheable(request)
     ):
-        request.config_dict[RESPONSE_BYTES].keep(request, response)
+        request.config_dict[RESPONSE_BYTES].store(request, response)
 
 
 def _key(request: web.Request) -> _Key:
@@ -156,8 +169,8 @@ def _key(request: web.Request) -> _Key:
     )
 
 
-def _is_plain(request: web.Request) -> bool:
-    """Whether nothing about the request could lead to another answer."""
+def _is_cacheable(request: web.Request) -> bool:
+    """Whether the response to this request depends only on its cache key."""
     headers = request.headers
     return (
         request.method == hdrs.METH_GET

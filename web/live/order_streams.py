@@ -1,8 +1,8 @@
-"""Those who watch orders in this process: one query covers all of them.
+"""Event streams of single orders; one query serves all subscribers of this process.
 
-A hint, from the exchange or from workers in this process, makes the hub look at once at the
-orders it names; and once a second it looks at every order that is watched, so that a hint
-that was lost costs a second.
+A notification, from the exchange or from workers in this process, makes the hub read the events
+of the named orders immediately. The hub also polls all watched orders once a second, so a lost
+notification delays an event by at most one second.
 """
 
 import asyncio
@@ -16,20 +16,20 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bookstore.database.engine import reading
 from bookstore.orders import NEXT, Event, State, event_feed
 from web.live import sse
-from web.server.problems import AWAY
+from web.server.problems import UNAVAILABLE_ERRORS
 
 log = logging.getLogger(__name__)
 
-#: How often every watched order is looked at: an event whose hint was lost is with whoever waits
-#: for it within a second, the look and the way there included.
-LOOK_S = 0.9
-#: Hints come in bursts; what comes within this is looked at together.
-GATHER_S = 0.02
-_FINAL = {state for state in State if state not in NEXT}
+#: Polling interval for all watched orders. An event whose notification was lost reaches its
+#: subscribers within a second, including the query and the transfer.
+POLL_S = 0.9
+#: Notifications arrive in bursts; all within this time are handled by one query.
+BATCH_WINDOW_S = 0.02
+_FINAL_STATES = {state for state in State if state not in NEXT}
 
 
-class Follower(sse.Listener):
-    """Somebody who watches an order, and has seen its events up to number `seen`."""
+class OrderSubscriber(sse.Subscriber):
+    """A client that watches an order and has its events up to id `seen`."""
 
     def __init__(self, order_id: int, seen: int, dump: Callable[[Event], str]) -> None:
         super().__init__()
@@ -37,108 +37,109 @@ class Follower(sse.Listener):
         self.seen = seen
         self._dump = dump
 
-    def tell(self, event: Event) -> None:
-        """Let them know, unless they do; the event that ends the order ends the stream."""
+    def notify(self, event: Event) -> None:
+        """Send the event unless it was sent before. A final state of the order ends the stream."""
         if event.id <= self.seen:
             return
         self.seen = event.id
-        self.hear(sse.event(event.id, "status", self._dump(event)))
-        if event.kind in _FINAL:
+        self.push(sse.event(event.id, "status", self._dump(event)))
+        if event.kind in _FINAL_STATES:
             self.end()
 
 
 class Hub:
-    """Followers by order, and the loop that reads for them.
+    """Subscribers by order, and the loop that reads events for them.
 
-    `engine` is the process's own; of its connections one is in use while the hub looks, and
-    none while nobody follows anything.
+    The hub uses one connection of `engine` while it reads, and none without subscribers.
     """
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
-        self._followers: dict[int, set[Follower]] = {}
+        self._subscribers: dict[int, set[OrderSubscriber]] = {}
         self._due: set[int] = set()
         self._wake = asyncio.Event()
         self._closed = False
 
     @contextmanager
-    def follow(self, order_id: int, seen: int, dump: Callable[[Event], str]) -> Iterator[Follower]:
-        """Somebody who gets the order's events after number `seen` for as long as this lasts."""
-        follower = Follower(order_id, seen, dump)
-        self._followers.setdefault(order_id, set()).add(follower)
+    def follow(
+        self, order_id: int, seen: int, dump: Callable[[Event], str]
+    ) -> Iterator[OrderSubscriber]:
+        """A subscriber that gets the order's events after id `seen` while the block runs."""
+        subscriber = OrderSubscriber(order_id, seen, dump)
+        self._subscribers.setdefault(order_id, set()).add(subscriber)
         if self._closed:
-            follower.end()
-        self.hint([order_id])
+            subscriber.end()
+        self.notify([order_id])
         try:
-            yield follower
+            yield subscriber
         finally:
-            others = self._followers[order_id]
-            others.discard(follower)
+            others = self._subscribers[order_id]
+            others.discard(subscriber)
             if not others:
-                del self._followers[order_id]
+                del self._subscribers[order_id]
 
-    def hint(self, order_ids: Collection[int]) -> None:
-        """Something may have happened to these orders; to be called on the event loop."""
-        watched = self._followers.keys() & set(order_ids)
+    def notify(self, order_ids: Collection[int]) -> None:
+        """Read these orders soon: they may have new events. Call it on the event loop."""
+        watched = self._subscribers.keys() & set(order_ids)
         if watched:
             self._due |= watched
             self._wake.set()
 
     def close(self) -> None:
-        """End every stream: the process stops."""
+        """End every stream because the process shuts down."""
         self._closed = True
-        for followers in self._followers.values():
-            for follower in followers:
-                follower.end()
+        for subscribers in self._subscribers.values():
+            for subscriber in subscribers:
+                subscriber.end()
 
     async def run(self) -> None:
-        """Look at what is watched, until cancelled."""
+        """Read events of watched orders until cancelled."""
         loop = asyncio.get_running_loop()
-        away = False
-        next_round = 0.0
+        unavailable = False
+        next_poll = 0.0
         while True:
-            await self._wait(until=next_round)
+            await self._wait(until=next_poll)
             due, self._due = self._due, set()
-            if loop.time() >= next_round:
-                due = set(self._followers)
-                next_round = loop.time() + LOOK_S
+            if loop.time() >= next_poll:
+                due = set(self._subscribers)
+                next_poll = loop.time() + POLL_S
             try:
-                await self._look(due)
-                away = False
-            except AWAY as error:
-                # Nobody who follows need know: events are not lost, they come later.
-                if not away:
-                    log.warning("no news of orders: %s", type(error).__name__)
-                away = True
-            except Exception:  # Whatever it was, the loop must go on.
-                log.exception("no news of orders")
-                await asyncio.sleep(LOOK_S)
-            await asyncio.sleep(GATHER_S)
+                await self._poll(due)
+                unavailable = False
+            except UNAVAILABLE_ERRORS as error:
+                # Events are in the database and only arrive later, so subscribers stay connected.
+                if not unavailable:
+                    log.warning("cannot read order events: %s", type(error).__name__)
+                unavailable = True
+            except Exception:  # The loop must survive any error.
+                log.exception("cannot read order events")
+                await asyncio.sleep(POLL_S)
+            await asyncio.sleep(BATCH_WINDOW_S)
 
     async def _wait(self, *, until: float) -> None:
-        """Wait for a hint, and while anybody follows anything no longer than until then."""
+        """Wait for a notification, but with subscribers no longer than `until`."""
         try:
-            async with asyncio.timeout_at(until if self._followers else None):
+            async with asyncio.timeout_at(until if self._subscribers else None):
                 await self._wake.wait()
         except TimeoutError:
             return
         self._wake.clear()
 
-    async def _look(self, order_ids: Collection[int]) -> None:
+    async def _poll(self, order_ids: Collection[int]) -> None:
         seen = {
-            order_id: min(follower.seen for follower in self._followers[order_id])
+            order_id: min(subscriber.seen for subscriber in self._subscribers[order_id])
             for order_id in order_ids
-            if order_id in self._followers
+            if order_id in self._subscribers
         }
         if not seen:
             return
         async with reading(self._engine) as conn:
-            news = await event_feed.since(conn, seen)
-        for order_id, events in news.items():
-            for follower in self._followers.get(order_id, ()):
+            events_by_order = await event_feed.events_after(conn, seen)
+        for order_id, events in events_by_order.items():
+            for subscriber in self._subscribers.get(order_id, ()):
                 for event in events:
-                    follower.tell(event)
+                    subscriber.notify(event)
 
 
-#: Tells those who watch orders what happens to them.
+#: The hub of this application.
 HUB = web.AppKey("hub", Hub)

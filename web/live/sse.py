@@ -1,7 +1,7 @@
-"""Server-sent events: people watch what happens while it happens (HTML Standard, section 9.2).
+"""Server-sent events (HTML Standard, section 9.2).
 
-A stream waits for its listener and nothing else: no connection, no query of its own.  What
-listeners get, `web/live/order_streams.py` and `web/live/staff_stream.py` read for all of them at
+A stream only waits for its subscriber: it has no database connection and runs no query.
+`web/live/order_streams.py` and `web/live/staff_stream.py` read events for all subscribers at
 once.
 """
 
@@ -15,92 +15,95 @@ from web.auth import sessions
 
 log = logging.getLogger(__name__)
 
-#: Proxies close what is silent for longer; also how soon we notice that a reader has gone.
-COMMENT_S = 15.0
-#: Then the browser connects once more, perhaps to another process: so load spreads again.
-LONGEST_S = 30 * 60.0
-#: Milliseconds after which a browser that was cut off comes back.
+#: Interval of keep-alive comments. Proxies close connections that are silent for longer. A client
+#: that disconnected is also detected within this time.
+KEEPALIVE_S = 15.0
+#: After this time the stream ends and the browser reconnects, perhaps to another process; this
+#: balances load.
+MAX_STREAM_S = 30 * 60.0
+#: Milliseconds after which a disconnected browser reconnects.
 RETRY_MS = 3000
-#: Texts that wait for a slow reader; one that has more is cut off, and resumes when it can.
-MOST_WAITING = 1000
+#: Maximum number of events queued for a slow client. A slower client is disconnected and resumes
+#: after it reconnects.
+MAX_QUEUED = 1000
 HEADERS = {
     "Content-Type": "text/event-stream",
     "Cache-Control": "no-store",
-    # nginx would gather the events.
+    # Without this, nginx buffers the events.
     "X-Accel-Buffering": "no",
 }
 
 
-class Source(Protocol):
-    """Where a stream's texts come from."""
+class EventSource(Protocol):
+    """The source of a stream's events."""
 
     async def next(self) -> str | None:
-        """The next text as it is sent; None when nothing more will come."""
+        """The next event in wire format; None at the end of the stream."""
 
 
-class Listener:
-    """Waits for texts that others hand to it."""
+class Subscriber:
+    """A queue of events for one client (an `EventSource`)."""
 
     def __init__(self) -> None:
         self._texts: asyncio.Queue[str | None] = asyncio.Queue()
         self._ended = False
 
     async def next(self) -> str | None:
-        """The next text; None at the end."""
+        """The next event in wire format; None at the end."""
         return await self._texts.get()
 
-    def hear(self, text: str) -> None:
-        """Let the listener have this text."""
-        if self._texts.qsize() >= MOST_WAITING:
+    def push(self, text: str) -> None:
+        """Queue an event in wire format; ends the stream if the queue is full."""
+        if self._texts.qsize() >= MAX_QUEUED:
             self.end()
         if not self._ended:
             self._texts.put_nowait(text)
 
     def end(self) -> None:
-        """Nothing more comes after what waits."""
+        """End the stream after the queued events."""
         if not self._ended:
             self._ended = True
             self._texts.put_nowait(None)
 
 
 def event(event_id: int, name: str, data: str) -> str:
-    """An event as it is sent; `data` is JSON in one line."""
+    """An event in wire format; `data` is JSON in one line."""
     return f"id: {event_id}\nevent: {name}\ndata: {data}\n\n"
 
 
 async def stream(
     request: web.Request,
-    source: Source,
+    source: EventSource,
     *,
-    comment_s: float = COMMENT_S,
-    longest_s: float = LONGEST_S,
+    keepalive_s: float = KEEPALIVE_S,
+    max_duration_s: float = MAX_STREAM_S,
 ) -> web.StreamResponse:
-    """Send what comes from the source until it ends, the reader goes or `longest_s` is over.
+    """Send events until the source ends, the client disconnects or `max_duration_s` is over.
 
-    It ends too when the reader's session does, within `comment_s`.
+    The stream also ends within `keepalive_s` after the client's session or token ends.
     """
     loop = asyncio.get_running_loop()
     response = web.StreamResponse(headers=HEADERS)
     await response.prepare(request)
-    begun = asked = loop.time()
+    started_at = checked_at = loop.time()
     try:
         await response.write(f"retry: {RETRY_MS}\n\n".encode())
-        while (left := begun + longest_s - loop.time()) > 0:
-            if loop.time() - asked >= comment_s:
-                # Whoever is signed out meanwhile, or may no longer look, sees no more.
-                if not await sessions.goes_on(request):
+        while (left := started_at + max_duration_s - loop.time()) > 0:
+            if loop.time() - checked_at >= keepalive_s:
+                # Stop if the user signed out or lost the role meanwhile.
+                if not await sessions.still_valid(request):
                     break
-                asked = loop.time()
+                checked_at = loop.time()
             try:
-                async with asyncio.timeout(min(comment_s, left)):
+                async with asyncio.timeout(min(keepalive_s, left)):
                     text = await source.next()
             except TimeoutError:
-                await response.write(b": still here\n\n")
+                await response.write(b": keep-alive\n\n")
                 continue
             if text is None:
                 break
             await response.write(text.encode())
         await response.write_eof()
     except ConnectionResetError:
-        log.debug("reader gone")
+        log.debug("client disconnected")
     return response

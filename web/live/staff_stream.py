@@ -1,9 +1,10 @@
-"""Every order's events, for staff who watch the store at work.
+"""Live feed of all orders' events for staff.
 
-Across orders there is only the id of an event, and a smaller one may become visible after a
-larger one.  So the feed asks for ids that were missing again for ten seconds; then they were
-never used.  The `id` that a reader is given is the last one before which nothing is missing
-any more: who resumes from it misses nothing, and may get what was sent last a second time.
+The only order across all orders is the event id, and a smaller id may become visible after a
+larger one because transactions commit out of order. The feed therefore reads missing ids again
+for ten seconds; after that it assumes that they were never used. The `id` sent to a client is
+the watermark: no event up to it is missing. A client that resumes from it misses no event, and
+may get the last events a second time.
 """
 
 import asyncio
@@ -17,161 +18,164 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bookstore.database.engine import reading
 from bookstore.orders import event_feed
-from bookstore.orders.event_feed import STEP, FeedEvent
+from bookstore.orders.event_feed import MAX_IDS, FeedEvent
 from web.live import sse
-from web.server.problems import AWAY
+from web.server.problems import UNAVAILABLE_ERRORS
 
 log = logging.getLogger(__name__)
 
-LOOK_S = 1.0
-#: Staff read no faster.
-GATHER_S = 0.1
-#: Longer than any transaction that writes events may take.
-MISSING_S = 10.0
-#: At the start, so many ids back are looked for as if they had been missed a moment ago.
-BEHIND = 200
+POLL_S = 1.0
+#: Notifications within this time are handled by one query; staff cannot read faster.
+BATCH_WINDOW_S = 0.1
+#: Missing ids are read again for this long: longer than any transaction that writes events.
+GAP_TIMEOUT_S = 10.0
+#: At startup, this many of the latest ids are treated as recently missing.
+LOOKBACK = 200
 
 
-class Reader(sse.Listener):
-    """A member of staff; `after` is the event to resume from, None for what comes from now on."""
+class StaffSubscriber(sse.Subscriber):
+    """A staff client. It resumes after event `after`; None starts with new events."""
 
     def __init__(self, after: int | None, dump: Callable[[FeedEvent], str]) -> None:
         super().__init__()
         self.after = after
         self._dump = dump
-        #: Of what the feed still misses, that which this reader has already.
+        #: Ids above the watermark that this client has already received.
         self._known: set[int] = set()
 
-    def tell(self, happenings: Sequence[FeedEvent], settled: int) -> None:
-        """Let them know what they do not; up to id `settled` nothing is missing after these."""
-        new = [it for it in happenings if it.id not in self._known]
-        self._known = {event_id for event_id in self._known if event_id > settled}
-        # Whoever is cut off within these resumes before the first that did not arrive.
-        marks = [min(settled, later.id - 1) for _, later in pairwise(new)] + [settled]
+    def notify(self, events: Sequence[FeedEvent], watermark: int) -> None:
+        """Send the events that the client lacks. With them, no id up to `watermark` is missing."""
+        new = [it for it in events if it.id not in self._known]
+        self._known = {event_id for event_id in self._known if event_id > watermark}
+        # Each event carries an id from which a client that is disconnected after it can resume
+        # without missing the following ones.
+        marks = [min(watermark, later.id - 1) for _, later in pairwise(new)] + [watermark]
         for it, mark in zip(new, marks, strict=True) if new else ():
-            self.hear(sse.event(mark, "order", self._dump(it)))
+            self.push(sse.event(mark, "order", self._dump(it)))
 
-    def catch_up(self, happenings: Sequence[FeedEvent], settled: int) -> None:
-        """Tell what happened while they were away."""
-        self.tell(happenings, settled)
-        self._known = {it.id for it in happenings if it.id > settled}
+    def catch_up(self, events: Sequence[FeedEvent], watermark: int) -> None:
+        """Send the events since the client disconnected."""
+        self.notify(events, watermark)
+        self._known = {it.id for it in events if it.id > watermark}
 
-    def start_over(self, settled: int) -> None:
-        """They were away for too long: what they show has to be loaded afresh."""
-        self.hear(sse.event(settled, "reset", "{}"))
+    def reset(self, watermark: int) -> None:
+        """Tell a client that was disconnected for too long to reload its page."""
+        self.push(sse.event(watermark, "reset", "{}"))
 
 
 class Feed:
-    """Reads for all staff who watch in this process, and rests while nobody does."""
+    """Reads events for all staff clients of this process; idle without clients."""
 
     def __init__(self, engine: AsyncEngine, *, clock: Callable[[], float] | None = None) -> None:
         self._engine = engine
         self._clock = clock or asyncio.get_running_loop().time
-        self._readers: set[Reader] = set()
-        self._joining: list[Reader] = []
-        #: Everything up to this id was looked for; None while nobody watches.
+        self._subscribers: set[StaffSubscriber] = set()
+        self._joining: list[StaffSubscriber] = []
+        #: All ids up to this one were read; None without subscribers.
         self._after: int | None = None
-        #: Ids that were not there, and when to stop asking for each.
+        #: Missing ids, and until when to read each again.
         self._missing: dict[int, float] = {}
         self._wake = asyncio.Event()
         self._closed = False
 
     @property
-    def settled(self) -> int:
-        """The last id before which nothing is missing any more."""
+    def watermark(self) -> int:
+        """The last id up to which no event is missing."""
         return min(self._missing) - 1 if self._missing else self._after or 0
 
     @contextmanager
-    def follow(self, after: int | None, dump: Callable[[FeedEvent], str]) -> Iterator[Reader]:
-        """Somebody who gets what happens for as long as this lasts."""
-        reader = Reader(after, dump)
-        self._joining.append(reader)
+    def follow(
+        self, after: int | None, dump: Callable[[FeedEvent], str]
+    ) -> Iterator[StaffSubscriber]:
+        """A subscriber that gets events while the block runs."""
+        subscriber = StaffSubscriber(after, dump)
+        self._joining.append(subscriber)
         if self._closed:
-            reader.end()
+            subscriber.end()
         self._wake.set()
         try:
-            yield reader
+            yield subscriber
         finally:
-            self._readers.discard(reader)
-            if reader in self._joining:
-                self._joining.remove(reader)
+            self._subscribers.discard(subscriber)
+            if subscriber in self._joining:
+                self._joining.remove(subscriber)
 
-    def hint(self, order_ids: Collection[int]) -> None:
-        """Something happened; to be called on the event loop."""
-        if order_ids and self._readers:
+    def notify(self, order_ids: Collection[int]) -> None:
+        """Read new events soon. Call it on the event loop."""
+        if order_ids and self._subscribers:
             self._wake.set()
 
     def close(self) -> None:
-        """End every stream: the process stops."""
+        """End every stream because the process shuts down."""
         self._closed = True
-        for reader in (*self._readers, *self._joining):
-            reader.end()
+        for subscriber in (*self._subscribers, *self._joining):
+            subscriber.end()
 
     async def run(self) -> None:
-        """Read on for as long as somebody watches, until cancelled."""
+        """Read events while there are subscribers, until cancelled."""
         while True:
-            if not self._readers and not self._joining:
+            if not self._subscribers and not self._joining:
                 self._after = None
                 self._missing.clear()
             await self._wait()
             try:
                 async with reading(self._engine) as conn:
-                    await self.look(conn)
-            except AWAY as error:
-                log.warning("no news for staff: %s", type(error).__name__)
-            except Exception:  # Whatever it was, the loop must go on.
-                log.exception("no news for staff")
-                await asyncio.sleep(LOOK_S)
-            await asyncio.sleep(GATHER_S)
+                    await self.poll(conn)
+            except UNAVAILABLE_ERRORS as error:
+                log.warning("cannot read the staff feed: %s", type(error).__name__)
+            except Exception:  # The loop must survive any error.
+                log.exception("cannot read the staff feed")
+                await asyncio.sleep(POLL_S)
+            await asyncio.sleep(BATCH_WINDOW_S)
 
-    async def look(self, conn: AsyncConnection) -> None:
-        """Read on, ask again for what was missing, and let those in who have come."""
-        newest = await event_feed.latest(conn)
+    async def poll(self, conn: AsyncConnection) -> None:
+        """Read new events and missing ids, then add the waiting subscribers."""
+        newest = await event_feed.latest_id(conn)
         if self._after is None:
-            self._after = max(newest - BEHIND, 0)
-            await self._read(conn, newest)  # Nobody is told: it was before they came.
+            self._after = max(newest - LOOKBACK, 0)
+            await self._read(conn, newest)  # Sent to no client: they subscribed later.
         while True:
-            await self._read(conn, min(newest, self._after + STEP))
+            await self._read(conn, min(newest, self._after + MAX_IDS))
             if self._after >= newest:
                 break
         joining, self._joining = self._joining, []
-        for reader in joining:
-            await self._let_in(conn, reader)
+        for subscriber in joining:
+            await self._join(conn, subscriber)
 
     async def _read(self, conn: AsyncConnection, upto: int) -> None:
         assert self._after is not None
         now = self._clock()
         new = range(self._after + 1, upto + 1)
-        found = await event_feed.among(conn, [*self._missing, *new])
-        there = {it.id for it in found}
-        self._missing |= dict.fromkeys(new, now + MISSING_S)
+        found = await event_feed.visible(conn, [*self._missing, *new])
+        found_ids = {it.id for it in found}
+        self._missing |= dict.fromkeys(new, now + GAP_TIMEOUT_S)
         self._missing = {
             event_id: until
             for event_id, until in self._missing.items()
-            if event_id not in there and until > now
+            if event_id not in found_ids and until > now
         }
         self._after = max(self._after, upto)
-        for reader in self._readers:
-            reader.tell(found, self.settled)
+        for subscriber in self._subscribers:
+            subscriber.notify(found, self.watermark)
 
-    async def _let_in(self, conn: AsyncConnection, reader: Reader) -> None:
+    async def _join(self, conn: AsyncConnection, subscriber: StaffSubscriber) -> None:
         assert self._after is not None
-        if reader.after is not None and reader.after < self._after - STEP:
-            reader.start_over(self.settled)
-        elif reader.after is not None:
-            missed = range(reader.after + 1, self._after + 1)
-            reader.catch_up(await event_feed.among(conn, missed), self.settled)
-        self._readers.add(reader)
+        if subscriber.after is not None and subscriber.after < self._after - MAX_IDS:
+            subscriber.reset(self.watermark)
+        elif subscriber.after is not None:
+            missed = range(subscriber.after + 1, self._after + 1)
+            subscriber.catch_up(await event_feed.visible(conn, missed), self.watermark)
+        self._subscribers.add(subscriber)
 
     async def _wait(self) -> None:
-        watched = bool(self._readers or self._joining)
+        watched = bool(self._subscribers or self._joining)
         try:
-            async with asyncio.timeout(LOOK_S if watched else None):
+            async with asyncio.timeout(POLL_S if watched else None):
                 await self._wake.wait()
         except TimeoutError:
             return
         self._wake.clear()
 
 
-#: Tells staff what happens to all orders.
+#: The staff feed of this application.
 FEED = web.AppKey("feed", Feed)

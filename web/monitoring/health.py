@@ -1,4 +1,4 @@
-"""Is the process alive, and can it do its work?"""
+"""Liveness and readiness checks."""
 
 import asyncio
 import logging
@@ -15,39 +15,39 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bookstore.database.engine import reading, revisions
 from bookstore.tasks import heartbeats
 from bookstore.tasks.publisher import Publisher
-from web.server.request_context import from_inside, now
+from web.server.request_context import is_internal, now
 
 log = logging.getLogger(__name__)
 
-#: No part may make the answer wait longer.
-LIMIT_S = 1.0
-#: Load balancers ask often, and from many machines.
-CACHE_S = 1.0
-#: The relay beats every few seconds; after this it is gone.
-HEARTBEAT_LIMIT = timedelta(seconds=60)
+#: Timeout of each check.
+CHECK_TIMEOUT_S = 1.0
+#: Results are cached for this long, because several load balancers poll frequently.
+CACHE_TTL_S = 1.0
+#: The relay records a heartbeat every few seconds; after this time it counts as stopped.
+HEARTBEAT_TIMEOUT = timedelta(seconds=60)
 
 
 class Health(StrEnum):
     OK = "ok"
-    #: Orders are accepted, and something is late.
+    #: Orders are accepted, but their processing may be delayed.
     DEGRADED = "degraded"
     FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a part is, and why, where it is not well."""
+    """The status of one dependency, and the reason if it is not ok."""
 
     status: Health
     detail: str | None = None
 
 
-#: Looks at one part; what it raises counts as failed.
+#: Checks one dependency; an exception means FAILED.
 Check = Callable[[], Awaitable[Result]]
 
 
 def database(engine: AsyncEngine) -> Check:
-    """Whether the database answers."""
+    """Whether the database responds."""
 
     async def check() -> Result:
         async with reading(engine) as conn:
@@ -58,7 +58,7 @@ def database(engine: AsyncEngine) -> Check:
 
 
 def migrations(engine: AsyncEngine) -> Check:
-    """Whether the tables are those that this program knows."""
+    """Whether the database schema has the version of this program."""
 
     async def check() -> Result:
         async with reading(engine) as conn:
@@ -71,14 +71,14 @@ def migrations(engine: AsyncEngine) -> Check:
 
 
 def relay(engine: AsyncEngine) -> Check:
-    """Whether some process offers again what is overdue."""
+    """Whether a relay runs that republishes overdue tasks."""
 
     async def check() -> Result:
         async with reading(engine) as conn:
             latest = await heartbeats.latest(conn)
         if latest is None:
             return Result(Health.DEGRADED, "no worker has ever run")
-        if now() - latest > HEARTBEAT_LIMIT:
+        if now() - latest > HEARTBEAT_TIMEOUT:
             return Result(Health.DEGRADED, f"no worker since {latest:%Y-%m-%d %H:%M:%S} UTC")
         return Result(Health.OK)
 
@@ -86,7 +86,7 @@ def relay(engine: AsyncEngine) -> Check:
 
 
 def broker(publisher: Publisher) -> Check:
-    """Whether what is ordered now is heard of by the workers at once."""
+    """Whether new tasks reach the workers immediately."""
 
     async def check() -> Result:
         if publisher.ready:
@@ -97,54 +97,54 @@ def broker(publisher: Publisher) -> Check:
 
 
 async def healthz(request: web.Request) -> web.Response:
-    """GET /healthz: this process answers."""
+    """GET /healthz: this process responds."""
     return web.json_response({"status": Health.OK})
 
 
 class Readiness:
-    """How every part is; `checks` looks at them, by name."""
+    """Runs the `checks`, by name, and caches their results."""
 
     def __init__(self) -> None:
         self.checks: dict[str, Check] = {}
         self._lock = asyncio.Lock()
-        self._asked_at = float("-inf")
+        self._checked_at = float("-inf")
         self._results: dict[str, Result] = {}
 
     async def results(self) -> dict[str, Result]:
         """The results by name, at most a second old."""
         async with self._lock:
-            if time.monotonic() - self._asked_at >= CACHE_S:
-                found = await asyncio.gather(*(_ask(*check) for check in self.checks.items()))
+            if time.monotonic() - self._checked_at >= CACHE_TTL_S:
+                found = await asyncio.gather(*(_run_check(*check) for check in self.checks.items()))
                 self._results = dict(zip(self.checks, found, strict=True))
-                self._asked_at = time.monotonic()
+                self._checked_at = time.monotonic()
             return self._results
 
 
-#: What `/readyz` looks at.
+#: The checks of `/readyz`.
 READINESS = web.AppKey("readiness", Readiness)
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """GET /readyz: every part with its own result; 503 when one that is needed fails.
+    """GET /readyz: the result of every check; status 503 if one failed.
 
-    The outside learns no more than how the whole is.
+    Clients outside the private network see only the overall status.
     """
     results = await request.config_dict[READINESS].results()
     worst = _worst(results.values())
     checks = {name: asdict(result) for name, result in results.items()}
     return web.json_response(
-        {"status": worst, "checks": checks} if from_inside(request) else {"status": worst},
+        {"status": worst, "checks": checks} if is_internal(request) else {"status": worst},
         status=503 if worst is Health.FAILED else 200,
         headers={"Cache-Control": "no-store"},
     )
 
 
-async def _ask(name: str, check: Check) -> Result:
+async def _run_check(name: str, check: Check) -> Result:
     try:
-        async with asyncio.timeout(LIMIT_S):
+        async with asyncio.timeout(CHECK_TIMEOUT_S):
             return await check()
-    except Exception as error:  # Whatever it is, this part does not work.
-        log.warning("not ready: %s (%s)", name, type(error).__name__)
+    except Exception as error:  # Any error means that the check failed.
+        log.warning("readiness check failed: %s (%s)", name, type(error).__name__)
         return Result(Health.FAILED, type(error).__name__)
 
 

@@ -1,4 +1,4 @@
-"""Metrics on a port of their own: of the workers of a machine, which answer no requests."""
+"""Metrics on a separate port, for workers, which have no HTTP server."""
 
 from collections.abc import AsyncIterator
 
@@ -12,7 +12,7 @@ from web.server.keys import ENGINE, SETTINGS
 
 
 def make_exposition(settings: Settings) -> web.Application:
-    """An application that shows `/metrics` and nothing else."""
+    """An application that serves only `/metrics`."""
     app = web.Application()
     app[SETTINGS] = settings
     app[METRICS] = metrics.Metrics()

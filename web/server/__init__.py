@@ -1,4 +1,4 @@
-"""What every request passes: limits, security, errors, languages."""
+"""Middleware and helpers for every request: limits, security, errors, languages."""
 
 from web.server import (
     api_rate_limit,

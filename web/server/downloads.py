@@ -1,4 +1,4 @@
-"""Files on their way out, piece by piece, whatever their size."""
+"""Downloads of any size, sent in chunks."""
 
 import logging
 from collections.abc import AsyncIterable
@@ -8,18 +8,18 @@ from aiohttp import web
 log = logging.getLogger(__name__)
 
 
-async def send_pieces(
-    request: web.Request, response: web.StreamResponse, pieces: AsyncIterable[bytes]
+async def send_chunks(
+    request: web.Request, response: web.StreamResponse, chunks: AsyncIterable[bytes]
 ) -> web.StreamResponse:
-    """The answer with this body; of a HEAD request, only its head."""
+    """Send the response with this body; for HEAD, only the headers."""
     response.headers.setdefault("Cache-Control", "no-store")
     await response.prepare(request)
     if request.method == "HEAD":
         return response
     try:
-        async for piece in pieces:
-            await response.write(piece)
+        async for chunk in chunks:
+            await response.write(chunk)
         await response.write_eof()
     except ConnectionResetError:
-        log.debug("reader gone")
+        log.debug("client disconnected")
     return response

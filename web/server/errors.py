@@ -1,4 +1,4 @@
-"""Refusals that only a web server knows, beside those of the store."""
+"""Errors that only the HTTP interface raises, in addition to `bookstore.errors`."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,14 +8,14 @@ from bookstore.i18n import sentence
 
 
 class Fault(NamedTuple):
-    """Something wrong with the input; `pointer` is a JSON Pointer into it (RFC 6901)."""
+    """An error in the input. `pointer` is a JSON Pointer to the field (RFC 6901)."""
 
     pointer: str
     detail: str
 
 
 class InvalidInput(BookstoreError):
-    """Fields are missing, unknown or not what they must be."""
+    """Fields are missing, unknown or invalid."""
 
     code = "invalid"
 
@@ -32,7 +32,7 @@ class MalformedJson(BookstoreError):
 
 
 class NotJson(BookstoreError):
-    """The body's media type is another one."""
+    """The body's media type is not application/json."""
 
     code = "not-json"
 
@@ -41,7 +41,7 @@ class NotJson(BookstoreError):
 
 
 class NotMultipart(BookstoreError):
-    """The body's media type is another one than that of a form with files."""
+    """The body's media type is not multipart/form-data."""
 
     code = "not-multipart"
 
@@ -50,12 +50,12 @@ class NotMultipart(BookstoreError):
 
 
 class MalformedMultipart(BookstoreError):
-    """The body says that it is a form with files, and is none."""
+    """The body is declared as multipart/form-data and cannot be parsed."""
 
     code = "malformed-multipart"
 
     def __init__(self) -> None:
-        super().__init__("The form cannot be taken apart: its parts are broken or cut off.")
+        super().__init__("The form is malformed: a part is broken or incomplete.")
 
 
 class CrossSiteRequest(BookstoreError):
@@ -66,26 +66,27 @@ class CrossSiteRequest(BookstoreError):
 
 
 class TooManyAttempts(BookstoreError):
-    """Too many wrong passwords in too short a time."""
+    """Too many failed attempts, such as wrong passwords, in a short time."""
 
     code = "too-many-attempts"
 
     def __init__(self, retry_after_s: int) -> None:
         super().__init__(
-            sentence("Please wait %(seconds)s s before you try again.", seconds=retry_after_s)
+            sentence("Please wait %(seconds)s seconds before you try again.", seconds=retry_after_s)
         )
         self.retry_after_s = retry_after_s
 
 
 class TooManyRequests(BookstoreError):
-    """More requests in a minute than this address or token may send; see `RateLimit-Policy`."""
+    """This address or token exceeds its requests per minute; see `RateLimit-Policy`."""
 
     code = "too-many-requests"
 
     def __init__(self, retry_after_s: int) -> None:
         super().__init__(
             sentence(
-                "That was too much in a minute. Go on in %(seconds)s s.", seconds=retry_after_s
+                "Too many requests in one minute. Please try again in %(seconds)s seconds.",
+                seconds=retry_after_s,
             )
         )
         self.retry_after_s = retry_after_s
@@ -95,4 +96,4 @@ class IfMatchRequired(BookstoreError):
     code = "if-match-required"
 
     def __init__(self) -> None:
-        super().__init__("Send the record's ETag in an If-Match header.")
+        super().__init__("Send the resource's ETag in an If-Match header.")

@@ -1,4 +1,4 @@
-"""Typed keys for what the application and a request carry."""
+"""Typed keys for the state of the application and of a request."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,25 +17,25 @@ from config.settings import Settings
 
 SETTINGS = web.AppKey("settings", Settings)
 ENGINE = web.AppKey("engine", AsyncEngine)
-#: The rules for parcels to each country, and those that are shown until one is chosen.
+#: Shipping and tax rules by country, and the default rules shown before a country is chosen.
 TARIFF = web.AppKey("tariff", CountryTable)
 RATES = web.AppKey("rates", Rates)
-#: Offers tasks to the actors right after a commit.
+#: Publishes tasks to the actors right after a commit.
 PUBLISHER = web.AppKey[Publisher]("publisher")
-#: Says, right after a commit, to which orders something happened.
-NOTIFY = web.AppKey[Callable[[list[int]], None]]("tell")
-SESSION_LOOKUP = web.AppKey("visits", SessionLookup)
-CART_WRITES = web.AppKey("filling", SharedWrites)
+#: Called right after a commit with the ids of the orders that have new events.
+NOTIFY = web.AppKey[Callable[[list[int]], None]]("notify")
+SESSION_LOOKUP = web.AppKey("session_lookup", SessionLookup)
+CART_WRITES = web.AppKey("cart_writes", SharedWrites)
 CHECKOUTS = web.AppKey("checkouts", Checkouts)
-#: Set when the process stops: what would go on for ever ends.
-CLOSING = web.AppKey("closing", asyncio.Event)
+#: Set when the process shuts down; endless streams then end.
+SHUTTING_DOWN = web.AppKey("shutting_down", asyncio.Event)
 
-#: For how long the request waited for the database to say whose it is.
-WAITED_S = web.RequestKey("waited_s", float)
+#: Seconds that this request waited for the session lookup in the database.
+SESSION_WAIT_S = web.RequestKey("session_wait_s", float)
 REQUEST_ID = web.RequestKey("request_id", str)
-#: Whoever is signed in, or None.
+#: The signed-in user, or None for a guest.
 USER = web.RequestKey[User | None]("user")
-#: The personal token that the request has shown, or None.
+#: The personal API token of the request, or None.
 TOKEN = web.RequestKey[ApiToken | None]("token")
-#: Set for staff who have no second factor yet and need one: until then they are customers.
-ENROLS = web.RequestKey("enrols", bool)
+#: Set for staff who must still set up a second factor; until then they have the role of a customer.
+ENROLMENT_REQUIRED = web.RequestKey("enrolment_required", bool)

@@ -1,4 +1,4 @@
-"""The language of a request: the visitor's choice, else what their browser prefers."""
+"""The language of a request: the visitor's choice, else the browser's preference."""
 
 from functools import lru_cache
 
@@ -13,15 +13,15 @@ COOKIE = "language"
 
 
 @web.middleware
-async def spoken(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Speak the visitor's language.  The API and the dashboard speak English."""
-    # One task serves all requests of a connection, so it is set for each.
-    i18n.speak(of(request))
+async def set_language(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Set the language of the request. The API and the back office are in English."""
+    # One asyncio task serves all requests of a connection, so set the language for each request.
+    i18n.set_language(language_of(request))
     return await handler(request)
 
 
-def of(request: web.Request) -> Language:
-    """The language in which this request is answered."""
+def language_of(request: web.Request) -> Language:
+    """The language of the response to this request."""
     if request.path.startswith(("/api/", "/admin")):
         return DEFAULT
     chosen = request.cookies.get(COOKIE)
@@ -30,10 +30,10 @@ def of(request: web.Request) -> Language:
     return _preferred(request.headers.get("Accept-Language", ""))
 
 
-def of_letters(request: web.Request) -> Language:
-    """In which language to write to whoever sends this request.
+def email_language(request: web.Request) -> Language:
+    """The language of e-mails to the sender of this request.
 
-    Programs ask for it with `Accept-Language`; where nobody asks for any, accounts remember one.
+    The order is: the chosen language, `Accept-Language`, the language stored in the account.
     """
     chosen, user = request.cookies.get(COOKIE), request[USER]
     if chosen in LANGUAGES:
@@ -44,8 +44,8 @@ def of_letters(request: web.Request) -> Language:
 
 @lru_cache(maxsize=1000)
 def _preferred(header: str) -> Language:
-    """What is liked best of the languages that we speak (RFC 9110, section 12.5.4)."""
-    liked: list[tuple[float, str]] = []
+    """The supported language that the header prefers (RFC 9110, section 12.5.4)."""
+    preferences: list[tuple[float, str]] = []
     for part in header[:500].split(","):
         tag, _, weight = part.partition(";")
         try:
@@ -53,6 +53,6 @@ def _preferred(header: str) -> Language:
         except ValueError:
             quality = 0.0
         if quality > 0:
-            liked.append((quality, tag.strip()))
-    liked.sort(key=lambda it: -it[0])
-    return i18n.wanted(tag for _, tag in liked)
+            preferences.append((quality, tag.strip()))
+    preferences.sort(key=lambda it: -it[0])
+    return i18n.negotiate(tag for _, tag in preferences)

@@ -1,4 +1,4 @@
-"""A refusal becomes a problem document (RFC 9457), a failure too."""
+"""Errors become problem documents (RFC 9457) or error pages."""
 
 import json
 import logging
@@ -15,13 +15,13 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from bookstore import errors
 from bookstore.errors import BookstoreError, Invalid
 from bookstore.i18n import N_
-from web.server import errors as refusals
+from web.server import errors as web_errors
 from web.server.errors import Fault, InvalidInput
 from web.server.keys import REQUEST_ID
 
 log = logging.getLogger(__name__)
 
-#: The only place that knows which refusal has which status.
+#: The HTTP status of each error; no other module defines it.
 STATUS: dict[type[BookstoreError], int] = {
     errors.AddressBookFull: 409,
     errors.BadCode: 401,
@@ -60,32 +60,38 @@ STATUS: dict[type[BookstoreError], int] = {
     errors.Stale: 412,
     errors.TooLarge: 413,
     errors.TooManyTokens: 409,
-    refusals.CrossSiteRequest: 403,
-    refusals.IfMatchRequired: 428,
-    refusals.InvalidInput: 422,
-    refusals.MalformedJson: 400,
-    refusals.MalformedMultipart: 400,
-    refusals.NotJson: 415,
-    refusals.NotMultipart: 415,
-    refusals.TooManyAttempts: 429,
-    refusals.TooManyRequests: 429,
+    web_errors.CrossSiteRequest: 403,
+    web_errors.IfMatchRequired: 428,
+    web_errors.InvalidInput: 422,
+    web_errors.MalformedJson: 400,
+    web_errors.MalformedMultipart: 400,
+    web_errors.NotJson: 415,
+    web_errors.NotMultipart: 415,
+    web_errors.TooManyAttempts: 429,
+    web_errors.TooManyRequests: 429,
 }
-#: Failures of the machinery below us, which pass.
-AWAY = (TimeoutError, PoolTimeoutError, OperationalError, InterfaceError, ConnectionError)
+#: Temporary failures of the database or network.
+UNAVAILABLE_ERRORS = (
+    TimeoutError,
+    PoolTimeoutError,
+    OperationalError,
+    InterfaceError,
+    ConnectionError,
+)
 
-#: What to say where aiohttp itself refuses.
-ITS_OWN = {
-    400: ("bad-request", N_("This request cannot be understood.")),
-    404: ("not-found", N_("There is nothing at this address.")),
-    405: ("method-not-allowed", N_("This address does not understand this method.")),
-    413: ("too-large", N_("This is more than we take at once.")),
-    415: ("unsupported-media-type", N_("Content of this kind is not understood here.")),
+#: Code and detail for errors that aiohttp raises itself.
+AIOHTTP_ERRORS = {
+    400: ("bad-request", N_("The request is malformed.")),
+    404: ("not-found", N_("Nothing was found at this address.")),
+    405: ("method-not-allowed", N_("This address does not support this method.")),
+    413: ("too-large", N_("This request is too large.")),
+    415: ("unsupported-media-type", N_("This content type is not supported.")),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What went wrong, for a program or for a page; `facts` are the refusal's own fields."""
+    """An error for a problem document or error page. `facts` are the fields of the error."""
 
     status: int
     code: str
@@ -99,48 +105,50 @@ class Problem:
 
 
 def title_of(code: str) -> str:
-    """What a code is called."""
+    """The title of an error code."""
     return code.replace("-", " ").capitalize()
 
 
 def type_of(code: str) -> str:
-    """Where a code is explained."""
+    """The address where an error code is documented."""
     return f"/api/docs/errors#{code}"
 
 
-#: Shows a problem to people, where a page was asked for.
+#: Renders a problem as an HTML page.
 ErrorPage = Callable[[web.Request, Problem], Awaitable[web.StreamResponse]]
-#: Shows problems to people; without it they get the document that programs get.
+#: The error page of the store; without it, pages get the problem document, too.
 ERROR_PAGE = web.AppKey[ErrorPage]("error_page")
 
 
 @web.middleware
-async def answered(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer with a problem document, or an error page, when the handler raises."""
+async def handle_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn an exception of the handler into a problem document or an error page."""
     try:
         return await handler(request)
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        problem = of_http(error)
+        problem = from_http_error(error)
     except BookstoreError as error:
-        problem = of_refusal(error)
-    except AWAY as error:
+        problem = from_store_error(error)
+    except UNAVAILABLE_ERRORS as error:
         log.warning("unavailable: %s", type(error).__name__)
         problem = Problem(
             503, "unavailable", "Please try again in a moment.", headers={"Retry-After": "2"}
         )
     except Exception:
         log.exception("failed: %s %s", request.method, _route(request))
-        problem = Problem(500, "internal-error", "Something went wrong here. We have it on record.")
+        problem = Problem(
+            500, "internal-error", "Something went wrong on our side. The error has been logged."
+        )
     page = request.config_dict.get(ERROR_PAGE)
     if page is not None and not request.path.startswith("/api/"):
         return await page(request, problem)
     return document(request, problem)
 
 
-def of_refusal(error: BookstoreError) -> Problem:
-    """What a refusal looks like from outside."""
+def from_store_error(error: BookstoreError) -> Problem:
+    """The problem for an error of the store."""
     facts = {name: value for name, value in vars(error).items() if not name.startswith("_")}
     if isinstance(error, InvalidInput):
         facts = {"errors": [fault._asdict() for fault in error.faults]}
@@ -149,18 +157,20 @@ def of_refusal(error: BookstoreError) -> Problem:
     return Problem(STATUS[type(error)], error.code, error.args[0], facts, _headers(error))
 
 
-def of_http(error: web.HTTPException) -> Problem:
-    """What one of aiohttp's own refusals looks like from outside."""
+def from_http_error(error: web.HTTPException) -> Problem:
+    """The problem for an HTTP error of aiohttp."""
     status = HTTPStatus(error.status)
-    code, detail = ITS_OWN.get(
+    code, detail = AIOHTTP_ERRORS.get(
         status, (status.phrase.lower().replace(" ", "-"), f"{status.phrase}.")
     )
-    kept = {name: error.headers[name] for name in ("Allow", "Retry-After") if name in error.headers}
-    return Problem(status, code, detail, headers=kept)
+    headers = {
+        name: error.headers[name] for name in ("Allow", "Retry-After") if name in error.headers
+    }
+    return Problem(status, code, detail, headers=headers)
 
 
 def document(request: web.Request, problem: Problem) -> web.Response:
-    """The problem document."""
+    """The response with the problem document."""
     content = {
         "type": type_of(problem.code),
         "title": problem.title,
@@ -179,8 +189,8 @@ def document(request: web.Request, problem: Problem) -> web.Response:
 
 
 def _headers(error: BookstoreError) -> dict[str, str]:
-    """When to try again, where it is worth it."""
-    if isinstance(error, refusals.TooManyAttempts | refusals.TooManyRequests):
+    """Headers for an error: when to retry, or how to authenticate."""
+    if isinstance(error, web_errors.TooManyAttempts | web_errors.TooManyRequests):
         return {"Retry-After": str(error.retry_after_s)}
     if isinstance(error, errors.BadToken):
         return {"WWW-Authenticate": "Bearer"}

@@ -1,4 +1,4 @@
-"""What every request has: an id, a sender, a moment."""
+"""Request id, client address, bearer token and current time of a request."""
 
 import asyncio
 import os
@@ -15,18 +15,18 @@ from aiohttp.typedefs import Handler
 from bookstore import audit
 from web.server.keys import REQUEST_ID, SETTINGS
 
-#: Ids that are taken over from the client: nothing that could break a log line or a header.
-_SANE = re.compile(r"[A-Za-z0-9._-]{1,64}")
-#: Longer than it takes to look an account up and to queue a letter to it.
-ANSWERED_S = 0.15
+#: Client ids that are accepted: no characters that could break a log line or a header.
+_ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+#: Longer than an account lookup plus queuing an e-mail take.
+MIN_ANSWER_S = 0.15
 
 
 @web.middleware
-async def numbered(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Give the request its id: the client's `X-Request-ID` if it is sane, else a new one."""
-    request_id = request[REQUEST_ID] = id_of(request)
-    # One task serves all requests of a connection, so the id is unbound at the end.
-    address = audit.ADDRESS.set(sender(request))
+async def assign_request_id(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Set the request id: the client's `X-Request-ID` if it is well-formed, else a new one."""
+    request_id = request[REQUEST_ID] = request_id_of(request)
+    # One asyncio task serves all requests of a connection, so unbind the id at the end.
+    address = audit.ADDRESS.set(client_address(request))
     try:
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             return await handler(request)
@@ -34,29 +34,29 @@ async def numbered(request: web.Request, handler: Handler) -> web.StreamResponse
         audit.ADDRESS.reset(address)
 
 
-def id_of(request: web.Request) -> str:
-    """The client's own id for the request if it is sane, else a new one."""
-    wanted = request.headers.get("X-Request-ID")
-    if wanted is not None and _SANE.fullmatch(wanted):
-        return wanted
+def request_id_of(request: web.Request) -> str:
+    """The client's `X-Request-ID` if it is well-formed, else a new random id."""
+    sent = request.headers.get("X-Request-ID")
+    if sent is not None and _ACCEPTED_ID.fullmatch(sent):
+        return sent
     return os.urandom(8).hex()
 
 
 async def send_id(request: web.Request, response: web.StreamResponse) -> None:
-    """Put the request's id on its answer; a signal, so that streams have it too."""
+    """Set `X-Request-ID` on the response. A signal handler, so that streams have it, too."""
     if REQUEST_ID in request:
         response.headers["X-Request-ID"] = request[REQUEST_ID]
 
 
 def now() -> datetime:
-    """This moment, for the services, which have no clock."""
+    """The current time in UTC. Services take it as an argument and read no clock themselves."""
     return datetime.now(UTC)
 
 
-def bearer(request: web.Request) -> str | None:
-    """The token that the request shows; None for one without, and outside the API.
+def bearer_token(request: web.Request) -> str | None:
+    """The bearer token of an API request; None without one and outside the API.
 
-    Other schemes are not ours: a proxy in front may ask for a password of its own.
+    Other authentication schemes are ignored: a proxy in front may use Basic authentication.
     """
     header = request.headers.get("Authorization")
     if header is None or not request.path.startswith("/api/"):
@@ -66,23 +66,26 @@ def bearer(request: web.Request) -> str | None:
 
 
 @asynccontextmanager
-async def no_sooner(seconds: float = ANSWERED_S) -> AsyncIterator[None]:
-    """Take so long at least, whatever is found within: then the time says nothing about it."""
+async def minimum_duration(seconds: float = MIN_ANSWER_S) -> AsyncIterator[None]:
+    """Make the block take at least this long, so that its duration reveals nothing.
+
+    Without it, a client could measure whether an account exists.
+    """
     loop = asyncio.get_running_loop()
-    begun_at = loop.time()
+    started_at = loop.time()
     yield
-    await asyncio.sleep(begun_at + seconds - loop.time())
+    await asyncio.sleep(started_at + seconds - loop.time())
 
 
-def sender(request: web.Request) -> str:
-    """The address of whoever sent the request.
+def client_address(request: web.Request) -> str:
+    """The IP address of the client.
 
-    `X-Forwarded-For` counts as far as proxies that the settings name have written it.
+    `X-Forwarded-For` is used only as far as trusted proxies of the settings appended to it.
     """
     trusted = request.config_dict[SETTINGS].trusted_proxies
     address = request.remote or ""
     hops = ",".join(request.headers.getall("X-Forwarded-For", [])).split(",")
-    while hops and _among(address, trusted):
+    while hops and _in_networks(address, trusted):
         hop = hops.pop().strip()
         if not _is_address(hop):
             break
@@ -90,16 +93,16 @@ def sender(request: web.Request) -> str:
     return address
 
 
-def from_inside(request: web.Request) -> bool:
-    """Whether the request comes from this machine or a private network: what only operators read.
+def is_internal(request: web.Request) -> bool:
+    """Whether the client is on this machine or in a private network, as operators are.
 
-    An address that we cannot read comes from nowhere.
+    An address that cannot be parsed is not internal.
     """
-    address = sender(request)
+    address = client_address(request)
     return _is_address(address) and ip_address(address).is_private
 
 
-def _among(address: str, networks: Collection[str]) -> bool:
+def _in_networks(address: str, networks: Collection[str]) -> bool:
     return _is_address(address) and any(
         ip_address(address) in ip_network(network, strict=False) for network in networks
     )

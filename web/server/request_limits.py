@@ -1,4 +1,4 @@
-"""How much, and how slowly, a client may send and take (OWASP ASVS 5.0, 5.2 and 13.1.2)."""
+"""Size and time limits of connections and requests (OWASP ASVS 5.0, 5.2 and 13.1.2)."""
 
 from dataclasses import dataclass
 
@@ -6,30 +6,30 @@ from aiohttp import web
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
-    """What ends a connection or a request that takes too long, and when; seconds and bytes."""
+class RequestLimits:
+    """Limits that end a connection or request; times in seconds, sizes in bytes."""
 
-    #: Idle, or busy sending its headers.
+    #: An idle connection, or one that is still sending its headers, is closed after this time.
     keepalive_s: float = 15.0
-    #: A body is complete by then; aiohttp would wait for the rest of it for ever.
-    body_s: float = 20.0
-    #: An upload may take longer than that, as long as it comes at so many bytes a second.
-    slowest_upload: int = 50_000
-    #: Whoever has not taken all of an answer by then does not want it.
-    unread_s: float = 20.0
-    #: How often a connection is looked at for that.
-    look_s: float = 5.0
-    #: A body that no handler has read is waited for so long.
+    #: The request body must be complete after this time; aiohttp itself would wait forever.
+    body_timeout_s: float = 20.0
+    #: An upload may take longer if it transfers at least this many bytes per second.
+    min_upload_rate: int = 50_000
+    #: A connection whose client does not read its response for this long is aborted.
+    unread_timeout_s: float = 20.0
+    #: Interval of that check.
+    unread_check_s: float = 5.0
+    #: Time to receive the rest of a body that no handler has read.
     linger_s: float = 2.0
-    #: The longest line and field, as nginx has it, and how many fields.
-    line: int = 8190
-    fields: int = 100
-    #: No body is larger but an upload, which is read in pieces, and a long text of the staff.
-    body: int = 64 * 1024
+    #: Length of the request line and of each header field (the default of nginx), number of fields.
+    max_line: int = 8190
+    max_fields: int = 100
+    #: Maximum body size. Uploads, which are read in chunks, and long texts by staff are exempt.
+    max_body: int = 64 * 1024
 
 
-BOUNDS = web.AppKey("bounds", Bounds)
+REQUEST_LIMITS = web.AppKey("request_limits", RequestLimits)
 
 
-#: What every store has.
-BOUNDED = Bounds()
+#: The limits of every store.
+DEFAULT_LIMITS = RequestLimits()

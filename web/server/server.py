@@ -1,8 +1,8 @@
-"""Connections: what a client may do to one before any request of ours begins.
+"""Limits on connections, below the level of requests (OWASP ASVS 5.0, 13.1.2).
 
-aiohttp closes a connection that sends nothing, or only half of its headers, after the
-keep-alive limit.  It does not look after a client that never takes its answer, and calls
-what cannot be read by its own name; both are mended here.  (OWASP ASVS 5.0, 13.1.2)
+aiohttp closes a connection that sends nothing, or incomplete headers, after the keep-alive
+limit. It does not close the connection of a client that never reads its response, and it puts
+its own name on responses to malformed requests. This module fixes both.
 """
 
 import asyncio
@@ -11,64 +11,68 @@ import logging
 
 from aiohttp import http_parser, web
 
-from web.server.request_limits import Bounds
+from web.server.request_limits import RequestLimits
 
 log = logging.getLogger(__name__)
 
 
-class Runner(web.AppRunner):
-    """Runs an application on connections of ours.
+class StoreRunner(web.AppRunner):
+    """Runs an application with limited connections.
 
     Raises:
-        RuntimeError: aiohttp would parse requests in Python: most of its holes were there.
+        RuntimeError: aiohttp has only its Python parser, where most of its vulnerabilities were.
     """
 
-    def __init__(self, app: web.Application, bounds: Bounds, *, shutdown_timeout: float) -> None:
+    def __init__(
+        self, app: web.Application, limits: RequestLimits, *, shutdown_timeout: float
+    ) -> None:
         if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
             raise RuntimeError("This aiohttp has no compiled parser; install one of its wheels.")
         super().__init__(
             app,
             access_log=None,
-            keepalive_timeout=bounds.keepalive_s,
+            keepalive_timeout=limits.keepalive_s,
             shutdown_timeout=shutdown_timeout,
-            max_line_size=bounds.line,
-            max_field_size=bounds.line,
-            max_headers=bounds.fields,
-            lingering_time=bounds.linger_s,
+            max_line_size=limits.max_line,
+            max_field_size=limits.max_line,
+            max_headers=limits.max_fields,
+            lingering_time=limits.linger_s,
         )
-        self._bounds = bounds
+        self._limits = limits
 
     async def _make_server(self) -> web.Server:
-        made = await super()._make_server()
-        ours = _Server(made.request_handler, request_factory=made.request_factory, **self._kwargs)
-        ours.bounds = self._bounds
-        return ours
+        server = await super()._make_server()
+        limited = _Server(
+            server.request_handler, request_factory=server.request_factory, **self._kwargs
+        )
+        limited.limits = self._limits
+        return limited
 
 
 class _Server(web.Server):
-    bounds: Bounds
+    limits: RequestLimits
 
     def __call__(self) -> web.RequestHandler:
         connection = _Connection(self, loop=self._loop, **self._kwargs)
-        connection.bounds = self.bounds
+        connection.limits = self.limits
         return connection
 
 
 class _Connection(web.RequestHandler):
-    __slots__ = ("_look", "_unread_since", "_wire", "bounds")
+    __slots__ = ("_raw_transport", "_unread_since", "_unread_timer", "limits")
 
-    bounds: Bounds
+    limits: RequestLimits
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         assert isinstance(transport, asyncio.Transport)
-        # Ours: aiohttp forgets its own before the last bytes are out.
-        self._wire = transport
+        # aiohttp drops its own reference before the last bytes are sent.
+        self._raw_transport = transport
         self._unread_since: float | None = None
-        self._look = self._loop.call_later(self.bounds.look_s, self._look_after)
+        self._unread_timer = self._loop.call_later(self.limits.unread_check_s, self._check_unread)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._look.cancel()
+        self._unread_timer.cancel()
         super().connection_lost(exc)
 
     def handle_error(
@@ -78,18 +82,18 @@ class _Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what is no request; anybody may send such bytes, so it is no news."""
-        log.debug("not a request: %s", type(exc).__name__)
+        """Respond to a malformed request. Any client can send one, so log it at debug level."""
+        log.debug("malformed request: %s", type(exc).__name__)
         if request.writer.output_size > 0:
-            raise ConnectionError("the answer has begun already")
+            raise ConnectionError("the response has already started")
         problem = {
             "type": "/api/docs#bad-request",
             "title": "Bad request",
             "status": status,
-            "detail": "This is not a request that HTTP knows.",
+            "detail": "This is not a valid HTTP request.",
             "code": "bad-request",
         }
-        response = _Nameless(
+        response = _AnonymousResponse(
             body=json.dumps(problem).encode(),
             status=status,
             content_type="application/problem+json",
@@ -98,20 +102,20 @@ class _Connection(web.RequestHandler):
         response.force_close()
         return response
 
-    def _look_after(self) -> None:
+    def _check_unread(self) -> None:
         now = self._loop.time()
-        if self._wire.get_write_buffer_size() == 0:
+        if self._raw_transport.get_write_buffer_size() == 0:
             self._unread_since = None
         elif self._unread_since is None:
             self._unread_since = now
-        elif now - self._unread_since >= self.bounds.unread_s:
-            self._wire.abort()
+        elif now - self._unread_since >= self.limits.unread_timeout_s:
+            self._raw_transport.abort()
             return
-        self._look = self._loop.call_later(self.bounds.look_s, self._look_after)
+        self._unread_timer = self._loop.call_later(self.limits.unread_check_s, self._check_unread)
 
 
-class _Nameless(web.Response):
-    """An answer that does not say what we run; signals do not reach what is no request."""
+class _AnonymousResponse(web.Response):
+    """A response without the `Server` header; for a malformed request no signal removes it."""
 
     async def _prepare_headers(self) -> None:
         await super()._prepare_headers()

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from bookstore.catalogue.validation import plain
+from bookstore.catalogue.validation import single_line
 from bookstore.database.engine import transaction
 from bookstore.errors import Invalid
 from bookstore.i18n import _
 from bookstore.users import accounts
 from bookstore.users.permissions import is_staff
-from web.auth.sessions import me
+from web.auth.sessions import current_user
 from web.server.keys import ENGINE
 from web.server.request_context import now
 from web.store import flash, forms
@@ -20,19 +20,19 @@ from web.store.sign_in import LONGEST_NAME
 
 async def show(request: web.Request) -> web.Response:
     """GET /account."""
-    return await _form(request, {"name": me(request).name})
+    return await _form(request, {"name": current_user(request).name})
 
 
 async def change(request: web.Request) -> web.Response:
-    """POST /account: another name."""
+    """POST /account: change the name."""
     form = await forms.read(request)
     try:
-        name = plain("name", form.get("name", ""), LONGEST_NAME)
+        name = single_line("name", form.get("name", ""), LONGEST_NAME)
     except Invalid as error:
-        return await _form(request, form, faults={"name": error.said()}, status=422)
+        return await _form(request, form, faults={"name": error.translated()}, status=422)
     async with transaction(request.config_dict[ENGINE]) as conn:
-        await accounts.change_name(conn, me(request).id, name, now=now())
-    await flash.leave(request, "ok", _("Saved. We call you %s from now on.") % name)
+        await accounts.change_name(conn, current_user(request).id, name, now=now())
+    await flash.add(request, "ok", _("Saved. Your name is now %s.") % name)
     raise web.HTTPSeeOther("/account")
 
 
@@ -49,5 +49,5 @@ async def _form(
         status=status,
         typed=typed,
         faults=faults or {},
-        staff=is_staff(me(request).role),
+        staff=is_staff(current_user(request).role),
     )

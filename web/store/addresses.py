@@ -1,4 +1,4 @@
-"""The address book: where parcels go."""
+"""The address book: saved shipping addresses."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
@@ -11,7 +11,7 @@ from bookstore.errors import AddressBookFull, Invalid
 from bookstore.i18n import _
 from bookstore.users import addresses
 from bookstore.users.addresses import COUNTRIES, FIELDS, Address
-from web.auth.sessions import me
+from web.auth.sessions import current_user
 from web.server.keys import ENGINE
 from web.server.request_context import now
 from web.store import flash, formatting, forms
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 async def show_all(request: web.Request) -> web.Response:
     """GET /account/addresses."""
-    return await _list(request, _EMPTY | {"name": me(request).name})
+    return await _list(request, _EMPTY | {"name": current_user(request).name})
 
 
 async def add(request: web.Request) -> web.Response:
@@ -35,57 +35,59 @@ async def add(request: web.Request) -> web.Response:
 
     async def work(conn: AsyncConnection) -> Address:
         return await addresses.add(
-            conn, me(request).id, typed, is_default="is_default" in form, now=now()
+            conn, current_user(request).id, typed, is_default="is_default" in form, now=now()
         )
 
     try:
-        address = await _changed(request, work)
+        address = await _in_transaction(request, work)
     except Invalid as error:
-        return await _list(request, typed, faults={error.field: error.said()}, status=422)
+        return await _list(request, typed, faults={error.field: error.translated()}, status=422)
     except AddressBookFull as error:
-        await flash.leave(request, "bad", error.said())
+        await flash.add(request, "bad", error.translated())
     else:
         facts = {"line": address.line1, "city": address.city}
-        text = _("%(line)s, %(city)s is in the book.") % facts
-        await flash.leave(request, "ok", text)
+        text = _("The address %(line)s, %(city)s was added.") % facts
+        await flash.add(request, "ok", text)
     raise web.HTTPSeeOther(PATH)
 
 
 async def show(request: web.Request) -> web.Response:
-    """GET /account/addresses/{address_id}: to be changed."""
+    """GET /account/addresses/{address_id}: the form to edit it."""
     address = await _mine(request)
-    typed = {name: text or "" for name, text in address.for_parcel().items()}
+    typed = {name: text or "" for name, text in address.as_shipping_address().items()}
     return await _one(request, address, typed)
 
 
 async def change(request: web.Request) -> web.Response:
-    """POST /account/addresses/{address_id}: other lines, the default one, or removed."""
+    """POST /account/addresses/{address_id}: edit it, make it the default, or remove it."""
     form = await forms.read(request)
     typed = _typed(form)
     address_id = int(request.match_info["address_id"])
 
     async def work(conn: AsyncConnection) -> str:
         if "remove" in form:
-            await addresses.remove(conn, me(request).id, address_id)
-            return _("That address is gone. Orders that went there keep it.")
+            await addresses.remove(conn, current_user(request).id, address_id)
+            return _("The address was removed. Existing orders keep it.")
         changed = {} if "prefer" in form else typed
         prefer = True if "prefer" in form else None
         address = await addresses.change(
-            conn, me(request).id, address_id, changed, is_default=prefer, now=now()
+            conn, current_user(request).id, address_id, changed, is_default=prefer, now=now()
         )
         facts = {"line": address.line1, "city": address.city}
         return _("Saved: %(line)s, %(city)s.") % facts
 
     try:
-        said = await _changed(request, work)
+        message = await _in_transaction(request, work)
     except Invalid as error:
-        faults = {error.field: error.said()}
+        faults = {error.field: error.translated()}
         return await _one(request, await _mine(request), typed, faults=faults, status=422)
-    await flash.leave(request, "ok", said)
+    await flash.add(request, "ok", message)
     raise web.HTTPSeeOther(PATH)
 
 
-async def _changed(request: web.Request, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+async def _in_transaction(
+    request: web.Request, work: Callable[[AsyncConnection], Awaitable[T]]
+) -> T:
     async def run() -> T:
         async with transaction(request.config_dict[ENGINE]) as conn:
             return await work(conn)
@@ -95,7 +97,9 @@ async def _changed(request: web.Request, work: Callable[[AsyncConnection], Await
 
 async def _mine(request: web.Request) -> Address:
     async with reading(request.config_dict[ENGINE]) as conn:
-        return await addresses.get(conn, me(request).id, int(request.match_info["address_id"]))
+        return await addresses.get(
+            conn, current_user(request).id, int(request.match_info["address_id"])
+        )
 
 
 def _typed(form: Mapping[str, str]) -> dict[str, str]:
@@ -110,7 +114,7 @@ async def _list(
     status: int = 200,
 ) -> web.Response:
     async with reading(request.config_dict[ENGINE]) as conn:
-        found = await addresses.of_user(conn, me(request).id)
+        found = await addresses.of_user(conn, current_user(request).id)
     return await page(
         request,
         "account_addresses.html",
@@ -118,7 +122,7 @@ async def _list(
         addresses=found,
         countries=_countries(),
         faults=faults or {},
-        most=addresses.MOST,
+        most=addresses.MAX_ADDRESSES,
         typed=typed,
     )
 

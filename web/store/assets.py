@@ -1,7 +1,7 @@
-"""Style sheet, typefaces, icons and script: a fixed list, held in memory.
+"""Static files (style sheet, fonts, icons, script), held in memory.
 
-Each is asked for with the hash of its content (`/static/site.css?v=...`), so that browsers
-keep it for ever and see a new one at once.
+URLs contain a hash of the content (`/static/site.css?v=...`).  Browsers can therefore cache a file
+forever and still load a new version immediately.
 """
 
 import gzip
@@ -22,9 +22,9 @@ _TYPES = {
     "svg": "image/svg+xml",
     "woff2": "font/woff2",
 }
-#: Typefaces are compressed already.
-_COMPRESSED = {"css", "js", "svg"}
-_FOR_EVER = "public, max-age=31536000, immutable"
+#: Types to compress; fonts are compressed already.
+_COMPRESSIBLE = {"css", "js", "svg"}
+_IMMUTABLE = "public, max-age=31536000, immutable"
 _REFERENCE = re.compile(r'url\("(fonts/[^"]+)"\)')
 
 
@@ -32,7 +32,7 @@ _REFERENCE = re.compile(r'url\("(fonts/[^"]+)"\)')
 class File:
     content_type: str
     body: bytes
-    #: The body once more, smaller; None where that gains nothing.
+    #: The body compressed with gzip; None for types that are compressed already.
     gzipped: bytes | None
     version: str
 
@@ -42,12 +42,12 @@ def all_files() -> dict[str, File]:
     """Every file by its path below `/static/`."""
     root = files("web.store") / "static"
     fonts = {
-        f"fonts/{file.name}": held(file.name, file.read_bytes())
+        f"fonts/{file.name}": make_file(file.name, file.read_bytes())
         for file in (root / "fonts").iterdir()
         if _suffix(file) == "woff2"
     }
     others = {
-        file.name: held(file.name, _with_versions(file, fonts))
+        file.name: make_file(file.name, _with_versions(file, fonts))
         for file in root.iterdir()
         if _suffix(file) in _TYPES
     }
@@ -61,11 +61,11 @@ def url(path: str) -> str:
 
 async def show_file(request: web.Request) -> web.Response:
     """GET /static/{path}."""
-    return sent(request, all_files().get(request.match_info["path"]))
+    return file_response(request, all_files().get(request.match_info["path"]))
 
 
-def sent(request: web.Request, file: File | None) -> web.Response:
-    """The answer to a request for a file; one that is asked for by its version stays for ever.
+def file_response(request: web.Request, file: File | None) -> web.Response:
+    """The response for a file.  With the current version in the URL it may be cached forever.
 
     Raises:
         NotFound: there is no such file.
@@ -74,7 +74,7 @@ def sent(request: web.Request, file: File | None) -> web.Response:
         raise NotFound("This file")
     current = request.query.get("v") == file.version
     headers = {
-        "Cache-Control": _FOR_EVER if current else "public, no-cache",
+        "Cache-Control": _IMMUTABLE if current else "public, no-cache",
         "ETag": f'"{file.version}"',
         "Vary": "Accept-Encoding",
     }
@@ -87,20 +87,20 @@ def sent(request: web.Request, file: File | None) -> web.Response:
     return web.Response(body=body, content_type=file.content_type, headers=headers)
 
 
-def held(name: str, body: bytes) -> File:
-    """A file to be held in memory; its type follows from its name."""
+def make_file(name: str, body: bytes) -> File:
+    """A file in memory; the suffix of the name determines its type."""
     suffix = name.rpartition(".")[2]
     return File(
         content_type=_TYPES[suffix],
         body=body,
-        # Without a time in it, so that two processes send the same.
-        gzipped=gzip.compress(body, mtime=0) if suffix in _COMPRESSED else None,
+        # mtime=0: all processes must send identical bytes.
+        gzipped=gzip.compress(body, mtime=0) if suffix in _COMPRESSIBLE else None,
         version=hashlib.sha256(body).hexdigest()[:12],
     )
 
 
 def _with_versions(file: Traversable, fonts: dict[str, File]) -> bytes:
-    """The file's content; a style sheet asks for typefaces with their versions."""
+    """The file's content.  In a style sheet, font URLs get their versions."""
     body = file.read_bytes()
     if _suffix(file) != "css":
         return body

@@ -1,36 +1,37 @@
-"""One author: everything by them that is sold."""
+"""The page of one author, with all available books."""
 
 from aiohttp import web
 
 from bookstore.catalogue import authors, listing
-from bookstore.catalogue.listing import Query, Sort
+from bookstore.catalogue.listing import BookQuery, Sort
 from bookstore.database.engine import reading
 from bookstore.errors import Invalid, NotFound
 from web.server.keys import ENGINE
 from web.store.book_filters import Choice
-from web.store.cached_pages import kept
+from web.store.cached_pages import cached
 from web.store.rendering import page
 
 _PAGE = 24
 
 
-@kept
+@cached
 async def show(request: web.Request) -> web.Response:
-    """GET /authors/{author_id}: their books, the latest first."""
+    """GET /authors/{author_id}: the author's books, latest first."""
     author_id = int(request.match_info["author_id"])
     choice = Choice(
-        cursor=request.query.get("cursor", "")[:500], trail=request.query.get("trail", "")[:8000]
+        cursor=request.query.get("cursor", "")[:500],
+        cursors=request.query.get("cursors", "")[:8000],
     )
     async with reading(request.config_dict[ENGINE]) as conn:
         author = await authors.get(conn, author_id)
         try:
             found = await listing.find(
                 conn,
-                Query(author=author_id, sort=Sort.YEAR_DOWN),
+                BookQuery(author=author_id, sort=Sort.YEAR_DESC),
                 cursor=choice.cursor or None,
                 limit=_PAGE,
             )
-        except Invalid:  # A cursor that nobody was given by us.
+        except Invalid:  # The cursor is not one of ours.
             raise NotFound from None
     return await page(
         request,
@@ -44,5 +45,5 @@ async def show(request: web.Request) -> web.Response:
 
 
 def _here(author_id: int, address: str) -> str:
-    """A page of a list, as an address of the author's."""
+    """The URL of a list page, below the author's path."""
     return address.replace("/books", f"/authors/{author_id}", 1)

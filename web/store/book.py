@@ -1,4 +1,4 @@
-"""One book: its cover, its title page and the slip with its price."""
+"""The page of one book."""
 
 import html
 import re
@@ -8,22 +8,22 @@ from typing import Any
 from aiohttp import web
 
 from bookstore.catalogue import books, editions, listing
-from bookstore.catalogue.listing import Query
+from bookstore.catalogue.listing import BookQuery
 from bookstore.catalogue.models import Book
 from bookstore.database.engine import reading
 from bookstore.i18n import _
 from web.api.book_schemas import cover_url
 from web.server.keys import ENGINE, RATES, SETTINGS
 from web.store import formatting, forms
-from web.store.cached_pages import kept
+from web.store.cached_pages import cached
 from web.store.rendering import page
 
-#: How many more books by the same author stand on the shelf.
+#: How many other books by the same author the page shows.
 _MORE = 6
-#: Letters of a description that search engines show.
+#: Characters of a description that search engines show.
 _SUMMARY = 155
 _TAG = re.compile(r"<[^<>]*>")
-#: What schema.org calls those who made a book; other roles are contributors.
+#: Properties of schema.org by role; other roles are `contributor`.
 _PROPERTIES = {
     "author": "author",
     "editor": "editor",
@@ -32,31 +32,31 @@ _PROPERTIES = {
 }
 
 
-@kept
+@cached
 async def show(request: web.Request) -> web.Response:
-    """GET /books/{book_id}; `copies` is what has been set with minus and plus."""
+    """GET /books/{book_id}; `quantity` is the value set with the minus and plus buttons."""
     async with reading(request.config_dict[ENGINE]) as conn:
         book = await books.get(conn, int(request.match_info["book_id"]))
         author = book.authors[0]
-        same = await listing.find(conn, Query(author=author.id), limit=_MORE + 1)
-        others = await editions.of(conn, book.id)
-    shelf = book.categories[0] if book.categories else None
+        same = await listing.find(conn, BookQuery(author=author.id), limit=_MORE + 1)
+        others = await editions.find_others(conn, book.id)
+    category = book.categories[0] if book.categories else None
     return await page(
         request,
         "book.html",
         book=book,
-        copies=max(1, forms.quantity({"quantity": request.query.get("copies", "1")})),
+        quantity=max(1, forms.quantity({"quantity": request.query.get("quantity", "1")})),
         more=[other for other in same.items if other.id != book.id][:_MORE],
         editions=others,
-        shelf=shelf.slug if shelf else None,
+        current_category=category.slug if category else None,
         summary=_summary(book),
         data=_linked_data(request, book),
-        trail=_breadcrumb(request, book),
+        breadcrumb=_breadcrumb(request, book),
     )
 
 
 def _summary(book: Book) -> str:
-    """The book in a line or two of plain text, for those who find it elsewhere."""
+    """The description as a line or two of plain text, for search engines and link previews."""
     text = " ".join(html.unescape(_TAG.sub(" ", book.description or "")).split())
     text = text or _("%(title)s by %(authors)s") % {
         "title": book.title,
@@ -66,7 +66,7 @@ def _summary(book: Book) -> str:
 
 
 def _breadcrumb(request: web.Request, book: Book) -> dict[str, Any]:
-    """Where the book stands (schema.org, as JSON-LD)."""
+    """The breadcrumb of the book (schema.org, as JSON-LD)."""
     site = request.config_dict[SETTINGS].base_url.rstrip("/")
     places = [(_("Home"), f"{site}/")]
     places += [(it.name, f"{site}/books?category={it.slug}") for it in book.categories[:1]]

@@ -1,7 +1,7 @@
-"""What a shopper has chosen to see of the catalogue: the query of `/books`.
+"""Filters, order and page of a list of books: the query string of `/books`.
 
-Lists go on by cursor, which knows only forwards; so the address also carries the trail of
-cursors that led here, and *Previous* steps back on it.
+Cursor pagination only goes forward.  The URL therefore also contains the cursors of the previous
+pages (`cursors`), for the *Previous* link.
 """
 
 import re
@@ -10,17 +10,17 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 from urllib.parse import urlencode
 
-from bookstore.catalogue.listing import Query, Sort
+from bookstore.catalogue.listing import BookQuery, Sort
 
-#: A longer trail makes too long an address; whoever has come so far goes back to the start.
-_LONGEST_TRAIL = 50
+#: Limits the length of the URL; further back, *Previous* leads to the first page.
+_MAX_CURSORS = 50
 _LONGEST = 500
 _PRICE = re.compile(r"([0-9]{1,6})(?:[.,]([0-9]{1,2}))?")
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The query as it was typed; what is empty is not asked for."""
+    """The raw values of the query string; an empty value means no filter."""
 
     q: str = ""
     category: str = ""
@@ -32,14 +32,14 @@ class Choice:
     in_stock: str = ""
     sort: str = ""
     cursor: str = ""
-    trail: str = ""
+    cursors: str = ""
 
     @classmethod
     def of(cls, query: Mapping[str, str]) -> "Choice":
-        """The choice in an address; what makes no sense is left out."""
+        """The choice in a query string, without invalid values."""
         found: dict[str, str] = {}
         for field in fields(cls):
-            longest = 8000 if field.name == "trail" else _LONGEST
+            longest = 8000 if field.name == "cursors" else _LONGEST
             found[field.name] = query.get(field.name, "").strip()[:longest]
         if found["sort"] not in [*Sort]:
             found["sort"] = ""
@@ -50,58 +50,58 @@ class Choice:
 
     @property
     def fields(self) -> dict[str, str]:
-        """What is chosen, without what is not."""
+        """The values that are set."""
         return {name: value for name, value in asdict(self).items() if value}
 
     @property
     def filters(self) -> int:
-        """How many conditions there are beside the question."""
-        return len(self.fields.keys() - {"q", "sort", "cursor", "trail"})
+        """How many filters are set, besides the search text."""
+        return len(self.fields.keys() - {"q", "sort", "cursor", "cursors"})
 
     @property
-    def is_a_shelf(self) -> bool:
-        """Whether it is a list that search engines should know, not a view of one."""
+    def is_indexable(self) -> bool:
+        """Whether search engines should index the list: a category or author, unfiltered."""
         return self.fields.keys() <= {"category", "author"}
 
     @property
     def address(self) -> str:
-        """Where this choice is shown."""
+        """The URL of this choice."""
         return "/books" + (f"?{urlencode(self.fields)}" if self.fields else "")
 
     def but(self, **changes: str) -> str:
-        """The address of another choice, from its first page on."""
-        return replace(self, **{"cursor": "", "trail": ""} | changes).address
+        """The URL of the first page with other values."""
+        return replace(self, **{"cursor": "", "cursors": ""} | changes).address
 
     def next(self, cursor: str) -> str:
-        """The address of the page after this one."""
-        trail = [*self._trail, self.cursor] if self.cursor else []
-        return self.but(cursor=cursor, trail=".".join(trail[-_LONGEST_TRAIL:]))
+        """The URL of the next page."""
+        previous = [*self._previous_cursors, self.cursor] if self.cursor else []
+        return self.but(cursor=cursor, cursors=".".join(previous[-_MAX_CURSORS:]))
 
     @property
     def previous(self) -> str | None:
-        """The address of the page before this one, or of the first."""
+        """The URL of the previous page; None on the first page."""
         if not self.cursor:
             return None
-        *trail, cursor = self._trail or [""]
-        return self.but(cursor=cursor, trail=".".join(trail))
+        *previous, cursor = self._previous_cursors or [""]
+        return self.but(cursor=cursor, cursors=".".join(previous))
 
     @property
     def pages_before(self) -> int:
-        """How many pages come before this one."""
-        return len(self._trail) + 1 if self.cursor else 0
+        """The number of pages before this one."""
+        return len(self._previous_cursors) + 1 if self.cursor else 0
 
     @property
     def wrong_price(self) -> bool:
-        """Whether something stands in a price's field that is none."""
+        """Whether a price field contains an invalid price."""
         return any(price and cents(price) is None for price in (self.price_from, self.price_to))
 
     @property
-    def _trail(self) -> list[str]:
-        return [cursor for cursor in self.trail.split(".") if cursor]
+    def _previous_cursors(self) -> list[str]:
+        return [cursor for cursor in self.cursors.split(".") if cursor]
 
-    def query(self) -> Query:
-        """The choice as the catalogue understands it."""
-        asked: dict[str, Any] = {
+    def query(self) -> BookQuery:
+        """The query for the catalogue."""
+        values: dict[str, Any] = {
             "q": self.q or None,
             "category": self.category or None,
             "author": int(self.author) if self.author else None,
@@ -112,11 +112,11 @@ class Choice:
             "in_stock": True if self.in_stock else None,
             "sort": Sort(self.sort) if self.sort else None,
         }
-        return Query(**asked)
+        return BookQuery(**values)
 
 
 def cents(price: str) -> int | None:
-    """The cents of a typed price, with a point or a comma: 12.5 is 1250.  None if it is none."""
+    """The cents of a price with a point or a comma: "12.5" is 1250.  None if it is invalid."""
     match = _PRICE.fullmatch(price)
     if match is None:
         return None

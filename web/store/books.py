@@ -1,4 +1,4 @@
-"""Lists of books: a shelf, an author, or what was searched for."""
+"""Lists of books: a category, an author or search results."""
 
 from collections.abc import Sequence
 
@@ -7,27 +7,26 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.catalogue import authors, books, categories, did_you_mean, facets, listing, search
 from bookstore.catalogue.categories import Category
-from bookstore.catalogue.facets import Count, Facets
-from bookstore.catalogue.listing import Query, Sort
+from bookstore.catalogue.facets import Count, Facets, LanguageCount
+from bookstore.catalogue.listing import BookQuery, Sort
 from bookstore.catalogue.models import Book
 from bookstore.database.engine import reading
 from bookstore.errors import Invalid, InvalidIsbn, NotFound
-from bookstore.orders.bestsellers import LanguageCount
 from web.server.keys import ENGINE
 from web.store.book_filters import Choice
-from web.store.cached_pages import kept
-from web.store.facet_counts import COUNTS
-from web.store.rendering import SHELVES, page
+from web.store.cached_pages import cached
+from web.store.facet_counts import FACET_COUNTS
+from web.store.rendering import NAVIGATION, Navigation, page
 
 _PAGE = 20
-#: The commonest languages; whoever wants another one searches for it.
-_LANGUAGES = 8
-#: Of a word that is found nowhere, so many letters are tried: endings are where spelling differs.
-_BEGINNINGS = (5, 3)
+#: How many languages the filter offers, the most frequent first.
+_MAX_LANGUAGES = 8
+#: Prefix lengths to search for if a word is not found; misspellings are mostly in the ending.
+_PREFIX_LENGTHS = (5, 3)
 
 
 async def show(request: web.Request) -> web.StreamResponse:
-    """GET /books: at one address for each choice, and straight to the book for an ISBN."""
+    """GET /books: one canonical URL for each list.  An ISBN redirects to its book."""
     choice = Choice.of(request.query)
     if choice.fields != dict(request.query):
         raise web.HTTPSeeOther(choice.address)
@@ -36,31 +35,31 @@ async def show(request: web.Request) -> web.StreamResponse:
     return await _list(request)
 
 
-@kept
+@cached
 async def _list(request: web.Request) -> web.Response:
     choice = Choice.of(request.query)
     engine = request.config_dict[ENGINE]
-    frame = await request.config_dict[SHELVES].get(engine)
+    navigation = await request.config_dict[NAVIGATION].get(engine)
     near: list[Book] = []
     meant = None
     async with reading(engine) as conn:
-        shelf = await _shelf(conn, frame.tree, choice.category)
+        category = await _find_category(conn, navigation.tree, choice.category)
         author = await authors.get(conn, int(choice.author)) if choice.author else None
         try:
             found = await listing.find(
                 conn, choice.query(), cursor=choice.cursor or None, limit=_PAGE
             )
-            numbers = await request.config_dict[COUNTS].get(conn, choice.query())
-        except Invalid:  # A cursor or a language that nobody was given by us.
+            numbers = await request.config_dict[FACET_COUNTS].get(conn, choice.query())
+        except Invalid:  # The cursor or the language is not one of ours.
             raise NotFound from None
         if not found.items and not choice.cursor:
-            meant, near = await _near(conn, choice)
+            meant, near = await _alternatives(conn, choice)
     return await page(
         request,
-        "books.html" if found.items or choice.cursor else "nothing.html",
+        "books.html" if found.items or choice.cursor else "empty.html",
         author=author,
         books=found.items,
-        category=shelf,
+        category=category,
         choice=choice,
         first=choice.pages_before * _PAGE + 1,
         formats=sorted({*numbers.formats} | ({choice.format} if choice.format else set())),
@@ -68,9 +67,9 @@ async def _list(request: web.Request) -> web.Response:
         near=near,
         next=choice.next(found.next) if found.next else None,
         numbers=numbers,
-        shelf=shelf.slug if shelf else None,
-        shown_languages=_languages(choice, numbers, frame.languages),
-        shown_shelves=_beside(frame.tree, frame.shelves, shelf, numbers),
+        current_category=category.slug if category else None,
+        shown_languages=_languages(choice, numbers, navigation.languages),
+        category_options=_category_options(navigation, category, numbers),
         sorts=_sorts(choice),
     )
 
@@ -83,11 +82,13 @@ async def _by_isbn(request: web.Request, question: str) -> Book | None:
         return None
 
 
-async def _shelf(conn: AsyncConnection, tree: Sequence[Category], slug: str) -> Category | None:
-    """The category, which may be younger than the tree.
+async def _find_category(
+    conn: AsyncConnection, tree: Sequence[Category], slug: str
+) -> Category | None:
+    """The category with this slug.  It may be newer than the cached tree.
 
     Raises:
-        NotFound: there is none.
+        NotFound: there is no such category.
     """
     if not slug:
         return None
@@ -95,51 +96,52 @@ async def _shelf(conn: AsyncConnection, tree: Sequence[Category], slug: str) -> 
     return known or await categories.get(conn, slug)
 
 
-async def _near(conn: AsyncConnection, choice: Choice) -> tuple[str | None, list[Book]]:
-    """For whoever found nothing: what was meant perhaps, and books that are near to it."""
+async def _alternatives(conn: AsyncConnection, choice: Choice) -> tuple[str | None, list[Book]]:
+    """A suggested query and similar books, for a list without results."""
     if not choice.q:
         return None, []
     if choice.filters:
-        found = await listing.find(conn, Query(q=choice.q), limit=_PAGE)
+        found = await listing.find(conn, BookQuery(q=choice.q), limit=_PAGE)
         if found.items:
             return None, found.items
-    meant = await did_you_mean.meant(conn, choice.q)
+    meant = await did_you_mean.suggest(conn, choice.q)
     if meant is not None:
-        return meant, (await listing.find(conn, Query(q=meant), limit=_PAGE)).items
-    word = max(search.words_of(choice.q), key=len, default="")
-    for length in _BEGINNINGS:
+        return meant, (await listing.find(conn, BookQuery(q=meant), limit=_PAGE)).items
+    word = max(search.query_words(choice.q), key=len, default="")
+    for length in _PREFIX_LENGTHS:
         if len(word) > length:
-            found = await listing.find(conn, Query(q=word[:length]), limit=_PAGE // 2)
+            found = await listing.find(conn, BookQuery(q=word[:length]), limit=_PAGE // 2)
             if found.items:
                 return None, found.items
     return None, []
 
 
-def _beside(
-    tree: Sequence[Category],
-    tops: Sequence[Category],
-    shelf: Category | None,
-    numbers: Facets,
+def _category_options(
+    navigation: Navigation, selected: Category | None, numbers: Facets
 ) -> list[tuple[Category, Count]]:
-    """The shelves to choose from, with how many books each would leave: those at the top, and
-    what lies around the chosen one."""
-    around = {shelf.slug, shelf.parent} if shelf else set()
+    """The categories to choose from, each with its number of books.
+
+    These are the top categories, and the parent, siblings and children of the selected one.
+    """
+    around = {selected.slug, selected.parent} if selected else set()
     none = Count(0, False)
     shown = [
         category
-        for category in tree
-        if category in tops
+        for category in navigation.tree
+        if category in navigation.top_categories
         or category.slug in around
         or (category.parent in around and category.parent is not None)
     ]
     found = [(category, numbers.categories.get(category.slug, none)) for category in shown]
-    return [(category, number) for category, number in found if number.number or category is shelf]
+    return [
+        (category, number) for category, number in found if number.number or category is selected
+    ]
 
 
 def _languages(
     choice: Choice, numbers: Facets, known: Sequence[LanguageCount]
 ) -> list[tuple[str, Count]]:
-    """The languages to choose from; a language has the books in its regional forms too."""
+    """The languages to choose from.  A language includes its regional variants, such as en-US."""
     shown = []
     for tag, _ in known:
         forms = [
@@ -148,22 +150,22 @@ def _languages(
             if own == tag or own[: len(tag) + 1] == f"{tag}-"
         ]
         number = Count(
-            min(sum(it.number for it in forms), facets.MOST), any(it.more for it in forms)
+            min(sum(it.number for it in forms), facets.MAX_COUNT), any(it.more for it in forms)
         )
         if number.number or tag == choice.language:
             shown.append((tag, number))
-    return shown[:_LANGUAGES]
+    return shown[:_MAX_LANGUAGES]
 
 
 def _sorts(choice: Choice) -> list[tuple[str, str, bool]]:
-    """The links that sort the list: name, address, and whether it is sorted so."""
+    """The sort links: name, URL, and whether it is the current order."""
     names = {
         Sort.RELEVANCE: "best",
         Sort.NEWEST: "newest",
         Sort.TITLE: "title",
         Sort.PRICE: "price",
-        Sort.PRICE_DOWN: "price-down",
-        Sort.YEAR_DOWN: "year",
+        Sort.PRICE_DESC: "price-down",
+        Sort.YEAR_DESC: "year",
     }
     default = Sort.RELEVANCE if choice.q else Sort.NEWEST
     if not choice.q:

@@ -1,4 +1,4 @@
-"""Pages of the catalogue: the same for every guest without a session, and shared by them."""
+"""Cached catalogue pages, shared by all guests without a session."""
 
 import functools
 import gzip
@@ -14,12 +14,12 @@ from web.server.keys import USER
 from web.store import display_settings
 
 
-def kept(
+def cached(
     handler: Callable[[web.Request], Awaitable[web.Response]],
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """Let guests without a session share the handler's page for a second.
+    """Cache the handler's page for one second for guests without a session.
 
-    It must not redirect: what it raises may be raised for several requests.
+    The handler must not redirect: one exception may be raised for several requests.
     """
 
     @functools.wraps(handler)
@@ -28,17 +28,17 @@ def kept(
             response = await handler(request)
             response.enable_compression()
             return response
-        small = "gzip" in request.headers.get("Accept-Encoding", "")
-        address = f"{display_settings.of(request)} {i18n.current()} {small} {request.path_qs}"
-        shared = await request.config_dict[GUEST_CACHE].answer(
-            address, lambda: make(request, small)
+        gzipped = "gzip" in request.headers.get("Accept-Encoding", "")
+        address = f"{display_settings.of(request)} {i18n.current()} {gzipped} {request.path_qs}"
+        shared = await request.config_dict[GUEST_CACHE].get_or_create(
+            address, lambda: render(request, gzipped)
         )
         if request.headers.get("If-None-Match") != shared.headers["ETag"]:
             return shared
         names = ("ETag", "Cache-Control", "Vary")
         return web.Response(status=304, headers={name: shared.headers[name] for name in names})
 
-    async def make(request: web.Request, small: bool) -> web.StreamResponse:
+    async def render(request: web.Request, gzipped: bool) -> web.StreamResponse:
         body = (await handler(request)).body
         assert isinstance(body, bytes)
         headers = {
@@ -47,7 +47,7 @@ def kept(
             "ETag": f'W/"{hashlib.sha256(body).hexdigest()[:24]}"',
             "Vary": "Cookie, Accept-Encoding, Accept-Language",
         }
-        if small:
+        if gzipped:
             body = gzip.compress(body, compresslevel=6, mtime=0)
             headers["Content-Encoding"] = "gzip"
         return web.Response(body=body, headers=headers)

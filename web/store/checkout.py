@@ -1,4 +1,4 @@
-"""The checkout: one page, for guests and users; one press of the button makes one order."""
+"""The checkout page for guests and users.  Submitting its form twice places one order."""
 
 import re
 from collections.abc import Mapping
@@ -26,9 +26,9 @@ from bookstore.users import accounts, addresses
 from bookstore.users.addresses import Address
 from web.auth import guest_cart as visitors
 from web.auth import order_access
-from web.auth.sessions import me
+from web.auth.sessions import current_user
 from web.server import languages
-from web.server.keys import CHECKOUTS, ENGINE, REQUEST_ID, TARIFF, USER, WAITED_S
+from web.server.keys import CHECKOUTS, ENGINE, REQUEST_ID, SESSION_WAIT_S, TARIFF, USER
 from web.server.request_context import now
 from web.store import cart as cart_page
 from web.store import flash, formatting, forms, guest_orders
@@ -36,50 +36,56 @@ from web.store.rendering import page
 
 _FIELDS = ("email", "name", "line1", "line2", "postcode", "city", "country", "note", "keep")
 _LONGEST_NOTE = 1000
-_MISSING = N_("Please fill this in.")
+_MISSING = N_("Please fill in this field.")
 
 
 async def show(request: web.Request) -> web.Response:
-    """GET /checkout: with what we know already filled in; `address` is one of the address book."""
-    return await _form(request, await _known(request))
+    """GET /checkout: the form, prefilled; `address` selects one of the address book."""
+    return await _form(request, await _prefilled(request))
 
 
 async def place(request: web.Request) -> web.Response:
-    """POST /checkout: to the order, or back to the form with all that was typed."""
+    """POST /checkout: redirect to the order, or show the form again with its input."""
     form = await forms.read(request)
     typed = {name: form.get(name, "").strip() for name in _FIELDS}
     key = forms.key_of(form) or forms.new_key()
-    faults, address = _checked(request, typed)
+    faults, address = _validate(request, typed)
     if faults:
         return await _form(request, typed, key=key, faults=faults, status=422)
-    wish = await _wish(request, form, typed, address, key)
-    if wish is None:
+    checkout_request = await _checkout_request(request, form, typed, address, key)
+    if checkout_request is None:
         raise web.HTTPSeeOther("/cart")
     try:
-        placed = await request.config_dict[CHECKOUTS].place(wish, waited_s=request[WAITED_S])
+        placed = await request.config_dict[CHECKOUTS].place(
+            checkout_request, waited_s=request[SESSION_WAIT_S]
+        )
     except CartEmpty:
-        await flash.leave(request, "info", _("There is nothing in your cart to order."))
+        await flash.add(request, "info", _("Your cart is empty, so there is nothing to order."))
         raise web.HTTPSeeOther("/cart") from None
     except BookWithdrawn as error:
-        await flash.leave(request, "bad", error.said())
+        await flash.add(request, "bad", error.translated())
         raise web.HTTPSeeOther("/cart") from None
     except NotDelivered as error:
-        return await _form(request, typed, key=key, faults={"country": error.said()}, status=409)
+        return await _form(
+            request, typed, key=key, faults={"country": error.translated()}, status=409
+        )
     except PriceChanged:
         tariff = request.config_dict[TARIFF]
         before = _rates(tariff, form.get("priced_for", ""))
-        moved = before != _rates(tariff, typed["country"])
-        return await _form(request, typed, key=key, changed=True, moved=moved, status=409)
+        shipping_changed = before != _rates(tariff, typed["country"])
+        return await _form(
+            request, typed, key=key, changed=True, shipping_changed=shipping_changed, status=409
+        )
     except RequestInProgress as error:
         return await _form(request, typed, key=key, refusal=error, status=409)
     except IdempotencyKeyReused:
-        order = await _placed_before(request, wish)
-        text = _("You had sent this order already, so nothing was ordered a second time.")
-        await flash.leave(request, "info", text)
+        order = await _placed_before(request, checkout_request)
+        text = _("You have already placed this order, so nothing was ordered again.")
+        await flash.add(request, "info", text)
         raise web.HTTPSeeOther(guest_orders.address_of(request, order)) from None
     await guest_orders.remember(request, placed.order)
     if typed["keep"]:
-        await _keep(request, address)
+        await _save_address(request, address)
     raise web.HTTPSeeOther(guest_orders.address_of(request, placed.order))
 
 
@@ -90,7 +96,7 @@ async def _form(
     key: str = "",
     faults: Mapping[str, str] | None = None,
     changed: bool = False,
-    moved: bool = False,
+    shipping_changed: bool = False,
     refusal: BookstoreError | None = None,
     status: int = 200,
 ) -> web.Response:
@@ -98,9 +104,9 @@ async def _form(
     rates = _rates(tariff, typed.get("country", ""))
     cart, lines = await cart_page.load(request, rates)
     if not cart.items or cart_page.is_blocked(cart):
-        text = _("Please look at the lines with a mark first.") if cart.items else None
+        text = _("Please check the marked items in your cart first.") if cart.items else None
         if text:
-            await flash.leave(request, "warn", text)
+            await flash.add(request, "warn", text)
         raise web.HTTPSeeOther("/cart")
     return await page(
         request,
@@ -111,26 +117,26 @@ async def _form(
         cart_count=cart.item_count,
         changed=changed,
         countries=formatting.countries(
-            code for code in addresses.COUNTRIES if not tariff.refuses(code)
+            code for code in addresses.COUNTRIES if not tariff.excludes(code)
         ),
         faults=faults or {},
         key=key or forms.new_key(),
         lines=lines,
-        moved=moved,
+        shipping_changed=shipping_changed,
         refusal=refusal,
         terms=rates,
         typed=typed,
     )
 
 
-async def _known(request: web.Request) -> dict[str, str]:
-    """What need not be typed again: an address of the address book, or that of the last order."""
+async def _prefilled(request: web.Request) -> dict[str, str]:
+    """Initial values: an address of the address book, or the one of the last order."""
     user = request[USER]
     known = dict.fromkeys(_FIELDS, "") | {"country": _likely_country(request)}
     chosen = request.query.get("address", "")
     for entry in await _address_book(request):
         if str(entry.id) == chosen or (not chosen and entry.is_default):
-            return known | {name: text or "" for name, text in entry.for_parcel().items()}
+            return known | {name: text or "" for name, text in entry.as_shipping_address().items()}
     async with reading(request.config_dict[ENGINE]) as conn:
         order = await guest_orders.last_order(request, conn)
     if order is not None:
@@ -150,22 +156,24 @@ async def _address_book(request: web.Request) -> list[Address]:
         return await addresses.of_user(conn, user.id)
 
 
-async def _keep(request: web.Request, address: Mapping[str, Any]) -> None:
-    """Write the address of an order that was placed into its customer's address book."""
+async def _save_address(request: web.Request, address: Mapping[str, Any]) -> None:
+    """Save the address of a placed order in the customer's address book."""
 
     async def work() -> bool:
         async with transaction(request.config_dict[ENGINE]) as conn:
-            return await addresses.keep(conn, me(request).id, address, now=now())
+            return await addresses.add_if_missing(
+                conn, current_user(request).id, address, now=now()
+            )
 
     if not await retry_transaction(work):
-        text = _("Your address book is full, so this was not kept.")
-        await flash.leave(request, "info", text)
+        text = _("Your address book is full, so this address was not saved.")
+        await flash.add(request, "info", text)
 
 
-def _checked(
+def _validate(
     request: web.Request, typed: Mapping[str, str]
 ) -> tuple[dict[str, str], dict[str, Any]]:
-    """A sentence for each wrong field, and the address."""
+    """An error message for each invalid field, and the validated address."""
     user = request[USER]
     required = ["name", "line1", "city", "country"] + ([] if user else ["email"])
     if typed["country"] not in addresses.WITHOUT_POSTCODE:
@@ -175,27 +183,27 @@ def _checked(
         try:
             accounts.normal_email(typed["email"])
         except Invalid as error:
-            faults["email"] = error.said()
+            faults["email"] = error.translated()
     if len(typed["note"]) > _LONGEST_NOTE:
         faults["note"] = _("Please use at most %d characters.") % _LONGEST_NOTE
     address: dict[str, Any] = {}
     try:
-        address = addresses.checked(typed, within="address")
+        address = addresses.validated(typed, within="address")
     except Invalid as error:
-        faults.setdefault(error.field.removeprefix("address/"), error.said())
+        faults.setdefault(error.field.removeprefix("address/"), error.translated())
     return {name: faults[name] for name in _FIELDS if name in faults}, address
 
 
-async def _wish(
+async def _checkout_request(
     request: web.Request,
     form: Mapping[str, str],
     typed: Mapping[str, str],
     address: dict[str, Any],
     key: str,
 ) -> CheckoutRequest | None:
-    """The order as the visitor wants it; None without a cart."""
+    """The validated checkout request; None without a cart."""
     user = request[USER]
-    cart_id = await visitors.known(request)
+    cart_id = await visitors.find_without_connection(request)
     if cart_id is None:
         return None
     email = user.email if user else accounts.normal_email(typed["email"])
@@ -203,29 +211,29 @@ async def _wish(
     agreed = int(expected) if re.fullmatch("[0-9]{1,10}", expected) else -1
     note = typed["note"].replace("\r\n", "\n") or None
     return CheckoutRequest(
-        key=idempotency.Key(order_access.key_owner(request, cart_id), key),
-        request_hash=idempotency.hash_of({**address, "email": email, "note": note}),
+        key=idempotency.Key(order_access.idempotency_owner(request, cart_id), key),
+        request_hash=idempotency.hash_request({**address, "email": email, "note": note}),
         cart_id=cart_id,
         user_id=user.id if user else None,
         email=email,
         shipping_address=address,
         note=note,
-        language=languages.of_letters(request),
+        language=languages.email_language(request),
         expected_total_cents=agreed,
         request_id=request[REQUEST_ID],
     )
 
 
-async def _placed_before(request: web.Request, wish: CheckoutRequest) -> Order:
-    """The order that this form made when it looked otherwise."""
+async def _placed_before(request: web.Request, checkout_request: CheckoutRequest) -> Order:
+    """The order that was placed earlier with this form's key and other content."""
     async with reading(request.config_dict[ENGINE]) as conn:
-        use = (await idempotency.find(conn, [wish.key]))[wish.key]
+        use = (await idempotency.find(conn, [checkout_request.key]))[checkout_request.key]
         return (await orders.by_ids(conn, [use.order_id]))[use.order_id]
 
 
 def _rates(tariff: CountryTable, country: str) -> Rates:
-    """The rules for a country; those of home until there is one to go by."""
-    return tariff.home if not country or tariff.refuses(country) else tariff.to(country)
+    """The rates for a country; those of the home country until one is selected."""
+    return tariff.home if not country or tariff.excludes(country) else tariff.rates_for(country)
 
 
 def _likely_country(request: web.Request) -> str:

@@ -1,4 +1,4 @@
-"""Light or dark, and the language: kept in cookies, so that the first byte is right already."""
+"""Theme and language, stored in cookies so that the first response is correct already."""
 
 from collections.abc import Collection
 from datetime import timedelta
@@ -15,22 +15,22 @@ from web.store import forms
 
 _COOKIE = "theme"
 _THEMES = ("auto", "light", "dark")
-_KEPT = timedelta(days=400)  # Browsers keep no cookie for longer.
+_COOKIE_LIFETIME = timedelta(days=400)  # Browsers limit it to 400 days.
 
 
 def of(request: web.Request) -> str:
-    """The visitor's choice; `auto` goes with their system."""
+    """The theme of the visitor; `auto` follows the system setting."""
     chosen = request.cookies.get(_COOKIE, "auto")
     return chosen if chosen in _THEMES else "auto"
 
 
 async def choose(request: web.Request) -> web.Response:
-    """POST /theme: back to where the visitor was."""
+    """POST /theme: store the theme and redirect back."""
     raise await _back(request, _COOKIE, _THEMES)
 
 
 async def choose_language(request: web.Request) -> web.Response:
-    """POST /language: the same; a user gets their letters in it, too."""
+    """POST /language: store the language, also for a user's e-mails, and redirect."""
     user, chosen = request[USER], (await forms.read(request)).get(languages.COOKIE)
     if user is not None and chosen in LANGUAGES:
         async with transaction(request.config_dict[ENGINE]) as conn:
@@ -39,7 +39,7 @@ async def choose_language(request: web.Request) -> web.Response:
 
 
 async def _back(request: web.Request, name: str, values: Collection[str]) -> web.HTTPSeeOther:
-    """The way back, with the choice in a cookie if it is one of these values."""
+    """The redirect back, which sets the cookie if the value is allowed."""
     form = await forms.read(request)
     chosen = form.get(name, "")
     back = web.HTTPSeeOther(forms.local(form.get("next")))
@@ -47,7 +47,7 @@ async def _back(request: web.Request, name: str, values: Collection[str]) -> web
         back.set_cookie(
             name,
             chosen,
-            max_age=int(_KEPT.total_seconds()),
+            max_age=int(_COOKIE_LIFETIME.total_seconds()),
             secure=request.config_dict[SETTINGS].base_url.startswith("https:"),
             httponly=True,
             samesite="Lax",

@@ -1,4 +1,4 @@
-"""The address of an account: confirmed and changed by links in letters."""
+"""Confirming and changing the e-mail address of an account, by links in e-mails."""
 
 from collections.abc import Mapping
 
@@ -12,24 +12,24 @@ from bookstore.notifications.link_tokens import Link, Purpose
 from bookstore.users import email_change
 from bookstore.users.accounts import User
 from web.auth.credentials import confirm_password
-from web.auth.login_throttle import writing_to
-from web.auth.sessions import me
+from web.auth.login_throttle import throttle_email
+from web.auth.sessions import current_user
 from web.server.errors import TooManyAttempts
 from web.server.keys import ENGINE, SETTINGS
-from web.server.request_context import no_sooner, now
+from web.server.request_context import minimum_duration, now
 from web.store import flash, forms
 from web.store.rendering import page
 from web.store.sign_in import refused
 
 _PURPOSES = Purpose.VERIFY, Purpose.CHANGE
-#: The address of such a page is a secret: no other page is told where the visitor was.
+#: The URL of these pages contains a secret, which must not leak in a `Referer` header.
 NO_REFERRER = {"Referrer-Policy": "no-referrer"}
 
 
 async def show_link(request: web.Request) -> web.Response:
-    """GET /verify-email/{token}: mail programs follow links, so that a button does the work."""
+    """GET /verify-email/{token}: a page with a button, because mail programs may open links."""
     async with reading(request.config_dict[ENGINE]) as conn:
-        link = await link_tokens.look(
+        link = await link_tokens.find(
             conn,
             request.match_info["token"],
             *_PURPOSES,
@@ -54,24 +54,24 @@ async def confirm(request: web.Request) -> web.Response:
             )
 
     user = await retry_transaction(work)
-    await flash.leave(request, "ok", _("Thank you: %s is confirmed.") % user.email)
+    await flash.add(request, "ok", _("Thank you: %s is confirmed.") % user.email)
     raise web.HTTPSeeOther("/account", headers=NO_REFERRER)
 
 
-async def ask_to_verify(request: web.Request) -> web.Response:
-    """POST /account/email/verification: another letter."""
-    user = me(request)
+async def request_verification(request: web.Request) -> web.Response:
+    """POST /account/email/verification: send the confirmation e-mail again."""
+    user = current_user(request)
     try:
         async with (
-            writing_to(request, user.email),
+            throttle_email(request, user.email),
             transaction(request.config_dict[ENGINE]) as conn,
         ):
-            await email_change.ask_to_verify(conn, user, now=now())
+            await email_change.request_verification(conn, user, now=now())
     except TooManyAttempts as error:
-        await flash.leave(request, "bad", error.said())
+        await flash.add(request, "bad", error.translated())
     else:
-        await flash.leave(
-            request, "ok", _("A letter with a link is on its way to %s.") % user.email
+        await flash.add(
+            request, "ok", _("We are sending an e-mail with a link to %s.") % user.email
         )
     raise web.HTTPSeeOther("/account")
 
@@ -82,27 +82,28 @@ async def show_change(request: web.Request) -> web.Response:
 
 
 async def change(request: web.Request) -> web.Response:
-    """POST /account/email: a letter goes to the new address, and tells the old one."""
+    """POST /account/email: send a link to the new address, and notify the old one."""
     form = await forms.read(request)
     email = form.get("email", "")
     try:
         user = await confirm_password(request, form.get("password", ""))
         async with (
-            no_sooner(),
-            writing_to(request, user.email),
+            minimum_duration(),
+            throttle_email(request, user.email),
             transaction(request.config_dict[ENGINE]) as conn,
         ):
-            await email_change.ask_to_change(conn, user, email, now=now())
+            await email_change.request_change(conn, user, email, now=now())
     except BadCredentials:
-        return await _change_page(request, form, {"password": _("This is not your password.")})
+        return await _change_page(request, form, {"password": _("This password is incorrect.")})
     except Invalid as error:
-        return await _change_page(request, form, {error.field: error.said()})
+        return await _change_page(request, form, {error.field: error.translated()})
     except TooManyAttempts as error:
         return refused(await _change_page(request, form, refusal=error), error)
-    await flash.leave(
+    await flash.add(
         request,
         "ok",
-        _("Please answer the letter to %s: its link makes the change.") % email.strip(),
+        _("We are sending an e-mail to %s. Confirm the change with the link in it.")
+        % email.strip(),
     )
     raise web.HTTPSeeOther("/account")
 

@@ -1,4 +1,4 @@
-"""Pages for what went wrong."""
+"""Error pages."""
 
 from http import HTTPStatus
 from urllib.parse import urlencode
@@ -10,18 +10,18 @@ from web.server.keys import REQUEST_ID
 from web.server.problems import Problem
 from web.store.rendering import plain_page
 
-#: Problems that have words of their own; the others share a page.
+#: Templates by status; every other status uses `errors/other.html`.
 _PAGES = {
     HTTPStatus.NOT_FOUND: "errors/404.html",
     HTTPStatus.INTERNAL_SERVER_ERROR: "errors/500.html",
     HTTPStatus.SERVICE_UNAVAILABLE: "errors/503.html",
 }
-#: Whatever their status.
+#: Templates by error code, which take precedence over the status.
 _BY_CODE = {BadLink.code: "errors/link.html"}
 
 
 async def show_problem(request: web.Request, problem: Problem) -> web.StreamResponse:
-    """A problem as a page; who must sign in is asked to, and comes back afterwards."""
+    """The error page.  Where a sign-in is required, redirect to it and back afterwards."""
     if problem.code == NotSignedIn.code:
         back = request.path_qs if request.method == "GET" else "/"
         return web.Response(
@@ -49,7 +49,7 @@ async def show_problem(request: web.Request, problem: Problem) -> web.StreamResp
 
 
 async def _page_of_form(request: web.Request) -> str:
-    """The path of the page with the form that was sent: the nearest page above it."""
+    """The path of the page with the submitted form: the nearest parent path with a page."""
     path = request.path
     while path.strip("/"):
         page = request.clone(method="GET", rel_url=path)

@@ -1,4 +1,4 @@
-"""What is said on the next page, after a redirect; kept in the session until then."""
+"""Notices for the next page after a redirect, stored in the session until then."""
 
 from typing import NamedTuple
 
@@ -6,8 +6,8 @@ from aiohttp import web
 from aiohttp_session import Session, get_session
 
 _NOTICES = "notices"
-#: More than fit on a page nobody reads.
-_MOST = 20
+#: Only the latest notices are stored; a page with more would not be read.
+_MAX_NOTICES = 20
 
 
 class Notice(NamedTuple):
@@ -17,14 +17,14 @@ class Notice(NamedTuple):
     text: str
 
 
-async def leave(request: web.Request, kind: str, text: str) -> None:
-    """Say this on the page that the visitor sees next."""
+async def add(request: web.Request, kind: str, text: str) -> None:
+    """Show this notice on the next page of the visitor."""
     session = await get_session(request)
-    session[_NOTICES] = [*session.get(_NOTICES, []), [kind, text]][-_MOST:]
+    session[_NOTICES] = [*session.get(_NOTICES, []), [kind, text]][-_MAX_NOTICES:]
 
 
-def taken(session: Session) -> list[Notice]:
-    """What there is to say; it is said once."""
+def pop_notices(session: Session) -> list[Notice]:
+    """Remove and return the stored notices."""
     if _NOTICES not in session:
         return []
     return [Notice(*notice) for notice in session.pop(_NOTICES)]

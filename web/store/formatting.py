@@ -1,4 +1,4 @@
-"""Numbers, money, times and names of things, as shoppers read them."""
+"""Formatting of numbers, money, dates and names in the visitor's language."""
 
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
@@ -18,11 +18,11 @@ from bookstore.errors import BookstoreError
 from bookstore.i18n import N_, Language, _
 from bookstore.users.addresses import COUNTRIES
 
-#: A day as it is written out.
+#: Date patterns (Unicode TR 35) by language.
 _DAY = {"en": "d MMMM y", "de": "d. MMMM y"}
-#: From here on a shopper need not hurry.
-_LOW = 4
-#: What stands before a contributor; for other roles the role itself does (`foreword by`).
+#: Fewer books than this are shown as "Only 3 left".
+_LOW_STOCK = 4
+#: The text before a contributor's name; other roles use the role itself.
 _BY_ROLE = {
     "author": N_("by"),
     "editor": N_("edited by"),
@@ -35,7 +35,7 @@ _BY_ROLE = {
     "afterword": N_("afterword by"),
     "contributor": N_("with"),
 }
-_STATES = {
+_STATUSES = {
     "placed": N_("Placed"),
     "confirmed": N_("Confirmed"),
     "packed": N_("Packed"),
@@ -51,7 +51,7 @@ _FORMATS = {
     "audiobook": N_("Audiobook"),
     "other": N_("Other"),
 }
-#: Browsers name those that they are descended from: the youngest is asked for first.
+#: User agents contain the names of older browsers, so the order matters: newest first.
 _BROWSERS = (
     ("Edg", "Edge"),
     ("OPR/", "Opera"),
@@ -80,22 +80,22 @@ def _money(cents: int, currency: str, language: Language) -> str:
 
 
 def plain_money(cents: int) -> str:
-    """An amount as it is typed into a field: 12.90."""
+    """An amount for an input field: 12.90."""
     return f"{cents // 100}.{cents % 100:02}"
 
 
 def number(value: int) -> str:
-    """A number with its thousands apart: 1,217."""
+    """A number with thousands separators: 1,217."""
     return format_decimal(value, locale=i18n.current())
 
 
 def counted(count: Count) -> str:
-    """A number that stops counting somewhere: 217, or 1,000+."""
+    """A count with an upper limit: 217, or 1,000+."""
     return number(count.number) + ("+" if count.more else "")
 
 
 def per_cent(basis_points: int) -> str:
-    """A rate, from hundredths of a per cent: 7% or 5.5%."""
+    """A rate in basis points as a percentage: 7% or 5.5%."""
     return format_percent(
         Decimal(basis_points) / 10_000,
         format=None,
@@ -105,18 +105,18 @@ def per_cent(basis_points: int) -> str:
 
 
 def day(moment: datetime) -> str:
-    """A day in the store's own time: 24 November 2026."""
-    spoken = i18n.current()
-    return format_date(moment.astimezone(), _DAY.get(spoken, "long"), locale=spoken)
+    """A date in the store's time zone: 24 November 2026."""
+    locale = i18n.current()
+    return format_date(moment.astimezone(), _DAY.get(locale, "long"), locale=locale)
 
 
 def month(moment: datetime) -> str:
-    """The month in the store's own time: November."""
+    """The month in the store's time zone: November."""
     return format_date(moment.astimezone(), "LLLL", locale=i18n.current())
 
 
 def clock(moment: datetime) -> str:
-    """A time of day in the store's own time, to the second."""
+    """A time of day in the store's time zone, with seconds."""
     return f"{moment.astimezone():%H:%M:%S}"
 
 
@@ -131,9 +131,9 @@ def language(tag: str) -> str:
 
 
 @lru_cache(maxsize=1000)
-def _language(tag: str, spoken: Language) -> str:
+def _language(tag: str, locale: Language) -> str:
     try:
-        return Locale.parse(tag, sep="-").get_display_name(spoken) or tag
+        return Locale.parse(tag, sep="-").get_display_name(locale) or tag
     except (UnknownLocaleError, ValueError):
         return tag
 
@@ -146,35 +146,36 @@ def country(code: str) -> str:
 
 
 def countries(codes: Iterable[str]) -> list[tuple[str, str]]:
-    """Names and codes of countries, in the order in which the visitor looks for them."""
+    """Names and codes of countries, sorted by name in the visitor's language."""
     return _countries(tuple(codes), i18n.current())
 
 
 @lru_cache(maxsize=16)
-def _countries(codes: Sequence[str], spoken: Language) -> list[tuple[str, str]]:
-    with i18n.speaking(spoken):
-        return sorted(((country(code), code) for code in codes), key=lambda it: _place(it[0]))
+def _countries(codes: Sequence[str], locale: Language) -> list[tuple[str, str]]:
+    with i18n.using_language(locale):
+        return sorted(((country(code), code) for code in codes), key=lambda it: _sort_key(it[0]))
 
 
-def _place(name: str) -> str:
-    """Accents count for nothing: Österreich stands beside Oman."""
+def _sort_key(name: str) -> str:
+    """Ignore accents: Österreich is sorted beside Oman."""
     parts = unicodedata.normalize("NFKD", name).casefold()
-    return "".join(sign for sign in parts if not unicodedata.combining(sign))
+    return "".join(char for char in parts if not unicodedata.combining(char))
 
 
-def state_name(status: str) -> str:
-    """An order's state in a word."""
-    return _(_STATES[status])
+def status_name(status: str) -> str:
+    """The name of an order's status; unknown ones may come from a newer release."""
+    name = _STATUSES.get(status)
+    return _(name) if name else _("Unknown status")
 
 
 def format_name(value: str) -> str:
-    """How a book is bound, or what it is instead."""
+    """The name of a book's format, such as Hardback or E-book."""
     known = _FORMATS.get(value)
     return _(known) if known else value.replace("-", " ").capitalize()
 
 
 def edition(book: Book) -> str:
-    """What sets an edition apart from others of the same work: Paperback, 1998, German."""
+    """What distinguishes an edition from others of the same work: Paperback, 1998, German."""
     facts = [
         format_name(book.format) if book.format else None,
         year(book.year) if book.year is not None else None,
@@ -183,20 +184,22 @@ def edition(book: Book) -> str:
     return ", ".join(fact for fact in facts if fact) or book.title
 
 
-def said(sentence: str | BookstoreError) -> str:
-    """A sentence that somebody else has made, in the visitor's language if we know it there."""
-    return sentence.said() if isinstance(sentence, BookstoreError) else i18n.said(sentence)
+def translated(sentence: str | BookstoreError) -> str:
+    """A message of another module, translated if the catalogue has it."""
+    return (
+        sentence.translated() if isinstance(sentence, BookstoreError) else i18n.translated(sentence)
+    )
 
 
 def stock_of(book: Book) -> tuple[str, str]:
-    """Whether the book can be had: the tone and the icon that say so."""
+    """The tone and the icon for the stock of a book."""
     if book.stock == 0 or not book.available:
         return "grey", "sold-out"
-    return ("amber", "low") if book.stock < _LOW else ("green", "on-shelf")
+    return ("amber", "low") if book.stock < _LOW_STOCK else ("green", "in-stock")
 
 
 def credits_of(book: Book) -> list[tuple[str, list[Contributor]]]:
-    """Who made the book: `by` these, `translated by` those."""
+    """The contributors by role text, such as `by` or `translated by`."""
     credits_: dict[str, list[Contributor]] = {}
     for person in book.authors:
         known = _BY_ROLE.get(person.role)
@@ -206,7 +209,7 @@ def credits_of(book: Book) -> list[tuple[str, list[Contributor]]]:
 
 
 def authors_of(book: Book) -> str:
-    """The authors in a line, for places where there is little room."""
+    """The authors on one line; more than two are shortened."""
     names = [person.name for person in book.authors if person.role == "author"]
     names = names or [person.name for person in book.authors]
     if len(names) > 2:
@@ -215,7 +218,7 @@ def authors_of(book: Book) -> str:
 
 
 def device(user_agent: str | None) -> str:
-    """What a browser calls itself, in two words: Firefox on Linux; the beginning of any other."""
+    """A short name of a browser, such as "Firefox on Linux"; else the start of its user agent."""
     agent = user_agent or ""
     browser = next((name for mark, name in _BROWSERS if mark in agent), None)
     system = next((name for mark, name in _SYSTEMS if mark in agent), None)
@@ -240,8 +243,8 @@ FILTERS: dict[str, Callable[..., str]] = {
     "money": money,
     "number": number,
     "per_cent": per_cent,
-    "said": said,
-    "state_name": state_name,
+    "translated": translated,
+    "status_name": status_name,
     "plain_money": plain_money,
     "year": year,
 }

@@ -1,4 +1,4 @@
-"""Which orders a visitor may see, and which they have placed lately."""
+"""The recent orders of a guest, and the URLs of orders."""
 
 from urllib.parse import quote
 
@@ -9,16 +9,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bookstore import orders
 from bookstore.orders import Order
 from bookstore.users.permissions import Permission
-from web.auth.order_access import may, token_of
+from web.auth.order_access import access_token, has_permission
 from web.server.keys import USER
 
-#: The ids of a guest's orders, the newest first; the session ends, the letters stay.
+#: Session key for the ids of a guest's orders, newest first.  After the session ends, guests use
+#: the links in their e-mails.
 _ORDERS = "orders"
 _MOST = 5
 
 
 async def remember(request: web.Request, order: Order) -> None:
-    """Let a guest find this order again for as long as the session lives."""
+    """Store a guest's order in the session."""
     if order.user_id is not None:
         return
     session = await get_session(request)
@@ -27,11 +28,11 @@ async def remember(request: web.Request, order: Order) -> None:
 
 
 async def of_guest(request: web.Request, conn: AsyncConnection) -> list[Order]:
-    """The orders that a guest has placed in this session, the newest first."""
+    """The orders that a guest has placed in this session, newest first."""
     ids = (await get_session(request)).get(_ORDERS, [])
     found = await orders.by_ids(conn, ids) if ids else {}
     mine = [found[order_id] for order_id in ids if order_id in found]
-    # Those that moved to an account are seen by whoever is signed in to it.
+    # Orders that were moved to an account require signing in to it.
     return [order for order in mine if order.user_id is None]
 
 
@@ -46,13 +47,13 @@ async def last_order(request: web.Request, conn: AsyncConnection) -> Order | Non
 
 
 def address_of(request: web.Request, order: Order, below: str = "") -> str:
-    """Where the order is shown; a guest's address has the token that opens it."""
+    """The URL of the order's page; for a guest it contains the access token."""
     address = f"/orders/{quote(order.number)}{below}"
-    if order.user_id is not None or may(request, Permission.SEE_ORDERS):
+    if order.user_id is not None or has_permission(request, Permission.SEE_ORDERS):
         return address
-    return f"{address}?access_token={token_of(request, order)}"
+    return f"{address}?access_token={access_token(request, order)}"
 
 
 def stream_of(request: web.Request, order: Order) -> str:
-    """Where the order's events are streamed."""
+    """The URL of the order's event stream."""
     return f"/api/v1{address_of(request, order, '/stream')}"

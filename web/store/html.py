@@ -1,4 +1,4 @@
-"""HTML that templates may take as it is.  It is made here and nowhere else."""
+"""Trusted HTML (`Markup`) for templates.  Only this module creates it for the store's pages."""
 
 import re
 from functools import lru_cache
@@ -8,15 +8,15 @@ from markupsafe import Markup
 from bookstore.catalogue import covers
 from bookstore.catalogue.models import Book
 
-#: What already makes blocks of a description.
+#: Block elements in a description.
 _BLOCK = re.compile(r"<(?:p|ul|ol|blockquote|h[1-6])\b")
 
 
 def cover(book: Book, place: str = "", *, at_once: bool = False) -> Markup:
-    """The book's cover: its picture, or a drawing as SVG.
+    """The book's cover: the uploaded picture, or a generated SVG.
 
-    `place` tells apart two drawings of a book on one page.  `at_once` is for a picture that is
-    seen without scrolling; others are loaded when they come near.
+    `place` makes element ids unique if a page shows a book twice.  `at_once` loads a picture
+    eagerly, for covers that are visible without scrolling; others load lazily.
     """
     if book.cover is not None:
         return picture(book.cover, at_once=at_once)
@@ -26,10 +26,10 @@ def cover(book: Book, place: str = "", *, at_once: bool = False) -> Markup:
 
 
 def picture(name: str, *, at_once: bool = False) -> Markup:
-    """An uploaded cover in the size that fits the screen; its name has its width and height."""
+    """An uploaded cover with `srcset`; width and height are part of the file name."""
     _, _, size = name.removesuffix(".jpg").partition("-")
     width, _, height = size.partition("x")
-    # Without words of its own: the title stands beside it.
+    # Empty alt text: the title is beside the picture.
     return Markup(
         '<img src="/api/v1/covers/{small}" srcset="/api/v1/covers/{small} 1x,'
         ' /api/v1/covers/{large} 2x" width="{width}" height="{height}" alt="" loading="{loading}">'
@@ -43,14 +43,14 @@ def picture(name: str, *, at_once: bool = False) -> Markup:
 
 
 def blurb(description: str) -> Markup:
-    """A description in paragraphs.  `bookstore.catalogue.validation` has cleaned its HTML."""
+    """A description in paragraphs.  `bookstore.catalogue.validation` has sanitized its HTML."""
     if _BLOCK.search(description):
-        return Markup(description)  # noqa: S704 - cleaned when it was written
+        return Markup(description)  # noqa: S704 - sanitized when stored
     paragraphs = re.split(r"\n\s*\n", description.strip())
     return Markup("".join(f"<p>{text}</p>" for text in paragraphs))  # noqa: S704
 
 
 @lru_cache(maxsize=4096)
 def _drawn(title: str, author: str, category: str | None, year: int | None, place: str) -> Markup:
-    # The drawing escapes what stands on it.
-    return Markup(covers.draw(title, author, category, year, place=place))  # noqa: S704
+    # `covers.draw` escapes the texts.
+    return Markup(covers.draw(title, author, category, year, id_suffix=place))  # noqa: S704

@@ -1,4 +1,4 @@
-"""A customer's orders, and the page on which one is followed."""
+"""A customer's orders, and the page of one order with its live status."""
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -8,37 +8,38 @@ from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import carts, i18n, orders
+from bookstore.catalogue import books as catalogue_books
 from bookstore.catalogue.models import Book
 from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.database.pagination import Page
 from bookstore.errors import IllegalTransition, RequestInProgress
 from bookstore.i18n import _
-from bookstore.orders import CUSTOMER_CANCELS, Event, Order, State, bestsellers
-from web.api.carts import changed
-from web.api.idempotency import done_before
+from bookstore.orders import CUSTOMER_CANCELS, Event, Order, State
+from web.api.carts import change_cart
+from web.api.idempotency import is_replay
 from web.auth import order_access
 from web.server.keys import ENGINE, USER
 from web.server.request_context import now
 from web.store import flash, formatting, forms, guest_orders
 from web.store.rendering import page
 
-#: The way of an order for which nothing goes wrong.
-_WAY = (State.PLACED, State.CONFIRMED, State.PACKED, State.SHIPPED, State.DELIVERED)
-#: After this long an order that is still only placed deserves a word.
+#: The states of an order that is neither rejected nor cancelled.
+_HAPPY_PATH = (State.PLACED, State.CONFIRMED, State.PACKED, State.SHIPPED, State.DELIVERED)
+#: The page explains the delay if an order is not processed after this time.
 _SLOW = timedelta(seconds=30)
 _LONGEST_REASON = 500
 
 
-class Knot(NamedTuple):
-    """A knot on the thread: `past`, `now`, `next`, or `over` where the thread was cut."""
+class Step(NamedTuple):
+    """A step of an order.  `position` is `past`, `now`, `next`, or `over` where the order ended."""
 
     state: State
-    place: str
+    position: str
     event: Event | None
 
 
 async def show_all(request: web.Request) -> web.Response:
-    """GET /orders: a user's own; a guest's, as far as the session knows them."""
+    """GET /orders: the user's orders; for guests those of the session."""
     user = request[USER]
     cursor = request.query.get("cursor")
     async with reading(request.config_dict[ENGINE]) as conn:
@@ -56,11 +57,11 @@ async def show_all(request: web.Request) -> web.Response:
 
 
 async def show(request: web.Request) -> web.Response:
-    """GET /orders/{number}: the page that a customer keeps open."""
+    """GET /orders/{number}: the order, updated live by `store.js`."""
     async with reading(request.config_dict[ENGINE]) as conn:
-        order = await order_access.opened(request, conn, request.query.get("access_token"))
+        order = await order_access.find_accessible(request, conn, request.query.get("access_token"))
         events = await orders.events(conn, order.id)
-        books: Mapping[int, Book] = await bestsellers.by_ids(
+        books: Mapping[int, Book] = await catalogue_books.by_ids(
             conn, [line.book_id for line in order.items]
         )
     return await page(
@@ -68,7 +69,7 @@ async def show(request: web.Request) -> web.Response:
         "order.html",
         order=order,
         lines=[(line, books[line.book_id]) for line in order.items],
-        thread=_thread(order, events),
+        steps=_steps(order, events),
         slow=order.status is State.PLACED and now() - order.placed_at > _SLOW,
         checked_at=now(),
         can_cancel=order.status in CUSTOMER_CANCELS,
@@ -87,7 +88,9 @@ async def cancel(request: web.Request) -> web.Response:
 
     async def work() -> Order:
         async with transaction(request.config_dict[ENGINE]) as conn:
-            order = await order_access.opened(request, conn, request.query.get("access_token"))
+            order = await order_access.find_accessible(
+                request, conn, request.query.get("access_token")
+            )
             return await orders.cancel(
                 conn,
                 order.number,
@@ -100,51 +103,68 @@ async def cancel(request: web.Request) -> web.Response:
     try:
         order = await retry_transaction(work)
     except IllegalTransition as error:
-        text = _("This order cannot be cancelled here any more. It stands as: %s.")
-        await flash.leave(request, "bad", text % formatting.state_name(error.status))
+        text = _("This order can no longer be cancelled here. Its status: %s.")
+        await flash.add(request, "bad", text % formatting.status_name(error.status))
         raise web.HTTPSeeOther(_back(request)) from None
     raise web.HTTPSeeOther(guest_orders.address_of(request, order))
 
 
 async def reorder(request: web.Request) -> web.Response:
-    """POST /orders/{number}/reorder: its books go into the cart, those that can be had, once."""
+    """POST /orders/{number}/reorder: add its available books to the cart, once per form."""
     key = forms.key_of(await forms.read(request))
 
     async def fill(conn: AsyncConnection, cart_id: int) -> None:
-        order = await order_access.opened(request, conn, request.query.get("access_token"))
-        owner = order_access.key_owner(request, cart_id)
-        if await done_before(request, conn, owner, key, cart_id):
-            said[:] = [_("You had asked for this already, so nothing was added a second time.")]
+        order = await order_access.find_accessible(request, conn, request.query.get("access_token"))
+        owner = order_access.idempotency_owner(request, cart_id)
+        if await is_replay(request, conn, owner, key, cart_id):
+            messages[:] = [
+                _("These books were already added to your cart, so nothing was added again.")
+            ]
             return
-        wanted = [(line.book_id, line.title, line.quantity) for line in order.items]
-        said[:] = await carts.add_again(conn, cart_id, wanted, now=now())
+        items = [(line.book_id, line.title, line.quantity) for line in order.items]
+        messages[:] = await carts.add_again(conn, cart_id, items, now=now())
 
-    said: list[str] = []
+    messages: list[str] = []
     try:
-        await changed(request, fill)
+        await change_cart(request, fill)
     except RequestInProgress:
-        said[:] = [
-            _("Your books are on their way into your cart. Load the page again in a moment.")
+        messages[:] = [
+            _("Your books are being added to your cart. Please reload the page in a moment.")
         ]
-    for sentence in said:
-        await flash.leave(request, "info", i18n.said(sentence))
+    for message in messages:
+        await flash.add(request, "info", i18n.translated(message))
     raise web.HTTPSeeOther("/cart")
 
 
-def _thread(order: Order, events: Sequence[Event]) -> list[Knot]:
-    """What the order went through, and what is still to come."""
+def _steps(order: Order, events: Sequence[Event]) -> list[Step]:
+    """The past, current and future states of the order.
+
+    States that only a newer release knows are shown as unknown, before the current one.
+    """
     reached: dict[str, Event] = {event.kind: event for event in events}
     ended = order.final and order.status is not State.DELIVERED
-    way = [state for state in _WAY if state in reached] + [order.status] if ended else _WAY
-    knots = []
-    for state in way:
+    if order.status in _HAPPY_PATH:
+        index = _HAPPY_PATH.index(order.status)
+        before, after = _HAPPY_PATH[:index], _HAPPY_PATH[index:]
+    else:
+        before = tuple(state for state in _HAPPY_PATH if state in reached)
+        rest = () if ended else tuple(state for state in _HAPPY_PATH if state not in reached)
+        after = (order.status, *rest)
+    steps = []
+    for state in (*before, *_unknown_states(order, events), *after):
         event = reached.get(state)
-        if state is order.status:
-            place = "over" if ended else ("past" if order.final else "now")
+        if state == order.status:
+            position = "over" if ended else ("past" if order.final else "now")
         else:
-            place = "past" if event is not None else "next"
-        knots.append(Knot(state, place, event))
-    return knots
+            position = "past" if event is not None else "next"
+        steps.append(Step(state, position, event))
+    return steps
+
+
+def _unknown_states(order: Order, events: Sequence[Event]) -> Sequence[State]:
+    """The states in the events that this release does not know; payments have other events."""
+    states = [State.stored(event.kind) for event in events if not event.kind.startswith("payment-")]
+    return [state for state in states if not state.is_known and state != order.status]
 
 
 def _back(request: web.Request) -> str:

@@ -1,4 +1,4 @@
-"""What opens an account: its password, and the devices that are signed in."""
+"""The password of an account, and the devices that are signed in."""
 
 from collections.abc import Mapping
 
@@ -9,8 +9,8 @@ from bookstore.errors import BadCredentials, BookstoreError, Invalid, NotFound
 from bookstore.i18n import N_, _
 from bookstore.users import accounts, sessions
 from web.auth.credentials import confirm_password
-from web.auth.login_throttle import guessing
-from web.auth.sessions import me, session_id, sign_in
+from web.auth.login_throttle import throttle_password
+from web.auth.sessions import current_user, session_id, sign_in
 from web.server.errors import TooManyAttempts
 from web.server.keys import ENGINE
 from web.server.request_context import now
@@ -18,11 +18,11 @@ from web.store import flash, forms
 from web.store.rendering import page
 from web.store.sign_in import refused
 
-_WRONG = N_("This is not your password.")
+_WRONG = N_("This password is incorrect.")
 
 
 async def show_confirmation(request: web.Request) -> web.Response:
-    """GET /account/confirm: the password once more; `next` is where the visitor wanted to go."""
+    """GET /account/confirm: ask for the password again; `next` is the page to continue with."""
     return await _confirmation_page(request, request.query.get("next"))
 
 
@@ -44,10 +44,10 @@ async def show_password(request: web.Request) -> web.Response:
 
 
 async def change_password(request: web.Request) -> web.Response:
-    """POST /account/password: all other devices are signed out."""
-    form, user = await forms.read(request), me(request)
+    """POST /account/password: change it and sign out all other devices."""
+    form, user = await forms.read(request), current_user(request)
     try:
-        async with guessing(request, user.email):
+        async with throttle_password(request, user.email):
             await accounts.change_password(
                 request.config_dict[ENGINE],
                 user,
@@ -59,13 +59,11 @@ async def change_password(request: web.Request) -> web.Response:
     except BadCredentials:
         return await _password_page(request, {"current": _(_WRONG)})
     except Invalid as error:
-        return await _password_page(request, {error.field: error.said()})
+        return await _password_page(request, {error.field: error.translated()})
     except TooManyAttempts as error:
         return refused(await _password_page(request, refusal=error), error)
     await sign_in(request, user)
-    await flash.leave(
-        request, "ok", _("Your password is changed. All other devices are signed out.")
-    )
+    await flash.add(request, "ok", _("Your password is changed. All other devices are signed out."))
     raise web.HTTPSeeOther("/account")
 
 
@@ -73,29 +71,29 @@ async def show_sessions(request: web.Request) -> web.Response:
     """GET /account/sessions."""
     here = await session_id(request)
     async with reading(request.config_dict[ENGINE]) as conn:
-        found = await sessions.of_user(conn, me(request).id, now=now(), here=here)
+        found = await sessions.of_user(conn, current_user(request).id, now=now(), here=here)
     return await page(request, "account_sessions.html", devices=found)
 
 
 async def end_session(request: web.Request) -> web.Response:
-    """POST /account/sessions/{session}: that device is signed out."""
+    """POST /account/sessions/{session}: sign out that device."""
     try:
         async with transaction(request.config_dict[ENGINE]) as conn:
-            await sessions.end_device(conn, me(request).id, request.match_info["session"])
+            await sessions.end_device(conn, current_user(request).id, request.match_info["session"])
     except NotFound:
-        # It has ended by itself, or was ended on another page.
-        await flash.leave(request, "info", _("That device was signed out already."))
+        # The session has expired, or another request ended it.
+        await flash.add(request, "info", _("The device was already signed out."))
     else:
-        await flash.leave(request, "ok", _("That device is signed out."))
+        await flash.add(request, "ok", _("The device is signed out."))
     raise web.HTTPSeeOther("/account/sessions")
 
 
 async def end_other_sessions(request: web.Request) -> web.Response:
-    """POST /account/sessions: all devices but this one are signed out."""
+    """POST /account/sessions: sign out all other devices."""
     here = await session_id(request)
     async with transaction(request.config_dict[ENGINE]) as conn:
-        await sessions.end_all(conn, me(request).id, except_id=here)
-    await flash.leave(request, "ok", _("All other devices are signed out."))
+        await sessions.end_all(conn, current_user(request).id, except_id=here)
+    await flash.add(request, "ok", _("All other devices are signed out."))
     raise web.HTTPSeeOther("/account/sessions")
 
 

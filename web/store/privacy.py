@@ -1,4 +1,4 @@
-"""What is held about a user: to take away, and to have erased."""
+"""Export and erasure of a user's personal data."""
 
 from collections.abc import Mapping
 
@@ -8,14 +8,14 @@ from bookstore.errors import BadCredentials, BookstoreError, EmailBeingSent, Inv
 from bookstore.i18n import N_, _
 from web.auth import erasure, sessions
 from web.auth.credentials import check_password
-from web.auth.sessions import me
+from web.auth.sessions import current_user
 from web.server.errors import TooManyAttempts
 from web.store import forms
 from web.store.rendering import page
 from web.store.sign_in import refused
 
-_WRONG = N_("This is not your password.")
-_UNSURE = N_("Please tick this, so that we know that you mean it.")
+_WRONG = N_("This password is incorrect.")
+_UNSURE = N_("Please tick this box to confirm.")
 
 
 async def show(request: web.Request) -> web.Response:
@@ -24,8 +24,8 @@ async def show(request: web.Request) -> web.Response:
 
 
 async def erase(request: web.Request) -> web.Response:
-    """POST /account/data: with the password and a tick everything personal goes."""
-    form, user = await forms.read(request), me(request)
+    """POST /account/data: erase all personal data, after the password and a confirmation."""
+    form, user = await forms.read(request), current_user(request)
     if "sure" not in form:
         return await _page(request, {"sure": _(_UNSURE)}, status=422)
     try:

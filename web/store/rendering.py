@@ -1,4 +1,4 @@
-"""A page: its template within the frame that all pages have."""
+"""Rendering pages: a template with the parts that all pages share."""
 
 import asyncio
 from collections.abc import Sequence
@@ -12,81 +12,81 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bookstore import carts as cart_service
 from bookstore import i18n
-from bookstore.catalogue import categories, covers
+from bookstore.catalogue import categories, covers, facets
 from bookstore.catalogue.categories import Category
+from bookstore.catalogue.facets import LanguageCount
 from bookstore.database.engine import reading, request_deadline, retry_transaction
-from bookstore.orders import bestsellers
-from bookstore.orders.bestsellers import LanguageCount
 from web.auth import guest_cart, sessions
 from web.server.keys import ENGINE, RATES, SETTINGS, USER
 from web.store import assets, display_settings, flash, formatting, html
-from web.store.facet_counts import COUNTS, Counts
+from web.store.facet_counts import FACET_COUNTS, FacetCounts
 
 TEMPLATES = web.AppKey("store_templates", Environment)
 
-#: How many shelves there is room for under the fascia.
-_SHELVES = 7
-#: Shelves change seldom, and every page shows them.
-_KEPT_S = 5.0
-#: They rest for so many times as long as it took to count their books: a million take a second.
-_REST = 20
-#: What takes longer is no longer waited for, unless the shelves are as old as this.
-_LONG_S, _OLD_S = 0.1, 120.0
-_PATIENCE_S = 60.0
+#: How many categories fit into the navigation below the page header.
+_NAV_CATEGORIES = 7
+#: Minimum age before a refresh.  Categories change rarely, and every page shows them.
+_CACHE_S = 5.0
+#: The refresh interval is at least the duration of the last query times this factor.  Counting a
+#: million books takes a second.
+_DELAY_FACTOR = 20
+#: A request does not wait for a refresh whose last run took longer than `_SLOW_S`, unless the
+#: cached data is older than `_STALE_S`.
+_SLOW_S, _STALE_S = 0.1, 120.0
+_QUERY_TIMEOUT_S = 60.0
 
 
-class Frame(NamedTuple):
-    """The store's shelves, which stand on every page: the whole tree, and its top."""
+class Navigation(NamedTuple):
+    """The data of the navigation: all categories, the top ones with books, and the languages."""
 
     tree: Sequence[Category]
-    shelves: Sequence[Category]
+    top_categories: Sequence[Category]
     languages: Sequence[LanguageCount]
 
 
-class Shelves:
-    """The shelves, asked for every few seconds; the longer that takes, the more seldom."""
+class NavigationCache:
+    """The navigation, refreshed every few seconds; a slow query is repeated less often."""
 
     def __init__(self) -> None:
-        self.latest = Frame([], [], [])
-        self._asked_at = float("-inf")
-        self._took_s = 0.0
-        self._asking: asyncio.Task[None] | None = None
+        self.latest = Navigation([], [], [])
+        self._refreshed_at = float("-inf")
+        self._duration_s = 0.0
+        self._refreshing: asyncio.Task[None] | None = None
 
-    async def get(self, engine: AsyncEngine) -> Frame:
-        """The shelves as they were a moment ago.
+    async def get(self, engine: AsyncEngine) -> Navigation:
+        """The navigation of a few seconds ago.
 
-        Who comes while they are looked up waits along, but not where books are so many that
-        counting them takes long.
+        Concurrent requests share one refresh and wait for it, unless counting the books is slow.
         """
-        age_s = asyncio.get_running_loop().time() - self._asked_at
-        if age_s >= max(_KEPT_S, _REST * self._took_s):
-            if self._asking is None or self._asking.done():
-                self._asking = asyncio.ensure_future(self._ask(engine))
-                # Whoever does not wait must not be told either; the next one asks again.
-                self._asking.add_done_callback(lambda it: it.cancelled() or it.exception())
-            if self._took_s < _LONG_S or age_s >= _OLD_S:
-                # Not one after the other: while the database is away that would take for ever.
+        age_s = asyncio.get_running_loop().time() - self._refreshed_at
+        if age_s >= max(_CACHE_S, _DELAY_FACTOR * self._duration_s):
+            if self._refreshing is None or self._refreshing.done():
+                self._refreshing = asyncio.ensure_future(self._refresh(engine))
+                # Retrieve the exception: asyncio logs it otherwise.  The next request retries.
+                self._refreshing.add_done_callback(lambda it: it.cancelled() or it.exception())
+            if self._duration_s < _SLOW_S or age_s >= _STALE_S:
+                # A deadline: while the database is down, requests must not wait without limit.
                 async with request_deadline(engine):
-                    await asyncio.shield(self._asking)
+                    await asyncio.shield(self._refreshing)
         return self.latest
 
-    async def _ask(self, engine: AsyncEngine) -> None:
-        began = asyncio.get_running_loop().time()
-        async with reading(engine.execution_options(timeout_s=_PATIENCE_S)) as conn:
+    async def _refresh(self, engine: AsyncEngine) -> None:
+        started = asyncio.get_running_loop().time()
+        async with reading(engine.execution_options(timeout_s=_QUERY_TIMEOUT_S)) as conn:
             tree = await categories.tree(conn)
-            languages = await bestsellers.languages(conn)
-        self.latest = Frame(tree, _tops(tree), languages)
-        self._asked_at = asyncio.get_running_loop().time()
-        self._took_s = self._asked_at - began
+            languages = await facets.languages(conn)
+        self.latest = Navigation(tree, _top_categories(tree), languages)
+        self._refreshed_at = asyncio.get_running_loop().time()
+        self._duration_s = self._refreshed_at - started
 
 
-SHELVES = web.AppKey("store_shelves", Shelves)
+NAVIGATION = web.AppKey("store_navigation", NavigationCache)
 
 
 def prepare(app: web.Application) -> None:
-    """Let the application make pages."""
-    app[SHELVES] = Shelves()
-    app[COUNTS] = Counts()
+    """Set up the application to render pages."""
+    app[NAVIGATION] = NavigationCache()
+    app[FACET_COUNTS] = FacetCounts()
     environment = aiohttp_jinja2.setup(
         app,
         app_key=TEMPLATES,
@@ -98,7 +98,7 @@ def prepare(app: web.Application) -> None:
         extensions=["jinja2.ext.i18n"],
         filters=formatting.FILTERS,
     )
-    speak(environment)
+    install_translations(environment)
     settings = app[SETTINGS]
     environment.globals |= {
         "blurb": html.blurb,
@@ -110,14 +110,14 @@ def prepare(app: web.Application) -> None:
         "rates": app[RATES],
         "site": settings.base_url.rstrip("/"),
         "stock_of": formatting.stock_of,
-        "spoken": i18n.LANGUAGES,
+        "all_languages": i18n.LANGUAGES,
         "store_name": settings.store_name,
     }
 
 
-def speak(environment: Environment) -> None:
-    """Let templates say what they say in the visitor's language."""
-    # Put there by the extension.
+def install_translations(environment: Environment) -> None:
+    """Install the translation functions, which use the visitor's language."""
+    # The i18n extension adds this method at runtime.
     environment.install_gettext_callables(  # type: ignore[attr-defined]
         i18n._, i18n.ngettext, newstyle=True
     )
@@ -127,36 +127,40 @@ def speak(environment: Environment) -> None:
 async def page(
     request: web.Request, template: str, *, status: int = 200, **content: Any
 ) -> web.Response:
-    """The page, for this visitor and nobody else."""
+    """The page with the visitor's own data; it must not be stored in caches."""
     engine = request.config_dict[ENGINE]
-    frame = await request.config_dict[SHELVES].get(engine)
+    navigation = await request.config_dict[NAVIGATION].get(engine)
     personal = {
         "cart_count": await _cart_count(request),
-        "notices": flash.taken(await get_session(request)),
+        "notices": flash.pop_notices(await get_session(request)),
     }
-    return _rendered(request, template, status, frame, personal | content)
+    return _rendered(request, template, status, navigation, personal | content)
 
 
 def plain_page(request: web.Request, template: str, *, status: int, **content: Any) -> web.Response:
-    """A page that can be made whatever is broken: it asks neither database nor session."""
-    frame = request.config_dict[SHELVES].latest
+    """A page for errors: it reads neither the database nor the session."""
+    navigation = request.config_dict[NAVIGATION].latest
     return _rendered(
-        request, template, status, frame, {"cart_count": None, "notices": []} | content
+        request, template, status, navigation, {"cart_count": None, "notices": []} | content
     )
 
 
 def _rendered(
-    request: web.Request, template: str, status: int, frame: Frame, content: dict[str, Any]
+    request: web.Request,
+    template: str,
+    status: int,
+    navigation: Navigation,
+    content: dict[str, Any],
 ) -> web.Response:
     html = aiohttp_jinja2.render_string(
         template,
         request,
         {
             "here": request.path_qs,
-            "languages": frame.languages,
-            "nav": frame.shelves[:_SHELVES],
-            "shelf": None,
-            "shelves": frame.shelves,
+            "languages": navigation.languages,
+            "nav_categories": navigation.top_categories[:_NAV_CATEGORIES],
+            "current_category": None,
+            "top_categories": navigation.top_categories,
             "theme": display_settings.of(request),
             "user": request.get(USER),
         }
@@ -172,18 +176,18 @@ def _rendered(
 
 
 async def _cart_count(request: web.Request) -> int:
-    if request[USER] is None and await sessions.guest_cart(request) is None:
+    if request[USER] is None and await sessions.guest_cart_id(request) is None:
         return 0
 
     async def work() -> int:
         async with reading(request.config_dict[ENGINE]) as conn:
-            cart_id = await guest_cart.found(request, conn)
+            cart_id = await guest_cart.find(request, conn)
             return (await cart_service.get(conn, cart_id, request.config_dict[RATES])).item_count
 
     return await retry_transaction(work)
 
 
-def _tops(tree: Sequence[Category]) -> list[Category]:
-    """The shelves that have books: as staff have put them, else the fullest first."""
+def _top_categories(tree: Sequence[Category]) -> list[Category]:
+    """Top categories with books, by position, then by number of books."""
     tops = [category for category in tree if category.parent is None and category.book_count]
     return sorted(tops, key=lambda category: (category.position, -category.book_count))

@@ -1,4 +1,4 @@
-"""Forgotten passwords: a letter with a link, and a new password."""
+"""Password reset: an e-mail with a link, and a page to set a new password."""
 
 from collections.abc import Mapping
 
@@ -11,8 +11,8 @@ from bookstore.notifications import link_tokens
 from bookstore.notifications.link_tokens import Purpose
 from bookstore.users import password_reset
 from web.auth import known_devices
-from web.auth.login_throttle import forgive
-from web.auth.password_reset import ask as ask_for
+from web.auth.login_throttle import clear_failures
+from web.auth.password_reset import request_reset as ask_for
 from web.server.errors import TooManyAttempts
 from web.server.keys import ENGINE, SETTINGS
 from web.server.request_context import now
@@ -24,17 +24,17 @@ from web.store.sign_in import refused
 
 async def show(request: web.Request) -> web.Response:
     """GET /forgot-password."""
-    return await _asking_page(request, {})
+    return await _request_page(request, {})
 
 
-async def ask(request: web.Request) -> web.Response:
-    """POST /forgot-password: the same answer, whether there is such an account or not."""
+async def send_link(request: web.Request) -> web.Response:
+    """POST /forgot-password: the same response whether the account exists or not."""
     form = await forms.read(request)
     try:
         await ask_for(request, form.get("email", ""))
     except TooManyAttempts as error:
-        return refused(await _asking_page(request, form, refusal=error), error)
-    return await page(request, "letter_sent.html", email=form.get("email", ""))
+        return refused(await _request_page(request, form, refusal=error), error)
+    return await page(request, "email_sent.html", email=form.get("email", ""))
 
 
 async def show_link(request: web.Request) -> web.Response:
@@ -43,7 +43,7 @@ async def show_link(request: web.Request) -> web.Response:
 
 
 async def reset(request: web.Request) -> web.Response:
-    """POST /reset-password/{token}: back to the front door, with the new password."""
+    """POST /reset-password/{token}: set the password and redirect to the sign-in page."""
     form = await forms.read(request)
     try:
         user = await password_reset.reset(
@@ -54,9 +54,9 @@ async def reset(request: web.Request) -> web.Response:
             now=now(),
         )
     except Invalid as error:
-        return await _new_password_page(request, {error.field: error.said()})
-    await forgive(request, user.email)
-    await flash.leave(
+        return await _new_password_page(request, {error.field: error.translated()})
+    await clear_failures(request, user.email)
+    await flash.add(
         request,
         "ok",
         _("Your new password is set, and all devices are signed out. Please sign in."),
@@ -66,7 +66,7 @@ async def reset(request: web.Request) -> web.Response:
     raise back
 
 
-async def _asking_page(
+async def _request_page(
     request: web.Request, typed: Mapping[str, str], *, refusal: BookstoreError | None = None
 ) -> web.Response:
     return await page(
@@ -81,7 +81,7 @@ async def _new_password_page(
     request: web.Request, faults: Mapping[str, str] | None = None
 ) -> web.Response:
     async with reading(request.config_dict[ENGINE]) as conn:
-        link = await link_tokens.look(
+        link = await link_tokens.find(
             conn,
             request.match_info["token"],
             Purpose.RESET,

@@ -1,11 +1,11 @@
-"""Every address of the shopper's pages, and who may come in."""
+"""All routes of the store's pages, and who may access them."""
 
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
 from web.server.problems import ERROR_PAGE
-from web.server.route_access import Access, Open
+from web.server.route_access import Access, AccessLevel
 from web.store import (
     account,
     addresses,
@@ -33,7 +33,7 @@ from web.store import (
     totp,
 )
 
-ANYONE, SIGNED_IN, IN_PERSON = Open.ANYONE, Open.SIGNED_IN, Open.IN_PERSON
+ANYONE, SIGNED_IN, IN_PERSON = AccessLevel.ANYONE, AccessLevel.SIGNED_IN, AccessLevel.IN_PERSON
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -60,19 +60,21 @@ PAGES: list[tuple[str, str, Handler, Access]] = [
     ("POST", "/account/addresses", addresses.add, SIGNED_IN),
     ("GET", f"/account/addresses/{_ADDRESS}", addresses.show, SIGNED_IN),
     ("POST", f"/account/addresses/{_ADDRESS}", addresses.change, SIGNED_IN),
-    ("GET", "/account/letters", notifications.show, SIGNED_IN),
-    ("POST", "/account/letters", notifications.choose, SIGNED_IN),
+    ("GET", "/account/emails", notifications.show, SIGNED_IN),
+    ("POST", "/account/emails", notifications.choose, SIGNED_IN),
+    ("GET", "/account/letters", notifications.redirect_old_path, SIGNED_IN),
+    ("POST", "/account/letters", notifications.redirect_old_path, SIGNED_IN),
     ("GET", "/account/notifications", notifications.show_all, SIGNED_IN),
     ("POST", "/account/notifications/{notification_id:[0-9]{1,18}}", notifications.read, SIGNED_IN),
     ("GET", "/account/data", privacy.show, IN_PERSON),
     ("POST", "/account/data", privacy.erase, IN_PERSON),
     ("GET", "/account/email", emails.show_change, IN_PERSON),
     ("POST", "/account/email", emails.change, IN_PERSON),
-    ("POST", "/account/email/verification", emails.ask_to_verify, IN_PERSON),
+    ("POST", "/account/email/verification", emails.request_verification, IN_PERSON),
     ("GET", "/verify-email/{token}", emails.show_link, ANYONE),
     ("POST", "/verify-email/{token}", emails.confirm, ANYONE),
     ("GET", "/forgot-password", resets.show, ANYONE),
-    ("POST", "/forgot-password", resets.ask, ANYONE),
+    ("POST", "/forgot-password", resets.send_link, ANYONE),
     ("GET", "/reset-password/{token}", resets.show_link, ANYONE),
     ("POST", "/reset-password/{token}", resets.reset, ANYONE),
     ("GET", "/account/confirm", password_and_devices.show_confirmation, IN_PERSON),
@@ -108,11 +110,11 @@ PAGES: list[tuple[str, str, Handler, Access]] = [
     ("GET", "/static/{path:[a-z0-9./-]+}", assets.show_file, ANYONE),
 ]
 
-#: What needs the password typed within the last minutes: it makes a new way into an account.
+#: Handlers that require a recent password check, because they create a new way to sign in.
 CONFIRMED: set[Handler] = {tokens.create, totp.begin}
 
 
 def prepare(app: web.Application) -> None:
-    """Give the application what its pages need."""
+    """Set up the application for the store's pages."""
     rendering.prepare(app)
     app[ERROR_PAGE] = errors.show_problem

@@ -1,4 +1,4 @@
-"""What crawlers and readers of feeds ask for."""
+"""robots.txt, sitemaps, the Atom feed and OpenSearch."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -8,17 +8,17 @@ from aiohttp import web
 from aiohttp.typedefs import LooseHeaders
 
 from bookstore.catalogue import listing
-from bookstore.catalogue.listing import Query, Sort
+from bookstore.catalogue import sitemap as sitemap_parts
+from bookstore.catalogue.listing import BookQuery, Sort
 from bookstore.database.engine import reading
 from bookstore.errors import NotFound
 from bookstore.i18n import _
-from bookstore.orders import bestsellers
 from web.server.keys import ENGINE, SETTINGS
 from web.server.request_context import now
 from web.store import formatting
-from web.store.rendering import SHELVES
+from web.store.rendering import NAVIGATION
 
-#: Pages that are about a visitor, not about books; and endless variations of lists.
+#: Paths that crawlers must skip: personal pages, and lists with endless variations.
 _PERSONAL = (
     "/account",
     "/admin",
@@ -30,7 +30,7 @@ _PERSONAL = (
     "/sign-in",
     "/suggestions",
 )
-#: As many addresses as one sitemap may hold (sitemaps.org, protocol 0.9).
+#: The maximum of URLs in one sitemap (sitemaps.org, protocol 0.9).
 SITEMAP = 50_000
 _FEED = 30
 _AN_HOUR: LooseHeaders = {"Cache-Control": "max-age=3600"}
@@ -43,7 +43,7 @@ async def robots(request: web.Request) -> web.Response:
     lines = [
         "User-agent: *",
         *(f"Disallow: {path}" for path in _PERSONAL),
-        # Drawn or uploaded, covers are for everybody.
+        # Covers are public.
         "Allow: /api/v1/covers/",
         f"Sitemap: {_site(request)}/sitemap.xml",
     ]
@@ -51,24 +51,24 @@ async def robots(request: web.Request) -> web.Response:
 
 
 async def sitemaps(request: web.Request) -> web.Response:
-    """GET /sitemap.xml: where the sitemaps are; one for shelves and texts, the rest for books."""
+    """GET /sitemap.xml: the index; sitemap 0 has categories and texts, the others have books."""
     async with reading(request.config_dict[ENGINE]) as conn:
-        parts = await bestsellers.parts(conn, SITEMAP)
+        parts = await sitemap_parts.count_parts(conn, SITEMAP)
     addresses = [f"{_site(request)}/sitemaps/{part}.xml" for part in range(parts + 1)]
     entries = "".join(f"<sitemap><loc>{address}</loc></sitemap>" for address in addresses)
     return _xml(f'<sitemapindex xmlns="{_SITEMAPS}">{entries}</sitemapindex>')
 
 
 async def sitemap(request: web.Request) -> web.Response:
-    """GET /sitemaps/{part}.xml: the shelves and texts, or up to 50,000 books."""
+    """GET /sitemaps/{part}.xml: the categories and texts, or up to 50,000 books."""
     part = int(request.match_info["part"])
     engine = request.config_dict[ENGINE]
     if part == 0:
-        frame = await request.config_dict[SHELVES].get(engine)
-        shelves = [f"/books?category={shelf.slug}" for shelf in frame.tree if shelf.book_count]
-        return _sitemap(request, [(path, None) for path in ("/", "/books", *shelves, *_TEXTS)])
+        navigation = await request.config_dict[NAVIGATION].get(engine)
+        categories = [f"/books?category={it.slug}" for it in navigation.tree if it.book_count]
+        return _sitemap(request, [(path, None) for path in ("/", "/books", *categories, *_TEXTS)])
     async with reading(engine) as conn:
-        found = await bestsellers.part(conn, part, SITEMAP)
+        found = await sitemap_parts.get_part(conn, part, SITEMAP)
     if not found:
         raise NotFound("This sitemap")
     return _sitemap(request, [(f"/books/{book_id}", changed) for book_id, changed in found])
@@ -78,7 +78,7 @@ async def feed(request: web.Request) -> web.Response:
     """GET /feed.atom: the newest books (RFC 4287)."""
     site, name = _site(request), request.config_dict[SETTINGS].store_name
     async with reading(request.config_dict[ENGINE]) as conn:
-        found = (await listing.find(conn, Query(sort=Sort.NEWEST), limit=_FEED)).items
+        found = (await listing.find(conn, BookQuery(sort=Sort.NEWEST), limit=_FEED)).items
     title = _("%s: new books") % name
     updated = max((book.created_at for book in found), default=now())
     entries = "".join(
@@ -102,7 +102,7 @@ async def feed(request: web.Request) -> web.Response:
 
 
 async def search_description(request: web.Request) -> web.Response:
-    """GET /opensearch.xml: how a browser searches here by itself (OpenSearch 1.1)."""
+    """GET /opensearch.xml: the description of the search for browsers (OpenSearch 1.1)."""
     name = request.config_dict[SETTINGS].store_name
     template = quoteattr(f"{_site(request)}/books?q={{searchTerms}}")
     return _xml(

@@ -1,4 +1,4 @@
-"""Signing in and out, and making an account."""
+"""Sign-in, sign-out and registration."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,17 +7,17 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from bookstore import i18n
-from bookstore.catalogue.validation import plain
+from bookstore.catalogue.validation import single_line
 from bookstore.database.engine import reading
 from bookstore.errors import BadCode, BadCredentials, BookstoreError, EmailTaken, Invalid
 from bookstore.users import accounts
 from bookstore.users.accounts import User
-from web.auth import credentials, guest_cart, sessions
-from web.auth.login_throttle import registering
+from web.auth import credentials, guest_cart, session_storage, sessions
+from web.auth.login_throttle import throttle_registration
 from web.server import languages
 from web.server.errors import TooManyAttempts
 from web.server.keys import ENGINE, SETTINGS, USER
-from web.server.problems import of_refusal
+from web.server.problems import from_store_error
 from web.server.request_context import now
 from web.store import flash, forms
 from web.store.rendering import page
@@ -27,8 +27,8 @@ _START = "/account"
 
 
 async def show(request: web.Request) -> web.Response:
-    """GET /sign-in; `next` is where the visitor wanted to go."""
-    _pass_on(request)
+    """GET /sign-in; `next` is the page to continue with."""
+    _redirect_if_signed_in(request)
     return await _sign_in_page(request, {}, request.query.get("next"))
 
 
@@ -42,15 +42,15 @@ async def sign_in(request: web.Request) -> web.Response:
     except (BadCredentials, TooManyAttempts) as error:
         return await _sign_in_page(request, form, following, refusal=error)
     if user.second_factor:
-        await sessions.await_code(request, user)
+        await sessions.start_code_step(request, user)
         raise web.HTTPSeeOther(_with_next("/sign-in/code", following))
-    await _enter(request, user)
+    await _complete_sign_in(request, user)
     raise web.HTTPSeeOther(_after(request, user, following))
 
 
 async def show_code(request: web.Request) -> web.Response:
-    """GET /sign-in/code: the password was right, a code is missing."""
-    await _who_owes_a_code(request, request.query.get("next"))
+    """GET /sign-in/code: the second step, after the password."""
+    await _user_awaiting_code(request, request.query.get("next"))
     return await _code_page(request, request.query.get("next"))
 
 
@@ -58,74 +58,74 @@ async def give_code(request: web.Request) -> web.Response:
     """POST /sign-in/code."""
     form = await forms.read(request)
     following = form.get("next")
-    user = await _who_owes_a_code(request, following)
+    user = await _user_awaiting_code(request, following)
     try:
         await credentials.check_code(request, user, form.get("code", ""))
     except (BadCode, TooManyAttempts) as error:
         return await _code_page(request, following, refusal=error)
-    await _enter(request, user)
+    await _complete_sign_in(request, user)
     raise web.HTTPSeeOther(_after(request, user, following))
 
 
 async def show_registration(request: web.Request) -> web.Response:
     """GET /register."""
-    _pass_on(request)
+    _redirect_if_signed_in(request)
     return await _registration_page(request, {}, request.query.get("next"))
 
 
 async def register(request: web.Request) -> web.Response:
-    """POST /register: the new user is signed in."""
+    """POST /register: create the account and sign in."""
     form = await forms.read(request)
     faults: dict[str, str] = {}
     try:
-        name = plain("name", form.get("name", ""), LONGEST_NAME)
-        async with registering(request):
+        name = single_line("name", form.get("name", ""), LONGEST_NAME)
+        async with throttle_registration(request):
             user = await accounts.sign_up(
                 request.config_dict[ENGINE],
                 email=form.get("email", ""),
                 name=name,
                 password=form.get("password", ""),
-                language=languages.of_letters(request),
+                language=languages.email_language(request),
                 now=now(),
             )
     except Invalid as error:
-        faults[error.field] = error.said()
+        faults[error.field] = error.translated()
     except EmailTaken as error:
-        faults["email"] = error.said()
+        faults["email"] = error.translated()
     except TooManyAttempts as error:
         return refused(
             await _registration_page(request, form, form.get("next"), refusal=error), error
         )
     if faults:
         return await _registration_page(request, form, form.get("next"), faults=faults, status=422)
-    await _enter(request, user)
+    await _complete_sign_in(request, user)
     raise web.HTTPSeeOther(forms.local(form.get("next"), _START))
 
 
 async def sign_out(request: web.Request) -> web.Response:
     """POST /sign-out."""
     await sessions.sign_out(request)
-    # Back must not show an account to whoever sits here next.
+    # The next person at this browser must not see the account with the back button.
     raise web.HTTPSeeOther("/", headers={"Clear-Site-Data": '"cache", "storage"'})
 
 
 def refused(response: web.Response, error: BookstoreError) -> web.Response:
-    """The form again, with the refusal's status, and when to try again."""
-    problem = of_refusal(error)
+    """The form again, with the status of the error and `Retry-After`."""
+    problem = from_store_error(error)
     response.set_status(problem.status)
     response.headers.update(problem.headers)
     return response
 
 
-def _pass_on(request: web.Request) -> None:
+def _redirect_if_signed_in(request: web.Request) -> None:
     if request[USER] is not None:
         raise web.HTTPSeeOther(forms.local(request.query.get("next"), _START))
 
 
-async def _enter(request: web.Request, user: User) -> None:
-    """Sign the user in and tell what became of the cart that was filled before."""
+async def _complete_sign_in(request: web.Request, user: User) -> None:
+    """Sign the user in and show what happened to the guest cart."""
     for sentence in await guest_cart.sign_in(request, user):
-        await flash.leave(request, "ok", i18n.said(sentence))
+        await flash.add(request, "ok", i18n.translated(sentence))
 
 
 async def _sign_in_page(
@@ -153,9 +153,9 @@ async def _code_page(
     return response if refusal is None else refused(response, refusal)
 
 
-async def _who_owes_a_code(request: web.Request, following: str | None) -> User:
-    """The user whose password was given a moment ago; without one, back to the start."""
-    user_id = await sessions.owes_code(request)
+async def _user_awaiting_code(request: web.Request, following: str | None) -> User:
+    """The user who has entered the password and owes a code; without one, redirect to sign-in."""
+    user_id = await sessions.pending_code_user_id(request)
     if user_id is not None:
         async with reading(request.config_dict[ENGINE]) as conn:
             user = await accounts.get(conn, user_id)
@@ -165,8 +165,8 @@ async def _who_owes_a_code(request: web.Request, following: str | None) -> User:
 
 
 def _after(request: web.Request, user: User, following: str | None) -> str:
-    """Where to go once signed in: staff who need a second factor set it up first."""
-    if sessions.must_enrol(request.config_dict[SETTINGS], user):
+    """The page after the sign-in.  Staff without a required second factor set it up first."""
+    if session_storage.needs_enrolment(request.config_dict[SETTINGS], user):
         return "/account/second-factor"
     return forms.local(following, _START)
 

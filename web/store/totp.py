@@ -1,4 +1,4 @@
-"""The second factor: set up, and removed."""
+"""Set up and remove the second factor."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,11 +19,11 @@ from bookstore.i18n import _
 from bookstore.users import two_factor
 from bookstore.users.two_factor import Enrolment
 from web.auth.credentials import enable_second_factor, remove_second_factor
-from web.auth.sessions import me
+from web.auth.sessions import current_user
 from web.server.errors import TooManyAttempts
-from web.server.keys import ENGINE, ENROLS, SETTINGS
+from web.server.keys import ENGINE, ENROLMENT_REQUIRED, SETTINGS
 from web.server.request_context import now
-from web.server.route_access import Open, authorize
+from web.server.route_access import AccessLevel, authorize
 from web.store import flash, forms
 from web.store.rendering import page
 from web.store.sign_in import refused
@@ -37,32 +37,32 @@ async def show(request: web.Request) -> web.Response:
 
 
 async def begin(request: web.Request) -> web.Response:
-    """POST /account/second-factor: a new seed, to be scanned."""
+    """POST /account/second-factor: create a secret, to be scanned."""
     settings = request.config_dict[SETTINGS]
     try:
         async with transaction(request.config_dict[ENGINE]) as conn:
             await two_factor.begin(
                 conn,
-                me(request).id,
+                current_user(request).id,
                 issuer=settings.store_name,
                 secret_key=settings.secret_key,
                 now=now(),
             )
     except SecondFactorOn as error:
-        await flash.leave(request, "info", error.said())
+        await flash.add(request, "info", error.translated())
     raise web.HTTPSeeOther(PATH)
 
 
 async def enable(request: web.Request) -> web.Response:
-    """POST /account/second-factor/code: the one page that shows the recovery codes."""
+    """POST /account/second-factor/code: turn it on.  Only this page shows the recovery codes."""
     form = await forms.read(request)
     try:
         codes = await enable_second_factor(request, form.get("code", ""))
     except BadCode as error:
-        return await _page(request, {"code": error.said()})
+        return await _page(request, {"code": error.translated()})
     except TooManyAttempts as error:
         return refused(await _page(request, refusal=error), error)
-    except (SecondFactorOn, SecondFactorNotBegun):  # The form of a page of yesterday.
+    except (SecondFactorOn, SecondFactorNotBegun):  # The form is outdated.
         raise web.HTTPSeeOther(PATH) from None
     return await page(request, "recovery_codes.html", codes=codes)
 
@@ -73,10 +73,10 @@ async def remove(request: web.Request) -> web.Response:
     try:
         await remove_second_factor(request, form.get("password", ""))
     except BadCredentials:
-        return await _page(request, {"password": _("This is not your password.")})
+        return await _page(request, {"password": _("This password is incorrect.")})
     except TooManyAttempts as error:
         return refused(await _page(request, refusal=error), error)
-    await flash.leave(request, "ok", _("Your account asks for the password alone again."))
+    await flash.add(request, "ok", _("Your account now requires only the password."))
     raise web.HTTPSeeOther("/account")
 
 
@@ -86,7 +86,7 @@ async def _page(
     *,
     refusal: BookstoreError | None = None,
 ) -> web.Response:
-    user = me(request)
+    user = current_user(request)
     enrolment, left = None, 0
     if user.second_factor:
         async with reading(request.config_dict[ENGINE]) as conn:
@@ -97,7 +97,7 @@ async def _page(
         "codes_left": left,
         "enrolment": enrolment,
         "faults": faults or {},
-        "forced": request.get(ENROLS, False),
+        "forced": request.get(ENROLMENT_REQUIRED, False),
         "picture": _picture(enrolment) if enrolment else None,
         "refusal": refusal,
     }
@@ -107,12 +107,12 @@ async def _page(
 
 
 async def _begun(request: web.Request, user_id: int) -> Enrolment | None:
-    """The seed that waits for its first code, for whoever has just typed their password."""
-    await authorize(request, Open.CONFIRMED)
+    """The secret that waits for its first code; shown only after a recent password check."""
+    await authorize(request, AccessLevel.CONFIRMED)
     settings = request.config_dict[SETTINGS]
     async with reading(request.config_dict[ENGINE]) as conn:
         try:
-            return await two_factor.begun_with(
+            return await two_factor.pending_enrolment(
                 conn, user_id, issuer=settings.store_name, secret_key=settings.secret_key
             )
         except SecondFactorNotBegun:
@@ -120,8 +120,8 @@ async def _begun(request: web.Request, user_id: int) -> Enrolment | None:
 
 
 def _picture(enrolment: Enrolment) -> Markup:
-    """The QR code as SVG without a style of its own, dark on light whatever the theme."""
+    """The QR code as SVG without inline styles, dark on light in every theme."""
     drawn: str = segno.make(enrolment.uri, error="m").svg_inline(
         scale=5, dark="#000", light="#fff", svgclass="qr", lineclass=None
     )
-    return Markup(drawn)  # noqa: S704 - drawn by us, from squares
+    return Markup(drawn)  # noqa: S704 - generated by segno

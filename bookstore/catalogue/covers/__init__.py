@@ -2,11 +2,11 @@
 
 from bookstore.catalogue.covers.generated import cloth_of, draw, draw_small
 from bookstore.catalogue.covers.uploaded import (
+    MAX_BYTES,
     MEDIA_TYPE,
-    MOST_BYTES,
-    UPLOADS,
+    UPLOAD_MEDIA_TYPES,
     content,
-    cover_of,
+    make_cover,
     put,
     remove,
     small_name,

@@ -1,6 +1,7 @@
-"""How wide words are in Libre Caslon Text, and how they fill a box.
+"""Text widths in the typeface Libre Caslon Text, and fitting text into a box.
 
-A cover is set without a browser, so the advance widths of the typeface stand here.
+A cover is laid out on the server, without a browser, so this module contains the advance widths of
+the typeface.
 """
 
 import unicodedata
@@ -10,7 +11,8 @@ from functools import cache
 from itertools import pairwise
 
 #: Advance widths of libre-caslon-text-latin-400-normal (and of a few letters of its latin-ext
-#: file): four digits, in thousandths of the size, and the signs of that width.
+#: file).  Each entry has the width as four digits, in thousandths of the font size, followed by the
+#: characters of that width.
 _WIDTHS = """
     0135ʼ 0170`´ 0186˚ 0218' 0220⁄ 0230¸ 0242’ 0245‘ 0262. 0263,‚ 0272| 0273¡ 0275¦ 0276ˆ 0280j‹›
     0282· 0284: 0286; 0289l 0298ł 0300iı 0301! 0305() 0307¯ 0317¨ 0324[] 0327{}˜ 0340° 0350t 0351f¹
@@ -26,91 +28,101 @@ _WIDTHS = """
 
 _SPACE = 272
 
-#: Signs that the typeface lacks come from another one: a guess, and a full square for Chinese,
-#: Japanese and Korean.
-_UNKNOWN = 560
-_SQUARE = 1000
+#: Characters that the typeface lacks are shown in another font.  Their width is an estimate: the
+#: full font size for Chinese, Japanese and Korean, and an average width for all others.
+_DEFAULT_WIDTH = 560
+_FULL_WIDTH = 1000
 
-#: Lines are this far apart, in sizes.
+#: The line height as a multiple of the font size.
 LEADING = 1.12
 
-_table = {sign: int(entry[:4]) for entry in _WIDTHS.split() for sign in entry[4:]} | {" ": _SPACE}
+_table = {char: int(entry[:4]) for entry in _WIDTHS.split() for char in entry[4:]} | {" ": _SPACE}
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
-    """Lines of one size that fit the box they were set for."""
+class TextLayout:
+    """Text broken into lines of one font size that fit a box."""
 
     size: int
     lines: tuple[str, ...]
 
 
 def width(text: str) -> int:
-    """The width of `text` in thousandths of its size; kerning would make it a little less."""
+    """The width of `text` in thousandths of its font size.
+
+    Kerning is ignored; it would make the text slightly narrower.
+    """
     return sum(map(_width, text))
 
 
-def fit(text: str, box: tuple[int, int], sizes: Iterable[int], *, spacing: int = 0) -> Setting:
-    """`text` in the first of `sizes` that fits the box (width, height), in lines of even length.
+def fit(text: str, box: tuple[int, int], sizes: Iterable[int], *, spacing: int = 0) -> TextLayout:
+    """`text` at the first of `sizes` that fits the box (width, height), in lines of even length.
 
-    If none does, it is cut with "…" at the last one.  `spacing` is put after each sign, in
-    thousandths of the size.
+    If it fits at none of the sizes, it is truncated with "…" at the last one.  `spacing` is the
+    letter spacing after each character, in thousandths of the font size.
     """
     pieces = _pieces(text)
-    size, room, most = 0, 0, 0
+    size, line_width, max_lines = 0, 0, 0
     for size in sizes:
-        room = box[0] * 1000 // size
-        most = max(1, int(box[1] / (size * LEADING)))
-        lines = _even_lines(pieces, room, most, spacing)
+        line_width = box[0] * 1000 // size
+        max_lines = max(1, int(box[1] / (size * LEADING)))
+        lines = _even_lines(pieces, line_width, max_lines, spacing)
         if lines is not None:
-            return Setting(size, tuple(lines))
-    return Setting(size, tuple(_cut(pieces, room, most, spacing)))
+            return TextLayout(size, tuple(lines))
+    return TextLayout(size, tuple(_truncate(pieces, line_width, max_lines, spacing)))
 
 
 @cache
-def _width(sign: str) -> int:
-    if sign in _table:
-        return _table[sign]
-    if unicodedata.category(sign) in ("Mn", "Cf"):
+def _width(char: str) -> int:
+    if char in _table:
+        return _table[char]
+    if unicodedata.category(char) in ("Mn", "Cf"):
         return 0
-    if unicodedata.east_asian_width(sign) in "WF":
-        return _SQUARE
+    if unicodedata.east_asian_width(char) in "WF":
+        return _FULL_WIDTH
     # A letter with an accent is as wide as the letter.
-    return _table.get(unicodedata.normalize("NFD", sign)[0], _UNKNOWN)
+    return _table.get(unicodedata.normalize("NFD", char)[0], _DEFAULT_WIDTH)
 
 
 def _pieces(text: str) -> list[str]:
-    """The parts between which a line may break; a space at an end belongs to the part.
+    """The parts of `text` between which a line may break.  A piece includes its trailing space.
 
-    A line may break after each sign of Chinese, Japanese and Korean.
+    Lines may break after a space and after each Chinese, Japanese or Korean character.
     """
     pieces = [""]
-    for sign in text:
-        pieces[-1] += sign
-        if sign == " " or unicodedata.east_asian_width(sign) in "WF":
+    for char in text:
+        pieces[-1] += char
+        if char == " " or unicodedata.east_asian_width(char) in "WF":
             pieces.append("")
     return [piece for piece in pieces if piece]
 
 
-def _even_lines(pieces: list[str], room: int, most: int, spacing: int) -> list[str] | None:
-    """The fewest lines that fit, at most `most`, with the least sum of squared rests."""
+def _even_lines(
+    pieces: list[str], line_width: int, max_lines: int, spacing: int
+) -> list[str] | None:
+    """The text in as few lines as possible, with the least sum of squared unused widths.
+
+    None if a piece is wider than a line, or if there would be more than `max_lines`.
+    """
     widths = [width(piece) + spacing * len(piece) for piece in pieces]
-    rests = [_SPACE if piece.endswith(" ") else 0 for piece in pieces]
-    if any(wide - rest > room for wide, rest in zip(widths, rests, strict=True)):
+    # A trailing space does not count at the end of a line.
+    trailing = [_SPACE if piece.endswith(" ") else 0 for piece in pieces]
+    if any(wide - space > line_width for wide, space in zip(widths, trailing, strict=True)):
         return None
-    # best[i]: lines and badness of the pieces up to i, and where the last line begins.
+    # Dynamic programming.  best[i]: the number of lines and the badness of the first i pieces, and
+    # the index of the piece that begins their last line.
     best: list[tuple[int, int, int]] = [(0, 0, 0)]
     for end in range(1, len(pieces) + 1):
-        wide = -rests[end - 1]
+        wide = -trailing[end - 1]
         candidates = []
         for start in range(end - 1, -1, -1):
             wide += widths[start]
-            if wide > room:
+            if wide > line_width:
                 break
             count, badness, _ = best[start]
-            candidates.append((count + 1, badness + (room - wide) ** 2, start))
+            candidates.append((count + 1, badness + (line_width - wide) ** 2, start))
         best.append(min(candidates))
-    if best[-1][0] > most:
+    if best[-1][0] > max_lines:
         return None
     breaks = [len(pieces)]
     while breaks[-1]:
@@ -118,25 +130,25 @@ def _even_lines(pieces: list[str], room: int, most: int, spacing: int) -> list[s
     return ["".join(pieces[start:end]).rstrip() for start, end in pairwise(reversed(breaks))]
 
 
-def _cut(pieces: list[str], room: int, most: int, spacing: int) -> list[str]:
-    """As much as goes into `most` lines, line after line, and "…"."""
+def _truncate(pieces: list[str], line_width: int, max_lines: int, spacing: int) -> list[str]:
+    """As much text as fits into `max_lines`, filled line by line and ended with "…"."""
     lines = [""]
     for piece in pieces:
-        if lines[-1] and _wide(lines[-1] + piece.rstrip(), spacing) > room:
-            if len(lines) == most:
-                return [*lines[:-1], _shorten(lines[-1], room, spacing)]
+        if lines[-1] and _spaced_width(lines[-1] + piece.rstrip(), spacing) > line_width:
+            if len(lines) == max_lines:
+                return [*lines[:-1], _shorten(lines[-1], line_width, spacing)]
             lines = [*lines[:-1], lines[-1].rstrip(), ""]
         lines[-1] += piece
-        if _wide(lines[-1].rstrip(), spacing) > room:
-            return [*lines[:-1], _shorten(lines[-1], room, spacing)]
+        if _spaced_width(lines[-1].rstrip(), spacing) > line_width:
+            return [*lines[:-1], _shorten(lines[-1], line_width, spacing)]
     return [line.rstrip() for line in lines]
 
 
-def _shorten(line: str, room: int, spacing: int) -> str:
-    while line and _wide(line.rstrip() + "…", spacing) > room:
+def _shorten(line: str, line_width: int, spacing: int) -> str:
+    while line and _spaced_width(line.rstrip() + "…", spacing) > line_width:
         line = line[:-1]
     return line.rstrip(" ,;:-–—") + "…"
 
 
-def _wide(text: str, spacing: int) -> int:
+def _spaced_width(text: str, spacing: int) -> int:
     return width(text) + spacing * len(text)

@@ -1,6 +1,7 @@
-"""Covers for books that have none: title and author, set in type on a bookbinder's cloth.
+"""Typographic covers for books without an uploaded cover: title and author on bookbinder's cloth.
 
-The same book has the same cover for ever: what is chosen is chosen by a hash of its words.
+A book always gets the same cover, because layout, cloth and ornament are selected by a hash of its
+title and author.
 """
 
 import hashlib
@@ -8,10 +9,11 @@ import re
 import unicodedata
 
 from bookstore.catalogue.covers import svg
-from bookstore.catalogue.covers.svg import Cloth, Look, Words
+from bookstore.catalogue.covers.svg import Cloth, CoverDesign, CoverText
 
-#: The names of a family's categories hold one of these words; the first family that fits counts.
-#: Then its layouts and cloths, in the order in which the hash picks them.
+#: Families of categories: keywords, layouts and cloths.  A category belongs to the first family of
+#: which a keyword occurs in its name.  The hash selects a layout and a cloth by index, so changing
+#: an order changes covers.
 _FAMILIES = (
     (
         ("mystery", "crime", "thriller", "horror", "paranormal"),
@@ -35,14 +37,15 @@ _FAMILIES = (
     ),
 )
 
-#: All other categories: facts.
-_FACTS = (
+#: Layouts and cloths of all other categories, which are mostly non-fiction.
+_NONFICTION = (
     ("bands", "page", "label"),
     ("slate", "petrol", "ochre", "stone", "moss", "navy"),
 )
 
-#: The cloth of a category's own spine, by a word in its name; the first that fits counts.
-_SPINES = {
+#: The cloth of the book spine that stands for a category, by a keyword in its name.  The first
+#: matching keyword is used.
+_SPINE_CLOTHS = {
     "classic": "bottle",
     "literary": "oxblood",
     "mystery": "soot",
@@ -78,90 +81,90 @@ _CLOTHS = {
     )
 }
 
-#: Layouts in which nothing stands at the left: for what is read from the right.
-_EITHER_WAY = ("label", "page")
+#: Layouts without left-aligned text, for titles in right-to-left scripts.
+_CENTERED_LAYOUTS = ("label", "page")
 
 #: `Title (Series, #2)`
 _SERIES = re.compile(r"(?P<title>.+?) \((?P<series>[^()]+?),? #(?P<number>[0-9][0-9.–-]*)\)")
 
-#: From this length on, a subtitle after a colon goes on a line of its own.
-_SPLIT_FROM = 25
+#: From this length in characters, the subtitle after a colon is split from the title.
+_SPLIT_LENGTH = 25
 
-#: Nobody reads more on a cover.
-_LONGEST = 200
+#: In characters.  Longer titles and names are cut off, because they would not fit a cover.
+_MAX_LENGTH = 200
 
-#: Invisible, but Persian and several Indian scripts are spelled with them.
+#: Invisible characters that the spelling of Persian and several Indic scripts requires.
 _JOINERS = "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"
 
-#: Left out when a title is cut down to one letter.
+#: Skipped when the initial of a title is determined.
 _ARTICLE = re.compile(r"(?:the|an?|der|die|das|le|la|les|el|los|il)\s+(?=\S)|l’", re.IGNORECASE)
 
 
 def draw(
-    title: str, author: str, category: str | None, year: int | None, *, place: str = ""
+    title: str, author: str, category: str | None, year: int | None, *, id_suffix: str = ""
 ) -> str:
-    """The cover of a book as SVG, 320 by 480 units, ready to stand inside HTML.
+    """The cover of a book as SVG, 320 by 480 units, to be embedded in HTML.
 
     `author` is the first author, `category` the name of the main category; both may be empty.
-    Two drawings of one book on one page need a different `place` (letters and digits), because
-    ids count for the whole page.
+    Element ids must be unique in an HTML page.  If a page shows the cover of a book twice, pass
+    different values of `id_suffix` (letters and digits).
     """
-    words = _words(title, author, year)
-    number = _number(words)
+    words = _cover_text(title, author, year)
+    number = _hash_number(words)
     layouts, cloths = _family(category)
     if words.right_to_left:
-        layouts = _EITHER_WAY
-    look = Look(
+        layouts = _CENTERED_LAYOUTS
+    design = CoverDesign(
         cloth=_CLOTHS[cloths[(number >> 16) % len(cloths)]],
         ornament=number >> 40,
         pattern=number >> 48,
         in_foil=not number >> 60 & 1,
-        id=f"c{number >> 224:08x}{place}",
+        id=f"c{number >> 224:08x}{id_suffix}",
     )
-    return svg.draw(layouts[number % len(layouts)], words, look)
+    return svg.draw(layouts[number % len(layouts)], words, design)
 
 
 def draw_small(title: str, author: str, category: str | None) -> str:
-    """The cover for places under 64 pixels wide: its cloth and one letter, nothing else."""
-    words = _words(title, author, None)
+    """The cover for display at less than 64 pixels wide: the cloth and the title's initial."""
+    words = _cover_text(title, author, None)
     _, cloths = _family(category)
-    cloth = _CLOTHS[cloths[(_number(words) >> 16) % len(cloths)]]
+    cloth = _CLOTHS[cloths[(_hash_number(words) >> 16) % len(cloths)]]
     return svg.draw_small(_initial(words.title), cloth)
 
 
 def cloth_of(category: str) -> str:
-    """The name of the cloth in which a category is bound, as in the class `cloth-navy`."""
+    """The name of the cloth for a category, as used in CSS classes such as `cloth-navy`."""
     name = category.casefold()
-    for keyword, cloth in _SPINES.items():
+    for keyword, cloth in _SPINE_CLOTHS.items():
         if keyword in name:
             return cloth
     names = list(_CLOTHS)
     return names[int.from_bytes(hashlib.sha256(name.encode()).digest()) % len(names)]
 
 
-def _number(words: Words) -> int:
+def _hash_number(words: CoverText) -> int:
     return int.from_bytes(hashlib.sha256(words.key.encode()).digest())
 
 
 def _family(category: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
     name = (category or "").casefold()
     if "non-fiction" in name:
-        return _FACTS
+        return _NONFICTION
     for keywords, layouts, cloths in _FAMILIES:
         if any(keyword in name for keyword in keywords):
             return layouts, cloths
-    return _FACTS
+    return _NONFICTION
 
 
-def _words(title: str, author: str, year: int | None) -> Words:
+def _cover_text(title: str, author: str, year: int | None) -> CoverText:
     title, author = _clean(title), _clean(author)
     key = f"{title}|{author}"
     second = ""
     if series := _SERIES.fullmatch(title):
         title, second = series["title"], f"{series['series']} · {series['number']}"
-    elif len(title) >= _SPLIT_FROM and ": " in title:
+    elif len(title) >= _SPLIT_LENGTH and ": " in title:
         title, _, second = title.partition(": ")
-    return Words(
+    return CoverText(
         key=key,
         title=title.replace("'", "’"),
         second=second.replace("'", "’"),
@@ -173,19 +176,19 @@ def _words(title: str, author: str, year: int | None) -> Words:
 
 
 def _clean(text: str) -> str:
-    """`text` on one line, without signs that XML forbids or that turn the direction around."""
-    return " ".join("".join(map(_harmless, text[:_LONGEST])).split())
+    """`text` on one line, without characters that XML forbids or that change the direction."""
+    return " ".join("".join(map(_sanitize, text[:_MAX_LENGTH])).split())
 
 
-def _harmless(sign: str) -> str:
-    match unicodedata.category(sign):
+def _sanitize(char: str) -> str:
+    match unicodedata.category(char):
         case "Cc":
             return " "
-        case "Cf" if sign not in _JOINERS:
+        case "Cf" if char not in _JOINERS:
             return ""
         case "Cn" | "Co" | "Cs":
             return ""
-    return sign
+    return char
 
 
 def _year(year: int | None) -> str:
@@ -195,12 +198,12 @@ def _year(year: int | None) -> str:
 
 
 def _initial(title: str) -> str:
-    """The first letter or digit, without the article."""
-    bare = _ARTICLE.sub("", title, count=1)
-    return next((sign for sign in bare if sign.isalnum()), "&").upper()
+    """The first letter or digit after the article; `&` if there is none."""
+    without_article = _ARTICLE.sub("", title, count=1)
+    return next((char for char in without_article if char.isalnum()), "&").upper()
 
 
 def _is_right_to_left(text: str) -> bool:
-    """Whether the first sign with a direction is Hebrew, Arabic or the like (UAX 9, rule P2)."""
+    """Whether the first character with a strong direction is right-to-left (UAX 9, rule P2)."""
     directions = map(unicodedata.bidirectional, text)
-    return next((way != "L" for way in directions if way in ("L", "R", "AL")), False)
+    return next((it != "L" for it in directions if it in ("L", "R", "AL")), False)

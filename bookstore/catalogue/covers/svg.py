@@ -1,4 +1,4 @@
-"""The six ways a cover is set, in SVG.  Lengths are units of a cover of 320 by 480."""
+"""The six layouts of a typographic cover, as SVG.  A cover is 320 by 480 units."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,14 +8,17 @@ from bookstore.catalogue.covers import font_metrics
 
 _FAMILY = "'Libre Caslon Text',Georgia,serif"
 _PAPER = "#f3f0e6"
-#: A pale cloth wants a whiter paper beside it, and is too weak to be read on it.
+#: Used beside a pale cloth, which needs a whiter paper for contrast.
 _WHITE_PAPER = "#fbf9f2"
 _BLACK = "#1a1f1c"
 
 
 @dataclass(frozen=True, slots=True)
 class Cloth:
-    """A bookbinder's cloth.  `foil` is stamped on it, `tone` and `light` are the cloth lighter."""
+    """The colours of a bookbinder's cloth.
+
+    `foil` is the colour of text stamped on it; `tone` and `light` are lighter shades of `colour`.
+    """
 
     name: str
     colour: str
@@ -26,13 +29,13 @@ class Cloth:
 
     @property
     def ink(self) -> str:
-        """What reads well on paper beside this cloth."""
+        """A text colour with enough contrast on paper, which the colour of a pale cloth lacks."""
         return _BLACK if self.pale else self.colour
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
-    """What stands on a cover; `key` tells books apart, `second` is a subtitle or a series."""
+class CoverText:
+    """The text on a cover.  `key` identifies the book; `second` is a subtitle or a series."""
 
     key: str
     title: str
@@ -44,8 +47,11 @@ class Words:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What the hash has chosen; any number picks an ornament and a pattern."""
+class CoverDesign:
+    """The design that the hash selected.
+
+    `ornament` and `pattern` may be any number; it is reduced modulo the number of choices.
+    """
 
     cloth: Cloth
     ornament: int
@@ -54,18 +60,18 @@ class Look:
     id: str
 
 
-def draw(layout: str, words: Words, look: Look) -> str:
-    """The whole cover."""
+def draw(layout: str, words: CoverText, design: CoverDesign) -> str:
+    """The complete SVG element of a cover."""
     direction = ' direction="rtl"' if words.right_to_left else ""
     return (
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 320 480" width="320" height="480"'
         f' aria-hidden="true" font-family="{_FAMILY}"{direction}>'
-        f"{_LAYOUTS[layout](words, look)}</svg>"
+        f"{_LAYOUTS[layout](words, design)}</svg>"
     )
 
 
 def draw_small(initial: str, cloth: Cloth) -> str:
-    """Cloth and one letter."""
+    """The SVG element of a small cover: the cloth and one letter."""
     return (
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 48" width="32" height="48"'
         f' aria-hidden="true" font-family="{_FAMILY}">'
@@ -74,9 +80,9 @@ def draw_small(initial: str, cloth: Cloth) -> str:
     )
 
 
-def _label(words: Words, look: Look) -> str:
+def _label(words: CoverText, design: CoverDesign) -> str:
     """A paper label on cloth."""
-    cloth = look.cloth
+    cloth = design.cloth
     title = font_metrics.fit(words.title, (182, 182), range(42, 17, -2))
     second = font_metrics.fit(words.second, (190, 36), range(16, 12, -1))
     author = font_metrics.fit(words.author, (194, 46), range(20, 13, -1))
@@ -99,14 +105,14 @@ def _label(words: Words, look: Look) -> str:
             _box(51, 77, 226, height - 10, cloth.ink, 2),
             _box(55.4, 81.4, 217.2, height - 18.8, cloth.ink, 0.8),
             *parts,
-            _ornament(look.ornament, 164, 424, cloth.foil),
+            _ornament(design.ornament, 164, 424, cloth.foil),
         ]
     )
 
 
-def _paper(words: Words, look: Look) -> str:
+def _paper(words: CoverText, design: CoverDesign) -> str:
     """A smaller label on patterned paper."""
-    cloth = look.cloth
+    cloth = design.cloth
     title = font_metrics.fit(words.title, (192, 200), range(40, 16, -1))
     second = font_metrics.fit(words.second, (192, 34), range(15, 11, -1))
     author = font_metrics.fit(words.author, (192, 44), range(19, 13, -1))
@@ -123,7 +129,7 @@ def _paper(words: Words, look: Look) -> str:
     return "".join(
         [
             _rect(0, 0, 320, 480, cloth.colour),
-            _pattern(look),
+            _pattern(design),
             _rect(44, 64, 232, height, _PAPER),
             _box(49.5, 69.5, 221, height - 11, cloth.ink, 1.6, opacity=0.6),
             *parts,
@@ -131,13 +137,13 @@ def _paper(words: Words, look: Look) -> str:
     )
 
 
-def _frame(words: Words, look: Look) -> str:
+def _frame(words: CoverText, design: CoverDesign) -> str:
     """A double frame stamped in foil, a square in each corner."""
-    cloth = look.cloth
+    cloth = design.cloth
     title = font_metrics.fit(words.title, (216, 204), range(76, 19, -2))
     second = font_metrics.fit(words.second, (216, 34), range(17, 12, -1))
     author = font_metrics.fit(words.author, (190, 48), range(21, 14, -1))
-    # In the middle between the frame and the ornament; capitals reach 0.7 of the size up.
+    # Centred between the frame and the ornament.  Capitals are 0.7 of the font size high.
     block = _height(title) + (34 + _height(second) if words.second else 0)
     y = 196 - block / 2 + 0.32 * title.size
     parts = [_lines(166, y, title, cloth.foil)]
@@ -155,15 +161,15 @@ def _frame(words: Words, look: Look) -> str:
             _box(41, 31, 250, 418, cloth.foil, 1, opacity=0.8),
             corners,
             *parts,
-            _ornament(look.ornament, 166, 348, cloth.foil),
+            _ornament(design.ornament, 166, 348, cloth.foil),
             _lines(166, 404 - _height(author), author, cloth.foil),
         ]
     )
 
 
-def _initial(words: Words, look: Look) -> str:
-    """One huge letter in tone, cut by the edge, the title below it."""
-    cloth = look.cloth
+def _initial(words: CoverText, design: CoverDesign) -> str:
+    """One huge letter in the cloth's tone, cropped by the edge, with the title below it."""
+    cloth = design.cloth
     title = font_metrics.fit(words.title, (264, 190), range(42, 20, -1))
     second = font_metrics.fit(words.second, (264, 17), range(15, 11, -1))
     author = font_metrics.fit(words.author, (264, 22), range(19, 13, -1))
@@ -181,9 +187,9 @@ def _initial(words: Words, look: Look) -> str:
     )
 
 
-def _bands(words: Words, look: Look) -> str:
+def _bands(words: CoverText, design: CoverDesign) -> str:
     """Paper between two bands of cloth."""
-    cloth = look.cloth
+    cloth = design.cloth
     title = font_metrics.fit(words.title, (264, 225), range(54, 20, -2))
     second = font_metrics.fit(words.second, (264, 36), range(17, 12, -1))
     author = font_metrics.fit(words.author, (230, 46), range(22, 14, -1))
@@ -202,10 +208,10 @@ def _bands(words: Words, look: Look) -> str:
     )
 
 
-def _page(words: Words, look: Look) -> str:
+def _page(words: CoverText, design: CoverDesign) -> str:
     """A title page bound with a strip of cloth."""
-    cloth = look.cloth
-    # Spaced letters would tear Arabic writing apart.
+    cloth = design.cloth
+    # Letter spacing would break the connections between Arabic letters.
     spacing = 0 if words.right_to_left else 100
     title = font_metrics.fit(words.title, (240, 205), range(44, 18, -1))
     second = font_metrics.fit(words.second, (240, 36), range(17, 12, -1))
@@ -221,14 +227,14 @@ def _page(words: Words, look: Look) -> str:
             _rect(46, 96, 240, 0.8, cloth.ink),
             _lines(166, y, title, cloth.ink),
             _lines(166, y + _height(title) + 34, second, cloth.ink, italic=True),
-            _ornament(look.ornament, 166, 380, cloth.ink),
+            _ornament(design.ornament, 166, 380, cloth.ink),
             _rect(46, 420, 240, 0.8, cloth.ink),
             _text(166, 447, 16, words.year, cloth.ink),
         ]
     )
 
 
-_LAYOUTS: dict[str, Callable[[Words, Look], str]] = {
+_LAYOUTS: dict[str, Callable[[CoverText, CoverDesign], str]] = {
     "label": _label,
     "paper": _paper,
     "frame": _frame,
@@ -239,7 +245,7 @@ _LAYOUTS: dict[str, Callable[[Words, Look], str]] = {
 
 
 def _cloth(cloth: Cloth) -> str:
-    """Woven threads every four units, and the hinge at the back."""
+    """The background: woven threads every four units, and the hinge beside the spine."""
     return (
         f"{_rect(0, 0, 320, 480, cloth.colour)}"
         f'<g stroke="{cloth.tone}" stroke-dasharray="1.2 2.8" opacity=".45">'
@@ -249,7 +255,7 @@ def _cloth(cloth: Cloth) -> str:
     )
 
 
-#: Width and height of a cell, and what stands in it; stroked in the colour of `stroke`.
+#: Width and height of a pattern cell, and its SVG content.  Paths inherit the stroke colour.
 _PATTERNS: Sequence[tuple[int, int, str]] = (
     # scales
     (40, 40, '<path d="M0 0a20 20 0 0 0 40 0M-20 20a20 20 0 0 0 40 0a20 20 0 0 0 40 0"/>'),
@@ -285,15 +291,15 @@ _PATTERNS: Sequence[tuple[int, int, str]] = (
 )
 
 
-def _pattern(look: Look) -> str:
-    cloth = look.cloth
-    wide, high, cell = _PATTERNS[look.pattern % len(_PATTERNS)]
-    colour, opacity = (cloth.foil, 0.75) if look.in_foil else (cloth.light, 1)
+def _pattern(design: CoverDesign) -> str:
+    cloth = design.cloth
+    wide, high, cell = _PATTERNS[design.pattern % len(_PATTERNS)]
+    colour, opacity = (cloth.foil, 0.75) if design.in_foil else (cloth.light, 1)
     return (
-        f'<pattern id="{look.id}" width="{wide}" height="{high}" patternUnits="userSpaceOnUse">'
+        f'<pattern id="{design.id}" width="{wide}" height="{high}" patternUnits="userSpaceOnUse">'
         f'<g fill="none" stroke="{colour}" stroke-width="2.2" opacity="{_n(opacity)}">'
         f"{cell.format(colour=colour)}</g></pattern>"
-        f"{_rect(0, 0, 320, 480, f'url(#{look.id})')}"
+        f"{_rect(0, 0, 320, 480, f'url(#{design.id})')}"
     )
 
 
@@ -314,7 +320,7 @@ def _ornament(number: int, x: float, y: float, colour: str) -> str:
 
 
 def _wings(x: float, y: float, inner: float, length: float, colour: str) -> str:
-    """A short line at either side."""
+    """A short line on each side of an ornament."""
     lines = f"M{_n(x - inner)} {_n(y)}h-{_n(length)}M{_n(x + inner)} {_n(y)}h{_n(length)}"
     return f'<path d="{lines}" stroke="{colour}" stroke-width="2" opacity=".7"/>'
 
@@ -342,7 +348,7 @@ def _rect(x: float, y: float, wide: float, high: float, colour: str, *, opacity:
 def _box(
     x: float, y: float, wide: float, high: float, colour: str, line: float, *, opacity: float = 1
 ) -> str:
-    """A rectangle of lines whose outer edge is at x and y."""
+    """A rectangle outline whose outer edge starts at x and y.  `line` is the stroke width."""
     half = line / 2
     stroke = f'stroke="{colour}" stroke-width="{_n(line)}"'
     faint = f' opacity="{_n(opacity)}"' if opacity < 1 else ""
@@ -352,25 +358,25 @@ def _box(
     )
 
 
-def _height(setting: font_metrics.Setting) -> float:
-    """From the first base line to the last."""
-    return max(0, len(setting.lines) - 1) * setting.size * font_metrics.LEADING
+def _height(layout: font_metrics.TextLayout) -> float:
+    """The distance from the first baseline to the last."""
+    return max(0, len(layout.lines) - 1) * layout.size * font_metrics.LEADING
 
 
 def _lines(
     x: float,
     y: float,
-    setting: font_metrics.Setting,
+    layout: font_metrics.TextLayout,
     colour: str,
     *,
     anchor: str = "middle",
     italic: bool = False,
 ) -> str:
-    """Lines of text; `y` is the first base line."""
-    leading = setting.size * font_metrics.LEADING
+    """Lines of text; `y` is the first baseline."""
+    leading = layout.size * font_metrics.LEADING
     return "".join(
-        _text(x, y + index * leading, setting.size, line, colour, anchor=anchor, italic=italic)
-        for index, line in enumerate(setting.lines)
+        _text(x, y + index * leading, layout.size, line, colour, anchor=anchor, italic=italic)
+        for index, line in enumerate(layout.lines)
     )
 
 
@@ -394,5 +400,5 @@ def _text(
 
 
 def _n(number: float) -> str:
-    """A number as short as it can be written, to a tenth."""
+    """A number rounded to one decimal place, without a trailing `.0`."""
     return f"{number:.1f}".removesuffix(".0")

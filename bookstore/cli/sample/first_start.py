@@ -1,4 +1,4 @@
-"""A small catalogue of our own, and what a store needs on its first day."""
+"""The sample catalogue, and the setup of an empty store on its first start."""
 
 import secrets
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from bookstore.database.tables import books
 from bookstore.database.tables import users as user_rows
 from bookstore.errors import Invalid
 from bookstore.imports import importer
-from bookstore.tasks.jobs import Job, State
+from bookstore.tasks.jobs import Job, JobState
 from bookstore.users import accounts
 from bookstore.users.permissions import Role
 from config.settings import Settings
@@ -22,10 +22,11 @@ CATALOGUE = Path(__file__).parent / "catalogue.csv"
 ADMIN_EMAIL = "admin@example.com"
 
 
-async def prepare(engine: AsyncEngine, settings: Settings, *, tell: Callable[[str], None]) -> None:
-    """Make an empty database into a store that can be looked at; a store in use stays as it is.
+async def prepare(engine: AsyncEngine, settings: Settings, *, echo: Callable[[str], None]) -> None:
+    """Set up an empty database with tables, the sample catalogue and an administrator.
 
-    The administrator's password is told once and kept nowhere but as its hash.
+    Existing books and accounts stay unchanged.  `echo` is called once with the administrator's
+    password, of which only the hash is stored.
     """
     await db.upgrade(engine)
     now = datetime.now(UTC)
@@ -42,17 +43,17 @@ async def prepare(engine: AsyncEngine, settings: Settings, *, tell: Callable[[st
             role=Role.ADMIN,
             now=now,
         )
-        shown = "the one you have set" if settings.admin_password else password
-        tell(f"Administrator: {email}, password: {shown}")
+        shown = "as set in BOOKSTORE_ADMIN_PASSWORD" if settings.admin_password else password
+        echo(f"Administrator: {email}, password: {shown}")
 
 
 async def load(engine: AsyncEngine, currency: str, *, now: datetime) -> Job:
-    """Import the sample catalogue; books that are there already stay as they are."""
+    """Import the sample catalogue; existing books stay unchanged."""
     with CATALOGUE.open("rb") as file:
-        job = await importer.take_in(
+        job = await importer.import_file(
             engine, file, name=CATALOGUE.name, currency=currency, clock=lambda: now
         )
-    if job.state is not State.DONE:
+    if job.state is not JobState.DONE:
         raise Invalid("currency", job.error or "The sample catalogue could not be loaded.")
     return job
 

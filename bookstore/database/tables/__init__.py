@@ -10,7 +10,7 @@ from bookstore.database.tables.catalogue import (
     authors, book_authors, book_categories, book_covers, book_search, book_stock, books,
     categories, editions, search_words,
 )
-from bookstore.database.tables.columns import Chunk, Hash, Id, Key, UtcDateTime, metadata, moment
+from bookstore.database.tables.columns import Chunk, Hash, Id, Key, UtcDateTime, metadata, parse_utc
 from bookstore.database.tables.ordering import (
     cart_items, carts, idempotency_keys, notifications, order_events, order_lines, order_notes,
     orders, retained_invoices, stock_movements,

@@ -1,4 +1,4 @@
-"""Books, who wrote them, where they stand and how they are found."""
+"""Books, authors, categories, editions, covers and the search index."""
 
 from sqlalchemy import (
     CheckConstraint,
@@ -28,12 +28,12 @@ books = table(
     Column("pages", Integer),
     Column("price_cents", Integer, nullable=False),
     Column("version", Integer, nullable=False),
-    # From so few copies on the book is low; NULL means what the store thinks of all others.
+    # The stock is low at this quantity or below; NULL means the store's default.
     Column("low_stock", SmallInteger),
     Column("withdrawn_at", UtcDateTime),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
-    # The name of its picture in `book_covers`; without one it gets a typographic cover.
+    # The name of its picture in `book_covers`; NULL means a generated typographic cover.
     Column("cover", Key(40)),
     CheckConstraint("price_cents >= 0", name="price_not_negative"),
     CheckConstraint("pages > 0", name="pages_positive"),
@@ -45,8 +45,8 @@ books = table(
     Index("ix_books_format", "withdrawn_at", "format", "id"),
 )
 
-# Narrow and apart, so that workers lock it without touching the book's own row: foreign
-# keys from lines and carts to books then never wait for a worker.
+# A narrow table of its own, so that workers can lock the stock without locking the book's row.
+# Inserts of order lines and cart items check a foreign key to books and must not wait for workers.
 book_stock = table(
     "book_stock",
     Column("book_id", Id, ForeignKey("books.id"), primary_key=True, autoincrement=False),
@@ -79,8 +79,8 @@ categories = table(
     Column("version", Integer, nullable=False, server_default="1"),
 )
 
-# From `withdrawn_at` on a copy of what the book says (see `category_index`): a list of a shelf
-# is read from one of these indexes, in its order, and what it is filtered by stands there too.
+# The columns from `withdrawn_at` on are copies of the book's (see `category_index`), so that one
+# of these covering indexes answers a category's list: in its order, with its filters.
 book_categories = table(
     "book_categories",
     Column("book_id", Id, ForeignKey("books.id"), primary_key=True),
@@ -106,7 +106,7 @@ book_categories = table(
     ),
 )
 
-# Books with the same `work_id` are editions of one work; the number is that of its oldest book.
+# Books with the same `work_id` are editions of one work; `work_id` is the id of its oldest book.
 editions = table(
     "editions",
     Column("book_id", Id, ForeignKey("books.id"), primary_key=True, autoincrement=False),
@@ -121,7 +121,7 @@ book_search = table(
     Index("ft_book_search_words", "words", mysql_prefix="FULLTEXT").ddl_if(dialect="mysql"),
 )
 
-# Every word by which a book was ever found, for those who mistype one.
+# Every word in the search index, past ones too, for suggestions when a search word is misspelled.
 search_words = table("search_words", Column("word", Key(40), primary_key=True))
 
 book_covers = table(

@@ -1,4 +1,4 @@
-"""What columns are made of: types that are the same on both databases."""
+"""Column types that work the same on MariaDB, MySQL and SQLite."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -28,7 +28,7 @@ metadata = MetaData(
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware moment in UTC: DATETIME alone drops the zone and the microseconds."""
+    """An aware datetime in UTC: DATETIME alone drops the time zone and the microseconds."""
 
     impl = DateTime
     cache_ok = True
@@ -42,35 +42,35 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         if value.tzinfo is None:
-            raise ValueError("a moment without a time zone")
+            raise ValueError("a datetime without a time zone")
         return value.astimezone(UTC).replace(tzinfo=None)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         return None if value is None else value.replace(tzinfo=UTC)
 
 
-def moment(text: str) -> datetime:
-    """The moment that a database wrote as text, such as 2026-03-21 12:34:56.789012."""
+def parse_utc(text: str) -> datetime:
+    """The UTC datetime that a database wrote as text, such as 2026-03-21 12:34:56.789012."""
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
-#: SQLite counts up only in columns that are exactly INTEGER PRIMARY KEY.
+#: SQLite generates ids only for columns declared as INTEGER PRIMARY KEY.
 Id = BigInteger().with_variant(Integer, "sqlite")
-#: A piece of a file: MariaDB's plain BLOB ends at 64 KiB.
+#: A chunk of a file: MariaDB's plain BLOB is limited to 64 KiB.
 Chunk = LargeBinary().with_variant(mysql.MEDIUMBLOB(), "mysql")
-#: BLOB cannot be a key in MariaDB.
+#: A SHA-256: MariaDB cannot index a BLOB without a prefix length.
 Hash = LargeBinary(32).with_variant(mysql.BINARY(32), "mysql")
 
 
 def Key(length: int) -> String:
-    """Text that is compared letter by letter: names of things, not words for people."""
+    """Text compared by code point (binary collation): identifiers and codes, not prose."""
     return String(length).with_variant(
         mysql.VARCHAR(length, charset="utf8mb4", collation="utf8mb4_bin"), "mysql"
     )
 
 
 def table(name: str, *parts: Any, **options: Any) -> Table:
-    """A table as both databases make it."""
+    """A table with our storage engine and character set on MariaDB and MySQL."""
     return Table(
         name,
         metadata,

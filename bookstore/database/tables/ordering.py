@@ -1,4 +1,4 @@
-"""From the cart to the parcel: orders, what happened to them, what was written about them."""
+"""Carts, orders, their events and notes, the stock ledger and notifications."""
 
 from sqlalchemy import (
     JSON,
@@ -24,7 +24,7 @@ carts = table(
     Column("checkout_no", Integer, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False, index=True),
-    # The id of a cart that is gone must not come back: orders and sessions remember it.
+    # SQLite must not reuse the id of a deleted cart: orders and sessions refer to it.
     sqlite_autoincrement=True,
 )
 
@@ -42,7 +42,7 @@ orders = table(
     "orders",
     Column("id", Id, primary_key=True),
     Column("number", Key(14), nullable=False, unique=True),
-    # Not a foreign key: carts of guests are purged, their orders stay.
+    # Not a foreign key: guests' carts are purged, but their orders stay.
     Column("cart_id", BigInteger, nullable=False),
     Column("checkout_no", Integer, nullable=False),
     Column("user_id", Id, ForeignKey("users.id")),
@@ -54,7 +54,7 @@ orders = table(
     Column("shipping_address", JSON, nullable=False),
     Column("terms", JSON, nullable=False),
     Column("note", String(1000)),
-    # In which it was placed, and its letters are.
+    # The language in which the order was placed, used for its e-mails.
     Column("language", Key(8), nullable=False, server_default="en"),
     Column("reason", Text),
     Column("tracking", String(200)),
@@ -66,13 +66,14 @@ orders = table(
     CheckConstraint("total_cents >= 0", name="total_not_negative"),
     Index("ix_orders_user", "user_id", "id"),
     Index("ix_orders_status", "status", "id"),
-    # For staff: each new row goes to the end of these, and the order service changes neither.
+    # For staff's lists.  New orders are appended to these indexes, and processing does not change
+    # the indexed columns.
     Index("ix_orders_placed", "placed_at"),
     Index("ix_orders_payment", "payment_status", "id"),
     Index("ix_orders_email", "email"),
 )
 
-# What invoices say about customers who were erased: kept for the tax office alone, until then.
+# Invoice data of customers whose account was erased, kept for tax law until `retain_until`.
 retained_invoices = table(
     "retained_invoices",
     Column("order_id", Id, ForeignKey("orders.id"), primary_key=True, autoincrement=False),
@@ -130,7 +131,7 @@ idempotency_keys = table(
     Column("owner", Key(50), primary_key=True),
     Column("key", Key(255), primary_key=True),
     Column("request_hash", Key(64), nullable=False),
-    # What the request made: an order, or whatever else its operation makes.
+    # What the request created: an order, or another object (`result_id`).
     Column("order_id", Id, ForeignKey("orders.id")),
     Column("created_at", UtcDateTime, nullable=False, index=True),
     Column("result_id", BigInteger),
@@ -145,10 +146,10 @@ notifications = table(
     Column("status", Key(20), nullable=False),
     Column("in_doubt", Boolean, nullable=False),
     Column("recipient", String(254), nullable=False),
-    # Letters about orders are set from their template; only staff's own words are kept.
+    # Only for messages that staff wrote; e-mails about orders are rendered from templates.
     Column("subject", String(200)),
     Column("body", Text),
-    # Whatever its user reads later, it stays the letter that it was; None: as its order says.
+    # Fixed when queued, even if the user changes language later; NULL: the order's language.
     Column("language", Key(8)),
     Column("attempts", SmallInteger, nullable=False),
     Column("lease_until", UtcDateTime),
@@ -156,14 +157,14 @@ notifications = table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("sent_at", UtcDateTime),
     Column("read_at", UtcDateTime),
-    # One letter for each thing that happens to an order, whoever tells it twice.
+    # One e-mail for each kind of event of an order, even if it is queued twice.
     UniqueConstraint("order_id", "kind"),
     Index("ix_notifications_user", "user_id", "id"),
     Index("ix_notifications_status", "status", "id"),
     Index("ix_notifications_in_doubt", "in_doubt", "id"),
 )
 
-# What staff tell each other about an order; customers never see it.
+# Staff's internal notes on an order; customers never see them.
 order_notes = table(
     "order_notes",
     Column("id", Id, primary_key=True),

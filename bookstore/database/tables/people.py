@@ -1,4 +1,4 @@
-"""Who has an account, and how they prove it."""
+"""Users, their addresses and preferences, and their authentication."""
 
 from sqlalchemy import (
     JSON,
@@ -21,14 +21,14 @@ users = table(
     Column("password_hash", String(255), nullable=False),
     Column("name", String(200), nullable=False),
     Column("role", Key(20), nullable=False),
-    # In which our letters are (`bookstore.i18n`).
+    # The language of our e-mails to the user (`bookstore.i18n`).
     Column("language", Key(8), nullable=False, server_default="en"),
     Column("email_verified_at", UtcDateTime),
     Column("disabled_at", UtcDateTime),
-    # When personal data was erased; the row stays, for the orders.
+    # When personal data was erased; the row stays, because orders refer to it.
     Column("erased_at", UtcDateTime),
-    # What the seed of the second factor is worked out from, with the store's secret; the step of
-    # the last code that was taken, so that none is taken twice.
+    # The second factor's seed is derived from the nonce and the store's secret.  `totp_step` is
+    # the time step of the last accepted code, so that no code is accepted twice.
     Column("totp_nonce", Hash),
     Column("totp_at", UtcDateTime),
     Column("totp_step", BigInteger),
@@ -58,7 +58,7 @@ addresses = table(
     Column("updated_at", UtcDateTime, nullable=False),
 )
 
-# Only of users who have chosen; the others get every letter.
+# Only for users who changed their preferences; the others get every e-mail.
 preferences = table(
     "preferences",
     Column("user_id", Id, ForeignKey("users.id"), primary_key=True, autoincrement=False),
@@ -92,7 +92,7 @@ api_tokens = table(
     sqlite_autoincrement=True,
 )
 
-# What letters lead to, once.  The link's secret is worked out from `nonce` and never stored.
+# One-time links in e-mails.  The link's secret is derived from `nonce` and never stored.
 link_tokens = table(
     "link_tokens",
     Column("id", Id, primary_key=True),
@@ -105,14 +105,14 @@ link_tokens = table(
         nullable=False,
         unique=True,
     ),
-    # The address that the letter went to, which the link proves.
+    # The address to which the e-mail was sent; opening the link proves that the user owns it.
     Column("email", String(254), nullable=False),
     Column("nonce", Hash, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False, index=True),
     sqlite_autoincrement=True,
 )
 
-# Failures by whose they are (an account, a network, a device), as a hash.
+# Failed attempts by name (an account, a network or a device), stored as a hash.
 failed_attempts = table(
     "failed_attempts",
     Column("name_hash", Hash, primary_key=True),

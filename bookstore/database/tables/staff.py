@@ -1,4 +1,4 @@
-"""What staff did, planned and wrote."""
+"""The audit log and its hash chain, bulk changes and legal texts."""
 
 from sqlalchemy import (
     JSON,
@@ -21,26 +21,27 @@ audit_log = table(
     Column("action", Key(40), nullable=False),
     Column("object_type", Key(20), nullable=False),
     Column("object_id", Key(100), nullable=False),
-    # {field: [before, after]}; of personal data the name only, with null.
+    # {field: [before, after]}; for personal data only {field: null}.
     Column("changes", JSON, nullable=False),
-    # Whose request it was; NULL for what was done on the command line.
+    # The client's network address; NULL for the command line.
     Column("address", Key(45)),
     Index("ix_audit_log_object", "object_type", "object_id", "id"),
     Index("ix_audit_log_user", "user_id", "id"),
 )
 
-# Each seals the rows of the audit log after `after_id` up to its own, and the seal before.
+# Each link holds a digest of the audit log's rows after `after_id` up to `up_to_id`, and of the
+# previous link.
 audit_chain = table(
     "audit_chain",
     Column("up_to_id", BigInteger, primary_key=True, autoincrement=False),
-    # Unique: a chain has one next link.
+    # Unique, so that a link has at most one successor.
     Column("after_id", BigInteger, nullable=False, unique=True),
-    # NULL until all rows that it is about can be seen.
+    # NULL until all transactions that wrote its rows have committed.
     Column("digest", Hash),
     Column("marked_at", UtcDateTime, nullable=False),
 )
 
-# `rows` is [[id, version, before, after, outcome], ...]: what was shown is what is done.
+# `rows` is [[id, version, before, after, outcome], ...]: exactly the changes that were previewed.
 bulk_changes = table(
     "bulk_changes",
     Column("id", Id, primary_key=True),
@@ -53,7 +54,7 @@ bulk_changes = table(
     Column("undone_at", UtcDateTime),
 )
 
-# What staff have written in place of the texts that the store comes with, as Markdown.
+# Legal texts as edited by staff, in Markdown; without a row the built-in text is used.
 legal_texts = table(
     "legal_texts",
     Column("name", Key(20), primary_key=True),

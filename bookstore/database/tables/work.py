@@ -1,4 +1,4 @@
-"""What is still to be done, and the files that it reads and writes."""
+"""Tasks, jobs, the relays' heartbeats, and files."""
 
 from sqlalchemy import (
     JSON,
@@ -29,11 +29,11 @@ tasks = table(
     Column("created_at", UtcDateTime, nullable=False),
     UniqueConstraint("task", "ref_id"),
     Index("ix_tasks_due", "dead_at", "due_at"),
-    # Without it SQLite gives an id out again once its row is gone.
+    # SQLite must not reuse the id of a deleted task.
     sqlite_autoincrement=True,
 )
 
-# A task's row knows its last error and goes when the work is done; this stays to be read.
+# The history of failures.  A task's row has only the last error and is deleted when it succeeds.
 task_failures = table(
     "task_failures",
     Column("id", Id, primary_key=True),
@@ -58,13 +58,13 @@ files = table(
     Column("name", String(255), nullable=False),
     Column("media_type", Key(100), nullable=False),
     Column("size", BigInteger, nullable=False),
-    # NULL until all of it is there.
+    # NULL until the upload is complete.
     Column("sha256", Key(64)),
     Column("kind", Key(20), nullable=False),
     Column("owner_id", Id, ForeignKey("users.id"), index=True),
     Column("created_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime, index=True),
-    # An address that somebody kept must not lead to another file.
+    # SQLite must not reuse the id of a deleted file: a saved link must not lead to another file.
     sqlite_autoincrement=True,
 )
 
@@ -84,14 +84,14 @@ jobs = table(
     Column("file_id", Id, ForeignKey("files.id", ondelete="SET NULL"), index=True),
     Column("result_id", Id, ForeignKey("files.id", ondelete="SET NULL"), index=True),
     Column("options", JSON, nullable=False),
-    # What the job found out about its file, and the rules that decided.
+    # What the job detected in its file, and by which rules.
     Column("findings", JSON, nullable=False),
     Column("read", Integer, nullable=False),
     Column("created", Integer, nullable=False),
     Column("updated", Integer, nullable=False),
     Column("unchanged", Integer, nullable=False),
     Column("refused", Integer, nullable=False),
-    # How far it is, in whatever its total counts; NULL until that is known.
+    # Progress, in the unit of `total`; `total` is NULL until it is known.
     Column("done", BigInteger, nullable=False),
     Column("total", BigInteger),
     Column("error", Text),
@@ -103,7 +103,7 @@ jobs = table(
     sqlite_autoincrement=True,
 )
 
-# What became of single lines of an import: those refused, and where a report is wanted, all.
+# The outcome of single lines of an import: the refused ones, or all if a report was requested.
 job_lines = table(
     "job_lines",
     Column("job_id", Id, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
@@ -114,6 +114,6 @@ job_lines = table(
     Column("field", String(100)),
     Column("value", String(100)),
     Column("reason", String(500)),
-    # The row as the file has it, to be mended and sent again.
+    # The row as in the file, to be corrected and uploaded again.
     Column("cells", JSON),
 )

@@ -1,3 +1,3 @@
-"""ONIX for Books, releases 2.1 and 3.x."""
+"""ONIX for Books, releases 3.0 and 3.1."""
 
 from bookstore.imports.onix import reader, source

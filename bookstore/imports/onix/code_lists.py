@@ -1,38 +1,38 @@
-"""What the codes of ONIX mean to this store (EDItEUR, ONIX code lists).
+"""The meaning of ONIX codes in this store (EDItEUR, ONIX code lists).
 
-Only what the store has a use for stands here; `onix.py` says what becomes of the rest.
+Only codes that the store uses are listed; `mapping.py` decides about all others.
 """
 
 from collections.abc import Mapping
 from enum import StrEnum
 
 
-class Action(StrEnum):
-    """What a record asks for."""
+class NotificationType(StrEnum):
+    """The action that a record requests."""
 
     REPLACE = "replace"
     UPDATE = "update"
     WITHDRAW = "withdraw"
 
 
-#: List 1, notification types.  Early, advance and confirmed records are all whole; an update
-#: has only the blocks that changed.
-ACTIONS: Mapping[str, Action] = {
-    "01": Action.REPLACE,
-    "02": Action.REPLACE,
-    "03": Action.REPLACE,
-    "04": Action.UPDATE,
-    "05": Action.WITHDRAW,
-    "12": Action.UPDATE,
-    "13": Action.UPDATE,
-    "14": Action.UPDATE,
+#: List 1, notification types.  Early, advance and confirmed records are complete; an update has
+#: only the changed blocks.
+ACTIONS: Mapping[str, NotificationType] = {
+    "01": NotificationType.REPLACE,
+    "02": NotificationType.REPLACE,
+    "03": NotificationType.REPLACE,
+    "04": NotificationType.UPDATE,
+    "05": NotificationType.WITHDRAW,
+    "12": NotificationType.UPDATE,
+    "13": NotificationType.UPDATE,
+    "14": NotificationType.UPDATE,
 }
-TESTS = {"88", "89"}
+TEST_TYPES = {"88", "89"}
 
-#: List 5, from the best witness of an ISBN to the worst: ISBN-13, EAN, ISBN-10.
+#: List 5, product identifiers with an ISBN, the most reliable first: ISBN-13, EAN, ISBN-10.
 ISBN_TYPES = ("15", "03", "02")
 
-#: List 17, contributor roles, as roles of ours.
+#: List 17, contributor roles, and the store's roles for each.
 ROLES: Mapping[str, tuple[str, ...]] = {
     "A01": ("author",),
     "A02": ("contributor",),
@@ -70,14 +70,14 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "E07": ("narrator",),
 }
 OTHER_ROLE = ("contributor",)
-#: List 19, people without a name.
+#: List 19, unnamed persons.
 UNNAMED: Mapping[str, str] = {
     "01": "Unknown author",
     "02": "Anonymous",
     "04": "Various authors",
 }
 
-#: List 150, product forms, by their first letters; the longest that fits decides.
+#: List 150, product forms, by prefix; the longest matching prefix decides.
 FORMS: Mapping[str, str] = {
     "A": "audio",
     "AC": "audio CD",
@@ -112,10 +112,10 @@ FORMS: Mapping[str, str] = {
     "S": "set",
     "V": "video",
 }
-#: Displays and posters for shops: nothing that a customer buys.
+#: Prefix of trade-only material such as displays and posters, which is not sold to customers.
 TRADE_ONLY = "X"
 
-#: List 64, statuses with which nobody may sell the book any longer.
+#: List 64, publishing statuses with which the book must not be sold any longer.
 WITHDRAWN_STATUSES: Mapping[str, str] = {
     "01": "its publisher has cancelled it",
     "11": "its publisher has withdrawn it from sale",
@@ -124,7 +124,7 @@ WITHDRAWN_STATUSES: Mapping[str, str] = {
     "16": "it was withdrawn from sale for a while",
     "17": "it was withdrawn from sale for good",
 }
-#: The other statuses that say something.
+#: List 64, the other statuses that the report shows.
 STATUSES: Mapping[str, str] = {
     "02": "forthcoming",
     "03": "postponed",
@@ -134,7 +134,7 @@ STATUSES: Mapping[str, str] = {
     "08": "inactive",
     "13": "active, but not sold separately",
 }
-#: List 65, how the supplier can deliver.
+#: List 65, product availability at the supplier.
 AVAILABILITIES: Mapping[str, str] = {
     "01": "cancelled",
     "09": "postponed indefinitely",
@@ -168,27 +168,28 @@ AVAILABILITIES: Mapping[str, str] = {
     "99": "contact the supplier",
 }
 
-#: List 58, prices that a customer pays, tax included, a price for now (special, before
-#: publication) before the usual one, a fixed one before a mere advice.
+#: List 58, retail prices including tax, by preference: temporary prices (special, before
+#: publication) before the usual one, fixed prices before recommended ones.
 PRICE_TYPES = ("14", "24", "04", "34", "12", "22", "02", "42")
-#: Prices for customers, but without the tax that they have to pay.
+#: List 58, retail prices excluding tax.
 UNTAXED_PRICE_TYPES = {"01", "03", "11", "13", "21", "23", "31", "33", "41"}
-#: List 59, for whom a price is; without one, or with these, it is for everybody.
-ANYBODY = {"", "00", "05"}
+#: List 59, price qualifiers.  A price without one, or with one of these, is for all customers.
+GENERAL_QUALIFIERS = {"", "00", "05"}
 
-#: List 23, counts of pages, from the text alone to what was printed.
-EXTENTS = ("00", "11", "05", "07", "06", "08", "10")
-PAGES = "03"
+#: List 23, page counts by preference, from the main content to the printed total.
+PAGE_COUNT_TYPES = ("00", "11", "05", "07", "06", "08", "10")
+PAGE_UNIT = "03"
 
-#: List 153, texts that describe the book, from the long one to the short one.
-TEXTS = ("03", "02")
+#: List 153, text types with a description of the book, the long one first.
+DESCRIPTION_TYPES = ("03", "02")
 
-#: List 27, schemes of subjects that we know by their codes.
+#: List 27, subject schemes whose codes are mapped to categories.
 BISAC, BIC, THEMA = "10", "12", "93"
-#: Qualifiers of BIC and Thema (places, languages, times, ages), keywords, warengruppen.
+#: Subject schemes that never become a category: qualifiers of BIC and Thema (places, languages,
+#: times, ages), keywords, and the German trade's "Warengruppen".
 NO_CATEGORY = {"13", "14", "15", "16", "17", "20", "26", "94", "95", "96", "97", "98", "99"}
 
-#: Thema 1.5 and BIC 2.1 share their first letters as far as this; the longest that fits.
+#: Thema 1.5, by prefix; the longest matching prefix decides.  BIC 2.1 shares some prefixes.
 THEMA_CATEGORIES: Mapping[str, str] = {
     "A": "Arts",
     "AB": "Arts",
@@ -269,7 +270,7 @@ BIC_CATEGORIES: Mapping[str, str] = {
     "WT": "Travel",
     "Y": "Children's",
 }
-#: BISAC: the three letters of the section, and a few headings within fiction.
+#: BISAC: the three letters of a section, and a few headings within fiction.
 BISAC_CATEGORIES: Mapping[str, str] = {
     "ANT": "Home & Hobbies",
     "ARC": "Architecture",
@@ -326,13 +327,13 @@ BISAC_CATEGORIES: Mapping[str, str] = {
     "YAF": "Young Adult",
     "YAN": "Young Adult",
 }
-SHELVES: Mapping[str, Mapping[str, str]] = {
+CATEGORIES_BY_SCHEME: Mapping[str, Mapping[str, str]] = {
     BISAC: BISAC_CATEGORIES,
     BIC: BIC_CATEGORIES,
     THEMA: THEMA_CATEGORIES,
 }
 
-#: Short tags and the long ones that they stand for: those that `onix.py` reads.
+#: Short tags and the reference names that they stand for, as far as `mapping.py` reads them.
 LONG_NAMES: Mapping[str, str] = {
     "a001": "RecordReference",
     "a002": "NotificationType",

@@ -1,7 +1,7 @@
-"""What one ONIX product says, in the fields of a draft.
+"""Map one ONIX product to the fields of a book.
 
-Its elements have their long names and no namespaces when they come here (`onix.py`).  What
-is about the same thing is read together, a function for each group of elements.
+The elements have reference names without namespaces here (`reader.py` renames them).  Each group
+of elements has its own function.
 """
 
 import re
@@ -14,36 +14,36 @@ from typing import Any
 from lxml import etree
 
 from bookstore.catalogue.validation import Contribution
-from bookstore.imports.entries import shown
+from bookstore.imports.entries import shorten
 from bookstore.imports.onix import code_lists as codes
 
 _PRICE = re.compile(r"([0-9]{1,7})(?:\.([0-9]{1,2})0*)?")
 _YEAR = re.compile(r"[0-9]{4}")
-#: Elements of XHTML whose end is the end of a line or a word.
+#: XHTML elements after which a line ends.
 _BREAKS = {"p", "br", "li", "div", "ul", "ol", "dd", "dt"}
-#: What sorts after everything that has a number.
+#: Sort key of elements without a sequence number: after all others.
 _LAST = 1 << 30
 
 
-class Unfit(Exception):
-    """A record that cannot be taken: `column` is the element at fault, `value` what it says."""
+class InvalidRecord(Exception):
+    """A record that cannot be imported: `column` is the element at fault, `value` its content."""
 
     def __init__(self, column: str, value: str, reason: str) -> None:
         super().__init__(reason)
         self.column = column
-        self.value = shown(value)
+        self.value = shorten(value)
 
 
 def text_of(element: Any) -> str:
-    """The words in an element, without its markup; blank for None."""
-    return "" if element is None else " ".join("".join(_words(element)).split())
+    """The text of an element without markup and with single spaces; blank for None."""
+    return "" if element is None else " ".join("".join(_plain_text(element)).split())
 
 
 def isbn_of(product: Any) -> str:
-    """The ISBN of the product, as it is spelled there.
+    """The ISBN of the product as the record spells it.
 
     Raises:
-        Unfit: no identifier says one.
+        InvalidRecord: no identifier is an ISBN.
     """
     found = {
         text_of(each.find("ProductIDType")): text_of(each.find("IDValue"))
@@ -52,57 +52,57 @@ def isbn_of(product: Any) -> str:
     for kind in codes.ISBN_TYPES:
         if found.get(kind):
             return found[kind]
-    raise Unfit("ProductIdentifier", " ".join(found.values()), "The record names no ISBN.")
+    raise InvalidRecord("ProductIdentifier", " ".join(found.values()), "The record has no ISBN.")
 
 
 def status_of(product: Any) -> str:
-    """The code of the publishing status (list 64), blank when it is not said."""
+    """The code of the publishing status (list 64); blank when the record has none."""
     return text_of(product.find("PublishingDetail/PublishingStatus"))
 
 
 def read(
     product: Any, *, whole: bool, defaults: Mapping[str, str], currency: str, today: date
 ) -> tuple[dict[str, Any], list[str]]:
-    """The fields that the record speaks about, and notes for the report.
+    """The fields that the record sets, and remarks for the report.
 
-    A whole record speaks about everything, others about the blocks that they have.  Three
-    things are never taken away by silence: the authors, the price and the categories.
+    A complete record sets every field; an update sets the fields of the blocks that it contains.
+    Authors, price and categories are never cleared because they are missing.
 
     Raises:
-        Unfit: it says something that cannot be, or that could mean two things.
+        InvalidRecord: a value is invalid or ambiguous.
     """
     facts: dict[str, Any] = {}
-    notes: list[str] = []
+    remarks: list[str] = []
     block = product.find("DescriptiveDetail")
     if whole or block is not None:
-        facts |= _described(_or_empty(block))
+        facts |= _descriptive_detail(_or_empty(block))
     block = product.find("CollateralDetail")
     if whole or block is not None:
         facts["description"] = _description(_or_empty(block))
     block = product.find("PublishingDetail")
     if whole or block is not None:
-        facts |= _published(_or_empty(block))
+        facts |= _publishing_detail(_or_empty(block))
         if status := codes.STATUSES.get(status_of(product)):
-            notes.append(f"Publishing status: {status}.")
+            remarks.append(f"Publishing status: {status}.")
     details = product.findall("ProductSupply/SupplyDetail")
     availabilities = dict.fromkeys(text_of(each.find("ProductAvailability")) for each in details)
-    notes += [
+    remarks += [
         f"Availability at the supplier: {codes.AVAILABILITIES[code]}."
         for code in availabilities
         if code in codes.AVAILABILITIES
     ]
-    cents, note = _price(details, defaults, currency, today)
+    cents, remark = _price(details, defaults, currency, today)
     if cents is not None:
         facts["price_cents"] = cents
-    notes += [note] if note else []
-    return facts, notes
+    remarks += [remark] if remark else []
+    return facts, remarks
 
 
 def _or_empty(block: Any) -> Any:
     return etree.Element("nothing") if block is None else block
 
 
-def _described(block: Any) -> dict[str, Any]:
+def _descriptive_detail(block: Any) -> dict[str, Any]:
     title, subtitle = _title(block)
     facts: dict[str, Any] = {
         "title": title,
@@ -113,13 +113,13 @@ def _described(block: Any) -> dict[str, Any]:
     }
     if contributions := _contributions(block):
         facts["authors"] = contributions
-    if shelves := _shelves(block):
-        facts["categories"] = shelves
+    if categories := _categories(block):
+        facts["categories"] = categories
     return {name: value for name, value in facts.items() if name != "title" or value}
 
 
 def _title(block: Any) -> tuple[str, str | None]:
-    """Title and subtitle of the product itself; a bare volume has the title of its collection."""
+    """Title and subtitle of the product; an untitled volume gets the title of its collection."""
     details = block.findall("TitleDetail")
     detail = next((each for each in details if text_of(each.find("TitleType")) == "01"), None)
     if detail is None:
@@ -140,7 +140,7 @@ def _name(element: Any) -> str:
         return text
     prefix = text_of(element.find("TitlePrefix"))
     rest = text_of(element.find("TitleWithoutPrefix"))
-    # "L'" and its like stand close to what they belong to.
+    # A prefix with an apostrophe, such as "L'", is joined without a space.
     gap = "" if prefix.endswith(("'", "’")) else " "
     return f"{prefix}{gap}{rest}".strip() if rest else ""
 
@@ -177,7 +177,7 @@ def _contributor_name(element: Any) -> str:
 def _form(block: Any) -> str | None:
     code = text_of(block.find("ProductForm"))
     if code.startswith(codes.TRADE_ONLY):
-        raise Unfit("ProductForm", code, "This is material for shops, nothing to be sold.")
+        raise InvalidRecord("ProductForm", code, "This is material for shops and not for sale.")
     fitting = (code[:length] for length in (2, 1))
     return next((codes.FORMS[start] for start in fitting if start in codes.FORMS), None)
 
@@ -194,32 +194,32 @@ def _pages(block: Any) -> int | None:
     counts = {
         text_of(each.find("ExtentType")): text_of(each.find("ExtentValue"))
         for each in block.findall("Extent")
-        if text_of(each.find("ExtentUnit")) == codes.PAGES
+        if text_of(each.find("ExtentUnit")) == codes.PAGE_UNIT
     }
-    for kind in codes.EXTENTS:
+    for kind in codes.PAGE_COUNT_TYPES:
         if counts.get(kind, "").isascii() and counts.get(kind, "").isdigit():
             return int(counts[kind][:9]) or None
     return None
 
 
-def _shelves(block: Any) -> list[str]:
-    """The categories of its subjects, those of the main ones first."""
+def _categories(block: Any) -> list[str]:
+    """The categories of the subjects, those of main subjects first."""
     subjects = block.findall("Subject")
     subjects.sort(key=lambda each: each.find("MainSubject") is None)
-    shelves = (_shelf(each) for each in subjects)
-    return list(dict.fromkeys(shelf for shelf in shelves if shelf))
+    names = (_category(each) for each in subjects)
+    return list(dict.fromkeys(name for name in names if name))
 
 
-def _shelf(subject: Any) -> str:
+def _category(subject: Any) -> str:
     scheme = text_of(subject.find("SubjectSchemeIdentifier"))
     if scheme in codes.NO_CATEGORY:
         return ""
     code = text_of(subject.find("SubjectCode")).upper()
-    known = codes.SHELVES.get(scheme, {})
+    known = codes.CATEGORIES_BY_SCHEME.get(scheme, {})
     for length in range(len(code), 0, -1):
         if code[:length] in known:
             return known[code[:length]]
-    # A scheme of the sender's own: the words, the last of a path.
+    # An unknown scheme: use the heading, and of a path its last part.
     heading = text_of(subject.find("SubjectHeadingText"))
     return re.split(r"[/:;>]", heading)[-1].strip()
 
@@ -229,21 +229,21 @@ def _description(block: Any) -> str | None:
         text_of(each.find("TextType")): each.find("Text")
         for each in reversed(block.findall("TextContent"))
     }
-    for kind in codes.TEXTS:
+    for kind in codes.DESCRIPTION_TYPES:
         if texts.get(kind) is not None and (html := _html(texts[kind])):
             return html
     return None
 
 
 def _html(element: Any) -> str:
-    """The text as HTML.  Untagged text is escaped; the rest is sanitised with all drafts."""
+    """The text as HTML.  Plain text is escaped; markup is sanitised by the validation of books."""
     if element.get("textformat") in ("00", "06", "07"):
-        return escape("".join(_words(element)).strip(), quote=False)
+        return escape("".join(_plain_text(element)).strip(), quote=False)
     return "".join(_markup(element)).strip()
 
 
-def _published(block: Any) -> dict[str, Any]:
-    """Publisher and year; a record without a publisher names its imprint."""
+def _publishing_detail(block: Any) -> dict[str, Any]:
+    """Publisher and year; without a publisher the imprint is used."""
     names = [
         text_of(each.find("PublisherName"))
         for each in block.findall("Publisher")
@@ -266,36 +266,45 @@ def _published(block: Any) -> dict[str, Any]:
 def _price(
     details: Sequence[Any], defaults: Mapping[str, str], currency: str, today: date
 ) -> tuple[int | None, str | None]:
-    """What a customer pays today, in cents, or a note on why that is not known.
+    """The retail price of today in cents, or a remark on why it is unknown.
 
     Raises:
-        Unfit: two prices of the best kind differ, or one is no amount of money.
+        InvalidRecord: several prices of the preferred type differ, or one is not an amount.
     """
     by_type: dict[str, list[str]] = {}
     for price in (each for detail in details for each in detail.findall("Price")):
-        said = text_of(price.find("CurrencyCode")) or defaults.get("DefaultCurrencyCode", "")
+        price_currency = text_of(price.find("CurrencyCode")) or defaults.get(
+            "DefaultCurrencyCode", ""
+        )
         kind = text_of(price.find("PriceType")) or defaults.get("DefaultPriceType", "")
         amount = text_of(price.find("PriceAmount"))
-        if said == currency and amount and _for_anybody(price) and _holds(price, today):
+        if (
+            price_currency == currency
+            and amount
+            and _is_general(price)
+            and _is_valid_on(price, today)
+        ):
             by_type.setdefault(kind, []).append(amount)
     for kind in codes.PRICE_TYPES:
         if cents := {_cents(amount) for amount in by_type.get(kind, [])}:
             if len(cents) > 1:
                 amounts = ", ".join(dict.fromkeys(by_type[kind]))
-                raise Unfit("PriceAmount", amounts, f"There are several prices in {currency}.")
+                raise InvalidRecord(
+                    "PriceAmount", amounts, f"There are several prices in {currency}."
+                )
             return cents.pop(), None
     if by_type.keys() & codes.UNTAXED_PRICE_TYPES:
-        return None, f"Its prices in {currency} are without tax and were left aside."
+        return None, f"Its prices in {currency} exclude tax and were ignored."
     return None, f"It has no price in {currency}." if details else None
 
 
-def _for_anybody(price: Any) -> bool:
+def _is_general(price: Any) -> bool:
     least = text_of(price.find("MinimumOrderQuantity")) or "1"
-    return text_of(price.find("PriceQualifier")) in codes.ANYBODY and least == "1"
+    return text_of(price.find("PriceQualifier")) in codes.GENERAL_QUALIFIERS and least == "1"
 
 
-def _holds(price: Any, today: date) -> bool:
-    """Whether the price is that of today: from (14) and until (15) are dates of their own."""
+def _is_valid_on(price: Any, today: date) -> bool:
+    """Whether the price is valid today; its dates are "from" (role 14) and "until" (role 15)."""
     now = today.strftime("%Y%m%d")
     for each in price.findall("PriceDate"):
         day = text_of(each.find("Date"))[:8]
@@ -307,7 +316,7 @@ def _holds(price: Any, today: date) -> bool:
 
 def _cents(amount: str) -> int:
     if not (parts := _PRICE.fullmatch(amount)):
-        raise Unfit("PriceAmount", amount, "A price is a number like 12.90.")
+        raise InvalidRecord("PriceAmount", amount, "A price is a number like 12.90.")
     return int(parts[1]) * 100 + int((parts[2] or "").ljust(2, "0"))
 
 
@@ -316,40 +325,40 @@ def _sequence(element: Any) -> int:
     return int(number[:9]) if number.isascii() and number.isdigit() else _LAST
 
 
-def _words(element: Any) -> Iterator[str]:
-    return _pieces(element, lambda text: text, lambda _, inner: inner)
+def _plain_text(element: Any) -> Iterator[str]:
+    return _walk(element, lambda text: text, lambda _, inner: inner)
 
 
 def _markup(element: Any) -> Iterator[str]:
-    """The inside of an element as HTML; what was escaped once more than needed is not."""
+    """The content of an element as HTML; markup that the sender has escaped is unescaped."""
     if len(element) == 0 or all(not isinstance(each.tag, str) for each in element):
-        # Markup that the sender has escaped, or none at all.
-        return _words(element)
+        # Escaped markup or plain text.
+        return _plain_text(element)
 
     def tagged(tag: str, inner: list[str]) -> list[str]:
         return [f"<{tag}>", *inner, f"</{tag}>"] if tag != "br" else ["<br>"]
 
-    return _pieces(element, lambda text: escape(text, quote=False), tagged)
+    return _walk(element, lambda text: escape(text, quote=False), tagged)
 
 
-def _pieces(
+def _walk(
     element: Any, plain: Callable[[str], str], tagged: Callable[[str, list[str]], list[str]]
 ) -> Iterator[str]:
-    """The text in an element, entities that libxml2 has kept as such included.
+    """The text of an element, including entities that libxml2 has left unresolved.
 
-    `element.text` alone would end at the first of these, without an error.
+    `element.text` alone would silently end at the first such entity.
 
     Raises:
-        Unfit: an entity has no name that HTML knows.
+        InvalidRecord: an entity is unknown in HTML.
     """
     yield plain(element.text or "")
     for each in element:
         if isinstance(each, etree._Entity):
-            if (sign := html5.get(f"{each.name};")) is None:
-                raise Unfit(element.tag, f"&{each.name};", "Nobody knows what this stands for.")
-            yield plain(sign)
+            if (char := html5.get(f"{each.name};")) is None:
+                raise InvalidRecord(element.tag, f"&{each.name};", "This entity is unknown.")
+            yield plain(char)
         elif isinstance(each.tag, str):
-            yield from tagged(each.tag, list(_pieces(each, plain, tagged)))
+            yield from tagged(each.tag, list(_walk(each, plain, tagged)))
             if each.tag in _BREAKS:
                 yield "\n"
         yield plain(each.tail or "")

@@ -1,12 +1,12 @@
-"""ONIX for Books 3.0 and 3.1: records of publishers and wholesalers, read one by one.
+"""Read ONIX for Books 3.0 and 3.1: product records of publishers and wholesalers, one by one.
 
-Both styles of tags are understood, short and long, in any encoding that names itself.  The
-file is decoded here and handed to libxml2 as UTF-8 under a document type of ours, which
-loads nothing: so an `&eacute;` is an é whatever the sender's document type says, and none
-that brings entities of its own is let in.  (EDItEUR, ONIX for Books, Specification 3.1)
+Short tags and reference names are supported, in any declared encoding.  The file is decoded here
+and passed to libxml2 as UTF-8 with a document type of our own that loads nothing.  `&eacute;` is
+therefore an é whatever the sender's document type defines, and a file that declares entities is
+refused.  (EDItEUR, ONIX for Books, Specification 3.1)
 
-What a record says becomes the fields of a draft.  The supplier's stock is not ours and is
-left aside; the price is the one that customers pay today in the currency of the store.
+A record is mapped to the fields of a book.  The supplier's stock is ignored; the price is the
+retail price of today in the store's currency.
 """
 
 import codecs
@@ -19,19 +19,26 @@ from typing import Any, BinaryIO
 from lxml import etree
 
 from bookstore.errors import Invalid
-from bookstore.imports.entries import Refusal, shown
+from bookstore.imports.entries import Refusal, shorten
 from bookstore.imports.onix import mapping
-from bookstore.imports.onix.code_lists import ACTIONS, LONG_NAMES, TESTS, WITHDRAWN_STATUSES, Action
-from bookstore.imports.onix.mapping import Unfit, text_of
+from bookstore.imports.onix.code_lists import (
+    ACTIONS,
+    LONG_NAMES,
+    TEST_TYPES,
+    WITHDRAWN_STATUSES,
+    NotificationType,
+)
+from bookstore.imports.onix.mapping import InvalidRecord, text_of
 
 _CHUNK = 1 << 16
-#: What a record may weigh; the longest real ones, with every blurb there is, have some 100 kB.
-_LONGEST_RECORD = 4 << 20
-#: The declaration and the document type end within this much of the file.
+#: Bytes.  The largest real records, with all their descriptions, have about 100 kB.
+_MAX_RECORD_BYTES = 4 << 20
+#: Bytes within which the XML declaration and the document type have to end.
 _HEAD = 1 << 16
 _DECLARATION = re.compile(r"\s*<\?xml[^>]*?\?>")
 _ENCODING = re.compile(rb"""<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]+)["']""")
-#: What may stand before a document type (XML 1.0, production 22); in a text it is text.
+#: Allowed before a document type (XML 1.0, production 22).  Anchored, so that a document type
+#: within a text is not matched.
 _BEFORE_DOCTYPE = re.compile(r"(?:\s|<!--.*?-->|<\?.*?\?>)*", re.DOTALL)
 _DOCTYPE = re.compile(r"<!DOCTYPE[^>\[]*(\[.*?\]\s*)?>", re.DOTALL)
 _ROOT = re.compile(r"<(?:\w+:)?ONIXmessage\b", re.IGNORECASE)
@@ -40,61 +47,61 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-#: It names a document type that is never loaded, so libxml2 keeps entities that it does not
-#: know as such, instead of refusing the file.
+#: Names an external document type that is never loaded.  libxml2 then keeps unknown entities
+#: unresolved instead of refusing the file.
 _OUR_DOCTYPE = '<!DOCTYPE ONIXMessage SYSTEM "none">'
-_UNDERSTOOD = ("3.0", "3.1")
+_SUPPORTED_RELEASES = ("3.0", "3.1")
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What a record wants done about the book with this ISBN, as the sender spells it.
+    """A product record; `isbn` is as the sender spells it.
 
-    `facts` holds the fields that the record speaks about, named as in a Draft, None where it
-    takes a value away; `authors` are Contributions, `categories` names.  Records come in the
-    order of the file, and of two about one book the later is right.
+    `facts` has the fields that the record sets, by their names in `catalogue.validation`; None
+    clears a value.  `authors` are Contributions, `categories` names.  Of several records about
+    one book the last in the file applies.
     """
 
     line: int
     reference: str
-    action: Action
+    action: NotificationType
     isbn: str
     facts: Mapping[str, Any] = field(default_factory=dict)
-    #: What the reader decided or left aside, a sentence each, for the report.
-    notes: tuple[str, ...] = ()
+    #: A sentence for the report about each decision of the reader and each ignored value.
+    remarks: tuple[str, ...] = ()
 
 
-def looks_like(head: bytes) -> bool:
-    """Whether a file that begins like this is an ONIX message, of any release."""
-    # Whatever its encoding is, or is said to be: UTF-16 has zeros between letters of Latin.
+def is_onix(head: bytes) -> bool:
+    """Whether a file with this beginning is an ONIX message of any release."""
+    # Independent of the encoding: in UTF-16, Latin letters have zeros between them.
     return _ROOT.search(head.replace(b"\0", b"").decode("latin-1")) is not None
 
 
-def records(stream: BinaryIO, *, currency: str, today: date) -> Iterator[Record | Refusal]:
-    """The records of a message, or why one cannot be taken, in the order of the file.
+def read_records(stream: BinaryIO, *, currency: str, today: date) -> Iterator[Record | Refusal]:
+    """The records of a message, or why a record is refused, in the order of the file.
 
-    Needs no more memory than the largest record does.  `today` decides between prices that
-    hold for a time.
+    Only one record is in memory at a time.  `today` selects among prices with a period of
+    validity.
 
     Raises:
-        Invalid: this is no ONIX 3 message; nothing was read.  What turns out to be broken
-            later is a Refusal, the last.
+        Invalid: the file is not an ONIX 3 message; nothing has been yielded.  An error later in
+            the file is yielded as the last Refusal instead.
     """
-    message = _Message(stream)
+    message = _ProductReader(stream)
     for product, line in message.products():
         try:
             yield _record(product, line, message.defaults, currency, today)
-        except Unfit as error:
+        except InvalidRecord as error:
             yield Refusal(line, error.column, error.value, str(error))
     if message.broken:
         yield message.broken
 
 
-class _Message:
+class _ProductReader:
     """The products of a file, one in memory at a time."""
 
     def __init__(self, stream: BinaryIO) -> None:
-        self._pieces = _decoded(stream)
+        self._chunks = _decode(stream)
         self._parser = etree.XMLPullParser(
             events=("start", "end"),
             resolve_entities=False,
@@ -103,30 +110,30 @@ class _Message:
             huge_tree=False,
             remove_pis=True,
         )
-        #: Currency and type of prices that do not say theirs.
+        #: Currency and type of prices without their own.
         self.defaults: dict[str, str] = {}
         self.broken: Refusal | None = None
         self._root: Any = None
 
     def products(self) -> Iterator[tuple[Any, int]]:
-        """Each product and the line it begins in; `broken` says where reading had to end."""
-        weight = 0
+        """Each product with its first line; `broken` is set when reading stopped at an error."""
+        size = 0
         try:
-            for piece in self._pieces:
-                weight += len(piece)
+            for chunk in self._chunks:
+                size += len(chunk)
                 try:
-                    self._parser.feed(piece)
+                    self._parser.feed(chunk)
                 finally:
-                    # Also what came before the fault in the same piece.
+                    # Also yields the products before an error in the same chunk.
                     for element in self._ended():
-                        weight = 0
+                        size = 0
                         yield element, element.sourceline or 0
-                if weight > _LONGEST_RECORD:
-                    raise _Broken("a record is longer than 4 MB.")
+                if size > _MAX_RECORD_BYTES:
+                    raise _BrokenMessage("a record is longer than 4 MB.")
             self._parser.close()
         except etree.XMLSyntaxError as error:
-            self._end_with(_plain(error), error.lineno or 0)
-        except _Broken as error:
+            self._end_with(_describe(error), error.lineno or 0)
+        except _BrokenMessage as error:
             self._end_with(str(error), 0)
 
     def _ended(self) -> Iterator[Any]:
@@ -136,22 +143,22 @@ class _Message:
                     self._root = element
                     _check_root(element)
                 continue
-            name = _localise(element)
+            name = _use_long_name(element)
             if name == "Header":
                 for default in ("DefaultCurrencyCode", "DefaultPriceType"):
                     if (found := element.find(default)) is not None:
                         self.defaults[default] = text_of(found)
             if name == "Product" and element.getparent() is self._root:
                 yield element
-                _forget(element)
+                _release(element)
 
     def _end_with(self, reason: str, line: int) -> None:
         if self._root is None:
-            raise Invalid("file", f"This is no ONIX message: {reason}")
-        self.broken = Refusal(line, None, "", f"Nothing after this could be read: {reason}")
+            raise Invalid("file", f"This is not an ONIX message: {reason}")
+        self.broken = Refusal(line, None, "", f"Nothing after this point could be read: {reason}")
 
 
-class _Broken(Exception):
+class _BrokenMessage(Exception):
     """The rest of the file cannot be read."""
 
 
@@ -160,64 +167,74 @@ def _record(
 ) -> Record:
     reference = text_of(product.find("RecordReference"))
     code = text_of(product.find("NotificationType"))
-    if code in TESTS:
-        raise Unfit("NotificationType", code, "This is a test record.")
+    if code in TEST_TYPES:
+        raise InvalidRecord("NotificationType", code, "This is a test record.")
     if code not in ACTIONS:
-        raise Unfit("NotificationType", code, "A record says with 01 to 05 what it is for.")
+        raise InvalidRecord(
+            "NotificationType", code, "The notification type has to be 01 to 05 or 12 to 14."
+        )
     action, isbn = ACTIONS[code], mapping.isbn_of(product)
-    if action is Action.WITHDRAW:
+    if action is NotificationType.WITHDRAW:
         return Record(line, reference, action, isbn)
     status = mapping.status_of(product)
     if status in WITHDRAWN_STATUSES:
-        note = f"Withdrawn: {WITHDRAWN_STATUSES[status]}."
-        return Record(line, reference, Action.WITHDRAW, isbn, notes=(note,))
-    facts, notes = mapping.read(
-        product, whole=action is Action.REPLACE, defaults=defaults, currency=currency, today=today
+        remark = f"Withdrawn: {WITHDRAWN_STATUSES[status]}."
+        return Record(line, reference, NotificationType.WITHDRAW, isbn, remarks=(remark,))
+    facts, remarks = mapping.read(
+        product,
+        whole=action is NotificationType.REPLACE,
+        defaults=defaults,
+        currency=currency,
+        today=today,
     )
-    return Record(line, reference, action, isbn, facts, tuple(notes))
+    return Record(line, reference, action, isbn, facts, tuple(remarks))
 
 
 def _check_root(root: Any) -> None:
     name, space = etree.QName(root).localname, etree.QName(root).namespace or ""
     if name.lower() != "onixmessage":
-        raise Invalid("file", f"This is XML, but no ONIX message: it begins with <{shown(name)}>.")
-    release = root.get("release") or next((r for r in _UNDERSTOOD if f"/{r}/" in space), "2.1")
-    if release not in _UNDERSTOOD:
+        raise Invalid(
+            "file", f"This is XML but not an ONIX message: it begins with <{shorten(name)}>."
+        )
+    release = root.get("release") or next(
+        (r for r in _SUPPORTED_RELEASES if f"/{r}/" in space), "2.1"
+    )
+    if release not in _SUPPORTED_RELEASES:
         raise Invalid("file", f"This is ONIX {release}; the store reads 3.0 and 3.1.")
 
 
-def _localise(element: Any) -> str:
-    """Give the element its long name without a namespace, which is then its tag."""
+def _use_long_name(element: Any) -> str:
+    """Rename the element to its reference name without a namespace, and return that name."""
     name = etree.QName(element).localname
     name = LONG_NAMES.get(name) or LONG_NAMES.get(name.lower(), name)
     element.tag = name
     return name
 
 
-def _forget(element: Any) -> None:
-    """Let go of a record that was read, and of what stood before it."""
+def _release(element: Any) -> None:
+    """Free the memory of a processed record and of everything before it."""
     element.clear()
     parent = element.getparent()
     while element.getprevious() is not None:
         del parent[0]
 
 
-def _decoded(stream: BinaryIO) -> Iterator[bytes]:
-    """The file as UTF-8, its declaration and document type replaced by ours, line by line."""
+def _decode(stream: BinaryIO) -> Iterator[bytes]:
+    """The file as UTF-8 with our document type; the line numbers stay the same."""
     head = stream.read(_HEAD)
     encoding = _encoding(head)
     try:
-        # Also of those that Python knows, some are no encodings of text.
+        # Some codecs of Python, such as hex, are not text encodings.
         head.decode(encoding, errors="ignore")
         decoder = codecs.getincrementaldecoder(encoding)()
-        yield _opened(decoder.decode(head)).encode()
+        yield _replace_prolog(decoder.decode(head)).encode()
         while chunk := stream.read(_CHUNK):
             yield decoder.decode(chunk).encode()
         yield decoder.decode(b"", final=True).encode()
     except LookupError:
-        raise Invalid("file", f"This file says it is in {encoding}; nobody knows that.") from None
+        raise Invalid("file", f"This file declares the unknown encoding {encoding}.") from None
     except UnicodeError:
-        raise _Broken(f"it says that it is in {encoding}, and is not.") from None
+        raise _BrokenMessage(f"it declares the encoding {encoding} but is not in it.") from None
 
 
 def _encoding(head: bytes) -> str:
@@ -230,24 +247,24 @@ def _encoding(head: bytes) -> str:
         return "utf-16-be"
     named = _ENCODING.match(head.lstrip())
     encoding = named[1].decode().lower() if named else "utf-8"
-    # Who says Latin-1 means the code page of Windows (WHATWG, Encoding Standard).
+    # Latin-1 is read as Windows-1252, as the WHATWG Encoding Standard requires.
     return "cp1252" if encoding in ("iso-8859-1", "latin-1", "us-ascii") else encoding
 
 
-def _opened(head: str) -> str:
+def _replace_prolog(head: str) -> str:
     declared = _DECLARATION.match(head)
     before, rest = (declared[0], head[declared.end() :]) if declared else ("", head)
     before_it = _BEFORE_DOCTYPE.match(rest)
     begins = before_it.end() if before_it else 0
-    if theirs := _DOCTYPE.match(rest, begins):
-        if theirs[1] and "<!ENTITY" in theirs[1]:
-            raise Invalid("file", "This file declares entities of its own, which may be a trap.")
-        rest = rest[: theirs.start()] + "\n" * theirs[0].count("\n") + rest[theirs.end() :]
+    if doctype := _DOCTYPE.match(rest, begins):
+        if doctype[1] and "<!ENTITY" in doctype[1]:
+            raise Invalid("file", "This file declares its own entities, which is not allowed.")
+        rest = rest[: doctype.start()] + "\n" * doctype[0].count("\n") + rest[doctype.end() :]
     elif rest.startswith("<!DOCTYPE", begins):
-        raise Invalid("file", "The document type of this file does not come to an end.")
+        raise Invalid("file", "The document type declaration of this file is not closed.")
     return "\n" * before.count("\n") + _OUR_DOCTYPE + rest
 
 
-def _plain(error: etree.XMLSyntaxError) -> str:
+def _describe(error: etree.XMLSyntaxError) -> str:
     message = (error.msg or "it is not well-formed").split(", line ")[0]
     return f"the XML is broken in line {error.lineno} ({message})."

@@ -1,9 +1,9 @@
-"""An ONIX message as a source of entries, each book once.
+"""An ONIX message as a source of entries, one for each book.
 
-Of several records about one book the later is right, so they are put together, in the order
-of the file, to what they leave of the book: it is taken once, with the last of them, and the
-others are reported as `Superseded`.  So a dry run says what the real one does, and a second
-run of the same file changes nothing.
+A message may have several records about one book; a later record overrides earlier ones.  They
+are merged in the order of the file and imported once, at the position of the last; the others are
+reported as `Superseded`.  A dry run therefore reports what the real import does, and a second
+import of the same file changes nothing.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,16 +12,16 @@ from typing import Any, BinaryIO
 
 from bookstore.catalogue import isbn
 from bookstore.errors import InvalidIsbn
-from bookstore.imports.entries import Action, Entry, Refusal, Superseded
+from bookstore.imports.entries import BookEntry, EntryAction, Refusal, Superseded
 from bookstore.imports.onix import code_lists, reader
 from bookstore.imports.onix.reader import Record
 
 _ACTIONS = {
-    code_lists.Action.REPLACE: Action.TAKE,
-    code_lists.Action.UPDATE: Action.CHANGE,
-    code_lists.Action.WITHDRAW: Action.WITHDRAW,
+    code_lists.NotificationType.REPLACE: EntryAction.UPSERT,
+    code_lists.NotificationType.UPDATE: EntryAction.CHANGE,
+    code_lists.NotificationType.WITHDRAW: EntryAction.WITHDRAW,
 }
-#: What ONIX calls the fields, for refusals to point at.
+#: The ONIX elements of the fields, which refusals name.
 _COLUMNS = {
     "isbn13": "ProductIdentifier",
     "title": "TitleText",
@@ -38,14 +38,14 @@ _COLUMNS = {
 }
 
 
-class Message:
-    """The entries of an ONIX message (see `Source`).
+class OnixMessage:
+    """The entries of an ONIX message (see `ImportSource`).
 
     Raises:
-        Invalid: it is no ONIX 3 message.
+        Invalid: the file is not an ONIX 3 message.
     """
 
-    reported = True
+    reports_all_rows = True
     header: Sequence[str] | None = None
 
     def __init__(self, file: BinaryIO, *, currency: str, today: date) -> None:
@@ -62,34 +62,36 @@ class Message:
 
     @property
     def findings(self) -> dict[str, Any]:
-        rules = [f"Prices in {self._currency} were read that hold on {self._today.isoformat()}."]
+        rules = [
+            f"Prices in {self._currency} that are valid on {self._today.isoformat()} were read."
+        ]
         if self._last:
             rules.append(
-                "Of several records about one book the last is right:"
+                "Of several records about one book the last applies:"
                 f" {len(self._last):,} {'book has' if len(self._last) == 1 else 'books have'}"
                 " more than one."
             )
         return {"format": "onix", "rules": rules}
 
-    def __iter__(self) -> Iterator[Entry | Refusal | Superseded]:
-        waiting: dict[str, Entry] = {}
-        for place, record in enumerate(self._records()):
+    def __iter__(self) -> Iterator[BookEntry | Refusal | Superseded]:
+        pending: dict[str, BookEntry] = {}
+        for position, record in enumerate(self._records()):
             if isinstance(record, Refusal):
                 yield record
                 continue
             entry = _entry(record)
-            number = _number(record)
-            if number is None or number not in self._last:
+            isbn13 = _isbn_of(record)
+            if isbn13 is None or isbn13 not in self._last:
                 yield entry
                 continue
-            if number in waiting:
-                entry = _together(waiting[number], entry)
-            last_place, last_line = self._last[number]
-            if place == last_place:
+            if isbn13 in pending:
+                entry = _merge(pending[isbn13], entry)
+            last_position, last_line = self._last[isbn13]
+            if position == last_position:
                 yield entry
             else:
-                waiting[number] = entry
-                yield Superseded(record.line, number, last_line)
+                pending[isbn13] = entry
+                yield Superseded(record.line, isbn13, last_line)
         self._ended = True
 
     def raw(self) -> Iterator[tuple[int, list[str]] | Refusal]:
@@ -100,56 +102,56 @@ class Message:
                 yield record.line, [record.isbn, str(record.facts.get("title") or "")]
 
     def close(self) -> None:
-        """There is nothing to let go of."""
+        """Do nothing: the source holds no resource of its own."""
 
     def _records(self) -> Iterator[Record | Refusal]:
         self._file.seek(0)
-        return reader.records(self._file, currency=self._currency, today=self._today)
+        return reader.read_records(self._file, currency=self._currency, today=self._today)
 
     def _last_records(self) -> dict[str, tuple[int, int]]:
-        """Of books with several records the place and the line of the last: one pass through it."""
+        """Position and line of the last record of each book with several; reads the whole file."""
         seen: set[str] = set()
         last: dict[str, tuple[int, int]] = {}
-        for place, record in enumerate(self._records()):
-            if isinstance(record, Record) and (number := _number(record)):
-                if number in seen:
-                    last[number] = place, record.line
-                seen.add(number)
+        for position, record in enumerate(self._records()):
+            if isinstance(record, Record) and (isbn13 := _isbn_of(record)):
+                if isbn13 in seen:
+                    last[isbn13] = position, record.line
+                seen.add(isbn13)
         return last
 
 
-def _number(record: Record) -> str | None:
+def _isbn_of(record: Record) -> str | None:
     try:
         return isbn.parse(record.isbn)
     except InvalidIsbn:
         return None
 
 
-def _entry(record: Record) -> Entry:
+def _entry(record: Record) -> BookEntry:
     values = {name: str(value) for name, value in record.facts.items() if value is not None}
-    return Entry(
+    return BookEntry(
         line=record.line,
         facts={"isbn13": record.isbn, **record.facts},
         action=_ACTIONS[record.action],
         roles=True,
         columns=_COLUMNS,
         values={"isbn13": record.isbn, **values},
-        notes=record.notes,
+        remarks=record.remarks,
     )
 
 
-def _together(earlier: Entry, later: Entry) -> Entry:
-    """What two records about one book leave of it; the later one's place and notes."""
+def _merge(earlier: BookEntry, later: BookEntry) -> BookEntry:
+    """Two records about one book as one, with the line and the remarks of the later one."""
     action = later.action
-    if action is Action.CHANGE:
-        # A change of a book that is new, or that goes: it is new, or it goes.
+    if action is EntryAction.CHANGE:
+        # A change does not alter whether the book is created or withdrawn.
         action = earlier.action
-    return Entry(
+    return BookEntry(
         line=later.line,
         facts={**earlier.facts, **later.facts},
         action=action,
         roles=True,
         columns=_COLUMNS,
         values={**earlier.values, **later.values},
-        notes=later.notes,
+        remarks=later.remarks,
     )

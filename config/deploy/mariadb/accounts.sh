@@ -1,6 +1,6 @@
-# Two accounts, as docs/operating.md has them.  The image of MariaDB reads this file once, when it
-# makes its data, and knows the function; `bookstore db upgrade --grant` gives the store's account
-# its rights when there are tables.
+# Two accounts, as in docs/operating.md.  The MariaDB image sources this file once, when it creates its
+# data, and defines the function.  `bookstore db upgrade --grant` gives the store's account its
+# privileges once there are tables.
 docker_process_sql <<SQL
 CREATE USER bookstore_maker@'%' IDENTIFIED BY '$MAKER_PASSWORD';
 GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX, REFERENCES, DROP

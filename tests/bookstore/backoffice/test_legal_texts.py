@@ -10,14 +10,14 @@ from tests.factories import NOON, add_user
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("name", NAMES)
-async def test_the_store_comes_with_texts(conn, name, language):
+async def test_every_text_has_a_built_in_version(conn, name, language):
     text = await legal_texts.get(conn, name, language)
 
     assert text.version == 0
     assert "{" not in legal_texts.html(text, {"store_name": "Shop", "email": "a@example.com"})
 
 
-async def test_what_staff_write_stands_in_its_place(conn):
+async def test_staffs_text_replaces_the_built_in_one(conn):
     user_id = await add_user(conn)
 
     saved = await legal_texts.save(conn, "terms", "en", "# Ours\r\n", 0, user_id=user_id, now=NOON)
@@ -45,12 +45,12 @@ async def test_what_staff_write_stands_in_its_place(conn):
         ("recipes", "en", "Fine", NotFound),
     ],
 )
-async def test_no_other_text_is_taken(conn, name, language, body, refusal):
+async def test_an_invalid_text_is_refused(conn, name, language, body, refusal):
     with pytest.raises(refusal):
         await legal_texts.save(conn, name, language, body, 0, user_id=1, now=NOON)
 
 
-def test_nothing_dangerous_comes_out():
+def test_the_html_is_sanitized():
     body = (
         "# {store_name}\n\n<script>alert(1)</script> [a](javascript:alert(1)) [b](/terms)\n\n"
         "![c](https://elsewhere.example/pixel.gif) **bold**"

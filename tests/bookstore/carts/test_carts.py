@@ -24,7 +24,7 @@ async def quantities(conn, cart_id):
     return {item.title: item.quantity for item in cart.items}
 
 
-async def test_copies_of_one_book_add_up(conn, cart_id):
+async def test_quantities_of_one_book_add_up(conn, cart_id):
     dune = await add_book(conn, title="Dune", stock=5)
 
     await carts.add(conn, cart_id, dune, 2, now=NOON)
@@ -33,7 +33,7 @@ async def test_copies_of_one_book_add_up(conn, cart_id):
     assert await quantities(conn, cart_id) == {"Dune": 5}
 
 
-async def test_more_copies_than_there_are_do_not_go_into_a_cart(conn, cart_id):
+async def test_a_quantity_above_the_stock_is_refused(conn, cart_id):
     dune = await add_book(conn, title="Dune", stock=2)
     await carts.add(conn, cart_id, dune, 1, now=NOON)
 
@@ -52,7 +52,7 @@ async def test_a_quantity_is_between_1_and_99(conn, cart_id, quantity):
         await carts.add(conn, cart_id, dune, quantity, now=NOON)
 
 
-async def test_a_withdrawn_book_does_not_go_into_a_cart(conn, cart_id):
+async def test_a_withdrawn_book_cannot_be_added_to_a_cart(conn, cart_id):
     dune = await add_book(conn, stock=5)
     await conn.execute(update(books).values(withdrawn_at=NOON))
 
@@ -60,7 +60,7 @@ async def test_a_withdrawn_book_does_not_go_into_a_cart(conn, cart_id):
         await carts.add(conn, cart_id, dune, 1, now=NOON)
 
 
-async def test_a_cart_costs_its_books_and_delivery_and_tells_the_tax_within(conn, cart_id):
+async def test_the_total_of_a_cart_includes_shipping_and_shows_the_tax(conn, cart_id):
     await carts.add(conn, cart_id, await add_book(conn, price_cents=1290, stock=5), 2, now=NOON)
 
     totals = (await carts.get(conn, cart_id, RATES)).totals
@@ -69,9 +69,7 @@ async def test_a_cart_costs_its_books_and_delivery_and_tells_the_tax_within(conn
     assert (totals.total_cents, totals.tax_cents) == (2870, 188)
 
 
-async def test_a_large_cart_is_delivered_free_of_charge_and_an_empty_one_costs_nothing(
-    conn, cart_id
-):
+async def test_a_large_cart_ships_for_free_and_an_empty_cart_costs_nothing(conn, cart_id):
     empty = (await carts.get(conn, cart_id, RATES)).totals
     await carts.add(conn, cart_id, await add_book(conn, price_cents=4000, stock=5), 1, now=NOON)
 
@@ -79,7 +77,7 @@ async def test_a_large_cart_is_delivered_free_of_charge_and_an_empty_one_costs_n
     assert (await carts.get(conn, cart_id, RATES)).totals.total_cents == 4000
 
 
-async def test_a_line_says_what_has_changed_since_it_was_put_in(conn, cart_id):
+async def test_an_item_shows_what_has_changed_since_it_was_added(conn, cart_id):
     dune = await add_book(conn, title="Dune", price_cents=1000, stock=5)
     await carts.add(conn, cart_id, dune, 3, now=NOON)
     await conn.execute(update(books).values(price_cents=1100))
@@ -89,22 +87,22 @@ async def test_a_line_says_what_has_changed_since_it_was_put_in(conn, cart_id):
 
     assert (item.unit_price_cents, item.old_price_cents) == (1100, 1000)
     assert item.problems == [
-        "You asked for 3, we have 2.",
-        "The price went up since you put it in.",
+        "Quantity 3, but only 2 in stock.",
+        "The price has increased since you added this book.",
     ]
 
 
-async def test_a_withdrawn_book_stays_on_its_line_but_costs_nothing(conn, cart_id):
+async def test_a_withdrawn_book_stays_in_the_cart_but_costs_nothing(conn, cart_id):
     await carts.add(conn, cart_id, await add_book(conn, stock=5), 1, now=NOON)
     await conn.execute(update(books).values(withdrawn_at=NOON))
 
     cart = await carts.get(conn, cart_id, RATES)
 
-    assert cart.items[0].problems == ["This book is not sold any more. Please remove it."]
+    assert cart.items[0].problems == ["This book is no longer available. Please remove it."]
     assert cart.totals.total_cents == 0
 
 
-async def test_a_guest_who_signs_in_finds_both_carts_in_one_capped_by_stock(conn, cart_id):
+async def test_sign_in_merges_the_carts_up_to_the_stock(conn, cart_id):
     dune = await add_book(conn, title="Dune", stock=3)
     emma = await add_book(conn, title="Emma", stock=9)
     user_id = await add_user(conn)
@@ -113,13 +111,16 @@ async def test_a_guest_who_signs_in_finds_both_carts_in_one_capped_by_stock(conn
     await carts.add(conn, cart_id, dune, 2, now=NOON)
     await carts.add(conn, cart_id, emma, 1, now=NOON)
 
-    said = await carts.merge(conn, cart_id, user_id, now=NOON)
+    messages = await carts.merge(conn, cart_id, user_id, now=NOON)
 
     assert await quantities(conn, own) == {"Dune": 3, "Emma": 1}
-    assert said == ["Dune: we have 3, so the quantity is 3.", "Emma was added."]
+    assert messages == [
+        "Dune: only 3 in stock, so the quantity is 3.",
+        "Emma was added to your cart.",
+    ]
 
 
-async def test_the_id_of_a_cart_that_is_gone_never_comes_back(conn):
+async def test_the_id_of_a_deleted_cart_is_never_reused(conn):
     user_id = await add_user(conn)
     await carts.of_user(conn, user_id, now=NOON)
     guest = await carts.make_guest(conn, now=NOON)
@@ -137,7 +138,7 @@ async def test_a_user_has_one_cart(conn):
     assert len((await conn.execute(select(cart_rows))).all()) == 1
 
 
-async def test_a_cart_takes_so_many_different_books(conn):
+async def test_the_number_of_different_books_in_a_cart_is_limited(conn):
     cart_id = await carts.make_guest(conn, now=NOON)
     books = [await add_book(conn, stock=2) for _ in range(carts.MAX_BOOKS + 1)]
     for book in books[:-1]:
@@ -147,14 +148,14 @@ async def test_a_cart_takes_so_many_different_books(conn):
         await carts.add(conn, cart_id, books[-1], 1, now=NOON)
 
     await carts.add(conn, cart_id, books[0], 1, now=NOON)
-    said = await carts.add_again(conn, cart_id, [(books[-1], "Emma", 1)], now=NOON)
-    assert said == [f"Emma was left out. {CartFull(carts.MAX_BOOKS)}"]
+    messages = await carts.add_again(conn, cart_id, [(books[-1], "Emma", 1)], now=NOON)
+    assert messages == [f"Emma was not added to your cart. {CartFull(carts.MAX_BOOKS)}"]
     assert (await carts.get(conn, cart_id, RATES)).item_count == carts.MAX_BOOKS + 1
 
 
-async def test_guests_carts_go_after_thirty_days_and_users_stay(conn):
+async def test_guest_carts_are_deleted_after_thirty_days_and_user_carts_are_kept(conn):
     dune, anna = await add_book(conn, stock=9), await add_user(conn)
-    late = NOON + carts.STALE
+    late = NOON + carts.GUEST_CART_LIFETIME
     old = await carts.make_guest(conn, now=NOON - timedelta(seconds=1))
     young = await carts.make_guest(conn, now=NOON)
     own = await carts.of_user(conn, anna, now=NOON - timedelta(days=400))
@@ -172,7 +173,7 @@ async def test_guests_carts_go_after_thirty_days_and_users_stay(conn):
         ],
     )
 
-    await housekeeping.tidy(conn, now=late)
+    await housekeeping.run(conn, now=late)
 
     left = (await conn.scalars(select(cart_items.c.cart_id).order_by(cart_items.c.cart_id))).all()
     assert left == [young, own]

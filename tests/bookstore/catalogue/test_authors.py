@@ -1,4 +1,4 @@
-"""Authors: found by any part of their names."""
+"""Authors: searched by the beginnings of the words of their names."""
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -8,7 +8,9 @@ from bookstore.errors import Invalid, NotFound
 from tests.factories import NOON, create_book
 
 
-async def test_authors_are_found_by_the_beginnings_of_their_names(conn: AsyncConnection) -> None:
+async def test_authors_are_found_by_prefixes_of_the_words_of_their_names(
+    conn: AsyncConnection,
+) -> None:
     await create_book(conn, authors=["Stephen King", "Mary GrandPré"])
     await create_book(conn, authors=["Martin Luther King", "Tabitha King"])
 
@@ -23,7 +25,7 @@ async def test_authors_are_found_by_the_beginnings_of_their_names(conn: AsyncCon
     assert len(await names("")) == 4
 
 
-async def test_authors_come_in_pages_by_name(conn: AsyncConnection) -> None:
+async def test_authors_are_paginated_in_the_order_of_their_names(conn: AsyncConnection) -> None:
     await create_book(conn, authors=["C", "A", "E", "D", "B"])
 
     first = await authors.find(conn, limit=2)
@@ -38,15 +40,15 @@ async def test_authors_come_in_pages_by_name(conn: AsyncConnection) -> None:
 
 async def test_an_authors_books_are_counted_once_each(conn: AsyncConnection) -> None:
     book = await create_book(conn, authors=["Ann", {"name": "Ann", "role": "illustrator"}, "Ben"])
-    gone = await create_book(conn, authors=["Ann"])
-    await books.withdraw(conn, gone.id, 1, user_id=None, now=NOON)
+    withdrawn = await create_book(conn, authors=["Ann"])
+    await books.withdraw(conn, withdrawn.id, 1, user_id=None, now=NOON)
 
     ann = await authors.get(conn, book.authors[0].id)
 
     assert (ann.name, ann.book_count) == ("Ann", 1)
 
 
-async def test_an_author_who_is_not_there_is_not_found(conn: AsyncConnection) -> None:
+async def test_an_unknown_author_is_not_found(conn: AsyncConnection) -> None:
     with pytest.raises(NotFound):
         await authors.get(conn, 4711)
     with pytest.raises(NotFound):

@@ -1,4 +1,4 @@
-"""Books: taken in, changed, withdrawn, listed."""
+"""Books: created, changed, withdrawn and listed."""
 
 import asyncio
 from datetime import timedelta
@@ -10,7 +10,7 @@ from sqlalchemy import event, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bookstore.catalogue import books, categories, stock
-from bookstore.catalogue.books import Book, CategoryRef, Query, Sort
+from bookstore.catalogue.books import Book, BookQuery, CategoryRef, Sort
 from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.database.tables import audit_log
 from bookstore.database.tables import authors as authors_table
@@ -20,7 +20,7 @@ from tests.factories import NOON, add_user, create_book
 LATER = NOON + timedelta(hours=1)
 
 
-async def test_a_new_book_comes_back_as_it_was_told(conn: AsyncConnection) -> None:
+async def test_a_new_book_has_the_values_it_was_created_with(conn: AsyncConnection) -> None:
     await categories.create(conn, "Science Fiction", user_id=None, now=NOON)
 
     book = await create_book(
@@ -47,14 +47,16 @@ async def test_a_new_book_comes_back_as_it_was_told(conn: AsyncConnection) -> No
     assert (book.stock, book.available, book.version, book.created_at) == (3, True, 1, NOON)
 
 
-async def test_the_first_copies_are_in_the_ledger(conn: AsyncConnection) -> None:
+async def test_the_initial_stock_is_recorded_in_the_ledger(conn: AsyncConnection) -> None:
     editor = await add_user(conn)
     book = await create_book(conn, stock=0)
     assert (await stock.movements(conn, book.id)).items == []
 
     dune = await books.create(
         conn,
-        books.Draft(isbn13="9780441172719", title="Dune", authors=["F"], price_cents=1, stock=7),
+        books.BookInput(
+            isbn13="9780441172719", title="Dune", authors=["F"], price_cents=1, stock=7
+        ),
         user_id=editor,
         now=NOON,
     )
@@ -63,17 +65,17 @@ async def test_the_first_copies_are_in_the_ledger(conn: AsyncConnection) -> None
     assert (received.delta, received.reason, received.user_id) == (7, "received", editor)
 
 
-async def test_an_isbn_is_taken_once(conn: AsyncConnection) -> None:
+async def test_an_isbn_is_unique(conn: AsyncConnection) -> None:
     await create_book(conn, isbn13="9780441172719")
 
     with pytest.raises(IsbnTaken):
         await create_book(conn, isbn13="0441172717")
 
-    # The transaction can still be used.
+    # The transaction is still usable.
     assert (await books.by_isbn(conn, "0-441-17271-7")).title == "Dune"
 
 
-async def test_authors_are_one_person_however_they_are_typed(conn: AsyncConnection) -> None:
+async def test_spellings_of_one_author_are_stored_once(conn: AsyncConnection) -> None:
     first = await create_book(conn, authors=["J.K. Rowling", "Mary GrandPré", "J. K. ROWLING"])
     second = await create_book(conn, authors=["j. k. rowling", "Mary Grandpre"])
 
@@ -125,9 +127,7 @@ async def test_authors_are_one_person_however_they_are_typed(conn: AsyncConnecti
         ("format", "f" * 21),
     ],
 )
-async def test_a_book_that_breaks_a_rule_is_refused(
-    conn: AsyncConnection, field: str, value: Any
-) -> None:
+async def test_an_invalid_book_is_rejected(conn: AsyncConnection, field: str, value: Any) -> None:
     with pytest.raises(Invalid) as refusal:
         await create_book(conn, **{field: value})
 
@@ -135,20 +135,20 @@ async def test_a_book_that_breaks_a_rule_is_refused(
 
 
 @pytest.mark.parametrize("price_cents", [0, 10_000_000])
-async def test_the_lowest_and_the_highest_price_are_kept(
+async def test_the_lowest_and_the_highest_price_are_accepted(
     conn: AsyncConnection, price_cents: int
 ) -> None:
     assert (await create_book(conn, price_cents=price_cents)).price_cents == price_cents
 
 
-async def test_text_of_all_scripts_is_kept(conn: AsyncConnection) -> None:
+async def test_text_in_any_script_is_stored_unchanged(conn: AsyncConnection) -> None:
     book = await create_book(conn, title="三体 🚀 کتاب", authors=["劉慈欣", "Ýrsa Sigurðardóttir"])
 
     assert book.title == "三体 🚀 کتاب"
     assert [person.name for person in book.authors] == ["劉慈欣", "Ýrsa Sigurðardóttir"]
 
 
-async def test_a_description_keeps_its_emphasis_and_loses_what_could_hurt(
+async def test_a_description_keeps_its_emphasis_and_loses_dangerous_html(
     conn: AsyncConnection,
 ) -> None:
     book = await create_book(
@@ -160,7 +160,7 @@ async def test_a_description_keeps_its_emphasis_and_loses_what_could_hurt(
     assert book.description == "<p><i>Dune</i> by him</p>"
 
 
-async def test_a_change_is_merged_and_written_down(conn: AsyncConnection) -> None:
+async def test_a_change_is_merged_and_audited(conn: AsyncConnection) -> None:
     editor = await add_user(conn)
     book = await create_book(conn, subtitle="A novel", price_cents=1290, year=1965)
 
@@ -185,7 +185,7 @@ async def test_a_change_is_merged_and_written_down(conn: AsyncConnection) -> Non
     }
 
 
-async def test_a_change_that_changes_nothing_leaves_the_version(conn: AsyncConnection) -> None:
+async def test_a_change_without_effect_keeps_the_version(conn: AsyncConnection) -> None:
     book = await create_book(conn)
 
     same = await books.change(
@@ -207,7 +207,7 @@ async def test_categories_of_a_book_are_replaced(conn: AsyncConnection) -> None:
     assert [category.slug for category in changed.categories] == ["poetry", "fantasy"]
 
 
-async def test_whoever_saves_an_old_version_is_told(conn: AsyncConnection) -> None:
+async def test_saving_an_old_version_raises_stale(conn: AsyncConnection) -> None:
     book = await create_book(conn)
     await books.change(conn, book.id, 1, {"title": "Dune I"}, user_id=None, now=LATER)
 
@@ -218,7 +218,7 @@ async def test_whoever_saves_an_old_version_is_told(conn: AsyncConnection) -> No
     assert (await books.get(conn, book.id)).title == "Dune I"
 
 
-async def test_of_two_staff_who_change_a_book_at_once_one_is_told(engine: AsyncEngine) -> None:
+async def test_of_two_concurrent_changes_one_raises_stale(engine: AsyncEngine) -> None:
     async with transaction(engine) as conn:
         book = await create_book(conn)
 
@@ -242,7 +242,7 @@ async def test_of_two_staff_who_change_a_book_at_once_one_is_told(engine: AsyncE
     "changes",
     [{"stock": 5}, {"id": 5}, {"version": 5}, {"title": None}, {"isbn13": "1"}, {"authors": None}],
 )
-async def test_a_change_that_breaks_a_rule_is_refused(
+async def test_an_invalid_change_is_rejected(
     conn: AsyncConnection, changes: dict[str, Any]
 ) -> None:
     book = await create_book(conn)
@@ -254,7 +254,7 @@ async def test_a_change_that_breaks_a_rule_is_refused(
     assert await books.get(conn, book.id) == book
 
 
-async def test_a_changed_isbn_may_not_be_another_books(conn: AsyncConnection) -> None:
+async def test_a_book_cannot_be_given_the_isbn_of_another_book(conn: AsyncConnection) -> None:
     await create_book(conn, isbn13="9780441172719")
     book = await create_book(conn)
 
@@ -262,42 +262,42 @@ async def test_a_changed_isbn_may_not_be_another_books(conn: AsyncConnection) ->
         await books.change(conn, book.id, 1, {"isbn13": "0441172717"}, user_id=None, now=LATER)
 
 
-async def test_a_withdrawn_book_is_gone_from_the_store_but_not_from_the_records(
+async def test_a_withdrawn_book_is_hidden_from_the_store_but_still_stored(
     conn: AsyncConnection,
 ) -> None:
     book = await create_book(conn)
 
     await books.withdraw(conn, book.id, 1, user_id=None, now=LATER)
 
-    assert (await books.find(conn, Query())).items == []
+    assert (await books.find(conn, BookQuery())).items == []
     with pytest.raises(NotFound):
         await books.get(conn, book.id)
     with pytest.raises(NotFound):
         await books.by_isbn(conn, book.isbn13)
     with pytest.raises(NotFound):
         await books.withdraw(conn, book.id, 2, user_id=None, now=LATER)
-    kept = await books.get(conn, book.id, withdrawn=True)
-    assert (kept.withdrawn_at, kept.available, kept.version) == (LATER, False, 2)
+    withdrawn = await books.get(conn, book.id, withdrawn=True)
+    assert (withdrawn.withdrawn_at, withdrawn.available, withdrawn.version) == (LATER, False, 2)
 
 
-async def test_a_withdrawn_book_can_come_back(conn: AsyncConnection) -> None:
+async def test_a_withdrawn_book_can_be_restored(conn: AsyncConnection) -> None:
     book = await create_book(conn)
     await books.withdraw(conn, book.id, 1, user_id=None, now=LATER)
 
-    back = await books.restore(conn, book.id, 2, user_id=None, now=LATER)
+    restored = await books.restore(conn, book.id, 2, user_id=None, now=LATER)
 
-    assert (back.available, back.version) == (True, 3)
+    assert (restored.available, restored.version) == (True, 3)
     with pytest.raises(Stale):
         await books.withdraw(conn, book.id, 2, user_id=None, now=LATER)
 
 
 @pytest.mark.parametrize("book_id", [0, -1, 4711, 2**70])
-async def test_a_book_that_is_not_there_is_not_found(conn: AsyncConnection, book_id: int) -> None:
+async def test_an_unknown_book_is_not_found(conn: AsyncConnection, book_id: int) -> None:
     with pytest.raises(NotFound):
         await books.get(conn, book_id)
 
 
-async def test_what_is_no_isbn_is_told_so(conn: AsyncConnection) -> None:
+async def test_looking_up_an_invalid_isbn_raises_an_error(conn: AsyncConnection) -> None:
     with pytest.raises(InvalidIsbn):
         await books.by_isbn(conn, "9780441172710")
 
@@ -305,23 +305,23 @@ async def test_what_is_no_isbn_is_told_so(conn: AsyncConnection) -> None:
 # Lists
 
 
-async def test_a_list_is_filtered_by_everything_at_once(conn: AsyncConnection) -> None:
+async def test_a_list_combines_all_filters(conn: AsyncConnection) -> None:
     await categories.create(conn, "Fiction", user_id=None, now=NOON)
     await categories.create(conn, "Space", parent="fiction", user_id=None, now=NOON)
-    facts: dict[str, Any] = {"categories": ["space"], "language": "en-US", "price_cents": 1000}
-    wanted = await create_book(conn, **facts)
-    await create_book(conn, **facts | {"categories": []})
-    await create_book(conn, **facts | {"language": "de"})
-    await create_book(conn, **facts | {"price_cents": 999})
-    await create_book(conn, **facts | {"price_cents": 1001})
-    await create_book(conn, **facts | {"stock": 0})
-    await create_book(conn, **facts | {"authors": ["Somebody Else"]})
+    values: dict[str, Any] = {"categories": ["space"], "language": "en-US", "price_cents": 1000}
+    matching = await create_book(conn, **values)
+    await create_book(conn, **values | {"categories": []})
+    await create_book(conn, **values | {"language": "de"})
+    await create_book(conn, **values | {"price_cents": 999})
+    await create_book(conn, **values | {"price_cents": 1001})
+    await create_book(conn, **values | {"stock": 0})
+    await create_book(conn, **values | {"authors": ["Jane Doe"]})
 
     page = await books.find(
         conn,
-        Query(
+        BookQuery(
             category="fiction",
-            author=wanted.authors[0].id,
+            author=matching.authors[0].id,
             language="eng",
             min_price_cents=1000,
             max_price_cents=1000,
@@ -329,37 +329,39 @@ async def test_a_list_is_filtered_by_everything_at_once(conn: AsyncConnection) -
         ),
     )
 
-    assert [book.id for book in page.items] == [wanted.id]
-    assert page.items[0] == wanted
+    assert [book.id for book in page.items] == [matching.id]
+    assert page.items[0] == matching
 
 
-async def test_the_sold_out_can_be_listed_alone(conn: AsyncConnection) -> None:
+async def test_sold_out_books_can_be_listed_separately(conn: AsyncConnection) -> None:
     await create_book(conn, stock=1)
-    gone = await create_book(conn, stock=0)
+    sold_out = await create_book(conn, stock=0)
 
-    page = await books.find(conn, Query(in_stock=False))
+    page = await books.find(conn, BookQuery(in_stock=False))
 
-    assert [book.id for book in page.items] == [gone.id]
+    assert [book.id for book in page.items] == [sold_out.id]
 
 
 @pytest.mark.parametrize(
     "query",
     [
-        Query(category="nowhere"),
-        Query(category="\ud800"),
-        Query(author=2**70),
-        Query(min_price_cents=2**70),
-        Query(max_price_cents=-(2**70)),
+        BookQuery(category="nowhere"),
+        BookQuery(category="\ud800"),
+        BookQuery(author=2**70),
+        BookQuery(min_price_cents=2**70),
+        BookQuery(max_price_cents=-(2**70)),
     ],
 )
-async def test_what_no_book_can_meet_finds_nothing(conn: AsyncConnection, query: Query) -> None:
+async def test_filters_that_match_no_book_find_nothing(
+    conn: AsyncConnection, query: BookQuery
+) -> None:
     await create_book(conn)
 
     assert (await books.find(conn, query)).items == []
 
 
-async def shelf(conn: AsyncConnection) -> list[Book]:
-    """Books with ties in everything that lists are sorted by, and some without a year."""
+async def create_books(conn: AsyncConnection) -> list[Book]:
+    """Create books with equal values for every sort order, some of them without a year."""
     return [
         await create_book(
             conn,
@@ -374,60 +376,64 @@ async def shelf(conn: AsyncConnection) -> list[Book]:
 
 @pytest.mark.parametrize("sort", list(Sort))
 @pytest.mark.parametrize("limit", [1, 4])
-async def test_page_by_page_every_book_comes_once_and_in_order(
+async def test_pages_contain_every_book_once_and_in_order(
     conn: AsyncConnection, sort: Sort, limit: int
 ) -> None:
-    everything = await shelf(conn)
+    everything = await create_books(conn)
     keys: dict[Sort, Any] = {
         Sort.TITLE: lambda book: (_plain_title(book), book.id),
-        Sort.TITLE_DOWN: lambda book: (_plain_title(book), book.id),
+        Sort.TITLE_DESC: lambda book: (_plain_title(book), book.id),
         Sort.PRICE: lambda book: (book.price_cents, book.id),
-        Sort.PRICE_DOWN: lambda book: (book.price_cents, book.id),
-        Sort.YEAR_DOWN: lambda book: (book.year is not None, book.year, book.id),
+        Sort.PRICE_DESC: lambda book: (book.price_cents, book.id),
+        Sort.YEAR_DESC: lambda book: (book.year is not None, book.year, book.id),
     }
     down = sort not in {Sort.TITLE, Sort.PRICE}
 
-    walked: list[Book] = []
+    listed: list[Book] = []
     cursor: str | None = None
     while True:
-        page = await books.find(conn, Query(sort=sort), cursor=cursor, limit=limit)
-        walked += page.items
+        page = await books.find(conn, BookQuery(sort=sort), cursor=cursor, limit=limit)
+        listed += page.items
         cursor = page.next
         if cursor is None:
             break
         assert len(page.items) == limit
 
     newest = keys.get(sort, lambda book: (book.created_at, book.id))
-    assert walked == sorted(everything, key=newest, reverse=down)
+    assert listed == sorted(everything, key=newest, reverse=down)
 
 
 def _plain_title(book: Book) -> str:
     return {"Émile": "emile", "'Zadig'": "zadig"}.get(book.title, book.title.lower())
 
 
-async def test_a_list_goes_on_where_it_was_when_books_come_and_go(conn: AsyncConnection) -> None:
-    everything = sorted(await shelf(conn), key=lambda book: (book.price_cents, book.id))
-    first = await books.find(conn, Query(sort=Sort.PRICE), limit=5)
+async def test_the_next_page_is_stable_when_books_are_added_and_withdrawn(
+    conn: AsyncConnection,
+) -> None:
+    everything = sorted(await create_books(conn), key=lambda book: (book.price_cents, book.id))
+    first = await books.find(conn, BookQuery(sort=Sort.PRICE), limit=5)
     await create_book(conn, price_cents=1)
     await books.withdraw(conn, everything[4].id, 1, user_id=None, now=LATER)
 
-    second = await books.find(conn, Query(sort=Sort.PRICE), cursor=first.next, limit=5)
+    second = await books.find(conn, BookQuery(sort=Sort.PRICE), cursor=first.next, limit=5)
 
     assert [book.id for book in second.items] == [book.id for book in everything[5:10]]
 
 
 @pytest.mark.parametrize("sort", list(Sort))
 @pytest.mark.parametrize("cursor", ["", "x", "WzFd", "WyJhIiwiYiJd", "W251bGwsbnVsbF0", "é"])
-async def test_a_cursor_of_another_list_is_refused(
+async def test_a_cursor_of_another_list_is_rejected(
     conn: AsyncConnection, sort: Sort, cursor: str
 ) -> None:
     with pytest.raises(Invalid) as refusal:
-        await books.find(conn, Query(sort=sort), cursor=cursor)
+        await books.find(conn, BookQuery(sort=sort), cursor=cursor)
 
     assert refusal.value.field == "cursor"
 
 
-async def test_a_page_costs_as_many_statements_as_a_single_book(conn: AsyncConnection) -> None:
+async def test_a_page_of_books_takes_as_many_statements_as_a_single_book(
+    conn: AsyncConnection,
+) -> None:
     await categories.create(conn, "Fiction", user_id=None, now=NOON)
     for _ in range(5):
         await create_book(conn, categories=["fiction"], authors=["One", "Two"])
@@ -435,7 +441,22 @@ async def test_a_page_costs_as_many_statements_as_a_single_book(conn: AsyncConne
     listen = conn.sync_connection
     event.listen(listen, "before_cursor_execute", lambda *args: statements.append(args[2]))
 
-    page = await books.find(conn, Query(), limit=5)
+    page = await books.find(conn, BookQuery(), limit=5)
 
     assert len(page.items) == 5
     assert len(statements) == 3
+
+
+async def test_books_are_found_by_ids_including_withdrawn_ones(conn):
+    dune = await create_book(conn, title="Dune")
+    emma = await create_book(conn, title="Emma", authors=["Jane Austen"])
+    await books.withdraw(conn, emma.id, emma.version, user_id=None, now=NOON)
+
+    found = await books.by_ids(conn, [emma.id, dune.id, 999_999])
+
+    assert {book_id: book.title for book_id, book in found.items()} == {
+        dune.id: "Dune",
+        emma.id: "Emma",
+    }
+    assert found[emma.id].authors[0].name == "Jane Austen"
+    assert await books.by_ids(conn, []) == {}

@@ -1,4 +1,4 @@
-"""Categories: the tree in which shoppers browse."""
+"""Categories: the tree that shoppers browse."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,13 +7,13 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.catalogue import books, categories
-from bookstore.catalogue.books import Query
+from bookstore.catalogue.books import BookQuery
 from bookstore.errors import CategoryInUse, Invalid, NotFound, SlugTaken
 from tests.factories import NOON, create_book
 
 
-async def make(conn: AsyncConnection, name: str, **facts: Any) -> categories.Category:
-    return await categories.create(conn, name, user_id=None, now=NOON, **facts)
+async def create(conn: AsyncConnection, name: str, **options: Any) -> categories.Category:
+    return await categories.create(conn, name, user_id=None, now=NOON, **options)
 
 
 async def change(
@@ -22,18 +22,18 @@ async def change(
     return await categories.change(conn, slug, changes, user_id=None, now=NOON)
 
 
-async def test_the_tree_lists_parents_before_their_children_by_position_and_name(
+async def test_the_tree_lists_parents_before_children_by_position_and_name(
     conn: AsyncConnection,
 ) -> None:
-    await make(conn, "Poetry")
-    await make(conn, "Fiction", position=1)
-    await make(conn, "Space Opera", parent="fiction")
-    await make(conn, "Crime", parent="fiction")
-    await make(conn, "Noir", parent="crime")
+    await create(conn, "Poetry")
+    await create(conn, "Fiction", position=1)
+    await create(conn, "Space Opera", parent="fiction")
+    await create(conn, "Crime", parent="fiction")
+    await create(conn, "Noir", parent="crime")
 
-    found = await categories.tree(conn)
+    tree = await categories.tree(conn)
 
-    assert [(node.slug, node.parent, node.depth) for node in found] == [
+    assert [(node.slug, node.parent, node.depth) for node in tree] == [
         ("poetry", None, 0),
         ("fiction", None, 0),
         ("crime", "fiction", 1),
@@ -42,19 +42,19 @@ async def test_the_tree_lists_parents_before_their_children_by_position_and_name
     ]
 
 
-async def test_books_of_subcategories_count_once_each(conn: AsyncConnection) -> None:
-    await make(conn, "Fiction")
-    await make(conn, "Crime", parent="fiction")
-    await make(conn, "Noir", parent="crime")
+async def test_books_of_subcategories_are_counted_once_each(conn: AsyncConnection) -> None:
+    await create(conn, "Fiction")
+    await create(conn, "Crime", parent="fiction")
+    await create(conn, "Noir", parent="crime")
     await create_book(conn, categories=["fiction", "noir"])
     await create_book(conn, categories=["noir"])
-    gone = await create_book(conn, categories=["crime"])
-    await books.withdraw(conn, gone.id, 1, user_id=None, now=NOON)
+    withdrawn = await create_book(conn, categories=["crime"])
+    await books.withdraw(conn, withdrawn.id, 1, user_id=None, now=NOON)
 
     counts = {node.slug: node.book_count for node in await categories.tree(conn)}
 
     assert counts == {"fiction": 2, "crime": 2, "noir": 2}
-    assert len((await books.find(conn, Query(category="fiction"))).items) == 2
+    assert len((await books.find(conn, BookQuery(category="fiction"))).items) == 2
 
 
 @pytest.mark.parametrize(
@@ -72,23 +72,23 @@ async def test_books_of_subcategories_count_once_each(conn: AsyncConnection) -> 
         ("x" * 150, "x" * 100),
     ],
 )
-def test_a_name_gives_a_slug(name: str, slug: str) -> None:
+def test_a_slug_is_made_of_a_name(name: str, slug: str) -> None:
     assert categories.slug_of(name) == slug
 
 
-async def test_a_slug_is_taken_once(conn: AsyncConnection) -> None:
-    await make(conn, "Science Fiction")
+async def test_a_slug_is_unique(conn: AsyncConnection) -> None:
+    await create(conn, "Science Fiction")
 
     with pytest.raises(SlugTaken):
-        await make(conn, "SCIENCE FICTION")
-    await make(conn, "SCIENCE FICTION", slug="sf")
+        await create(conn, "SCIENCE FICTION")
+    await create(conn, "SCIENCE FICTION", slug="sf")
     with pytest.raises(SlugTaken):
         await change(conn, "sf", {"slug": "science-fiction"})
 
 
 async def test_a_category_is_renamed_and_moved(conn: AsyncConnection) -> None:
-    await make(conn, "Fiction")
-    await make(conn, "Krimi")
+    await create(conn, "Fiction")
+    await create(conn, "Krimi")
 
     changed = await change(
         conn, "krimi", {"name": "Crime", "slug": "crime", "parent": "fiction", "position": 3}
@@ -101,10 +101,10 @@ async def test_a_category_is_renamed_and_moved(conn: AsyncConnection) -> None:
         await change(conn, "krimi", {"name": "Crime"})
 
 
-async def test_a_category_cannot_lie_within_itself(conn: AsyncConnection) -> None:
-    await make(conn, "A")
-    await make(conn, "B", parent="a")
-    await make(conn, "C", parent="b")
+async def test_a_category_cannot_be_placed_inside_itself(conn: AsyncConnection) -> None:
+    await create(conn, "A")
+    await create(conn, "B", parent="a")
+    await create(conn, "C", parent="b")
 
     for parent in ("a", "b", "c"):
         with pytest.raises(Invalid) as refusal:
@@ -129,10 +129,10 @@ async def test_a_category_cannot_lie_within_itself(conn: AsyncConnection) -> Non
         ("id", 7),
     ],
 )
-async def test_a_category_that_breaks_a_rule_is_refused(
+async def test_an_invalid_change_of_a_category_is_rejected(
     conn: AsyncConnection, field: str, value: Any
 ) -> None:
-    await make(conn, "Fiction")
+    await create(conn, "Fiction")
 
     with pytest.raises(Invalid) as refusal:
         await change(conn, "fiction", {field: value})
@@ -140,9 +140,9 @@ async def test_a_category_that_breaks_a_rule_is_refused(
     assert refusal.value.field == field
 
 
-async def test_only_an_empty_category_is_deleted(conn: AsyncConnection) -> None:
-    await make(conn, "Fiction")
-    await make(conn, "Crime", parent="fiction")
+async def test_only_an_empty_category_can_be_deleted(conn: AsyncConnection) -> None:
+    await create(conn, "Fiction")
+    await create(conn, "Crime", parent="fiction")
     book = await create_book(conn, categories=["crime"])
 
     for slug in ("fiction", "crime"):
@@ -155,11 +155,11 @@ async def test_only_an_empty_category_is_deleted(conn: AsyncConnection) -> None:
     assert await categories.tree(conn) == []
 
 
-async def test_an_import_makes_no_twins(conn: AsyncConnection) -> None:
-    renamed = await make(conn, "Science Fiction", slug="sf")
+async def test_an_import_creates_no_duplicate_categories(conn: AsyncConnection) -> None:
+    renamed = await create(conn, "Science Fiction", slug="sf")
 
-    first = await categories.ensure(conn, ["Fantasy", "FANTASY", "science fiction", "sf"])
-    second = await categories.ensure(conn, ["fantasy ", "Science-Fiction"])
+    first = await categories.get_or_create(conn, ["Fantasy", "FANTASY", "science fiction", "sf"])
+    second = await categories.get_or_create(conn, ["fantasy ", "Science-Fiction"])
 
     assert first["fantasy"] == second["fantasy"]
     assert first["sf"] == first["science-fiction"] == second["science-fiction"] == renamed.id

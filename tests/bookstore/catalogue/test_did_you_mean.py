@@ -1,4 +1,4 @@
-"""Words that are one slip away from those of the catalogue."""
+"""Spelling suggestions for words that are one typing error away from a word of the catalogue."""
 
 import pytest
 
@@ -8,23 +8,23 @@ from tests.factories import create_book
 
 
 @pytest.fixture
-async def shelf(engine):
-    # Committed, because InnoDB finds no words before.
+async def catalogue(engine):
+    # Committed, because InnoDB's full-text index contains only committed rows.
     async with db.transaction(engine) as conn:
         await create_book(conn, title="The Idiot", authors=["Fyodor Dostoyevsky"])
         await create_book(conn, title="Les Misérables", authors=["Victor Hugo"])
         await create_book(conn, title="Война и мир", authors=["Лев Толстой"])
 
 
-@pytest.mark.usefixtures("shelf")
+@pytest.mark.usefixtures("catalogue")
 @pytest.mark.parametrize(
-    ("typed", "meant"),
+    ("typed", "expected"),
     [
-        ("dostoyevski", "dostoyevsky"),  # wrong
-        ("dostoevsky idiot", "dostoyevsky idiot"),  # too few
-        ("dostoyyevsky", "dostoyevsky"),  # too many
-        ("Dostoyevksy", "dostoyevsky"),  # changed places
-        ("misèrables", None),  # accents are no slip
+        ("dostoyevski", "dostoyevsky"),  # one letter replaced
+        ("dostoevsky idiot", "dostoyevsky idiot"),  # one letter missing
+        ("dostoyyevsky", "dostoyevsky"),  # one letter added
+        ("Dostoyevksy", "dostoyevsky"),  # two letters swapped
+        ("misèrables", None),  # accents do not count as errors
         ("miserabels idiit", "miserables idiot"),
         ("толсиой", "толстои"),
         ("idi", None),
@@ -32,24 +32,24 @@ async def shelf(engine):
         ("xqzjwv", None),
     ],
 )
-async def test_a_word_with_one_slip_is_understood(conn, typed, meant):
-    found = await did_you_mean.readings(conn, typed)
+async def test_a_word_with_one_typing_error_is_corrected(conn, typed, expected):
+    found = await did_you_mean.candidates(conn, typed)
 
-    assert found[:1] == ([meant] if meant else [])
+    assert found[:1] == ([expected] if expected else [])
 
 
-async def test_the_reading_that_finds_a_book_is_meant(engine):
+async def test_the_suggestion_is_the_first_candidate_that_finds_a_book(engine):
     async with db.transaction(engine) as conn:
         await create_book(conn, title="Harry Potter and the Philosopher's Stone")
         await create_book(conn, title="Hara, hard, hare, hark: words for readers")
 
     async with db.reading(engine) as conn:
-        assert await did_you_mean.meant(conn, "hary poter") == "harry potter"
-        assert await did_you_mean.meant(conn, "hary readers") == "hara readers"
-        assert await did_you_mean.meant(conn, "hary zzzz") is None
-        assert await did_you_mean.meant(conn, "harry potter") is None
+        assert await did_you_mean.suggest(conn, "hary poter") == "harry potter"
+        assert await did_you_mean.suggest(conn, "hary readers") == "hara readers"
+        assert await did_you_mean.suggest(conn, "hary zzzz") is None
+        assert await did_you_mean.suggest(conn, "harry potter") is None
 
 
-@pytest.mark.usefixtures("shelf")
-async def test_no_question_is_too_much(conn):
-    assert await did_you_mean.readings(conn, "ж" * 300 + " абвгдежзийклмнопрст" * 30) == []
+@pytest.mark.usefixtures("catalogue")
+async def test_a_very_long_query_has_no_candidates(conn):
+    assert await did_you_mean.candidates(conn, "ж" * 300 + " абвгдежзийклмнопрст" * 30) == []

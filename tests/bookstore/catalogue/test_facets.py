@@ -1,19 +1,20 @@
-"""The numbers beside the filters of a list."""
+"""Facet counts: the numbers beside the filters of a list."""
 
 import pytest
 from sqlalchemy import insert
 
+from bookstore.catalogue import books as catalogue_books
 from bookstore.catalogue import categories, facets
-from bookstore.catalogue.facets import MOST, Count
-from bookstore.catalogue.listing import Query
+from bookstore.catalogue.facets import MAX_COUNT, Count
+from bookstore.catalogue.listing import BookQuery
 from bookstore.database import engine as db
 from bookstore.database.tables import book_stock, books
 from tests.factories import NOON, create_book
 
 
 @pytest.fixture
-async def shelf(engine):
-    # Committed, because InnoDB finds no words before.
+async def catalogue(engine):
+    # Committed, because InnoDB's full-text index contains only committed rows.
     async with db.transaction(engine) as conn:
         fiction = await categories.create(conn, "Fiction", user_id=None, now=NOON)
         space = await categories.create(conn, "Space", parent="fiction", user_id=None, now=NOON)
@@ -25,9 +26,9 @@ async def shelf(engine):
         )
 
 
-@pytest.mark.usefixtures("shelf")
-async def test_every_choice_says_how_many_books_it_leaves(conn):
-    found = await facets.count(conn, Query())
+@pytest.mark.usefixtures("catalogue")
+async def test_every_filter_option_has_the_number_of_its_books(conn):
+    found = await facets.count(conn, BookQuery())
 
     assert found.total == Count(3, False)
     assert found.categories == {"fiction": Count(3, False), "space": Count(2, False)}
@@ -36,26 +37,26 @@ async def test_every_choice_says_how_many_books_it_leaves(conn):
     assert found.in_stock == Count(2, False)
 
 
-@pytest.mark.usefixtures("shelf")
-async def test_a_choice_that_is_made_does_not_hide_the_others(conn):
-    found = await facets.count(conn, Query(q="dune", category="space", language="en"))
-    english = await facets.count(conn, Query(language="en", in_stock=True))
+@pytest.mark.usefixtures("catalogue")
+async def test_a_selected_filter_does_not_hide_its_other_options(conn):
+    found = await facets.count(conn, BookQuery(q="dune", category="space", language="en"))
+    english = await facets.count(conn, BookQuery(language="en", in_stock=True))
 
     assert found.total == Count(1, False)
     assert found.categories == {"fiction": Count(1, False), "space": Count(1, False)}
     assert english.languages == {"en": Count(2, False)}
     assert english.categories == {"fiction": Count(2, False), "space": Count(1, False)}
-    assert (await facets.count(conn, Query(language="pl", in_stock=True))).in_stock.number == 0
+    assert (await facets.count(conn, BookQuery(language="pl", in_stock=True))).in_stock.number == 0
 
 
-async def test_counting_stops_where_nobody_compares_any_more(conn):
-    numbers = range(1, MOST + 2)
-    facts = {"sort_title": "b", "price_cents": 990, "version": 1, "language": "en"}
+async def test_counting_stops_at_the_maximum(conn):
+    numbers = range(1, MAX_COUNT + 2)
+    columns = {"sort_title": "b", "price_cents": 990, "version": 1, "language": "en"}
     await conn.execute(
         insert(books),
         [
             {"id": it, "isbn13": f"9798{it:09}", "title": f"Book {it}", "created_at": NOON}
-            | {"updated_at": NOON, **facts}
+            | {"updated_at": NOON, **columns}
             for it in numbers
         ],
     )
@@ -63,7 +64,16 @@ async def test_counting_stops_where_nobody_compares_any_more(conn):
         insert(book_stock), [{"book_id": it, "stock": int(it > 1)} for it in numbers]
     )
 
-    found = await facets.count(conn, Query())
+    found = await facets.count(conn, BookQuery())
 
-    assert found.total == found.languages["en"] == Count(MOST, True)
-    assert found.in_stock == Count(MOST, False)
+    assert found.total == found.languages["en"] == Count(MAX_COUNT, True)
+    assert found.in_stock == Count(MAX_COUNT, False)
+
+
+async def test_languages_are_counted_over_books_on_sale(conn):
+    for language in ("de", "en", "en", None):
+        await create_book(conn, language=language)
+    gone = await create_book(conn, language="fr")
+    await catalogue_books.withdraw(conn, gone.id, gone.version, user_id=None, now=NOON)
+
+    assert await facets.languages(conn) == [("en", 2), ("de", 1)]

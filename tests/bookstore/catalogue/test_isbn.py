@@ -1,4 +1,4 @@
-"""ISBNs: what is understood, and what is refused with which reason."""
+"""ISBNs: the accepted spellings, and the reasons for rejecting others."""
 
 import pytest
 
@@ -29,11 +29,11 @@ from bookstore.errors import InvalidIsbn
         ("0-316-06792-x", "9780316067928"),
         ("979-10-327-0000-6", "9791032700006"),
         ("979-8-3312-3456-0", "9798331234560"),
-        # A publisher that is newer than the table of ranges.
+        # The publisher is newer than our table of ranges.
         ("978-630-000000-1", "9786300000001"),
     ],
 )
-def test_every_spelling_becomes_thirteen_digits(text: str, digits: str) -> None:
+def test_every_accepted_spelling_becomes_thirteen_digits(text: str, digits: str) -> None:
     assert isbn.parse(text) == digits
 
 
@@ -43,38 +43,44 @@ def test_every_spelling_becomes_thirteen_digits(text: str, digits: str) -> None:
         ("9780441172711", "The check digit is wrong: for this number it would be 9."),
         ("0441172718", "The check digit is wrong: for this number it would be 7."),
         ("0316067920", "The check digit is wrong: for this number it would be X."),
-        # An Indian ISBN-13 that somebody cut down to ten digits.
+        # An Indian ISBN-13 that was truncated to ten digits.
         ("9380658797", "The check digit is wrong: for this number it would be 6."),
-        ("979-0-2600-0043-8", "This is an ISMN (979-0), the number of printed music, and no ISBN."),
-        ("9793123456786", "No country or language has numbers that begin with 979-312."),
-        ("439023483", "This has nine digits; if the leading zero is lost, it is 0439023483."),
-        ("439023484", "An ISBN has 13 digits, an old one 10; this has 9."),
-        ("036000291452", "This is a UPC (12 digits), the number of a product, and no ISBN."),
+        ("979-0-2600-0043-8", "This is an ISMN (979-0) for printed music, not an ISBN."),
+        ("9793123456786", "No country or language uses ISBNs that begin with 979-312."),
+        (
+            "439023483",
+            "This has nine digits. If a leading zero is missing, the ISBN is 0439023483.",
+        ),
+        ("439023484", "An ISBN has 13 digits (10 before 2007); this has 9."),
+        ("036000291452", "This is a UPC (12 digits), a product number, not an ISBN."),
         (
             "0036000291452",
-            "This is a UPC with a leading zero, the number of a product, and no ISBN.",
+            "This is a UPC with a leading zero, a product number, not an ISBN.",
         ),
         (
             "36000291452",
-            "This is a UPC without its leading zero, the number of a product, and no ISBN.",
+            "This is a UPC without its leading zero, a product number, not an ISBN.",
         ),
-        ("978044117271", "This has 12 digits: one of an ISBN's 13 is missing, or it is a UPC."),
-        ("2940012345670", "An ISBN of 13 digits begins with 978 or 979; this begins with 294."),
+        (
+            "978044117271",
+            "This has 12 digits. One of an ISBN's 13 digits is missing, or it is a UPC.",
+        ),
+        ("2940012345670", "A 13-digit ISBN begins with 978 or 979; this begins with 294."),
         (
             "9.78043902348e+12",
             "A spreadsheet has rounded this number; its last digits are lost.",
         ),
-        ("97804411727X9", "An ISBN has digits and hyphens only, and at most an X at the end."),
-        ("978044117271X", "Only an ISBN of ten digits ends with an X."),
-        ("X", "An ISBN has 13 digits, an old one 10; this has 1."),
-        ("", "There is no number here."),
-        (" \u200b- ", "There is no number here."),
-        ("Dune", "An ISBN has digits and hyphens only, and at most an X at the end."),
-        ("٩٧٨٠٤٤١١٧٢٧١٩", "An ISBN has digits and hyphens only, and at most an X at the end."),
+        ("97804411727X9", "An ISBN consists of digits and hyphens, with at most one X at the end."),
+        ("978044117271X", "Only a 10-digit ISBN can end with an X."),
+        ("X", "An ISBN has 13 digits (10 before 2007); this has 1."),
+        ("", "This contains no number."),
+        (" \u200b- ", "This contains no number."),
+        ("Dune", "An ISBN consists of digits and hyphens, with at most one X at the end."),
+        ("٩٧٨٠٤٤١١٧٢٧١٩", "An ISBN consists of digits and hyphens, with at most one X at the end."),
         ("9" * 61, "This is too long for an ISBN."),
     ],
 )
-def test_what_is_no_isbn_is_refused_with_its_reason(text: str, reason: str) -> None:
+def test_an_invalid_isbn_is_rejected_with_a_reason(text: str, reason: str) -> None:
     with pytest.raises(InvalidIsbn) as refusal:
         isbn.parse(text)
 
@@ -91,5 +97,5 @@ def test_what_is_no_isbn_is_refused_with_its_reason(text: str, reason: str) -> N
         ("9798331234560", "979-8-3312-3456-0"),
     ],
 )
-def test_hyphens_stand_where_they_are_printed(digits: str, printed: str) -> None:
+def test_an_isbn_is_hyphenated_as_printed_on_books(digits: str, printed: str) -> None:
     assert isbn.hyphenated(digits) == printed

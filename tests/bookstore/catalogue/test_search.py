@@ -1,6 +1,6 @@
-"""Search: what customers type, and what they mean.
+"""Full-text search.
 
-InnoDB's full-text index sees committed rows only, so these tests commit.
+InnoDB's full-text index contains only committed rows, so these tests commit.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bookstore.catalogue import books, categories, category_index, search
-from bookstore.catalogue.books import Query
+from bookstore.catalogue.books import BookQuery
 from bookstore.database import tables
 from bookstore.database.engine import reading, transaction
 from tests.factories import NOON, create_book
@@ -19,7 +19,7 @@ RINGS = "The Lord of the Rings"
 
 
 @pytest.fixture
-async def shelf(engine: AsyncEngine) -> AsyncEngine:
+async def catalogue(engine: AsyncEngine) -> AsyncEngine:
     async with transaction(engine) as conn:
         for title, author in (
             ("The Fellowship of the Ring (The Lord of the Rings, #1)", "J.R.R. Tolkien"),
@@ -50,13 +50,13 @@ async def shelf(engine: AsyncEngine) -> AsyncEngine:
     return engine
 
 
-async def titles(engine: AsyncEngine, question: str) -> list[str]:
+async def titles(engine: AsyncEngine, query_text: str) -> list[str]:
     async with reading(engine) as conn:
-        return [book.title for book in (await books.find(conn, Query(q=question))).items]
+        return [book.title for book in (await books.find(conn, BookQuery(q=query_text))).items]
 
 
 @pytest.mark.parametrize(
-    ("question", "found"),
+    ("query_text", "found"),
     [
         ("hobbit", ["The Hobbit"]),
         ("HOBB", ["The Hobbit"]),
@@ -94,23 +94,27 @@ async def titles(engine: AsyncEngine, question: str) -> list[str]:
         ("nothing like this", []),
     ],
 )
-async def test_words_find_books(shelf: AsyncEngine, question: str, found: Sequence[str]) -> None:
-    assert sorted(await titles(shelf, question)) == sorted(found)
+async def test_books_are_found_by_words(
+    catalogue: AsyncEngine, query_text: str, found: Sequence[str]
+) -> None:
+    assert sorted(await titles(catalogue, query_text)) == sorted(found)
 
 
 @pytest.mark.parametrize(
-    "question",
+    "query_text",
     ["9780441172719", "978-0-441-17271-9", "0-441-17271-7", "ISBN 0441172717", "97804411 herbert"],
 )
-async def test_an_isbn_in_any_spelling_finds_the_book(shelf: AsyncEngine, question: str) -> None:
-    if question.endswith("herbert"):
-        question = "herbert 97804411"
+async def test_a_book_is_found_by_its_isbn_in_any_spelling(
+    catalogue: AsyncEngine, query_text: str
+) -> None:
+    if query_text.endswith("herbert"):
+        query_text = "herbert 97804411"
 
-    assert await titles(shelf, question) == ["Dune"]
+    assert await titles(catalogue, query_text) == ["Dune"]
 
 
 @pytest.mark.parametrize(
-    "question",
+    "query_text",
     [
         '"',
         "'",
@@ -147,24 +151,26 @@ async def test_an_isbn_in_any_spelling_finds_the_book(shelf: AsyncEngine, questi
         "NOT",
     ],
 )
-async def test_nothing_that_is_typed_is_an_error(shelf: AsyncEngine, question: str) -> None:
-    await titles(shelf, question)
+async def test_no_query_text_causes_an_error(catalogue: AsyncEngine, query_text: str) -> None:
+    await titles(catalogue, query_text)
 
 
-@pytest.mark.parametrize("question", ['"hobbit"', "+hobbit*", "(hobbit)", "hobbit 🚀", ":hobbit"])
-async def test_signs_are_no_operators(shelf: AsyncEngine, question: str) -> None:
-    assert await titles(shelf, question) == ["The Hobbit"]
+@pytest.mark.parametrize("query_text", ['"hobbit"', "+hobbit*", "(hobbit)", "hobbit 🚀", ":hobbit"])
+async def test_punctuation_is_not_an_operator(catalogue: AsyncEngine, query_text: str) -> None:
+    assert await titles(catalogue, query_text) == ["The Hobbit"]
 
 
-async def test_a_question_without_a_word_finds_nothing(shelf: AsyncEngine) -> None:
-    assert await titles(shelf, "🚀!") == []
+async def test_a_query_without_letters_or_digits_finds_nothing(catalogue: AsyncEngine) -> None:
+    assert await titles(catalogue, "🚀!") == []
 
 
-async def test_a_blank_question_is_none(shelf: AsyncEngine) -> None:
-    assert len(await titles(shelf, "  ")) == 17
+async def test_a_blank_query_lists_all_books(catalogue: AsyncEngine) -> None:
+    assert len(await titles(catalogue, "  ")) == 17
 
 
-async def test_the_very_title_comes_first_then_titles_that_begin_so(engine: AsyncEngine) -> None:
+async def test_an_exact_title_ranks_first_then_titles_that_begin_with_the_words(
+    engine: AsyncEngine,
+) -> None:
     async with transaction(engine) as conn:
         for title, author in (
             ("Of Dunes and Men", "Someone"),
@@ -184,47 +190,47 @@ async def test_the_very_title_comes_first_then_titles_that_begin_so(engine: Asyn
     ]
 
 
-async def test_pages_of_a_search_hold_each_book_once(engine: AsyncEngine) -> None:
+async def test_pages_of_search_results_contain_each_book_once(engine: AsyncEngine) -> None:
     async with transaction(engine) as conn:
         for number in range(7):
             await create_book(conn, title="Dune" if number % 2 else "Children of Dune")
 
-    walked: list[tuple[str, int]] = []
+    listed: list[tuple[str, int]] = []
     cursor = None
     async with reading(engine) as conn:
         while True:
-            page = await books.find(conn, Query(q="dune"), cursor=cursor, limit=2)
-            walked += [(book.title, book.id) for book in page.items]
+            page = await books.find(conn, BookQuery(q="dune"), cursor=cursor, limit=2)
+            listed += [(book.title, book.id) for book in page.items]
             cursor = page.next
             if cursor is None:
                 break
 
-    assert len(walked) == 7
-    assert walked == sorted(walked, key=lambda book: (book[0] != "Dune", book[1]))
+    assert len(listed) == 7
+    assert listed == sorted(listed, key=lambda book: (book[0] != "Dune", book[1]))
 
 
-async def test_a_search_can_be_filtered_and_sorted(shelf: AsyncEngine) -> None:
-    async with transaction(shelf) as conn:
+async def test_search_results_can_be_filtered_and_sorted(catalogue: AsyncEngine) -> None:
+    async with transaction(catalogue) as conn:
         await create_book(conn, title="Hobbit Cheap", price_cents=1)
 
-    async with reading(shelf) as conn:
+    async with reading(catalogue) as conn:
         page = await books.find(
-            conn, Query(q="hobbit", max_price_cents=5000, sort=books.Sort.PRICE)
+            conn, BookQuery(q="hobbit", max_price_cents=5000, sort=books.Sort.PRICE)
         )
 
     assert [book.title for book in page.items] == ["Hobbit Cheap", "The Hobbit"]
 
 
-async def test_a_renamed_book_is_found_by_its_new_name_only(shelf: AsyncEngine) -> None:
-    async with transaction(shelf) as conn:
+async def test_a_renamed_book_is_found_only_by_its_new_title(catalogue: AsyncEngine) -> None:
+    async with transaction(catalogue) as conn:
         dune = await books.by_isbn(conn, "9780441172719")
         await books.change(
             conn, dune.id, 1, {"title": "Arrakis", "authors": ["F. H."]}, user_id=None, now=NOON
         )
 
-    assert await titles(shelf, "arrakis") == ["Arrakis"]
-    assert await titles(shelf, "f.h. arrakis") == ["Arrakis"]
-    assert await titles(shelf, "dune") == []
+    assert await titles(catalogue, "arrakis") == ["Arrakis"]
+    assert await titles(catalogue, "f.h. arrakis") == ["Arrakis"]
+    assert await titles(catalogue, "dune") == []
 
 
 @pytest.mark.parametrize(
@@ -239,23 +245,23 @@ async def test_a_renamed_book_is_found_by_its_new_name_only(shelf: AsyncEngine) 
         ("?!", ""),
     ],
 )
-def test_words_are_made_plain(text: str, plain: str) -> None:
-    assert search.normal(text) == plain
+def test_text_is_normalized(text: str, plain: str) -> None:
+    assert search.normalize(text) == plain
 
 
-async def test_the_very_title_comes_first_however_many_books_have_its_word(
+async def test_an_exact_title_ranks_first_however_many_books_contain_the_word(
     engine: AsyncEngine,
 ) -> None:
-    many = search.MOST_COMPARED + 100
-    facts = {"price_cents": 990, "version": 1, "created_at": NOON, "updated_at": NOON}
-    titles = {number: f"All about War, part {number}" for number in range(1, many)}
-    titles |= {many: "War and Something", many + 1: "War"}
+    last_number = search.MAX_COMPARED + 100
+    columns = {"price_cents": 990, "version": 1, "created_at": NOON, "updated_at": NOON}
+    titles = {number: f"All about War, part {number}" for number in range(1, last_number)}
+    titles |= {last_number: "War and Something", last_number + 1: "War"}
     async with transaction(engine) as conn:
         await conn.execute(
             insert(tables.books),
             [
                 {"id": it, "isbn13": f"9798{it:09}", "title": title}
-                | facts
+                | columns
                 | {"sort_title": books.sort_title(title)}
                 for it, title in titles.items()
             ],
@@ -263,26 +269,26 @@ async def test_the_very_title_comes_first_however_many_books_have_its_word(
         await conn.execute(
             insert(tables.book_stock), [{"book_id": it, "stock": 1} for it in titles]
         )
-        german = tables.books.c.id.in_([many - 1, many + 1])
+        german = tables.books.c.id.in_([last_number - 1, last_number + 1])
         await conn.execute(update(tables.books).where(german).values(language="de"))
         await categories.create(conn, "History", user_id=None, now=NOON)
         history = await conn.scalar(select(tables.categories.c.id))
-        await category_index.add(conn, [(1, history, 0), (many, history, 0)])
+        await category_index.add(conn, [(1, history, 0), (last_number, history, 0)])
         await search.index(
             conn,
             {
-                it: search.Entry(f"9798{it:09}", title, None, None, ["Ann"]).words()
+                it: search.SearchEntry(f"9798{it:09}", title, None, None, ["Ann"]).words()
                 for it, title in titles.items()
             },
         )
 
     for query, found in (
-        (Query(q="war"), ["War", "War and Something"]),
-        (Query(q="war", in_stock=True, max_price_cents=990), ["War", "War and Something"]),
-        # One of them, and what would be found last of all.
-        (Query(q="war", language="de"), ["War", f"All about War, part {many - 1}"]),
-        (Query(q="war", category="history"), ["War and Something", "All about War, part 1"]),
-        (Query(q="war", in_stock=False), []),
+        (BookQuery(q="war"), ["War", "War and Something"]),
+        (BookQuery(q="war", in_stock=True, max_price_cents=990), ["War", "War and Something"]),
+        # An exact title, and the match that would be found last.
+        (BookQuery(q="war", language="de"), ["War", f"All about War, part {last_number - 1}"]),
+        (BookQuery(q="war", category="history"), ["War and Something", "All about War, part 1"]),
+        (BookQuery(q="war", in_stock=False), []),
     ):
         async with reading(engine) as conn:
             page = await books.find(conn, query, limit=2)

@@ -22,14 +22,14 @@ HEADER = "isbn,title,authors,price,currency,stock,year,language,category"
 
 @pytest.fixture
 def bookstore(database_url, tmp_path, monkeypatch):
-    """Runs `bookstore ...` with settings of its own; gives stdout, stderr and exit code."""
+    """Runs `bookstore ...` with its own settings; returns stdout, stderr and exit code."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BOOKSTORE_DATABASE_URL", database_url)
     monkeypatch.setenv("BOOKSTORE_VAR_DIR", str(tmp_path / "var"))
 
     def run(*arguments, stdin=None):
         result = CliRunner().invoke(main, arguments, input=stdin)
-        planted.LEDGER.search(result.output, "what the command line printed")
+        planted.LEDGER.search(result.output, "the output of the command line")
         return result
 
     return run
@@ -46,7 +46,7 @@ def last_json(result):
     return json.loads(result.stdout.splitlines()[-1])
 
 
-def test_an_import_says_what_it_refused_and_where(bookstore, catalogue):
+def test_an_import_lists_the_refused_rows_with_their_lines(bookstore, catalogue):
     result = bookstore("import", "books", catalogue)
 
     assert result.exit_code == 3
@@ -69,14 +69,14 @@ def test_a_second_import_of_the_same_file_changes_nothing(bookstore, catalogue):
     }
 
 
-def test_a_dry_run_says_what_would_be_done_and_does_not_do_it(bookstore, catalogue):
+def test_a_dry_run_prints_the_same_numbers_and_changes_nothing(bookstore, catalogue):
     dry = last_json(bookstore("import", "books", catalogue, "--dry-run", "--json"))
 
     assert dry == last_json(bookstore("import", "books", catalogue, "--json"))
     assert dry["created"] == 1
 
 
-def test_a_file_that_is_no_catalogue_is_refused_in_one_line(bookstore, tmp_path):
+def test_a_file_that_is_not_a_catalogue_is_refused_with_one_line(bookstore, tmp_path):
     path = tmp_path / "cover.csv"
     path.write_bytes(b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR")
 
@@ -86,8 +86,8 @@ def test_a_file_that_is_no_catalogue_is_refused_in_one_line(bookstore, tmp_path)
     assert len(result.stderr.strip().splitlines()) == 1
 
 
-def test_an_account_is_opened_once(bookstore):
-    opened = bookstore(
+def test_an_account_is_created_once(bookstore):
+    created = bookstore(
         "users", "create", "boss@example.com", "--role", "admin", "--password-stdin",
         stdin=f"{planted.CUSTOMER}\n",
     )  # fmt: skip
@@ -95,7 +95,7 @@ def test_an_account_is_opened_once(bookstore):
         "users", "create", "BOSS@example.com", "--password-stdin", stdin=f"{planted.CUSTOMER}\n"
     )
 
-    assert (opened.exit_code, again.exit_code) == (0, 1)
+    assert (created.exit_code, again.exit_code) == (0, 1)
     assert "already" in again.stderr
 
 
@@ -113,7 +113,7 @@ def test_a_lost_second_factor_is_removed(bookstore):
     unknown = bookstore("users", "remove-second-factor", "b@example.com")
 
     assert removed.exit_code == 0
-    assert "a@example.com signs in with the password alone" in removed.stderr
+    assert "a@example.com now signs in with the password only" in removed.stderr
     assert (unknown.exit_code, unknown.stdout) == (1, "")
     assert "This user could not be found." in unknown.stderr
 
@@ -124,7 +124,7 @@ def test_the_tables_are_at_the_newest_revision(bookstore):
     assert bookstore("db", "current").stdout.strip().isdigit()
 
 
-def test_what_the_account_needs_in_the_database_is_printed(bookstore, database_url):
+def test_the_grants_for_the_database_account_are_printed(bookstore, database_url):
     granted = bookstore("db", "grants", "store@10.0.0.%")
 
     if database_url.startswith("sqlite"):
@@ -137,7 +137,7 @@ def test_what_the_account_needs_in_the_database_is_printed(bookstore, database_u
     assert bookstore("db", "grants", "'x' WITH GRANT OPTION").exit_code == 2
 
 
-def test_a_healthy_store_passes_the_doctor(bookstore):
+def test_the_doctor_finds_nothing_in_a_healthy_store(bookstore):
     bookstore("sample-data")
 
     result = bookstore("doctor", "--json")
@@ -146,7 +146,7 @@ def test_a_healthy_store_passes_the_doctor(bookstore):
     assert last_json(result) == {"findings": []}
 
 
-def test_a_doctor_who_finds_something_says_what_and_fails(bookstore, database_url):
+def test_the_doctor_lists_its_findings_and_fails(bookstore, database_url):
     bookstore("sample-data")
     engine = create_engine(database_url.replace("+aiosqlite", "").replace("aiomysql", "pymysql"))
     with engine.begin() as conn:
@@ -163,7 +163,7 @@ def test_a_doctor_who_finds_something_says_what_and_fails(bookstore, database_ur
 @pytest.mark.parametrize(
     "command", [("doctor",), ("tasks", "list"), ("sample-data",), ("tasks", "show", "1")]
 )
-def test_a_database_without_tables_is_a_line_that_says_what_to_do(
+def test_a_database_without_tables_gives_one_line_with_the_remedy(
     bookstore, tmp_path, command, monkeypatch
 ):
     monkeypatch.setenv("BOOKSTORE_DATABASE_URL", f"sqlite+aiosqlite:///{tmp_path}/empty.db")
@@ -175,16 +175,16 @@ def test_a_database_without_tables_is_a_line_that_says_what_to_do(
     assert "run `bookstore db upgrade` first" in result.stderr
 
 
-def test_tables_that_are_too_old_are_a_line_that_says_what_to_do(bookstore, database_url):
+def test_outdated_tables_give_one_line_with_the_remedy(bookstore, database_url):
     url = database_url.replace("aiosqlite", "pysqlite").replace("aiomysql", "pymysql")
     engine = create_engine(url)
     with engine.begin() as conn:
-        conn.execute(text("ALTER TABLE tasks RENAME COLUMN offers TO offered"))
+        conn.execute(text("ALTER TABLE tasks RENAME COLUMN publish_count TO old_publish_count"))
     try:
         result = bookstore("tasks", "list")
     finally:
         with engine.begin() as conn:
-            conn.execute(text("ALTER TABLE tasks RENAME COLUMN offered TO offers"))
+            conn.execute(text("ALTER TABLE tasks RENAME COLUMN old_publish_count TO publish_count"))
         engine.dispose()
 
     assert result.exit_code == 1
@@ -200,7 +200,7 @@ printf '%%s\n' "${COMPREPLY[@]}"
 
 
 @pytest.mark.parametrize(
-    ("words", "offered"),
+    ("words", "expected"),
     [
         ("tas", ["tasks"]),
         ("tasks re", ["replay"]),
@@ -208,7 +208,7 @@ printf '%%s\n' "${COMPREPLY[@]}"
         ("completion ", ["bash", "zsh", "fish"]),
     ],
 )
-def test_bash_completes_commands_options_and_choices(words, offered):
+def test_bash_completes_commands_options_and_choices(words, expected):
     script = COMPLETE % (words or "''", words.count(" ") + 1)
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     typed = subprocess.run(
@@ -219,11 +219,11 @@ def test_bash_completes_commands_options_and_choices(words, offered):
         check=False,
     )
 
-    assert (typed.stderr, typed.stdout.split()) == ("", offered)
+    assert (typed.stderr, typed.stdout.split()) == ("", expected)
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_other_shells_are_told_how_to_complete(bookstore, shell):
+def test_completion_scripts_exist_for_other_shells(bookstore, shell):
     result = bookstore("completion", shell)
 
     assert result.exit_code == 0
@@ -236,7 +236,7 @@ def test_the_version_is_that_of_the_package(bookstore):
     assert (result.exit_code, result.stdout) == (0, f"{__version__}\n")
 
 
-def test_unfinished_work_can_be_listed_shown_and_given_up(bookstore):
+def test_tasks_can_be_listed_shown_replayed_and_discarded(bookstore):
     bookstore("users", "create", "a@example.com", "--password-stdin", stdin=f"{planted.CUSTOMER}\n")
     (task,) = last_json(bookstore("tasks", "list", "--json"))["items"]
     number = str(task["id"])
@@ -251,20 +251,20 @@ def test_unfinished_work_can_be_listed_shown_and_given_up(bookstore):
     assert last_json(bookstore("tasks", "list", "--json"))["items"] == []
 
 
-def test_a_test_letter_goes_out(bookstore, tmp_path):
+def test_a_test_email_is_sent(bookstore, tmp_path):
     result = bookstore("mail", "test", "me@example.com")
 
     assert result.exit_code == 0
     assert len(list((tmp_path / "var" / "mail").glob("*.eml"))) == 1
 
 
-def test_programs_can_read_what_the_mail_server_said(bookstore):
+def test_programs_can_read_the_mail_servers_answer(bookstore):
     answer = last_json(bookstore("mail", "test", "me@example.com", "--json"))
 
     assert answer["answer"].startswith("Written to ")
 
 
-def test_programs_can_read_what_is_wrong_with_the_settings(bookstore, monkeypatch):
+def test_programs_can_read_the_invalid_settings(bookstore, monkeypatch):
     bookstore("db", "upgrade")
     fine = bookstore("config", "check", "--json")
     monkeypatch.setenv("BOOKSTORE_PORT", "http")
@@ -274,7 +274,7 @@ def test_programs_can_read_what_is_wrong_with_the_settings(bookstore, monkeypatc
     assert (wrong.exit_code, [*last_json(wrong)["problems"]]) == (2, ["BOOKSTORE_PORT"])
 
 
-def test_who_is_to_be_given_rights_is_looked_at_before_the_tables_are_made(bookstore, monkeypatch):
+def test_an_invalid_database_account_is_refused_before_the_upgrade(bookstore, monkeypatch):
     monkeypatch.setenv("BOOKSTORE_DATABASE_URL", "mysql+aiomysql://nobody@127.0.0.1:1/nothing")
 
     assert bookstore("db", "upgrade", "--grant", "store'; DROP").exit_code == 2
@@ -297,7 +297,7 @@ def test_settings_are_shown_without_secrets(bookstore, monkeypatch):
     assert last_json(shown)["broker_url"] == "amqp://shop:***@mq/;amqp://mq2/"
 
 
-def test_all_wrong_settings_are_named_at_once(bookstore, monkeypatch):
+def test_all_invalid_settings_are_listed(bookstore, monkeypatch):
     monkeypatch.setenv("BOOKSTORE_PORT", "http")
     monkeypatch.setenv("BOOKSTORE_CURRENCY", "euro")
     monkeypatch.setenv("BOOKSTORE_SMTP_URL", "ftp://mail")
@@ -310,7 +310,7 @@ def test_all_wrong_settings_are_named_at_once(bookstore, monkeypatch):
     assert "Traceback" not in result.output
 
 
-def test_production_refuses_what_is_unsafe(bookstore, monkeypatch):
+def test_production_refuses_unsafe_settings(bookstore, monkeypatch):
     monkeypatch.setenv("BOOKSTORE_ENV", "production")
     monkeypatch.setenv("BOOKSTORE_SECRET_KEY", "short")
     monkeypatch.setenv("BOOKSTORE_BROKER_URL", "amqp://guest:guest@mq/")
@@ -323,13 +323,13 @@ def test_production_refuses_what_is_unsafe(bookstore, monkeypatch):
         assert f"BOOKSTORE_{name}" in result.stderr
 
 
-def test_workers_without_a_broker_and_a_store_with_one_are_wrong_use(bookstore, monkeypatch):
+def test_worker_without_a_broker_and_run_with_one_are_wrong_use(bookstore, monkeypatch):
     assert bookstore("worker").exit_code == 2
     monkeypatch.setenv("BOOKSTORE_BROKER_URL", "amqp://127.0.0.1:1/")
     assert bookstore("run").exit_code == 2
 
 
-def test_a_database_that_is_away_is_one_line_on_stderr(bookstore, monkeypatch):
+def test_an_unreachable_database_gives_one_line_on_stderr(bookstore, monkeypatch):
     monkeypatch.setenv("BOOKSTORE_DATABASE_URL", "mysql+aiomysql://nobody@127.0.0.1:1/nothing")
 
     result = bookstore("doctor")
@@ -350,7 +350,7 @@ def test_every_command_has_help():
         assert result.stdout.startswith("Usage:")
 
 
-def test_what_is_exported_can_be_imported_again(bookstore, tmp_path):
+def test_exported_books_can_be_imported_again(bookstore, tmp_path):
     bookstore("sample-data")
     for chosen in ("csv", "xlsx"):
         file = tmp_path / f"books.{chosen}"
@@ -364,7 +364,7 @@ def test_what_is_exported_can_be_imported_again(bookstore, tmp_path):
     assert orders.stdout.startswith("number,placed_at,")
 
 
-def test_columns_and_encoding_can_be_said(bookstore, tmp_path):
+def test_columns_and_encoding_can_be_given(bookstore, tmp_path):
     file = tmp_path / "books.csv"
     file.write_bytes("a;b;c;d\n0441172717;Дюна;F;1,00\n".encode("cp1251"))
     columns = [
@@ -380,7 +380,7 @@ def test_columns_and_encoding_can_be_said(bookstore, tmp_path):
     assert bookstore("import", "books", str(file), "--column", "colour=a").exit_code == 2
 
 
-def test_what_is_no_list_of_books_fails(bookstore, tmp_path):
+def test_importing_another_kind_of_file_fails(bookstore, tmp_path):
     file = tmp_path / "books.csv"
     file.write_bytes(b"%PDF-1.7")
 

@@ -13,8 +13,8 @@ from bookstore.catalogue import isbn
 
 ROOT = Path(__file__).parents[3]
 
-#: Records that others collected; they lie beside the repository, never in it.
-RECORDS = ROOT.parent / "shared" / "data" / "goodbooks.csv.gz"
+#: A public data set of books to compare with; it is outside the repository.
+GOODBOOKS = ROOT.parent / "shared" / "data" / "goodbooks.csv.gz"
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def rows() -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_every_isbn_is_right_and_stands_once(rows: list[dict[str, str]]) -> None:
+def test_every_isbn_is_valid_and_unique(rows: list[dict[str, str]]) -> None:
     numbers = [row["isbn"] for row in rows]
 
     assert len(numbers) >= 100
@@ -32,7 +32,7 @@ def test_every_isbn_is_right_and_stands_once(rows: list[dict[str, str]]) -> None
     assert len(set(numbers)) == len(numbers)
 
 
-def test_every_row_is_complete_and_sensible(rows: list[dict[str, str]]) -> None:
+def test_every_row_is_complete_and_plausible(rows: list[dict[str, str]]) -> None:
     for row in rows:
         assert re.fullmatch(r"\d{1,2}\.\d0", row["price"]), row
         assert Decimal(5) < Decimal(row["price"]) < Decimal(30), row
@@ -47,7 +47,7 @@ def test_every_row_is_complete_and_sensible(rows: list[dict[str, str]]) -> None:
             assert "#" not in name
 
 
-def test_there_is_something_of_everything(rows: list[dict[str, str]]) -> None:
+def test_the_sample_covers_many_categories_and_stock_levels(rows: list[dict[str, str]]) -> None:
     books = Counter(category for row in rows for category in row["category"].split("|"))
     stocks = [int(row["stock"]) for row in rows]
 
@@ -58,10 +58,10 @@ def test_there_is_something_of_everything(rows: list[dict[str, str]]) -> None:
 
 
 def test_every_isbn_belongs_to_its_title(rows: list[dict[str, str]]) -> None:
-    if not RECORDS.exists():
-        pytest.skip("the records to compare with are not beside the repository")
-    with gzip.open(RECORDS, "rt", encoding="utf-8", newline="") as file:
-        titles = {record["isbn13"]: record["title"] for record in csv.DictReader(file)}
+    if not GOODBOOKS.exists():
+        pytest.skip("the data set to compare with is not available")
+    with gzip.open(GOODBOOKS, "rt", encoding="utf-8", newline="") as file:
+        titles = {book["isbn13"]: book["title"] for book in csv.DictReader(file)}
 
     wrong = [
         row["isbn"]

@@ -1,4 +1,4 @@
-"""Locks on MariaDB: how few rows a statement locks, and what happens when two wait in a circle."""
+"""Locks on MariaDB: a statement locks few rows, and a transaction in a deadlock is retried."""
 
 import asyncio
 import importlib
@@ -17,8 +17,8 @@ from tests.factories import NOON, add_book
 pytestmark = pytest.mark.parametrize("database_url", ["mariadb"], indirect=True)
 
 
-def locking():
-    """The statements of all services that lock what they find."""
+def locking_statements():
+    """The statements of all services that lock the rows they find."""
     for module in pkgutil.walk_packages(bookstore.__path__, "bookstore."):
         if ".migrations" in module.name:
             continue
@@ -29,53 +29,53 @@ def locking():
                     yield pytest.param(sql, id=f"{module.name}.{name}")
 
 
-@pytest.mark.parametrize("sql", list(locking()))
-async def test_in_an_empty_table_it_reads_no_row_but_those_it_is_about(conn, sql):
+@pytest.mark.parametrize("sql", list(locking_statements()))
+async def test_a_locking_statement_scans_no_table_even_if_it_is_empty(conn, sql):
     statement = text(f"EXPLAIN {sql}")
-    moments = dict.fromkeys(statement._bindparams, "2026-01-01")
+    values = dict.fromkeys(statement._bindparams, "2026-01-01")
 
-    plan = await conn.execute(statement, {**moments, "rows": "[[1, 1, 1, 1, 1, 1, 1, 1]]"})
+    plan = await conn.execute(statement, {**values, "rows": "[[1, 1, 1, 1, 1, 1, 1, 1]]"})
 
     scanned = [step.table for step in plan if step.type in ("ALL", "index") and step.table != "v"]
     assert scanned == []
 
 
-#: A list of movements has the ledger's AUTO-INC lock until its statement is through.
-LIST = """
+#: A bulk insert of movements holds the ledger's AUTO-INC lock until the statement ends.
+BULK_INSERT = """
     INSERT INTO stock_movements (book_id, delta, reason, created_at)
     SELECT id, 1, 'count', NOW(6) FROM books ORDER BY id
 """
-#: It is soon through, unless somebody has one of its books.
-LIST_WAITS = """
+#: The statement ends quickly unless another transaction has locked one of its books.
+BULK_INSERT_WAITS = """
     SELECT COUNT(*) FROM information_schema.processlist
     WHERE db = DATABASE() AND id <> CONNECTION_ID() AND info LIKE '%FROM books ORDER BY id%'
 """
 
 
-async def test_whoever_waits_in_a_circle_for_the_next_number_of_a_row_begins_again(engine):
+async def test_a_deadlock_on_the_next_auto_increment_value_is_retried(engine):
     async with transaction(engine) as conn:
         ids = [await add_book(conn, stock=5) for _ in range(20)]
     locked, begun = asyncio.Event(), []
 
-    async def one():
-        begun.append("one")
+    async def single():
+        begun.append("single")
         async with transaction(engine) as conn:
             await conn.execute(update(books).where(books.c.id == ids[-1]).values(pages=9))
             locked.set()
-            while begun.count("one") == 1 and not await conn.scalar(text(LIST_WAITS)):
+            while begun.count("single") == 1 and not await conn.scalar(text(BULK_INSERT_WAITS)):
                 await conn.execute(text("DO SLEEP(0.02)"))
-            await stock.move(conn, ids[0], -1, stock.Reason.DAMAGED, now=NOON)
+            await stock.move(conn, ids[0], -1, stock.StockReason.DAMAGED, now=NOON)
 
-    async def all_of_them():
+    async def bulk():
         await locked.wait()
-        begun.append("list")
+        begun.append("bulk")
         async with transaction(engine) as conn:
             await conn.execute(text("SET SESSION innodb_lock_wait_timeout = 20"))
-            await conn.execute(text(LIST))
+            await conn.execute(text(BULK_INSERT))
 
-    await asyncio.gather(retry_transaction(one), retry_transaction(all_of_them))
+    await asyncio.gather(retry_transaction(single), retry_transaction(bulk))
 
-    assert sorted(begun) == ["list", "one", "one"]
+    assert sorted(begun) == ["bulk", "single", "single"]
     async with reading(engine) as conn:
         moved = await conn.scalars(select(stock_movements.c.delta))
         assert sorted(moved) == [-1, *[1] * 20, *[5] * 20]

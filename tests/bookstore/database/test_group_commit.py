@@ -6,122 +6,126 @@ from bookstore.database import group_commit
 from bookstore.database.group_commit import GroupCommit
 
 
-class Work:
-    def __init__(self):
-        self.groups = []
-        self.go_on = asyncio.Event()
-        self.go_on.set()
+class RecordedWork:
+    """A `run_batch` that records its batches and waits while `may_finish` is cleared."""
 
-    async def __call__(self, wishes):
-        self.groups.append(list(wishes))
-        await self.go_on.wait()
-        if "bug" in wishes:
+    def __init__(self):
+        self.batches = []
+        self.may_finish = asyncio.Event()
+        self.may_finish.set()
+
+    async def __call__(self, requests):
+        self.batches.append(list(requests))
+        await self.may_finish.wait()
+        if "bug" in requests:
             raise RuntimeError("a bug")
-        return [ValueError(wish) if wish == "no" else wish.upper() for wish in wishes]
+        return [ValueError(each) if each == "no" else each.upper() for each in requests]
 
 
 @pytest.fixture
 def work():
-    return Work()
+    return RecordedWork()
 
 
-async def gathered(grouped, work, *wishes):
-    """Have the first wish worked on while the others come."""
-    work.go_on.clear()
-    running = [asyncio.create_task(grouped(wish)) for wish in wishes[:1]]
+async def run_while_first_runs(group, work, *requests):
+    """The results of these requests; all but the first arrive while the first one runs."""
+    work.may_finish.clear()
+    running = [asyncio.create_task(group(each)) for each in requests[:1]]
     await asyncio.sleep(0.01)
-    running += [asyncio.create_task(grouped(wish)) for wish in wishes[1:]]
+    running += [asyncio.create_task(group(each)) for each in requests[1:]]
     await asyncio.sleep(0.01)
-    work.go_on.set()
+    work.may_finish.set()
     return await asyncio.gather(*running, return_exceptions=True)
 
 
-async def test_whoever_comes_while_nothing_runs_goes_alone_and_the_others_together(work):
-    answers = await gathered(GroupCommit(work, limit=10), work, "a", "b", "c")
+async def test_a_first_request_runs_alone_and_those_that_arrive_meanwhile_form_a_batch(work):
+    results = await run_while_first_runs(GroupCommit(work, limit=10), work, "a", "b", "c")
 
-    assert work.groups == [["a"], ["b", "c"]]
-    assert answers == ["A", "B", "C"]
-
-
-async def test_a_group_takes_no_more_than_its_limit(work):
-    await gathered(GroupCommit(work, limit=2), work, *"abcdef")
-
-    assert work.groups == [["a"], ["b", "c"], ["d", "e"], ["f"]]
+    assert work.batches == [["a"], ["b", "c"]]
+    assert results == ["A", "B", "C"]
 
 
-async def test_a_wish_larger_than_the_limit_goes_alone(work):
-    await gathered(GroupCommit(work, limit=2, size=len), work, "a", "bbbb", "c", "d")
+async def test_a_batch_is_not_larger_than_its_limit(work):
+    await run_while_first_runs(GroupCommit(work, limit=2), work, *"abcdef")
 
-    assert work.groups == [["a"], ["bbbb"], ["c", "d"]]
-
-
-async def test_a_refusal_reaches_its_own_caller_only(work):
-    answers = await gathered(GroupCommit(work, limit=10), work, "a", "no", "c")
-
-    assert (answers[0], answers[2]) == ("A", "C")
-    assert isinstance(answers[1], ValueError)
+    assert work.batches == [["a"], ["b", "c"], ["d", "e"], ["f"]]
 
 
-async def test_a_group_that_fails_as_a_whole_is_worked_off_one_by_one(work):
-    answers = await gathered(GroupCommit(work, limit=10), work, "a", "b", "bug", "c")
+async def test_a_request_larger_than_the_limit_runs_alone(work):
+    await run_while_first_runs(GroupCommit(work, limit=2, size=len), work, "a", "bbbb", "c", "d")
 
-    assert work.groups == [["a"], ["b", "bug", "c"], ["b"], ["bug"], ["c"]]
-    assert (answers[1], answers[3]) == ("B", "C")
-    assert isinstance(answers[2], RuntimeError)
+    assert work.batches == [["a"], ["bbbb"], ["c", "d"]]
 
 
-async def test_a_caller_who_leaves_stops_nobody(work):
-    grouped = GroupCommit(work, limit=10)
-    work.go_on.clear()
-    leaving = asyncio.create_task(grouped("a"))
+async def test_a_refusal_is_raised_only_for_its_own_request(work):
+    results = await run_while_first_runs(GroupCommit(work, limit=10), work, "a", "no", "c")
+
+    assert (results[0], results[2]) == ("A", "C")
+    assert isinstance(results[1], ValueError)
+
+
+async def test_a_batch_that_fails_as_a_whole_is_retried_request_by_request(work):
+    results = await run_while_first_runs(GroupCommit(work, limit=10), work, "a", "b", "bug", "c")
+
+    assert work.batches == [["a"], ["b", "bug", "c"], ["b"], ["bug"], ["c"]]
+    assert (results[1], results[3]) == ("B", "C")
+    assert isinstance(results[2], RuntimeError)
+
+
+async def test_a_cancelled_caller_does_not_stop_the_others(work):
+    group = GroupCommit(work, limit=10)
+    work.may_finish.clear()
+    cancelled = asyncio.create_task(group("a"))
     await asyncio.sleep(0.01)
-    staying = asyncio.create_task(grouped("b"))
-    leaving.cancel()
+    waiting = asyncio.create_task(group("b"))
+    cancelled.cancel()
     await asyncio.sleep(0.01)
-    work.go_on.set()
+    work.may_finish.set()
 
-    assert await staying == "B"
-    assert await grouped("c") == "C"
+    assert await waiting == "B"
+    assert await group("c") == "C"
 
 
-async def test_a_shared_transaction_is_followed_by_a_rest_in_which_others_come(work, monkeypatch):
-    monkeypatch.setattr(group_commit, "LONGEST_REST_S", 0.5)
-    grouped = GroupCommit(work, limit=10, rest=1e9)
-    await gathered(grouped, work, "a", "b", "c")
+async def test_requests_that_arrive_in_the_delay_after_a_batch_share_the_next_one(
+    work, monkeypatch
+):
+    monkeypatch.setattr(group_commit, "MAX_DELAY_S", 0.5)
+    group = GroupCommit(work, limit=10, delay_factor=1e9)
+    await run_while_first_runs(group, work, "a", "b", "c")
 
-    async def come(wish, after_s):
+    async def arrive(request, after_s):
         await asyncio.sleep(after_s)
-        return await grouped(wish)
+        return await group(request)
 
-    await asyncio.gather(come("d", 0), come("e", 0.02), come("f", 0.04))
+    await asyncio.gather(arrive("d", 0), arrive("e", 0.02), arrive("f", 0.04))
 
-    assert work.groups == [["a"], ["b", "c"], ["d", "e", "f"]]
+    assert work.batches == [["a"], ["b", "c"], ["d", "e", "f"]]
 
 
-async def test_after_one_alone_nobody_rests(work, monkeypatch):
-    monkeypatch.setattr(group_commit, "LONGEST_REST_S", 60.0)
-    grouped = GroupCommit(work, limit=10, rest=1e9)
+async def test_there_is_no_delay_after_a_single_request(work, monkeypatch):
+    monkeypatch.setattr(group_commit, "MAX_DELAY_S", 60.0)
+    group = GroupCommit(work, limit=10, delay_factor=1e9)
 
     async with asyncio.timeout(10):
-        for wish in "abc":
-            await grouped(wish)
+        for request in "abc":
+            await group(request)
 
-    assert work.groups == [["a"], ["b"], ["c"]]
+    assert work.batches == [["a"], ["b"], ["c"]]
 
 
-async def test_the_rest_is_short_however_long_the_work_took(work):
-    grouped = GroupCommit(work, limit=10, rest=1e9)
-    await gathered(grouped, work, "a", "b", "c")
+async def test_the_delay_is_short_however_long_the_batch_took(work):
+    group = GroupCommit(work, limit=10, delay_factor=1e9)
+    await run_while_first_runs(group, work, "a", "b", "c")
 
     async with asyncio.timeout(5):
-        assert await grouped("d") == "D"
+        assert await group("d") == "D"
 
 
-async def test_who_make_a_full_group_need_not_wait_for_more(work, monkeypatch):
-    monkeypatch.setattr(group_commit, "LONGEST_REST_S", 60.0)
-    grouped = GroupCommit(work, limit=2, rest=1e9)
+async def test_a_full_batch_starts_without_delay(work, monkeypatch):
+    monkeypatch.setattr(group_commit, "MAX_DELAY_S", 60.0)
+    group = GroupCommit(work, limit=2, delay_factor=1e9)
 
     async with asyncio.timeout(10):
-        await gathered(grouped, work, "a", "b", "c", "d", "e")
+        await run_while_first_runs(group, work, "a", "b", "c", "d", "e")
 
-    assert work.groups == [["a"], ["b", "c"], ["d", "e"]]
+    assert work.batches == [["a"], ["b", "c"], ["d", "e"]]

@@ -1,9 +1,9 @@
-"""Lists cut by keyset: every row once, forwards and backwards, whatever they are sorted by."""
+"""Keyset pagination: every row appears once, forwards and backwards, in every order."""
 
 import pytest
 from sqlalchemy import select
 
-from bookstore.backoffice import orders as desk
+from bookstore.backoffice import orders as order_list
 from bookstore.database import list_pagination
 from bookstore.database.pagination import encode
 from bookstore.database.tables import orders
@@ -17,17 +17,19 @@ TOTALS = [None, 700, 700, None, 100, 700, 900, 100, None, 500, 300]
 async def ids(conn):
     dune = await add_book(conn)
     return [
-        await add_order(conn, {dune: 1}, total_cents=total, number=f"{place:02}XX-TEST")
-        for place, total in enumerate(TOTALS)
+        await add_order(conn, {dune: 1}, total_cents=total, number=f"{index:02}XX-TEST")
+        for index, total in enumerate(TOTALS)
     ]
 
 
 async def walk(conn, sort, limit):
-    """The ids forwards, and what the way back has, page by page."""
-    by = list_pagination.order(sort, desk.SORTS, orders.c.id, desk.NEWEST)
+    """The ids on each page, going forwards, then going back from the last page."""
+    by = list_pagination.order(sort, order_list.SORTS, orders.c.id, order_list.NEWEST)
     forwards, cursor = [], None
     while True:
-        found = await list_pagination.cut(conn, select(orders.c.id), by, cursor=cursor, limit=limit)
+        found = await list_pagination.select_page(
+            conn, select(orders.c.id), by, cursor=cursor, limit=limit
+        )
         forwards.append([row.id for row in found.items])
         assert (found.previous is None) == (cursor is None)
         if found.next is None:
@@ -35,7 +37,7 @@ async def walk(conn, sort, limit):
         cursor = found.next
     backwards = []
     while found.previous is not None:
-        found = await list_pagination.cut(
+        found = await list_pagination.select_page(
             conn, select(orders.c.id), by, cursor=found.previous, limit=limit
         )
         backwards.append([row.id for row in found.items])
@@ -44,7 +46,7 @@ async def walk(conn, sort, limit):
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 4, 10, 11, 20])
 @pytest.mark.parametrize("sort", ["placed", "-placed", "total", "-total", "number", "-number"])
-async def test_every_row_comes_once_on_the_way_there_and_back(conn, ids, sort, limit):
+async def test_every_row_appears_once_forwards_and_backwards(conn, ids, sort, limit):
     forwards, backwards = await walk(conn, sort, limit)
 
     there = [each for page in forwards for each in page]
@@ -77,11 +79,11 @@ async def test_every_row_comes_once_on_the_way_there_and_back(conn, ids, sort, l
         encode("after", 2**70, 1),
     ],
 )
-async def test_what_is_no_cursor_is_refused(conn, ids, cursor):
-    by = list_pagination.order("-total", desk.SORTS, orders.c.id, desk.NEWEST)
+async def test_an_invalid_cursor_is_refused(conn, ids, cursor):
+    by = list_pagination.order("-total", order_list.SORTS, orders.c.id, order_list.NEWEST)
 
     with pytest.raises(Invalid):
-        await list_pagination.cut(conn, select(orders.c.id), by, cursor=cursor, limit=3)
+        await list_pagination.select_page(conn, select(orders.c.id), by, cursor=cursor, limit=3)
 
 
 async def test_rows_are_counted(conn, ids):

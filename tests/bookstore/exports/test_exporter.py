@@ -1,4 +1,4 @@
-"""Exports: what comes out is what went in, and no spreadsheet runs it."""
+"""Exports: they round-trip through the import, and no cell is a formula."""
 
 import csv
 import io
@@ -27,12 +27,12 @@ from bookstore.imports import importer
 from bookstore.imports.columns import COLUMNS
 from bookstore.imports.formats import Options
 from bookstore.tasks import jobs
-from bookstore.tasks.job_runner import Runner
-from bookstore.tasks.jobs import Job, Kind, State
+from bookstore.tasks.job_runner import JobRunner
+from bookstore.tasks.jobs import Job, JobKind, JobState
 from tests.factories import NOON, add_book, add_order, create_book, isbn13_of
 
 HEADER = "isbn,title,authors,price,stock\n"
-#: What a list means something by, besides words.
+#: Texts with characters that have a meaning in a list.
 SIGNS = ["=1+1", "'=x", "''@a", "+49", "-", '"', "a;b", "c|d", "e\\f", ",", "(editor)"]
 SAME = (
     "title",
@@ -46,22 +46,22 @@ SAME = (
     "price_cents",
     "stock",
 )
-#: Encodings that are found out, and hold every letter.
-FOUND = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"]
-#: Encodings of some letters only, in which a list is when whoever sends it says so.
-SAID = ["windows-1250", "windows-1251", "windows-1252", "iso-8859-2", "shift_jis", "gb18030"]
+#: Encodings that are detected and can represent every character.
+DETECTED = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"]
+#: Encodings of a limited character set, which the sender has to name.
+NAMED = ["windows-1250", "windows-1251", "windows-1252", "iso-8859-2", "shift_jis", "gb18030"]
 
 
 @cache
 def lines(encoding: str) -> st.SearchStrategy[str]:
-    """Whatever can be seen and typed, in every script that the encoding has."""
-    letters = st.characters(
+    """Text of visible characters in every script that the encoding has."""
+    characters = st.characters(
         codec=encoding,
         exclude_categories=["Cc", "Cs", "Cf", "Cn", "Co", "Zs", "Zl", "Zp", "M"],
-        # Nothing is seen of these, and two are other letters when they come back from Shift JIS.
+        # These are invisible, or Shift JIS does not round-trip them.
         exclude_characters="\u115f\u1160\u2800\u3164\uffa0\ufffd\xa5\u203e",
     )
-    words = st.one_of(st.text(letters, min_size=1, max_size=12), st.sampled_from(SIGNS))
+    words = st.one_of(st.text(characters, min_size=1, max_size=12), st.sampled_from(SIGNS))
     return st.lists(words, min_size=1, max_size=4).map(" ".join)
 
 
@@ -90,7 +90,7 @@ def books(draw: Any, encoding: str) -> dict[str, Any]:
 
 
 def cells(facts: Mapping[str, Any]) -> dict[str, str]:
-    """The facts as a list has them."""
+    """The cells of a row with these facts."""
     euros, cents = divmod(facts["price_cents"], 100)
     people = [exports._author(name, role) for name, role in facts["authors"]]
     row = {
@@ -99,17 +99,17 @@ def cells(facts: Mapping[str, Any]) -> dict[str, str]:
         "category": "|".join(map(exports._escaped, facts.get("categories", []))),
     }
     row |= {name: str(facts[name]) for name in COLUMNS if name in facts and name not in row}
-    return {name: exports.quoted(row.get(name, "")) for name in COLUMNS}
+    return {name: exports.escape_formula(row.get(name, "")) for name in COLUMNS}
 
 
-def seen(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The facts as the store tells them: each person once in each role, in any spelling."""
+def expected_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts as the store returns them: each person once in each role, in any spelling."""
     people = ((authors.key(" ".join(name.split())), role) for name, role in facts["authors"])
-    told = {name: facts.get(name) for name in SAME} | {
+    stored = {name: facts.get(name) for name in SAME} | {
         "authors": [*dict.fromkeys(people)],
         "categories": {categories.slug_of(name) for name in facts.get("categories", [])},
     }
-    return {name: _normal(value) for name, value in told.items()}
+    return {name: _normal(value) for name, value in stored.items()}
 
 
 def _normal(value: Any) -> Any:
@@ -125,8 +125,8 @@ def dialects(draw: Any) -> Mapping[str, Any]:
     }
 
 
-async def take_in(engine: AsyncEngine, content: bytes, **options: Any) -> Job:
-    return await importer.take_in(
+async def import_list(engine: AsyncEngine, content: bytes, **options: Any) -> Job:
+    return await importer.import_file(
         engine,
         io.BytesIO(content),
         name="books",
@@ -136,13 +136,13 @@ async def take_in(engine: AsyncEngine, content: bytes, **options: Any) -> Job:
     )
 
 
-async def exported(engine: AsyncEngine, kind: Kind, chosen: Format) -> bytes:
+async def exported(engine: AsyncEngine, kind: JobKind, chosen: Format) -> bytes:
     file = io.BytesIO()
     await exports.write(engine, exports.SOURCES[kind], chosen, file, currency="EUR")
     return file.getvalue()
 
 
-async def told(engine: AsyncEngine, isbn: str) -> dict[str, Any]:
+async def stored_facts(engine: AsyncEngine, isbn: str) -> dict[str, Any]:
     async with db.reading(engine) as conn:
         book = await catalogue.by_isbn(conn, isbn)
     return {name: getattr(book, name) for name in SAME} | {
@@ -153,35 +153,35 @@ async def told(engine: AsyncEngine, isbn: str) -> dict[str, Any]:
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
-    encoding=st.sampled_from(FOUND + SAID),
+    encoding=st.sampled_from(DETECTED + NAMED),
     data=st.data(),
     dialect=dialects(),
     order=st.permutations(COLUMNS),
     headers=st.sampled_from([str.lower, str.upper, str.title]),
 )
-async def test_what_comes_back_is_what_went_in(
+async def test_an_exported_list_is_imported_without_changes(
     engine: AsyncEngine, encoding: str, data: Any, dialect: Any, order: Any, headers: Any
 ) -> None:
     async with db.transaction(engine) as conn:
-        # Of earlier examples; in the lists, they would make each example longer than the last.
+        # Withdraw the books of earlier examples, so that exports do not grow with each example.
         await conn.execute(update(book_rows).values(withdrawn_at=NOON))
     rows = data.draw(st.lists(books(encoding), min_size=1, max_size=6))
-    wanted = {isbn13_of(next(_numbers)): row for row in rows}
+    rows_by_isbn = {isbn13_of(next(_numbers)): row for row in rows}
     file = io.StringIO(newline="")
     writer = csv.DictWriter(file, order, **dialect)
     writer.writerow({name: headers(name) for name in order})
-    for number, facts in wanted.items():
+    for number, facts in rows_by_isbn.items():
         writer.writerow({**cells(facts), "isbn": number})
 
-    said = encoding if encoding in SAID else None
-    job = await take_in(engine, file.getvalue().encode(encoding), encoding=said)
+    named = encoding if encoding in NAMED else None
+    job = await import_list(engine, file.getvalue().encode(encoding), encoding=named)
 
-    assert (job.state, job.refused, job.created) == (State.DONE, 0, len(rows)), job
-    for number, facts in wanted.items():
-        assert await told(engine, number) == seen(facts)
+    assert (job.state, job.refused, job.created) == (JobState.DONE, 0, len(rows)), job
+    for number, facts in rows_by_isbn.items():
+        assert await stored_facts(engine, number) == expected_facts(facts)
     for chosen in Format:
-        again = await take_in(engine, await exported(engine, Kind.EXPORT_BOOKS, chosen))
-        assert (again.state, again.unchanged) == (State.DONE, again.read), again
+        again = await import_list(engine, await exported(engine, JobKind.EXPORT_BOOKS, chosen))
+        assert (again.state, again.unchanged) == (JobState.DONE, again.read), again
         assert again.read == len(rows)
 
 
@@ -197,7 +197,7 @@ async def test_s25_no_cell_is_a_formula(engine: AsyncEngine) -> None:
             )
             await add_order(conn, {book.id: 1}, email="=1@example.com", tracking=text, note=text)
 
-    for kind in (Kind.EXPORT_BOOKS, Kind.EXPORT_ORDERS):
+    for kind in (JobKind.EXPORT_BOOKS, JobKind.EXPORT_ORDERS):
         text = (await exported(engine, kind, Format.CSV)).decode()
         cells = [cell for row in csv.reader(io.StringIO(text, newline="")) for cell in row]
         assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
@@ -208,22 +208,22 @@ async def test_s25_no_cell_is_a_formula(engine: AsyncEngine) -> None:
 
 
 @pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\t", "\r", "\0", "'=", "''@"])
-def test_s25_a_sign_that_begins_a_formula_is_quoted_and_a_reader_gets_it_back(sign: str) -> None:
+def test_s25_a_text_that_starts_like_a_formula_is_escaped_and_stays_one_cell(sign: str) -> None:
     text = f'{sign}1,"a"\nb'
     file = io.StringIO(newline="")
-    csv.writer(file).writerow([exports.quoted(text), "c"])
+    csv.writer(file).writerow([exports.escape_formula(text), "c"])
 
     [[cell, after]] = csv.reader(io.StringIO(file.getvalue(), newline=""))
 
     assert (cell, after) == (f"'{text}", "c")
 
 
-async def test_an_order_has_a_row_for_each_of_its_books(engine: AsyncEngine) -> None:
+async def test_an_order_has_a_row_for_each_book(engine: AsyncEngine) -> None:
     async with db.transaction(engine) as conn:
         dune, emma = await add_book(conn, price_cents=1290), await add_book(conn, title="Emma")
         await add_order(conn, {dune: 2, emma: 1}, number="AAAA-BBBB", total_cents=3580)
 
-    text = (await exported(engine, Kind.EXPORT_ORDERS, Format.CSV)).decode()
+    text = (await exported(engine, JobKind.EXPORT_ORDERS, Format.CSV)).decode()
 
     first, second = csv.DictReader(io.StringIO(text, newline=""))
     assert (first["number"], first["quantity"], first["line_total"]) == ("AAAA-BBBB", "2", "25.80")
@@ -237,13 +237,15 @@ async def test_an_order_has_a_row_for_each_of_its_books(engine: AsyncEngine) -> 
 
 
 @pytest.mark.parametrize("chosen", [*Format])
-async def test_orders_come_with_what_bookkeeping_needs(engine: AsyncEngine, chosen: Format) -> None:
+async def test_exported_orders_have_the_amounts_for_bookkeeping(
+    engine: AsyncEngine, chosen: Format
+) -> None:
     async with db.transaction(engine) as conn:
         dune, emma = await add_book(conn, price_cents=1290), await add_book(conn)
         facts = {"payment_status": "paid", "tracking": "00340434", "total_cents": 3870}
         await add_order(conn, {dune: 2, emma: 1}, **facts)
 
-    content = await exported(engine, Kind.EXPORT_ORDERS, chosen)
+    content = await exported(engine, JobKind.EXPORT_ORDERS, chosen)
 
     if chosen is Format.CSV:
         header, *rows = csv.reader(io.StringIO(content.decode(), newline=""))
@@ -254,42 +256,42 @@ async def test_orders_come_with_what_bookkeeping_needs(engine: AsyncEngine, chos
         amounts = [2.9, 2.53, 38.7]
     assert len(rows) == 2
     for row in rows:
-        told = dict(zip(header, row, strict=True))
-        assert [told[name] for name in ("shipping", "tax", "order_total")] == amounts
-        payment = (told["payment_status"], told["payment_provider"], told["tracking"])
+        cells = dict(zip(header, row, strict=True))
+        assert [cells[name] for name in ("shipping", "tax", "order_total")] == amounts
+        payment = (cells["payment_status"], cells["payment_provider"], cells["tracking"])
         assert payment == ("paid", "invoice", "00340434")
 
 
-async def test_withdrawn_books_are_not_in_the_list(engine: AsyncEngine) -> None:
+async def test_withdrawn_books_are_not_exported(engine: AsyncEngine) -> None:
     async with db.transaction(engine) as conn:
         book = await create_book(conn)
         await catalogue.withdraw(conn, book.id, 1, user_id=None, now=NOON)
 
-    text = (await exported(engine, Kind.EXPORT_BOOKS, Format.CSV)).decode()
+    text = (await exported(engine, JobKind.EXPORT_BOOKS, Format.CSV)).decode()
     assert len(text.splitlines()) == 1
 
 
-async def test_an_empty_store_has_an_empty_list(engine: AsyncEngine) -> None:
+async def test_an_empty_store_exports_an_empty_list(engine: AsyncEngine) -> None:
     for chosen in Format:
-        again = await take_in(engine, await exported(engine, Kind.EXPORT_BOOKS, chosen))
-        assert (again.state, again.read) == (State.DONE, 0)
+        again = await import_list(engine, await exported(engine, JobKind.EXPORT_BOOKS, chosen))
+        assert (again.state, again.read) == (JobState.DONE, 0)
 
 
 @pytest.mark.parametrize("chosen", [*Format])
-async def test_an_export_goes_on_being_cancelled(engine: AsyncEngine, chosen: Format) -> None:
+async def test_a_cancelled_export_leaves_no_file(engine: AsyncEngine, chosen: Format) -> None:
     async with db.transaction(engine) as conn:
         await create_book(conn)
-        job = await exports.start(conn, Kind.EXPORT_BOOKS, chosen, user_id=None, now=NOON)
+        job = await exports.start(conn, JobKind.EXPORT_BOOKS, chosen, user_id=None, now=NOON)
 
     async def cancel(current: Job) -> None:
         async with db.transaction(engine) as conn:
             await jobs.cancel(conn, current.id, user_id=None, now=NOON)
 
     exporter = exports.Exporter(engine, currency="EUR", clock=lambda: NOON)
-    runner = Runner(engine, {Kind.EXPORT_BOOKS: exporter}, clock=lambda: NOON)
-    assert await runner.run(job.id, watch=cancel) is False
+    runner = JobRunner(engine, {JobKind.EXPORT_BOOKS: exporter}, clock=lambda: NOON)
+    assert await runner.run(job.id, on_progress=cancel) is False
 
     async with db.reading(engine) as conn:
         job = await jobs.get(conn, job.id)
-        assert (job.state, job.result_id) == (State.CANCELLED, None)
+        assert (job.state, job.result_id) == (JobState.CANCELLED, None)
         assert await conn.scalar(select(func.count()).select_from(files)) == 0

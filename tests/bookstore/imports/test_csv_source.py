@@ -1,4 +1,4 @@
-"""Lists as they come: in any encoding and dialect, with real dirt, looked at beforehand."""
+"""CSV files: encodings, dialects, malformed rows and the preview."""
 
 import gzip
 from collections.abc import AsyncIterator
@@ -7,28 +7,19 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bookstore.catalogue import books
-from bookstore.catalogue.books import Query
+from bookstore.catalogue.books import BookQuery
 from bookstore.database import file_store
 from bookstore.database.engine import reading
 from bookstore.imports import importer
 from bookstore.imports.formats import Options
-from bookstore.tasks.jobs import State
+from bookstore.tasks.jobs import JobState
 from tests import goodbooks
-from tests.bookstore.imports.test_importer import (
-    DUNE,
-    EMMA,
-    HEADER,
-    LATER,
-    book,
-    counts,
-    refusals_of,
-    run,
-)
+from tests.bookstore.imports.lists import DUNE, EMMA, HEADER, LATER, book, counts, refusals_of, run
 from tests.factories import NOON
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "cp1252"])
-async def test_a_file_says_in_which_encoding_it_was_read(
+async def test_the_report_names_the_encoding_of_the_file(
     engine: AsyncEngine, encoding: str
 ) -> None:
     job = await run(engine, (HEADER + DUNE.replace("Dune", "Dünen – été")).encode(encoding))
@@ -38,7 +29,7 @@ async def test_a_file_says_in_which_encoding_it_was_read(
     assert job.findings["encoding"] in job.findings["rules"][0]
 
 
-async def test_what_decided_is_told_with_its_first_line(engine: AsyncEngine) -> None:
+async def test_applied_rules_are_reported_with_their_first_line(engine: AsyncEngine) -> None:
     job = await run(
         engine,
         "ISBN-13;Titel;Autor;Preis (EUR);Farbe;Farbe\n"
@@ -55,11 +46,11 @@ async def test_what_decided_is_told_with_its_first_line(engine: AsyncEngine) -> 
         "price": "Preis (EUR)",
     }
     assert job.findings["rules"][1:] == [
-        "A comma is part of a name: authors stand between ; or |. (1 row, first in line 2)",
-        "A comma with one or two digits behind it is the decimal sign. (1 row, first in line 2)",
-        "A point with one or two digits behind it is the decimal sign. (1 row, first in line 3)",
-        "A role in brackets behind an author is read as such. (1 row, first in line 3)",
-        "An apostrophe in front of what could be a formula is taken off. (1 row, first in line 3)",
+        "A comma before one or two digits is the decimal separator. (1 row, first in line 2)",
+        "A comma is part of a name; authors are separated by ; or |. (1 row, first in line 2)",
+        "A point before one or two digits is the decimal separator. (1 row, first in line 3)",
+        "The apostrophe before a possible formula is removed. (1 row, first in line 3)",
+        "The role of an author is read from the brackets after the name. (1 row, first in line 3)",
     ]
     emma = await book(engine, "9780141439587")
     assert (emma.title, emma.authors[0].role) == ("=Emma", "translator")
@@ -76,18 +67,18 @@ async def test_what_decided_is_told_with_its_first_line(engine: AsyncEngine) -> 
         ("0441172717" + "," * 5000 + "\n", "9 cells"),
     ],
 )
-async def test_what_is_wrong_with_a_row_is_told_and_the_next_is_read(
+async def test_a_malformed_row_is_refused_and_the_next_row_is_read(
     engine: AsyncEngine, bad: str, reason: str
 ) -> None:
     job = await run(engine, HEADER + bad + EMMA)
 
-    assert (job.state, job.created) == (State.DONE, 1)
+    assert (job.state, job.created) == (JobState.DONE, 1)
     first = (await refusals_of(engine, job))[0]
     assert first.line == 2
     assert reason in (first.reason or "") or first.column == "title"
 
 
-async def test_a_file_is_looked_at_before_it_is_imported(engine: AsyncEngine) -> None:
+async def test_a_file_can_be_previewed_before_its_import(engine: AsyncEngine) -> None:
     async def pieces() -> AsyncIterator[bytes]:
         yield ("EAN;Name;Autor;Preis\n" + "0441172717;Dune;F;1,00\n" * 20).encode()
 
@@ -95,26 +86,26 @@ async def test_a_file_is_looked_at_before_it_is_imported(engine: AsyncEngine) ->
         engine, pieces(), name="a.csv", media_type="text/csv", kind="import", now=NOON
     )
 
-    async def look(**mapping: str) -> importer.Preview:
+    async def preview(**mapping: str) -> importer.Preview:
         options = Options(mapping=mapping)
         return await importer.preview(engine, file.id, currency="EUR", options=options, now=NOON)
 
-    before, after = await look(), await look(title="name")
+    before, after = await preview(), await preview(title="name")
 
     assert before.header == ["EAN", "Name", "Autor", "Preis"]
     assert before.rows == [["0441172717", "Dune", "F", "1,00"]] * 10
     assert before.error is None
     assert any("no column for title: the list changes" in it for it in before.findings["rules"])
     assert before.findings["columns"]["isbn"] == "EAN"
-    assert (await look(isbn="")).error == "These columns are missing: isbn."
+    assert (await preview(isbn="")).error == "These columns are missing: isbn."
     assert (after.error, after.findings["columns"]["title"]) == (None, "Name")
-    assert "no column 'x'" in ((await look(title="x")).error or "")
+    assert "no column 'x'" in ((await preview(title="x")).error or "")
 
 
-# Real data, where it is at hand
+# Real data, if present
 
 
-async def test_real_books_with_their_dirt(engine: AsyncEngine) -> None:
+async def test_real_books_with_errors_are_imported(engine: AsyncEngine) -> None:
     text = "".join(goodbooks.text().splitlines(keepends=True)[:1501])
 
     first = await run(engine, text)
@@ -125,18 +116,18 @@ async def test_real_books_with_their_dirt(engine: AsyncEngine) -> None:
     assert first.refused == second.refused > 0
     assert {refusal.column for refusal in await refusals_of(engine, first)} == {"isbn"}
     async with reading(engine) as conn:
-        rings = (await books.find(conn, Query(q="tolkien ring"))).items
-        hunger = (await books.find(conn, Query(q="978-0-439-02348-1"))).items
+        rings = (await books.find(conn, BookQuery(q="tolkien ring"))).items
+        hunger = (await books.find(conn, BookQuery(q="978-0-439-02348-1"))).items
     assert any("Fellowship" in found.title for found in rings)
     assert [found.title for found in hunger] == ["The Hunger Games (The Hunger Games, #1)"]
 
 
-async def test_isbns_that_a_spreadsheet_has_rounded_are_refused_in_plain_words(
+async def test_isbns_that_a_spreadsheet_has_rounded_are_refused(
     engine: AsyncEngine,
 ) -> None:
     raw = goodbooks.FILE.with_name("goodbooks-raw-first-100.csv")
     if not raw.exists():
-        pytest.skip(f"{raw.name} is not here")
+        pytest.skip(f"{raw.name} is not present")
     with raw.open(encoding="utf-8", newline="") as file:
         text = file.read().replace("isbn,isbn13,", "number,isbn,", 1)
     text = text.replace("average_rating", "price", 1)
@@ -150,9 +141,9 @@ async def test_isbns_that_a_spreadsheet_has_rounded_are_refused_in_plain_words(
     assert "number" in report.findings["ignored_columns"]
 
 
-def test_the_seed_decides_prices_and_stock() -> None:
+def test_prices_and_stock_depend_on_the_seed() -> None:
     if not goodbooks.FILE.exists():
-        pytest.skip(f"{goodbooks.FILE.name} is not here")
+        pytest.skip(f"{goodbooks.FILE.name} is not present")
     assert next(goodbooks.rows(1)) == next(goodbooks.rows(1)) != next(goodbooks.rows(2))
     with gzip.open(goodbooks.FILE) as file:
         assert sum(1 for _ in goodbooks.rows()) == 10_000

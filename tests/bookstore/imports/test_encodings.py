@@ -1,4 +1,4 @@
-"""Encodings: found out by rules that are told, or refused; never guessed."""
+"""Encodings: detected by rules, or refused when ambiguous."""
 
 import io
 
@@ -13,9 +13,9 @@ WESTERN = (
 PLAIN = "isbn;title\n1;Dune\n"
 
 
-def found(content, wanted=None):
+def found(content, chosen=None):
     file = io.BytesIO(content)
-    encoding = encodings.of(file, wanted)
+    encoding = encodings.detect(file, chosen)
     assert file.tell() == 0
     return encoding.name, content.decode(encoding.codec)
 
@@ -35,11 +35,11 @@ def found(content, wanted=None):
         (b"", "UTF-8"),
     ],
 )
-def test_an_encoding_is_found_out(content, name):
+def test_an_encoding_is_detected(content, name):
     assert found(content)[0] == name
 
 
-def test_what_is_read_as_windows_1252_is_what_was_written():
+def test_windows_1252_is_decoded_without_loss():
     text = WESTERN.replace("ř", "r") * 100
 
     assert found(text.encode("cp1252"))[1] == text
@@ -60,31 +60,31 @@ def test_what_is_read_as_windows_1252_is_what_was_written():
         ("1;三体\n2;红楼梦\n", "gb18030"),
     ],
 )
-def test_what_could_be_something_else_is_refused_and_can_be_said(text, encoding):
+def test_an_ambiguous_encoding_is_refused_and_can_be_chosen(text, encoding):
     content = text.encode(encoding)
 
-    with pytest.raises(Invalid, match=r"Line 1 is not in UTF-8, and it is not clear"):
+    with pytest.raises(Invalid, match=r"Line 1 is not in UTF-8, and its encoding is ambiguous"):
         found(content)
     if encoding != "koi8-r":
         name = {"cp125": "windows-125"}.get(encoding[:5], encoding[:5]) + encoding[5:]
         assert found(content, name)[1] == text
 
 
-def test_utf_8_that_is_damaged_is_not_taken_for_something_else():
+def test_damaged_utf_8_is_refused():
     content = WESTERN.encode() * 3 + "3;Émile\n".encode("latin-1") + WESTERN.encode()
 
-    with pytest.raises(Invalid, match=r"Line 10 is not in UTF-8, though most others are"):
+    with pytest.raises(Invalid, match=r"Line 10 is not in UTF-8 but most others are"):
         found(content)
 
 
-@pytest.mark.parametrize("wanted", ["utf-8", "utf-16", "shift_jis"])
-def test_what_is_not_in_the_encoding_that_was_said_is_refused(wanted):
+@pytest.mark.parametrize("chosen", ["utf-8", "utf-16", "shift_jis"])
+def test_a_file_that_is_not_in_the_chosen_encoding_is_refused(chosen):
     with pytest.raises(Invalid, match=r"Line [12] is not in"):
-        found("1;a\n2;\xe9\xe8\xff".encode("latin-1"), wanted)
+        found("1;a\n2;\xe9\xe8\xff".encode("latin-1"), chosen)
 
 
-def test_every_choice_is_an_encoding_that_python_knows():
+def test_every_choice_is_an_encoding_of_python():
     for name in encodings.CHOICES:
-        assert "a;b".encode(encodings.named(name).codec)
+        assert "a;b".encode(encodings.by_name(name).codec)
     with pytest.raises(Invalid, match="has to be one of"):
-        encodings.named("rot13")
+        encodings.by_name("rot13")

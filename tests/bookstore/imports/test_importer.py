@@ -1,8 +1,6 @@
-"""Imports: rows of a file become books, or are refused in plain words."""
+"""Imports: rows of a file become books or are refused with a reason."""
 
 import asyncio
-import io
-from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -11,49 +9,20 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bookstore.catalogue import books, categories, stock
-from bookstore.catalogue.books import Query
+from bookstore.catalogue.books import BookQuery
 from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.database.tables import audit_log, book_stock, stock_movements
 from bookstore.imports import importer
-from bookstore.tasks import jobs
-from bookstore.tasks.jobs import Job, Line, Outcome, State
+from bookstore.tasks.jobs import Job, JobLine, JobState
+from tests.bookstore.imports.lists import DUNE, EMMA, HEADER, LATER, book, counts, refusals_of, run
 from tests.factories import NOON, create_book
 
-LATER = NOON + timedelta(days=1)
-HEADER = "isbn,title,authors,price,currency,stock,year,language,category\n"
-DUNE = "0-441-17271-7,Dune,Frank Herbert,12.90,EUR,5,1965,eng,Science Fiction|Classics\n"
-EMMA = "9780141439587,Emma,Jane Austen,7.50,EUR,2,1815,en-GB,Classics\n"
 
-
-async def run(engine: AsyncEngine, text: str | bytes, **options: Any) -> Job:
-    content = text.encode() if isinstance(text, str) else text
-    now = options.pop("now", NOON)
-    return await importer.take_in(
-        engine,
-        io.BytesIO(content),
-        **{"name": "books.csv", "currency": "EUR", "clock": lambda: now, **options},
-    )
-
-
-def counts(job: Job) -> tuple[int, int, int, int, int]:
-    return job.read, job.created, job.updated, job.unchanged, job.refused
-
-
-async def refusals_of(engine: AsyncEngine, job: Job) -> list[Line]:
-    async with reading(engine) as conn:
-        return await jobs.lines(conn, job.id, outcome=Outcome.REFUSED, limit=100_000)
-
-
-async def refusals(engine: AsyncEngine, *rows: str, header: str = HEADER) -> list[Line]:
+async def refusals(engine: AsyncEngine, *rows: str, header: str = HEADER) -> list[JobLine]:
     job = await run(engine, header + "".join(rows))
     found = await refusals_of(engine, job)
-    assert (job.state, job.refused) == (State.DONE, len(found))
+    assert (job.state, job.refused) == (JobState.DONE, len(found))
     return found
-
-
-async def book(engine: AsyncEngine, isbn: str) -> books.Book:
-    async with reading(engine) as conn:
-        return await books.by_isbn(conn, isbn)
 
 
 async def count(engine: AsyncEngine, table: Any) -> int:
@@ -73,7 +42,7 @@ async def test_rows_become_books(engine: AsyncEngine) -> None:
     async with reading(engine) as conn:
         (received,) = (await stock.movements(conn, dune.id)).items
         assert (received.delta, received.reason) == (5, "received")
-        found = await books.find(conn, Query(q="herbert dun"))
+        found = await books.find(conn, BookQuery(q="herbert dun"))
         assert [found_book.id for found_book in found.items] == [dune.id]
 
 
@@ -89,7 +58,7 @@ async def test_a_second_run_changes_nothing(engine: AsyncEngine) -> None:
     assert (await count(engine, audit_log), await count(engine, stock_movements)) == rows
 
 
-async def test_a_changed_row_changes_its_book_and_is_written_down(engine: AsyncEngine) -> None:
+async def test_a_changed_row_updates_its_book_and_the_audit_log(engine: AsyncEngine) -> None:
     await run(engine, HEADER + DUNE + EMMA)
 
     report = await run(
@@ -110,7 +79,7 @@ async def test_a_changed_row_changes_its_book_and_is_written_down(engine: AsyncE
     assert changes == {"price_cents": [1290, 990]}
 
 
-async def test_a_list_without_titles_changes_books_and_adds_none(engine: AsyncEngine) -> None:
+async def test_a_list_without_titles_only_changes_existing_books(engine: AsyncEngine) -> None:
     await run(engine, HEADER + DUNE)
     before = await book(engine, "9780441172719")
 
@@ -128,7 +97,7 @@ async def test_a_list_without_titles_changes_books_and_adds_none(engine: AsyncEn
     assert (dune.title, dune.authors, dune.stock) == (before.title, before.authors, before.stock)
 
 
-async def test_stock_alone_leaves_the_version(engine: AsyncEngine) -> None:
+async def test_a_change_of_stock_only_keeps_the_version(engine: AsyncEngine) -> None:
     await run(engine, HEADER + DUNE)
 
     report = await run(engine, HEADER + DUNE.replace(",5,", ",0,"), now=LATER)
@@ -138,7 +107,7 @@ async def test_stock_alone_leaves_the_version(engine: AsyncEngine) -> None:
     assert (dune.stock, dune.version) == (0, 1)
 
 
-async def test_what_the_file_does_not_say_stays(engine: AsyncEngine) -> None:
+async def test_fields_that_the_file_does_not_set_keep_their_values(engine: AsyncEngine) -> None:
     await run(engine, HEADER + DUNE)
 
     await run(engine, HEADER + "0441172717,Dune!,Frank Herbert,12.90,,,,,\n")
@@ -150,7 +119,7 @@ async def test_what_the_file_does_not_say_stays(engine: AsyncEngine) -> None:
     assert [person.name for person in dune.authors] == ["F. Herbert"]
 
 
-async def test_roles_that_staff_gave_are_kept(engine: AsyncEngine) -> None:
+async def test_roles_that_staff_set_are_kept(engine: AsyncEngine) -> None:
     async with transaction(engine) as conn:
         await create_book(
             conn,
@@ -168,7 +137,7 @@ async def test_roles_that_staff_gave_are_kept(engine: AsyncEngine) -> None:
     ]
 
 
-async def test_a_category_is_found_by_its_name_whatever_its_slug(engine: AsyncEngine) -> None:
+async def test_a_category_is_matched_by_name_independent_of_its_slug(engine: AsyncEngine) -> None:
     async with transaction(engine) as conn:
         await categories.create(conn, "Science Fiction", slug="sf", user_id=None, now=NOON)
     await run(engine, HEADER + DUNE)
@@ -182,7 +151,7 @@ async def test_a_category_is_found_by_its_name_whatever_its_slug(engine: AsyncEn
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
-async def test_any_usual_kind_of_csv_is_read(
+async def test_common_csv_dialects_are_read(
     engine: AsyncEngine, separator: str, line_end: str
 ) -> None:
     lines = [
@@ -202,7 +171,7 @@ async def test_any_usual_kind_of_csv_is_read(
     assert (await book(engine, "9780141439587")).price_cents == 700
 
 
-async def test_every_column_is_taken(engine: AsyncEngine) -> None:
+async def test_every_column_is_imported(engine: AsyncEngine) -> None:
     header = "isbn,title,subtitle,authors,price,description,publisher,pages,format,year\n"
     row = "0441172717,Dune,A novel,F,1,<p>Sand</p><script>x</script>,Ace,412.0,paperback,-350.0\n"
 
@@ -215,7 +184,7 @@ async def test_every_column_is_taken(engine: AsyncEngine) -> None:
     assert (await run(engine, header + row)).unchanged == 1
 
 
-async def test_the_longest_text_is_kept(engine: AsyncEngine) -> None:
+async def test_the_longest_description_is_stored(engine: AsyncEngine) -> None:
     text = "🚀" * 16_000
 
     await run(engine, f"isbn,title,authors,price,description\n0441172717,三体 🚀,劉,1,{text}\n")
@@ -240,8 +209,8 @@ async def test_the_longest_text_is_kept(engine: AsyncEngine) -> None:
         ("Frank Herbert", ";|", "authors", "no name"),
         ("12.90", "", "price", "blank"),
         ("12.90", "-1", "price", "number"),
-        ("12.90", "12.905", "price", "two prices"),
-        ("12.90", "1.234", "price", "two prices"),
+        ("12.90", "12.905", "price", "ambiguous"),
+        ("12.90", "1.234", "price", "ambiguous"),
         ("12.90", "€12.90", "price", "number"),
         ("12.90", "1e3", "price", "number"),
         ("12.90", "Infinity", "price", "number"),
@@ -252,7 +221,7 @@ async def test_the_longest_text_is_kept(engine: AsyncEngine) -> None:
         (",5,", ",-5,", "stock", "from 0"),
         (",5,", ",5.5,", "stock", "whole"),
         (",5,", ",many,", "stock", "whole"),
-        (",5,", ",1.000,", "stock", "two numbers"),
+        (",5,", ",1.000,", "stock", "ambiguous"),
         ("1965", "2999", "year", "from -3000"),
         ("1965", "MCMLXV", "year", "whole"),
         ("eng", "klingonish", "language", "language"),
@@ -261,7 +230,7 @@ async def test_the_longest_text_is_kept(engine: AsyncEngine) -> None:
         ("Science Fiction|Classics", "|".join(map(str, range(21))), "category", "20"),
     ],
 )
-async def test_a_bad_cell_refuses_its_row_and_no_other(
+async def test_an_invalid_cell_refuses_only_its_row(
     engine: AsyncEngine, old: str, new: str, column: str, reason: str
 ) -> None:
     (refusal,) = await refusals(engine, EMMA, DUNE.replace(old, new))
@@ -270,7 +239,7 @@ async def test_a_bad_cell_refuses_its_row_and_no_other(
     assert reason in refusal.reason
     assert len(refusal.value) <= 60
     async with reading(engine) as conn:
-        assert [found.title for found in (await books.find(conn, Query())).items] == ["Emma"]
+        assert [found.title for found in (await books.find(conn, BookQuery())).items] == ["Emma"]
 
 
 @pytest.mark.parametrize(
@@ -288,7 +257,7 @@ async def test_a_bad_cell_refuses_its_row_and_no_other(
         ("1\u00a0234.50", 123450),
     ],
 )
-async def test_prices_are_exact(engine: AsyncEngine, price: str, cents: int) -> None:
+async def test_prices_are_parsed_exactly(engine: AsyncEngine, price: str, cents: int) -> None:
     await run(engine, HEADER + DUNE.replace("12.90", price))
 
     assert (await book(engine, "0441172717")).price_cents == cents
@@ -304,7 +273,7 @@ async def test_prices_are_exact(engine: AsyncEngine, price: str, cents: int) -> 
         f"0441172717,{'x' * 200_000},F,1,EUR,1,1,en,x\n",
     ],
 )
-async def test_a_damaged_row_does_not_take_others_with_it(engine: AsyncEngine, bad: str) -> None:
+async def test_a_malformed_row_does_not_affect_other_rows(engine: AsyncEngine, bad: str) -> None:
     quoted = EMMA.replace("Emma", '"Em""ma"')
 
     (refusal,) = await refusals(engine, bad, quoted)
@@ -314,7 +283,7 @@ async def test_a_damaged_row_does_not_take_others_with_it(engine: AsyncEngine, b
     assert (await book(engine, "9780141439587")).title == 'Em"ma'
 
 
-async def test_a_quotation_mark_that_is_never_closed_is_found(engine: AsyncEngine) -> None:
+async def test_an_unclosed_quotation_mark_is_reported(engine: AsyncEngine) -> None:
     found = await refusals(engine, EMMA, '0441172717,"Dune,F,1,EUR,1,1,en,x\n', "\n")
 
     assert [(refusal.line, refusal.reason) for refusal in found] == [
@@ -322,13 +291,13 @@ async def test_a_quotation_mark_that_is_never_closed_is_found(engine: AsyncEngin
     ]
 
 
-async def test_lines_are_counted_as_an_editor_does(engine: AsyncEngine) -> None:
+async def test_lines_are_numbered_as_in_a_text_editor(engine: AsyncEngine) -> None:
     found = await refusals(engine, "\n", DUNE.replace("Dune", '"Dune\nII"'), "1,2\n")
 
     assert [refusal.line for refusal in found] == [5]
 
 
-async def test_a_book_that_is_twice_in_a_file_is_taken_once(engine: AsyncEngine) -> None:
+async def test_a_repeated_book_is_refused(engine: AsyncEngine) -> None:
     (refusal,) = await refusals(engine, DUNE, EMMA, DUNE.replace("0-441-17271-7", "9780441172719"))
 
     assert (refusal.line, refusal.column, refusal.value) == (4, "isbn", "9780441172719")
@@ -336,7 +305,7 @@ async def test_a_book_that_is_twice_in_a_file_is_taken_once(engine: AsyncEngine)
     assert (await book(engine, "0441172717")).stock == 5
 
 
-async def test_a_withdrawn_book_does_not_come_back_by_a_file(engine: AsyncEngine) -> None:
+async def test_an_import_does_not_restore_a_withdrawn_book(engine: AsyncEngine) -> None:
     await run(engine, HEADER + DUNE)
     async with transaction(engine) as conn:
         dune = await books.by_isbn(conn, "0441172717")
@@ -355,12 +324,12 @@ async def test_a_withdrawn_book_does_not_come_back_by_a_file(engine: AsyncEngine
         (b" \n\n", "This file is empty"),
         (b"isbn,colour\n1,2\n", "missing: title, authors, price"),
         (b"title,price\n1,2\n", "missing: isbn"),
-        (b"isbn,title,authors,price,PRICE\n", "price is there more than once"),
+        (b"isbn,title,authors,price,PRICE\n", "column price more than once"),
         (b"isbn,title,authors,rrp,list price\n", "price could be 'rrp' or 'list price'"),
         (b"PK\x03\x04\x14\x00", "damaged"),
         (b"%PDF-1.7", "This is a PDF"),
         (b"<!DOCTYPE html><html>", "web page"),
-        (b'<?xml version="1.0"?><books/>', "no ONIX message"),
+        (b'<?xml version="1.0"?><books/>', "not an ONIX message"),
         (b"\x89PNG\r\n\x1a\n", "picture"),
         (b"\x1f\x8b\x08", "gzip"),
         (b"isbn;title;x,price,stock\n", "could be a comma or semicolon"),
@@ -368,17 +337,17 @@ async def test_a_withdrawn_book_does_not_come_back_by_a_file(engine: AsyncEngine
         (b"x," * 5_000_000, "too long"),
     ],
 )
-async def test_a_file_that_cannot_be_read_is_refused_as_a_whole(
+async def test_an_unreadable_file_is_refused_as_a_whole(
     engine: AsyncEngine, content: bytes, reason: str
 ) -> None:
     job = await run(engine, content)
 
-    assert (job.state, job.read) == (State.FAILED, 0)
+    assert (job.state, job.read) == (JobState.FAILED, 0)
     assert reason in (job.error or "")
     assert await count(engine, book_stock) == 0
 
 
-async def test_a_dry_run_tells_the_same_and_writes_nothing(engine: AsyncEngine) -> None:
+async def test_a_dry_run_reports_the_same_and_writes_nothing(engine: AsyncEngine) -> None:
     await run(engine, HEADER + EMMA)
     text = HEADER + DUNE + EMMA.replace("7.50", "8.50") + "1,2\n"
 
@@ -389,23 +358,23 @@ async def test_a_dry_run_tells_the_same_and_writes_nothing(engine: AsyncEngine) 
     assert counts(dry) == counts(await run(engine, text)) == (3, 1, 1, 0, 1)
 
 
-async def test_progress_is_told_after_every_batch(engine: AsyncEngine) -> None:
-    told: list[tuple[int, float]] = []
+async def test_progress_is_reported_after_every_batch(engine: AsyncEngine) -> None:
+    progress: list[tuple[int, float]] = []
 
-    async def watch(job: Job) -> None:
-        told.append((job.read, job.share))
+    async def on_progress(job: Job) -> None:
+        progress.append((job.read, job.share))
 
-    job = await run(engine, HEADER + "1,2\n" * 450, watch=watch)
+    job = await run(engine, HEADER + "1,2\n" * 450, on_progress=on_progress)
 
-    steps = [after - before for (before, _), (after, _) in pairwise([(0, 0.0), *told])]
+    steps = [after - before for (before, _), (after, _) in pairwise([(0, 0.0), *progress])]
     assert sum(steps) == 450
     assert max(steps) <= importer.BATCH
     assert len(steps) >= 3
-    assert told[-1][1] == 1.0
+    assert progress[-1][1] == 1.0
     assert len(await refusals_of(engine, job)) == job.refused == 450
 
 
-async def test_sales_go_on_during_an_import_and_the_ledger_stays_right(
+async def test_sales_during_an_import_keep_stock_and_movements_consistent(
     engine: AsyncEngine,
 ) -> None:
     numbers = ISBNS
@@ -421,7 +390,7 @@ async def test_sales_go_on_during_an_import_and_the_ledger_stays_right(
 
             async def one(book_id: int = book_id) -> None:
                 async with transaction(engine) as conn:
-                    await stock.move(conn, book_id, -1, stock.Reason.DAMAGED, now=NOON)
+                    await stock.move(conn, book_id, -1, stock.StockReason.DAMAGED, now=NOON)
 
             await retry_transaction(one)
 
@@ -439,13 +408,13 @@ async def test_sales_go_on_during_an_import_and_the_ledger_stays_right(
                 .scalar_subquery(),
             )
         )
-        shelf = [tuple(map(int, row)) for row in ledger]
-    assert len(shelf) == len(numbers)
-    assert all(on_shelf == moved for on_shelf, moved in shelf)
-    assert {on_shelf for on_shelf, _ in shelf} <= {400, 399, 500, 499}
+        stocks = [tuple(map(int, row)) for row in ledger]
+    assert len(stocks) == len(numbers)
+    assert all(in_stock == moved for in_stock, moved in stocks)
+    assert {in_stock for in_stock, _ in stocks} <= {400, 399, 500, 499}
 
 
-async def test_two_imports_of_one_file_at_once_make_each_book_once(engine: AsyncEngine) -> None:
+async def test_two_concurrent_imports_of_a_file_create_each_book_once(engine: AsyncEngine) -> None:
     text = HEADER + "".join(
         f"{isbn},Book,Author {place % 7};Author {place % 5},1,EUR,3,,,Genre {place % 9}\n"
         for place, isbn in enumerate(ISBNS)

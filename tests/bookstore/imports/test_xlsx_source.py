@@ -1,4 +1,4 @@
-"""Workbooks: read as a person would type them, and bombs put out in seconds."""
+"""Workbooks: cells are read as typed, and ZIP bombs are refused within seconds."""
 
 import io
 import resource
@@ -10,7 +10,7 @@ import pytest
 import xlsxwriter
 
 from bookstore.errors import Invalid
-from bookstore.imports.entries import Entry, Refusal
+from bookstore.imports.entries import BookEntry, Refusal
 from bookstore.imports.formats import Options, open_source
 
 HEADER = ["isbn", "title", "authors", "price", "stock", "year"]
@@ -21,12 +21,12 @@ def workbook(rows, *, more=(), hidden=False):
     file = io.BytesIO()
     book = xlsxwriter.Workbook(file, {"in_memory": True, "strings_to_formulas": False})
     sheet = book.add_worksheet("Books")
-    for place, row in enumerate(rows):
+    for number, row in enumerate(rows):
         for column, cell in enumerate(row):
             if isinstance(cell, str):
-                sheet.write_string(place, column, cell)
+                sheet.write_string(number, column, cell)
             elif cell is not None:
-                sheet.write(place, column, cell)
+                sheet.write(number, column, cell)
     for name in more:
         other = book.add_worksheet(name)
         if hidden:
@@ -36,7 +36,7 @@ def workbook(rows, *, more=(), hidden=False):
 
 
 def repacked(content, **replaced):
-    """The same archive with other parts in it, as small as they get."""
+    """The archive with replaced parts, at maximum compression."""
     file = io.BytesIO()
     with (
         zipfile.ZipFile(io.BytesIO(content)) as before,
@@ -63,7 +63,7 @@ def read(content, tmp_path, **options):
             source.close()
 
 
-def test_cells_are_what_a_person_would_have_typed(tmp_path):
+def test_cells_are_read_as_a_user_would_type_them(tmp_path):
     rows = [
         [],
         HEADER,
@@ -92,10 +92,10 @@ def test_cells_are_what_a_person_would_have_typed(tmp_path):
     assert "Not read: 'Notes'." in source.findings["rules"]
 
 
-def test_a_price_counts_with_the_digits_that_a_workbook_keeps(tmp_path):
+def test_a_price_is_rounded_to_the_precision_of_a_workbook(tmp_path):
     (entry,) = read(workbook([HEADER, ["1", "a", "b", 4.35 * 3, 1, 1]]), tmp_path)[1]
 
-    assert isinstance(entry, Entry)
+    assert isinstance(entry, BookEntry)
     assert entry.facts["price_cents"] == 1305
 
 
@@ -110,12 +110,12 @@ def test_a_price_counts_with_the_digits_that_a_workbook_keeps(tmp_path):
         (repacked(workbook([HEADER]), **{"xl/workbook.xml": [b"no XML"]}), "damaged"),
     ],
 )
-def test_a_workbook_that_cannot_be_read_is_refused(content, reason, tmp_path):
+def test_an_unreadable_workbook_is_refused(content, reason, tmp_path):
     with pytest.raises(Invalid, match=reason):
         read(content, tmp_path)
 
 
-def test_an_entity_bomb_unpacks_to_nothing(tmp_path):
+def test_an_entity_bomb_is_not_expanded(tmp_path):
     bomb = b"<!DOCTYPE w [<!ENTITY a 'xxxxxxxxxx'>" + b"".join(
         b"<!ENTITY %c '&%c;&%c;&%c;&%c;'>" % (98 + n, *[97 + n] * 4) for n in range(24)
     )
@@ -125,7 +125,7 @@ def test_an_entity_bomb_unpacks_to_nothing(tmp_path):
         read(repacked(workbook([HEADER]), **{SHEET: sheet}), tmp_path)
 
 
-def test_other_archives_are_called_by_their_name(tmp_path):
+def test_other_archives_are_named_in_the_error(tmp_path):
     for part, what in (("mimetype", "OpenDocument"), ("word/document.xml", "text document")):
         file = io.BytesIO()
         with zipfile.ZipFile(file, "w") as archive:
@@ -150,11 +150,11 @@ def three_hundred_megabytes():
     yield END
 
 
-def lying_about_its_size():
-    """An archive whose directory says that the sheet unpacks to a few bytes."""
+def with_a_false_size():
+    """An archive whose directory declares a size of a few bytes for the sheet."""
     content = bytearray(repacked(workbook([HEADER]), **{SHEET: three_hundred_megabytes()}))
-    place = content.rfind(b"PK\x01\x02", 0, content.rfind(SHEET.encode()))
-    content[place + 24 : place + 28] = (5000).to_bytes(4, "little")
+    offset = content.rfind(b"PK\x01\x02", 0, content.rfind(SHEET.encode()))
+    content[offset + 24 : offset + 28] = (5000).to_bytes(4, "little")
     return bytes(content)
 
 
@@ -170,13 +170,13 @@ def a_billion_cells():
         pytest.param(
             lambda: repacked(workbook([HEADER]), **{SHEET: three_hundred_megabytes()}), id="300 MB"
         ),
-        pytest.param(lying_about_its_size, id="a lie"),
+        pytest.param(with_a_false_size, id="false size"),
         pytest.param(
             lambda: repacked(workbook([HEADER]), **{SHEET: a_billion_cells()}), id="columns"
         ),
     ],
 )
-def test_a_bomb_is_put_out_in_seconds_and_in_little_memory(content, tmp_path):
+def test_a_zip_bomb_is_refused_within_seconds_and_little_memory(content, tmp_path):
     packed = content()
     assert len(packed) < 4_000_000
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,53 +1,37 @@
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select
-from sqlalchemy.engine import Row
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bookstore.database.engine import reading, transaction
 from bookstore.database.tables import notifications as table
 from bookstore.database.tables import tasks as task_table
 from bookstore.notifications import delivery, emails, notifications, smtp
-from bookstore.notifications.delivery import Attempt, Claim, DeliveryWorker, End
-from bookstore.notifications.emails import Store
-from bookstore.notifications.mime import Mail
-from bookstore.notifications.notifications import Status
+from bookstore.notifications.delivery import Attempt, Claim, DeliveryOutcome, DeliveryWorker
+from bookstore.notifications.mime import OutgoingEmail
+from bookstore.notifications.notifications import EmailStatus
 from bookstore.notifications.smtp import SmtpMailer
 from bookstore.tasks import outbox
+from tests.bookstore.notifications.email_queue import STORE, Clock, queue, row
 from tests.factories import NOON, add_book, add_order
 from tests.servers.smtp import SmtpSink
 
-STORE = Store(
-    "Ampersand Books", "https://books.example", "shop@books.example", str.lower, str.upper
-)
 
+class FailingMailer:
+    """A mailer whose `send` always raises the same exception."""
 
-@dataclass
-class Clock:
-    now: datetime = NOON
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def move(self, **by: float) -> None:
-        self.now += timedelta(**by)
-
-
-class Broken:
-    """A mailer with whom sending ends as it is told."""
-
-    def __init__(self, end: BaseException) -> None:
-        self.end = end
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
         self.attempts = 0
 
-    async def send(self, mail: Mail) -> str:
+    async def send(self, email: OutgoingEmail) -> str:
         self.attempts += 1
-        raise self.end
+        raise self.error
 
     async def close(self) -> None:
         """Nothing is open."""
@@ -60,19 +44,14 @@ def clock() -> Clock:
 
 @pytest.fixture
 def deliver(engine: AsyncEngine, smtp_sink: SmtpSink, clock: Clock) -> Callable[..., Any]:
-    """What a worker does about notifications, by default over the sink."""
+    """Delivers notifications like a worker, by default to the sink."""
 
     async def deliver(*notification_ids: int, mailer: smtp.Mailer | None = None) -> None:
-        given = mailer or SmtpMailer(smtp_sink.url, deadline_s=2)
-        await DeliveryWorker(engine, given, STORE, clock=clock).deliver(notification_ids)
-        await given.close()
+        used_mailer = mailer or SmtpMailer(smtp_sink.url, deadline_s=2)
+        await DeliveryWorker(engine, used_mailer, STORE, clock=clock).deliver(notification_ids)
+        await used_mailer.close()
 
     return deliver
-
-
-async def queue(engine: AsyncEngine, recipient: str = "mira@example.com") -> int:
-    async with transaction(engine) as conn:
-        return await notifications.queue(conn, "welcome", recipient=recipient, now=NOON)
 
 
 async def claim(engine: AsyncEngine, notification_id: int, now: datetime) -> Claim:
@@ -81,23 +60,18 @@ async def claim(engine: AsyncEngine, notification_id: int, now: datetime) -> Cla
     return claimed
 
 
-async def note(engine: AsyncEngine, *attempts: Attempt, now: datetime) -> None:
+async def record(engine: AsyncEngine, *attempts: Attempt, now: datetime) -> None:
     async with transaction(engine) as conn:
-        await delivery.note(conn, attempts, now=now)
-
-
-async def row(engine: AsyncEngine, notification_id: int) -> Row[Any]:
-    async with reading(engine) as conn:
-        return (await conn.execute(select(table).where(table.c.id == notification_id))).one()
+        await delivery.record_results(conn, attempts, now=now)
 
 
 async def due_at(engine: AsyncEngine) -> datetime | None:
-    """When the only task is due; None when there is none."""
+    """When the only task is due; None if there is no task."""
     async with reading(engine) as conn:
         return await conn.scalar(select(task_table.c.due_at))
 
 
-async def test_a_letter_is_sent_once(
+async def test_an_email_is_sent_once(
     engine: AsyncEngine, deliver: Callable[..., Any], smtp_sink: SmtpSink, clock: Clock
 ) -> None:
     notification_id = await queue(engine)
@@ -105,15 +79,34 @@ async def test_a_letter_is_sent_once(
     await deliver(notification_id)
     await deliver(notification_id)
 
-    (letter,) = smtp_sink.letters
-    assert letter["Subject"] == "Your account is open"
+    (email,) = smtp_sink.emails
+    assert email["Subject"] == "Welcome to your account"
     found = await row(engine, notification_id)
-    assert (found.status, found.attempts, found.in_doubt) == (Status.SENT, 1, False)
+    assert (found.status, found.attempts, found.in_doubt) == (EmailStatus.SENT, 1, False)
     assert (found.sent_at, found.smtp_answer) == (NOON, "250 2.0.0 OK")
     assert await due_at(engine) is None
 
 
-async def test_two_workers_with_the_same_message_send_one_letter(
+@pytest.mark.parametrize("column", ["kind", "status"])
+async def test_an_email_of_a_newer_release_is_left_to_its_workers(
+    engine: AsyncEngine, deliver: Callable[..., Any], smtp_sink: SmtpSink, column: str
+) -> None:
+    newer, known = await queue(engine), await queue(engine, "ana@example.com")
+    async with transaction(engine) as conn:
+        await conn.execute(
+            update(table).where(table.c.id == newer).values({column: "from-tomorrow"})
+        )
+
+    await deliver(newer, known)
+
+    (email,) = smtp_sink.emails
+    assert email["To"] == "ana@example.com"
+    found = await row(engine, newer)
+    assert (found.attempts, getattr(found, column)) == (0, "from-tomorrow")
+    assert await due_at(engine) is not None
+
+
+async def test_two_workers_with_the_same_message_send_one_email(
     engine: AsyncEngine, deliver: Callable[..., Any], smtp_sink: SmtpSink
 ) -> None:
     notification_id = await queue(engine)
@@ -122,10 +115,10 @@ async def test_two_workers_with_the_same_message_send_one_letter(
     await asyncio.gather(*(deliver(notification_id) for _ in range(4)))
 
     assert smtp_sink.attempts == 1
-    assert (await row(engine, notification_id)).status == Status.SENT
+    assert (await row(engine, notification_id)).status == EmailStatus.SENT
 
 
-async def test_a_letter_that_is_put_off_is_sent_later(
+async def test_a_deferred_email_is_sent_later(
     engine: AsyncEngine, deliver: Callable[..., Any], smtp_sink: SmtpSink, clock: Clock
 ) -> None:
     notification_id = await queue(engine)
@@ -134,7 +127,7 @@ async def test_a_letter_that_is_put_off_is_sent_later(
     await deliver(notification_id)
 
     found = await row(engine, notification_id)
-    assert (found.status, found.smtp_answer) == (Status.QUEUED, "451 4.7.1 Greylisted")
+    assert (found.status, found.smtp_answer) == (EmailStatus.QUEUED, "451 4.7.1 Greylisted")
     assert await due_at(engine) == NOON + timedelta(minutes=1)
 
     smtp_sink.answer = "250 2.0.0 OK"
@@ -142,46 +135,46 @@ async def test_a_letter_that_is_put_off_is_sent_later(
     await deliver(notification_id)
 
     found = await row(engine, notification_id)
-    assert (found.status, found.attempts, found.in_doubt) == (Status.SENT, 2, False)
-    assert len(smtp_sink.letters) == 1
+    assert (found.status, found.attempts, found.in_doubt) == (EmailStatus.SENT, 2, False)
+    assert len(smtp_sink.emails) == 1
 
 
-async def test_pauses_grow_and_after_three_days_a_letter_is_given_up(
+async def test_retry_delays_grow_and_after_three_days_an_email_fails(
     engine: AsyncEngine, deliver: Callable[..., Any], clock: Clock
 ) -> None:
     notification_id = await queue(engine)
-    away = Broken(smtp.TryLater("no route"))
-    pauses = []
+    failing = FailingMailer(smtp.TryLater("no route"))
+    delays = []
 
-    await deliver(notification_id, mailer=away)
+    await deliver(notification_id, mailer=failing)
     while (due := await due_at(engine)) is not None:
-        pauses.append(round((due - clock.now).total_seconds() / 60))
+        delays.append(round((due - clock.now).total_seconds() / 60))
         clock.now = due
-        await deliver(notification_id, mailer=away)
+        await deliver(notification_id, mailer=failing)
 
-    assert pauses[:7] == [1, 2, 5, 10, 30, 60, 60]
-    assert max(pauses) == 60
+    assert delays[:7] == [1, 2, 5, 10, 30, 60, 60]
+    assert max(delays) == 60
     assert timedelta(hours=71) < clock.now - NOON <= timedelta(hours=72)
     found = await row(engine, notification_id)
-    assert (found.status, found.smtp_answer) == (Status.FAILED, "no route")
+    assert (found.status, found.smtp_answer) == (EmailStatus.FAILED, "no route")
 
 
-async def test_staff_give_a_letter_its_three_days_anew(
+async def test_a_resend_by_staff_starts_a_new_retry_period(
     engine: AsyncEngine, deliver: Callable[..., Any], clock: Clock
 ) -> None:
     notification_id = await queue(engine)
-    await deliver(notification_id, mailer=Broken(smtp.Refused("550 Full")))
+    await deliver(notification_id, mailer=FailingMailer(smtp.Refused("550 Full")))
     clock.move(days=30)
     async with transaction(engine) as conn:
         await notifications.resend(conn, notification_id, user_id=None, now=clock.now)
 
-    await deliver(notification_id, mailer=Broken(smtp.TryLater("451 Still full")))
+    await deliver(notification_id, mailer=FailingMailer(smtp.TryLater("451 Still full")))
 
-    assert (await row(engine, notification_id)).status == Status.QUEUED
+    assert (await row(engine, notification_id)).status == EmailStatus.QUEUED
     assert await due_at(engine) == clock.now + timedelta(minutes=1)
 
 
-async def test_a_refused_letter_is_not_tried_again(
+async def test_a_refused_email_is_not_retried(
     engine: AsyncEngine, deliver: Callable[..., Any], smtp_sink: SmtpSink
 ) -> None:
     notification_id = await queue(engine)
@@ -191,13 +184,13 @@ async def test_a_refused_letter_is_not_tried_again(
     smtp_sink.refused.clear()
     await deliver(notification_id)
 
-    assert smtp_sink.letters == []
+    assert smtp_sink.emails == []
     found = await row(engine, notification_id)
-    assert (found.status, found.smtp_answer) == (Status.FAILED, "550 5.1.1 Nobody here")
+    assert (found.status, found.smtp_answer) == (EmailStatus.FAILED, "550 5.1.1 Nobody here")
     assert await due_at(engine) is None
 
 
-async def test_a_letter_in_doubt_is_sent_once_more_and_no_oftener(
+async def test_an_email_in_doubt_is_resent_exactly_once(
     engine: AsyncEngine, deliver: Callable[..., Any], smtp_sink: SmtpSink, clock: Clock
 ) -> None:
     notification_id = await queue(engine)
@@ -205,21 +198,21 @@ async def test_a_letter_in_doubt_is_sent_once_more_and_no_oftener(
 
     await deliver(notification_id)
     found = await row(engine, notification_id)
-    assert (found.status, found.in_doubt) == (Status.QUEUED, True)
+    assert (found.status, found.in_doubt) == (EmailStatus.QUEUED, True)
     assert await due_at(engine) == NOON + timedelta(minutes=1)
     for _ in range(3):
         clock.move(minutes=5)
         await deliver(notification_id)
 
-    first, second = smtp_sink.letters
+    first, second = smtp_sink.emails
     assert first["Message-ID"] == second["Message-ID"]
     assert first.as_bytes() == second.as_bytes()
     found = await row(engine, notification_id)
-    assert (found.status, found.in_doubt, found.attempts) == (Status.FAILED, True, 2)
+    assert (found.status, found.in_doubt, found.attempts) == (EmailStatus.FAILED, True, 2)
     assert await due_at(engine) is None
 
 
-async def test_a_letter_in_doubt_that_arrives_keeps_its_mark(
+async def test_an_email_in_doubt_that_is_sent_stays_in_doubt(
     engine: AsyncEngine, deliver: Callable[..., Any], smtp_sink: SmtpSink, clock: Clock
 ) -> None:
     notification_id = await queue(engine)
@@ -230,12 +223,12 @@ async def test_a_letter_in_doubt_that_arrives_keeps_its_mark(
 
     await deliver(notification_id)
 
-    assert len({letter["Message-ID"] for letter in smtp_sink.letters}) == 1
+    assert len({email["Message-ID"] for email in smtp_sink.emails}) == 1
     found = await row(engine, notification_id)
-    assert (found.status, found.in_doubt) == (Status.SENT, True)
+    assert (found.status, found.in_doubt) == (EmailStatus.SENT, True)
 
 
-async def test_a_worker_that_died_is_followed_by_another_once_its_lease_is_over(
+async def test_another_worker_takes_over_when_the_lease_of_a_dead_worker_ends(
     engine: AsyncEngine, deliver: Callable[..., Any], smtp_sink: SmtpSink, clock: Clock
 ) -> None:
     notification_id = await queue(engine)
@@ -249,11 +242,11 @@ async def test_a_worker_that_died_is_followed_by_another_once_its_lease_is_over(
     clock.move(seconds=1)
     await deliver(notification_id)
     found = await row(engine, notification_id)
-    assert (found.status, found.in_doubt, found.attempts) == (Status.SENT, True, 2)
-    assert len(smtp_sink.letters) == 1
+    assert (found.status, found.in_doubt, found.attempts) == (EmailStatus.SENT, True, 2)
+    assert len(smtp_sink.emails) == 1
 
 
-async def test_a_letter_that_kills_every_worker_is_given_up(
+async def test_an_email_that_kills_every_worker_fails(
     engine: AsyncEngine, deliver: Callable[..., Any], smtp_sink: SmtpSink, clock: Clock
 ) -> None:
     notification_id = await queue(engine)
@@ -265,58 +258,68 @@ async def test_a_letter_that_kills_every_worker_is_given_up(
 
     assert smtp_sink.attempts == 0
     found = await row(engine, notification_id)
-    assert (found.status, found.in_doubt) == (Status.FAILED, True)
+    assert (found.status, found.in_doubt) == (EmailStatus.FAILED, True)
     assert await due_at(engine) is None
 
 
-@pytest.mark.parametrize("end", [asyncio.CancelledError(), RuntimeError("bug")])
-async def test_an_attempt_that_ends_in_the_middle_leaves_the_lease(
+@pytest.mark.parametrize("outcome", [asyncio.CancelledError(), RuntimeError("bug")])
+async def test_an_interrupted_attempt_leaves_the_lease(
     engine: AsyncEngine,
     deliver: Callable[..., Any],
     smtp_sink: SmtpSink,
     clock: Clock,
-    end: BaseException,
+    outcome: BaseException,
 ) -> None:
     notification_id = await queue(engine)
 
-    with pytest.raises(type(end)):
-        await deliver(notification_id, mailer=Broken(end))
+    with pytest.raises(type(outcome)):
+        await deliver(notification_id, mailer=FailingMailer(outcome))
     clock.move(minutes=1)
     await deliver(notification_id)
 
-    assert len(smtp_sink.letters) == 1
+    assert len(smtp_sink.emails) == 1
     assert (await row(engine, notification_id)).in_doubt
 
 
-@pytest.mark.parametrize("end", [End.PUT_OFF, End.REFUSED, End.IN_DOUBT, End.NO_TURN])
-async def test_who_lost_the_lease_has_no_say(engine: AsyncEngine, clock: Clock, end: End) -> None:
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        DeliveryOutcome.DEFERRED,
+        DeliveryOutcome.REFUSED,
+        DeliveryOutcome.IN_DOUBT,
+        DeliveryOutcome.NOT_ATTEMPTED,
+    ],
+)
+async def test_a_result_without_the_lease_is_ignored(
+    engine: AsyncEngine, clock: Clock, outcome: DeliveryOutcome
+) -> None:
     notification_id = await queue(engine)
-    slow = await claim(engine, notification_id, NOON)
+    stale = await claim(engine, notification_id, NOON)
     clock.move(minutes=2)
     await claim(engine, notification_id, clock.now)
 
-    await note(engine, Attempt(slow, end, "451 Later"), now=clock.now)
+    await record(engine, Attempt(stale, outcome, "451 Later"), now=clock.now)
 
     found = await row(engine, notification_id)
-    assert (found.status, found.lease_until) == (Status.SENDING, clock.now + delivery.LEASE)
+    assert (found.status, found.lease_until) == (EmailStatus.SENDING, clock.now + delivery.LEASE)
 
 
-async def test_who_lost_the_lease_may_still_say_that_it_arrived(
+async def test_a_sent_result_is_recorded_without_the_lease(
     engine: AsyncEngine, clock: Clock
 ) -> None:
     notification_id = await queue(engine)
-    slow = await claim(engine, notification_id, NOON)
+    stale = await claim(engine, notification_id, NOON)
     clock.move(minutes=2)
-    fast = await claim(engine, notification_id, clock.now)
+    current = await claim(engine, notification_id, clock.now)
 
-    await note(engine, Attempt(slow, End.SENT, "250 OK"), now=clock.now)
-    await note(engine, Attempt(fast, End.PUT_OFF, "451 Later"), now=clock.now)
+    await record(engine, Attempt(stale, DeliveryOutcome.SENT, "250 OK"), now=clock.now)
+    await record(engine, Attempt(current, DeliveryOutcome.DEFERRED, "451 Later"), now=clock.now)
 
     found = await row(engine, notification_id)
-    assert (found.status, found.smtp_answer, found.in_doubt) == (Status.SENT, "250 OK", True)
+    assert (found.status, found.smtp_answer, found.in_doubt) == (EmailStatus.SENT, "250 OK", True)
 
 
-async def test_an_address_that_is_none_fails_at_once(
+async def test_an_invalid_address_fails_at_once(
     engine: AsyncEngine, deliver: Callable[..., Any], smtp_sink: SmtpSink
 ) -> None:
     notification_id = await queue(engine, "mira@example.com\r\nRCPT TO:<eve@example.com>")
@@ -326,12 +329,12 @@ async def test_an_address_that_is_none_fails_at_once(
     assert smtp_sink.attempts == 0
     found = await row(engine, notification_id)
     assert (found.status, found.smtp_answer) == (
-        Status.FAILED,
-        "Nobody can be written to: this is no e-mail address.",
+        EmailStatus.FAILED,
+        "This e-mail cannot be sent: not a valid e-mail address.",
     )
 
 
-async def test_a_letter_that_cannot_be_written_fails_and_the_log_says_why(
+async def test_an_email_that_cannot_be_rendered_fails_and_the_error_is_logged(
     engine: AsyncEngine, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with transaction(engine) as conn:
@@ -340,17 +343,17 @@ async def test_a_letter_that_cannot_be_written_fails_and_the_log_says_why(
             conn, [(order_id, "order-placed", None, "mira@example.com")], now=NOON
         )
     tokens: dict[str, str] = {}
-    broken = replace(STORE, access_token=tokens.__getitem__)
-    mailer = Broken(AssertionError("nothing to send"))
+    broken_store = replace(STORE, access_token=tokens.__getitem__)
+    mailer = FailingMailer(AssertionError("nothing to send"))
 
-    await DeliveryWorker(engine, mailer, broken, clock=clock).deliver([notification_id])
+    await DeliveryWorker(engine, mailer, broken_store, clock=clock).deliver([notification_id])
 
-    assert (await row(engine, notification_id)).status == Status.FAILED
+    assert (await row(engine, notification_id)).status == EmailStatus.FAILED
     assert await due_at(engine) is None
-    assert f"no letter for notification {notification_id}" in caplog.messages
+    assert f"could not render notification {notification_id}" in caplog.messages
 
 
-async def test_a_message_about_a_letter_that_is_not_there_changes_nothing(
+async def test_a_message_about_an_unknown_notification_changes_nothing(
     engine: AsyncEngine, deliver: Callable[..., Any], smtp_sink: SmtpSink
 ) -> None:
     async with transaction(engine) as conn:
@@ -362,7 +365,7 @@ async def test_a_message_about_a_letter_that_is_not_there_changes_nothing(
     assert await due_at(engine) is None
 
 
-async def test_the_letter_of_an_order_says_what_was_ordered(
+async def test_the_email_of_an_order_lists_its_items(
     engine: AsyncEngine, deliver: Callable[..., Any], smtp_sink: SmtpSink
 ) -> None:
     async with transaction(engine) as conn:
@@ -373,25 +376,25 @@ async def test_the_letter_of_an_order_says_what_was_ordered(
 
     await deliver(notification_id)
 
-    (letter,) = smtp_sink.letters
-    text: Any = letter.get_body(("plain",))
-    assert letter["Subject"] == "We have your order 7Q4M-XK2P"
+    (email,) = smtp_sink.emails
+    text: Any = email.get_body(("plain",))
+    assert email["Subject"] == "We have received your order 7Q4M-XK2P"
     assert "Dune ..." in text.get_content()
     assert "€22.90" in text.get_content()
     assert "?access_token=7q4m-xk2p" in text.get_content()
 
 
-def test_a_lease_outlives_the_longest_attempt() -> None:
-    longest = delivery.TURN_S + smtp.DEADLINE_S + delivery.MENDING_S
+def test_a_lease_is_longer_than_the_longest_attempt() -> None:
+    longest = delivery.SLOT_TIMEOUT_S + smtp.DEADLINE_S + delivery.DATABASE_OUTAGE_TIMEOUT_S
     assert delivery.LEASE.total_seconds() > longest
 
 
-async def test_every_attempt_at_a_letter_has_one_message_id(
+async def test_every_attempt_at_an_email_has_the_same_message_id(
     engine: AsyncEngine, deliver: Callable[..., Any], smtp_sink: SmtpSink, clock: Clock
 ) -> None:
     notification_id = await queue(engine)
     async with transaction(engine) as conn:
-        expected = emails.message_id(await notifications.letter(conn, notification_id), STORE)
+        expected = emails.message_id(await notifications.get_email(conn, notification_id), STORE)
     smtp_sink.hang_up = True
     await deliver(notification_id)
     smtp_sink.hang_up = False
@@ -401,4 +404,4 @@ async def test_every_attempt_at_a_letter_has_one_message_id(
         await notifications.resend(conn, notification_id, user_id=None, now=clock.now)
     await deliver(notification_id)
 
-    assert [letter["Message-ID"] for letter in smtp_sink.letters] == [expected] * 3
+    assert [email["Message-ID"] for email in smtp_sink.emails] == [expected] * 3

@@ -1,4 +1,4 @@
-"""Letters travel in lists: each ends in its own way, and none holds up the others."""
+"""E-mails in lists: each has its own outcome, and none delays the others."""
 
 import asyncio
 
@@ -10,31 +10,31 @@ from bookstore.database.engine import reading
 from bookstore.database.tables import tasks as task_table
 from bookstore.notifications import smtp
 from bookstore.notifications.delivery import DeliveryWorker
-from bookstore.notifications.mime import Mail
-from bookstore.notifications.notifications import Status
+from bookstore.notifications.mime import OutgoingEmail
+from bookstore.notifications.notifications import EmailStatus
 from bookstore.notifications.smtp import SmtpMailer
-from tests.bookstore.notifications.test_delivery import STORE, Clock, queue, row
-from tests.bookstore.notifications.test_smtp import Script
-from tests.counting import counted
+from tests.bookstore.notifications.email_queue import STORE, Clock, queue, row
+from tests.bookstore.notifications.scripted_server import Script
+from tests.counting import count_statements
 from tests.servers.smtp import SmtpSink
 
 
-class Choosy:
-    """A mailer that ends some letters another way, by their recipient."""
+class SelectiveMailer:
+    """A mailer that raises an error for some recipients."""
 
-    def __init__(self, ends: dict[str, BaseException]) -> None:
-        self.ends = ends
+    def __init__(self, errors: dict[str, BaseException]) -> None:
+        self.errors = errors
         self.sent: list[str] = []
         self.at_once = self.most_at_once = 0
 
-    async def send(self, mail: Mail) -> str:
-        recipient = mail.recipient
+    async def send(self, email: OutgoingEmail) -> str:
+        recipient = email.recipient
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         await asyncio.sleep(0.01)
         self.at_once -= 1
-        if recipient in self.ends:
-            raise self.ends[recipient]
+        if recipient in self.errors:
+            raise self.errors[recipient]
         self.sent.append(recipient)
         return "250 OK"
 
@@ -42,103 +42,105 @@ class Choosy:
         """Nothing is open."""
 
 
-class Shut(Choosy):
-    """A mailer that takes no letter before it is opened."""
+class PausedMailer(SelectiveMailer):
+    """A mailer that sends nothing until `resumed` is set."""
 
     def __init__(self) -> None:
         super().__init__({})
-        self.opened, self.knocked = asyncio.Event(), asyncio.Event()
+        self.resumed, self.attempted = asyncio.Event(), asyncio.Event()
 
-    async def send(self, mail: Mail) -> str:
-        self.knocked.set()
-        await self.opened.wait()
-        return await super().send(mail)
+    async def send(self, email: OutgoingEmail) -> str:
+        self.attempted.set()
+        await self.resumed.wait()
+        return await super().send(email)
 
 
 async def deliver(engine: AsyncEngine, mailer: smtp.Mailer, *notification_ids: int) -> None:
-    """What a worker does about a list."""
+    """Delivers a list like a worker."""
     await DeliveryWorker(engine, mailer, STORE, clock=Clock()).deliver(notification_ids)
 
 
-async def test_each_letter_of_a_list_ends_in_its_own_way(engine: AsyncEngine) -> None:
-    ends: dict[str, BaseException] = {
+async def test_each_email_of_a_list_has_its_own_outcome(engine: AsyncEngine) -> None:
+    errors: dict[str, BaseException] = {
         "later@example.com": smtp.TryLater("451 Later"),
         "never@example.com": smtp.Refused("550 Never"),
         "perhaps@example.com": smtp.InDoubt("No answer in time."),
     }
-    ids = {name: await queue(engine, name) for name in ["mira@example.com", *ends]}
+    ids = {name: await queue(engine, name) for name in ["mira@example.com", *errors]}
 
-    await deliver(engine, Choosy(ends), *ids.values())
+    await deliver(engine, SelectiveMailer(errors), *ids.values())
 
     found = {name: await row(engine, notification_id) for name, notification_id in ids.items()}
     assert {name: (it.status, it.smtp_answer, it.in_doubt) for name, it in found.items()} == {
-        "mira@example.com": (Status.SENT, "250 OK", False),
-        "later@example.com": (Status.QUEUED, "451 Later", False),
-        "never@example.com": (Status.FAILED, "550 Never", False),
-        "perhaps@example.com": (Status.QUEUED, "No answer in time.", True),
+        "mira@example.com": (EmailStatus.SENT, "250 OK", False),
+        "later@example.com": (EmailStatus.QUEUED, "451 Later", False),
+        "never@example.com": (EmailStatus.FAILED, "550 Never", False),
+        "perhaps@example.com": (EmailStatus.QUEUED, "No answer in time.", True),
     }
     async with reading(engine) as conn:
-        left = (await conn.execute(select(task_table.c.ref_id))).scalars().all()
-    assert sorted(left) == sorted([ids["later@example.com"], ids["perhaps@example.com"]])
+        unfinished = (await conn.execute(select(task_table.c.ref_id))).scalars().all()
+    assert sorted(unfinished) == sorted([ids["later@example.com"], ids["perhaps@example.com"]])
 
 
-async def test_a_list_costs_a_handful_of_statements(engine: AsyncEngine) -> None:
+async def test_a_list_needs_at_most_ten_statements(engine: AsyncEngine) -> None:
     ids = [await queue(engine, f"reader-{number}@example.com") for number in range(30)]
-    mailer = Choosy({})
+    mailer = SelectiveMailer({})
 
-    with counted(engine) as statements:
+    with count_statements(engine) as statements:
         await deliver(engine, mailer, *ids)
 
     assert len(mailer.sent) == 30
-    assert mailer.most_at_once == smtp.CONNECTIONS
-    # At worst one of the notes is written while letters are still on their way.
+    assert mailer.most_at_once == smtp.MAX_CONNECTIONS
+    # At most, results are recorded once while other e-mails are still being sent.
     assert len(statements) <= 10
 
 
-async def test_one_that_breaks_its_sender_does_not_cut_off_its_neighbours(
+async def test_an_unexpected_error_does_not_cancel_the_other_emails(
     engine: AsyncEngine,
 ) -> None:
     bad = await queue(engine, "bad@example.com")
     good = [await queue(engine, f"reader-{number}@example.com") for number in range(6)]
 
     with pytest.raises(RuntimeError):
-        await deliver(engine, Choosy({"bad@example.com": RuntimeError("bug")}), bad, *good)
+        await deliver(engine, SelectiveMailer({"bad@example.com": RuntimeError("bug")}), bad, *good)
 
-    assert {(await row(engine, it)).status for it in good} == {Status.SENT}
-    assert (await row(engine, bad)).status == Status.SENDING
+    assert {(await row(engine, it)).status for it in good} == {EmailStatus.SENT}
+    assert (await row(engine, bad)).status == EmailStatus.SENDING
 
 
-async def test_letters_that_a_slow_mail_server_has_no_time_for_are_given_back(
+async def test_emails_without_a_slot_at_a_slow_mail_server_are_released(
     engine: AsyncEngine, smtp_sink: SmtpSink
 ) -> None:
     ids = [await queue(engine, f"reader-{number}@example.com") for number in range(9)]
     smtp_sink.delay_s = 0.4
     mailer = SmtpMailer(smtp_sink.url, deadline_s=5)
 
-    hasty = DeliveryWorker(engine, mailer, STORE, clock=Clock(), turn_s=0.1, list_s=0.2)
+    delivery_worker = DeliveryWorker(
+        engine, mailer, STORE, clock=Clock(), slot_timeout_s=0.1, batch_deadline_s=0.2
+    )
 
-    await hasty.deliver(ids)
+    await delivery_worker.deliver(ids)
     await mailer.close()
 
     found = [await row(engine, notification_id) for notification_id in ids]
-    arrived = [it for it in found if it.status == Status.SENT]
-    waiting = [it for it in found if it.status == Status.QUEUED]
-    assert len(arrived) == smtp.CONNECTIONS
+    sent = [it for it in found if it.status == EmailStatus.SENT]
+    waiting = [it for it in found if it.status == EmailStatus.QUEUED]
+    assert len(sent) == smtp.MAX_CONNECTIONS
     assert {(it.attempts, it.in_doubt, it.lease_until) for it in waiting} == {(0, False, None)}
-    assert len(arrived) + len(waiting) == len(ids)
+    assert len(sent) + len(waiting) == len(ids)
 
 
-async def test_nobody_tries_thousands_of_letters_on_a_mail_server_that_is_away(
+async def test_the_circuit_breaker_opens_when_the_mail_server_is_down(
     engine: AsyncEngine, smtp_sink: SmtpSink
 ) -> None:
     ids = [await queue(engine, f"reader-{number}@example.com") for number in range(30)]
     first, second = ids[:20], ids[20:]
     mailer = SmtpMailer(smtp_sink.url)
-    delivery_worker = DeliveryWorker(engine, mailer, STORE, clock=Clock(), away_s=1)
+    delivery_worker = DeliveryWorker(engine, mailer, STORE, clock=Clock(), circuit_breaker_s=1)
     smtp_sink.stop()
 
     await delivery_worker.deliver(first)
-    with counted(engine) as statements:
+    with count_statements(engine) as statements:
         await delivery_worker.deliver(first)
         await delivery_worker.deliver(second)
     found = [await row(engine, notification_id) for notification_id in ids]
@@ -147,18 +149,18 @@ async def test_nobody_tries_thousands_of_letters_on_a_mail_server_that_is_away(
     await delivery_worker.deliver(ids)
     await mailer.close()
 
-    tried = [it for it in found if it.attempts]
-    assert 1 <= len(tried) <= smtp.CONNECTIONS
+    attempted = [it for it in found if it.attempts]
+    assert 1 <= len(attempted) <= smtp.MAX_CONNECTIONS
     assert {(it.status, it.lease_until, it.in_doubt) for it in found} == {
-        (Status.QUEUED, None, False)
+        (EmailStatus.QUEUED, None, False)
     }
     assert statements == []
-    assert len(smtp_sink.letters) == len(ids)
-    assert {(await row(engine, it)).status for it in ids} == {Status.SENT}
+    assert len(smtp_sink.emails) == len(ids)
+    assert {(await row(engine, it)).status for it in ids} == {EmailStatus.SENT}
 
 
-#: What a server says that lets us in after a password.
-ENTRY = {"EHLO": "250-script.test\r\n250 AUTH PLAIN", "AUTH": "235 2.7.0 Welcome"}
+#: The answers of a server that requires a password.
+SIGN_IN = {"EHLO": "250-script.test\r\n250 AUTH PLAIN", "AUTH": "235 2.7.0 Welcome"}
 
 
 @pytest.mark.parametrize(
@@ -170,32 +172,34 @@ ENTRY = {"EHLO": "250-script.test\r\n250 AUTH PLAIN", "AUTH": "235 2.7.0 Welcome
     ],
     ids=["greeting", "name", "password"],
 )
-async def test_nobody_tries_thousands_of_letters_on_a_mail_server_that_lets_nobody_in(
+async def test_the_circuit_breaker_opens_when_the_mail_server_rejects_the_login(
     engine: AsyncEngine, answers: dict[str, str]
 ) -> None:
     ids = [await queue(engine, f"reader-{number}@example.com") for number in range(30)]
-    async with Script({**ENTRY, **answers}).running() as server:
+    async with Script({**SIGN_IN, **answers}).running() as server:
         mailer = SmtpMailer(server.url.replace("//", "//shop:secret@"))
-        delivery_worker = DeliveryWorker(engine, mailer, STORE, clock=Clock(), away_s=0.5)
+        delivery_worker = DeliveryWorker(
+            engine, mailer, STORE, clock=Clock(), circuit_breaker_s=0.5
+        )
 
         await delivery_worker.deliver(ids)
-        knocks = server.connections
+        connections = server.connections
         found = [await row(engine, notification_id) for notification_id in ids]
-        server.answers = {**ENTRY}
+        server.answers = {**SIGN_IN}
         await asyncio.sleep(0.5)
         await delivery_worker.deliver([it.id for it in found if not it.attempts])
         await mailer.close()
 
-    assert 1 <= knocks <= smtp.CONNECTIONS
-    assert sum(it.attempts for it in found) == knocks
-    assert {(it.status, it.lease_until) for it in found} == {(Status.QUEUED, None)}
-    assert server.said.count(".") == len(ids) - knocks
+    assert 1 <= connections <= smtp.MAX_CONNECTIONS
+    assert sum(it.attempts for it in found) == connections
+    assert {(it.status, it.lease_until) for it in found} == {(EmailStatus.QUEUED, None)}
+    assert server.commands.count(".") == len(ids) - connections
 
 
-async def test_a_letter_put_off_for_itself_holds_up_no_other(engine: AsyncEngine) -> None:
+async def test_a_deferred_email_does_not_open_the_circuit_breaker(engine: AsyncEngine) -> None:
     busy = await queue(engine, "later@example.com")
     others = [await queue(engine, f"reader-{number}@example.com") for number in range(6)]
-    mailer = Choosy({"later@example.com": smtp.TryLater("421 Too many connections")})
+    mailer = SelectiveMailer({"later@example.com": smtp.TryLater("421 Too many connections")})
     delivery_worker = DeliveryWorker(engine, mailer, STORE, clock=Clock())
 
     await delivery_worker.deliver([busy])
@@ -204,7 +208,7 @@ async def test_a_letter_put_off_for_itself_holds_up_no_other(engine: AsyncEngine
     assert len(mailer.sent) == len(others)
 
 
-async def test_a_postman_who_is_to_stop_ends_the_letters_he_began_and_gives_back_the_others(
+async def test_a_stopping_worker_finishes_the_emails_being_sent_and_releases_the_others(
     engine: AsyncEngine, smtp_sink: SmtpSink
 ) -> None:
     ids = [await queue(engine, f"reader-{number}@example.com") for number in range(9)]
@@ -219,11 +223,11 @@ async def test_a_postman_who_is_to_stop_ends_the_letters_he_began_and_gives_back
     await mailer.close()
 
     statuses = [(await row(engine, notification_id)).status for notification_id in ids]
-    assert statuses.count(Status.SENT) == len(smtp_sink.letters) <= smtp.CONNECTIONS
-    assert statuses.count(Status.QUEUED) == len(ids) - len(smtp_sink.letters)
+    assert statuses.count(EmailStatus.SENT) == len(smtp_sink.emails) <= smtp.MAX_CONNECTIONS
+    assert statuses.count(EmailStatus.QUEUED) == len(ids) - len(smtp_sink.emails)
 
 
-async def test_lists_that_ask_for_the_same_letters_at_once_send_each_of_them_once(
+async def test_concurrent_lists_with_the_same_emails_send_each_of_them_once(
     engine: AsyncEngine, smtp_sink: SmtpSink
 ) -> None:
     ids = [await queue(engine, f"reader-{number}@example.com") for number in range(8)]
@@ -233,26 +237,26 @@ async def test_lists_that_ask_for_the_same_letters_at_once_send_each_of_them_onc
     await asyncio.gather(*(it.deliver(ids) for it in (one, one, other, other)))
     await mailer.close()
 
-    assert len(smtp_sink.letters) == len(ids)
-    assert {(await row(engine, it)).status for it in ids} == {Status.SENT}
+    assert len(smtp_sink.emails) == len(ids)
+    assert {(await row(engine, it)).status for it in ids} == {EmailStatus.SENT}
 
 
-async def test_lists_that_come_while_letters_stand_in_line_are_claimed_together(
+async def test_lists_that_arrive_while_emails_wait_are_claimed_together(
     engine: AsyncEngine,
 ) -> None:
     ids = [await queue(engine, f"reader-{number}@example.com") for number in range(40)]
-    mailer = Shut()
+    mailer = PausedMailer()
     delivery_worker = DeliveryWorker(engine, mailer, STORE, clock=Clock())
 
-    with counted(engine) as statements:
+    with count_statements(engine) as statements:
         async with asyncio.TaskGroup() as group:
             group.create_task(delivery_worker.deliver(ids[:30]))
-            await mailer.knocked.wait()
+            await mailer.attempted.wait()
             for notification_id in ids[30:]:
                 group.create_task(delivery_worker.deliver([notification_id]))
                 await asyncio.sleep(0.02)
-            mailer.opened.set()
+            mailer.resumed.set()
 
     assert len(mailer.sent) == len(ids)
-    # The first list, the one that was next, and all the others.
+    # The first list, the next one, and all others together.
     assert sum("status = 'sending', " in it for it in statements) == 3

@@ -1,4 +1,4 @@
-"""S-24: nobody's words become a header, a second recipient or markup of a letter."""
+"""S-24: untrusted text cannot become a header, a second recipient or markup of an e-mail."""
 
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
@@ -7,11 +7,11 @@ from html.parser import HTMLParser
 import pytest
 
 from bookstore.notifications import emails
-from bookstore.notifications.emails import Kind, Letter, Store
+from bookstore.notifications.emails import Email, EmailKind, StoreFacts
 from bookstore.notifications.smtp import make_mailer
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
-STORE = Store("Ampersand Books", "https://books.example", "Books <a@books.example>", str, str)
+STORE = StoreFacts("Ampersand Books", "https://books.example", "Books <a@books.example>", str, str)
 HOSTILE = [
     "Mira\r\nBcc: evil@example.org",
     "Mira\nTo: evil@example.org",
@@ -44,13 +44,13 @@ class Elements(HTMLParser):
 
 
 def sent(**fields):
-    letter = Letter(1, Kind.MESSAGE, "mira@example.com", **{"name": "Mira", **fields})
-    return message_from_bytes(emails.render(letter, STORE).content, policy=policy.SMTP)
+    email = Email(1, EmailKind.MESSAGE, "mira@example.com", **{"name": "Mira", **fields})
+    return message_from_bytes(emails.render(email, STORE).content, policy=policy.SMTP)
 
 
 @pytest.mark.parametrize("text", HOSTILE)
 @pytest.mark.parametrize("field", ["name", "subject", "body"])
-def test_s24_words_stay_words(field, text):
+def test_s24_untrusted_text_stays_text(field, text):
     fields = {"subject": "News", "body": "Hello.", "created_at": NOON, field: text}
 
     message = sent(**fields)
@@ -71,27 +71,31 @@ def test_s24_words_stay_words(field, text):
 
 
 @pytest.mark.parametrize("text", [text for text in HOSTILE if len(text) < 100])
-async def test_s24_a_hostile_letter_goes_to_one_address_and_arrives_as_it_was_meant(
-    smtp_sink, text
-):
+async def test_s24_a_hostile_message_goes_to_one_address_and_keeps_its_text(smtp_sink, text):
     body = f"First {text}\nlast"
-    letter = Letter(
-        1, Kind.MESSAGE, "mira@example.com", name=text, subject=text, body=body, created_at=NOON
+    email = Email(
+        1,
+        EmailKind.MESSAGE,
+        "mira@example.com",
+        name=text,
+        subject=text,
+        body=body,
+        created_at=NOON,
     )
-    mail = make_mailer(smtp_sink.url)
+    mailer = make_mailer(smtp_sink.url)
     try:
-        await mail.send(emails.render(letter, STORE))
+        await mailer.send(emails.render(email, STORE))
     finally:
-        await mail.close()
+        await mailer.close()
 
     [received] = smtp_sink.received
     assert received.recipients == ["mira@example.com"]
-    assert len(received.letter.get_all("To")) == 1
-    assert received.letter.defects == []
-    for part in received.letter.iter_parts():
-        said = " ".join(part.get_content().split())
-        assert "First" in said
-        assert "last" in said
-    plain = received.letter.get_body(("plain",)).get_content()
-    visible = "".join(letter for letter in text if letter.isalnum())
-    assert visible in "".join(letter for letter in plain if letter.isalnum())
+    assert len(received.message.get_all("To")) == 1
+    assert received.message.defects == []
+    for part in received.message.iter_parts():
+        content = " ".join(part.get_content().split())
+        assert "First" in content
+        assert "last" in content
+    plain = received.message.get_body(("plain",)).get_content()
+    visible = "".join(char for char in text if char.isalnum())
+    assert visible in "".join(char for char in plain if char.isalnum())

@@ -6,26 +6,26 @@ from typing import Any
 
 import pytest
 
-from bookstore.notifications.mime import LINE, Mail, compose
+from bookstore.notifications.mime import MAX_LINE_LENGTH, OutgoingEmail, compose
 from tests.factories import NOON
 
 
-def mail(**facts: Any) -> Mail:
-    given: dict[str, Any] = {
+def make_email(**facts: Any) -> OutgoingEmail:
+    arguments: dict[str, Any] = {
         "message_id": "<n7@books.example>",
         "written_at": NOON,
         "sender": "Ampersand Books <shop@books.example>",
         "recipient": Address("Mira Bell", "mira", "example.com"),
-        "subject": "We have your order",
+        "subject": "We have received your order",
         "text": "One line\n",
         "html": "<p>One line</p>\n",
         "boundary": "=_7",
     }
-    return compose(**{**given, **facts})
+    return compose(**{**arguments, **facts})
 
 
-def parsed(written: Mail) -> EmailMessage:
-    message: EmailMessage = message_from_bytes(written.content, policy=default)
+def parsed(email: OutgoingEmail) -> EmailMessage:
+    message: EmailMessage = message_from_bytes(email.content, policy=default)
     assert not message.defects
     assert not any(message[name].defects for name in message)
     return message
@@ -39,7 +39,7 @@ def body(message: EmailMessage, kind: str) -> str:
 
 
 SUBJECTS = [
-    "We have your order",
+    "We have received your order",
     "Wir haben Ihre Bücher",
     "A subject that goes on " * 8,
     "=?utf-8?q?Pay_here?=",
@@ -48,12 +48,12 @@ SUBJECTS = [
 
 
 @pytest.mark.parametrize("subject", SUBJECTS)
-def test_subjects_of_all_kinds_arrive_as_they_are_and_in_short_lines(subject: str) -> None:
-    written = mail(subject=subject)
+def test_all_subjects_arrive_unchanged_and_in_short_lines(subject: str) -> None:
+    email = make_email(subject=subject)
 
-    assert parsed(written)["Subject"].strip() == subject.strip()
-    assert max(map(len, written.content.split(b"\r\n"))) <= LINE
-    assert written.content.isascii()
+    assert parsed(email)["Subject"].strip() == subject.strip()
+    assert max(map(len, email.content.split(b"\r\n"))) <= MAX_LINE_LENGTH
+    assert email.content.isascii()
 
 
 @pytest.mark.parametrize(
@@ -70,39 +70,39 @@ def test_subjects_of_all_kinds_arrive_as_they_are_and_in_short_lines(subject: st
         "no end of line",
     ],
 )
-def test_text_arrives_as_it_was_written(text: str) -> None:
-    message = parsed(mail(text=text, html=f"<p>{text}</p>"))
+def test_text_arrives_unchanged(text: str) -> None:
+    message = parsed(make_email(text=text, html=f"<p>{text}</p>"))
 
-    # What belongs to the boundary is not the text's.
+    # The line break before the boundary does not belong to the text.
     assert body(message, "plain") == text
     assert body(message, "html") == f"<p>{text}</p>"
 
 
 @pytest.mark.parametrize("name", ["Mira Bell", 'Bell, "Mi" (Dr.)', "Mira Sørensen", ""])
-def test_names_arrive_and_are_no_address(name: str) -> None:
-    written = mail(recipient=Address(name, "mira", "example.com"))
+def test_names_arrive_unchanged_and_separate_from_the_address(name: str) -> None:
+    email = make_email(recipient=Address(name, "mira", "example.com"))
 
-    (address,) = parsed(written)["To"].addresses
+    (address,) = parsed(email)["To"].addresses
     assert (address.display_name, address.addr_spec) == (name, "mira@example.com")
-    assert written.recipient == "mira@example.com"
-    assert written.ascii_only
+    assert email.recipient == "mira@example.com"
+    assert email.ascii_only
 
 
-def test_an_address_beyond_ascii_is_written_as_it_is() -> None:
-    written = mail(recipient=Address("Søren", "søren", "example.com"))
+def test_a_non_ascii_address_is_not_encoded() -> None:
+    email = make_email(recipient=Address("Søren", "søren", "example.com"))
 
-    assert not written.ascii_only
-    assert "søren@example.com".encode() in written.content
+    assert not email.ascii_only
+    assert "søren@example.com".encode() in email.content
 
 
-def test_what_the_standard_library_wrote_is_taken_as_it_is() -> None:
+def test_an_email_from_the_standard_library_is_used_unchanged() -> None:
     message = EmailMessage()
     message["From"], message["To"] = "Books <shop@books.example>", "mira@example.com"
     message["Date"], message["Message-ID"] = NOON, "<n1@books.example>"
     message.set_content("One line\n")
 
-    taken = Mail.of(message)
+    email = OutgoingEmail.of(message)
 
-    assert (taken.sender, taken.recipient) == ("shop@books.example", "mira@example.com")
-    assert (taken.written_at, taken.message_id) == (NOON, "<n1@books.example>")
-    assert taken.content.endswith(b"\r\n\r\nOne line\r\n")
+    assert (email.sender, email.recipient) == ("shop@books.example", "mira@example.com")
+    assert (email.written_at, email.message_id) == (NOON, "<n1@books.example>")
+    assert email.content.endswith(b"\r\n\r\nOne line\r\n")

@@ -3,13 +3,13 @@ import asyncio
 from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.notifications import notifications, preferences
 from bookstore.notifications.delivery import DeliveryWorker
-from bookstore.notifications.emails import Store
-from bookstore.notifications.notifications import Status
+from bookstore.notifications.emails import StoreFacts
+from bookstore.notifications.notifications import EmailStatus
 from bookstore.notifications.preferences import Preferences
 from bookstore.notifications.smtp import SmtpMailer
 from tests.factories import NOON, add_book, add_order, add_user
 
-STORE = Store(
+STORE = StoreFacts(
     "Ampersand Books", "https://books.example", "shop@books.example", str.lower, str.upper
 )
 
@@ -22,7 +22,7 @@ async def deliver(engine, sink, notification_id):
         return (await notifications.get(conn, notification_id)).email_status
 
 
-async def test_everything_is_wanted_until_somebody_chooses(conn):
+async def test_every_email_is_sent_by_default(conn):
     anna = await add_user(conn)
 
     before = await preferences.of_user(conn, anna)
@@ -33,7 +33,7 @@ async def test_everything_is_wanted_until_somebody_chooses(conn):
     assert await preferences.of_user(conn, anna) == Preferences(False, False)
 
 
-async def test_two_choices_at_once_are_both_kept(engine):
+async def test_two_concurrent_changes_are_both_stored(engine):
     async with transaction(engine) as conn:
         anna = await add_user(conn)
 
@@ -50,48 +50,48 @@ async def test_two_choices_at_once_are_both_kept(engine):
         assert await preferences.of_user(conn, anna) == Preferences(False, False)
 
 
-async def test_an_unwanted_letter_is_not_mailed_but_listed(engine, smtp_sink):
+async def test_a_switched_off_email_is_not_sent_but_listed(engine, smtp_sink):
     async with transaction(engine) as conn:
         anna = await add_user(conn, email="anna@example.com")
         order = await add_order(conn, {await add_book(conn): 1}, user_id=anna, status="delivered")
-        written = await notifications.write(conn, anna, "Hello", "There.", by=None, now=NOON)
-        [arrived] = await notifications.queue_for_orders(
+        message = await notifications.write(conn, anna, "Hello", "There.", by=None, now=NOON)
+        [delivered] = await notifications.queue_for_orders(
             conn, [(order, "order-delivered", anna, "anna@example.com")], now=NOON
         )
-        # A choice counts when the letter would leave, not when it was asked for.
+        # The preferences at the time of sending count, not those at the time of queueing.
         chosen = {"email_messages": False, "email_when_delivered": False}
         await preferences.change(conn, anna, chosen, now=NOON)
 
-    assert await deliver(engine, smtp_sink, written.id) is Status.MUTED
-    assert await deliver(engine, smtp_sink, arrived) is Status.MUTED
+    assert await deliver(engine, smtp_sink, message.id) is EmailStatus.MUTED
+    assert await deliver(engine, smtp_sink, delivered) is EmailStatus.MUTED
 
-    assert smtp_sink.letters == []
+    assert smtp_sink.emails == []
     async with reading(engine) as conn:
         listed = (await notifications.of_user(conn, anna)).items
-    assert [it.id for it in listed] == [arrived, written.id]
+    assert [it.id for it in listed] == [delivered, message.id]
 
 
-async def test_letters_about_an_order_under_way_always_come(engine, smtp_sink):
+async def test_emails_about_an_order_in_progress_are_always_sent(engine, smtp_sink):
     async with transaction(engine) as conn:
         anna = await add_user(conn, email="anna@example.com")
         chosen = {"email_messages": False, "email_when_delivered": False}
         await preferences.change(conn, anna, chosen, now=NOON)
         order = await add_order(conn, {await add_book(conn): 1}, user_id=anna)
-        essential = ["order-placed", "order-confirmed", "order-shipped", "order-cancelled"]
+        kinds = ["order-placed", "order-confirmed", "order-shipped", "order-cancelled"]
         ids = await notifications.queue_for_orders(
-            conn, [(order, kind, anna, "anna@example.com") for kind in essential], now=NOON
+            conn, [(order, kind, anna, "anna@example.com") for kind in kinds], now=NOON
         )
 
     states = [await deliver(engine, smtp_sink, notification_id) for notification_id in ids]
 
-    assert states == [Status.SENT] * 4
-    assert len(smtp_sink.letters) == 4
+    assert states == [EmailStatus.SENT] * 4
+    assert len(smtp_sink.emails) == 4
 
 
-async def test_one_customers_choice_is_not_anothers(engine, smtp_sink):
+async def test_preferences_apply_to_one_customer_only(engine, smtp_sink):
     async with transaction(engine) as conn:
         anna, boris = await add_user(conn), await add_user(conn, email="boris@example.com")
         await preferences.change(conn, anna, {"email_messages": False}, now=NOON)
-        written = await notifications.write(conn, boris, "Hello", "There.", by=None, now=NOON)
+        message = await notifications.write(conn, boris, "Hello", "There.", by=None, now=NOON)
 
-    assert await deliver(engine, smtp_sink, written.id) is Status.SENT
+    assert await deliver(engine, smtp_sink, message.id) is EmailStatus.SENT

@@ -17,8 +17,8 @@ from bookstore.database.tables import (
 )
 from bookstore.database.tables import orders as order_rows
 from bookstore.operations import doctor, invariants
-from tests.bookstore.orders.test_orders import place, process
 from tests.factories import NOON, add_book, add_order
+from tests.ordering import place, process
 
 
 async def findings(conn):
@@ -32,7 +32,7 @@ async def order(conn):
     return placed
 
 
-async def test_a_healthy_store_has_no_findings(conn, order):
+async def test_a_consistent_store_has_no_findings(conn, order):
     other = await place(conn, {order.items[0].book_id: 1})
     await process(conn, other)
     await orders.cancel(conn, other.number, actor="guest", by_staff=False, reason=None, now=NOON)
@@ -40,13 +40,13 @@ async def test_a_healthy_store_has_no_findings(conn, order):
 
     assert await findings(conn) == set()
     if conn.dialect.name == "mysql":
-        for suspicion in invariants.SUSPICIONS:
-            assert await conn.scalar(text(suspicion.query), {"first": 1, "last": 10**9}) is None
+        for precheck in invariants.PRECHECKS:
+            assert await conn.scalar(text(precheck.query), {"first": 1, "last": 10**9}) is None
 
 
 def event(order, seq, kind):
     return insert(order_events).values(
-        order_id=order.id, seq=seq, kind=kind, at=NOON, actor="somebody"
+        order_id=order.id, seq=seq, kind=kind, at=NOON, actor="someone"
     )
 
 
@@ -63,85 +63,88 @@ def used_key(order, key):
 
 
 CONFIRMATION = notifications.c.kind == "order-confirmed"
-#: What breaks each invariant about an order of two copies that was confirmed.
+#: The statements that break each invariant, given a confirmed order of quantity 2.
 FAULTS = {
     "stock is the sum of its movements": lambda order: [update(book_stock).values(stock=4)],
-    "no stock is below zero": lambda order: [update(book_stock).values(stock=-1)],
-    "every book has a place for its stock": lambda order: [delete(book_stock)],
-    "a shelf lists its books by what they say": lambda order: [
+    "stock is never negative": lambda order: [update(book_stock).values(stock=-1)],
+    "every book has a stock row": lambda order: [delete(book_stock)],
+    "the category index matches its books": lambda order: [
         insert(categories).values(id=1, slug="fiction", name="Fiction", position=0),
-        # As it was written before shelves had an order of their own.
+        # As written by versions in which the category index had no columns for sorting.
         insert(book_categories).values(book_id=order.items[0].book_id, category_id=1, position=0),
     ],
-    "an order has one key": lambda order: [used_key(order, "one"), used_key(order, "another")],
-    "every placed order is waiting for the order service": lambda order: [
+    "an order has at most one idempotency key": lambda order: [
+        used_key(order, "one"),
+        used_key(order, "another"),
+    ],
+    "every placed order has a processing task": lambda order: [
         update(order_rows).values(status="placed")
     ],
-    "every unsent letter is waiting for the mail service": lambda order: [delete(tasks)],
-    "no order service is asked for what it has done": lambda order: [
-        task("process_orders", order.id)
-    ],
-    "no mail service is asked for what it has done": lambda order: [
+    "every unsent e-mail has a sending task": lambda order: [delete(tasks)],
+    "no processed order has a processing task": lambda order: [task("process_orders", order.id)],
+    "no finished e-mail has a sending task": lambda order: [
         update(notifications).values(status="sent")
     ],
-    "a letter about an order knows which": lambda order: [
+    "every e-mail about an order refers to it": lambda order: [
         update(notifications).where(CONFIRMATION).values(order_id=None)
     ],
-    "no task is about an order that is not there": lambda order: [task("process_orders", 10**9)],
-    "what was sold is on the ledger, once": lambda order: [
+    "every processing task refers to an existing order": lambda order: [
+        task("process_orders", 10**9)
+    ],
+    "every sold item has a matching stock movement": lambda order: [
         delete(stock_movements).where(stock_movements.c.order_id.is_not(None))
     ],
-    "nothing was taken for orders that got nothing": lambda order: [
+    "placed and rejected orders have no stock movements": lambda order: [
         update(order_rows).values(status="placed")
     ],
-    "a cancelled order gave back what it took": lambda order: [
+    "a cancelled order has returned its stock": lambda order: [
         update(order_rows).values(status="cancelled")
     ],
     "every order has lines": lambda order: [delete(order_lines)],
-    "events are numbered without gaps": lambda order: [
+    "order events are numbered without gaps": lambda order: [
         delete(order_events).where(order_events.c.seq == 1)
     ],
-    "no order is in a state that no event led to": lambda order: [
+    "every order has an event for its status": lambda order: [
         update(order_rows).values(status="packed")
     ],
-    "an order is in the state that its last event led to": lambda order: [
-        event(order, 3, "packed")
-    ],
-    "every history begins with `placed`": lambda order: [
+    "the order status is that of the last status event": lambda order: [event(order, 3, "packed")],
+    "every timeline starts with `placed`": lambda order: [
         update(order_events).where(order_events.c.seq == 1).values(kind="payment-paid")
     ],
-    "no order took a step that does not exist": lambda order: [
+    "every status change is an allowed transition": lambda order: [
         event(order, 3, "payment-paid"),
         event(order, 4, "delivered"),
     ],
-    "nothing happens twice to an order": lambda order: [update(order_events).values(kind="placed")],
-    "every status but packed has its letter": lambda order: [
+    "no status occurs twice in an order": lambda order: [
+        update(order_events).values(kind="placed")
+    ],
+    "every status except packed has an e-mail": lambda order: [
         delete(notifications).where(CONFIRMATION)
     ],
-    "no letter tells what did not happen": lambda order: [
+    "every status e-mail has its event": lambda order: [
         update(notifications).where(CONFIRMATION).values(kind="order-shipped")
     ],
-    "a decided order has a total": lambda order: [update(order_rows).values(total_cents=None)],
-    "no task is left undone": lambda order: [
-        update(tasks).values(due_at=NOON - 2 * doctor.OVERDUE)
+    "every processed order has a total": lambda order: [
+        update(order_rows).values(total_cents=None)
     ],
-    invariants.TOTAL: lambda order: [update(order_rows).values(total_cents=1)],
+    "no task is overdue": lambda order: [update(tasks).values(due_at=NOON - 2 * doctor.OVERDUE)],
+    invariants.TOTAL_RULE: lambda order: [update(order_rows).values(total_cents=1)],
 }
 
 
 def test_every_invariant_has_a_fault():
-    # That of the audit log has its own, in test_chain.py.
+    # The fault of the audit log is in test_chain.py.
     assert {*FAULTS} == {
         *invariants.RULES,
-        *invariants.RULES_OF_ORDERS,
-        "no task is left undone",
-        invariants.TOTAL,
+        *invariants.ORDER_RULES,
+        "no task is overdue",
+        invariants.TOTAL_RULE,
     }
-    assert frozenset().union(*(it.rules for it in invariants.SUSPICIONS)) <= {*FAULTS}
+    assert frozenset().union(*(it.rules for it in invariants.PRECHECKS)) <= {*FAULTS}
 
 
 @pytest.mark.parametrize("invariant", FAULTS)
-async def test_damage_is_found_and_named(conn, order, invariant):
+async def test_a_broken_invariant_is_reported(conn, order, invariant):
     mysql = conn.dialect.name == "mysql"
     await conn.exec_driver_sql(
         "SET check_constraint_checks = 0" if mysql else "PRAGMA ignore_check_constraints = ON"
@@ -152,19 +155,19 @@ async def test_damage_is_found_and_named(conn, order, invariant):
     assert invariant in await findings(conn)
 
 
-async def test_stock_that_came_from_nowhere_is_found(conn, order):
+async def test_stock_without_movements_is_reported(conn, order):
     await conn.execute(delete(stock_movements))
 
     assert "stock is the sum of its movements" in await findings(conn)
 
 
-async def test_a_task_that_is_offered_for_ever_and_never_taken_is_found(conn, order):
+async def test_a_task_that_is_published_but_never_claimed_is_reported(conn, order):
     await conn.execute(update(tasks).values(publish_count=21, due_at=NOON))
 
-    assert "no task is left undone" in await findings(conn)
+    assert "no task is overdue" in await findings(conn)
 
 
-async def test_the_row_at_fault_is_named(conn, order):
+async def test_a_finding_names_the_row_at_fault(conn, order):
     await conn.execute(update(order_rows).values(total_cents=1))
 
     (finding,) = [found async for found in doctor.examine(conn, now=NOON)]
@@ -174,33 +177,36 @@ async def test_the_row_at_fault_is_named(conn, order):
 
 few = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 kinds = st.sampled_from([*orders.State, "payment-paid"])
-#: Nobody is written to about these: such a letter is a suspicion, and breaks no rule if it is true.
+#: Statuses without an e-mail: a notification of this kind makes the precheck find the order, but
+#: breaks no rule if the event exists.
 SILENT = {"order-packed", "order-payment-paid"}
 
 
 @st.composite
 def histories(draw):
-    """Status, the kinds of the events, the letters: whole, or with up to three faults."""
+    """Status, event kinds and notification kinds, with up to three random faults."""
     history = draw(st.sampled_from([*invariants._histories(orders.State.PLACED)])).split(">")
-    status, letters = history[-1], {f"order-{kind}" for kind in history if kind != "packed"}
+    status, notified = history[-1], {f"order-{kind}" for kind in history if kind != "packed"}
     for _ in range(draw(st.integers(0, 3))):
         place = draw(st.integers(0, len(history) - 1))
-        match draw(st.sampled_from(["put in", "replace", "swap", "move", "letter"])):
-            case "put in":
+        match draw(st.sampled_from(["insert", "replace", "swap", "status", "notification"])):
+            case "insert":
                 history.insert(place, draw(kinds))
             case "replace":
                 history[place] = draw(kinds)
             case "swap":
                 history[place], history[-1] = history[-1], history[place]
-            case "move":
+            case "status":
                 status = draw(st.sampled_from(orders.State))
-            case "letter":
-                letters ^= {f"order-{draw(kinds)}"}
-    return status, history, letters
+            case "notification":
+                notified ^= {f"order-{draw(kinds)}"}
+    return status, history, notified
 
 
 @pytest.mark.mariadb
-@pytest.mark.parametrize("database_url", ["mariadb"], indirect=True)  # SQLite asks no suspicion.
+@pytest.mark.parametrize(
+    "database_url", ["mariadb"], indirect=True
+)  # SQLite does not use this precheck.
 @few
 @given(history=histories(), gap=st.sampled_from([0, 0, 1]), ahead=st.sampled_from([0, 0, 1]))
 @example(history=("placed", ["payment-paid", "placed"], {"order-placed"}), gap=0, ahead=0)
@@ -212,19 +218,19 @@ def histories(draw):
     gap=0,
     ahead=0,
 )
-async def test_where_a_rule_of_events_finds_something_there_was_a_suspicion(
+async def test_the_precheck_finds_every_order_that_breaks_a_rule_of_events(
     conn, history, gap, ahead
 ):
-    status, happened, letters = history
+    status, happened, notified = history
     rows = [
-        {"seq": seq, "kind": kind, "at": NOON, "actor": "somebody"}
+        {"seq": seq, "kind": kind, "at": NOON, "actor": "someone"}
         for seq, kind in enumerate(happened, 1)
     ]
     rows[-1]["seq"] += gap
     async with conn.begin_nested() as savepoint:
         order_id = await add_order(conn, {}, status=status, last_seq=len(rows) + ahead)
         await conn.execute(insert(order_events).values(order_id=order_id), rows)
-        for kind in letters:
+        for kind in notified:
             await conn.execute(
                 insert(notifications).values(
                     order_id=order_id, kind=kind, status="sent", in_doubt=False, recipient="-",
@@ -232,17 +238,17 @@ async def test_where_a_rule_of_events_finds_something_there_was_a_suspicion(
                 )
             )  # fmt: skip
         span = {"first": order_id, "last": order_id}
-        about_events = invariants.SUSPICIONS[0]
+        about_events = invariants.PRECHECKS[0]
         suspect = await conn.scalar(text(about_events.query), span)
         broken = [
             rule
             for rule in about_events.rules
-            if await conn.scalar(text(invariants.RULES_OF_ORDERS[rule]), span) is not None
+            if await conn.scalar(text(invariants.ORDER_RULES[rule]), span) is not None
         ]
         await savepoint.rollback()
 
     assert suspect is not None or not broken
-    if suspect is not None and not {f"order-{kind}" for kind in happened} & letters & SILENT:
+    if suspect is not None and not {f"order-{kind}" for kind in happened} & notified & SILENT:
         assert broken
 
 
@@ -255,7 +261,9 @@ async def test_where_a_rule_of_events_finds_something_there_was_a_suspicion(
 )
 @example(lines=[(1, 0)], shipping=290, free_from=4000, error=0)
 @example(lines=[(1, 0)], shipping=290, free_from=4000, error=290)
-async def test_what_an_order_costs_is_the_same_in_sql(conn, lines, shipping, free_from, error):
+async def test_the_precheck_computes_the_same_total_as_python(
+    conn, lines, shipping, free_from, error
+):
     subtotal = sum(quantity * price for quantity, price in lines)
     free_from = subtotal if free_from == "the subtotal" else free_from
     rates = pricing.Rates("EUR", shipping, free_from, 700)
@@ -274,7 +282,7 @@ async def test_what_an_order_costs_is_the_same_in_sql(conn, lines, shipping, fre
             )  # fmt: skip
         found = await doctor._wrong_totals(conn, {"first": order_id, "last": order_id})
         suspect = await conn.scalar(
-            text(invariants.SUSPICIONS[1].query), {"first": order_id, "last": order_id}
+            text(invariants.PRECHECKS[1].query), {"first": order_id, "last": order_id}
         )
         await savepoint.rollback()
 

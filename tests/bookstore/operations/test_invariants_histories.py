@@ -1,4 +1,4 @@
-"""Random histories of a store: whatever people and machines do, and in whatever order."""
+"""Random histories: customers, staff and workers act in any order, and no invariant breaks."""
 
 from itertools import count
 
@@ -10,7 +10,7 @@ from sqlalchemy import update
 from bookstore import orders
 from bookstore.carts import carts
 from bookstore.catalogue import stock
-from bookstore.catalogue.stock import Reason
+from bookstore.catalogue.stock import StockReason
 from bookstore.database.tables import books
 from bookstore.errors import BookstoreError, IllegalTransition, OutOfStock
 from bookstore.idempotency import Key
@@ -24,54 +24,54 @@ from tests.bookstore.machine import PICK, PICKS, STATEMENT, StoreMachine, run
 from tests.factories import NOON, Trace, add_book
 
 RATES = Rates("EUR", 290, 4000, 700)
-MOVES = {
+STATUS_CHANGES = {
     State.PACKED: {State.CONFIRMED},
     State.SHIPPED: {State.PACKED},
     State.DELIVERED: {State.SHIPPED},
 }
-PAYS = {
+PAYMENT_CHANGES = {
     Payment.UNPAID: {Payment.AUTHORIZED, Payment.PAID},
     Payment.AUTHORIZED: {Payment.UNPAID, Payment.PAID},
     Payment.PAID: {Payment.REFUND_DUE},
     Payment.REFUND_DUE: {Payment.REFUNDED},
 }
-#: What becomes of the money of an order that comes to nothing.
-CALLED_OFF = {Payment.AUTHORIZED: Payment.UNPAID, Payment.PAID: Payment.REFUND_DUE}
+#: The payment of an order after its cancellation or rejection.
+PAYMENT_AFTER_CANCELLATION = {Payment.AUTHORIZED: Payment.UNPAID, Payment.PAID: Payment.REFUND_DUE}
 
 
 class History(StoreMachine):
-    """The services on a real database, beside a model of what they should have done."""
+    """Runs the services on a real database and compares them with a model."""
 
     def __init__(self):
         super().__init__()
         self.keys = count(1)
         self.stock = {}
         self.prices = {}
-        self.requests = []  # (wish, {book: quantity})
+        self.requests = []  # (checkout request, {book: quantity})
         self.orders = {}  # number -> [state, {book: quantity}, total, payment]
 
-    @initialize(copies=st.lists(st.integers(1, 6), min_size=3, max_size=3))
-    def open_the_store(self, copies):
-        for number in copies:
+    @initialize(quantities=st.lists(st.integers(1, 6), min_size=3, max_size=3))
+    def open_the_store(self, quantities):
+        for number in quantities:
             book_id = self.do(add_book, price_cents=1000, stock=number)
             self.stock[book_id], self.prices[book_id] = number, 1000
 
     @rule(
-        carts_full=st.lists(
+        carts_items=st.lists(
             st.dictionaries(st.integers(0, 2), st.integers(1, 3), min_size=1),
             min_size=1,
             max_size=3,
         )
     )
-    def buy(self, carts_full):
-        """Some customers fill carts of their own and check out at the same moment."""
-        self.check_out([self.fill_a_cart(wanted) for wanted in carts_full])
+    def buy(self, carts_items):
+        """Several customers fill their carts and check out at the same time."""
+        self.check_out([self.fill_a_cart(items) for items in carts_items])
 
-    @rule(wanted=st.dictionaries(st.integers(0, 2), st.integers(1, 3), min_size=1), at=STATEMENT)
-    def die_while_checking_out(self, wanted, at):
-        """Nothing is left of it, and the request may come again."""
-        wish, _ = self.fill_a_cart(wanted)
-        self.die(at, checkout.check_out, [wish], RATES, now=NOON)
+    @rule(items=st.dictionaries(st.integers(0, 2), st.integers(1, 3), min_size=1), at=STATEMENT)
+    def die_while_checking_out(self, items, at):
+        """The killed checkout leaves no trace, and the request can be repeated."""
+        request, _ = self.fill_a_cart(items)
+        self.die(at, checkout.check_out, [request], RATES, now=NOON)
 
     @precondition(lambda self: self.orders)
     @rule(pick=PICK, at=STATEMENT)
@@ -84,22 +84,22 @@ class History(StoreMachine):
     @precondition(lambda self: self.requests)
     @rule(picks=PICKS)
     def repeat(self, picks):
-        """Requests come again."""
-        asked = dict.fromkeys(pick % len(self.requests) for pick in picks)
-        self.check_out([self.requests[number] for number in asked])
+        """Clients repeat their requests."""
+        repeated = dict.fromkeys(pick % len(self.requests) for pick in picks)
+        self.check_out([self.requests[number] for number in repeated])
 
-    def fill_a_cart(self, wanted):
+    def fill_a_cart(self, items):
         cart_id = self.do(carts.make_guest, now=NOON)
-        kept = {}
-        for number, quantity in wanted.items():
+        added = {}
+        for number, quantity in items.items():
             book_id = self.pick(self.stock, number)
             try:
                 self.do(carts.add, cart_id, book_id, quantity, now=NOON)
             except OutOfStock:
                 assert self.stock[book_id] < quantity
             else:
-                kept[book_id] = quantity
-        wish = checkout.CheckoutRequest(
+                added[book_id] = quantity
+        request = checkout.CheckoutRequest(
             key=Key(f"cart:{cart_id}", str(next(self.keys))),
             request_hash="a" * 64,
             cart_id=cart_id,
@@ -107,26 +107,26 @@ class History(StoreMachine):
             email="mira@example.com",
             shipping_address={"name": "Mira", "country": "DE"},
         )
-        self.requests.append((wish, kept))
+        self.requests.append((request, added))
         return self.requests[-1]
 
-    def check_out(self, wishes):
-        answers = self.do(checkout.check_out, [wish for wish, _ in wishes], RATES, now=NOON)
-        for (_, wanted), answer in zip(wishes, answers, strict=True):
+    def check_out(self, requests):
+        answers = self.do(checkout.check_out, [request for request, _ in requests], RATES, now=NOON)
+        for (_, items), answer in zip(requests, answers, strict=True):
             if isinstance(answer, BookstoreError):
-                assert not wanted
+                assert not items
                 continue
             number = answer.order.number
             assert answer.replayed == (number in self.orders)
             if not answer.replayed:
-                lines = [(quantity, self.prices[book]) for book, quantity in wanted.items()]
+                lines = [(quantity, self.prices[book]) for book, quantity in items.items()]
                 total = totals(lines, RATES).total_cents
-                self.orders[number] = [State.PLACED, wanted, total, Payment.UNPAID]
+                self.orders[number] = [State.PLACED, items, total, Payment.UNPAID]
 
     @precondition(lambda self: self.orders)
     @rule(picks=PICKS)
     def process(self, picks):
-        """Messages: in any order, doubled, about orders that have moved on."""
+        """Messages arrive in any order, repeated, and about orders that are processed already."""
         numbers = [self.pick(self.orders, pick) for pick in picks]
         ids = {number: self.do(orders.get, number).id for number in numbers}
         waiting = sorted(
@@ -137,12 +137,12 @@ class History(StoreMachine):
         self.do(work_off, list(ids.values()))
         for _, number in waiting:
             order = self.orders[number]
-            enough = all(self.stock[book] >= wanted for book, wanted in order[1].items())
+            enough = all(self.stock[book] >= quantity for book, quantity in order[1].items())
             order[0] = State.CONFIRMED if enough else State.REJECTED
             if enough:
-                self.shelve(order, -1)
+                self.change_stock(order, -1)
             else:
-                self.call_off(order)
+                self.release_payment(order)
 
     @precondition(lambda self: self.orders)
     @rule(picks=PICKS, at=STATEMENT)
@@ -169,16 +169,16 @@ class History(StoreMachine):
             return
         assert allowed
         order[0] = State.CANCELLED
-        self.call_off(order)
+        self.release_payment(order)
         if before is not State.PLACED:
-            self.shelve(order, +1)
+            self.change_stock(order, +1)
 
     @precondition(lambda self: self.orders)
     @rule(pick=PICK, to=st.sampled_from(sorted(Payment)))
-    def note_a_payment(self, pick, to):
+    def record_a_payment(self, pick, to):
         number = self.pick(self.orders, pick)
         order = self.orders[number]
-        allowed = to in PAYS.get(order[3], ())
+        allowed = to in PAYMENT_CHANGES.get(order[3], ())
         try:
             self.do(orders.change_payment, number, to, actor="staff", now=NOON)
         except IllegalTransition:
@@ -188,11 +188,11 @@ class History(StoreMachine):
         order[3] = to
 
     @precondition(lambda self: self.orders)
-    @rule(pick=PICK, to=st.sampled_from(sorted(MOVES)))
-    def move_on(self, pick, to):
+    @rule(pick=PICK, to=st.sampled_from(sorted(STATUS_CHANGES)))
+    def change_status(self, pick, to):
         number = self.pick(self.orders, pick)
         order = self.orders[number]
-        allowed = order[0] in MOVES[to]
+        allowed = order[0] in STATUS_CHANGES[to]
         try:
             self.do(orders.move, number, to, actor="staff", now=NOON)
         except IllegalTransition:
@@ -205,7 +205,7 @@ class History(StoreMachine):
     def move_stock(self, pick, delta):
         book_id = self.pick(self.stock, pick)
         try:
-            self.do(stock.move, book_id, delta, Reason.COUNT, now=NOON)
+            self.do(stock.move, book_id, delta, StockReason.COUNT, now=NOON)
         except OutOfStock:
             assert self.stock[book_id] + delta < 0
             return
@@ -226,33 +226,33 @@ class History(StoreMachine):
 
     @invariant()
     def the_store_is_as_the_model_says(self):
-        async def look(conn):
+        async def load(conn):
             findings = [found async for found in doctor.examine(conn, now=NOON)]
             found = {number: await orders.get(conn, number) for number in self.orders}
-            shelves = await stock.look(conn, list(self.stock))
-            return findings, found, shelves
+            stocks = await stock.quantities(conn, list(self.stock))
+            return findings, found, stocks
 
-        findings, found, shelves = self.do(look)
+        findings, found, stocks = self.do(load)
         assert findings == []
-        assert shelves == self.stock
+        assert stocks == self.stock
         assert {
             number: [order.status, order.payment_status] for number, order in found.items()
         } == {number: [order[0], order[3]] for number, order in self.orders.items()}
         for number, order in found.items():
             assert order.total_cents in (None, self.orders[number][2])
 
-    def call_off(self, order):
-        order[3] = CALLED_OFF.get(order[3], order[3])
+    def release_payment(self, order):
+        order[3] = PAYMENT_AFTER_CANCELLATION.get(order[3], order[3])
 
-    def shelve(self, order, sign):
+    def change_stock(self, order, sign):
         for book, quantity in order[1].items():
             self.stock[book] += sign * quantity
 
 
 async def work_off(conn, order_ids):
-    """As the actors do it: hold the tasks, forget them, process, all in one transaction."""
-    held = await outbox.hold(conn, outbox.Task.PROCESS_ORDERS, order_ids)
-    await outbox.done(conn, outbox.Task.PROCESS_ORDERS, held)
+    """Like the actor: lock and complete the tasks and process the orders, in one transaction."""
+    locked = await outbox.lock(conn, outbox.Task.PROCESS_ORDERS, order_ids)
+    await outbox.complete(conn, outbox.Task.PROCESS_ORDERS, locked)
     await processing.process(conn, order_ids, trace=Trace(), now=NOON)
 
 

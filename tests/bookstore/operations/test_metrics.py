@@ -1,4 +1,4 @@
-"""What Prometheus is told about the store as a whole."""
+"""Prometheus metrics about the whole store."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -21,13 +21,13 @@ def read(text):
     }
 
 
-async def told(conn, now=NOON):
-    found = [*await metrics.of_past(conn), *await metrics.of_work(conn, now=now)]
+async def store_metrics(conn, now=NOON):
+    found = [*await metrics.store_totals(conn), *await metrics.backlog(conn, now=now)]
     return read(metrics.text([], found))
 
 
-async def test_a_store_at_rest_has_nothing_to_do(conn):
-    found = await told(conn)
+async def test_an_idle_store_has_no_unfinished_tasks(conn):
+    found = await store_metrics(conn)
 
     assert found["bookstore_orders", "placed"] == 0
     assert found["bookstore_tasks", "waiting", "process_orders"] == 0
@@ -35,11 +35,11 @@ async def test_a_store_at_rest_has_nothing_to_do(conn):
     assert str(found["bookstore_relay_heartbeat_age_seconds",]) == "nan"
 
 
-async def test_what_waits_is_counted_and_its_age_is_told(conn):
+async def test_unfinished_tasks_are_counted_with_their_age(conn):
     await outbox.add(conn, Task.PROCESS_ORDERS, [7, 8], now=NOON)
     await heartbeats.beat(conn, "relay:one", now=NOON)
 
-    found = await told(conn, NOON + timedelta(seconds=90))
+    found = await store_metrics(conn, NOON + timedelta(seconds=90))
 
     assert found["bookstore_tasks", "waiting", "process_orders"] == 2
     assert found["bookstore_tasks", "dead", "process_orders"] == 0
@@ -47,16 +47,16 @@ async def test_what_waits_is_counted_and_its_age_is_told(conn):
     assert found["bookstore_relay_heartbeat_age_seconds",] == 90
 
 
-async def test_orders_are_counted_by_their_state(conn):
+async def test_orders_are_counted_by_status(conn):
     await add_order(conn, {})
 
-    found = await told(conn)
+    found = await store_metrics(conn)
 
     assert found["bookstore_orders", "placed"] == 1
     assert found["bookstore_orders", "confirmed"] == 0
 
 
-def test_what_the_process_counts_is_there_too():
+def test_the_counters_of_the_process_are_included():
     registry = CollectorRegistry()
     Counter("bookstore_example", "An example.", registry=registry).inc(3)
 

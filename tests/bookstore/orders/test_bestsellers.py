@@ -1,27 +1,13 @@
-from bookstore.catalogue import books
 from bookstore.orders import bestsellers
-from tests.factories import NOON, create_book
+from tests.factories import add_book, add_order
 
 
-async def test_books_come_by_their_ids_withdrawn_ones_too(conn):
-    dune = await create_book(conn, title="Dune")
-    emma = await create_book(conn, title="Emma", authors=["Jane Austen"])
-    await books.withdraw(conn, emma.id, emma.version, user_id=None, now=NOON)
+async def test_the_books_sold_most_come_first(conn):
+    dune, emma, solaris = [await add_book(conn) for _ in range(3)]
+    await add_order(conn, {dune: 1, emma: 3}, number="0000-TEST", status="delivered")
+    await add_order(conn, {dune: 1}, number="0001-TEST", status="confirmed")
+    await add_order(conn, {solaris: 9}, number="0002-TEST", status="cancelled")
 
-    found = await bestsellers.by_ids(conn, [emma.id, dune.id, 999_999])
+    found = await bestsellers.bestsellers(conn, 5)
 
-    assert {book_id: book.title for book_id, book in found.items()} == {
-        dune.id: "Dune",
-        emma.id: "Emma",
-    }
-    assert found[emma.id].authors[0].name == "Jane Austen"
-    assert await bestsellers.by_ids(conn, []) == {}
-
-
-async def test_languages_are_counted_over_what_is_sold(conn):
-    for language in ("de", "en", "en", None):
-        await create_book(conn, language=language)
-    gone = await create_book(conn, language="fr")
-    await books.withdraw(conn, gone.id, gone.version, user_id=None, now=NOON)
-
-    assert await bestsellers.languages(conn) == [("en", 2), ("de", 1)]
+    assert [book.id for book in found] == [emma, dune]

@@ -37,8 +37,8 @@ async def dune(engine):
         return await add_book(conn, title="Dune", price_cents=1000, stock=500)
 
 
-async def wish(engine, book_id, quantity=1, **facts):
-    """A guest's wish to order what is in a cart of its own."""
+async def checkout_request(engine, book_id, quantity=1, **facts):
+    """A guest's request to order the contents of a cart of its own."""
     async with db.transaction(engine) as conn:
         cart_id = await carts.make_guest(conn, now=NOON)
         if quantity:
@@ -59,12 +59,12 @@ async def count(engine, table):
         return await conn.scalar(select(func.count()).select_from(table))
 
 
-async def test_one_of_a_group_that_is_refused_leaves_its_neighbours_alone(engine, checkouts, dune):
-    wishes = [await wish(engine, dune) for _ in range(9)]
-    wishes[4] = await wish(engine, dune, quantity=0)
-    wishes[6] = replace(wishes[6], expected_total_cents=1)
+async def test_a_refused_request_does_not_affect_the_others_of_its_group(engine, checkouts, dune):
+    requests = [await checkout_request(engine, dune) for _ in range(9)]
+    requests[4] = await checkout_request(engine, dune, quantity=0)
+    requests[6] = replace(requests[6], expected_total_cents=1)
 
-    outcomes = await asyncio.gather(*map(checkouts.place, wishes), return_exceptions=True)
+    outcomes = await asyncio.gather(*map(checkouts.place, requests), return_exceptions=True)
 
     assert isinstance(outcomes[4], CartEmpty)
     assert isinstance(outcomes[6], PriceChanged)
@@ -72,17 +72,17 @@ async def test_one_of_a_group_that_is_refused_leaves_its_neighbours_alone(engine
     assert await count(engine, order_rows) == 7
 
 
-async def test_a_repeat_gets_the_answer_of_the_first_whatever_has_happened_since(
+async def test_a_repeated_request_gets_the_first_answer_even_after_the_order_changed(
     engine, checkouts, dune
 ):
-    first_wish = await wish(engine, dune)
-    first = await checkouts.place(first_wish)
+    first_request = await checkout_request(engine, dune)
+    first = await checkouts.place(first_request)
     async with db.transaction(engine) as conn:
         await orders.cancel(
             conn, first.order.number, actor="guest", by_staff=False, reason=None, now=NOON
         )
 
-    again = await checkouts.place(first_wish)
+    again = await checkouts.place(first_request)
 
     assert (first.replayed, again.replayed) == (False, True)
     assert again.order == first.order
@@ -90,16 +90,16 @@ async def test_a_repeat_gets_the_answer_of_the_first_whatever_has_happened_since
 
 
 async def test_a_key_belongs_to_one_request(engine, checkouts, dune):
-    first = await wish(engine, dune)
+    first = await checkout_request(engine, dune)
     await checkouts.place(first)
 
     with pytest.raises(IdempotencyKeyReused):
         await checkouts.place(replace(first, request_hash="b" * 64))
 
 
-async def test_two_processes_with_one_key_make_one_order(engine, dune):
+async def test_two_processes_with_one_key_place_one_order(engine, dune):
     """Each process has checkouts of its own, so only the database stands between them."""
-    same = await wish(engine, dune)
+    same = await checkout_request(engine, dune)
 
     outcomes = await asyncio.gather(*(Checkouts(engine, RATES).place(same) for _ in range(5)))
 
@@ -109,7 +109,7 @@ async def test_two_processes_with_one_key_make_one_order(engine, dune):
 
 
 async def test_a_cart_is_ordered_once_even_under_two_keys(engine, dune):
-    first = await wish(engine, dune)
+    first = await checkout_request(engine, dune)
     second = replace(first, key=Key(first.key.owner, "second"))
 
     outcomes = await asyncio.gather(
@@ -123,7 +123,7 @@ async def test_a_cart_is_ordered_once_even_under_two_keys(engine, dune):
 
 
 async def test_a_cart_can_be_filled_and_ordered_again(engine, checkouts, dune):
-    first = await wish(engine, dune)
+    first = await checkout_request(engine, dune)
     await checkouts.place(first)
     async with db.transaction(engine) as conn:
         await carts.add(conn, first.cart_id, dune, 3, now=NOON)
@@ -134,10 +134,8 @@ async def test_a_cart_can_be_filled_and_ordered_again(engine, checkouts, dune):
     assert await count(engine, order_rows) == 2
 
 
-async def test_a_price_that_changed_after_the_customer_agreed_is_asked_about(
-    engine, checkouts, dune
-):
-    agreed = await wish(engine, dune, expected_total_cents=1290)
+async def test_a_price_that_changed_after_it_was_shown_is_refused(engine, checkouts, dune):
+    agreed = await checkout_request(engine, dune, expected_total_cents=1290)
     async with db.transaction(engine) as conn:
         await conn.execute(update(books).values(price_cents=1100))
 
@@ -149,8 +147,8 @@ async def test_a_price_that_changed_after_the_customer_agreed_is_asked_about(
     assert order.items[0].unit_price_cents == 1100
 
 
-async def test_a_book_that_is_not_sold_any_more_is_not_ordered(engine, checkouts, dune):
-    wanted = await wish(engine, dune)
+async def test_a_withdrawn_book_cannot_be_ordered(engine, checkouts, dune):
+    wanted = await checkout_request(engine, dune)
     async with db.transaction(engine) as conn:
         await conn.execute(update(books).values(withdrawn_at=NOON))
 
@@ -161,8 +159,8 @@ async def test_a_book_that_is_not_sold_any_more_is_not_ordered(engine, checkouts
     assert await count(engine, order_lines) == 0
 
 
-async def test_a_later_change_of_price_leaves_a_placed_order_as_it_was(engine, checkouts, dune):
-    order = (await checkouts.place(await wish(engine, dune))).order
+async def test_a_later_price_change_does_not_change_a_placed_order(engine, checkouts, dune):
+    order = (await checkouts.place(await checkout_request(engine, dune))).order
     async with db.transaction(engine) as conn:
         await conn.execute(update(books).values(price_cents=9900, title="Dune, dearer"))
 
@@ -171,29 +169,31 @@ async def test_a_later_change_of_price_leaves_a_placed_order_as_it_was(engine, c
 
 
 @pytest.mark.parametrize("database_url", ["mariadb"], indirect=True)
-async def test_a_repeat_that_meets_the_first_still_running_is_told_so(engine, dune):
-    same = await wish(engine, dune)
+async def test_a_repeat_during_the_first_request_is_answered_in_progress(engine, dune):
+    same = await checkout_request(engine, dune)
 
     async with db.transaction(engine) as conn:
-        # Another process has the cart, and takes its time.
+        # Another process holds the lock on the cart.
         await carts.clear(conn, same.cart_id, now=NOON)
         with pytest.raises(RequestInProgress):
             await Checkouts(engine, RATES).place(same)
 
 
-async def test_sixty_checkouts_at_once_leave_no_trace_of_each_other(engine, checkouts, dune):
-    wishes = [await wish(engine, dune, quantity=1 + number % 3) for number in range(60)]
+async def test_sixty_checkouts_at_once_do_not_mix_their_data(engine, checkouts, dune):
+    requests = [
+        await checkout_request(engine, dune, quantity=1 + number % 3) for number in range(60)
+    ]
 
-    placed = await asyncio.gather(*map(checkouts.place, wishes))
+    placed = await asyncio.gather(*map(checkouts.place, requests))
 
-    for wanted, outcome in zip(wishes, placed, strict=True):
-        assert outcome.order.items[0].quantity == 1 + (wishes.index(wanted)) % 3
+    for wanted, outcome in zip(requests, placed, strict=True):
+        assert outcome.order.items[0].quantity == 1 + (requests.index(wanted)) % 3
     async with db.reading(engine) as conn:
         assert (await orders.count_by_state(conn))[State.PLACED] == 60
         assert [found async for found in doctor.examine(conn, now=NOON)] == []
 
 
-async def test_an_order_of_more_than_a_megabyte_arrives_whole(engine):
+async def test_an_order_of_more_than_a_megabyte_is_stored_completely(engine):
     patient = engine.execution_options(timeout_s=60)
     async with db.transaction(patient) as conn:
         long = "x" * 480
@@ -201,7 +201,7 @@ async def test_an_order_of_more_than_a_megabyte_arrives_whole(engine):
         cart_id = await carts.make_guest(conn, now=NOON)
         items = [{"cart_id": cart_id, "book_id": book_id, "quantity": 1} for book_id in ids]
         await conn.execute(insert(cart_items).values(unit_price_cents=1000, added_at=NOON), items)
-    wanted = replace(await wish(engine, ids[0]), cart_id=cart_id)
+    wanted = replace(await checkout_request(engine, ids[0]), cart_id=cart_id)
 
     order = (await Checkouts(patient, RATES).place(wanted)).order
 

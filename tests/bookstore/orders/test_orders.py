@@ -1,71 +1,26 @@
 import asyncio
-from collections.abc import Mapping
 from datetime import timedelta
-from itertools import count
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import orders, pricing
+from bookstore import orders
 from bookstore.carts import carts
 from bookstore.database.engine import reading, retry_transaction, transaction
-from bookstore.database.tables import audit_log, book_stock, notifications, stock_movements, tasks
+from bookstore.database.tables import audit_log, notifications, tasks
 from bookstore.errors import IllegalTransition
-from bookstore.idempotency import Key
-from bookstore.orders import checkout, processing
+from bookstore.orders import checkout
 from bookstore.orders.states import State
 from bookstore.payments import Payment
 from bookstore.payments.provider import PROVIDERS
-from bookstore.tasks import outbox as work
-from tests.factories import NOON, Trace, add_book, add_order, add_user
+from tests.factories import NOON, add_book, add_order, add_user
+from tests.ordering import RATES, checkout_request, place, process, stock_of
 
 NOTHING_OWED = {Payment.UNPAID, Payment.REFUNDED}
-RATES = pricing.Rates("EUR", 290, 4000, 700)
-ADDRESS = {"name": "Mira", "line1": "Quay 9", "city": "Hamburg", "postcode": "1", "country": "DE"}
-_keys = count(1)
 
 
-async def wish(
-    conn: AsyncConnection, quantities: Mapping[int, int], **facts: object
-) -> checkout.CheckoutRequest:
-    cart_id = await carts.make_guest(conn, now=NOON)
-    for book_id, quantity in quantities.items():
-        await carts.add(conn, cart_id, book_id, quantity, now=NOON)
-    number = next(_keys)
-    values: dict[str, object] = {
-        "key": Key(f"cart:{cart_id}", str(number)),
-        "request_hash": f"{number:064}",
-        "cart_id": cart_id,
-        "user_id": None,
-        "email": "mira@example.com",
-        "shipping_address": ADDRESS,
-    }
-    return checkout.CheckoutRequest(**{**values, **facts})
-
-
-async def place(conn: AsyncConnection, quantities: Mapping[int, int]) -> orders.Order:
-    (placed,) = await checkout.check_out(conn, [await wish(conn, quantities)], RATES, now=NOON)
-    assert isinstance(placed, checkout.Placed)
-    return placed.order
-
-
-async def process(conn: AsyncConnection, *placed: orders.Order) -> list[State]:
-    ids = [order.id for order in placed]
-    await processing.process(conn, ids, trace=Trace(), now=NOON)
-    await work.done(conn, work.Task.PROCESS_ORDERS, ids)
-    return [(await orders.get(conn, order.number)).status for order in placed]
-
-
-async def stock_of(conn: AsyncConnection, book_id: int) -> tuple[int, int]:
-    stock = await conn.scalar(select(book_stock.c.stock).where(book_stock.c.book_id == book_id))
-    ledger = await conn.scalar(
-        select(func.sum(stock_movements.c.delta)).where(stock_movements.c.book_id == book_id)
-    )
-    return int(stock or 0), int(ledger or 0)
-
-
-async def letters(conn: AsyncConnection, order: orders.Order) -> list[str]:
+async def emails_of(conn: AsyncConnection, order: orders.Order) -> list[str]:
     found = await conn.execute(
         select(notifications.c.kind)
         .where(notifications.c.order_id == order.id)
@@ -74,7 +29,7 @@ async def letters(conn: AsyncConnection, order: orders.Order) -> list[str]:
     return list(found.scalars())
 
 
-async def test_an_order_is_placed_with_all_that_must_happen_next(conn):
+async def test_an_order_is_placed_with_its_task_and_its_notification(conn):
     dune = await add_book(conn, title="Dune 🪐 ‘quoted’", price_cents=1290, stock=5)
 
     order = await place(conn, {dune: 2})
@@ -82,12 +37,12 @@ async def test_an_order_is_placed_with_all_that_must_happen_next(conn):
     assert (await orders.get(conn, order.number)) == order
     assert (order.status, order.total_cents, order.subtotal_cents) == (State.PLACED, None, 2580)
     assert [event.kind for event in await orders.events(conn, order.id)] == ["placed"]
-    assert await letters(conn, order) == ["order-placed"]
+    assert await emails_of(conn, order) == ["order-placed"]
     waiting = await conn.execute(select(tasks.c.task).order_by(tasks.c.task))
     assert list(waiting.scalars()) == ["process_orders", "send_notifications"]
 
 
-async def test_orders_of_the_last_moments_are_noticed(conn):
+async def test_any_since_finds_a_recent_order(conn):
     assert not await orders.any_since(conn, NOON - timedelta(seconds=5))
     await add_order(conn, {await add_book(conn): 1}, placed_at=NOON)
     assert await orders.any_since(conn, NOON - timedelta(seconds=5))
@@ -96,7 +51,7 @@ async def test_orders_of_the_last_moments_are_noticed(conn):
 
 async def test_a_confirmed_order_costs_what_the_cart_showed(conn):
     dune = await add_book(conn, price_cents=1290, stock=5)
-    wanted = await wish(conn, {dune: 2})
+    wanted = await checkout_request(conn, {dune: 2})
     shown = (await carts.get(conn, wanted.cart_id, RATES)).totals
     (placed,) = await checkout.check_out(conn, [wanted], RATES, now=NOON)
 
@@ -106,7 +61,7 @@ async def test_a_confirmed_order_costs_what_the_cart_showed(conn):
     assert order.total_cents == shown.total_cents == 2 * 1290 + 290
     assert order.tax_cents == shown.tax_cents == 188
     assert await stock_of(conn, dune) == (3, 3)
-    assert await letters(conn, order) == ["order-placed", "order-confirmed"]
+    assert await emails_of(conn, order) == ["order-placed", "order-confirmed"]
 
 
 async def test_the_last_copy_is_sold_once(conn):
@@ -119,7 +74,7 @@ async def test_the_last_copy_is_sold_once(conn):
     assert (await orders.get(conn, second.number)).reason == "Dune: sold out"
 
 
-async def test_an_order_gets_all_of_its_books_or_none(conn):
+async def test_an_order_is_filled_completely_or_not_at_all(conn):
     dune, emma = await add_book(conn, stock=5), await add_book(conn, title="Emma", stock=2)
     order = await place(conn, {dune: 1, emma: 2})
     other = await place(conn, {emma: 1})
@@ -129,10 +84,10 @@ async def test_an_order_gets_all_of_its_books_or_none(conn):
 
     assert await stock_of(conn, dune) == (5, 5)
     assert await stock_of(conn, emma) == (1, 1)
-    assert (await orders.get(conn, order.number)).reason == "Emma: 2 wanted, 1 left"
+    assert (await orders.get(conn, order.number)).reason == "Emma: 2 ordered, 1 in stock"
 
 
-async def test_an_order_that_is_processed_twice_changes_once(conn):
+async def test_processing_an_order_twice_changes_it_once(conn):
     dune = await add_book(conn, stock=5)
     order = await place(conn, {dune: 1})
     await process(conn, order)
@@ -143,7 +98,7 @@ async def test_an_order_that_is_processed_twice_changes_once(conn):
     assert [event.id for event in await orders.events(conn, order.id)] == [1, 2]
 
 
-async def test_a_cancelled_order_gives_its_books_back_once(conn):
+async def test_a_cancelled_order_returns_its_items_to_stock_once(conn):
     dune = await add_book(conn, stock=5)
     order = await place(conn, {dune: 2})
     await process(conn, order)
@@ -160,7 +115,7 @@ async def test_a_cancelled_order_gives_its_books_back_once(conn):
         )
 
 
-async def test_an_order_cancelled_before_it_is_processed_takes_nothing(conn):
+async def test_an_order_cancelled_before_processing_takes_no_stock(conn):
     dune = await add_book(conn, stock=5)
     order = await place(conn, {dune: 2})
     await orders.cancel(conn, order.number, actor="guest", by_staff=False, reason=None, now=NOON)
@@ -168,10 +123,10 @@ async def test_an_order_cancelled_before_it_is_processed_takes_nothing(conn):
     assert await process(conn, order) == [State.CANCELLED]
 
     assert await stock_of(conn, dune) == (5, 5)
-    assert await letters(conn, order) == ["order-placed", "order-cancelled"]
+    assert await emails_of(conn, order) == ["order-placed", "order-cancelled"]
 
 
-async def test_a_packed_order_is_cancelled_by_staff_only(conn):
+async def test_only_staff_cancel_a_packed_order(conn):
     dune = await add_book(conn, stock=5)
     order = await place(conn, {dune: 2})
     await process(conn, order)
@@ -186,7 +141,7 @@ async def test_a_packed_order_is_cancelled_by_staff_only(conn):
     assert await stock_of(conn, dune) == (5, 5)
 
 
-async def test_a_parcel_goes_from_packed_to_delivered_with_a_letter_each_but_packed(conn):
+async def test_each_step_from_packed_to_delivered_sends_an_email_except_packed(conn):
     dune = await add_book(conn, stock=5)
     order = await place(conn, {dune: 1})
     await process(conn, order)
@@ -203,7 +158,7 @@ async def test_a_parcel_goes_from_packed_to_delivered_with_a_letter_each_but_pac
 
     order = await orders.get(conn, order.number)
     assert (order.status, order.tracking, order.final) == (State.DELIVERED, "JD01", True)
-    assert await letters(conn, order) == [
+    assert await emails_of(conn, order) == [
         "order-placed",
         "order-confirmed",
         "order-shipped",
@@ -212,7 +167,7 @@ async def test_a_parcel_goes_from_packed_to_delivered_with_a_letter_each_but_pac
 
 
 @pytest.mark.parametrize("state", [State.CONFIRMED, State.REJECTED, State.SHIPPED, State.PLACED])
-async def test_staff_cannot_decide_what_the_order_service_decides_nor_skip_a_step(conn, state):
+async def test_staff_cannot_confirm_or_reject_or_skip_a_step(conn, state):
     order = await place(conn, {await add_book(conn, stock=5): 1})
 
     with pytest.raises(IllegalTransition):
@@ -230,7 +185,7 @@ async def test_cancelling_a_paid_order_makes_a_refund_due(conn):
     assert cancelled.payment_status is Payment.REFUND_DUE
 
 
-async def test_a_paid_order_that_cannot_be_filled_makes_a_refund_due(conn):
+async def test_a_paid_order_that_is_rejected_makes_a_refund_due(conn):
     dune = await add_book(conn, stock=1)
     first, second, third = [await place(conn, {dune: 1}) for _ in range(3)]
     for order in (first, second):
@@ -244,23 +199,23 @@ async def test_a_paid_order_that_cannot_be_filled_makes_a_refund_due(conn):
 
 
 @pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS)
-def test_a_way_to_pay_leads_from_one_known_state_to_others(provider):
+def test_a_provider_leads_from_each_known_status_to_other_known_ones(provider):
     assert PROVIDERS[provider.code] is provider
     for payment in Payment:
         after = provider.called_off(payment)
-        # Money that was taken is owed; nothing else may be left over from a dead order.
+        # A captured payment is owed back; no other claim may remain on an order that ended.
         assert after in (
             {Payment.REFUND_DUE} if payment is Payment.PAID else NOTHING_OWED | {payment}
         )
         assert payment not in provider.steps.get(payment, frozenset())
 
 
-async def test_a_list_of_orders_comes_in_pages_the_newest_first(conn):
+async def test_orders_are_listed_in_pages_newest_first(conn):
     dune = await add_book(conn, stock=50)
     user_id = await add_user(conn)
     placed = []
     for _ in range(5):
-        wanted = await wish(conn, {dune: 1}, user_id=user_id)
+        wanted = await checkout_request(conn, {dune: 1}, user_id=user_id)
         (answer,) = await checkout.check_out(conn, [wanted], RATES, now=NOON)
         placed.append(answer.order.number)
 
@@ -279,7 +234,7 @@ async def test_staff_find_an_order_by_number_address_title_and_isbn(conn):
     assert (await orders.find(conn, q="100%")).items == []
 
 
-async def test_what_staff_do_is_on_record_with_them(conn):
+async def test_steps_by_staff_are_in_the_audit_log_with_their_user(conn):
     dune, staff = await add_book(conn, price_cents=1000, stock=9), await add_user(conn)
     order = await place(conn, {dune: 1})
     await process(conn, order)
@@ -303,7 +258,7 @@ async def test_what_staff_do_is_on_record_with_them(conn):
     ]
 
 
-async def test_what_a_customer_does_is_no_business_of_the_audit(conn):
+async def test_steps_by_customers_are_not_in_the_audit_log(conn):
     dune = await add_book(conn, price_cents=1000, stock=9)
     order = await place(conn, {dune: 1})
     await process(conn, order)
@@ -313,7 +268,7 @@ async def test_what_a_customer_does_is_no_business_of_the_audit(conn):
     assert (await conn.execute(select(audit_log))).all() == []
 
 
-async def test_five_who_cancel_at_once_give_the_copies_back_once(engine):
+async def test_five_cancellations_at_once_return_the_items_once(engine):
     async with transaction(engine) as conn:
         dune = await add_book(conn, stock=5)
         order = await place(conn, {dune: 3})

@@ -30,7 +30,7 @@ async def guest_order(conn, **columns):
     return (await orders.by_ids(conn, [order_id]))[order_id]
 
 
-async def test_a_confirmed_address_brings_its_orders_along(conn):
+async def test_a_verified_address_brings_its_guest_orders(conn):
     first = await guest_order(conn)
     second = await guest_order(conn, email="anna@EXAMPLE.com")
     await guest_order(conn, email="boris@example.com")
@@ -43,14 +43,14 @@ async def test_a_confirmed_address_brings_its_orders_along(conn):
     own = (await orders.of_user(conn, anna)).items
     assert [order.number for order in own] == [second.number, first.number]
     assert [event.kind for event in await orders.events(conn, first.id)] == ["placed", "claimed"]
-    letters = (await notifications.of_user(conn, anna)).items
-    assert [letter.order_number for letter in letters] == [second.number, first.number]
+    shown = (await notifications.of_user(conn, anna)).items
+    assert [it.order_number for it in shown] == [second.number, first.number]
     assert await orders.claim(conn, anna, now=NOON) == []
     broken = {finding.invariant async for finding in doctor.examine(conn, now=NOON)}
-    assert "events are numbered without gaps" not in broken
+    assert "order events are numbered without gaps" not in broken
 
 
-async def test_an_address_that_is_not_confirmed_brings_nothing(conn):
+async def test_an_unverified_address_brings_no_orders(conn):
     order = await guest_order(conn)
     anna = await add_user(conn, email="anna@example.com")
 
@@ -59,7 +59,7 @@ async def test_an_address_that_is_not_confirmed_brings_nothing(conn):
     assert (await orders.get(conn, order.number)).user_id is None
 
 
-async def test_nobody_loses_an_order_to_an_account_with_the_same_address(conn):
+async def test_orders_of_another_account_are_never_claimed(conn):
     boris = await add_user(conn)
     order = await guest_order(conn, user_id=boris)
     anna = await add_user(conn, email="anna@example.com")
@@ -69,7 +69,7 @@ async def test_nobody_loses_an_order_to_an_account_with_the_same_address(conn):
     assert (await orders.get(conn, order.number)).user_id == boris
 
 
-async def test_an_order_is_claimed_once_by_whoever_asks_at_once(engine):
+async def test_an_order_is_claimed_once_by_requests_at_once(engine):
     async with transaction(engine) as conn:
         order = await guest_order(conn)
         anna = await add_user(conn, email="anna@example.com")
@@ -90,7 +90,7 @@ async def test_an_order_is_claimed_once_by_whoever_asks_at_once(engine):
 
 
 @pytest.mark.parametrize("evil", ["%", "_nna@example.com", "%@example.com"])
-async def test_an_address_is_taken_by_the_letter(conn, evil):
+async def test_an_address_is_compared_character_by_character(conn, evil):
     await guest_order(conn)
     stranger = await add_user(conn, email=evil)
     await confirm(conn, stranger)

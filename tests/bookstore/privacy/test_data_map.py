@@ -1,4 +1,4 @@
-"""The data map has to know every column there is: export and erasure go by it."""
+"""The data map covers every column, because export and erasure follow it."""
 
 from collections import Counter
 
@@ -7,48 +7,48 @@ from sqlalchemy import text
 
 from bookstore.database import engine as db
 from bookstore.database.tables import metadata, users
-from bookstore.privacy.data_map import HELD, PERSONAL
+from bookstore.privacy.data_map import DATA_MAP, PERSONAL
 
 TABLES = sorted(metadata.tables.values(), key=lambda table: table.name)
 
 
-def people_in(table):
-    """The columns that say whose a row is."""
+def user_columns(table):
+    """The columns that refer to a user."""
     return [key.parent.name for key in table.foreign_keys if key.column is users.c.id]
 
 
-def test_there_is_no_table_that_is_not_on_the_map():
-    assert set(metadata.tables) == set(HELD)
+def test_every_table_is_in_the_data_map():
+    assert set(metadata.tables) == set(DATA_MAP)
 
 
 @pytest.mark.parametrize("table", TABLES, ids=str)
 def test_every_column_has_one_kind(table):
-    named = Counter(name for names in HELD[table.name].kinds.values() for name in names.split())
+    named = Counter(name for names in DATA_MAP[table.name].kinds.values() for name in names.split())
 
     assert named == Counter(column.name for column in table.c)
 
 
 @pytest.mark.parametrize("table", TABLES, ids=str)
-def test_what_is_personal_goes_or_has_a_reason_to_stay(table):
-    held = HELD[table.name]
-    personal = {name for name, kind in held.kind_of().items() if kind in PERSONAL}
+def test_personal_data_is_erased_or_has_a_retention_reason(table):
+    data = DATA_MAP[table.name]
+    personal = {name for name, kind in data.kind_by_column().items() if kind in PERSONAL}
 
-    stays = set() if held.gone else personal - set(held.left)
+    retained = set() if data.delete_rows else personal - set(data.replacements)
 
-    assert not stays or held.kept
-    assert not (held.gone and held.left)
-    assert set(held.left) <= {column.name for column in table.c}
-    # What goes must be found.
-    assert held.whose is not None or not (held.gone or held.left)
+    assert not retained or data.retention_reason
+    assert not (data.delete_rows and data.replacements)
+    assert set(data.replacements) <= {column.name for column in table.c}
+    # Rows can only be erased if they can be selected by user.
+    assert data.rows_of is not None or not (data.delete_rows or data.replacements)
 
 
 @pytest.mark.parametrize("table", TABLES, ids=str)
-def test_whatever_belongs_to_somebody_can_be_taken_away(table):
-    if people_in(table) or table is users:
-        assert HELD[table.name].whose is not None
+def test_rows_that_refer_to_a_user_can_be_selected_by_user(table):
+    if user_columns(table) or table is users:
+        assert DATA_MAP[table.name].rows_of is not None
 
 
-async def test_what_was_deleted_is_overwritten_in_the_file_of_an_embedded_store(tmp_path):
+async def test_an_embedded_store_overwrites_deleted_data_in_its_file(tmp_path):
     engine = db.make_engine(f"sqlite+aiosqlite:///{tmp_path}/bookstore.db")
 
     async with db.reading(engine) as conn:

@@ -8,32 +8,32 @@ from bookstore.tasks.outbox import MAX_ATTEMPTS, Task
 from tests.factories import NOON
 
 
-async def test_every_failed_attempt_stays_to_be_read(conn):
+async def test_every_failed_attempt_is_recorded(conn):
     await outbox.add(conn, Task.PROCESS_ORDERS, [7], now=NOON)
 
     for number in range(MAX_ATTEMPTS):
-        await outbox.start(conn, Task.PROCESS_ORDERS, [7])
+        await outbox.start_attempts(conn, Task.PROCESS_ORDERS, [7])
         at = NOON + timedelta(minutes=number)
-        await outbox.fail(conn, Task.PROCESS_ORDERS, 7, f"fault {number}", now=at)
+        await outbox.fail(conn, Task.PROCESS_ORDERS, 7, f"error {number}", now=at)
 
     found = await failures.of(conn, [(Task.PROCESS_ORDERS, 7), (Task.SEND_NOTIFICATIONS, 7)])
-    assert [(it.attempt, it.error) for it in found] == [(n + 1, f"fault {n}") for n in range(5)]
+    assert [(it.attempt, it.error) for it in found] == [(n + 1, f"error {n}") for n in range(5)]
     assert await failures.of(conn, []) == []
 
 
-async def test_failures_of_long_ago_are_dropped(conn):
-    await failures.record(conn, Task.PROCESS_ORDERS, [(7, 1, "long ago")], now=NOON)
+async def test_old_failures_are_deleted(conn):
+    await failures.record(conn, Task.PROCESS_ORDERS, [(7, 1, "old")], now=NOON)
     later = NOON + timedelta(days=9)
     await failures.record(conn, Task.PROCESS_ORDERS, [(7, 2, "x" * 5000)], now=later)
 
-    await housekeeping.tidy(conn, now=NOON + housekeeping.FAILURES_KEPT + timedelta(days=1))
+    await housekeeping.run(conn, now=NOON + housekeeping.FAILURE_RETENTION + timedelta(days=1))
 
-    (kept,) = await failures.of(conn, [(Task.PROCESS_ORDERS, 7)])
-    assert kept.attempt == 2
-    assert len(kept.error) == failures.ERROR_LENGTH
+    (remaining,) = await failures.of(conn, [(Task.PROCESS_ORDERS, 7)])
+    assert remaining.attempt == 2
+    assert len(remaining.error) == failures.ERROR_LENGTH
 
 
-async def test_the_audit_knows_from_where(conn):
+async def test_the_audit_log_records_the_address(conn):
     token = log.ADDRESS.set("192.0.2.7")
     await log.record(conn, "change", "book", 7, {}, user_id=None, now=NOON)
     log.ADDRESS.reset(token)

@@ -28,16 +28,16 @@ async def sign_up(engine, email=ANNA):
     )
 
 
-async def test_whoever_registers_is_a_customer_and_gets_a_welcome(conn):
+async def test_a_new_user_is_a_customer_and_gets_a_welcome_email(conn):
     user = await register(conn)
 
     assert (user.email, user.name, user.role) == (ANNA, "Anna", Role.CUSTOMER)
     assert not user.email_verified
     assert not user.disabled
-    [letter] = await conn.execute(select(notifications))
-    assert (letter.kind, letter.recipient, letter.user_id) == ("welcome", ANNA, user.id)
+    [email] = await conn.execute(select(notifications))
+    assert (email.kind, email.recipient, email.user_id) == ("welcome", ANNA, user.id)
     [task] = await conn.execute(select(tasks))
-    assert (task.task, task.ref_id) == ("send_notifications", letter.id)
+    assert (task.task, task.ref_id) == ("send_notifications", email.id)
 
 
 @pytest.mark.parametrize("spelling", ["ANNA@example.com", "anna@EXAMPLE.COM", "Anna@Example.Com"])
@@ -62,14 +62,14 @@ async def test_an_address_has_one_account_in_any_spelling(conn, spelling):
         "anna@example.com\x00",
     ],
 )
-async def test_what_is_no_address_is_refused(conn, email):
+async def test_a_malformed_address_is_refused(conn, email):
     with pytest.raises(Invalid) as refusal:
         await register(conn, email)
 
     assert refusal.value.field == "email"
 
 
-async def test_of_two_who_register_at_once_one_gets_the_address(engine):
+async def test_of_two_concurrent_registrations_one_gets_the_address(engine):
     outcomes = await asyncio.gather(sign_up(engine), sign_up(engine), return_exceptions=True)
 
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["EmailTaken", "User"]
@@ -93,7 +93,7 @@ async def test_a_disabled_account_is_refused_like_a_wrong_password(engine):
         await accounts.sign_in(engine, ANNA, "seven wells")
 
 
-async def test_an_old_hash_is_renewed_when_its_owner_signs_in(engine):
+async def test_an_outdated_hash_is_renewed_at_sign_in(engine):
     anna = await sign_up(engine)
     old = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash("seven wells")
     async with transaction(engine) as conn:
@@ -102,8 +102,8 @@ async def test_an_old_hash_is_renewed_when_its_owner_signs_in(engine):
     await accounts.sign_in(engine, ANNA, "seven wells")
 
     async with reading(engine) as conn:
-        _, kept = await accounts.credentials(conn, ANNA)
-    assert not passwords.outdated(kept)
+        _, stored = await accounts.credentials(conn, ANNA)
+    assert not passwords.needs_rehash(stored)
 
 
 async def test_a_name_can_be_changed(conn):
@@ -114,12 +114,12 @@ async def test_a_name_can_be_changed(conn):
     assert changed.name == "Anna K."
 
 
-async def test_who_does_not_exist_is_not_found(conn):
+async def test_an_unknown_user_is_not_found(conn):
     with pytest.raises(NotFound):
         await accounts.get(conn, 1)
 
 
-async def test_a_new_role_is_on_record(conn):
+async def test_a_change_of_role_is_in_the_audit_log(conn):
     admin, anna = await register(conn, "root@example.com", Role.ADMIN), await register(conn)
 
     changed = await accounts.change_role(conn, anna.id, Role.CLERK, by=admin.id, now=NOON)
@@ -130,7 +130,7 @@ async def test_a_new_role_is_on_record(conn):
     assert entry.changes == {"role": ["customer", "clerk"]}
 
 
-async def test_nobody_changes_their_own_role(conn):
+async def test_users_cannot_change_their_own_role(conn):
     admin = await register(conn, role=Role.ADMIN)
     await register(conn, "other@example.com", Role.ADMIN)
 
@@ -138,7 +138,7 @@ async def test_nobody_changes_their_own_role(conn):
         await accounts.change_role(conn, admin.id, Role.CLERK, by=admin.id, now=NOON)
 
 
-async def test_the_last_administrator_stays_one(conn):
+async def test_the_last_administrator_keeps_the_role(conn):
     first = await register(conn, role=Role.ADMIN)
     second = await register(conn, "second@example.com", Role.ADMIN)
 
@@ -171,7 +171,7 @@ async def test_users_come_in_pages(conn):
     assert second.next is None
 
 
-async def test_the_last_administrator_cannot_be_shut_out(conn):
+async def test_the_last_administrator_cannot_be_disabled(conn):
     admin = await register(conn, role=Role.ADMIN)
 
     with pytest.raises(Invalid):
@@ -190,10 +190,10 @@ async def test_a_changed_password_replaces_the_old_one(engine):
         await accounts.sign_in(engine, ANNA, "seven wells")
 
 
-async def test_a_password_changes_only_for_who_knows_it(engine):
+async def test_a_password_change_needs_the_current_password(engine):
     anna = await sign_up(engine)
 
     with pytest.raises(BadCredentials):
         await accounts.change_password(
-            engine, anna, current="a guess", new="eight wells", session_id=None, now=NOON
+            engine, anna, current="another password", new="eight wells", session_id=None, now=NOON
         )

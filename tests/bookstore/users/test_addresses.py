@@ -20,7 +20,7 @@ async def lines(conn, user_id):
     return [(address.line1, address.is_default) for address in found]
 
 
-async def test_the_first_address_is_the_default_until_another_is(conn):
+async def test_the_first_address_is_the_default_until_another_is_chosen(conn):
     anna = await add_user(conn)
 
     home = await add(conn, anna)
@@ -32,7 +32,7 @@ async def test_the_first_address_is_the_default_until_another_is(conn):
     assert await lines(conn, anna) == [("Quay 9", True), ("Summer 2", False), ("Work 1", False)]
 
 
-async def test_a_change_keeps_what_it_does_not_name_and_must_still_find_its_way(conn):
+async def test_a_change_keeps_the_other_fields_and_is_validated(conn):
     anna = await add_user(conn)
     home = await add(conn, anna, phone="+49 40 1")
 
@@ -45,7 +45,7 @@ async def test_a_change_keeps_what_it_does_not_name_and_must_still_find_its_way(
     assert await addresses.get(conn, anna, home.id) == moved
 
 
-async def test_the_newest_address_follows_a_default_that_goes(conn):
+async def test_the_newest_address_becomes_the_default_when_the_default_is_removed(conn):
     anna = await add_user(conn)
     home = await add(conn, anna)
     await add(conn, anna, line1="Work 1")
@@ -56,37 +56,37 @@ async def test_the_newest_address_follows_a_default_that_goes(conn):
     assert await lines(conn, anna) == [("Summer 2", True), ("Work 1", False)]
 
 
-async def test_somebody_elses_address_is_not_there(conn):
+async def test_the_address_of_another_user_is_not_found(conn):
     anna, boris = await add_user(conn), await add_user(conn)
     home = await add(conn, anna)
 
-    for reach in (
+    for access in (
         addresses.get(conn, boris, home.id),
         addresses.change(conn, boris, home.id, {"line1": "Mine 1"}, now=NOON),
         addresses.remove(conn, boris, home.id),
     ):
         with pytest.raises(NotFound):
-            await reach
+            await access
 
     assert await lines(conn, anna) == [("Quay 9", True)]
 
 
-async def test_two_who_add_at_once_keep_the_limit_and_one_default(engine):
+async def test_concurrent_additions_keep_the_limit_and_one_default(engine):
     async with transaction(engine) as conn:
         anna = await add_user(conn)
-        for number in range(addresses.MOST - 2):
+        for number in range(addresses.MAX_ADDRESSES - 2):
             await add(conn, anna, line1=f"Quay {number}")
 
-    async def one_more(number):
+    async def add_one(number):
         async def work():
             async with transaction(engine) as conn:
                 await add(conn, anna, line1=f"New {number}", is_default=True)
 
         await retry_transaction(work)
 
-    answers = await asyncio.gather(*map(one_more, range(5)), return_exceptions=True)
+    results = await asyncio.gather(*map(add_one, range(5)), return_exceptions=True)
 
-    assert [type(answer) for answer in answers if answer] == [AddressBookFull] * 3
+    assert [type(result) for result in results if result] == [AddressBookFull] * 3
     async with reading(engine) as conn:
         found = await addresses.of_user(conn, anna)
     assert (len(found), sum(address.is_default for address in found)) == (20, 1)

@@ -12,8 +12,8 @@ HOME = {
 }
 
 
-def test_an_address_is_kept_tidy():
-    address = addresses.checked(
+def test_an_address_is_trimmed_and_complete():
+    address = addresses.validated(
         {**HOME, "name": "  Anna \t Karenina ", "country": "ru"}, within="x"
     )
 
@@ -36,15 +36,15 @@ def test_an_address_is_kept_tidy():
         ({"line2": "a\x00b"}, "line2"),
     ],
 )
-def test_what_no_parcel_would_find_is_refused(change, field):
+def test_an_invalid_address_is_refused(change, field):
     with pytest.raises(Invalid) as refusal:
-        addresses.checked({**HOME, **change}, within="shipping_address")
+        addresses.validated({**HOME, **change}, within="shipping_address")
 
     assert refusal.value.field == f"shipping_address/{field}"
 
 
-def test_not_every_country_has_postcodes():
-    assert addresses.checked({**HOME, "postcode": None, "country": "HK"}, within="x")
+def test_a_country_without_postcodes_needs_none():
+    assert addresses.validated({**HOME, "postcode": None, "country": "HK"}, within="x")
 
 
 def test_there_are_as_many_countries_as_iso_3166_has():

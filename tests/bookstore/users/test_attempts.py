@@ -13,8 +13,8 @@ MINUTE = timedelta(minutes=1)
 RULE = Rule(5, timedelta(seconds=1), 15 * MINUTE)
 
 
-async def tries(conn, seconds, *, rule=RULE, name="account anna@example.com"):
-    """How many passwords somebody gets checked who tries all the time."""
+async def count_checked(conn, seconds, *, rule=RULE, name="account anna@example.com"):
+    """How many attempts are allowed for an attacker who tries without a break."""
     checked, at, end = 0, NOON, NOON + timedelta(seconds=seconds)
     while at < end:
         wait_s = await attempts.count(conn, {name: rule}, now=at)
@@ -23,21 +23,21 @@ async def tries(conn, seconds, *, rule=RULE, name="account anna@example.com"):
     return checked
 
 
-async def test_guessing_gets_slower_and_slower(conn):
-    assert await tries(conn, 600) <= 20
+async def test_repeated_failures_get_slower_and_slower(conn):
+    assert await count_checked(conn, 600) <= 20
 
 
 ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 @ONE_DATABASE
-async def test_s06_of_ten_thousand_tries_in_ten_minutes_twenty_are_checked(conn):
+async def test_s06_of_ten_thousand_attempts_in_ten_minutes_at_most_twenty_are_checked(conn):
     names = {"account anna@example.com": RULE}
     checked = 0
 
     for number in range(10_000):
         at = NOON + number * timedelta(milliseconds=60)
-        # As it is done in `web/auth/login_throttle.py`: who has to wait is told without a lock.
+        # As in `web/auth/login_throttle.py`: the wait is looked up without a lock first.
         if await attempts.wait_s(conn, names, now=at) == 0:
             checked += await attempts.count(conn, names, now=at) == 0
 
@@ -51,13 +51,13 @@ async def test_s06_a_thousand_accounts_are_slow_from_one_network(conn):
 
     for number in range(1000):
         names = {f"account {number}": RULE, "network 192.0.2.0/24": network}
-        at = NOON + timedelta(seconds=number * 0.6)  # A thousand within ten minutes.
+        at = NOON + timedelta(seconds=number * 0.6)  # A thousand in ten minutes.
         checked += await attempts.count(conn, names, now=at) == 0
 
     assert checked < 65
 
 
-async def test_whoever_waits_is_not_counted_again(conn):
+async def test_an_attempt_that_must_wait_is_not_counted_again(conn):
     names = {"anna": Rule(1, MINUTE, 15 * MINUTE)}
     await attempts.count(conn, names, now=NOON)
 
@@ -69,7 +69,7 @@ async def test_whoever_waits_is_not_counted_again(conn):
     assert waits == [59, 30, 1, 0]
 
 
-async def test_after_a_while_all_is_forgotten(conn):
+async def test_failures_expire_after_the_longest_pause(conn):
     for second in range(100):
         await attempts.count(conn, {"anna": RULE}, now=NOON + timedelta(seconds=second))
 
@@ -81,7 +81,7 @@ async def test_after_a_while_all_is_forgotten(conn):
     ]
 
 
-async def test_a_failure_can_be_taken_back_or_forgotten(conn):
+async def test_failures_can_be_undone_or_forgotten(conn):
     names = {"anna": Rule(2, MINUTE, MINUTE), "network": Rule(2, MINUTE, MINUTE)}
     for _ in range(2):
         await attempts.count(conn, names, now=NOON)
@@ -92,7 +92,7 @@ async def test_a_failure_can_be_taken_back_or_forgotten(conn):
     assert await attempts.wait_s(conn, names, now=NOON) == 0
 
 
-async def test_of_many_at_once_no_try_is_overtaken(engine):
+async def test_concurrent_attempts_do_not_exceed_the_limit(engine):
     async def work():
         async with transaction(engine) as conn:
             return await attempts.count(conn, {"a": RULE, "b": RULE}, now=NOON)
@@ -111,7 +111,7 @@ async def test_names_are_not_in_the_table(conn):
 
 
 @pytest.mark.parametrize(("later", "left"), [(timedelta(), 1), (RULE.longest_pause, 0)])
-async def test_what_is_forgotten_goes(conn, later, left):
+async def test_expired_failures_are_purged(conn, later, left):
     await attempts.count(conn, {"anna": RULE}, now=NOON)
 
     await attempts.purge(conn, now=NOON + later)

@@ -13,7 +13,7 @@ ANNA = "anna.karenina@example.com"
     "password",
     ["eight ch", "x" * 63 + "y", "pass phrase with spaces", "пароль-мой", "🐟🐠🐡🦈🐙🦑🐬🐳"],
 )
-def test_any_characters_make_a_password(password):
+def test_a_password_may_contain_any_characters(password):
     passwords.check_rule(password, ANNA)
 
 
@@ -36,32 +36,32 @@ def test_a_weak_password_is_refused(password):
     assert refusal.value.field == "password"
 
 
-async def test_only_the_right_password_fits_its_hash():
-    kept = await passwords.hash("correct horse")
+async def test_only_the_right_password_matches_its_hash():
+    stored = await passwords.hash("correct horse")
 
-    assert await passwords.verify(kept, "correct horse")
-    assert not await passwords.verify(kept, "Correct horse")
-    assert not await passwords.verify(kept, "half of a pair \ud83d")
-    assert not await passwords.verify(kept, "x" * 1_000_000)
+    assert await passwords.verify(stored, "correct horse")
+    assert not await passwords.verify(stored, "Correct horse")
+    assert not await passwords.verify(stored, "half of a pair \ud83d")
+    assert not await passwords.verify(stored, "x" * 1_000_000)
 
 
-async def test_no_password_fits_an_account_that_does_not_exist():
+async def test_no_password_matches_an_account_that_does_not_exist():
     assert not await passwords.verify(None, "correct horse")
 
 
-async def test_a_damaged_hash_fits_nothing():
+async def test_a_damaged_hash_matches_no_password():
     assert not await passwords.verify("$argon2id$gone", "correct horse")
 
 
-async def test_what_is_kept_is_argon2id_with_todays_parameters():
-    kept = await passwords.hash("correct horse")
+async def test_a_new_hash_is_argon2id_with_the_current_parameters():
+    stored = await passwords.hash("correct horse")
 
-    assert extract_parameters(kept) == passwords.PARAMETERS
-    assert not passwords.outdated(kept)
+    assert extract_parameters(stored) == passwords.PARAMETERS
+    assert not passwords.needs_rehash(stored)
 
 
-def test_a_hash_made_with_weaker_parameters_is_outdated():
-    assert passwords.outdated(
+def test_a_hash_with_weaker_parameters_needs_a_rehash():
+    assert passwords.needs_rehash(
         PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash("correct horse")
     )
 

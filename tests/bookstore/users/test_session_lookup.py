@@ -7,14 +7,14 @@ from bookstore.database import engine as db
 from bookstore.users import accounts, sessions
 from bookstore.users.permissions import Role
 from bookstore.users.session_lookup import SessionLookup
-from tests.counting import counted
+from tests.counting import count_statements
 from tests.factories import add_user
 
 DAY = timedelta(days=1)
 
 
 @pytest.fixture
-def visits(engine):
+def lookup(engine):
     return SessionLookup(engine)
 
 
@@ -31,62 +31,62 @@ async def begin(engine, user_id=None, lifetime=DAY, **data):
         )
 
 
-async def test_those_who_come_at_once_share_a_query_and_each_is_known(engine, visits):
+async def test_concurrent_lookups_share_a_query_and_each_gets_its_session(engine, lookup):
     ids = [await begin(engine, cart_id=number) for number in range(20)]
 
-    with counted(engine.get_execution_options()["reader"]) as statements:
-        found = await asyncio.gather(*map(visits.of, ids))
+    with count_statements(engine.get_execution_options()["reader"]) as statements:
+        found = await asyncio.gather(*map(lookup.find, ids))
 
-    assert [visit.data for visit in found] == [{"cart_id": number} for number in range(20)]
-    assert {visit.user for visit in found} == {None}
-    assert len([it for it in statements if "BEGIN" not in it]) == 1
+    assert [session.data for session in found] == [{"cart_id": number} for number in range(20)]
+    assert {session.user for session in found} == {None}
+    assert len([each for each in statements if "BEGIN" not in each]) == 1
 
 
-async def test_whoever_is_signed_in_is_known(engine, visits):
+async def test_a_session_of_a_signed_in_user_has_the_user(engine, lookup):
     async with db.transaction(engine) as conn:
         user = await accounts.get(conn, await add_user(conn, role=Role.CLERK))
     session_id = await begin(engine, user_id=user.id)
 
-    visit = await visits.of(session_id)
+    session = await lookup.find(session_id)
 
-    assert visit.user == user
-    assert datetime.now(UTC) - visit.created_at < timedelta(minutes=1)
-    assert visit.last_seen_at == visit.created_at
+    assert session.user == user
+    assert datetime.now(UTC) - session.created_at < timedelta(minutes=1)
+    assert session.last_seen_at == session.created_at
 
 
-async def test_what_ended_expired_or_never_was_is_nobodys(engine, visits):
+async def test_an_ended_expired_or_unknown_session_is_not_found(engine, lookup):
     ended = await begin(engine)
     expired = await begin(engine, lifetime=timedelta(0))
     async with db.transaction(engine) as conn:
         await sessions.end(conn, ended)
-    wanted = [ended, expired, "", "x" * 43, "half of a pair \ud83d", await begin(engine)]
+    session_ids = [ended, expired, "", "x" * 43, "half of a pair \ud83d", await begin(engine)]
 
-    found = await asyncio.gather(*map(visits.of, wanted))
+    found = await asyncio.gather(*map(lookup.find, session_ids))
 
-    assert [visit is not None for visit in found] == [False] * 5 + [True]
+    assert [session is not None for session in found] == [False] * 5 + [True]
 
 
-async def test_a_session_that_ends_is_over_for_the_next_request(engine, visits):
+async def test_an_ended_session_is_not_found_by_the_next_request(engine, lookup):
     session_id = await begin(engine)
-    others = [asyncio.create_task(visits.of(session_id)) for _ in range(5)]
+    others = [asyncio.create_task(lookup.find(session_id)) for _ in range(5)]
     await asyncio.gather(*others)
 
     async with db.transaction(engine) as conn:
         await sessions.end(conn, session_id)
 
-    assert await visits.of(session_id) is None
+    assert await lookup.find(session_id) is None
 
 
-async def test_without_a_database_everybody_learns_it_at_once():
+async def test_without_a_database_all_lookups_fail_quickly():
     engine = db.make_engine("mysql+aiomysql://store:none@127.0.0.1:9/store", timeout_s=1)
-    visits = SessionLookup(engine)
+    lookup = SessionLookup(engine)
     loop = asyncio.get_running_loop()
-    begun_at = loop.time()
+    started_at = loop.time()
 
-    answers = await asyncio.gather(
-        *(visits.of(f"session {number}") for number in range(30)), return_exceptions=True
+    results = await asyncio.gather(
+        *(lookup.find(f"session {number}") for number in range(30)), return_exceptions=True
     )
 
-    assert all(db.is_away(it) for it in answers)
-    assert loop.time() - begun_at < 2
+    assert all(db.is_unavailable(each) for each in results)
+    assert loop.time() - started_at < 2
     await engine.dispose()

@@ -45,14 +45,14 @@ async def test_a_made_up_id_finds_nothing(conn, made_up):
     assert await sessions.find(conn, made_up, now=NOON) is None
 
 
-async def test_a_session_ends_when_its_time_is_over(conn):
+async def test_a_session_ends_when_it_expires(conn):
     session_id = await begin(conn)
 
     assert await sessions.find(conn, session_id, now=NOON + DAY - timedelta(seconds=1))
     assert await sessions.find(conn, session_id, now=NOON + DAY) is None
 
 
-async def test_what_a_session_knows_is_kept(conn):
+async def test_the_data_of_a_session_is_stored(conn):
     session_id = await begin(conn)
 
     await sessions.save(conn, session_id, user_id=None, data={"cart_id": 8}, now=NOON)
@@ -60,17 +60,17 @@ async def test_what_a_session_knows_is_kept(conn):
     assert (await sessions.find(conn, session_id, now=NOON)).data == {"cart_id": 8}
 
 
-async def test_saving_does_not_bring_a_session_back_to_life(conn):
+async def test_saving_does_not_restore_an_ended_session(conn):
     session_id = await begin(conn)
     await sessions.end(conn, session_id)
 
-    kept = await sessions.save(conn, session_id, user_id=None, data={"cart_id": 8}, now=NOON)
+    saved = await sessions.save(conn, session_id, user_id=None, data={"cart_id": 8}, now=NOON)
 
-    assert not kept
+    assert not saved
     assert await sessions.find(conn, session_id, now=NOON) is None
 
 
-async def test_last_seen_moves_at_most_once_a_minute(conn):
+async def test_last_seen_is_updated_at_most_once_a_minute(conn):
     session_id = await begin(conn)
     seen = []
 

@@ -32,14 +32,14 @@ async def use(conn, user_id, code, now=NOON, secret_key=SECRET_KEY):
     return await two_factor.use(conn, user_id, code, secret_key=secret_key, now=now)
 
 
-async def test_an_authenticator_is_told_whose_codes_it_shows(conn):
+async def test_the_seed_names_the_account_and_the_store(conn):
     authenticator = await begin(conn, await add_user(conn, email="anna@example.com"))
 
     assert (authenticator.name, authenticator.issuer) == ("anna@example.com", "Books & Co")
     assert len(authenticator.byte_secret()) == 20
 
 
-async def test_a_seed_counts_only_after_its_first_code(conn):
+async def test_a_seed_is_active_only_after_its_first_code(conn):
     anna = await add_user(conn)
     authenticator = await begin(conn, anna)
 
@@ -49,12 +49,12 @@ async def test_a_seed_counts_only_after_its_first_code(conn):
     assert not await use(conn, anna, authenticator.at(int(NOON.timestamp())))
 
 
-async def test_what_was_not_begun_is_not_enabled(conn):
+async def test_enabling_needs_a_pending_seed(conn):
     with pytest.raises(SecondFactorNotBegun):
         await two_factor.enable(conn, await add_user(conn), "1", secret_key=SECRET_KEY, now=NOON)
 
 
-async def test_to_begin_again_makes_the_first_seed_worthless(conn):
+async def test_beginning_again_replaces_the_first_seed(conn):
     anna = await add_user(conn)
     first = await begin(conn, anna)
     await begin(conn, anna)
@@ -64,13 +64,13 @@ async def test_to_begin_again_makes_the_first_seed_worthless(conn):
         await two_factor.enable(conn, anna, code, secret_key=SECRET_KEY, now=NOON)
 
 
-async def test_two_users_have_two_seeds(conn):
+async def test_each_user_has_a_different_seed(conn):
     first, second = [await begin(conn, await add_user(conn)) for _ in range(2)]
 
     assert first.secret != second.secret
 
 
-async def test_one_that_is_on_is_not_replaced(conn):
+async def test_an_enabled_second_factor_cannot_be_replaced(conn):
     anna = await add_user(conn)
     await enable(conn, anna)
 
@@ -79,14 +79,14 @@ async def test_one_that_is_on_is_not_replaced(conn):
     with pytest.raises(SecondFactorOn):
         await two_factor.enable(conn, anna, "1", secret_key=SECRET_KEY, now=NOON)
     with pytest.raises(SecondFactorOn):
-        await two_factor.begun_with(conn, anna, issuer="x", secret_key=SECRET_KEY)
+        await two_factor.pending_enrolment(conn, anna, issuer="x", secret_key=SECRET_KEY)
 
 
 @pytest.mark.parametrize(
     ("later", "right"), [(-2, False), (-1, False), (0, False), (1, True), (2, True), (3, False)]
 )
-async def test_the_code_of_this_step_and_the_one_before_count(conn, later, right):
-    """The code of the step after the one that enabled it, tried so many steps after that."""
+async def test_the_codes_of_this_step_and_the_previous_one_are_valid(conn, later, right):
+    """Tries the code of the step after the enabling one, `later` steps after NOON."""
     anna = await add_user(conn)
     authenticator, _ = await enable(conn, anna)
     code = authenticator.at(int((NOON + STEP).timestamp()))
@@ -94,7 +94,7 @@ async def test_the_code_of_this_step_and_the_one_before_count(conn, later, right
     assert await use(conn, anna, code, NOON + later * STEP) is right
 
 
-async def test_the_code_that_enabled_it_is_used_up(conn):
+async def test_the_enabling_code_cannot_be_used_again(conn):
     anna = await add_user(conn)
     authenticator, _ = await enable(conn, anna)
 
@@ -102,27 +102,27 @@ async def test_the_code_that_enabled_it_is_used_up(conn):
 
 
 @pytest.mark.parametrize("code", ["", "12345", "x" * 5000, "٠١٢٣٤٥", "half \ud83d", "000000\x00"])
-async def test_what_is_no_code_is_wrong(conn, code):
+async def test_a_malformed_code_is_wrong(conn, code):
     anna = await add_user(conn)
     await enable(conn, anna)
 
     assert not await use(conn, anna, code)
 
 
-async def test_each_recovery_code_counts_once_for_its_user(conn):
+async def test_each_recovery_code_is_valid_once_for_its_user(conn):
     anna, boris = await add_user(conn), await add_user(conn)
     _, codes = await enable(conn, anna)
     await enable(conn, boris)
 
     assert len(set(codes)) == 10
-    assert all(len(code.replace("-", "")) == 16 for code in codes)  # Of 32 letters: 80 bits.
+    assert all(len(code.replace("-", "")) == 16 for code in codes)  # 16 base32 characters: 80 bits.
     assert not await use(conn, boris, codes[0])
     assert await use(conn, anna, codes[0].upper().replace("-", " "))
     assert not await use(conn, anna, codes[0])
     assert await two_factor.codes_left(conn, anna) == 9
 
 
-async def test_with_another_secret_only_recovery_codes_count(conn):
+async def test_after_a_change_of_the_secret_only_recovery_codes_are_valid(conn):
     anna = await add_user(conn)
     authenticator, codes = await enable(conn, anna)
     code = authenticator.at(int((NOON + STEP).timestamp()))
@@ -131,7 +131,7 @@ async def test_with_another_secret_only_recovery_codes_count(conn):
     assert await use(conn, anna, codes[0], NOON + STEP, secret_key="another")
 
 
-async def test_when_it_is_removed_nothing_is_left(conn):
+async def test_removing_it_deletes_seed_and_recovery_codes(conn):
     anna = await add_user(conn)
     _, codes = await enable(conn, anna)
 
@@ -147,6 +147,6 @@ async def test_when_it_is_removed_nothing_is_left(conn):
     assert tuple(entry) == ("remove-second-factor", str(anna))
 
 
-async def test_whoever_is_not_there_has_none_to_remove(conn):
+async def test_removing_it_from_an_unknown_user_fails(conn):
     with pytest.raises(NotFound):
         await two_factor.remove(conn, 1, by=None, now=NOON)

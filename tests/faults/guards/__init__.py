@@ -1,4 +1,4 @@
-"""Each guard is taken away once, and a check that holds with it has to fail without it.
+"""Each guard is removed once, and a check that holds with it must fail without it.
 
-What a zero is worth is seen here.  Nowhere else do tests patch our own code.
+This shows that the checks can fail.  No other tests patch our own code.
 """

@@ -1,4 +1,4 @@
-"""With a guard, and without it."""
+"""Each test runs with its guard and without it."""
 
 import pytest
 
@@ -7,7 +7,7 @@ WITH, WITHOUT = True, False
 
 @pytest.fixture
 def database_url(mariadb, mariadb_database, pytestconfig):
-    """MariaDB only: SQLite has one writer, which hides what locks are for."""
+    """MariaDB only: SQLite has one writer, which hides the effect of locks."""
     worker = getattr(pytestconfig, "workerinput", {}).get("workerid", "main")
     mariadb.empty(mariadb_database)
     return mariadb.url(f"test_{worker}")
@@ -15,5 +15,5 @@ def database_url(mariadb, mariadb_database, pytestconfig):
 
 @pytest.fixture(params=[WITH, WITHOUT], ids=["with", "without"])
 def guarded(request):
-    """Whether the guard is there; the check has to come out the same."""
+    """Whether the guard is in place; the check must have the same result."""
     return request.param

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from itertools import count
 
-from actors.batching import Batches
+from actors.batching import BatchProcessor
 from bookstore.carts import carts
 from bookstore.database import engine as db
 from bookstore.database.statements import Bulk
@@ -22,7 +22,7 @@ NOTHING = Bulk("row INT", "DO 0", sqlite="SELECT 0")
 
 
 def nothing(*_args, **_named):
-    """The statement that is left of a guard."""
+    """A statement in place of a guard."""
     return NOTHING.of([])
 
 
@@ -31,12 +31,12 @@ def clock():
 
 
 def batches(engine, work=processing.process, name="test"):
-    return Batches(engine, Task.PROCESS_ORDERS, work, worker=name, clock=clock)
+    return BatchProcessor(engine, Task.PROCESS_ORDERS, work, worker=name, clock=clock)
 
 
 async def full_cart(engine, quantities):
     async with db.transaction(engine) as conn:
-        cart_id = await carts.make_guest(conn, now=clock())  # A relay throws old carts away.
+        cart_id = await carts.make_guest(conn, now=clock())  # The relay purges old carts.
         for book_id, quantity in quantities.items():
             await carts.add(conn, cart_id, book_id, quantity, now=clock())
     return CheckoutRequest(

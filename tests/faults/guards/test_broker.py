@@ -1,4 +1,4 @@
-"""What keeps messages from being lost between us and RabbitMQ."""
+"""Guards against losing messages between the store and RabbitMQ."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ from dramatiq.brokers.stub import StubBroker
 from dramatiq.middleware import Retries
 
 from actors.broker import Consumer, SafeRetries, StoreBroker, _RabbitmqConsumer
-from bookstore.tasks.outbox import Offer, Task
+from bookstore.tasks.outbox import Task, TaskRef
 from bookstore.tasks.publisher import RabbitPublisher
 from tests.servers.process import wait_until
 
@@ -30,7 +30,7 @@ async def test_publisher_confirms(broker_url, rabbitmq, guarded, monkeypatch, py
     async with RabbitPublisher([broker_url], queue_type="classic", name="test") as publisher:
         await asyncio.to_thread(wait_until, lambda: publisher.ready)
         await asyncio.to_thread(rabbitmq.ask, "DELETE", f"queues/{vhost}/orders")
-        publisher.offer([Offer(Task.PROCESS_ORDERS, 1)])  # It goes nowhere.
+        publisher.publish([TaskRef(Task.PROCESS_ORDERS, 1)])  # It is not routed.
         await asyncio.sleep(3)
 
         there = [
@@ -38,7 +38,7 @@ async def test_publisher_confirms(broker_url, rabbitmq, guarded, monkeypatch, py
             for queue in await asyncio.to_thread(rabbitmq.ask, "GET", f"queues/{vhost}")
         ]
 
-    # Whoever is told that nothing arrived connects anew, and declares the queue again.
+    # After a negative confirm the publisher reconnects and declares the queue again.
     assert ("orders" in there) == guarded
 
 
@@ -49,14 +49,14 @@ async def blind_publish(self, message):
 
 
 def stale_acknowledgement(broker_url, consumer_class):
-    """How many of two messages are left when the first is acknowledged after a reconnect."""
+    """The number of messages left of two when the first is acknowledged after a reconnect."""
     rabbit = StoreBroker(queue_type="classic", url=broker_url, middleware=[])
     rabbit.declare_queue("orders", ensure=True)
     for number in (1, 2):
         rabbit.enqueue(dramatiq.Message("orders", "process_orders", ([number],), {}, {}))
     before = consumer_class(rabbit, "orders", 1, 5000)
     taken = next(before)
-    before.connection.close()  # The link is cut: RabbitMQ gives both out again.
+    before.connection.close()  # The link is cut: RabbitMQ redelivers both.
     after = consumer_class(rabbit, "orders", 1, 5000)
     assert next(after) is not None
 
@@ -71,14 +71,14 @@ def stale_acknowledgement(broker_url, consumer_class):
 
 
 def test_consumer_that_acknowledges_only_its_own(broker_url, guarded):
-    # When this fails without it, the library has mended it, and `Consumer` can go.
+    # If this fails without the guard, the library has fixed it, and `Consumer` can be removed.
     consumer_class = Consumer if guarded else _RabbitmqConsumer
 
     assert (stale_acknowledgement(broker_url, consumer_class) == 2) == guarded
 
 
 class NoDelays(StubBroker):
-    """A broker that takes messages, but none for later."""
+    """A broker that refuses delayed messages."""
 
     def enqueue(self, message, *, delay=None):
         if delay is not None:
@@ -86,7 +86,7 @@ class NoDelays(StubBroker):
         return super().enqueue(message, delay=delay)
 
 
-def dead_letters_of_a_failure(retries):
+def dead_emails_of_a_failure(retries):
     stub = NoDelays(middleware=[retries])
 
     @dramatiq.actor(broker=stub, queue_name="orders")
@@ -105,4 +105,4 @@ def test_retry_that_is_not_lost(guarded):
     # The same here, for `SafeRetries`.
     retries = SafeRetries() if guarded else Retries()
 
-    assert (dead_letters_of_a_failure(retries) == 1) == guarded
+    assert (dead_emails_of_a_failure(retries) == 1) == guarded

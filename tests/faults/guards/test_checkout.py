@@ -1,4 +1,4 @@
-"""What keeps one click one order, and an accepted order from being forgotten."""
+"""Guards against duplicate orders and against accepted orders without a task."""
 
 from dataclasses import replace
 
@@ -12,13 +12,13 @@ from tests.faults.guards.scene import books, findings, full_cart, nothing, place
 
 async def test_key_in_the_transaction(engine, guarded, monkeypatch):
     if not guarded:
-        monkeypatch.setattr(idempotency, "keeping", nothing)
+        monkeypatch.setattr(idempotency, "insert_statement", nothing)
     (dune,) = await books(engine, stock=7)
-    wish = await full_cart(engine, {dune: 1})
-    first = await Checkouts(engine, RATES).place(wish)
+    request = await full_cart(engine, {dune: 1})
+    first = await Checkouts(engine, RATES).place(request)
 
     try:
-        again = (await Checkouts(engine, RATES).place(wish)).order.number
+        again = (await Checkouts(engine, RATES).place(request)).order.number
     except CartEmpty:
         again = None
 
@@ -35,7 +35,7 @@ async def test_request_hash(engine, guarded, monkeypatch):
             def __eq__(self, other):
                 return True
 
-        found = idempotency.used
+        found = idempotency.parse_found
 
         def used(rows):
             return {
@@ -43,13 +43,13 @@ async def test_request_hash(engine, guarded, monkeypatch):
                 for key, use in found(rows).items()
             }
 
-        monkeypatch.setattr(idempotency, "used", used)
+        monkeypatch.setattr(idempotency, "parse_found", used)
     (dune,) = await books(engine, stock=7)
-    wish = await full_cart(engine, {dune: 1})
-    await Checkouts(engine, RATES).place(wish)
+    request = await full_cart(engine, {dune: 1})
+    await Checkouts(engine, RATES).place(request)
 
     try:
-        await Checkouts(engine, RATES).place(replace(wish, request_hash="1" * 64))
+        await Checkouts(engine, RATES).place(replace(request, request_hash="1" * 64))
     except IdempotencyKeyReused:
         refused = True
     else:
@@ -60,11 +60,11 @@ async def test_request_hash(engine, guarded, monkeypatch):
 
 async def test_task_written_in_the_transaction(engine, guarded, monkeypatch):
     if not guarded:
-        # Written after it instead, by a process that was killed in between.
-        monkeypatch.setattr(outbox, "adding", nothing)
+        # Written after the transaction instead, by a process that was killed in between.
+        monkeypatch.setattr(outbox, "add_statement", nothing)
     (dune,) = await books(engine, stock=7)
 
     await place(engine, {dune: 1})
 
-    broken = "every placed order is waiting for the order service" in await findings(engine)
+    broken = "every placed order has a processing task" in await findings(engine)
     assert broken != guarded

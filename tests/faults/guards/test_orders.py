@@ -1,4 +1,4 @@
-"""What keeps an order's history straight."""
+"""Guards of the history of an order."""
 
 import asyncio
 
@@ -35,7 +35,7 @@ async def test_state_check_on_redelivery(engine, guarded, monkeypatch):
             conn, order.number, actor="guest", by_staff=False, reason=None, now=NOON
         )
 
-    await batches(engine).work_off([order.id], "m")
+    await batches(engine).process([order.id], "m")
 
     async with db.reading(engine) as conn:
         status = await conn.scalar(select(order_rows.c.status))

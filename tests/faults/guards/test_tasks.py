@@ -1,4 +1,4 @@
-"""What brings work to its end, and keeps bad work from taking good work with it."""
+"""Guards that complete tasks, and keep a bad task from affecting others."""
 
 import asyncio
 from collections import Counter
@@ -8,12 +8,12 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from actors import batching, relay
-from actors.batching import Batches
+from actors.batching import BatchProcessor
 from actors.embedded import workers
 from bookstore.database import engine as db
 from bookstore.tasks import outbox
 from bookstore.tasks.outbox import MAX_ATTEMPTS, Task
-from tests.factories import NOON, come_by
+from tests.factories import NOON, republish_all_tasks
 from tests.faults.guards.scene import (
     NOTHING,
     batches,
@@ -25,23 +25,23 @@ from tests.faults.guards.scene import (
 
 
 async def test_task_deleted_in_the_transaction(engine, guarded, monkeypatch):
-    done = outbox.done
+    complete = outbox.complete
 
-    async def first_of_all(conn, task, ref_ids):
-        await done(conn, task, ref_ids)
+    async def first_of_all(conn, task, ref_ids, **named):
+        await complete(conn, task, ref_ids, **named)
         await conn.execute(text("COMMIT"))
 
     if not guarded:
-        monkeypatch.setattr(outbox, "done", first_of_all)
+        monkeypatch.setattr(outbox, "complete", first_of_all)
     (dune,) = await books(engine, stock=7)
     order = await place(engine, {dune: 1})
 
     async def fails(conn, ref_ids, /, **_named):
         raise ValueError("a bug")
 
-    await batches(engine, fails).work_off([order.id], "m")
+    await batches(engine, fails).process([order.id], "m")
 
-    broken = "every placed order is waiting for the order service" in await findings(engine)
+    broken = "every placed order has a processing task" in await findings(engine)
     assert broken != guarded
 
 
@@ -52,7 +52,7 @@ async def test_relay(engine, settings, guarded, monkeypatch):
     if not guarded:
         monkeypatch.setattr(relay.Relay, "run", rest)
     (dune,) = await books(engine, stock=7)
-    await place(engine, {dune: 1})  # No message tells of it.
+    await place(engine, {dune: 1})  # No message is published for it.
 
     async with workers(settings):
         for _ in range(40):
@@ -64,16 +64,16 @@ async def test_relay(engine, settings, guarded, monkeypatch):
 
 
 class Died(asyncio.CancelledError):
-    """As near to a kill as one process can come."""
+    """Simulates a kill inside one process."""
 
 
 async def restart_often(engine, ref_ids, killer):
-    """Work on a list again and again, with one row that takes the worker down each time."""
+    """Process a batch repeatedly, with one row that kills the worker each time."""
     worked = Counter()
 
     for _ in range(MAX_ATTEMPTS + 3):
         async with db.transaction(engine) as conn:
-            await come_by(conn)
+            await republish_all_tasks(conn)
         dying = asyncio.get_running_loop().create_future()
 
         async def work(conn, held, /, *, dying=dying, **_named):
@@ -82,11 +82,11 @@ async def restart_often(engine, ref_ids, killer):
                 dying.set_result(asyncio.current_task())
                 raise Died
 
-        asking = asyncio.create_task(batches(engine, work).work_off(ref_ids, "m"))
+        asking = asyncio.create_task(batches(engine, work).process(ref_ids, "m"))
         await asyncio.wait([asking, dying], return_when=asyncio.FIRST_COMPLETED)
         if dying.done():
             await asyncio.wait([dying.result()])
-        asking.cancel()  # Nobody is left to answer it.
+        asking.cancel()  # No process is left to answer it.
         await asyncio.gather(asking, return_exceptions=True)
     return worked
 
@@ -98,7 +98,7 @@ async def give(engine, ref_ids):
 
 async def test_attempt_counted_before_the_work(engine, guarded, monkeypatch):
     if not guarded:
-        monkeypatch.setattr(outbox, "_COUNT", NOTHING)
+        monkeypatch.setattr(outbox, "_COUNT_ATTEMPTS", NOTHING)
     await give(engine, [1])
 
     worked = await restart_often(engine, [1], killer=1)
@@ -109,13 +109,13 @@ async def test_attempt_counted_before_the_work(engine, guarded, monkeypatch):
 
 
 async def test_second_attempt_alone(engine, guarded, monkeypatch):
-    ready = Batches._ready
+    ready = BatchProcessor._ready
 
     async def all_alike(self, ref_ids):
         return dict.fromkeys(await ready(self, ref_ids), 0)
 
     if not guarded:
-        monkeypatch.setattr(Batches, "_ready", all_alike)
+        monkeypatch.setattr(BatchProcessor, "_ready", all_alike)
     await give(engine, [1, 2, 3])
 
     await restart_often(engine, [1, 2, 3], killer=2)
@@ -139,6 +139,6 @@ async def test_whole_transaction_again_after_a_deadlock(engine, guarded, monkeyp
             raise OperationalError("UPDATE", None, Exception(1213, "Deadlock found"))
 
     with suppress(OperationalError):
-        await batches(engine, work).work_off([1], "m")
+        await batches(engine, work).process([1], "m")
 
     assert (not await unfinished(engine)) == guarded

@@ -37,7 +37,7 @@ async def test_a_new_password_ends_all_other_sessions(visitor):
 @pytest.mark.parametrize(
     ("current", "new", "status"), [("a guess", "eight wells", 401), (PASSWORD, "short", 422)]
 )
-async def test_a_password_is_not_changed_lightly(visitor, current, new, status):
+async def test_an_invalid_password_change_is_refused(visitor, current, new, status):
     anna = await visitor(Role.CUSTOMER, ANNA)
 
     answer = await anna.put(
@@ -49,7 +49,7 @@ async def test_a_password_is_not_changed_lightly(visitor, current, new, status):
         assert (await answer.json())["errors"][0]["pointer"] == "#/new_password"
 
 
-async def test_a_lost_device_can_be_signed_out(visitor):
+async def test_a_user_can_end_the_session_of_a_lost_device(visitor):
     here, lost, boris = (
         await visitor(Role.CUSTOMER, ANNA),
         await visitor(),
@@ -70,7 +70,7 @@ async def test_a_lost_device_can_be_signed_out(visitor):
     assert await signed_in(here)
 
 
-async def test_a_new_role_acts_on_the_next_request(visitor):
+async def test_a_new_role_takes_effect_on_the_next_request(visitor):
     admin, anna = await visitor(Role.ADMIN), await visitor(Role.CUSTOMER)
     path = f"/api/v1/users/{await user_id(anna)}"
     assert (await anna.get("/api/v1/admin/orders")).status == 403
@@ -81,7 +81,7 @@ async def test_a_new_role_acts_on_the_next_request(visitor):
     assert (await anna.get("/api/v1/admin/orders")).status == 200
 
 
-async def test_a_disabled_user_is_out_at_once(visitor):
+async def test_a_disabled_user_loses_access_immediately(visitor):
     admin, anna = await visitor(Role.ADMIN), await visitor(Role.CUSTOMER, ANNA)
     path = f"/api/v1/users/{await user_id(anna)}"
 
@@ -95,7 +95,7 @@ async def test_a_disabled_user_is_out_at_once(visitor):
 
 
 @pytest.mark.parametrize("change", [{"role": "clerk"}, {"disabled": True}])
-async def test_administrators_do_not_change_themselves(visitor, change):
+async def test_administrators_cannot_change_their_own_account(visitor, change):
     admin = await visitor(Role.ADMIN)
 
     answer = await admin.patch(f"/api/v1/users/{await user_id(admin)}", json=change)
@@ -106,7 +106,7 @@ async def test_administrators_do_not_change_themselves(visitor, change):
 @pytest.mark.parametrize(
     "change", [{"role": "king"}, {"disabled": "yes"}, {"disabled": 1}, {"name": "X"}]
 )
-async def test_a_change_that_makes_no_sense_is_refused(visitor, change):
+async def test_an_invalid_change_is_refused(visitor, change):
     admin, anna = await visitor(Role.ADMIN), await visitor(Role.CUSTOMER)
 
     answer = await admin.patch(f"/api/v1/users/{await user_id(anna)}", json=change)

@@ -3,10 +3,10 @@ import pytest
 from bookstore.database.engine import transaction
 from bookstore.users.permissions import Role
 from tests.factories import add_book
+from tests.web.api.sample_data import HOME
 from web.server.keys import ENGINE
 
 PATH = "/api/v1/users/me/addresses"
-HOME = {"name": "Anna", "line1": "Quay 9", "city": "Hamburg", "postcode": "20457", "country": "DE"}
 
 
 @pytest.fixture
@@ -27,11 +27,11 @@ async def order(client, server, key="k", **where):
     return await client.post("/api/v1/orders", json=where, headers={"Idempotency-Key": key})
 
 
-async def test_an_address_is_kept_changed_and_removed(anna):
+async def test_an_address_is_added_changed_and_removed(anna):
     added = await anna.post(PATH, json=HOME)
     address = await added.json()
     changed = await anna.patch(f"{PATH}/{address['id']}", json={"city": "Altona", "phone": "1"})
-    kept = (await (await anna.get(PATH)).json())["items"]
+    stored = (await (await anna.get(PATH)).json())["items"]
     removed = await anna.delete(f"{PATH}/{address['id']}")
 
     assert added.status == 201
@@ -40,7 +40,7 @@ async def test_an_address_is_kept_changed_and_removed(anna):
         "id": address["id"], **HOME, "line2": None, "phone": None, "is_default": True
     }  # fmt: skip
     assert await changed.json() == address | {"city": "Altona", "phone": "1"}
-    assert kept == [address | {"city": "Altona", "phone": "1"}]
+    assert stored == [address | {"city": "Altona", "phone": "1"}]
     assert removed.status == 204
     assert await (await anna.get(PATH)).json() == {"items": [], "next": None}
 
@@ -58,7 +58,7 @@ async def test_an_address_is_kept_changed_and_removed(anna):
         ({"id": 1}, "#/id"),
     ],
 )
-async def test_a_wrong_field_of_an_address_is_pointed_at(anna, change, pointer):
+async def test_the_error_points_to_the_invalid_field_of_an_address(anna, change, pointer):
     address = await add(anna)
 
     answers = [
@@ -74,7 +74,7 @@ async def test_a_wrong_field_of_an_address_is_pointed_at(anna, change, pointer):
         assert [fault["pointer"] for fault in (await answer.json())["errors"]] == [pointer]
 
 
-async def test_an_address_book_has_an_end(anna):
+async def test_an_address_book_has_a_size_limit(anna):
     for number in range(20):
         await add(anna, line1=f"Quay {number}")
 
@@ -83,7 +83,7 @@ async def test_an_address_book_has_an_end(anna):
     assert (answer.status, (await answer.json())["code"]) == (409, "address-book-full")
 
 
-async def test_an_address_that_is_sent_twice_is_added_once(anna):
+async def test_a_repeated_request_adds_an_address_once(anna):
     first = await anna.post(PATH, json=HOME, headers={"Idempotency-Key": "k"})
     again = await anna.post(PATH, json=HOME, headers={"Idempotency-Key": "k"})
 
@@ -103,7 +103,7 @@ async def test_an_order_goes_to_an_address_of_the_address_book(anna, server):
     assert shown["shipping_address"]["line1"] == "Quay 9"
 
 
-async def test_an_order_names_one_address(anna, server):
+async def test_an_order_has_exactly_one_address(anna, server):
     address = await add(anna)
 
     both = await order(anna, server, address_id=address["id"], shipping_address=HOME)
@@ -115,7 +115,7 @@ async def test_an_order_names_one_address(anna, server):
         assert fault["pointer"] == "#/shipping_address"
 
 
-async def test_somebody_elses_address_answers_like_a_missing_one(visitor, anna, server):
+async def test_the_address_of_another_user_returns_404_like_a_missing_one(visitor, anna, server):
     address = await add(anna)
     boris, guest = await visitor(Role.CUSTOMER), await visitor()
 

@@ -1,4 +1,4 @@
-"""What staff do to an order beyond moving it on, and the work that waits."""
+"""Payment status, transitions and tasks for staff."""
 
 import pytest
 from sqlalchemy import select, update
@@ -7,7 +7,7 @@ from bookstore.database.engine import transaction
 from bookstore.database.tables import tasks
 from bookstore.users.permissions import Role
 from tests.factories import NOON, add_book
-from tests.web.api.test_orders import place
+from tests.web.ordering import place
 from web.server.keys import ENGINE
 
 
@@ -17,15 +17,15 @@ async def book(server):
         return await add_book(conn, title="Dune", price_cents=1000, stock=5)
 
 
-async def test_money_goes_the_way_that_it_can_go(visitor, book):
+async def test_the_payment_status_allows_only_valid_transitions(visitor, book):
     anna, manager = await visitor(Role.CUSTOMER), await visitor(Role.MANAGER)
     number = (await (await place(anna, book)).json())["number"]
     path = f"/api/v1/admin/orders/{number}/payment"
 
     async def pay(to):
         answer = await manager.post(path, json={"to": to})
-        told = await answer.json()
-        return answer.status, told.get("code") or told["payment_status"]
+        content = await answer.json()
+        return answer.status, content.get("code") or content["payment_status"]
 
     assert await pay("refunded") == (409, "illegal-transition")
     assert await pay("gold") == (422, "invalid")
@@ -39,7 +39,7 @@ async def test_money_goes_the_way_that_it_can_go(visitor, book):
     ).status == 404
 
 
-async def test_an_order_that_is_over_goes_nowhere(visitor, book):
+async def test_a_cancelled_order_allows_no_transition(visitor, book):
     anna, clerk = await visitor(Role.CUSTOMER), await visitor(Role.CLERK)
     number = (await (await place(anna, book)).json())["number"]
     path = f"/api/v1/orders/{number}/cancel"
@@ -52,7 +52,7 @@ async def test_an_order_that_is_over_goes_nowhere(visitor, book):
         assert (answer.status, (await answer.json())["code"]) == (409, "illegal-transition")
 
 
-async def test_work_is_listed_by_what_became_of_it(visitor, server, book):
+async def test_tasks_are_listed_by_state(visitor, server, book):
     manager = await visitor(Role.MANAGER)
     await place(await visitor(Role.CUSTOMER), book)
     async with transaction(server.app[ENGINE]) as conn:

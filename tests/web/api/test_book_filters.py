@@ -1,4 +1,4 @@
-"""Every parameter of GET /books, and every order, page by page."""
+"""Every parameter and every sort order of GET /books, over several pages."""
 
 import pytest
 
@@ -15,7 +15,7 @@ BOOKS = [
 
 @pytest.fixture
 async def shop(visitor):
-    """A guest's browser, in a store with four books."""
+    """A guest's client of a store with four books."""
     editor = await visitor(Role.EDITOR)
     for name, parent in (("Fiction", None), ("Space", "fiction"), ("Crime", None)):
         await editor.post("/api/v1/categories", json={"name": name, "parent": parent})
@@ -61,11 +61,11 @@ async def titles(shop, **query):
         ({"q": "dune", "category": "fiction", "in_stock": "true", "language": "en"}, {"Dune"}),
     ],
 )
-async def test_each_condition_finds_what_it_should(shop, query, found):
+async def test_each_filter_finds_the_matching_books(shop, query, found):
     assert set(await titles(shop, **query)) == found
 
 
-async def test_an_authors_books_are_found_by_the_authors_id(shop):
+async def test_books_are_found_by_the_id_of_their_author(shop):
     [author] = (await (await shop.get("/api/v1/authors?q=austen")).json())["items"]
 
     assert await titles(shop, author=str(author["id"])) == ["Emma"]
@@ -83,7 +83,7 @@ async def test_an_authors_books_are_found_by_the_authors_id(shop):
         ("relevance", ["Crime and Dune", "Der Prozess", "Emma", "Dune"]),
     ],
 )
-async def test_each_order_holds_from_page_to_page(shop, sort, order):
+async def test_each_sort_order_continues_on_the_next_page(shop, sort, order):
     assert await titles(shop, sort=sort) == order
     for limit in (1, 3):
         address, seen = f"/api/v1/books?sort={sort}&limit={limit}", []
@@ -98,7 +98,7 @@ async def test_each_order_holds_from_page_to_page(shop, sort, order):
         assert seen == order
 
 
-async def test_a_page_begins_after_the_last_book_whatever_comes_between(shop, visitor):
+async def test_the_next_page_starts_after_the_last_book_despite_changes(shop, visitor):
     first = await (await shop.get("/api/v1/books?sort=title&limit=2")).json()
     editor = await visitor(Role.EDITOR)
     new = {"isbn13": "9780141439846", "title": "Aaa", "authors": ["A"], "price_cents": 1}
@@ -109,7 +109,7 @@ async def test_a_page_begins_after_the_last_book_whatever_comes_between(shop, vi
     assert second == ["Dune", "Emma"]
 
 
-async def test_a_cursor_belongs_to_one_order(shop):
+async def test_a_cursor_is_valid_for_one_sort_order(shop):
     page = await (await shop.get("/api/v1/books?sort=title&limit=1")).json()
 
     answer = await shop.get("/api/v1/books", params={"sort": "price", "cursor": page["next"]})

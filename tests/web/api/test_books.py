@@ -1,17 +1,7 @@
 import pytest
 
 from bookstore.users.permissions import Role
-
-DUNE = {
-    "isbn13": "978-0-441-17271-9",
-    "title": "Dune",
-    "authors": ["Frank Herbert", {"name": "Anna Translator", "role": "translator"}],
-    "price_cents": 1299,
-    "year": 1965,
-    "language": "English",
-    "description": "Sand.<script>alert(1)</script>",
-    "stock": 3,
-}
+from tests.web.api.sample_data import DUNE
 
 
 @pytest.fixture
@@ -26,7 +16,7 @@ async def dune(editor):
     return await answer.json()
 
 
-async def test_a_new_book_is_shown_to_everybody(editor, client):
+async def test_a_new_book_is_public(editor, client):
     made = await editor.post("/api/v1/books", json=DUNE)
 
     answer = await client.get(made.headers["Location"])
@@ -71,7 +61,7 @@ async def test_a_book_is_found_by_its_isbn(client, dune, spelling):
         ({"version": 7}, "#/version"),
     ],
 )
-async def test_a_wrong_book_is_refused(editor, change, pointer):
+async def test_an_invalid_book_is_refused(editor, change, pointer):
     answer = await editor.post("/api/v1/books", json={**DUNE, **change})
 
     assert answer.status == 422
@@ -79,14 +69,14 @@ async def test_a_wrong_book_is_refused(editor, change, pointer):
     assert fault["pointer"] == pointer
 
 
-async def test_an_isbn_is_there_once(editor, dune):
+async def test_an_isbn_is_unique(editor, dune):
     answer = await editor.post("/api/v1/books", json=DUNE)
 
     assert answer.status == 409
     assert (await answer.json())["code"] == "isbn-taken"
 
 
-async def test_a_change_needs_the_version_that_was_seen(editor, dune):
+async def test_a_change_requires_the_current_version(editor, dune):
     address = f"/api/v1/books/{dune['id']}"
     seen = (await editor.get(address)).headers["ETag"]
 
@@ -101,7 +91,7 @@ async def test_a_change_needs_the_version_that_was_seen(editor, dune):
     assert await change("Dune IV", **{"If-Match": "nonsense"}) == 412
 
 
-async def test_a_sale_makes_nobody_stale(editor, dune):
+async def test_a_sale_does_not_make_an_etag_stale(editor, dune):
     address = f"/api/v1/books/{dune['id']}"
     seen = (await editor.get(address)).headers["ETag"]
     moved = await editor.post(
@@ -116,7 +106,7 @@ async def test_a_sale_makes_nobody_stale(editor, dune):
     assert answer.headers["ETag"] == '"2.2"'
 
 
-async def test_a_price_is_for_managers(editor, visitor, dune):
+async def test_only_managers_can_change_a_price(editor, visitor, dune):
     address, headers = f"/api/v1/books/{dune['id']}", {"If-Match": "*"}
     manager = await visitor(Role.MANAGER)
 
@@ -127,7 +117,7 @@ async def test_a_price_is_for_managers(editor, visitor, dune):
     assert (await changed.json())["price_cents"] == 1
 
 
-async def test_a_withdrawn_book_is_gone(editor, client, dune):
+async def test_a_withdrawn_book_is_not_found(editor, client, dune):
     address = f"/api/v1/books/{dune['id']}"
     assert (await editor.delete(address)).status == 428
 
@@ -142,7 +132,7 @@ async def test_a_withdrawn_book_is_gone(editor, client, dune):
     ("delta", "reason", "status"),
     [(-4, "damaged", 409), (0, "count", 422), (1, "sold", 422), (2_000_000, "received", 422)],
 )
-async def test_stock_does_not_move_without_cause(editor, dune, delta, reason, status):
+async def test_an_invalid_stock_movement_is_refused(editor, dune, delta, reason, status):
     address = f"/api/v1/books/{dune['id']}/stock-movements"
 
     answer = await editor.post(address, json={"delta": delta, "reason": reason})
@@ -152,7 +142,7 @@ async def test_stock_does_not_move_without_cause(editor, dune, delta, reason, st
     assert [movement["delta"] for movement in ledger["items"]] == [3]
 
 
-async def test_a_list_comes_in_pages(editor, client):
+async def test_a_list_is_paginated(editor, client):
     for number, isbn13 in enumerate(["9780441172719", "9780141439518", "9780199535569"]):
         await editor.post("/api/v1/books", json={**DUNE, "isbn13": isbn13, "title": f"T{number}"})
 
@@ -175,7 +165,7 @@ async def test_a_list_comes_in_pages(editor, client):
         "colour=red", "author=99999999999999999999",
     ],
 )  # fmt: skip
-async def test_a_query_that_makes_no_sense_is_refused(client, query):
+async def test_an_invalid_query_is_refused(client, query):
     answer = await client.get(f"/api/v1/books?{query}")
 
     assert answer.status == 422
@@ -190,18 +180,18 @@ async def test_a_query_that_makes_no_sense_is_refused(client, query):
         ("q=%00", 0), ("q=%ED%A0%80", 0), ("category=%ED%A0%80", 0),
     ],
 )  # fmt: skip
-async def test_a_query_finds_what_it_asks_for(client, dune, query, found):
+async def test_a_query_finds_the_matching_books(client, dune, query, found):
     answer = await client.get(f"/api/v1/books?{query}")
 
     assert len((await answer.json())["items"]) == found
 
 
 @pytest.mark.parametrize("name", ["9780441172719.png", "9780141439518.svg", "..%2Fx", "1.svg"])
-async def test_only_our_books_have_covers(client, dune, name):
+async def test_only_existing_books_have_covers(client, dune, name):
     assert (await client.get(f"/api/v1/covers/{name}")).status == 404
 
 
-async def test_a_cover_is_a_picture(client, dune):
+async def test_a_cover_is_an_image(client, dune):
     answer = await client.get(dune["cover_url"])
 
     assert answer.content_type == "image/svg+xml"
@@ -219,7 +209,7 @@ async def test_authors_are_found_by_name(client, dune):
     assert await author.json() == found["items"][0]
 
 
-async def test_every_fact_of_a_book_can_be_changed(editor, visitor, dune, client):
+async def test_every_field_of_a_book_can_be_changed(editor, visitor, dune, client):
     await editor.post("/api/v1/categories", json={"name": "Space"})
     change = {
         "isbn13": "9780141439518",
@@ -257,13 +247,13 @@ async def test_every_fact_of_a_book_can_be_changed(editor, visitor, dune, client
 
 
 @pytest.mark.parametrize("reason", ["received", "damaged", "count", "returned"])
-async def test_copies_come_and_go_for_four_reasons(editor, dune, reason):
+async def test_stock_movements_accept_four_reasons(editor, dune, reason):
     address = f"/api/v1/books/{dune['id']}/stock-movements"
     delta = -1 if reason == "damaged" else 2
 
-    answer = await editor.post(address, json={"delta": delta, "reason": reason, "note": "Shelf 7"})
+    answer = await editor.post(address, json={"delta": delta, "reason": reason, "note": "Till 7"})
 
     movement = await answer.json()
     assert (answer.status, movement["stock"]) == (201, 3 + delta)
-    assert (movement["delta"], movement["reason"], movement["note"]) == (delta, reason, "Shelf 7")
+    assert (movement["delta"], movement["reason"], movement["note"]) == (delta, reason, "Till 7")
     assert (await (await editor.get(f"/api/v1/books/{dune['id']}")).json())["stock"] == 3 + delta

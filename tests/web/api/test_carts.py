@@ -4,7 +4,7 @@ from sqlalchemy import func, select
 from bookstore.database.engine import reading, transaction
 from bookstore.database.tables import carts
 from bookstore.users.permissions import Role
-from tests.counting import counted
+from tests.counting import count_statements
 from tests.factories import add_book
 from tests.web.conftest import PASSWORD
 from web.server.keys import ENGINE
@@ -49,7 +49,7 @@ async def test_a_guest_has_a_cart(client, book):
     }
 
 
-async def test_looking_at_an_empty_cart_makes_none(client, server):
+async def test_showing_an_empty_cart_does_not_create_one(client, server):
     cart = await (await client.get("/api/v1/cart")).json()
     await client.delete("/api/v1/cart")
 
@@ -83,7 +83,7 @@ async def test_a_cart_can_be_emptied(client, book):
     assert await quantities(client) == {}
 
 
-async def test_no_more_than_there_are(client, book):
+async def test_a_quantity_above_the_stock_is_refused(client, book):
     answer = await put(client, book, 6)
 
     assert answer.status == 409
@@ -102,7 +102,7 @@ async def test_a_quantity_is_a_number_from_1_to_99(client, book, quantity):
 
 
 @pytest.mark.parametrize("book_id", [999_999, 2**63 - 1])
-async def test_a_book_that_is_not_there_cannot_be_put_in(client, book_id):
+async def test_a_missing_book_cannot_be_added(client, book_id):
     assert (await put(client, book_id)).status == 404
 
 
@@ -120,16 +120,19 @@ async def test_a_guests_cart_moves_to_the_user(client, visitor, book):
 
 
 @pytest.mark.parametrize("role", [None, Role.CUSTOMER])
-async def test_a_book_goes_into_a_cart_in_few_trips(server, visitor, book, role):
+async def test_adding_to_a_cart_takes_few_round_trips(server, visitor, book, role):
     client = await visitor(role)
     await put(client, book)
     engine = server.app[ENGINE]
 
-    with counted(engine) as changes, counted(engine.get_execution_options()["reader"]) as looks:
+    with (
+        count_statements(engine) as changes,
+        count_statements(engine.get_execution_options()["reader"]) as looks,
+    ):
         answer = await put(client, book)
 
     assert answer.status == 200
-    # On SQLite both are one pool, and the BEGINs count.
+    # On SQLite both engines share a pool: count each statement once, and no BEGIN.
     both = [it for it in {id(it): it for it in changes + looks}.values() if "BEGIN" not in it]
-    # Who it is; the cart's lock, what is in it, the change; a user's cart has to be found.
+    # Load the session; lock the cart, read it, change it.  A user's cart must also be found.
     assert len(both) == (4 if role is None else 5)

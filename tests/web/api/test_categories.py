@@ -1,7 +1,7 @@
 import pytest
 
 from bookstore.users.permissions import Role
-from tests.web.api.test_books import DUNE
+from tests.web.api.sample_data import DUNE
 
 CATEGORIES = "/api/v1/categories"
 ANY = {"If-Match": "*"}
@@ -30,18 +30,18 @@ async def test_categories_are_a_tree(editor, client):
 
 async def test_categories_are_changed_and_removed(editor):
     await editor.post("/api/v1/categories", json={"name": "Fiction"})
-    taken = await editor.post("/api/v1/categories", json={"name": "Fiction"})
+    duplicate = await editor.post("/api/v1/categories", json={"name": "Fiction"})
 
     changed = await editor.patch(f"{CATEGORIES}/fiction", json={"name": "Novels"}, headers=ANY)
     removed = await editor.delete(f"{CATEGORIES}/fiction", headers=ANY)
 
-    assert (taken.status, (await taken.json())["code"]) == (409, "slug-taken")
+    assert (duplicate.status, (await duplicate.json())["code"]) == (409, "slug-taken")
     assert (await changed.json())["name"] == "Novels"
     assert removed.status == 204
     assert (await editor.get("/api/v1/categories/fiction")).status == 404
 
 
-async def test_a_category_is_changed_by_who_has_seen_it(editor):
+async def test_a_category_change_requires_the_current_version(editor):
     made = await editor.post(CATEGORIES, json={"name": "Fiction"})
     seen = made.headers["ETag"]
 
@@ -61,7 +61,7 @@ async def test_a_category_is_changed_by_who_has_seen_it(editor):
     assert again.headers["ETag"] == changed.headers["ETag"]
 
 
-async def test_a_new_book_makes_no_editor_of_a_category_stale(editor):
+async def test_a_new_book_does_not_make_the_etag_of_a_category_stale(editor):
     seen = (await editor.post(CATEGORIES, json={"name": "Fiction"})).headers["ETag"]
     await editor.post("/api/v1/books", json={**DUNE, "categories": ["fiction"]})
 
@@ -74,7 +74,7 @@ async def test_a_new_book_makes_no_editor_of_a_category_stale(editor):
     assert (changed.status, (await changed.json())["position"]) == (200, 3)
 
 
-async def test_a_category_is_moved_but_never_below_itself(editor):
+async def test_a_category_cannot_be_moved_below_itself(editor):
     await editor.post(CATEGORIES, json={"name": "Fiction"})
     await editor.post(CATEGORIES, json={"name": "Space", "parent": "fiction"})
     await editor.post(CATEGORIES, json={"name": "Mars", "parent": "space"})
@@ -95,7 +95,7 @@ async def test_a_category_is_moved_but_never_below_itself(editor):
     ]
 
 
-async def test_a_category_with_something_in_it_stays(editor):
+async def test_a_category_that_is_not_empty_cannot_be_deleted(editor):
     await editor.post(CATEGORIES, json={"name": "Fiction"})
     await editor.post(CATEGORIES, json={"name": "Space", "parent": "fiction"})
     await editor.post("/api/v1/books", json={**DUNE, "categories": ["space"]})

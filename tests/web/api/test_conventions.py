@@ -1,4 +1,4 @@
-"""What every answer has in common: names, moments, money, and how a refusal looks."""
+"""Conventions of all responses: names, times, amounts and problem documents."""
 
 import json
 import re
@@ -16,18 +16,18 @@ from web.server.problems import STATUS
 
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
-MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")
+TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")
 SNAKE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 KEBAB = re.compile(r"[a-z]+(-[a-z]+)*")
-#: What every problem says (RFC 9457); some have facts of their own beside.
+#: The fields of every problem (RFC 9457); some have additional fields.
 MEMBERS = {"type", "title", "status", "detail", "code", "request_id"}
 JSON = {"Content-Type": "application/json"}
-#: Names here are not the API's: the export has those of the tables.
-OF_TABLES = {"export_data"}
+#: Operations whose field names are the names of database columns.
+TABLE_NAMES = {"export_data"}
 
 
 def fields(value, inside=""):
-    """Every field of an answer, however deep, with the object that it is in."""
+    """Every field of a response, including nested ones, with the object that contains it."""
     if isinstance(value, list):
         for part in value:
             yield from fields(part, inside)
@@ -43,25 +43,25 @@ def answers():
             yield name, example["answer"]
 
 
-def test_every_answer_is_an_object_whose_fields_are_in_snake_case():
+def test_every_response_is_an_object_with_fields_in_snake_case():
     assert len(list(answers())) > 50
     for operation, answer in answers():
         assert isinstance(answer, dict), operation
         for name, _, _ in fields(answer):
-            # Those of a job go by what the file calls its columns.
+            # The keys of `columns` of a job are the names of columns in the imported file.
             assert SNAKE.fullmatch(name), (operation, name)
 
 
-def test_moments_are_in_utc_money_is_in_cents_and_isbns_have_thirteen_digits():
+def test_times_are_utc_amounts_are_cents_and_isbns_have_13_digits():
     seen = {"moments": 0, "money": 0, "isbns": 0}
     for operation, answer in answers():
-        if operation in OF_TABLES:
+        if operation in TABLE_NAMES:
             continue
         for name, value, _ in fields(answer):
             if value is None:
                 continue
             if name == "at" or name.endswith("_at"):
-                assert MOMENT.fullmatch(value), (operation, name, value)
+                assert TIMESTAMP.fullmatch(value), (operation, name, value)
                 seen["moments"] += 1
             if name.endswith("_cents"):
                 assert type(value) is int, (operation, name, value)
@@ -74,7 +74,7 @@ def test_moments_are_in_utc_money_is_in_cents_and_isbns_have_thirteen_digits():
 
 
 @SQLITE
-async def test_a_price_and_a_total_have_their_currency_beside_them(client):
+async def test_a_price_and_a_total_have_a_currency(client):
     document = await (await client.get("/api/openapi.json")).json()
     found = []
     for name, schema in document["components"]["schemas"].items():
@@ -117,7 +117,7 @@ def test_codes_are_in_kebab_case_and_each_has_one_meaning():
         ("GET", "/api/v1/books?limit=0", {}, 422, {"errors"}),
     ],
 )
-async def test_a_refusal_says_what_problems_say(client, method, path, sent, status, more):
+async def test_a_refusal_is_a_problem_document(client, method, path, sent, status, more):
     answer = await client.request(method, path, **sent)
 
     problem = await answer.json(content_type="application/problem+json")
@@ -134,7 +134,7 @@ async def test_a_refusal_says_what_problems_say(client, method, path, sent, stat
 
 
 @SQLITE
-async def test_a_pointer_leads_to_the_place_however_deep(visitor):
+async def test_a_pointer_leads_to_a_nested_field(visitor):
     editor = await visitor(Role.EDITOR)
 
     answer = await editor.post(
@@ -145,7 +145,7 @@ async def test_a_pointer_leads_to_the_place_however_deep(visitor):
 
 
 @SQLITE
-async def test_s43_a_failure_of_ours_is_a_problem_that_gives_nothing_away(settings):
+async def test_s43_an_internal_error_reveals_no_details(settings):
     app = await make_app(settings)
 
     async def fail(request):
@@ -167,7 +167,7 @@ async def test_s43_a_failure_of_ours_is_a_problem_that_gives_nothing_away(settin
 
 
 @SQLITE
-async def test_a_list_has_twenty_items_when_nothing_is_said(client, server):
+async def test_a_list_has_twenty_items_by_default(client, server):
     async with transaction(server.app[ENGINE]) as conn:
         for _ in range(21):
             await add_book(conn)

@@ -5,11 +5,11 @@ from PIL import Image
 
 from bookstore.catalogue.covers import uploaded
 from bookstore.users.permissions import Role
-from tests.bookstore.catalogue.covers.test_uploaded import png, saved
-from tests.web.api.test_books import DUNE
+from tests.pictures import encoded, png
+from tests.web.api.sample_data import DUNE
 
 ANY = {"If-Match": "*"}
-PICTURE = saved(Image.new("RGB", (900, 1350), (20, 80, 60)))
+PICTURE = encoded(Image.new("RGB", (900, 1350), (20, 80, 60)))
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ async def address(editor):
     return f"/api/v1/books/{book['id']}"
 
 
-async def test_an_uploaded_cover_is_shown_to_everybody_for_ever(editor, address, client):
+async def test_an_uploaded_cover_is_public_and_immutable(editor, address, client):
     typographic = (await (await editor.get(address)).json())["cover_url"]
 
     answer = await editor.put(f"{address}/cover", data=PICTURE, headers=ANY)
@@ -44,7 +44,7 @@ async def test_an_uploaded_cover_is_shown_to_everybody_for_ever(editor, address,
     assert Image.open(io.BytesIO(await small.read())).size == (320, 480)
 
 
-async def test_a_cover_goes_and_the_typographic_one_is_back(editor, address):
+async def test_a_removed_cover_is_replaced_by_the_generated_one(editor, address):
     typographic = (await (await editor.get(address)).json())["cover_url"]
     covered = await (await editor.put(f"{address}/cover", data=PICTURE, headers=ANY)).json()
 
@@ -54,7 +54,7 @@ async def test_a_cover_goes_and_the_typographic_one_is_back(editor, address):
     assert (await editor.get(covered["cover_url"])).status == 404
 
 
-async def test_a_cover_needs_the_version_that_was_seen(editor, address):
+async def test_a_cover_upload_requires_the_current_version(editor, address):
     seen = (await editor.get(address)).headers["ETag"]
 
     async def upload(**headers):
@@ -68,24 +68,26 @@ async def test_a_cover_needs_the_version_that_was_seen(editor, address):
 
 
 @pytest.mark.parametrize(
-    ("content", "said_to_be", "status", "code"),
+    ("content", "content_type", "status", "code"),
     [
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "image/svg+xml", 415, "not-a-picture"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "image/png", 415, "not-a-picture"),
         (b"", "image/png", 415, "not-a-picture"),
         (b'{"cover": 7}', "application/json", 415, "not-a-picture"),
-        (saved(Image.new("RGB", (200, 300)), "GIF"), "image/jpeg", 415, "not-a-picture"),
+        (encoded(Image.new("RGB", (200, 300)), "GIF"), "image/jpeg", 415, "not-a-picture"),
         (png(60_000, 60_000), "image/png", 422, "broken-picture"),
         (PICTURE[: len(PICTURE) // 2], "image/png", 422, "broken-picture"),
-        (bytes(uploaded.MOST_BYTES + 1), "image/png", 413, "too-large"),
+        (bytes(uploaded.MAX_BYTES + 1), "image/png", 413, "too-large"),
     ],
     ids=["svg", "svg-as-png", "nothing", "json", "gif", "bomb", "truncated", "large"],
 )
-async def test_s28_what_is_no_cover_is_refused(editor, address, content, said_to_be, status, code):
+async def test_s28_an_invalid_cover_is_refused(
+    editor, address, content, content_type, status, code
+):
     answer = await editor.put(
         f"{address}/cover",
         data=io.BytesIO(content),
-        headers={**ANY, "Content-Type": said_to_be},
+        headers={**ANY, "Content-Type": content_type},
     )
 
     assert (answer.status, (await answer.json())["code"]) == (status, code)
@@ -96,7 +98,7 @@ async def test_s28_what_is_no_cover_is_refused(editor, address, content, said_to
     "disposition",
     ['attachment; filename="../../x.png"', 'attachment; filename="x%00.png"', "x" * 4000],
 )
-async def test_s28_what_the_file_is_called_does_not_matter(editor, address, disposition):
+async def test_s28_the_file_name_is_ignored(editor, address, disposition):
     answer = await editor.put(
         f"{address}/cover", data=PICTURE, headers={**ANY, "Content-Disposition": disposition}
     )
@@ -119,18 +121,18 @@ async def test_s28_an_endless_body_is_not_read_to_its_end(editor, address):
     answer = await editor.put(f"{address}/cover", data=endless(), headers=ANY)
 
     assert answer.status == 413
-    assert sent < 4 * uploaded.MOST_BYTES
+    assert sent < 4 * uploaded.MAX_BYTES
 
 
 @pytest.mark.parametrize(
     "name",
     ["..%2f..%2fetc%2fpasswd", "0123456789abcdef-10x10.jpg", "x.jpg", "0123456789ABCDEF-99x99.jpg"],
 )
-async def test_there_is_no_cover_that_nobody_made(client, name):
+async def test_an_unknown_cover_is_not_found(client, name):
     assert (await client.get(f"/api/v1/covers/{name}")).status == 404
 
 
-async def test_pages_show_the_picture(editor, address, client):
+async def test_pages_show_the_uploaded_cover(editor, address, client):
     book = await (await editor.put(f"{address}/cover", data=PICTURE, headers=ANY)).json()
     small = uploaded.small_name(book["cover_url"])
 
@@ -140,4 +142,4 @@ async def test_pages_show_the_picture(editor, address, client):
     for text in (page, row):
         assert f'<img src="{small}" srcset="{small} 1x, {book["cover_url"]} 2x"' in text
     assert 'width="800" height="1200"' in page
-    assert f'{book["cover_url"]}">' in page  # For other sites that show the page.
+    assert f'{book["cover_url"]}">' in page  # The Open Graph image of the page.

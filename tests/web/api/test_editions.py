@@ -1,7 +1,7 @@
 import pytest
 
 from bookstore.users.permissions import Role
-from tests.web.api.test_books import DUNE
+from tests.web.api.sample_data import DUNE
 
 ISBNS = ["9780441172719", "9780141439518", "9780199535569", "9780140449136"]
 
@@ -13,7 +13,7 @@ async def editor(visitor):
 
 @pytest.fixture
 async def four(editor):
-    """Four books, each a year younger than the one before; their ids."""
+    """The ids of four books; each was published one year after the previous one."""
     made = [
         await editor.post("/api/v1/books", json={**DUNE, "isbn13": isbn13, "year": 1965 + number})
         for number, isbn13 in enumerate(ISBNS)
@@ -32,7 +32,7 @@ async def others(client, book_id):
     return [book["id"] for book in (await answer.json())["items"]]
 
 
-async def test_editions_of_one_work_know_each_other(editor, four, client):
+async def test_editions_of_a_work_are_linked_to_each_other(editor, four, client):
     first, second, third, alone = four
 
     linked = await link(editor, first, [second, third])
@@ -42,7 +42,7 @@ async def test_editions_of_one_work_know_each_other(editor, four, client):
     assert await others(client, alone) == []
 
 
-async def test_who_is_named_no_more_stays_with_the_rest(editor, four):
+async def test_an_unlisted_edition_stays_linked_to_the_others(editor, four):
     first, second, third, fourth = four
     await link(editor, first, [second, third, fourth])
 
@@ -64,7 +64,7 @@ async def test_a_book_leaves_one_work_for_another(editor, four):
     assert await others(editor, third) == []
 
 
-async def test_no_edition_is_left_of_a_work_that_is_taken_apart(editor, four):
+async def test_an_empty_list_removes_the_links_of_a_work(editor, four):
     first, second, *_ = four
     await link(editor, first, [second])
 
@@ -83,7 +83,7 @@ async def test_a_withdrawn_edition_is_not_shown(editor, four):
     assert (await editor.get(f"/api/v1/books/{second}/editions")).status == 404
 
 
-async def test_links_need_the_version_that_was_seen(editor, four):
+async def test_linking_requires_the_current_version(editor, four):
     first, second, *_ = four
     address = f"/api/v1/books/{first}"
     seen = (await editor.get(address)).headers["ETag"]

@@ -1,4 +1,4 @@
-"""The examples in the description of the API are what the store really answers."""
+"""The examples in the OpenAPI document are recorded responses of the store."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from tests.web.story import tell
+from tests.web.story import play_story
 from web.api import examples, routes
 from web.api.operations import operation_of
 
@@ -16,15 +16,15 @@ FILE = Path(examples.__file__).parent / "static" / "examples.json"
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
-async def test_the_story_is_told_as_it_was_written_down(server):
-    told = await tell(server)
+async def test_the_recorded_examples_are_current(server):
+    recorded = await play_story(server)
 
     if "WRITE_EXAMPLES" in os.environ:
-        FILE.write_text(json.dumps(told, ensure_ascii=False, indent=1, sort_keys=True) + "\n")
+        FILE.write_text(json.dumps(recorded, ensure_ascii=False, indent=1, sort_keys=True) + "\n")
         examples.examples.cache_clear()
     written = json.loads(FILE.read_text())
-    assert told.keys() == written.keys()
-    for name, example in told.items():
+    assert recorded.keys() == written.keys()
+    for name, example in recorded.items():
         assert example == written[name], f"{name}: `make examples` writes it anew"
 
 
@@ -35,18 +35,18 @@ async def test_every_operation_has_an_example(server):
 
 
 def closed(schema):
-    """The same schema, where nothing may be that is not declared."""
+    """A copy of the schema that does not permit undeclared properties."""
     if isinstance(schema, list):
         return [closed(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    kept = {name: closed(part) for name, part in schema.items()}
+    copied = {name: closed(part) for name, part in schema.items()}
     if schema.get("type") == "object" and "properties" in schema:
-        kept.setdefault("additionalProperties", False)
-    return kept
+        copied.setdefault("additionalProperties", False)
+    return copied
 
 
-async def test_s18_answers_contain_what_is_declared_and_nothing_else(client):
+async def test_s18_responses_contain_only_declared_fields(client):
     document = await (await client.get("/api/openapi.json")).json()
     components = closed(deepcopy(document["components"]))
     seen = 0

@@ -8,9 +8,9 @@ from bookstore.database.tables import books, carts, stock_movements
 from bookstore.idempotency import Key, claim
 from bookstore.users.permissions import Role
 from tests.factories import NOON, add_book
-from tests.web.api.test_books import DUNE
-from tests.web.api.test_orders import HOME, place, put
+from tests.web.api.sample_data import DUNE
 from tests.web.conftest import PASSWORD
+from tests.web.ordering import HOME, place, put
 from web.server.keys import ENGINE
 
 KEY = {"Idempotency-Key": "only once"}
@@ -26,7 +26,7 @@ async def manager(visitor):
     return await visitor(Role.MANAGER)
 
 
-async def test_a_book_that_is_sent_twice_is_there_once(editor):
+async def test_a_repeated_request_creates_a_book_once(editor):
     first = await editor.post("/api/v1/books", json=DUNE, headers=KEY)
     second = await editor.post("/api/v1/books", json=DUNE, headers=KEY)
 
@@ -37,14 +37,14 @@ async def test_a_book_that_is_sent_twice_is_there_once(editor):
     assert second.headers["Idempotent-Replayed"] == "true"
 
 
-async def test_without_a_key_everything_is_new(editor):
+async def test_without_a_key_every_request_is_new(editor):
     first = await editor.post("/api/v1/books", json=DUNE)
     second = await editor.post("/api/v1/books", json=DUNE)
 
     assert (first.status, second.status) == (201, 409)
 
 
-async def test_a_key_belongs_to_one_request(editor):
+async def test_a_key_is_valid_for_one_request(editor):
     await editor.post("/api/v1/books", json=DUNE, headers=KEY)
 
     other = await editor.post("/api/v1/books", json={**DUNE, "title": "Dune II"}, headers=KEY)
@@ -52,7 +52,7 @@ async def test_a_key_belongs_to_one_request(editor):
     assert (other.status, (await other.json())["code"]) == (422, "idempotency-key-reused")
 
 
-async def test_a_key_belongs_to_one_address_and_one_user(editor, manager):
+async def test_a_key_is_scoped_to_one_route_and_one_user(editor, manager):
     book = await (await editor.post("/api/v1/books", json=DUNE, headers=KEY)).json()
 
     category = await editor.post("/api/v1/categories", json={"name": "Space"}, headers=KEY)
@@ -64,14 +64,14 @@ async def test_a_key_belongs_to_one_address_and_one_user(editor, manager):
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "caf\u00e9"])
-async def test_a_key_that_cannot_be_kept_is_refused(editor, key):
+async def test_an_invalid_key_is_refused(editor, key):
     answer = await editor.post("/api/v1/books", json=DUNE, headers={"Idempotency-Key": key})
 
     assert answer.status == 400
     assert (await answer.json())["code"] == "idempotency-key-required"
 
 
-async def test_what_was_refused_leaves_its_key_free(editor):
+async def test_a_refused_request_does_not_use_its_key(editor):
     refused = await editor.post("/api/v1/books", json={**DUNE, "isbn13": "7"}, headers=KEY)
 
     made = await editor.post("/api/v1/books", json=DUNE, headers=KEY)
@@ -79,13 +79,13 @@ async def test_what_was_refused_leaves_its_key_free(editor):
     assert (refused.status, made.status) == (422, 201)
 
 
-async def test_copies_that_are_sent_twice_arrive_once(editor):
+async def test_a_repeated_stock_movement_is_made_once(editor):
     book = await (await editor.post("/api/v1/books", json=DUNE)).json()
     address = f"/api/v1/books/{book['id']}/stock-movements"
-    copies = {"delta": 5, "reason": "received"}
+    movement = {"delta": 5, "reason": "received"}
 
-    first = await editor.post(address, json=copies, headers=KEY)
-    second = await editor.post(address, json=copies, headers=KEY)
+    first = await editor.post(address, json=movement, headers=KEY)
+    second = await editor.post(address, json=movement, headers=KEY)
 
     assert await first.json() == await second.json()
     assert (await second.json())["stock"] == DUNE["stock"] + 5
@@ -101,7 +101,7 @@ async def test_a_renamed_category_is_found_by_its_key(editor):
     assert (await again.json())["slug"] == "sky"
 
 
-async def test_a_message_that_is_sent_twice_is_written_once(manager):
+async def test_a_repeated_message_is_sent_once(manager):
     me = await (await manager.get("/api/v1/users/me")).json()
     message = {"user_id": me["id"], "subject": "Hello", "body": "Your book is here."}
 
@@ -112,19 +112,19 @@ async def test_a_message_that_is_sent_twice_is_written_once(manager):
     assert (await first.json())["id"] == (await second.json())["id"]
 
 
-async def test_every_answer_to_a_repeat_says_that_it_is_one(manager, editor):
+async def test_every_response_to_a_repeat_is_marked(manager, editor):
     book = await (await editor.post("/api/v1/books", json=DUNE)).json()
     me = await (await manager.get("/api/v1/users/me")).json()
-    wishes = {
+    bodies = {
         "users/me/addresses": HOME,
         f"books/{book['id']}/stock-movements": {"delta": 1, "reason": "count"},
         "categories": {"name": "Space"},
         "notifications": {"user_id": me["id"], "subject": "Hello", "body": "It is here."},
     }
 
-    for address, wish in wishes.items():
+    for address, body in bodies.items():
         first, second = [
-            await manager.post(f"/api/v1/{address}", json=wish, headers=KEY) for _ in range(2)
+            await manager.post(f"/api/v1/{address}", json=body, headers=KEY) for _ in range(2)
         ]
         assert first.status == second.status == (202 if address == "notifications" else 201)
         assert "Idempotent-Replayed" not in first.headers
@@ -132,7 +132,7 @@ async def test_every_answer_to_a_repeat_says_that_it_is_one(manager, editor):
         assert await second.json() == await first.json()
 
 
-async def test_many_at_once_make_one_book(editor, server):
+async def test_concurrent_repeats_create_one_book(editor, server):
     answers = await asyncio.gather(
         *(editor.post("/api/v1/books", json=DUNE, headers=KEY) for _ in range(10))
     )
@@ -147,10 +147,10 @@ async def test_many_at_once_make_one_book(editor, server):
         assert await conn.scalar(select(func.count()).select_from(stock_movements)) == 1
 
 
-async def test_who_comes_while_the_first_is_running_is_told_so(server, editor):
+async def test_a_repeat_during_the_first_request_is_refused(server, editor):
     engine = server.app[ENGINE]
     if engine.dialect.name == "sqlite":
-        pytest.skip("one writes at a time: the second waits, and finds what the first has made")
+        pytest.skip("SQLite has one writer: the second request waits for the first and replays it")
     me = await (await editor.get("/api/v1/users/me")).json()
     async with transaction(engine) as conn:
         await claim(conn, Key(f"user:{me['id']} books", KEY["Idempotency-Key"]), "-", now=NOON)
@@ -171,11 +171,11 @@ ACCOUNT = {"email": "anna@example.com", "password": PASSWORD}
 
 
 @pytest.mark.parametrize("how", ["register", "sign in"])
-async def test_a_guests_key_is_theirs_when_they_have_signed_in(visitor, book, how):
+async def test_a_guests_key_stays_valid_after_signing_in(visitor, book, how):
     guest = await visitor()
     if how == "sign in":
         earlier = await visitor(Role.CUSTOMER, ACCOUNT["email"])
-        await put(earlier, book, 2)  # What lies in the account's cart is not ordered by a repeat.
+        await put(earlier, book, 2)  # A repeat must not order the items in the cart of the account.
     first = await place(guest, book, key="lost answer")
     await put(guest, book)
 
@@ -193,7 +193,7 @@ async def test_a_guests_key_is_theirs_when_they_have_signed_in(visitor, book, ho
     assert cart["item_count"] == (3 if how == "sign in" else 1)
 
 
-async def test_a_guests_reorder_is_not_repeated_by_signing_in(visitor, book):
+async def test_a_guests_reorder_is_not_repeated_after_signing_in(visitor, book):
     guest = await visitor()
     order = await (await place(guest, book)).json()
 
@@ -211,7 +211,7 @@ async def test_a_guests_reorder_is_not_repeated_by_signing_in(visitor, book):
     assert before == await reorder() == (200, 1)
 
 
-async def test_a_key_that_the_user_has_used_keeps_its_meaning(visitor, book):
+async def test_a_used_key_of_the_user_takes_precedence_over_the_guests(visitor, book):
     anna, guest = await visitor(Role.CUSTOMER, ACCOUNT["email"]), await visitor()
     own = await (await place(anna, book, key="same")).json()
     await place(guest, book, key="same")
@@ -221,7 +221,7 @@ async def test_a_key_that_the_user_has_used_keeps_its_meaning(visitor, book):
     assert (await (await place(guest, key="same")).json())["number"] == own["number"]
 
 
-async def test_who_signs_out_leaves_the_keys_behind(visitor, book):
+async def test_a_users_keys_do_not_apply_after_signing_out(visitor, book):
     anna = await visitor(Role.CUSTOMER)
     own = await (await place(anna, book, key="same")).json()
 
@@ -249,7 +249,9 @@ async def test_a_repeat_waits_a_second_for_the_first(visitor, server, book, busy
     await put(anna, book)
 
     async with transaction(server.app[ENGINE]) as conn:
-        await conn.execute(update(carts).values(updated_at=NOON))  # It stops every checkout.
+        await conn.execute(
+            update(carts).values(updated_at=NOON)
+        )  # Locks the carts, so checkouts wait.
         first = asyncio.create_task(place(anna))
         await asyncio.sleep(0.1)
         second = asyncio.create_task(place(anna))

@@ -1,4 +1,4 @@
-"""Imports and exports through the API: sent, watched, mended, fetched."""
+"""Imports and exports through the API."""
 
 import asyncio
 import csv
@@ -16,7 +16,7 @@ from bookstore.database.engine import reading, transaction
 from bookstore.database.tables import files
 from bookstore.tasks import jobs
 from bookstore.users.permissions import Role
-from tests.actors.conftest import nothing_left
+from tests.actors.conftest import all_tasks_done
 from tests.factories import create_book
 from web.server.keys import ENGINE
 
@@ -56,7 +56,7 @@ def counts(job):
 
 @pytest.fixture
 def settings(settings):
-    """Here the workers are in the same process."""
+    """A store that runs the workers in its own process."""
     return replace(settings, broker_url="memory:")
 
 
@@ -65,7 +65,7 @@ async def editor(visitor):
     return await visitor(Role.EDITOR)
 
 
-async def test_a_list_is_sent_worked_off_and_its_refused_rows_come_back_to_be_mended(editor):
+async def test_a_list_is_imported_and_its_refused_rows_can_be_corrected(editor):
     answer = await editor.post("/api/v1/imports", data=form(HEADER + DUNE + BAD))
     job = await answer.json()
     assert answer.status == 202
@@ -88,14 +88,14 @@ async def test_a_list_is_sent_worked_off_and_its_refused_rows_come_back_to_be_me
     assert found["title"] == "=cmd|'x'"
 
 
-async def test_a_dry_run_says_what_would_be_done_and_does_not(editor):
+async def test_a_dry_run_reports_the_result_and_changes_nothing(editor):
     job = await ended(editor, await send(editor, HEADER + DUNE, dry_run="true"))
 
     assert (job["dry_run"], counts(job)) == (True, [1, 1, 0, 0, 0])
     assert (await editor.get("/api/v1/books/isbn/0441172717")).status == 404
 
 
-async def test_columns_can_be_named_and_so_can_the_encoding(editor):
+async def test_columns_and_the_encoding_can_be_specified(editor):
     content = "EAN;Was;Wer;Preis\n0441172717;Дюна;Герберт;12,90\n".encode("cp1251")
 
     job = await ended(
@@ -113,7 +113,7 @@ async def test_columns_can_be_named_and_so_can_the_encoding(editor):
     assert (await (await editor.get("/api/v1/books/isbn/0441172717")).json())["title"] == "Дюна"
 
 
-async def test_a_repeat_with_the_same_key_makes_one_import_and_keeps_one_file(editor, server):
+async def test_a_repeat_with_the_same_key_starts_one_import_and_stores_one_file(editor, server):
     headers = {"Idempotency-Key": "abc"}
     first = await editor.post("/api/v1/imports", data=form(HEADER + DUNE), headers=headers)
     second = await editor.post("/api/v1/imports", data=form(HEADER + DUNE), headers=headers)
@@ -126,17 +126,17 @@ async def test_a_repeat_with_the_same_key_makes_one_import_and_keeps_one_file(ed
         assert await conn.scalar(select(func.count()).select_from(files)) == 1
 
 
-async def test_an_import_can_be_watched_to_its_end(editor):
+async def test_the_stream_of_an_import_ends_with_the_import(editor):
     job = await send(editor, HEADER + DUNE + BAD)
 
     stream = await editor.get(f"/api/v1/imports/{job['id']}/stream")
     text = await stream.text()
 
-    told = [json.loads(line[6:]) for line in text.splitlines() if line.startswith("data: ")]
+    events = [json.loads(line[6:]) for line in text.splitlines() if line.startswith("data: ")]
     assert stream.content_type == "text/event-stream"
-    assert counts(told[-1]) == [2, 1, 0, 0, 1]
-    assert told[-1]["state"] == "done"
-    assert told[-1]["progress"] == 1.0
+    assert counts(events[-1]) == [2, 1, 0, 0, 1]
+    assert events[-1]["state"] == "done"
+    assert events[-1]["progress"] == 1.0
 
 
 async def test_an_editor_adds_books_and_does_not_change_prices(editor, visitor, server):
@@ -170,7 +170,7 @@ async def test_an_import_that_has_ended_cannot_be_cancelled(editor):
         (b"title,price\n1,2\n", "missing: isbn"),
     ],
 )
-async def test_what_is_no_list_of_books_is_refused_in_plain_words(editor, content, error):
+async def test_a_file_that_is_not_a_list_of_books_is_refused(editor, content, error):
     job = await ended(editor, await send(editor, content))
 
     assert (job["state"], counts(job)) == ("failed", [0, 0, 0, 0, 0])
@@ -189,7 +189,7 @@ async def test_what_is_no_list_of_books_is_refused_in_plain_words(editor, conten
         ({"colour": "red"}, "#/colour"),
     ],
 )
-async def test_a_wrong_part_is_refused_and_no_file_is_kept(editor, server, texts, pointer):
+async def test_an_invalid_part_is_refused_and_no_file_is_stored(editor, server, texts, pointer):
     answer = await editor.post("/api/v1/imports", data=form(HEADER, **texts))
 
     assert answer.status == 422
@@ -217,13 +217,13 @@ async def test_a_broken_form_is_refused(editor, body, content_type, status):
     assert answer.status == status, await answer.text()
 
 
-async def test_a_list_of_books_is_exported_and_reads_the_same(editor, server):
+async def test_an_exported_list_of_books_imports_unchanged(editor, server):
     async with transaction(server.app[ENGINE]) as conn:
         await create_book(conn, title="=1+1", authors=["A; B", {"name": "C|D", "role": "editor"}])
     for chosen in ("csv", "xlsx"):
         answer = await editor.post("/api/v1/exports", json={"list": "books", "format": chosen})
         job = await answer.json()
-        await nothing_left(server.app[ENGINE])
+        await all_tasks_done(server.app[ENGINE])
         job = await (await editor.get(answer.headers["Location"])).json()
         assert (job["state"], job["rows"]) == ("done", 1)
 
@@ -239,10 +239,10 @@ async def test_a_list_of_books_is_exported_and_reads_the_same(editor, server):
 
 async def test_orders_are_exported_to_managers_only(editor, visitor):
     manager = await visitor(Role.MANAGER)
-    asked = {"list": "orders"}
+    body = {"list": "orders"}
 
-    refused = await editor.post("/api/v1/exports", json=asked)
-    made = await manager.post("/api/v1/exports", json=asked)
+    refused = await editor.post("/api/v1/exports", json=body)
+    made = await manager.post("/api/v1/exports", json=body)
 
     assert (refused.status, made.status) == (403, 202)
     job = await made.json()
@@ -252,7 +252,7 @@ async def test_orders_are_exported_to_managers_only(editor, visitor):
     assert len((await (await manager.get("/api/v1/exports")).json())["items"]) == 1
 
 
-async def test_a_sender_who_goes_away_leaves_no_file(editor, server):
+async def test_an_aborted_upload_leaves_no_file(editor, server):
     async def half():
         yield b"--b\r\n" + FILE + b"x" * 400_000
         await asyncio.sleep(0.3)

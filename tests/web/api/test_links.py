@@ -1,4 +1,4 @@
-"""Links in letters: confirmed addresses, changed addresses, forgotten passwords."""
+"""Links in e-mails: verified addresses, changed addresses and password resets."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -11,7 +11,7 @@ from bookstore.database.engine import reading, transaction
 from bookstore.database.tables import link_tokens, notifications
 from bookstore.users.permissions import Role
 from tests.web.conftest import PASSWORD
-from tests.web.mailbox import kinds_to, letters_to, token_to
+from tests.web.mailbox import emails_to, kinds_to, token_to
 from web.app import make_app
 from web.server.keys import ENGINE
 
@@ -23,7 +23,7 @@ async def profile(client):
     return await (await client.get("/api/v1/users/me")).json()
 
 
-async def ask_for_reset(client, email=ANNA, **options):
+async def request_reset(client, email=ANNA, **options):
     answer = await client.post("/api/v1/password-resets", json={"email": email}, **options)
     return answer.status
 
@@ -43,7 +43,7 @@ async def sign_in(client, email, password=PASSWORD):
 
 
 async def age(server, minutes):
-    """Let all links be so much older."""
+    """Make all links older by this many minutes."""
     async with transaction(server.app[ENGINE]) as conn:
         for row in await conn.execute(select(link_tokens)):
             older = row.expires_at - timedelta(minutes=minutes)
@@ -52,7 +52,7 @@ async def age(server, minutes):
             )
 
 
-async def test_the_welcome_letter_confirms_the_address(server, client):
+async def test_the_welcome_email_verifies_the_address(server, client):
     await client.post("/api/v1/users", json={"email": ANNA, "password": PASSWORD, "name": "Anna"})
     assert not (await profile(client))["email_verified"]
 
@@ -62,27 +62,27 @@ async def test_the_welcome_letter_confirms_the_address(server, client):
     assert (await profile(client))["email_verified"]
 
 
-async def test_another_letter_can_be_asked_for(server, visitor):
+async def test_another_verification_email_can_be_requested(server, visitor):
     anna = await visitor(Role.CUSTOMER, ANNA)
 
-    asked = await anna.post("/api/v1/users/me/email-verification")
+    requested = await anna.post("/api/v1/users/me/email-verification")
     confirmed = await verify(anna, await token_to(server, ANNA, "verify-email"))
     again = await anna.post("/api/v1/users/me/email-verification")
 
-    assert (asked.status, confirmed, again.status) == (202, 204, 202)
+    assert (requested.status, confirmed, again.status) == (202, 204, 202)
     assert await kinds_to(server, ANNA) == ["verify-email"]
 
 
-async def test_a_new_address_counts_once_its_letter_is_answered(server, visitor):
+async def test_a_new_address_takes_effect_after_its_verification(server, visitor):
     anna = await visitor(Role.CUSTOMER, ANNA)
 
-    asked = await anna.put(
+    requested = await anna.put(
         "/api/v1/users/me/email", json={"email": "a.k@example.com", "password": PASSWORD}
     )
     before = (await profile(anna))["email"]
     confirmed = await verify(anna, await token_to(server, "a.k@example.com", "confirm-email"))
 
-    assert (asked.status, before, confirmed) == (202, ANNA, 204)
+    assert (requested.status, before, confirmed) == (202, ANNA, 204)
     after = await profile(anna)
     assert (after["email"], after["email_verified"]) == ("a.k@example.com", True)
     assert await kinds_to(server, ANNA) == ["email-changing", "email-changed"]
@@ -102,20 +102,26 @@ async def test_an_address_is_not_changed_without_the_password(visitor):
         assert (await anna.put("/api/v1/users/me/email", json=change)).status == status
 
 
-async def test_whether_a_new_address_is_taken_is_told_to_its_owner_alone(server, visitor):
+async def test_only_the_owner_is_notified_that_an_address_has_an_account(server, visitor):
     anna, _ = await visitor(Role.CUSTOMER, ANNA), await visitor(Role.CUSTOMER, BORIS)
 
-    taken = await anna.put("/api/v1/users/me/email", json={"email": BORIS, "password": PASSWORD})
+    registered = await anna.put(
+        "/api/v1/users/me/email", json={"email": BORIS, "password": PASSWORD}
+    )
     free = await anna.put(
         "/api/v1/users/me/email", json={"email": "c@example.com", "password": PASSWORD}
     )
 
-    assert (taken.status, await taken.read()) == (free.status, await free.read()) == (202, b"")
+    assert (
+        (registered.status, await registered.read())
+        == (free.status, await free.read())
+        == (202, b"")
+    )
     assert await kinds_to(server, BORIS) == ["email-known"]
     assert await kinds_to(server, ANNA) == ["email-changing"] * 2
 
 
-async def test_an_address_that_is_taken_meanwhile_stays_its_owners(server, visitor):
+async def test_an_address_registered_in_the_meantime_stays_with_its_owner(server, visitor):
     anna = await visitor(Role.CUSTOMER, ANNA)
     await anna.put("/api/v1/users/me/email", json={"email": BORIS, "password": PASSWORD})
     token = await token_to(server, BORIS, "confirm-email")
@@ -128,10 +134,10 @@ async def test_an_address_that_is_taken_meanwhile_stays_its_owners(server, visit
 async def test_a_forgotten_password_is_replaced(server, visitor):
     anna, elsewhere = await visitor(Role.CUSTOMER, ANNA), await visitor()
 
-    asked = await ask_for_reset(elsewhere)
+    requested = await request_reset(elsewhere)
     done = await reset(elsewhere, await token_to(server, ANNA, "reset-password"))
 
-    assert (asked, done) == (202, 204)
+    assert (requested, done) == (202, 204)
     assert (await anna.get("/api/v1/users/me")).status == 401
     assert (await elsewhere.get("/api/v1/users/me")).status == 401
     assert await sign_in(elsewhere, ANNA) == 401
@@ -139,9 +145,9 @@ async def test_a_forgotten_password_is_replaced(server, visitor):
     assert await kinds_to(server, ANNA) == ["reset-password", "password-changed"]
 
 
-async def test_a_reset_proves_the_address(server, visitor):
+async def test_a_reset_verifies_the_address(server, visitor):
     anna = await visitor(Role.CUSTOMER, ANNA)
-    await ask_for_reset(anna)
+    await request_reset(anna)
 
     await reset(anna, await token_to(server, ANNA, "reset-password"))
     await sign_in(anna, ANNA, NEW_PASSWORD)
@@ -149,48 +155,48 @@ async def test_a_reset_proves_the_address(server, visitor):
     assert (await profile(anna))["email_verified"]
 
 
-async def test_a_bad_password_leaves_the_link(server, visitor):
+async def test_a_refused_password_does_not_use_the_link(server, visitor):
     anna = await visitor(Role.CUSTOMER, ANNA)
-    await ask_for_reset(anna)
+    await request_reset(anna)
     token = await token_to(server, ANNA, "reset-password")
 
     assert await reset(anna, token, "short") == 422
     assert await reset(anna, token) == 204
 
 
-async def test_an_unknown_address_gets_no_letter(server, client):
-    assert await ask_for_reset(client, "nobody@example.com") == 202
-    assert await ask_for_reset(client, "not an address \ud7ff\x00") == 202
+async def test_an_unknown_address_gets_no_email(server, client):
+    assert await request_reset(client, "nobody@example.com") == 202
+    assert await request_reset(client, "not an address \ud7ff\x00") == 202
 
     async with reading(server.app[ENGINE]) as conn:
         assert (await conn.execute(select(notifications))).all() == []
 
 
-async def test_a_letter_needs_an_account_that_may_sign_in(server, visitor):
+async def test_a_disabled_account_gets_no_reset_email(server, visitor):
     admin, anna = await visitor(Role.ADMIN), await visitor(Role.CUSTOMER, ANNA)
     user_id = (await profile(anna))["id"]
-    await ask_for_reset(anna)
+    await request_reset(anna)
     token = await token_to(server, ANNA, "reset-password")
     await admin.patch(f"/api/v1/users/{user_id}", json={"disabled": True})
 
-    assert await ask_for_reset(anna) == 202
+    assert await request_reset(anna) == 202
     assert await reset(anna, token) == 404
     assert await kinds_to(server, ANNA) == ["reset-password"]
 
 
 async def test_s08_a_reset_link_works_once(server, visitor):
     anna = await visitor(Role.CUSTOMER, ANNA)
-    await ask_for_reset(anna)
+    await request_reset(anna)
     token = await token_to(server, ANNA, "reset-password")
 
     assert [await reset(anna, token) for _ in range(2)] == [204, 404]
 
 
-async def test_s08_a_new_password_makes_all_other_links_worthless(server, visitor):
+async def test_s08_a_new_password_invalidates_all_other_links(server, visitor):
     anna = await visitor(Role.CUSTOMER, ANNA)
     tokens = []
     for _ in range(2):
-        await ask_for_reset(anna)
+        await request_reset(anna)
         tokens.append(await token_to(server, ANNA, "reset-password"))
     await anna.put(
         "/api/v1/users/me/password",
@@ -203,7 +209,7 @@ async def test_s08_a_new_password_makes_all_other_links_worthless(server, visito
 @pytest.mark.parametrize(("minutes", "status"), [(29, 204), (30, 404)])
 async def test_s08_a_reset_link_works_for_half_an_hour(server, visitor, minutes, status):
     anna = await visitor(Role.CUSTOMER, ANNA)
-    await ask_for_reset(anna)
+    await request_reset(anna)
     token = await token_to(server, ANNA, "reset-password")
 
     await age(server, minutes)
@@ -211,10 +217,10 @@ async def test_s08_a_reset_link_works_for_half_an_hour(server, visitor, minutes,
     assert await reset(anna, token) == status
 
 
-async def test_s08_a_reset_link_is_of_no_use_when_altered_or_for_anything_else(server, visitor):
+async def test_s08_an_altered_reset_link_is_invalid(server, visitor):
     anna, _ = await visitor(Role.CUSTOMER, ANNA), await visitor(Role.CUSTOMER, BORIS)
-    await ask_for_reset(anna)
-    await ask_for_reset(anna, BORIS)
+    await request_reset(anna)
+    await request_reset(anna, BORIS)
     own, other = [await token_to(server, who, "reset-password") for who in (ANNA, BORIS)]
     own_id, own_secret = own.split("-", 1)
     other_id, other_secret = other.split("-", 1)
@@ -235,9 +241,9 @@ async def test_s08_a_reset_link_is_of_no_use_when_altered_or_for_anything_else(s
     assert await verify(anna, own) == 404
 
 
-async def test_s08_a_reset_link_does_not_outlive_the_address(server, visitor):
+async def test_s08_an_address_change_invalidates_reset_links(server, visitor):
     anna = await visitor(Role.CUSTOMER, ANNA)
-    await ask_for_reset(anna)
+    await request_reset(anna)
     token = await token_to(server, ANNA, "reset-password")
     await anna.put("/api/v1/users/me/email", json={"email": BORIS, "password": PASSWORD})
     await verify(anna, await token_to(server, BORIS, "confirm-email"))
@@ -245,20 +251,20 @@ async def test_s08_a_reset_link_does_not_outlive_the_address(server, visitor):
     assert await reset(anna, token) == 404
 
 
-async def test_s08_what_a_request_calls_its_host_is_in_no_letter(server, visitor):
+async def test_s08_the_host_header_is_not_used_in_emails(server, visitor):
     anna = await visitor(Role.CUSTOMER, ANNA)
     evil = {"Host": "evil.example", "X-Forwarded-Host": "evil.example"}
 
-    assert await ask_for_reset(anna, headers=evil) == 202
+    assert await request_reset(anna, headers=evil) == 202
 
-    [(_, text)] = await letters_to(server, ANNA)
+    [(_, text)] = await emails_to(server, ANNA)
     assert "evil" not in text
     assert await token_to(server, ANNA, "reset-password")
 
 
-async def test_s08_the_database_does_not_hold_what_a_link_needs(server, visitor):
+async def test_s08_the_database_does_not_contain_the_secret_of_a_link(server, visitor):
     anna = await visitor(Role.CUSTOMER, ANNA)
-    await ask_for_reset(anna)
+    await request_reset(anna)
     _, secret = (await token_to(server, ANNA, "reset-password")).split("-", 1)
 
     async with reading(server.app[ENGINE]) as conn:
@@ -268,55 +274,55 @@ async def test_s08_the_database_does_not_hold_what_a_link_needs(server, visitor)
     assert secret.encode() not in b"".join(it for it in row if isinstance(it, bytes))
 
 
-async def test_staff_who_read_a_letter_do_not_see_its_link(server, visitor):
+async def test_staff_do_not_see_the_link_of_an_email(server, visitor):
     anna, admin = await visitor(Role.CUSTOMER, ANNA), await visitor(Role.ADMIN)
-    await ask_for_reset(anna)
+    await request_reset(anna)
     token = await token_to(server, ANNA, "reset-password")
     async with reading(server.app[ENGINE]) as conn:
-        letter_id = await conn.scalar(select(notifications.c.id))
+        email_id = await conn.scalar(select(notifications.c.id))
 
-    page = await (await admin.get(f"/admin/notifications?letter={letter_id}")).text()
+    page = await (await admin.get(f"/admin/notifications?email={email_id}")).text()
     listed = await (await admin.get("/api/v1/admin/notifications")).text()
 
     assert "Set a new password" in page
     assert token not in page + listed
 
 
-async def test_nobodys_mailbox_is_filled(settings, visitor):
+async def test_emails_to_one_account_are_limited(settings, visitor):
     await visitor(Role.CUSTOMER, ANNA)
     limited = replace(settings, rate_limits=True, trusted_proxies=("127.0.0.1",))
     server = TestServer(await make_app(limited))
     async with TestClient(server) as client:
-        asked = [
-            await ask_for_reset(client, headers={"X-Forwarded-For": f"198.51.100.{number}"})
+        requested = [
+            await request_reset(client, headers={"X-Forwarded-For": f"198.51.100.{number}"})
             for number in range(7)
         ]
         sent = await kinds_to(server, ANNA)
 
-    assert asked == [202] * 7
+    assert requested == [202] * 7
     assert sent == ["reset-password"] * 5
 
 
-async def test_one_address_asks_five_times_in_an_hour(settings):
+async def test_one_ip_address_may_request_five_resets_an_hour(settings):
     limited = replace(settings, rate_limits=True, trusted_proxies=("127.0.0.1",))
     async with TestClient(TestServer(await make_app(limited))) as client:
-        asked = [
-            await ask_for_reset(
+        requested = [
+            await request_reset(
                 client, f"reader{number}@example.com", headers={"X-Forwarded-For": "192.0.2.7"}
             )
             for number in range(6)
         ]
 
-    assert asked == [202] * 5 + [429]
+    assert requested == [202] * 5 + [429]
 
 
-async def test_who_resets_a_password_is_not_stopped_by_strangers_guesses(settings, visitor):
+async def test_a_password_reset_lifts_the_sign_in_throttle(settings, visitor):
     await visitor(Role.CUSTOMER, ANNA)
     server = TestServer(await make_app(replace(settings, rate_limits=True)))
     async with TestClient(server) as client:
         for _ in range(6):
             await sign_in(client, ANNA, "a guess")
-        await ask_for_reset(client)
+        await request_reset(client)
         await reset(client, await token_to(server, ANNA, "reset-password"))
 
         assert await sign_in(client, ANNA, NEW_PASSWORD) == 200

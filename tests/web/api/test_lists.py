@@ -1,4 +1,4 @@
-"""What every list, every page and every address that is read has in common."""
+"""Conventions of all lists, pages and resources."""
 
 import io
 import re
@@ -6,14 +6,13 @@ import re
 import pytest
 
 from bookstore.users.permissions import Role
-from tests.web.api.test_addresses import HOME
-from tests.web.api.test_books import DUNE
+from tests.web.api.sample_data import DUNE, HOME
 from tests.web.conftest import PASSWORD
 from web.api import routes
 from web.api.operations import operation_of
 from web.api.schemas import PageQuery
 
-#: What the lists have in common does not depend on the database.
+#: These conventions do not depend on the database.
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 LISTS = sorted(
@@ -42,7 +41,7 @@ async def admin(visitor):
 
 @pytest.fixture
 async def filled(admin, visitor):
-    """A store with two of everything that is listed; says what the addresses have in them."""
+    """A store with two items for each list.  The value has the parameters of the paths."""
     user_id = (await (await admin.get("/api/v1/users/me")).json())["id"]
     await visitor(Role.CUSTOMER)
     await sign_in_on_another_device(admin, await visitor())
@@ -54,8 +53,8 @@ async def filled(admin, visitor):
         for delta in (1, -1):
             movement = {"delta": delta, "reason": "count"}
             await admin.post(f"/api/v1/books/{book_id}/stock-movements", json=movement)
-        letter = {"user_id": user_id, "subject": "Hello", "body": "Your book is here."}
-        await admin.post("/api/v1/notifications", json=letter)
+        message = {"user_id": user_id, "subject": "Hello", "body": "Your book is here."}
+        await admin.post("/api/v1/notifications", json=message)
         await admin.post("/api/v1/cart/items", json={"book_id": book_id, "quantity": 1})
         placed = await admin.post(
             "/api/v1/orders",
@@ -85,16 +84,16 @@ async def filled(admin, visitor):
 
 async def sign_in_on_another_device(user, device):
     email = (await (await user.get("/api/v1/users/me")).json())["email"]
-    known = {"email": email, "password": PASSWORD}
-    assert (await device.post("/api/v1/session", json=known)).status == 200
+    ids = {"email": email, "password": PASSWORD}
+    assert (await device.post("/api/v1/session", json=ids)).status == 200
 
 
-def at(path, known):
-    """The address in the store of what is known."""
-    return routes.API + PART.sub(lambda match: str(known[match[1]]), path)
+def at(path, ids):
+    """The URL of a path with these parameters."""
+    return routes.API + PART.sub(lambda match: str(ids[match[1]]), path)
 
 
-async def test_every_list_has_bounds_and_goes_on_where_it_says(admin, filled):
+async def test_every_list_has_limits_and_working_page_links(admin, filled):
     assert len(LISTS) >= 15
     for path in [at(path, filled) for path in LISTS]:
         for wrong in ("limit=0", "limit=101", "cursor=nonsense", "colour=red"):
@@ -105,7 +104,7 @@ async def test_every_list_has_bounds_and_goes_on_where_it_says(admin, filled):
         everything = page["items"]
         assert (most.status, page["next"], "Link" in most.headers) == (200, None, False), path
         if path.endswith("/lines"):
-            continue  # Nobody has worked on the import yet.
+            continue  # The import was not processed.
 
         first = await admin.get(f"{path}?limit=1")
         page = await first.json()
@@ -117,7 +116,7 @@ async def test_every_list_has_bounds_and_goes_on_where_it_says(admin, filled):
         assert len(everything) > 1, path
 
 
-async def test_what_is_read_has_a_head(admin, filled):
+async def test_resources_answer_head_requests(admin, filled):
     for path in ("/books/{book_id}", "/orders/{number}", "/imports/{job_id}", "/users/me", "/cart"):
         path = at(path, filled)
 
@@ -126,18 +125,18 @@ async def test_what_is_read_has_a_head(admin, filled):
         assert (whole.status, head.status, await head.read()) == (200, 200, b""), path
 
 
-async def test_every_single_thing_is_sent_once(admin, filled):
+async def test_every_resource_supports_conditional_requests(admin, filled):
     for path in SINGLE:
         path = at(path, filled)
         tag = (await admin.get(path)).headers["ETag"]
 
         again = await admin.get(path, headers={"If-None-Match": tag})
 
-        assert re.fullmatch(r'"[^"]+"', tag), path  # A weak one would begin with W/.
+        assert re.fullmatch(r'"[^"]+"', tag), path  # A weak ETag would start with W/.
         assert (again.status, await again.read()) == (304, b""), path
 
 
-async def test_every_page_of_the_contract_answers(admin, client, filled):
+async def test_every_page_of_the_contract_is_served(admin, client, filled):
     book, order = f"/books/{filled['book_id']}", f"/orders/{filled['number']}"
     await admin.post("/api/v1/cart/items", json={"book_id": filled["book_id"], "quantity": 1})
 
@@ -149,12 +148,12 @@ async def test_every_page_of_the_contract_answers(admin, client, filled):
         assert (answer.status, answer.content_type) == (200, "text/html"), path
 
 
-async def test_an_export_that_is_asked_for_twice_is_made_once(admin):
-    asked, key = {"list": "books", "format": "csv"}, {"Idempotency-Key": "once"}
+async def test_a_repeated_request_starts_an_export_once(admin):
+    body, key = {"list": "books", "format": "csv"}, {"Idempotency-Key": "once"}
 
-    first = await admin.post("/api/v1/exports", json=asked, headers=key)
-    again = await admin.post("/api/v1/exports", json=asked, headers=key)
-    other = await admin.post("/api/v1/exports", json={**asked, "format": "xlsx"}, headers=key)
+    first = await admin.post("/api/v1/exports", json=body, headers=key)
+    again = await admin.post("/api/v1/exports", json=body, headers=key)
+    other = await admin.post("/api/v1/exports", json={**body, "format": "xlsx"}, headers=key)
 
     assert (first.status, again.status) == (202, 202)
     assert (await again.json())["id"] == (await first.json())["id"]

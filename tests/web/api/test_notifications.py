@@ -16,7 +16,7 @@ async def write(clerk, user, subject="About your order"):
     return await clerk.post("/api/v1/notifications", json=body)
 
 
-async def test_staff_write_to_a_customer(visitor):
+async def test_staff_send_a_message_to_a_customer(visitor):
     clerk, anna = await visitor(Role.CLERK), await visitor(Role.CUSTOMER)
 
     sent = await write(clerk, await user_id(anna))
@@ -30,11 +30,11 @@ async def test_staff_write_to_a_customer(visitor):
     assert (notification["email_status"], notification["read_at"]) == ("queued", None)
 
 
-async def test_nobody_writes_to_a_user_who_is_not_there(visitor):
+async def test_a_message_to_a_missing_user_is_refused(visitor):
     assert (await write(await visitor(Role.CLERK), 999_999)).status == 404
 
 
-async def test_a_notification_is_read_once_and_by_its_owner(visitor):
+async def test_only_the_owner_can_mark_a_notification_as_read(visitor):
     clerk, anna, boris = [
         await visitor(role) for role in (Role.CLERK, Role.CUSTOMER, Role.CUSTOMER)
     ]
@@ -48,19 +48,19 @@ async def test_a_notification_is_read_once_and_by_its_owner(visitor):
     assert unread["items"] == []
 
 
-async def test_staff_see_letters_and_send_them_again(visitor):
+async def test_staff_list_emails_and_send_them_again(visitor):
     clerk, anna = await visitor(Role.CLERK), await visitor(Role.CUSTOMER)
     sent = await (await write(clerk, await user_id(anna))).json()
 
     queued = await (await clerk.get("/api/v1/admin/notifications?status=queued")).json()
     resent = await clerk.post(f"/api/v1/admin/notifications/{sent['id']}/resend")
 
-    assert [letter["id"] for letter in queued["items"]] == [sent["id"]]
+    assert [email["id"] for email in queued["items"]] == [sent["id"]]
     assert queued["items"][0]["in_doubt"] is False
     assert resent.status == 202
 
 
-async def test_failed_letters_and_those_in_doubt_show(visitor, server):
+async def test_staff_filter_failed_and_doubtful_emails(visitor, server):
     clerk, anna = await visitor(Role.CLERK), await visitor(Role.CUSTOMER)
     failed, doubtful, _ = [
         (await (await write(clerk, await user_id(anna))).json())["id"] for _ in range(3)
@@ -76,14 +76,14 @@ async def test_failed_letters_and_those_in_doubt_show(visitor, server):
         answer = await clerk.get(f"/api/v1/admin/notifications?{query}")
         return (await answer.json())["items"]
 
-    [letter] = await found("status=failed")
-    assert (letter["id"], letter["answer"]) == (failed, "550 nobody here")
+    [email] = await found("status=failed")
+    assert (email["id"], email["answer"]) == (failed, "550 nobody here")
     assert [(it["id"], it["in_doubt"]) for it in await found("in_doubt=true")] == [(doubtful, True)]
     assert (await anna.get("/api/v1/admin/notifications")).status == 403
     assert len((await (await anna.get("/api/v1/notifications")).json())["items"]) == 3
 
 
-async def test_what_staff_write_and_send_again_is_on_record(visitor, server):
+async def test_messages_and_resends_are_in_the_audit_log(visitor, server):
     clerk, anna = await visitor(Role.CLERK), await visitor(Role.CUSTOMER)
     sent = await (await write(clerk, await user_id(anna))).json()
 
@@ -95,5 +95,5 @@ async def test_what_staff_write_and_send_again_is_on_record(visitor, server):
         ("write", str(sent["id"]), await user_id(clerk)),
         ("resend", str(sent["id"]), await user_id(clerk)),
     ]
-    # What was said is nobody else's business.
+    # The audit log does not contain the text of the message.
     assert found[0].changes == {"subject": None, "body": None}

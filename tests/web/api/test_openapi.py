@@ -7,14 +7,14 @@ from web.api.operations import IDEMPOTENCY_KEY, operation_of
 from web.server.route_access import ACCESS
 
 
-async def test_the_description_is_valid_openapi(client):
+async def test_the_document_is_valid_openapi(client):
     document = await (await client.get("/api/openapi.json")).json()
 
     validate(document)
     assert document["openapi"].startswith("3.1")
 
 
-async def test_the_description_is_written_once_for_those_who_first_ask(client, monkeypatch):
+async def test_the_document_is_generated_once_for_concurrent_requests(client, monkeypatch):
     written, describe = [], openapi.describe
     monkeypatch.setattr(openapi, "describe", lambda app: written.append(app) or describe(app))
 
@@ -25,13 +25,13 @@ async def test_the_description_is_written_once_for_those_who_first_ask(client, m
     assert len(written) == 1
 
 
-def test_every_address_of_the_api_is_an_operation():
+def test_every_route_of_the_api_is_an_operation():
     undeclared = [route.path for route in routes.OPERATIONS if operation_of(route.handler) is None]
 
     assert undeclared == []
 
 
-async def test_every_operation_says_what_it_is_and_what_can_go_wrong(client):
+async def test_every_operation_has_a_description_and_error_responses(client):
     document = await (await client.get("/api/openapi.json")).json()
     names = []
 
@@ -44,7 +44,7 @@ async def test_every_operation_says_what_it_is_and_what_can_go_wrong(client):
     assert len(names) == len(set(names))
 
 
-async def test_the_router_and_the_table_of_addresses_agree(server):
+async def test_the_router_and_the_route_table_agree(server):
     listed = {(route.method, routes.API + route.path) for route in routes.OPERATIONS}
 
     served = {
@@ -57,21 +57,21 @@ async def test_the_router_and_the_table_of_addresses_agree(server):
     }
 
     assert len(served) == len(listed)
-    # The dashboard has a table of its own, and a test of its own for it.
-    own = [route for route in server.app.router.routes() if not belongs_to_dashboard(route)]
+    # The back office has its own route table, which another test checks.
+    own = [route for route in server.app.router.routes() if not is_back_office_route(route)]
     assert all(route in server.app[ACCESS] for route in own)
 
 
-def belongs_to_dashboard(route):
+def is_back_office_route(route):
     info = route.resource.get_info()
     return str(info.get("path") or info.get("formatter")).startswith("/admin")
 
 
-#: An address opens one account; the answer holds a secret; a letter that waits, waits once.
-NEEDS_NO_KEY = {"register", "create_token", "resend_letter"}
+#: An e-mail address has one account; the response contains a secret; a queued e-mail stays queued.
+NEEDS_NO_KEY = {"register", "create_token", "resend_email"}
 
 
-def test_whatever_makes_something_takes_a_key():
+def test_operations_that_create_a_resource_accept_an_idempotency_key():
     operations = [
         operation_of(route.handler) for route in routes.OPERATIONS if route.method == "POST"
     ]
@@ -82,7 +82,7 @@ def test_whatever_makes_something_takes_a_key():
     assert without == NEEDS_NO_KEY
 
 
-async def test_people_can_read_the_description_too(client):
+async def test_the_document_is_readable_as_html(client):
     page = await (await client.get("/api/docs")).text()
 
     assert "POST" in page

@@ -10,20 +10,12 @@ from bookstore.database.engine import reading, transaction
 from bookstore.database.tables import books, users
 from bookstore.orders import processing
 from bookstore.users.permissions import Role
-from config.settings import Delivery
+from config.settings import ShippingRate
 from tests.factories import NOON, Trace, add_book
 from tests.web.conftest import PASSWORD
 from tests.web.mailbox import token_to
+from tests.web.ordering import HOME, ORDER, place, put
 from web.server.keys import ENGINE
-
-HOME = {
-    "name": "Anna Karenina",
-    "line1": "7 Nevsky Prospekt",
-    "city": "St Petersburg",
-    "postcode": "191186",
-    "country": "RU",
-}
-ORDER = {"shipping_address": HOME, "email": "anna@example.com"}
 
 
 @pytest.fixture
@@ -34,7 +26,7 @@ async def book(server):
 
 @pytest.fixture
 def work(server):
-    """Lets the order service do its work."""
+    """A function that processes an order like the worker."""
 
     async def process(number):
         async with transaction(server.app[ENGINE]) as conn:
@@ -44,19 +36,7 @@ def work(server):
     return process
 
 
-async def put(client, book, quantity=1):
-    await client.post("/api/v1/cart/items", json={"book_id": book, "quantity": quantity})
-
-
-async def place(client, book=None, key="k1", **change):
-    if book is not None:
-        await put(client, book)
-    return await client.post(
-        "/api/v1/orders", json=ORDER | change, headers={"Idempotency-Key": key}
-    )
-
-
-async def test_an_order_is_accepted_and_waits_for_the_order_service(client, book):
+async def test_a_placed_order_waits_for_the_worker(client, book):
     answer = await place(client, book)
 
     assert answer.status == 202
@@ -76,7 +56,7 @@ async def test_an_order_is_accepted_and_waits_for_the_order_service(client, book
     assert cart["items"] == []
 
 
-async def test_a_repeat_is_answered_like_the_first(client, book):
+async def test_a_repeat_gets_the_same_response(client, book):
     first = await place(client, book)
 
     again = await place(client)
@@ -86,7 +66,7 @@ async def test_a_repeat_is_answered_like_the_first(client, book):
     assert "Idempotent-Replayed" not in first.headers
 
 
-async def test_repeats_at_the_same_moment_make_one_order(client, book):
+async def test_concurrent_repeats_place_one_order(client, book):
     await put(client, book)
 
     answers = await asyncio.gather(*(place(client) for _ in range(5)))
@@ -96,13 +76,13 @@ async def test_repeats_at_the_same_moment_make_one_order(client, book):
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "käse"])
-async def test_a_key_is_wanted(client, book, key):
+async def test_an_idempotency_key_is_required(client, book, key):
     answer = await place(client, book, key)
 
     assert (answer.status, (await answer.json())["code"]) == (400, "idempotency-key-required")
 
 
-async def test_a_key_belongs_to_one_request(client, book):
+async def test_a_key_is_valid_for_one_request(client, book):
     await place(client, book)
 
     answer = await place(client, note="leave it at the door")
@@ -119,7 +99,7 @@ async def test_an_empty_cart_cannot_be_ordered(client, book):
     assert (answer.status, (await answer.json())["code"]) == (409, "cart-empty")
 
 
-async def test_a_total_that_changed_is_not_charged(client, server, book):
+async def test_an_order_is_refused_if_the_total_changed(client, server, book):
     await put(client, book)
     async with transaction(server.app[ENGINE]) as conn:
         await conn.execute(update(books).values(price_cents=2000))
@@ -145,14 +125,14 @@ async def test_a_total_that_changed_is_not_charged(client, server, book):
         ({"user_id": 1}, "#/user_id"),
     ],
 )
-async def test_a_wrong_order_is_refused(client, book, change, pointer):
+async def test_an_invalid_order_is_refused(client, book, change, pointer):
     answer = await place(client, book, **change)
 
     assert answer.status == 422
     assert [fault["pointer"] for fault in (await answer.json())["errors"]] == [pointer]
 
 
-async def test_a_guest_has_to_leave_an_address(client, book):
+async def test_a_guest_must_provide_an_email_address(client, book):
     await put(client, book)
 
     answer = await client.post(
@@ -162,7 +142,7 @@ async def test_a_guest_has_to_leave_an_address(client, book):
     assert [fault["pointer"] for fault in (await answer.json())["errors"]] == ["#/email"]
 
 
-async def test_an_order_is_its_customers_alone(visitor, client, book):
+async def test_only_its_customer_and_staff_can_access_an_order(visitor, client, book):
     anna, boris = await visitor(Role.CUSTOMER), await visitor(Role.CUSTOMER)
     order = await (await place(anna, book)).json()
     assert "access_token" not in order
@@ -182,7 +162,7 @@ async def test_an_order_is_its_customers_alone(visitor, client, book):
     assert (await (await boris.get("/api/v1/orders")).json())["items"] == []
 
 
-async def test_a_customer_cancels_until_it_is_packed(visitor, book, work):
+async def test_a_customer_can_cancel_until_the_order_is_packed(visitor, book, work):
     anna, clerk = await visitor(Role.CUSTOMER), await visitor(Role.CLERK)
     first = (await (await place(anna, book)).json())["number"]
     second = (await (await place(anna, book, "k2")).json())["number"]
@@ -199,7 +179,7 @@ async def test_a_customer_cancels_until_it_is_packed(visitor, book, work):
     assert (await clerk.post(f"/api/v1/orders/{second}/cancel")).status == 200
 
 
-async def test_staff_move_an_order_on(visitor, book, work):
+async def test_staff_change_the_status_of_an_order(visitor, book, work):
     anna, manager = await visitor(Role.CUSTOMER), await visitor(Role.MANAGER)
     number = (await (await place(anna, book)).json())["number"]
     await work(number)
@@ -235,13 +215,13 @@ async def read_stream(client, path, **headers):
         return answer.status, events
 
 
-async def test_an_order_can_be_watched_to_its_end(visitor, book, work):
+async def test_the_stream_of_an_order_ends_with_its_final_status(visitor, book, work):
     anna = await visitor(Role.CUSTOMER)
     number = (await (await place(anna, book)).json())["number"]
     path = f"/api/v1/orders/{number}"
 
     watching = asyncio.create_task(read_stream(anna, f"{path}/stream"))
-    await asyncio.sleep(0.2)  # Let it see the first event alone.
+    await asyncio.sleep(0.2)  # So that the stream sends the first event alone.
     await work(number)
     await anna.post(f"{path}/cancel")
     status, events = await watching
@@ -297,7 +277,7 @@ async def test_a_stream_ends_when_an_order_is_rejected_and_it_can_be_ordered_aga
     assert (again.status, (await again.json())["item_count"]) == (200, 5)
 
 
-async def test_orders_come_in_pages_and_by_status(visitor, book):
+async def test_orders_are_paginated_and_filtered_by_status(visitor, book):
     anna = await visitor(Role.CUSTOMER)
     numbers = [(await (await place(anna, book, f"k{n}")).json())["number"] for n in range(3)]
     await anna.post(f"/api/v1/orders/{numbers[0]}/cancel")
@@ -312,7 +292,7 @@ async def test_orders_come_in_pages_and_by_status(visitor, book):
     assert [order["number"] for order in placed["items"]] == [numbers[2], numbers[1]]
 
 
-async def test_orders_wait_as_tasks_that_staff_can_see(visitor, server, book):
+async def test_staff_see_the_tasks_of_placed_orders(visitor, server, book):
     anna, manager = await visitor(Role.CUSTOMER), await visitor(Role.MANAGER)
     await place(anna, book)
 
@@ -331,31 +311,31 @@ async def test_orders_wait_as_tasks_that_staff_can_see(visitor, server, book):
     assert dead == {"items": [], "next": None}
 
 
-async def test_placing_carries_the_requests_id_to_the_workers(visitor, server, book):
+async def test_the_tasks_of_an_order_have_the_id_of_the_request(visitor, server, book):
     anna, manager = await visitor(Role.CUSTOMER), await visitor(Role.MANAGER)
     await put(anna, book)
     await anna.post(
         "/api/v1/orders",
         json=ORDER,
-        headers={"Idempotency-Key": "k", "X-Request-ID": "from-click-to-letter"},
+        headers={"Idempotency-Key": "k", "X-Request-ID": "from-click-to-email"},
     )
 
     tasks = (await (await manager.get("/api/v1/admin/tasks")).json())["items"]
 
     [task] = [task for task in tasks if task["task"] == "process_orders"]
-    wanted = [it["task"] for it in tasks if it["request_id"] == "from-click-to-letter"]
-    assert sorted(wanted) == ["process_orders", "send_notifications"]
+    kinds = [it["task"] for it in tasks if it["request_id"] == "from-click-to-email"]
+    assert sorted(kinds) == ["process_orders", "send_notifications"]
     async with reading(server.app[ENGINE]) as conn:
         assert task["ref_id"] in await orders.by_ids(conn, [task["ref_id"]])
 
 
 @pytest.fixture
 def settings(settings):
-    """A store that sends to Austria for more, and to Cuba not at all."""
-    return replace(settings, countries={"AT": Delivery(490, 6000, 1000), "CU": None})
+    """A store with other shipping costs to Austria that does not ship to Cuba."""
+    return replace(settings, countries={"AT": ShippingRate(490, 6000, 1000), "CU": None})
 
 
-async def test_delivery_and_tax_go_by_the_country(client, book, work):
+async def test_shipping_and_tax_depend_on_the_country(client, book, work):
     await put(client, book)
 
     shown = await (await client.get("/api/v1/cart?country=AT")).json()
@@ -373,13 +353,13 @@ async def test_delivery_and_tax_go_by_the_country(client, book, work):
     assert (stale.status, (await stale.json())["total_cents"]) == (409, 1490)
     order = await agreed.json()
     assert (agreed.status, order["shipping_cents"], order["tax_cents"]) == (202, 490, 135)
-    # The order service works by what was fixed on the order.
+    # The worker uses the terms stored with the order.
     await work(order["number"])
     path = f"/api/v1/orders/{order['number']}?access_token={order['access_token']}"
     assert (await (await client.get(path)).json())["total_cents"] == 1490
 
 
-async def test_some_countries_get_no_parcels(client, book):
+async def test_the_store_does_not_ship_to_some_countries(client, book):
     await put(client, book)
 
     refused = await place(client, shipping_address=HOME | {"country": "CU"})
@@ -392,7 +372,7 @@ async def test_some_countries_get_no_parcels(client, book):
     assert (await place(client, key="k2")).status == 202
 
 
-async def test_a_guests_link_leads_to_the_sign_in_once_the_order_has_an_owner(
+async def test_a_guests_link_requires_signing_in_after_the_order_is_claimed(
     client, visitor, server, book
 ):
     order = await (await place(client, book)).json()
@@ -411,9 +391,7 @@ async def test_a_guests_link_leads_to_the_sign_in_once_the_order_has_an_owner(
     assert (await boris.get(with_token)).status == 404
 
 
-async def test_a_guests_order_moves_to_the_account_by_the_link_in_its_letter(
-    client, visitor, server, book
-):
+async def test_verifying_the_address_claims_the_orders_of_a_guest(client, visitor, server, book):
     number = (await (await place(client, book)).json())["number"]
     anna = await visitor()
     new = {"email": "anna@example.com", "password": PASSWORD, "name": "Anna"}
@@ -428,9 +406,7 @@ async def test_a_guests_order_moves_to_the_account_by_the_link_in_its_letter(
     assert order["number"] == number
 
 
-async def test_a_guests_order_moves_to_the_account_whose_password_was_reset_by_letter(
-    client, visitor, server, book
-):
+async def test_a_password_reset_claims_the_orders_of_a_guest(client, visitor, server, book):
     anna = await visitor(Role.CUSTOMER, "anna@example.com")
     await place(client, book)
     await client.post("/api/v1/password-resets", json={"email": "anna@example.com"})
@@ -443,7 +419,7 @@ async def test_a_guests_order_moves_to_the_account_whose_password_was_reset_by_l
     assert len((await (await anna.get("/api/v1/orders")).json())["items"]) == 1
 
 
-async def test_staff_find_orders_by_status_and_words(visitor, book):
+async def test_staff_find_orders_by_status_and_text(visitor, book):
     anna, clerk = await visitor(Role.CUSTOMER), await visitor(Role.CLERK)
     numbers = [(await (await place(anna, book, f"k{n}")).json())["number"] for n in range(2)]
     await anna.post(f"/api/v1/orders/{numbers[0]}/cancel")

@@ -6,7 +6,7 @@ PATH = "/api/v1/users/me/preferences"
 ALL = {"email_when_delivered": True, "email_messages": True}
 
 
-async def test_a_customer_chooses_which_letters_come(visitor):
+async def test_a_customer_chooses_optional_emails(visitor):
     anna, boris = await visitor(Role.CUSTOMER), await visitor(Role.CUSTOMER)
 
     before = await (await anna.get(PATH)).json()
@@ -27,7 +27,7 @@ async def test_a_customer_chooses_which_letters_come(visitor):
         ({"user_id": 1}, "#/user_id"),
     ],
 )
-async def test_what_is_no_choice_is_pointed_at(visitor, change, pointer):
+async def test_the_error_points_to_an_invalid_preference(visitor, change, pointer):
     anna = await visitor(Role.CUSTOMER)
 
     answer = await anna.patch(PATH, json=change)

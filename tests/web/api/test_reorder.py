@@ -1,11 +1,11 @@
-"""Ordering again: an old order's books go into the cart, once for each key."""
+"""Reorders: the books of an order are added to the cart, once for each idempotency key."""
 
 import pytest
 
 from bookstore.database.engine import transaction
 from bookstore.users.permissions import Role
 from tests.factories import add_book
-from tests.web.api.test_orders import place
+from tests.web.ordering import place
 from web.server.keys import ENGINE
 
 
@@ -15,7 +15,7 @@ async def book(server):
         return await add_book(conn, title="Dune", price_cents=1000, stock=5)
 
 
-async def test_what_was_ordered_can_be_ordered_again(client, book):
+async def test_the_books_of_an_order_are_added_to_the_cart_again(client, book):
     order = await (await place(client, book)).json()
 
     answer = await client.post(
@@ -27,7 +27,7 @@ async def test_what_was_ordered_can_be_ordered_again(client, book):
 
 
 @pytest.mark.parametrize("role", [None, Role.CUSTOMER])
-async def test_a_repeat_of_a_reorder_puts_nothing_more_into_the_cart(visitor, book, role):
+async def test_a_repeated_reorder_adds_nothing_to_the_cart(visitor, book, role):
     buyer = await visitor(role)
     first, second = [await (await place(buyer, book, key)).json() for key in ("k1", "k2")]
 

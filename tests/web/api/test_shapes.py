@@ -1,4 +1,4 @@
-"""Answers have the fields of the contract, all of them and no other."""
+"""Responses have exactly the fields of the contract."""
 
 import re
 
@@ -13,7 +13,7 @@ ME = "/api/v1/users/me"
 ADDRESS = {"name": "Anna", "line1": "Elm 1", "city": "Kiel", "postcode": "24103", "country": "DE"}
 
 
-async def test_a_session_says_where_it_is_and_not_what_opens_it(visitor):
+async def test_a_session_does_not_contain_its_secret(visitor):
     anna = await visitor(Role.CUSTOMER)
 
     (device,) = (await (await anna.get(f"{ME}/sessions")).json())["items"]
@@ -24,7 +24,7 @@ async def test_a_session_says_where_it_is_and_not_what_opens_it(visitor):
     assert device["current"] is True
 
 
-async def test_setting_up_a_second_factor_tells_the_secret_and_its_address(visitor):
+async def test_setting_up_a_second_factor_returns_the_secret_and_its_uri(visitor):
     anna = await visitor(Role.CUSTOMER)
 
     begun = await (await anna.post(f"{ME}/totp")).json()
@@ -48,7 +48,7 @@ async def test_an_import_has_the_fields_of_a_job_and_of_what_was_read(visitor):
     }  # fmt: skip
 
 
-async def test_a_withdrawn_book_is_told_on_its_line_and_stops_the_checkout(visitor, server):
+async def test_a_withdrawn_book_is_a_problem_of_its_item_and_stops_the_checkout(visitor, server):
     async with transaction(server.app[ENGINE]) as conn:
         book_id = await add_book(conn, title="Dune", price_cents=1000, stock=5)
     guest, editor = await visitor(), await visitor(Role.EDITOR)
@@ -62,7 +62,7 @@ async def test_a_withdrawn_book_is_told_on_its_line_and_stops_the_checkout(visit
     answer = await guest.post("/api/v1/orders", json=order, headers={"Idempotency-Key": "k"})
 
     (line,) = cart["items"]
-    assert line["problems"] == ["This book is not sold any more. Please remove it."]
+    assert line["problems"] == ["This book is no longer available. Please remove it."]
     assert (line["quantity"], cart["total_cents"]) == (2, 0)
     assert (answer.status, (await answer.json())["code"]) == (409, "book-withdrawn")
     again = await guest.post("/api/v1/cart/items", json={"book_id": book_id, "quantity": 1})
@@ -75,8 +75,8 @@ async def test_a_withdrawn_book_stays_in_the_orders_it_is_in(visitor, server):
         book_id = await add_book(conn, title="Dune", price_cents=1000, stock=5)
     anna, editor = await visitor(Role.CUSTOMER), await visitor(Role.EDITOR)
     await anna.post("/api/v1/cart/items", json={"book_id": book_id, "quantity": 2})
-    wanted = {"shipping_address": ADDRESS}
-    placed = await anna.post("/api/v1/orders", json=wanted, headers={"Idempotency-Key": "k"})
+    body = {"shipping_address": ADDRESS}
+    placed = await anna.post("/api/v1/orders", json=body, headers={"Idempotency-Key": "k"})
     number = (await placed.json())["number"]
 
     await editor.delete(f"/api/v1/books/{book_id}", headers={"If-Match": "*"})
@@ -87,7 +87,7 @@ async def test_a_withdrawn_book_stays_in_the_orders_it_is_in(visitor, server):
     assert "Dune" in await (await anna.get(f"/orders/{number}")).text()
 
 
-async def test_an_orders_number_is_of_sixty_bits_and_cannot_be_guessed(visitor, server):
+async def test_an_order_number_has_sixty_random_bits(visitor, server):
     async with transaction(server.app[ENGINE]) as conn:
         book_id = await add_book(conn, stock=5)
     anna, numbers = await visitor(Role.CUSTOMER), set()

@@ -9,7 +9,7 @@ from bookstore.database.tables import api_tokens
 from bookstore.users.permissions import Role
 from web.api import routes
 from web.server.keys import ENGINE
-from web.server.route_access import Open
+from web.server.route_access import AccessLevel
 
 TOKENS = "/api/v1/users/me/tokens"
 
@@ -45,7 +45,7 @@ async def test_the_table_holds_only_the_hash_of_a_token(server, visitor):
     assert len(token) == len("bks_") + 43
 
 
-async def test_a_program_shows_its_token(visitor):
+async def test_a_program_authenticates_with_its_token(visitor):
     anna, program = await visitor(Role.CUSTOMER, "anna@example.com"), await visitor()
     token = (await make(anna))["token"]
 
@@ -56,7 +56,7 @@ async def test_a_program_shows_its_token(visitor):
     assert (await program.get("/api/v1/users/me")).status == 401
 
 
-async def test_a_token_needs_no_session_and_leaves_none(visitor):
+async def test_a_token_neither_needs_nor_creates_a_session(visitor):
     anna, program = await visitor(Role.CUSTOMER), await visitor()
     token = (await make(anna))["token"]
 
@@ -68,7 +68,7 @@ async def test_a_token_needs_no_session_and_leaves_none(visitor):
     assert "Set-Cookie" not in cart.headers
 
 
-async def test_the_cookie_does_not_count_beside_a_token(visitor):
+async def test_the_cookie_is_ignored_if_there_is_a_token(visitor):
     anna, boris = await visitor(Role.CUSTOMER), await visitor(Role.CUSTOMER, "boris@example.com")
     token = (await make(anna))["token"]
 
@@ -87,7 +87,7 @@ async def test_the_cookie_does_not_count_beside_a_token(visitor):
 
 
 @pytest.mark.parametrize("scheme", ["Basic YTpi", "Digest x", "bks_x", ""])
-async def test_other_schemes_are_not_ours(visitor, scheme):
+async def test_other_authentication_schemes_are_ignored(visitor, scheme):
     anna = await visitor(Role.CUSTOMER)
 
     assert (await anna.get("/api/v1/users/me", headers={"Authorization": scheme})).status == 200
@@ -104,9 +104,7 @@ async def test_other_schemes_are_not_ours(visitor, scheme):
         (None, 200, 200, 200, 404),
     ],
 )
-async def test_a_token_reaches_as_far_as_its_scopes(
-    visitor, scopes, read, write, staff, staff_write
-):
+async def test_a_token_is_limited_to_its_scopes(visitor, scopes, read, write, staff, staff_write):
     admin, program = await visitor(Role.ADMIN), await visitor()
     token = (await make(admin, **({"scopes": scopes} if scopes else {})))["token"]
 
@@ -122,7 +120,7 @@ async def test_a_token_reaches_as_far_as_its_scopes(
     assert await status("PATCH", "/users/999999", disabled=True) == staff_write
 
 
-async def test_without_the_staff_scope_nobody_elses_order_opens(visitor):
+async def test_orders_of_other_users_require_the_staff_scope(visitor):
     admin, anna, program = await visitor(Role.ADMIN), await visitor(Role.CUSTOMER), await visitor()
     book = await (
         await admin.post(
@@ -154,10 +152,10 @@ async def test_without_the_staff_scope_nobody_elses_order_opens(visitor):
     assert (await program.get(path, headers=bearer(narrow))).status == 404
 
 
-async def test_what_opens_an_account_is_not_managed_by_a_token(visitor):
+async def test_a_token_cannot_manage_credentials(visitor):
     admin, program = await visitor(Role.ADMIN), await visitor()
     token = (await make(admin))["token"]
-    in_person = [route for route in routes.OPERATIONS if route.access is Open.IN_PERSON]
+    in_person = [route for route in routes.OPERATIONS if route.access is AccessLevel.IN_PERSON]
 
     for method, path, *_ in in_person:
         path = "/api/v1" + re.sub(r"\{.*\}", "1", path)
@@ -166,7 +164,7 @@ async def test_what_opens_an_account_is_not_managed_by_a_token(visitor):
     assert len(in_person) >= 10
 
 
-async def test_a_token_ends(visitor):
+async def test_a_deleted_token_is_invalid(visitor):
     anna, boris, program = [
         await visitor(Role.CUSTOMER),
         await visitor(Role.CUSTOMER),
@@ -205,14 +203,14 @@ async def test_a_token_expires(server, visitor):
         ({"name": "x", "token": "bks_mine"}, "#/token"),
     ],
 )
-async def test_a_token_that_makes_no_sense_is_refused(visitor, body, pointer):
+async def test_an_invalid_token_request_is_refused(visitor, body, pointer):
     answer = await (await visitor(Role.CUSTOMER)).post(TOKENS, json=body)
 
     assert answer.status == 422
     assert [fault["pointer"] for fault in (await answer.json())["errors"]] == [pointer]
 
 
-async def test_a_shut_out_users_tokens_are_worthless(visitor):
+async def test_the_tokens_of_a_disabled_user_are_invalid(visitor):
     admin, anna, program = await visitor(Role.ADMIN), await visitor(Role.CUSTOMER), await visitor()
     token = (await make(anna))["token"]
     user_id = (await (await anna.get("/api/v1/users/me")).json())["id"]
@@ -222,7 +220,7 @@ async def test_a_shut_out_users_tokens_are_worthless(visitor):
     assert (await program.get("/api/v1/users/me", headers=bearer(token))).status == 401
 
 
-async def test_when_a_token_was_used_is_noted_once_a_minute(server, visitor):
+async def test_the_last_use_of_a_token_is_recorded_once_a_minute(server, visitor):
     anna, program = await visitor(Role.CUSTOMER), await visitor()
     made = await make(anna)
 
@@ -240,7 +238,7 @@ async def test_when_a_token_was_used_is_noted_once_a_minute(server, visitor):
     assert await use() > first
 
 
-async def test_nobody_keeps_more_than_fifty(visitor):
+async def test_a_user_has_at_most_fifty_tokens(visitor):
     anna = await visitor(Role.CUSTOMER)
     for _ in range(50):
         await make(anna)

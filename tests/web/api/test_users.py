@@ -6,7 +6,7 @@ from tests.web.conftest import PASSWORD
 NEW = {"email": "anna@example.com", "password": PASSWORD, "name": "Anna"}
 
 
-async def test_whoever_registers_is_signed_in(client):
+async def test_registering_signs_the_user_in(client):
     answer = await client.post("/api/v1/users", json=NEW)
 
     assert answer.status == 201
@@ -18,7 +18,7 @@ async def test_whoever_registers_is_signed_in(client):
     assert session == {"user": user}
 
 
-async def test_a_browser_may_call_itself_anything(client):
+async def test_any_user_agent_is_accepted(client):
     answer = await client.post(
         "/api/v1/users", json=NEW, headers={"User-Agent": "käse \udcff" + "x" * 1000}
     )
@@ -27,7 +27,7 @@ async def test_a_browser_may_call_itself_anything(client):
     assert (await client.get("/api/v1/users/me")).status == 200
 
 
-async def test_an_address_is_taken_once(client, visitor):
+async def test_an_email_address_can_be_registered_once(client, visitor):
     await client.post("/api/v1/users", json=NEW)
 
     answer = await (await visitor()).post(
@@ -52,7 +52,7 @@ async def test_an_address_is_taken_once(client, visitor):
         ({"name": "\ud83d"}, "#/name"),
     ],
 )
-async def test_a_wrong_field_is_pointed_at(client, change, pointer):
+async def test_the_error_points_to_the_invalid_field(client, change, pointer):
     answer = await client.post("/api/v1/users", json={**NEW, **change})
 
     assert answer.status == 422
@@ -61,7 +61,7 @@ async def test_a_wrong_field_is_pointed_at(client, change, pointer):
     assert [fault["pointer"] for fault in problem["errors"]] == [pointer]
 
 
-async def test_signing_in_gives_a_new_session(client, visitor):
+async def test_signing_in_creates_a_new_session(client, visitor):
     anna = await visitor(Role.CUSTOMER, "anna@example.com")
     before = anna.session.cookie_jar.filter_cookies(anna.make_url("/"))["sid"].value
 
@@ -77,7 +77,7 @@ async def test_signing_in_gives_a_new_session(client, visitor):
     assert await stolen.json() == {"user": None}
 
 
-async def test_unknown_address_and_wrong_password_are_answered_alike(visitor):
+async def test_an_unknown_address_and_a_wrong_password_get_the_same_response(visitor):
     anna = await visitor(Role.CUSTOMER, "anna@example.com")
     answers = []
 
@@ -92,7 +92,7 @@ async def test_unknown_address_and_wrong_password_are_answered_alike(visitor):
     assert answers == [answers[0]] * 3
 
 
-async def test_whoever_signs_out_is_a_guest_again(visitor):
+async def test_a_user_who_signs_out_is_a_guest(visitor):
     anna = await visitor(Role.CUSTOMER)
     cookie = anna.session.cookie_jar.filter_cookies(anna.make_url("/"))["sid"].value
 

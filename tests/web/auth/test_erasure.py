@@ -1,4 +1,4 @@
-"""Whoever leaves takes everything along, and nothing of them stays behind."""
+"""Erasure removes all personal data of a user, and the data export contains all of it."""
 
 import asyncio
 import json
@@ -26,8 +26,8 @@ from bookstore.database.tables import orders as order_table
 from bookstore.database.tables import tasks as task_rows
 from bookstore.errors import NotFound
 from bookstore.notifications import delivery, smtp
-from bookstore.notifications.emails import Store
-from bookstore.notifications.notifications import Status
+from bookstore.notifications.emails import StoreFacts
+from bookstore.notifications.notifications import EmailStatus
 from bookstore.operations import doctor
 from bookstore.orders import processing
 from bookstore.privacy import erasure
@@ -42,7 +42,7 @@ ME = "/api/v1/users/me"
 
 
 class Planted:
-    """What is true of one customer and of nothing else; `values` is all of it."""
+    """Unique personal data of one customer; `values` lists all of it."""
 
     def __init__(self, who):
         def plant(name):
@@ -55,9 +55,9 @@ class Planted:
         self.name = plant("Name")
         self.agent = plant("Browser")
         self.home = self._address(plant, "Home")
-        self.parcel = self._address(plant, "Parcel")
+        self.shipping = self._address(plant, "Ship")
         self.note, self.reason, self.tracking = plant("Note"), plant("Reason"), plant("Track")
-        self.key, self.dead = plant("Key"), plant("Parked")
+        self.key, self.dead = plant("Key"), plant("Dead")
         self.subject, self.body, self.remark = plant("Subject"), plant("Body"), plant("Remark")
         self.answer, self.error = plant("Answer"), plant("Error")
 
@@ -83,7 +83,7 @@ async def book(server):
 
 @pytest.fixture
 def work(server, settings):
-    """Lets the workers do all that there is to do."""
+    """Runs the workers until no task is due."""
     engine = server.app[ENGINE]
 
     async def work():
@@ -91,23 +91,23 @@ def work(server, settings):
             waiting = await outbox.find(conn, dead=False, after_id=0, limit=1000)
             placed = [row.ref_id for row in waiting if row.task == "process_orders"]
             await processing.process(conn, placed, trace=Trace(), now=moment())
-            await outbox.done(conn, outbox.Task.PROCESS_ORDERS, placed)
+            await outbox.complete(conn, outbox.Task.PROCESS_ORDERS, placed)
         async with reading(engine) as conn:
             waiting = await outbox.find(conn, dead=False, after_id=0, limit=1000)
-        # Those that were put off wait.
-        letters = [
+        # Delayed tasks stay in the queue.
+        email_ids = [
             row.ref_id for row in waiting if row.task == "send_notifications" and row.error is None
         ]
         mailer = smtp.make_mailer(settings.smtp_url)
-        await delivery.DeliveryWorker(engine, mailer, Store.of(settings), clock=moment).deliver(
-            letters
-        )
+        await delivery.DeliveryWorker(
+            engine, mailer, StoreFacts.of(settings), clock=moment
+        ).deliver(email_ids)
 
     return work
 
 
 async def live(visitor, work, server, book, planted):
-    """A customer's life with the store, up to the last parcel; the customer's browser."""
+    """Everything that a customer can do in the store; returns the customer's client."""
     engine, clerk = server.app[ENGINE], await visitor(Role.MANAGER)
     headers = {"User-Agent": planted.agent}
     guest, anna = await visitor(), await visitor()
@@ -117,7 +117,7 @@ async def live(visitor, work, server, book, planted):
         await client.post("/api/v1/cart/items", json=item, headers=headers)
         answer = await client.post(
             "/api/v1/orders",
-            json={"shipping_address": planted.parcel, "note": planted.note, **facts},
+            json={"shipping_address": planted.shipping, "note": planted.note, **facts},
             headers={**headers, "Idempotency-Key": planted.key + key},
         )
         assert answer.status == 202
@@ -136,18 +136,18 @@ async def live(visitor, work, server, book, planted):
     delivered = await order(anna, "1")
     cancelled = await order(anna, "2")
     await anna.post(f"/api/v1/orders/{cancelled}/cancel", json={"reason": planted.reason})
-    letter = {"user_id": user_id, "subject": planted.subject, "body": planted.body}
-    await clerk.post("/api/v1/notifications", json=letter)
+    message = {"user_id": user_id, "subject": planted.subject, "body": planted.body}
+    await clerk.post("/api/v1/notifications", json=message)
     await work()
     for number in (as_guest, delivered):
         await move(number, "packed")
         await move(number, "shipped", tracking=planted.tracking)
         await move(number, "delivered")
     await work()
-    await clerk.post("/api/v1/notifications", json=letter)  # Stays in the queue.
+    await clerk.post("/api/v1/notifications", json=message)  # Stays in the queue.
     await anna.post("/api/v1/cart/items", json={"book_id": book, "quantity": 3})
     async with transaction(engine) as conn:
-        # The link in a letter was followed; a mail server repeated what it was told.
+        # The e-mail address was verified, and errors of the mail server contain personal data.
         await conn.execute(
             update(users).where(users.c.id == user_id).values(email_verified_at=NOON)
         )
@@ -179,20 +179,22 @@ async def live(visitor, work, server, book, planted):
     return anna
 
 
-async def dump(engine, *, but=()):
-    """All that the database holds, as text."""
+async def dump(engine, *, excluded=()):
+    """All rows of the database as text."""
     lines = []
     async with reading(engine) as conn:
         for table in metadata.sorted_tables:
-            if table.name in but or (table.name == "book_search" and conn.dialect.name == "sqlite"):
+            if table.name in excluded or (
+                table.name == "book_search" and conn.dialect.name == "sqlite"
+            ):
                 continue
             for row in await conn.execute(select(table)):
                 lines.append(f"{table.name}: {dict(row._mapping)!r}")
     return "\n".join(lines)
 
 
-def mailed(settings):
-    """All that lies in the folder for letters."""
+def sent_emails(settings):
+    """The stored e-mails by file name."""
     folder = Path(settings.smtp_url.removeprefix("file:"))
     return {path.name: path.read_text() for path in folder.glob("*.eml")}
 
@@ -201,15 +203,17 @@ def found_in(text, planted):
     return [value for value in planted.values if value.casefold() in text.casefold()]
 
 
-async def test_nothing_of_a_customer_stays(visitor, server, settings, book, work, planted, caplog):
+async def test_erasure_removes_all_personal_data(
+    visitor, server, settings, book, work, planted, caplog
+):
     other = Planted("Boris")
     anna = await live(visitor, work, server, book, planted)
     boris = await live(visitor, work, server, book, other)
     engine = server.app[ENGINE]
-    before, letters = await dump(engine), mailed(settings)
+    before, emails_before = await dump(engine), sent_emails(settings)
     assert len(planted.values) == 25
     assert found_in(before, planted) == planted.values
-    assert any(planted.email in text for text in letters.values())
+    assert any(planted.email in text for text in emails_before.values())
     async with reading(engine) as conn:
         sums = (await conn.execute(select(order_table.c.number, order_table.c.total_cents))).all()
         broken = [finding async for finding in doctor.examine(conn, now=moment())]
@@ -217,14 +221,14 @@ async def test_nothing_of_a_customer_stays(visitor, server, settings, book, work
     answer = await anna.delete(ME, json={"password": PASSWORD})
 
     assert answer.status == 204
-    after = await dump(engine, but={"retained_invoices"})
+    after = await dump(engine, excluded={"retained_invoices"})
     assert found_in(after, planted) == []
-    assert found_in("\n".join(mailed(settings).values()), planted) == []
+    assert found_in("\n".join(sent_emails(settings).values()), planted) == []
     assert found_in(caplog.text, planted) == []
-    # All of another customer's, and all that the books are kept by, is where it was.
+    # The data of another customer and the accounting data are unchanged.
     assert found_in(after, other) == other.values
-    assert [text for text in mailed(settings).values() if other.email in text] == [
-        text for text in letters.values() if other.email in text
+    assert [text for text in sent_emails(settings).values() if other.email in text] == [
+        text for text in emails_before.values() if other.email in text
     ]
     async with reading(engine) as conn:
         left = (await conn.execute(select(order_table.c.number, order_table.c.total_cents))).all()
@@ -234,19 +238,19 @@ async def test_nothing_of_a_customer_stays(visitor, server, settings, book, work
     assert (await boris.get(ME)).status == 200
 
 
-async def test_what_is_left_of_an_order_names_nobody(visitor, server, book, work, planted):
+async def test_the_remaining_order_data_is_anonymous(visitor, server, book, work, planted):
     anna = await live(visitor, work, server, book, planted)
     user_id = (await (await anna.get(ME)).json())["id"]
     engine = server.app[ENGINE]
     async with reading(engine) as conn:
-        sealed_before = (await conn.execute(select(retained_invoices))).all()
+        invoices_before = (await conn.execute(select(retained_invoices))).all()
 
     await anna.delete(ME, json={"password": PASSWORD})
 
     assert (await anna.get(ME)).status == 401
     async with reading(engine) as conn:
         own = (await orders.of_user(conn, user_id)).items
-        sealed = (
+        invoices = (
             await conn.execute(select(retained_invoices).order_by(retained_invoices.c.order_id))
         ).all()
         [erased] = (
@@ -262,18 +266,18 @@ async def test_what_is_left_of_an_order_names_nobody(visitor, server, book, work
     assert {order.email for order in own} == {own[0].email}
     assert own[0].email.endswith("@erased.invalid")
     assert (row.name, row.disabled_at is None, row.erased_at is None) == ("Erased", False, False)
-    # The invoices of what was delivered, the guest's order among it, and of nothing else.
-    assert sealed_before == []
+    # Only delivered orders have retained invoices, including the guest order.
+    assert invoices_before == []
     delivered = sorted(order.id for order in own if order.status == "delivered")
-    assert [invoice.order_id for invoice in sealed] == delivered
-    assert {invoice.address["name"] for invoice in sealed} == {planted.parcel["name"]}
-    assert {invoice.retain_until.year - moment().year for invoice in sealed} == {11}
+    assert [invoice.order_id for invoice in invoices] == delivered
+    assert {invoice.address["name"] for invoice in invoices} == {planted.shipping["name"]}
+    assert {invoice.retain_until.year - moment().year for invoice in invoices} == {11}
     assert (erased.user_id, erased.object_id, erased.address) == (user_id, str(user_id), None)
     assert erased.changes["email"] is None
     assert len(erased.changes["email_hash"][0]) == 64
 
 
-async def test_the_address_is_free_for_a_stranger(visitor, server, book, work, planted):
+async def test_the_email_address_can_be_registered_again(visitor, server, book, work, planted):
     anna = await live(visitor, work, server, book, planted)
     await anna.delete(ME, json={"password": PASSWORD})
     stranger = await visitor()
@@ -281,7 +285,7 @@ async def test_the_address_is_free_for_a_stranger(visitor, server, book, work, p
     tried = await stranger.post(
         "/api/v1/session", json={"email": planted.email, "password": PASSWORD}
     )
-    new = {"email": planted.email, "password": "another six wells", "name": "Somebody"}
+    new = {"email": planted.email, "password": "another six wells", "name": "New"}
     registered = await stranger.post("/api/v1/users", json=new)
 
     assert (tried.status, registered.status) == (401, 201)
@@ -295,7 +299,9 @@ async def test_the_address_is_free_for_a_stranger(visitor, server, book, work, p
         assert [item for item in items if item.get("kind") not in ("welcome", "verify-email")] == []
 
 
-async def test_not_while_an_order_is_open_or_a_refund_is_due(visitor, server, book, work):
+async def test_erasure_is_refused_while_an_order_is_open_or_a_refund_is_due(
+    visitor, server, book, work
+):
     anna, manager = await visitor(Role.CUSTOMER), await visitor(Role.MANAGER)
     home = {"name": "A", "line1": "1", "city": "B", "postcode": "1", "country": "DE"}
     numbers = []
@@ -324,7 +330,7 @@ async def test_not_while_an_order_is_open_or_a_refund_is_due(visitor, server, bo
     assert done.status == 204
 
 
-async def test_only_whoever_knows_the_password_is_erased(visitor):
+async def test_erasure_needs_the_password(visitor):
     anna, guest = await visitor(Role.CUSTOMER), await visitor()
 
     wrong = await anna.delete(ME, json={"password": "wrong"})
@@ -335,7 +341,7 @@ async def test_only_whoever_knows_the_password_is_erased(visitor):
     assert (await anna.get(ME)).status == 200
 
 
-async def test_the_last_administrator_stays(visitor):
+async def test_the_last_administrator_cannot_be_erased(visitor):
     admin = await visitor(Role.ADMIN)
 
     answer = await admin.delete(ME, json={"password": PASSWORD})
@@ -344,7 +350,7 @@ async def test_the_last_administrator_stays(visitor):
     assert "last one" in (await answer.json())["detail"]
 
 
-async def test_a_letter_that_is_being_sent_is_waited_for(visitor, server):
+async def test_erasure_waits_for_an_email_that_is_being_sent(visitor, server):
     anna = await visitor(Role.CUSTOMER)
     user_id = (await (await anna.get(ME)).json())["id"]
     columns = {"kind": "welcome", "recipient": "x@example.com", "in_doubt": False, "attempts": 1}
@@ -352,7 +358,7 @@ async def test_a_letter_that_is_being_sent_is_waited_for(visitor, server):
         await conn.execute(
             insert(notifications).values(
                 user_id=user_id,
-                status=Status.SENDING,
+                status=EmailStatus.SENDING,
                 lease_until=moment().replace(year=moment().year + 1),
                 created_at=NOON,
                 **columns,
@@ -363,15 +369,13 @@ async def test_a_letter_that_is_being_sent_is_waited_for(visitor, server):
     waiting = asyncio.create_task(anna.delete(ME, json={"password": PASSWORD}))
     await asyncio.sleep(0.3)
     async with transaction(server.app[ENGINE]) as conn:
-        await conn.execute(update(notifications).values(status=Status.SENT))
+        await conn.execute(update(notifications).values(status=EmailStatus.SENT))
 
     assert (refused.status, (await refused.json())["code"]) == (409, "email-being-sent")
     assert (await waiting).status == 204
 
 
-async def test_an_order_at_the_same_moment_stops_the_erasure_or_is_stopped_by_it(
-    visitor, server, book
-):
+async def test_a_concurrent_order_prevents_the_erasure_or_is_refused(visitor, server, book):
     home = {"name": "A", "line1": "1", "city": "B", "postcode": "1", "country": "DE"}
     for _ in range(5):
         anna = await visitor(Role.CUSTOMER)
@@ -394,9 +398,7 @@ async def test_an_order_at_the_same_moment_stops_the_erasure_or_is_stopped_by_it
     assert len(emails) + len(erased) == 5
 
 
-async def test_everything_held_about_a_customer_can_be_taken_away(
-    visitor, server, book, work, planted
-):
+async def test_the_export_has_all_data_of_a_customer(visitor, server, book, work, planted):
     other = Planted("Boris")
     anna = await live(visitor, work, server, book, planted)
     await live(visitor, work, server, book, other)
@@ -412,58 +414,60 @@ async def test_everything_held_about_a_customer_can_be_taken_away(
     text = await answer.text()
     assert found_in(text, planted) == planted.values
     assert found_in(text, other) == []
-    held = json.loads(text)["held"]
-    assert len(held["orders"]) == len(held["order_lines"]) == 3
+    exported = json.loads(text)["held"]
+    assert len(exported["orders"]) == len(exported["order_lines"]) == 3
     assert "$argon2" not in text
-    assert "password_hash" not in held["users"][0]
-    assert "id_hash" not in held["sessions"][0]
+    assert "password_hash" not in exported["users"][0]
+    assert "id_hash" not in exported["sessions"][0]
 
 
-async def test_an_export_is_for_whoever_is_signed_in(client):
+async def test_an_export_needs_a_signed_in_user(client):
     assert (await client.get(f"{ME}/export")).status == 401
 
 
-async def test_exports_of_orders_go_with_whoever_is_in_them(visitor, server):
+async def test_erasure_deletes_order_exports(visitor, server):
     anna = await visitor(Role.CUSTOMER)
-    made = {}
+    file_ids = {}
     async with transaction(server.app[ENGINE]) as conn:
-        for kind in (jobs.Kind.EXPORT_ORDERS, jobs.Kind.EXPORT_BOOKS):
+        for kind in (jobs.JobKind.EXPORT_ORDERS, jobs.JobKind.EXPORT_BOOKS):
             file = await file_store.add(
                 conn, b"a list", name="list.csv", media_type="text/csv", kind="export", now=NOON
             )
             job = await jobs.add(conn, kind, user_id=None, now=NOON)
             running = await jobs.begin(conn, job.id, now=NOON)
             await jobs.finish(conn, running, result_id=file.id, now=NOON)
-            made[kind] = file.id
-        late = await jobs.add(conn, jobs.Kind.EXPORT_ORDERS, user_id=None, now=NOON)
-        under_way = await jobs.begin(conn, late.id, now=NOON)
+            file_ids[kind] = file.id
+        late = await jobs.add(conn, jobs.JobKind.EXPORT_ORDERS, user_id=None, now=NOON)
+        running_job = await jobs.begin(conn, late.id, now=NOON)
 
     assert (await anna.delete(ME, json={"password": PASSWORD})).status == 204
 
     async with transaction(server.app[ENGINE]) as conn:
         with pytest.raises(NotFound):
-            await file_store.get(conn, made[jobs.Kind.EXPORT_ORDERS])
-        assert await file_store.content(conn, made[jobs.Kind.EXPORT_BOOKS]) == b"a list"
-        with pytest.raises(jobs.Ended):
-            await jobs.finish(conn, under_way, now=NOON)
+            await file_store.get(conn, file_ids[jobs.JobKind.EXPORT_ORDERS])
+        assert await file_store.content(conn, file_ids[jobs.JobKind.EXPORT_BOOKS]) == b"a list"
+        with pytest.raises(jobs.JobConflict):
+            await jobs.finish(conn, running_job, now=NOON)
 
 
-async def test_what_a_list_was_searched_for_goes_with_whoever_it_may_have_been(visitor, server):
+async def test_erasure_deletes_search_terms_of_list_exports(visitor, server):
     anna = await visitor(Role.CUSTOMER)
-    asked = {"list": "users", "format": "csv", "sort": "-since", "query": {"q": "anna@"}}
+    options = {"list": "users", "format": "csv", "sort": "-since", "query": {"q": "anna@"}}
     async with transaction(server.app[ENGINE]) as conn:
-        waiting = await jobs.add(conn, jobs.Kind.EXPORT_LIST, user_id=None, options=asked, now=NOON)
+        waiting = await jobs.add(
+            conn, jobs.JobKind.EXPORT_LIST, user_id=None, options=options, now=NOON
+        )
 
     assert (await anna.delete(ME, json={"password": PASSWORD})).status == 204
 
     async with transaction(server.app[ENGINE]) as conn:
         job = await jobs.get(conn, waiting.id)
-    assert (job.state, job.options) == (jobs.State.CANCELLED, {})
+    assert (job.state, job.options) == (jobs.JobState.CANCELLED, {})
     with pytest.raises(NotFound):
         list_exports.source_of(job)
 
 
-async def test_an_erased_account_stays_erased(visitor, server):
+async def test_an_erased_account_cannot_be_restored(visitor, server):
     admin, anna = await visitor(Role.ADMIN), await visitor(Role.CUSTOMER)
     user_id = (await (await anna.get(ME)).json())["id"]
     await anna.delete(ME, json={"password": PASSWORD})
@@ -479,7 +483,9 @@ async def test_an_erased_account_stays_erased(visitor, server):
     assert (shown["name"], shown["disabled"]) == ("Erased", True)
 
 
-async def test_sealed_invoices_are_thrown_away_in_the_end(visitor, server, book, work, planted):
+async def test_retained_invoices_are_deleted_after_the_retention_period(
+    visitor, server, book, work, planted
+):
     anna = await live(visitor, work, server, book, planted)
     await anna.delete(ME, json={"password": PASSWORD})
 

@@ -1,7 +1,7 @@
-"""Sessions and signing in: the checks S-01 to S-05, each by its number.
+"""Sessions and sign-in (security checks S-01 to S-05).
 
-S-06 is in test_throttle.py, S-07 in test_security_totp.py, S-08 in test_links.py, and S-09 to S-11
-in test_security_passwords.py.
+Other checks: S-06 in test_login_throttle.py, S-07 in test_security_two_factor.py, S-08 in
+tests/web/api/test_links.py, S-09 to S-11 in test_security_passwords.py.
 """
 
 import asyncio
@@ -9,7 +9,6 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-import pyotp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
@@ -20,6 +19,14 @@ from bookstore.database.tables import sessions as table
 from bookstore.users import passwords, sessions
 from bookstore.users.permissions import Role
 from tests.factories import add_book, add_user
+from tests.web.auth.sign_in import (
+    ANNA,
+    NEW_PASSWORD,
+    SIGN_IN,
+    enable_totp,
+    sign_in_again,
+    signed_in,
+)
 from tests.web.conftest import PASSWORD
 from tests.web.mailbox import token_to
 from web.app import make_app
@@ -27,23 +34,15 @@ from web.live import sse
 from web.server.keys import ENGINE, USER
 from web.store.routes import PAGES
 
-ANNA = "anna@example.com"
-NEW_PASSWORD = "eight wells deep"
-SIGN_IN = {"email": ANNA, "password": PASSWORD}
-
 
 def cookie(client):
     return client.session.cookie_jar.filter_cookies(client.make_url("/"))["sid"].value
 
 
-async def opens(client, value):
-    """Whether this cookie, by itself, is somebody's session."""
+async def is_session(client, value):
+    """Whether this cookie value is the session of a user."""
     answer = await client.get("/api/v1/session", headers={"Cookie": f"sid={value}"})
     return (await answer.json())["user"] is not None
-
-
-async def signed_in(client):
-    return (await client.get("/api/v1/users/me")).status == 200
 
 
 async def my_id(client):
@@ -55,32 +54,18 @@ async def change_password(client):
     assert (await client.put("/api/v1/users/me/password", json=change)).status == 204
 
 
-async def enable_totp(client):
-    """The authenticator that the account has from now on, and its recovery codes."""
-    begun = await (await client.post("/api/v1/users/me/totp")).json()
-    authenticator = pyotp.parse_uri(begun["uri"])
-    assert authenticator.secret == begun["secret"]
-    answer = await client.put("/api/v1/users/me/totp", json={"code": authenticator.now()})
-    assert answer.status == 200
-    return authenticator, (await answer.json())["recovery_codes"]
-
-
 async def change_role(client, admin, role="clerk"):
     path = f"/api/v1/users/{await my_id(client)}"
     assert (await admin.patch(path, json={"role": role})).status == 200
-    # It acts on the next request, which gets the new cookie.
+    # The next request applies the new role and gets a new cookie.
     assert await signed_in(client)
 
 
-async def sign_in_again(client):
-    assert (await client.post("/api/v1/session", json=SIGN_IN)).status == 200
-
-
 @pytest.mark.parametrize("what", ["sign in", "password", "totp", "role"])
-async def test_s01_what_changes_who_somebody_is_changes_their_session(visitor, client, what):
+async def test_s01_changes_of_credentials_or_role_change_the_session(visitor, client, what):
     anna, admin = await visitor(Role.CUSTOMER, ANNA), await visitor(Role.ADMIN)
     before = cookie(anna)
-    assert await opens(client, before)
+    assert await is_session(client, before)
 
     match what:
         case "sign in":
@@ -93,11 +78,11 @@ async def test_s01_what_changes_who_somebody_is_changes_their_session(visitor, c
             await change_role(anna, admin)
 
     assert cookie(anna) != before
-    assert not await opens(client, before)
+    assert not await is_session(client, before)
     assert await signed_in(anna)
 
 
-async def test_s01_a_guests_session_does_not_become_a_users(visitor, client):
+async def test_s01_sign_in_replaces_the_session_of_a_guest(visitor, client):
     await visitor(Role.CUSTOMER, ANNA)
     await client.post("/theme", data={"theme": "dark"})
     client.session.cookie_jar.update_cookies({"sid": "planted" * 6})
@@ -105,13 +90,11 @@ async def test_s01_a_guests_session_does_not_become_a_users(visitor, client):
     await client.post("/api/v1/session", json=SIGN_IN)
 
     assert cookie(client) != "planted" * 6
-    assert not await opens(await visitor(), "planted" * 6)
+    assert not await is_session(await visitor(), "planted" * 6)
 
 
 @pytest.mark.parametrize("how", ["program", "page"])
-async def test_s01_what_a_guest_had_opens_nothing_once_they_are_signed_in(
-    server, visitor, client, how
-):
+async def test_s01_the_guest_session_is_invalid_after_sign_in(server, visitor, client, how):
     anna = await visitor(Role.CUSTOMER, ANNA)
     async with transaction(server.app[ENGINE]) as conn:
         book_id = await add_book(conn, stock=3)
@@ -126,12 +109,12 @@ async def test_s01_what_a_guest_had_opens_nothing_once_they_are_signed_in(
 
     assert cookie(client) not in (before, cookie(anna))
     assert await my_id(client) == await my_id(anna)
-    assert not await opens(await visitor(), before)
+    assert not await is_session(await visitor(), before)
     left = await (await visitor()).get("/api/v1/cart", headers={"Cookie": f"sid={before}"})
     assert (await left.json())["items"] == []
 
 
-async def test_s01_a_role_that_is_taken_away_shortens_nothing_and_opens_nothing(visitor):
+async def test_s01_a_removed_role_has_no_access(visitor):
     clerk, admin = await visitor(Role.CLERK, ANNA), await visitor(Role.ADMIN)
     assert (await clerk.get("/api/v1/admin/orders")).status == 200
 
@@ -140,7 +123,7 @@ async def test_s01_a_role_that_is_taken_away_shortens_nothing_and_opens_nothing(
     assert (await clerk.get("/api/v1/admin/orders")).status == 403
 
 
-async def test_s01_a_session_that_is_ended_meanwhile_does_not_come_back(settings, visitor):
+async def test_s01_a_session_that_ended_during_a_request_is_not_recreated(settings, visitor):
     anna, admin = await visitor(Role.CUSTOMER, ANNA), await visitor(Role.ADMIN)
     app = await make_app(settings)
 
@@ -162,37 +145,35 @@ async def test_s01_a_session_that_is_ended_meanwhile_does_not_come_back(settings
     assert not await signed_in(anna)
 
 
-@pytest.mark.parametrize("made_up", ["", "x", "A" * 43, "ü", "x" * 6000, "a;b", "'--", "0"])
-async def test_s02_a_made_up_value_is_nobodys_session(visitor, client, made_up):
+@pytest.mark.parametrize("invented", ["", "x", "A" * 43, "ü", "x" * 6000, "a;b", "'--", "0"])
+async def test_s02_an_invented_cookie_is_no_session(visitor, client, invented):
     await visitor(Role.CUSTOMER, ANNA)
 
-    answer = await client.get("/api/v1/users/me", headers={"Cookie": f"sid={made_up}"})
+    answer = await client.get("/api/v1/users/me", headers={"Cookie": f"sid={invented}"})
 
     assert answer.status in (400, 401)
-    assert "sid=" + made_up not in answer.headers.get("Set-Cookie", "-")
+    assert "sid=" + invented not in answer.headers.get("Set-Cookie", "-")
 
 
-async def test_s02_no_value_is_taken_over_that_the_store_did_not_give_out(server, visitor, client):
+async def test_s02_an_invented_cookie_is_replaced(server, visitor, client):
     async with transaction(server.app[ENGINE]) as conn:
         book_id = await add_book(conn, stock=3)
-    made_up = "A" * 43
+    invented = "A" * 43
 
     answer = await client.post(
         "/api/v1/cart/items",
         json={"book_id": book_id, "quantity": 1},
-        headers={"Cookie": f"sid={made_up}"},
+        headers={"Cookie": f"sid={invented}"},
     )
 
-    given = answer.cookies["sid"].value
-    assert given != made_up
-    for value, count in ((made_up, 0), (given, 1)):
+    issued = answer.cookies["sid"].value
+    assert issued != invented
+    for value, count in ((invented, 0), (issued, 1)):
         cart = await (await visitor()).get("/api/v1/cart", headers={"Cookie": f"sid={value}"})
         assert (await cart.json())["item_count"] == count
 
 
-async def test_s02_whoever_plants_their_own_value_in_anothers_browser_gains_nothing(
-    server, visitor, client
-):
+async def test_s02_session_fixation_gives_no_access(server, visitor, client):
     await visitor(Role.CUSTOMER, ANNA)
     async with transaction(server.app[ENGINE]) as conn:
         book_id = await add_book(conn, stock=3)
@@ -204,10 +185,10 @@ async def test_s02_whoever_plants_their_own_value_in_anothers_browser_gains_noth
 
     assert await signed_in(client)
     assert not await signed_in(mallory)
-    assert not await opens(await visitor(), cookie(mallory))
+    assert not await is_session(await visitor(), cookie(mallory))
 
 
-async def test_s02_a_session_that_ended_stays_ended(server, visitor, client):
+async def test_s02_ended_and_expired_sessions_are_invalid(server, visitor, client):
     anna = await visitor(Role.CUSTOMER, ANNA)
     signed_out = cookie(anna)
     await anna.delete("/api/v1/session")
@@ -216,11 +197,11 @@ async def test_s02_a_session_that_ended_stays_ended(server, visitor, client):
     async with transaction(server.app[ENGINE]) as conn:
         await conn.execute(update(table).values(expires_at=datetime.now(UTC)))
 
-    assert not await opens(client, signed_out)
-    assert not await opens(client, expired)
+    assert not await is_session(client, signed_out)
+    assert not await is_session(client, expired)
 
 
-async def test_s02_signing_out_clears_what_the_browser_keeps(visitor):
+async def test_s02_sign_out_clears_the_browser_data(visitor):
     anna = await visitor(Role.CUSTOMER)
 
     answer = await anna.delete("/api/v1/session")
@@ -236,20 +217,22 @@ async def test_s02_signing_out_clears_what_the_browser_keeps(visitor):
         (Role.ADMIN, timedelta(minutes=30), timedelta(hours=10)),
     ],
 )
-async def test_s02_sessions_last_as_long_as_they_should(server, visitor, role, idle, absolute):
-    client = await visitor(role, ANNA)
+async def test_s02_sessions_expire_after_their_lifetime(server, visitor, role, idle, absolute):
+    await visitor(role, ANNA)
+    client = await visitor()
+    await sign_in_again(client)
     second = timedelta(seconds=5)
 
-    async def unseen_for(silence):
+    async def valid_after(idle_time):
         async with transaction(server.app[ENGINE]) as conn:
-            await conn.execute(update(table).values(last_seen_at=datetime.now(UTC) - silence))
+            await conn.execute(update(table).values(last_seen_at=datetime.now(UTC) - idle_time))
         return await signed_in(client)
 
     async with reading(server.app[ENGINE]) as conn:
-        [row] = await conn.execute(select(table))
+        row = (await conn.execute(select(table).order_by(table.c.created_at.desc()))).first()
     assert row.expires_at - row.created_at == absolute
-    assert await unseen_for(idle - second)
-    assert not await unseen_for(idle + second)
+    assert await valid_after(idle - second)
+    assert not await valid_after(idle + second)
 
 
 SAFE_COOKIE = re.compile(
@@ -260,14 +243,14 @@ SAFE_COOKIE = re.compile(
 )
 
 
-async def test_s03_every_cookie_has_its_flags(settings, server):
+async def test_s03_every_cookie_has_its_attributes(settings, server):
     secure = await make_app(replace(settings, base_url="https://books.example"))
-    kept = await passwords.hash(PASSWORD)
+    password_hash = await passwords.hash(PASSWORD)
     async with transaction(server.app[ENGINE]) as conn:
-        await add_user(conn, email=ANNA, role=Role.ADMIN, password_hash=kept)
+        await add_user(conn, email=ANNA, role=Role.ADMIN, password_hash=password_hash)
     async with TestClient(TestServer(secure)) as client:
         signed = await client.post("/api/v1/session", json=SIGN_IN)
-        # Over plain HTTP the client does not send them back by itself.
+        # Over plain HTTP the client does not return secure cookies by itself.
         headers = {"Cookie": f"__Host-sid={signed.cookies['__Host-sid'].value}"}
         seen = signed.headers.getall("Set-Cookie")
         for route in secure.router.routes():
@@ -307,7 +290,7 @@ async def test_s04_a_new_password_ends_all_other_sessions(server, visitor, how):
     assert await signed_in(anna) is (how == "change")
 
 
-async def test_s04_a_disabled_user_is_refused_at_the_next_request(visitor):
+async def test_s04_a_disabled_user_is_signed_out_at_the_next_request(visitor):
     anna, admin = await visitor(Role.CLERK, ANNA), await visitor(Role.ADMIN)
     path = f"/api/v1/users/{await my_id(anna)}"
 
@@ -321,7 +304,7 @@ async def test_s04_a_stream_ends_with_its_session(settings, visitor):
     app = await make_app(settings)
 
     async def show(request):
-        return await sse.stream(request, sse.Listener(), comment_s=0.1)
+        return await sse.stream(request, sse.Subscriber(), keepalive_s=0.1)
 
     app.router.add_get("/silence", show)
     async with TestClient(TestServer(app)) as here, TestClient(here.server) as guest:
@@ -329,19 +312,19 @@ async def test_s04_a_stream_ends_with_its_session(settings, visitor):
         streams = [await each.get("/silence") for each in (here, guest)]
         for stream in streams:
             for _ in range(3):
-                await stream.content.readuntil(b"still here")
+                await stream.content.readuntil(b"keep-alive")
 
         await change_password(anna)
 
         async with asyncio.timeout(5):
             await streams[0].content.read()
-        await streams[1].content.readuntil(b"still here")
+        await streams[1].content.readuntil(b"keep-alive")
         assert not streams[1].content.at_eof()
         streams[1].close()
 
 
 async def answers(client, method, path, bodies):
-    """Status, headers and body of each request, without what is new every time."""
+    """Status, headers and body of each response, without values that always differ."""
     found = []
     for body in bodies:
         answer = await client.request(method, path, json=body)
@@ -354,29 +337,29 @@ async def answers(client, method, path, bodies):
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [
-        ("POST", "/api/v1/session", {"password": "a guess"}),
+        ("POST", "/api/v1/session", {"password": "wrong"}),
         ("POST", "/api/v1/password-resets", {}),
         ("PUT", "/api/v1/users/me/email", {"password": PASSWORD}),
     ],
 )
-async def test_s05_nobody_is_told_who_has_an_account(visitor, method, path, body):
+async def test_s05_responses_do_not_reveal_accounts(visitor, method, path, body):
     await visitor(Role.CUSTOMER, ANNA)
     boris = await visitor(Role.CUSTOMER, "boris@example.com")
-    bodies = [{**body, "email": email} for email in (ANNA, "nobody@example.com")]
+    bodies = [{**body, "email": email} for email in (ANNA, "unknown@example.com")]
 
     known, unknown = await answers(boris, method, path, bodies)
 
     assert known == unknown
 
 
-async def test_s05_registration_tells_but_not_many_times(settings, visitor):
+async def test_s05_registration_reveals_accounts_only_a_few_times(settings, visitor):
     await visitor(Role.CUSTOMER, ANNA)
     limited = replace(settings, rate_limits=True, trusted_proxies=("127.0.0.1",))
     async with TestClient(TestServer(await make_app(limited))) as client:
         new = {"email": ANNA, "password": PASSWORD, "name": "Mallory"}
-        asked = [
+        responses = [
             await client.post("/api/v1/users", json=new, headers={"X-Forwarded-For": "192.0.2.7"})
             for _ in range(6)
         ]
 
-    assert [answer.status for answer in asked] == [409] * 5 + [429]
+    assert [answer.status for answer in responses] == [409] * 5 + [429]

@@ -1,4 +1,4 @@
-"""S-07: the second factor, which staff cannot do without."""
+"""The second factor, which staff must use (security check S-07)."""
 
 import asyncio
 from dataclasses import replace
@@ -14,7 +14,7 @@ from bookstore.database.tables import users
 from bookstore.users import passwords
 from bookstore.users.permissions import Role
 from tests.factories import add_user
-from tests.web.auth.test_security_sessions import (
+from tests.web.auth.sign_in import (
     ANNA,
     NEW_PASSWORD,
     SIGN_IN,
@@ -30,15 +30,15 @@ from web.server.keys import ENGINE
 
 @pytest.fixture
 async def production(settings):
-    """The store as it is in production, but for HTTPS, which the client does not speak."""
+    """A production store without HTTPS, which the test client does not support."""
     async with TestServer(await make_app(replace(settings, env="production"))) as server:
         yield server
 
 
 async def as_staff(server, role=Role.ADMIN):
-    kept = await passwords.hash(PASSWORD)
+    password_hash = await passwords.hash(PASSWORD)
     async with transaction(server.app[ENGINE]) as conn:
-        await add_user(conn, email=ANNA, role=role, password_hash=kept)
+        await add_user(conn, email=ANNA, role=role, password_hash=password_hash)
     client = TestClient(server)
     assert (await client.post("/api/v1/session", json=SIGN_IN)).status == 200
     return client
@@ -52,7 +52,10 @@ async def test_s07_staff_without_a_second_factor_reach_only_the_page_to_set_it_u
         for path in ("/admin", "/admin/orders", "/admin/users"):
             page = await staff.get(path, allow_redirects=False)
             assert (page.status, page.headers["Location"]) == (303, "/account/second-factor")
-        assert "Who works here" in await (await staff.get("/account/second-factor")).text()
+        assert (
+            "Staff must sign in with a second factor"
+            in await (await staff.get("/account/second-factor")).text()
+        )
 
         await enable_totp(staff)
 
@@ -62,8 +65,8 @@ async def test_s07_staff_without_a_second_factor_reach_only_the_page_to_set_it_u
         await staff.close()
 
 
-async def test_s07_no_handler_takes_them_for_staff(production):
-    """Orders open to staff by a look at the role within their handler."""
+async def test_s07_handlers_treat_them_as_customers(production):
+    """Order handlers check the role themselves, so the role must be that of a customer."""
     staff = await as_staff(production)
     try:
         assert (await (await staff.get("/api/v1/users/me")).json())["role"] == "customer"
@@ -71,7 +74,7 @@ async def test_s07_no_handler_takes_them_for_staff(production):
         await staff.close()
 
 
-async def test_s07_a_token_does_not_lead_around_it(production):
+async def test_s07_a_token_does_not_bypass_it(production):
     staff = await as_staff(production)
     try:
         made = await (await staff.post("/api/v1/users/me/tokens", json={"name": "x"})).json()
@@ -87,10 +90,10 @@ async def try_code(client, code):
     return answer.status, (await answer.json()).get("code")
 
 
-async def test_s07_a_code_counts_once_and_for_two_steps(server, visitor):
+async def test_s07_a_code_is_valid_once_and_for_two_time_steps(server, visitor):
     anna, client = await visitor(Role.CUSTOMER, ANNA), await visitor()
     authenticator, recovery = await enable_totp(anna)
-    async with transaction(server.app[ENGINE]) as conn:  # As if it was set up long ago.
+    async with transaction(server.app[ENGINE]) as conn:  # As if it was enabled long ago.
         await conn.execute(update(users).values(totp_step=0))
     now = datetime.now(UTC)
     if now.second % 30 > 25:  # A step must not end in the middle of the test.
@@ -112,15 +115,15 @@ async def test_s07_a_code_counts_once_and_for_two_steps(server, visitor):
     assert await try_code(client, recovery[0]) == (401, "bad-code")
 
 
-async def test_s07_a_sixth_try_has_to_wait(settings, visitor):
+async def test_s07_the_sixth_attempt_is_throttled(settings, visitor):
     authenticator, _ = await enable_totp(await visitor(Role.CUSTOMER, ANNA))
     async with TestClient(
         TestServer(await make_app(replace(settings, rate_limits=True)))
     ) as client:
-        tried = [(await try_code(client, "000000"))[1] for _ in range(5)]
+        attempts = [(await try_code(client, "000000"))[1] for _ in range(5)]
         sixth = await try_code(client, authenticator.now())
 
-    assert tried == ["bad-code"] * 5
+    assert attempts == ["bad-code"] * 5
     assert sixth == (429, "too-many-attempts")
 
 
@@ -136,7 +139,7 @@ async def test_s07_a_reset_does_not_remove_the_second_factor(server, visitor):
     assert (await answer.json())["code"] == "code-required"
 
 
-async def test_s07_a_second_factor_is_neither_replaced_nor_removed_lightly(server, visitor):
+async def test_s07_replacing_or_removing_a_second_factor_needs_the_password(server, visitor):
     anna, elsewhere = await visitor(Role.CUSTOMER, ANNA), await visitor()
     assert (await anna.put("/api/v1/users/me/totp", json={"code": "1"})).status == 409
     await elsewhere.post("/api/v1/session", json=SIGN_IN)
@@ -145,14 +148,14 @@ async def test_s07_a_second_factor_is_neither_replaced_nor_removed_lightly(serve
 
     assert not await signed_in(elsewhere)
     assert (await anna.post("/api/v1/users/me/totp")).status == 409
-    wrong = await anna.delete("/api/v1/users/me/totp", json={"password": "a guess"})
+    wrong = await anna.delete("/api/v1/users/me/totp", json={"password": "wrong"})
     assert wrong.status == 401
     right = await anna.delete("/api/v1/users/me/totp", json={"password": PASSWORD})
     assert right.status == 204
     await sign_in_again(elsewhere)
 
 
-async def test_s07_the_database_does_not_hold_the_seed_or_the_codes(server, visitor):
+async def test_s07_the_database_has_neither_the_seed_nor_the_codes(server, visitor):
     anna = await visitor(Role.CUSTOMER, ANNA)
     authenticator, recovery = await enable_totp(anna)
 
@@ -160,13 +163,13 @@ async def test_s07_the_database_does_not_hold_the_seed_or_the_codes(server, visi
         [row] = await conn.execute(select(users))
         codes = (await conn.exec_driver_sql("SELECT * FROM recovery_codes")).all()
 
-    held = str(row) + str(codes)
-    assert authenticator.secret not in held
+    stored = str(row) + str(codes)
+    assert authenticator.secret not in stored
     assert authenticator.byte_secret() not in row.totp_nonce
-    assert not any(code in held or code.replace("-", "") in held for code in recovery)
+    assert not any(code in stored or code.replace("-", "") in stored for code in recovery)
 
 
-async def test_s07_what_is_delicate_needs_a_password_of_a_moment_ago(server, visitor):
+async def test_s07_sensitive_actions_need_a_recent_password(server, visitor):
     anna = await visitor(Role.CUSTOMER, ANNA)
     async with transaction(server.app[ENGINE]) as conn:
         await conn.execute(update(table).values(data='{"role": "customer"}'))
@@ -177,19 +180,19 @@ async def test_s07_what_is_delicate_needs_a_password_of_a_moment_ago(server, vis
 
 
 async def try_code_on_the_page(client, code):
-    """The status of the page after the code, of a browser that has given the password."""
+    """The status of the page after entering the password and this code."""
     own = {"Sec-Fetch-Site": "same-origin"}
-    asked = await client.post("/sign-in", data=SIGN_IN, headers=own, allow_redirects=False)
-    assert (asked.status, asked.headers.get("Location")) == (303, "/sign-in/code"), asked.status
+    first = await client.post("/sign-in", data=SIGN_IN, headers=own, allow_redirects=False)
+    assert (first.status, first.headers.get("Location")) == (303, "/sign-in/code"), first.status
     answer = await client.post(
         "/sign-in/code", data={"code": code}, headers=own, allow_redirects=False
     )
     return answer.status
 
 
-async def test_s07_the_page_refuses_the_codes_that_the_api_refuses(server, visitor):
+async def test_s07_the_page_rejects_the_codes_that_the_api_rejects(server, visitor):
     authenticator, recovery = await enable_totp(await visitor(Role.CUSTOMER, ANNA))
-    async with transaction(server.app[ENGINE]) as conn:  # As if it was set up long ago.
+    async with transaction(server.app[ENGINE]) as conn:  # As if it was enabled long ago.
         await conn.execute(update(users).values(totp_step=0))
     now = datetime.now(UTC)
     if now.second % 30 > 20:  # A step must not end in the middle of the test.
@@ -207,12 +210,12 @@ async def test_s07_the_page_refuses_the_codes_that_the_api_refuses(server, visit
         assert await signed_in(browser) is (status == 303)
 
 
-async def test_s07_a_sixth_try_on_the_page_has_to_wait(settings, visitor):
+async def test_s07_the_sixth_attempt_on_the_page_is_throttled(settings, visitor):
     authenticator, _ = await enable_totp(await visitor(Role.CUSTOMER, ANNA))
     async with TestClient(
         TestServer(await make_app(replace(settings, rate_limits=True)))
     ) as client:
-        tried = [await try_code_on_the_page(client, "000000") for _ in range(5)]
+        attempts = [await try_code_on_the_page(client, "000000") for _ in range(5)]
         own = {"Sec-Fetch-Site": "same-origin"}
         sixth = await client.post(
             "/sign-in/code",
@@ -222,6 +225,6 @@ async def test_s07_a_sixth_try_on_the_page_has_to_wait(settings, visitor):
         )
         inside = await signed_in(client)
 
-    assert tried == [401] * 5
+    assert attempts == [401] * 5
     assert (sixth.status, inside) == (429, False)
     assert int(sixth.headers["Retry-After"]) > 0

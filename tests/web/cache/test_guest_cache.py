@@ -5,8 +5,8 @@ from aiohttp import web
 
 from bookstore.errors import NotFound
 from bookstore.users.permissions import Role
-from tests.web.api.test_books import DUNE
-from web.cache.guest_cache import CACHE_S, MOST, GuestCache
+from tests.web.api.sample_data import DUNE
+from web.cache.guest_cache import CACHE_TTL_S, MAX_ENTRIES, GuestCache
 
 
 class Clock:
@@ -16,24 +16,24 @@ class Clock:
         return self.now
 
 
-class Kitchen:
-    """Makes answers, and counts them."""
+class Handler:
+    """Creates responses and counts them."""
 
-    made = 0
+    calls = 0
 
     async def __call__(self):
-        self.made += 1
+        self.calls += 1
         await asyncio.sleep(0)
-        return web.Response(text=str(self.made), headers={"ETag": '"1"'})
+        return web.Response(text=str(self.calls), headers={"ETag": '"1"'})
 
 
-async def test_a_crowd_is_answered_with_one_answer_a_second():
-    clock, kitchen = Clock(), Kitchen()
-    kept = GuestCache(clock)
+async def test_concurrent_requests_share_one_response_a_second():
+    clock, handler = Clock(), Handler()
+    cache = GuestCache(clock)
 
-    first = await asyncio.gather(*(kept.answer("/", kitchen) for _ in range(9)))
-    clock.now = CACHE_S
-    later = await kept.answer("/", kitchen)
+    first = await asyncio.gather(*(cache.get_or_create("/", handler) for _ in range(9)))
+    clock.now = CACHE_TTL_S
+    later = await cache.get_or_create("/", handler)
 
     assert {response.text for response in first} == {"1"}
     assert len({id(response) for response in first}) == 9
@@ -41,40 +41,40 @@ async def test_a_crowd_is_answered_with_one_answer_a_second():
     assert later.headers["ETag"] == '"1"'
 
 
-async def test_a_refusal_is_not_kept():
-    kept, kitchen = GuestCache(), Kitchen()
+async def test_an_error_is_not_cached():
+    cache, handler = GuestCache(), Handler()
 
     async def refuse():
         raise NotFound
 
     with pytest.raises(NotFound):
-        await kept.answer("/", refuse)
+        await cache.get_or_create("/", refuse)
 
-    assert (await kept.answer("/", kitchen)).text == "1"
+    assert (await cache.get_or_create("/", handler)).text == "1"
 
 
-async def test_whoever_goes_away_takes_nothing_from_the_others():
-    kept, kitchen = GuestCache(), Kitchen()
-    impatient = asyncio.create_task(kept.answer("/", kitchen))
-    patient = asyncio.create_task(kept.answer("/", kitchen))
+async def test_a_disconnected_client_does_not_affect_the_others():
+    cache, handler = GuestCache(), Handler()
+    cancelled = asyncio.create_task(cache.get_or_create("/", handler))
+    other = asyncio.create_task(cache.get_or_create("/", handler))
     await asyncio.sleep(0)
 
-    impatient.cancel()
+    cancelled.cancel()
 
-    assert (await patient).text == "1"
-
-
-async def test_there_is_an_end_to_what_is_kept():
-    kept, kitchen = GuestCache(Clock()), Kitchen()
-
-    for number in range(MOST + 1):
-        await kept.answer(f"/{number}", kitchen)
-    await kept.answer("/0", kitchen)
-
-    assert kitchen.made == MOST + 2
+    assert (await other).text == "1"
 
 
-async def test_staff_see_their_own_changes_at_once(visitor, client):
+async def test_the_number_of_entries_is_limited():
+    cache, handler = GuestCache(Clock()), Handler()
+
+    for number in range(MAX_ENTRIES + 1):
+        await cache.get_or_create(f"/{number}", handler)
+    await cache.get_or_create("/0", handler)
+
+    assert handler.calls == MAX_ENTRIES + 2
+
+
+async def test_staff_see_their_changes_immediately(visitor, client):
     editor = await visitor(Role.EDITOR)
     await client.get("/api/v1/books")
     await editor.get("/api/v1/books")
@@ -85,7 +85,7 @@ async def test_staff_see_their_own_changes_at_once(visitor, client):
     assert len(found["items"]) == 1
 
 
-async def test_a_kept_answer_is_not_sent_twice_to_who_has_it(visitor, client):
+async def test_a_cached_response_supports_conditional_requests(visitor, client):
     editor = await visitor(Role.EDITOR)
     book = await (await editor.post("/api/v1/books", json=DUNE)).json()
     path = f"/api/v1/books/{book['id']}"

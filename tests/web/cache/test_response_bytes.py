@@ -1,4 +1,4 @@
-"""What a guest asks again within a second is sent as it was."""
+"""Identical requests of guests within a second get the cached bytes."""
 
 import asyncio
 import re
@@ -9,12 +9,12 @@ from bookstore.catalogue import books
 from bookstore.database.engine import transaction
 from bookstore.users.permissions import Role
 from tests.factories import NOON, create_book
-from web.cache.guest_cache import CACHE_S
-from web.cache.response_bytes import GRACE_S
+from web.cache.guest_cache import CACHE_TTL_S
+from web.cache.response_bytes import STALE_WHILE_REFRESHING_S
 from web.monitoring.metrics import METRICS
 from web.server.keys import ENGINE
 
-OWN = {"X-Request-ID", "Date", "RateLimit"}
+PER_REQUEST = {"X-Request-ID", "Date", "RateLimit"}
 
 
 @pytest.fixture
@@ -24,16 +24,16 @@ async def book(server):
 
 
 def shared(answer):
-    return {name: value for name, value in answer.headers.items() if name not in OWN}
+    return {name: value for name, value in answer.headers.items() if name not in PER_REQUEST}
 
 
 def cents(price):
-    """A price as the API has it: the number alone may be somebody's id."""
+    """A price in the API's JSON; the number alone could also be an id."""
     return f'"price_cents":{price}'
 
 
 @pytest.mark.parametrize("path", ["/api/v1/books", "/api/v1/books/{id}", "/books", "/books/{id}"])
-async def test_the_second_answer_is_the_first_with_an_id_of_its_own(client, server, book, path):
+async def test_the_second_response_has_the_same_bytes_and_its_own_id(client, server, book, path):
     path = path.format(id=book.id)
 
     first = await client.get(path)
@@ -53,19 +53,19 @@ async def test_the_second_answer_is_the_first_with_an_id_of_its_own(client, serv
     assert counted == {2.0}
 
 
-async def test_who_is_known_or_asks_otherwise_is_answered_afresh(visitor, client, book):
+async def test_signed_in_or_different_requests_are_not_cached(visitor, client, book):
     path = f"/books/{book.id}"
     await client.get(path)
     other = await visitor(Role.CUSTOMER)
 
     mine = await (await other.get(path)).text()
     small = await client.get(path, headers={"Accept-Encoding": "identity"})
-    known = await client.get(path, headers={"If-None-Match": small.headers["ETag"]})
+    conditional = await client.get(path, headers={"If-None-Match": small.headers["ETag"]})
     head = await client.head(path)
 
     assert "Sign in" not in mine
     assert "Content-Encoding" not in small.headers
-    assert known.status == 304
+    assert conditional.status == 304
     assert (head.status, await head.read()) == (200, b"")
 
 
@@ -87,7 +87,7 @@ async def test_a_changed_price_is_on_every_page_within_two_seconds(client, serve
         assert cents(1290) not in text
 
 
-async def test_a_connection_goes_on_after_it(client, book):
+async def test_the_connection_stays_usable(client, book):
     path = f"/api/v1/books/{book.id}"
     answers = [await (await client.get(path)).json() for _ in range(5)]
 
@@ -95,17 +95,17 @@ async def test_a_connection_goes_on_after_it(client, book):
     assert (await client.get("/api/v1/nowhere")).status == 404
 
 
-async def test_nobody_but_the_first_waits_for_the_next_answer(client, server, book):
+async def test_only_the_first_request_waits_for_the_refresh(client, server, book):
     engine, path = server.app[ENGINE], f"/books/{book.id}"
     if engine.dialect.name == "sqlite":
-        pytest.skip("its readers wait for nobody")
+        pytest.skip("SQLite readers do not wait")
     before = await (await client.get(path)).read()
-    await asyncio.sleep(CACHE_S)
+    await asyncio.sleep(CACHE_TTL_S)
 
     async with transaction(engine) as conn:
         await conn.exec_driver_sql("LOCK TABLES books WRITE")
         first = asyncio.ensure_future(client.get(path))
-        await asyncio.sleep(GRACE_S / 5)
+        await asyncio.sleep(STALE_WHILE_REFRESHING_S / 5)
         others = [await (await client.get(path)).read() for _ in range(3)]
         assert not first.done()
         await conn.exec_driver_sql("UNLOCK TABLES")

@@ -1,4 +1,4 @@
-"""Streams, and the feed behind those of staff."""
+"""Event streams, and the staff feed."""
 
 import asyncio
 from inspect import signature
@@ -12,21 +12,20 @@ from bookstore.database.tables import order_events
 from bookstore.users.permissions import Role
 from tests.factories import NOON, add_book, add_order
 from web.live import sse
-from web.live.staff_stream import BEHIND, MISSING_S, Feed
-from web.live.staff_stream import Reader as Staff
+from web.live.staff_stream import GAP_TIMEOUT_S, LOOKBACK, Feed, StaffSubscriber
 
 
 @pytest.fixture
-async def listener():
-    return sse.Listener()
+async def subscriber():
+    return sse.Subscriber()
 
 
 @pytest.fixture
-async def reader(listener):
-    """Reads a short-lived stream of that listener."""
+async def client(subscriber):
+    """A client for a short stream of that subscriber."""
 
     async def show(request):
-        return await sse.stream(request, listener, comment_s=0.05, longest_s=0.4)
+        return await sse.stream(request, subscriber, keepalive_s=0.05, max_duration_s=0.4)
 
     app = web.Application()
     app.router.add_get("/", show)
@@ -34,12 +33,10 @@ async def reader(listener):
         yield client
 
 
-async def test_a_stream_says_when_to_come_back_and_that_it_lives_and_ends_after_a_while(
-    reader, listener
-):
-    listener.hear(sse.event(7, "status", '{"id": 7}'))
+async def test_a_stream_has_a_retry_delay_and_keepalive_comments_and_ends(client, subscriber):
+    subscriber.push(sse.event(7, "status", '{"id": 7}'))
 
-    answer = await reader.get("/")
+    answer = await client.get("/")
     text = await answer.text()
 
     assert answer.headers["Content-Type"] == "text/event-stream"
@@ -47,30 +44,30 @@ async def test_a_stream_says_when_to_come_back_and_that_it_lives_and_ends_after_
     assert answer.headers["X-Accel-Buffering"] == "no"
     blocks = text.split("\n\n")
     assert blocks[:2] == ["retry: 3000", 'id: 7\nevent: status\ndata: {"id": 7}']
-    assert blocks[2] == ": still here"
+    assert blocks[2] == ": keep-alive"
 
 
-def test_a_stream_that_is_silent_says_every_fifteen_seconds_that_it_lives():
-    assert signature(sse.stream).parameters["comment_s"].default == 15
+def test_an_idle_stream_sends_a_comment_every_fifteen_seconds():
+    assert signature(sse.stream).parameters["keepalive_s"].default == 15
 
 
-async def test_what_waits_is_sent_before_a_stream_ends(reader, listener):
-    listener.hear("data: one\n\n")
-    listener.end()
-    listener.hear("data: too late\n\n")
+async def test_queued_events_are_sent_before_a_stream_ends(client, subscriber):
+    subscriber.push("data: one\n\n")
+    subscriber.end()
+    subscriber.push("data: too late\n\n")
 
-    assert await (await reader.get("/")).text() == "retry: 3000\n\ndata: one\n\n"
+    assert await (await client.get("/")).text() == "retry: 3000\n\ndata: one\n\n"
 
 
-async def test_who_does_not_read_is_cut_off(listener):
-    for number in range(sse.MOST_WAITING + 5):
-        listener.hear(str(number))
+async def test_a_slow_client_is_disconnected(subscriber):
+    for number in range(sse.MAX_QUEUED + 5):
+        subscriber.push(str(number))
 
-    heard = []
-    while (text := await listener.next()) is not None:
-        heard.append(text)
+    received = []
+    while (text := await subscriber.next()) is not None:
+        received.append(text)
 
-    assert heard == [str(number) for number in range(sse.MOST_WAITING)]
+    assert received == [str(number) for number in range(sse.MAX_QUEUED)]
 
 
 class Clock:
@@ -81,93 +78,91 @@ class Clock:
 
 
 @pytest.fixture
-async def happen(conn):
-    """Lets something happen to an order, as the event with this id."""
+async def add_events(conn):
+    """Adds events with these ids to an order."""
     order_id = await add_order(conn, {await add_book(conn): 1}, number="FEED-0000-0001")
 
-    async def happen(*ids):
+    async def add(*ids):
         for event_id in ids:
             event = {"id": event_id, "order_id": order_id, "seq": event_id, "kind": "placed"}
             await conn.execute(insert(order_events).values(at=NOON, actor="guest", **event))
 
-    return happen
+    return add
 
 
-def dump(happening):
-    return str(happening.id)
+def dump(event):
+    return str(event.id)
 
 
-async def heard(reader):
-    """What a reader was told: (id to resume from, id of the event)."""
-    told = []
-    while not reader._texts.empty():
-        fields = dict(line.split(": ") for line in (await reader.next()).splitlines() if line)
-        told.append((int(fields["id"]), int(fields["data"])))
-    return told
+async def received(subscriber):
+    """The queued events as (id to resume from, id of the event)."""
+    events = []
+    while not subscriber._texts.empty():
+        fields = dict(line.split(": ") for line in (await subscriber.next()).splitlines() if line)
+        events.append((int(fields["id"]), int(fields["data"])))
+    return events
 
 
-async def test_what_becomes_visible_late_is_told_and_a_number_never_used_is_given_up(
-    conn, engine, happen
-):
+async def test_a_late_event_is_sent_and_a_missing_id_expires(conn, engine, add_events):
     clock = Clock()
     feed = Feed(engine, clock=clock)
-    await happen(*range(1, BEHIND + 1))
-    first = BEHIND + 1
+    await add_events(*range(1, LOOKBACK + 1))
+    first = LOOKBACK + 1
     with feed.follow(None, dump) as staff:
-        await feed.look(conn)
-        await happen(first, first + 2, first + 4)
-        await feed.look(conn)
-        early = await heard(staff)
-        await happen(first + 3)
-        await feed.look(conn)
-        late = await heard(staff)
-        clock.now = MISSING_S
-        await feed.look(conn)
-        await happen(first + 1)  # Nobody takes that long.
-        await feed.look(conn)
+        await feed.poll(conn)
+        await add_events(first, first + 2, first + 4)
+        await feed.poll(conn)
+        early = await received(staff)
+        await add_events(first + 3)
+        await feed.poll(conn)
+        late = await received(staff)
+        clock.now = GAP_TIMEOUT_S
+        await feed.poll(conn)
+        await add_events(first + 1)  # Later than any transaction, so it is not sent.
+        await feed.poll(conn)
 
-        # Until the gap is filled or given up, who is cut off resumes before it.
+        # A client resumes before a gap until the gap is filled or expired.
         assert early == [(first, first), (first, first + 2), (first, first + 4)]
         assert late == [(first, first + 3)]
-        assert await heard(staff) == []
-        assert feed.settled == first + 4
+        assert await received(staff) == []
+        assert feed.watermark == first + 4
 
 
-async def test_staff_who_come_back_get_what_they_missed_once(conn, engine, happen):
+async def test_a_reconnected_client_gets_missed_events_once(conn, engine, add_events):
     feed = Feed(engine, clock=Clock())
-    await happen(1, 2, 4)
+    await add_events(1, 2, 4)
     with feed.follow(None, dump), feed.follow(1, dump) as back:
-        await feed.look(conn)
-        caught_up = await heard(back)
-        await happen(3, 5)
-        await feed.look(conn)
+        await feed.poll(conn)
+        caught_up = await received(back)
+        await add_events(3, 5)
+        await feed.poll(conn)
 
         assert caught_up == [(2, 2), (2, 4)]
-        assert await heard(back) == [(4, 3), (5, 5)]
+        assert await received(back) == [(4, 3), (5, 5)]
 
 
-async def test_staff_who_were_away_too_long_are_told_to_start_over(conn, engine, happen):
+async def test_a_client_disconnected_for_too_long_must_reload(conn, engine, add_events):
     feed = Feed(engine, clock=Clock())
-    await happen(1, 5000)
+    await add_events(1, 5000)
     with feed.follow(1, dump) as back:
-        await feed.look(conn)
+        await feed.poll(conn)
 
         assert "event: reset" in await back.next()
 
 
-async def test_events_sent_together_resume_one_by_one():
-    class It:
+async def test_each_event_of_a_batch_has_its_own_resume_id():
+    class FakeEvent:
         def __init__(self, number):
             self.id = number
 
-    staff = Staff(None, dump)
+    staff = StaffSubscriber(None, dump)
 
-    staff.tell([It(5), It(6), It(9)], 9)
+    staff.notify([FakeEvent(5), FakeEvent(6), FakeEvent(9)], 9)
 
-    assert await heard(staff) == [(5, 5), (8, 6), (9, 9)]
+    assert await received(staff) == [(5, 5), (8, 6), (9, 9)]
 
 
-async def test_staff_follow_all_orders_and_others_may_not(visitor):
+async def test_only_staff_can_open_the_feed(visitor):
     manager, customer = await visitor(Role.MANAGER), await visitor(Role.CUSTOMER)
 
     async with manager.get("/api/v1/admin/events") as answer:
@@ -176,7 +171,7 @@ async def test_staff_follow_all_orders_and_others_may_not(visitor):
     assert (await customer.get("/api/v1/admin/events")).status == 403
 
 
-async def test_streams_end_when_the_process_stops(visitor, server):
+async def test_streams_end_at_shutdown(visitor, server):
     manager = await visitor(Role.MANAGER)
     answer = await manager.get("/api/v1/admin/events")
 

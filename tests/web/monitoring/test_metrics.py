@@ -1,44 +1,44 @@
-"""How often the database is asked for what Prometheus is told."""
+"""How often metrics are read from the database."""
 
 import asyncio
 
 from prometheus_client.metrics_core import Metric
 
 from bookstore.database import engine as db
-from web.monitoring.metrics import Look
+from web.monitoring.metrics import CachedQuery
 
 FIGURE = [Metric("bookstore_example", "An example.", "gauge")]
 
 
-async def asked_for(engine, look, *, takes_s):
-    """How often an answer that takes so long is worked out for three who ask one by one."""
-    asked = 0
+async def count_queries(engine, cached, *, takes_s):
+    """How often a query of this duration runs for three requests in a row."""
+    queries = 0
 
-    async def ask(conn):
-        nonlocal asked
-        asked += 1
+    async def query(conn):
+        nonlocal queries
+        queries += 1
         await asyncio.sleep(takes_s)
         return FIGURE
 
     for _ in range(3):
-        assert await look.latest(engine, ask) == FIGURE
-    return asked
+        assert await cached.latest(engine, query) == FIGURE
+    return queries
 
 
-async def test_what_is_dear_is_asked_for_seldom(engine):
-    assert await asked_for(engine, Look(0, share=50), takes_s=0.1) == 1
+async def test_a_slow_query_runs_rarely(engine):
+    assert await count_queries(engine, CachedQuery(0, cost_ratio=50), takes_s=0.1) == 1
 
 
-async def test_what_is_cheap_is_kept_for_a_while(engine):
-    assert await asked_for(engine, Look(60), takes_s=0) == 1
-    assert await asked_for(engine, Look(0), takes_s=0) == 3
+async def test_a_fast_query_is_cached_for_its_ttl(engine):
+    assert await count_queries(engine, CachedQuery(60), takes_s=0) == 1
+    assert await count_queries(engine, CachedQuery(0), takes_s=0) == 3
 
 
-async def test_nothing_is_told_while_the_database_is_away(tmp_path):
+async def test_there_are_no_metrics_while_the_database_is_unavailable(tmp_path):
     engine = db.make_engine("mysql+aiomysql://nobody@127.0.0.1:1/nothing")
 
-    async def ask(conn):
+    async def query(conn):
         return FIGURE
 
-    assert await Look(60).latest(engine, ask) == []
+    assert await CachedQuery(60).latest(engine, query) == []
     await engine.dispose()

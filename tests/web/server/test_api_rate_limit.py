@@ -6,14 +6,14 @@ from aiohttp.test_utils import TestClient, TestServer
 from web.app import make_app
 from web.server import api_rate_limit
 from web.server.api_rate_limit import (
-    ADDRESS,
-    LIMITS,
+    ADDRESS_POLICY,
     MAX_WINDOWS,
-    TOKEN,
+    RATE_LIMITER,
+    TOKEN_POLICY,
     WINDOW_S,
-    Count,
-    Limits,
     Policy,
+    RateCount,
+    RateLimiter,
 )
 
 FEW = Policy("few", 3)
@@ -28,20 +28,20 @@ class Clock:
 
 @pytest.fixture
 async def limited(settings):
-    """A client of a store with limits, behind a proxy that says who it is."""
+    """A client of a store with rate limits, behind a trusted proxy."""
     settings = replace(settings, rate_limits=True, trusted_proxies=("127.0.0.1",))
     async with TestClient(TestServer(await make_app(settings))) as client:
         yield client
 
 
 def use_up(client, policy, name):
-    for _ in range(policy.most):
-        client.server.app[LIMITS].count(policy, name)
+    for _ in range(policy.max_requests):
+        client.server.app[RATE_LIMITER].count(policy, name)
 
 
-def test_a_window_lets_so_many_pass():
+def test_a_window_allows_its_number_of_requests():
     clock = Clock()
-    window = Limits(clock)
+    window = RateLimiter(clock)
 
     counts = [window.count(FEW, "anna") for _ in range(4)]
     clock.now += 20.5
@@ -49,23 +49,23 @@ def test_a_window_lets_so_many_pass():
     other = window.count(FEW, "ben")
 
     assert [count.left for count in counts] == [2, 1, 0, -1]
-    assert late == Count(FEW, -2, 40)
-    assert other == Count(FEW, 2, WINDOW_S)
+    assert late == RateCount(FEW, -2, 40)
+    assert other == RateCount(FEW, 2, WINDOW_S)
 
 
-def test_a_new_window_begins_when_the_old_one_is_over():
+def test_a_new_window_starts_when_the_old_one_ends():
     clock = Clock()
-    window = Limits(clock)
+    window = RateLimiter(clock)
     for _ in range(5):
         window.count(FEW, "anna")
 
     clock.now += WINDOW_S
 
-    assert window.count(FEW, "anna") == Count(FEW, 2, WINDOW_S)
+    assert window.count(FEW, "anna") == RateCount(FEW, 2, WINDOW_S)
 
 
-def test_a_flood_of_names_does_not_fill_the_memory():
-    window = Limits(Clock())
+def test_the_number_of_counters_is_limited():
+    window = RateLimiter(Clock())
 
     for number in range(MAX_WINDOWS + 10):
         window.count(FEW, str(number))
@@ -73,18 +73,23 @@ def test_a_flood_of_names_does_not_fill_the_memory():
     assert len(window._windows) == MAX_WINDOWS
 
 
-async def test_an_answer_says_what_is_left(limited):
+async def test_a_response_has_the_remaining_requests(limited):
     first = await limited.get("/api/v1/session")
     second = await limited.get("/api/v1/nothing")
 
-    assert first.headers["RateLimit-Policy"] == f'"address";q={ADDRESS.most};w={WINDOW_S}'
-    assert first.headers["RateLimit"] == f'"address";r={ADDRESS.most - 1};t={WINDOW_S}'
+    assert (
+        first.headers["RateLimit-Policy"]
+        == f'"address";q={ADDRESS_POLICY.max_requests};w={WINDOW_S}'
+    )
+    assert (
+        first.headers["RateLimit"] == f'"address";r={ADDRESS_POLICY.max_requests - 1};t={WINDOW_S}'
+    )
     assert second.status == 404
-    assert f"r={ADDRESS.most - 2};" in second.headers["RateLimit"]
+    assert f"r={ADDRESS_POLICY.max_requests - 2};" in second.headers["RateLimit"]
 
 
-async def test_too_many_requests_have_to_wait(limited):
-    use_up(limited, ADDRESS, "192.0.2.1")
+async def test_too_many_requests_are_rejected(limited):
+    use_up(limited, ADDRESS_POLICY, "192.0.2.1")
 
     refused = await limited.get("/api/v1/books", headers={"X-Forwarded-For": "192.0.2.1"})
     other = await limited.get("/api/v1/books", headers={"X-Forwarded-For": "192.0.2.2"})
@@ -98,8 +103,8 @@ async def test_too_many_requests_have_to_wait(limited):
     assert "RateLimit" not in page.headers
 
 
-async def test_neighbours_in_an_ipv6_network_are_one(limited):
-    use_up(limited, ADDRESS, "2001:db8:1:2::/64")
+async def test_an_ipv6_network_shares_one_counter(limited):
+    use_up(limited, ADDRESS_POLICY, "2001:db8:1:2::/64")
 
     same = await limited.get("/api/v1/session", headers={"X-Forwarded-For": "2001:db8:1:2::7"})
     other = await limited.get("/api/v1/session", headers={"X-Forwarded-For": "2001:db8:1:3::7"})
@@ -107,8 +112,8 @@ async def test_neighbours_in_an_ipv6_network_are_one(limited):
     assert (same.status, other.status) == (429, 200)
 
 
-async def test_a_token_has_a_limit_of_its_own(limited):
-    use_up(limited, TOKEN, str(hash("Bearer bks_mine")))
+async def test_a_token_has_its_own_limit(limited):
+    use_up(limited, TOKEN_POLICY, str(hash("Bearer bks_mine")))
 
     mine = await limited.get("/api/v1/books", headers={"Authorization": "Bearer bks_mine"})
     without = await limited.get("/api/v1/books")
@@ -121,16 +126,16 @@ async def test_a_token_has_a_limit_of_its_own(limited):
     assert without.status == 200
 
 
-async def test_made_up_tokens_do_not_get_around_the_limit_of_an_address(limited):
-    use_up(limited, ADDRESS, "127.0.0.1")
+async def test_invented_tokens_do_not_bypass_the_limit_of_an_address(limited):
+    use_up(limited, ADDRESS_POLICY, "127.0.0.1")
 
     answer = await limited.get("/api/v1/books", headers={"Authorization": "Bearer bks_new"})
 
     assert answer.status == 429
 
 
-async def test_limits_can_be_off(client):
-    use_up(client, api_rate_limit.ADDRESS, "127.0.0.1")
+async def test_limits_can_be_disabled(client):
+    use_up(client, api_rate_limit.ADDRESS_POLICY, "127.0.0.1")
 
     answer = await client.get("/api/v1/books")
 

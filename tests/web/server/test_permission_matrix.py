@@ -1,5 +1,7 @@
-"""Who may come in, and to whose things: the routers themselves are asked, so that nothing is
-forgotten.  Security checks S-12 and S-13."""
+"""Access to every route and to the objects of other users (security checks S-12 and S-13).
+
+The tests read the routes from the routers, so a new route is covered automatically.
+"""
 
 import re
 from uuid import uuid4
@@ -7,40 +9,40 @@ from uuid import uuid4
 import pytest
 
 from bookstore.users.permissions import GRANTS, Role, is_staff
-from tests.web.server.test_permissions import NOBODYS, OWNED, PARTS, cells
+from tests.web.server.routes import OWNED_PARTS, PATH_PARTS, UNOWNED_PARTS, cells
 from web.api import routes
-from web.server.route_access import Open
+from web.server.route_access import AccessLevel
 
-#: Which database it is makes no difference to who may come in.
+#: The database makes no difference to authorization.
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
-#: Here a wrong password, or none, is answered like this to whoever may come in.
+#: Routes that respond to a wrong or missing password like to a missing session.
 ASKS_FOR_PASSWORD = {("POST", "/account/confirm"), ("POST", "/sign-in")}
 
 
 def example(path, **known):
-    """An address that leads to nothing but what is known: whoever is let in finds nothing."""
+    """A URL of the route. Ids that are not in `known` match nothing that exists."""
     known = {"number": "NOSUCHORDER00", "path": "none.css", "name": "none.css", **known}
-    return PARTS.sub(lambda match: str(known.get(match[1], "999999")), path)
+    return PATH_PARTS.sub(lambda match: str(known.get(match[1], "999999")), path)
 
 
 def ends_session(cell):
-    """Whoever calls it may be somebody else afterwards."""
+    """Whether the route may end or change the session."""
     words = ("/session", "/sign-", "/users/me", "/account", "/password", "/register", "/users")
     return cell.method not in ("GET", "HEAD") and any(word in cell.path for word in words)
 
 
-async def ask(client, cell, path):
+async def send(client, cell, path):
     answer = await client.request(cell.method, path, allow_redirects=False)
-    answer.close()  # Some would go on for ever.
+    answer.close()  # Event streams would not end.
     return answer
 
 
 def expected(cell, role):
-    """What whoever has the role is answered: a status, or None for being let in."""
-    signed_in = cell.access in (Open.SIGNED_IN, Open.IN_PERSON)
+    """The status of the refusal for this role; None if the role has access."""
+    signed_in = cell.access in (AccessLevel.SIGNED_IN, AccessLevel.IN_PERSON)
     permitted = role is not None and (signed_in or cell.access in GRANTS[role])
-    if cell.access is Open.ANYONE or permitted:
+    if cell.access is AccessLevel.ANYONE or permitted:
         return None
     api = cell.path.startswith(routes.API)
     if role is None:
@@ -50,30 +52,30 @@ def expected(cell, role):
     return 403
 
 
-async def test_every_part_of_an_address_is_known_to_have_an_owner_or_none(server):
-    found = {name for cell in cells(server.app) for name in PARTS.findall(cell.path)}
+async def test_every_part_of_a_path_is_classified(server):
+    found = {name for cell in cells(server.app) for name in PATH_PARTS.findall(cell.path)}
 
-    assert found <= NOBODYS | OWNED.keys()
+    assert found <= UNOWNED_PARTS | OWNED_PARTS.keys()
 
 
 @pytest.mark.parametrize("role", [None, *Role])
-async def test_s12_every_route_lets_in_whom_it_should(server, visitor, role):
+async def test_s12_every_route_permits_the_right_roles(server, visitor, role):
     client = await visitor(role)
     wrong = []
 
     for cell in cells(server.app):
         fresh = ends_session(cell) and role is not None
-        answer = await ask(await visitor(role) if fresh else client, cell, example(cell.path))
-        wanted = expected(cell, role)
+        answer = await send(await visitor(role) if fresh else client, cell, example(cell.path))
+        refusal = expected(cell, role)
         location = answer.headers.get("Location", "")
-        back = location.startswith("/sign-in") and not cell.path.startswith("/sign-in")
-        sent_away = answer.status in (401, 403) or back
-        if wanted is None and (cell.method, cell.path) not in ASKS_FOR_PASSWORD:
-            right = not sent_away
+        to_sign_in = location.startswith("/sign-in") and not cell.path.startswith("/sign-in")
+        refused = answer.status in (401, 403) or to_sign_in
+        if refusal is None and (cell.method, cell.path) not in ASKS_FOR_PASSWORD:
+            right = not refused
         else:
-            right = answer.status == (wanted or 401)
+            right = answer.status == (refusal or 401)
         if not right or answer.status >= 500:
-            wrong.append((cell, answer.status, wanted))
+            wrong.append((cell, answer.status, refusal))
 
     assert wrong == []
 
@@ -112,10 +114,10 @@ async def book_id(visitor):
 
 
 async def belongings(client, book_id):
-    """One of each thing that a customer can own, by the name it has in addresses."""
+    """One object of each kind that a customer can own, by its name in paths."""
     things = {"number": (await order(client, book_id))["number"]}
-    letters = await (await client.get("/api/v1/notifications")).json()
-    things["notification_id"] = letters["items"][0]["id"]
+    notifications = await (await client.get("/api/v1/notifications")).json()
+    things["notification_id"] = notifications["items"][0]["id"]
     added = await client.post("/api/v1/users/me/addresses", json=ADDRESS)
     things["address_id"] = (await added.json())["id"]
     devices = await (await client.get("/api/v1/users/me/sessions")).json()
@@ -127,70 +129,73 @@ async def belongings(client, book_id):
 
 
 def owned(app):
-    """The routes where something that is somebody's stands in the address."""
+    """The routes whose path identifies a user's object."""
     return [
         cell
         for cell in cells(app)
-        if isinstance(cell.access, Open) and OWNED.keys() & set(PARTS.findall(cell.path))
+        if isinstance(cell.access, AccessLevel)
+        and OWNED_PARTS.keys() & set(PATH_PARTS.findall(cell.path))
     ]
 
 
 @pytest.mark.parametrize("role", [None, *Role])
-async def test_s13_nobody_reaches_what_is_anothers(server, visitor, book_id, role):
+async def test_s13_objects_of_other_users_are_not_found(server, visitor, book_id, role):
     owner = await visitor(Role.CUSTOMER, "owner@example.com")
     things = await belongings(owner, book_id)
     other = await visitor(role)
     wrong = []
 
     for cell in owned(server.app):
-        [name] = PARTS.findall(cell.path)
+        [name] = PATH_PARTS.findall(cell.path)
         if name not in things:
             continue
-        opens = role is not None and OWNED[name] in GRANTS[role]
-        theirs = await ask(other, cell, example(cell.path, **{name: things[name]}))
-        missing = await ask(other, cell, example(cell.path))
-        # Guests are asked to sign in, and come back to the very address.
-        led_to = [
+        opens = role is not None and OWNED_PARTS[name] in GRANTS[role]
+        theirs = await send(other, cell, example(cell.path, **{name: things[name]}))
+        missing = await send(other, cell, example(cell.path))
+        # Guests are redirected to sign in, with a return path.
+        redirects = [
             answer.headers.get("Location", "").partition("?")[0] for answer in (theirs, missing)
         ]
-        seen = theirs.status not in (303, 401, 404) or led_to[0] != led_to[1]
+        seen = theirs.status not in (303, 401, 404) or redirects[0] != redirects[1]
         if seen is not opens or (not opens and theirs.status != missing.status):
             wrong.append((cell, theirs.status, missing.status))
 
     assert wrong == []
 
 
-async def test_s13_owners_reach_what_is_theirs(server, visitor, book_id):
+async def test_s13_owners_find_their_objects(server, visitor, book_id):
     owner = await visitor(Role.CUSTOMER)
     things = await belongings(owner, book_id)
     wrong = []
 
     for cell in owned(server.app):
-        [name] = PARTS.findall(cell.path)
+        [name] = PATH_PARTS.findall(cell.path)
         if name == "session" or name not in things:
             continue
-        answer = await ask(owner, cell, example(cell.path, **{name: things[name]}))
+        answer = await send(owner, cell, example(cell.path, **{name: things[name]}))
         if answer.status in (401, 403, 404):
             wrong.append((cell, answer.status))
         if cell.method not in ("GET", "HEAD"):
-            things = await belongings(owner, book_id)  # Some are gone now.
+            things = await belongings(owner, book_id)  # The request may have deleted some.
 
-    assert {name for name in OWNED if name in things} >= {"number", "address_id", "session"}
+    assert {name for name in OWNED_PARTS if name in things} >= {"number", "address_id", "session"}
     assert wrong == []
 
 
-async def test_s13_the_answer_for_anothers_thing_is_that_for_none(visitor, book_id):
+async def test_s13_an_object_of_another_user_looks_like_a_missing_one(visitor, book_id):
     owner, other = await visitor(Role.CUSTOMER), await visitor(Role.CUSTOMER)
     things = await belongings(owner, book_id)
 
-    async def told(path):
+    async def problem_at(path):
         problem = await (await other.get(path)).json()
         return {**problem, "request_id": None}
 
-    assert await told(f"/api/v1/orders/{things['number']}") == await told("/api/v1/orders/NOSUCH")
+    assert await problem_at(f"/api/v1/orders/{things['number']}") == await problem_at(
+        "/api/v1/orders/NOSUCH"
+    )
 
 
-async def test_s13_a_foreign_address_cannot_be_sent_to(visitor, book_id):
+async def test_s13_an_order_cannot_use_the_address_of_another_user(visitor, book_id):
     owner, other = await visitor(Role.CUSTOMER), await visitor(Role.CUSTOMER)
     things = await belongings(owner, book_id)
     await add_to_cart(other, book_id)
@@ -211,7 +216,7 @@ async def test_s13_a_foreign_address_cannot_be_sent_to(visitor, book_id):
     assert (await (await other.get("/api/v1/orders")).json())["items"] == []
 
 
-async def test_s13_every_id_in_a_query_or_a_body_is_known_to_have_an_owner_or_none(client):
+async def test_s13_every_id_in_a_query_or_a_body_is_classified(client):
     document = await (await client.get("/api/openapi.json")).json()
     found = set()
     for methods in document["paths"].values():
@@ -222,12 +227,12 @@ async def test_s13_every_id_in_a_query_or_a_body_is_known_to_have_an_owner_or_no
             found |= set(schema["properties"])
 
     ids = {name for name in found if re.search(r"(^|_)(ids?|token|key|number|cursor)$", name)}
-    # Books and people are looked up by whom the permissions let; a token opens what it was made
-    # for, and the tests around this one go through the other two.
+    # Books and users need permissions, and a token gives access to its own order only. The tests
+    # around this one cover `address_id` and `cursor`.
     assert ids == {"address_id", "cursor"} | {"access_token", "book_id", "book_ids", "user_id"}
 
 
-async def test_s13_a_foreign_address_does_not_fill_in_a_form(visitor, book_id):
+async def test_s13_an_address_of_another_user_does_not_fill_in_a_form(visitor, book_id):
     owner, other = await visitor(Role.CUSTOMER), await visitor(Role.CUSTOMER)
     secret = {**ADDRESS, "name": "Owner Only", "line1": "Hidden Lane 7"}
     added = await (await owner.post("/api/v1/users/me/addresses", json=secret)).json()
@@ -244,7 +249,7 @@ async def test_s13_a_foreign_address_does_not_fill_in_a_form(visitor, book_id):
     assert "Owner Only" not in theirs
 
 
-async def test_s13_anothers_cursor_shows_nothing_of_theirs(visitor, book_id):
+async def test_s13_a_cursor_of_another_user_shows_none_of_their_items(visitor, book_id):
     owner, other = await visitor(Role.CUSTOMER), await visitor(Role.CUSTOMER)
     for _ in range(2):
         await belongings(owner, book_id)
@@ -257,25 +262,25 @@ async def test_s13_anothers_cursor_shows_nothing_of_theirs(visitor, book_id):
         assert (answer.status, (await answer.json())["items"]) == (200, [])
 
 
-async def test_s13_a_guests_token_opens_one_order(visitor, book_id):
+async def test_s13_a_guest_token_gives_access_to_one_order(visitor, book_id):
     guest, other = await visitor(), await visitor()
     mine = await order(guest, book_id, email="guest@example.com")
     theirs = await order(other, book_id, email="other@example.com")
 
-    async def opened(number, token):
+    async def statuses(number, token):
         path = f"/api/v1/orders/{number}"
         return [
             (await (await visitor()).get(address, params={"access_token": token})).status
             for address in (path, f"{path}/events")
         ]
 
-    assert await opened(mine["number"], mine["access_token"]) == [200, 200]
-    assert await opened(theirs["number"], mine["access_token"]) == [404, 404]
-    assert await opened(mine["number"], "") == [404, 404]
+    assert await statuses(mine["number"], mine["access_token"]) == [200, 200]
+    assert await statuses(theirs["number"], mine["access_token"]) == [404, 404]
+    assert await statuses(mine["number"], "") == [404, 404]
 
 
-async def test_s14_a_guests_token_cannot_be_guessed(visitor, book_id):
+async def test_s14_a_guest_token_cannot_be_guessed(visitor, book_id):
     made = await order(await visitor(), book_id, email="guest@example.com")
 
-    # 128 bits at least, six to a letter.
+    # At least 128 bits, six per character.
     assert len(made["access_token"]) * 6 >= 128

@@ -1,53 +1,31 @@
-"""Security checks S-15, S-16 and S-20: what clients may not say, and what they cannot change."""
+"""Mass assignment, quantities and SQL injection (security checks S-15, S-16 and S-20)."""
 
 import ast
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from sqlalchemy import select
 from yarl import URL
 
-from bookstore.database.engine import reading
-from bookstore.database.tables import metadata
 from bookstore.users.permissions import Role
-from tests.web.api.test_books import DUNE
+from tests.web.api.sample_data import DUNE
+from tests.web.server.database_contents import contents
+from tests.web.server.extra_fields import COLUMNS, TEMPTING
 from web.api.examples import examples
 from web.server.keys import ENGINE
 
 ROOT = Path(__file__).parents[3]
-#: What other shops have let clients set.
-TEMPTING = {
-    "is_staff", "is_admin", "admin", "role", "roles", "permissions", "user_id", "owner_id", "price",
-    "total", "status", "stock", "paid", "id", "created_at", "updated_at", "version", "disabled",
-    "email_verified", "__proto__", "constructor", "_csrf", "scopes", "discount_cents",
-}  # fmt: skip
-COLUMNS = {column.name for table in metadata.tables.values() for column in table.columns}
-
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
-async def contents(server):
-    """Every row of every table but the sessions', whose last sight moves, and the record of
-    who took lists away, which is no change."""
-    async with reading(server.app[ENGINE]) as conn:
-        found = {
-            table.name: (await conn.execute(select(table))).all()
-            for table in metadata.sorted_tables
-            if table.name not in ("sessions", "book_search")
-        }
-    found["audit_log"] = [row for row in found["audit_log"] if row.action != "export"]
-    return {name: sorted(map(repr, rows)) for name, rows in found.items()}
-
-
-def filled_in(path, example):
+def fill_path(path, example):
     for name, value in example.get("path", {}).items():
         path = path.replace(f"{{{name}}}", str(value))
     return path
 
 
 @SQLITE
-async def test_s15_no_body_sets_what_it_should_not(server, visitor):
+async def test_s15_unknown_fields_in_a_body_are_rejected(server, visitor):
     admin = await visitor(Role.ADMIN)
     await (await visitor(Role.EDITOR)).post("/api/v1/books", json=DUNE)
     document = await (await admin.get("/api/openapi.json")).json()
@@ -65,7 +43,7 @@ async def test_s15_no_body_sets_what_it_should_not(server, visitor):
             extras = sorted((COLUMNS | TEMPTING) - declared)
             answer = await admin.request(
                 method,
-                filled_in(path, example),
+                fill_path(path, example),
                 json={**example.get("body", {}), **dict.fromkeys(extras, 1)},
                 headers=example.get("headers"),
             )
@@ -81,7 +59,7 @@ async def test_s15_no_body_sets_what_it_should_not(server, visitor):
 
 
 @SQLITE
-async def test_s15_no_query_has_what_it_should_not(server, visitor):
+async def test_s15_unknown_query_parameters_are_rejected(server, visitor):
     admin = await visitor(Role.ADMIN)
     document = await (await admin.get("/api/openapi.json")).json()
     wrong = []
@@ -93,7 +71,7 @@ async def test_s15_no_query_has_what_it_should_not(server, visitor):
             example = examples()[operation["operationId"]]
             answer = await admin.request(
                 method,
-                filled_in(path, example),
+                fill_path(path, example),
                 params=dict.fromkeys(extras, "1"),
                 json=example.get("body"),
                 headers=example.get("headers"),
@@ -127,16 +105,16 @@ async def test_s16_a_quantity_is_a_small_whole_number(client, visitor, quantity)
     assert (await (await client.get("/api/v1/cart")).json())["items"] == []
 
 
-async def test_s16_what_an_order_costs_is_the_stores_word(visitor):
+async def test_s16_a_client_cannot_set_the_price_of_an_order(visitor):
     editor, customer = await visitor(Role.EDITOR), await visitor(Role.CUSTOMER)
     book = await (await editor.post("/api/v1/books", json=DUNE)).json()
     await customer.post("/api/v1/cart/items", json={"book_id": book["id"], "quantity": 2})
     cart = await (await customer.get("/api/v1/cart")).json()
-    wanted = examples()["place_order"]["body"]
+    checkout = examples()["place_order"]["body"]
 
     async def place(key, **claims):
         answer = await customer.post(
-            "/api/v1/orders", json={**wanted, **claims}, headers={"Idempotency-Key": key}
+            "/api/v1/orders", json={**checkout, **claims}, headers={"Idempotency-Key": key}
         )
         return answer.status, await answer.json()
 
@@ -157,26 +135,26 @@ async def test_s16_what_an_order_costs_is_the_stores_word(visitor):
 RUNS = {"execute", "scalar", "scalars", "stream", "exec_driver_sql", "executemany"}
 BEGINS = ("SELECT ", "INSERT ", "UPDATE ", "DELETE ", "ALTER ", "CREATE ", "DROP ", "PRAGMA ",
           "WITH ", "REPLACE ")  # fmt: skip
-#: Put together of parts that stand in our own code, each for a reason.
+#: Functions that build a statement from constants of the program, each with its reason.
 ALLOWED = {
-    # Expands `{rows}` in statements that are constants themselves.
+    # Expands `{rows}` in constant statements.
     ("bookstore/database/statements.py", "__init__"),
     ("bookstore/database/statements.py", "_typed"),
-    # Put such constants side by side.
-    ("bookstore/database/statements.py", "_beside"),
-    # Run what stands in tables above them.
+    # Concatenates such constants.
+    ("bookstore/database/statements.py", "_combined_query"),
+    # Runs statements from constant tables in the module.
     ("bookstore/operations/doctor.py", "examine"),
     ("bookstore/operations/doctor.py", "_broken_orders"),
-    ("bookstore/operations/doctor.py", "_beyond_doubt"),
-    # Names of states and steps, from the table of an order's states.
+    ("bookstore/operations/doctor.py", "_passed_prechecks"),
+    # State names from the state machine of orders.
     ("bookstore/operations/invariants.py", ""),
-    # Names of columns, from a tuple above them.
+    # Column names from a constant tuple.
     ("bookstore/catalogue/category_index.py", ""),
-    # Names of tables, from the tables themselves, and an account that fits a strict pattern.
-    ("bookstore/operations/db_grants.py", "give"),
-    # Names of the server's settings, from a tuple above it.
-    ("bookstore/operations/startup_checks.py", "_of_mysql"),
-    # Names of settings of the connection, from a tuple above it and from our own settings.
+    # Table names from the metadata, and an account name that matches a strict pattern.
+    ("bookstore/operations/db_grants.py", "execute_grants"),
+    # Names of server variables from a constant tuple.
+    ("bookstore/operations/startup_checks.py", "_check_mysql"),
+    # Names of connection variables from a constant tuple and from the settings.
     ("bookstore/database/engine.py", "_prepare_sqlite"),
     ("bookstore/database/engine.py", "make_engine"),
 }
@@ -190,7 +168,7 @@ def sources():
 
 
 def functions(tree):
-    """Every node with the name of the function that it is in."""
+    """Every node with the name of its enclosing function."""
 
     def walk(node, name):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -203,7 +181,7 @@ def functions(tree):
 
 
 def text_of(node):
-    """What a piece of text that is put together begins with; None for anything else."""
+    """The constant beginning of a formatted or concatenated string; None for anything else."""
     match node:
         case ast.JoinedStr(values=[ast.Constant(value=str(text)), *_]):
             return text
@@ -216,7 +194,7 @@ def text_of(node):
     return None
 
 
-def test_s20_no_statement_is_put_together():
+def test_s20_no_statement_is_concatenated():
     found = []
     for path, tree in sources():
         for node, function in functions(tree):
@@ -227,7 +205,7 @@ def test_s20_no_statement_is_put_together():
     assert [place for place in found if place[:2] not in ALLOWED] == []
 
 
-def test_s20_what_is_run_is_constant_or_made_by_sqlalchemy():
+def test_s20_executed_statements_are_constant_or_built_by_sqlalchemy():
     found = []
     for path, tree in sources():
         ours = {
@@ -253,7 +231,7 @@ def test_s20_what_is_run_is_constant_or_made_by_sqlalchemy():
 @pytest.mark.parametrize(
     "source", ["f'SELECT {x}'", "'SELECT ' + x", "'SELECT %s' % x", "'SELECT {}'.format(x)"]
 )
-def test_s20_the_lint_finds_what_it_looks_for(source):
+def test_s20_the_check_finds_concatenated_statements(source):
     assert text_of(ast.parse(source).body[0].value).startswith(BEGINS)
 
 
@@ -266,7 +244,7 @@ INJECTIONS = [
 
 
 def places(document):
-    """Every parameter in a query or an address: (path, name, where); what all lists have, once."""
+    """Every query and path parameter as (path, name, where); shared list parameters once."""
     seen = set()
     for path, methods in document["paths"].items():
         if "get" not in methods or path.endswith(("/stream", "/events")):
@@ -279,14 +257,14 @@ def places(document):
                 yield path, name, where
 
 
-async def test_s20_a_statement_in_a_parameter_is_only_text(server, visitor):
+async def test_s20_sql_in_a_parameter_is_treated_as_text(server, visitor):
     assert len(INJECTIONS) == 60
     admin = await visitor(Role.ADMIN)
     await admin.post("/api/v1/books", json=DUNE)
     found = list(places(await (await admin.get("/api/openapi.json")).json()))
     wrong = []
 
-    # The text of our statements is constant on both; a few are enough for the second.
+    # The statements are the same for both databases, so a sample is enough for SQLite.
     corpus = INJECTIONS if server.app[ENGINE].dialect.name == "mysql" else INJECTIONS[::7]
 
     for injection in corpus:

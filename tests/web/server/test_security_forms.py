@@ -1,5 +1,5 @@
-"""S-15, S-16, S-24, S-26 and S-28 where forms are sent: fields beside their own, odd numbers,
-addresses that are two, ways back that lead elsewhere, a thousand parts."""
+"""HTML forms: unknown fields, odd numbers, multiple e-mail addresses, open redirects, and many
+parts (security checks S-15, S-16, S-24, S-26 and S-28)."""
 
 import io
 import re
@@ -12,9 +12,10 @@ from bookstore.database.tables import addresses, books, notifications, orders, u
 from bookstore.users.permissions import Role
 from tests.clock import own_time_s
 from tests.factories import add_book
-from tests.web.api.test_addresses import HOME
+from tests.web.api.sample_data import HOME
 from tests.web.conftest import PASSWORD
-from tests.web.server.test_security_access import COLUMNS, TEMPTING, contents
+from tests.web.server.database_contents import contents
+from tests.web.server.extra_fields import COLUMNS, TEMPTING
 from web.server.keys import ENGINE
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -38,17 +39,17 @@ async def rows(server, table):
         return [dict(row._mapping) for row in await conn.execute(select(table))]
 
 
-async def test_s15_no_form_sets_what_it_should_not(server, visitor, book_id):
+async def test_s15_unknown_form_fields_have_no_effect(server, visitor, book_id):
     anna = await visitor(Role.CUSTOMER, ANNA)
     await visitor(Role.CUSTOMER, "boris@example.com")
     [me, other] = await rows(server, users)
-    goods = await rows(server, books)
+    books_before = await rows(server, books)
     extras = dict.fromkeys(COLUMNS | TEMPTING, "1")
     total = "1290"
     sent = [
         ("/account", {"name": "Anna K"}),
         ("/account/addresses", HOME),
-        ("/account/letters", {}),
+        ("/account/emails", {}),
         ("/cart", {"book_id": str(book_id), "quantity": "1"}),
         ("/checkout", {**HOME, "expected_total_cents": total, "note": "", "key": "k" * 20}),
         ("/theme", {"theme": "dark"}),
@@ -66,7 +67,7 @@ async def test_s15_no_form_sets_what_it_should_not(server, visitor, book_id):
     assert after["name"] == "Anna K"
     assert (mallory["role"], mallory["email_verified_at"]) == ("customer", None)
     assert mallory["id"] > other["id"]
-    assert await rows(server, books) == goods
+    assert await rows(server, books) == books_before
     assert {row["user_id"] for row in await rows(server, addresses)} == {me["id"]}
     [order] = await rows(server, orders)
     assert (order["user_id"], order["email"]) == (me["id"], ANNA)
@@ -75,7 +76,7 @@ async def test_s15_no_form_sets_what_it_should_not(server, visitor, book_id):
 
 
 @pytest.mark.parametrize("quantity", ["-1", "1.5", "1e9", "NaN", "999", "9" * 30, "१", "+2", "0x2"])
-async def test_s16_a_form_puts_no_odd_number_into_the_cart(client, book_id, quantity):
+async def test_s16_a_form_rejects_odd_quantities(client, book_id, quantity):
     for path in ("/cart", f"/cart/{book_id}", "/cart"):
         answer = await send(client, path, {"book_id": str(book_id), "quantity": quantity})
         assert answer.status < 500
@@ -103,9 +104,7 @@ ADDRESSES = [
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
-async def test_s24_what_is_no_single_address_is_written_to_by_nobody(
-    server, visitor, book_id, address
-):
+async def test_s24_no_email_is_sent_to_an_invalid_address(server, visitor, book_id, address):
     guest, anna = await visitor(), await visitor(Role.CUSTOMER, ANNA)
     new = {"email": address, "password": PASSWORD, "name": "Anna"}
     await guest.post("/api/v1/cart/items", json={"book_id": book_id, "quantity": 1})
@@ -118,8 +117,8 @@ async def test_s24_what_is_no_single_address_is_written_to_by_nobody(
     ):
         assert answer.status == 422
         assert [fault["pointer"] for fault in (await answer.json())["errors"]] == ["#/email"]
-    asked = await guest.post("/api/v1/password-resets", json={"email": address})
-    assert asked.status == 202
+    reset = await guest.post("/api/v1/password-resets", json={"email": address})
+    assert reset.status == 202
     for path, fields in (
         ("/register", new),
         ("/checkout", {**HOME, "email": address}),
@@ -138,7 +137,7 @@ ELSEWHERE = [
 
 
 @pytest.mark.parametrize("elsewhere", ELSEWHERE)
-async def test_s26_no_way_back_leads_to_another_site(visitor, elsewhere):
+async def test_s26_no_redirect_leads_to_another_site(visitor, elsewhere):
     anna = await visitor(Role.CUSTOMER, ANNA)
     known = {"email": ANNA, "password": PASSWORD, "next": elsewhere}
     new = {"email": "new@example.com", "password": PASSWORD, "name": "New", "next": elsewhere}
@@ -156,17 +155,17 @@ async def test_s26_no_way_back_leads_to_another_site(visitor, elsewhere):
 
     assert [answer.status for answer in answers] == [303] * len(answers)
     assert {answer.headers["Location"] for answer in answers} <= {"/", "/account"}
-    kept = re.findall(r'name="next" value="([^"]*)"', page)
-    assert [way for way in kept if not way.startswith("/sign-in")] == []
+    return_paths = re.findall(r'name="next" value="([^"]*)"', page)
+    assert [path for path in return_paths if not path.startswith("/sign-in")] == []
 
 
 @pytest.mark.parametrize("path", ["/admin/books/{book}/cover", "/admin/imports", "/api/v1/imports"])
-async def test_s28_a_form_of_a_thousand_parts_is_refused(server, visitor, book_id, path):
+async def test_s28_a_form_with_a_thousand_parts_is_rejected(server, visitor, book_id, path):
     admin = await visitor(Role.ADMIN)
     part = '--b\r\nContent-Disposition: form-data; name="{}"\r\n\r\n{}\r\n'
     body = "".join(part.format(f"x{number}", "v" * 4000) for number in range(1000)) + "--b--\r\n"
     before = await contents(server)
-    began = own_time_s()
+    started_at = own_time_s()
 
     answer = await admin.post(
         path.replace("{book}", str(book_id)),
@@ -176,5 +175,5 @@ async def test_s28_a_form_of_a_thousand_parts_is_refused(server, visitor, book_i
     )
 
     assert answer.status in (303, 400, 413, 422)
-    assert own_time_s() - began < 2
+    assert own_time_s() - started_at < 2
     assert await contents(server) == before

@@ -1,4 +1,4 @@
-"""What holds for every page and every address that changes something (S-22, S-23)."""
+"""Content security policy of pages, and cross-site protection of all unsafe routes (S-22, S-23)."""
 
 import re
 from html.parser import HTMLParser
@@ -8,18 +8,18 @@ import pytest
 from bookstore.database.engine import transaction
 from bookstore.users.permissions import Role
 from tests.factories import add_book
-from tests.web.server.test_security_access import contents
+from tests.web.server.database_contents import contents
 from web.api.operations import operation_of
 from web.api.routes import API, OPERATIONS
 from web.server.keys import ENGINE
-from web.server.security import CONTENT_SECURITY_POLICY, SAFE
+from web.server.security import CONTENT_SECURITY_POLICY, SAFE_METHODS
 
-#: Data for search engines, which browsers do not run.
+#: Data for search engines that browsers do not execute.
 DATA = {"application/ld+json"}
 
 
 class Inline(HTMLParser):
-    """Scripts, styles and handlers that stand in the page itself."""
+    """Collects inline scripts, styles and event handlers of a page."""
 
     def __init__(self):
         super().__init__()
@@ -38,7 +38,7 @@ class Inline(HTMLParser):
 
 
 def addresses(app, methods, book_id):
-    """Every address that takes these methods, with ids of something or of nothing."""
+    """Method and path of every route with these methods; only `book_id` exists."""
     for route in app.router.routes():
         info = route.resource.get_info()
         path = info.get("path") or info["formatter"]
@@ -54,7 +54,7 @@ async def book_id(server):
 
 
 @pytest.mark.parametrize("role", [None, Role.ADMIN])
-async def test_s22_every_page_forbids_what_is_inline_and_has_none(server, visitor, book_id, role):
+async def test_s22_every_page_forbids_inline_code_and_has_none(server, visitor, book_id, role):
     client = await visitor(role)
     pages = 0
 
@@ -75,8 +75,8 @@ async def test_s22_every_page_forbids_what_is_inline_and_has_none(server, visito
 
 
 UNSAFE = {"POST", "PUT", "PATCH", "DELETE"}
-DISGUISE = {"X-HTTP-Method-Override": "DELETE", "X-Method-Override": "DELETE"}
-FROM_ELSEWHERE = [
+OVERRIDE_HEADERS = {"X-HTTP-Method-Override": "DELETE", "X-Method-Override": "DELETE"}
+CROSS_SITE_HEADERS = [
     {"Sec-Fetch-Site": "cross-site"},
     {"Sec-Fetch-Site": "same-site"},
     {"Sec-Fetch-Site": "cross-site", "Origin": "http://127.0.0.1"},
@@ -85,8 +85,8 @@ FROM_ELSEWHERE = [
 ]
 
 
-@pytest.mark.parametrize("headers", FROM_ELSEWHERE)
-async def test_s23_another_site_changes_nothing_anywhere(server, visitor, book_id, headers):
+@pytest.mark.parametrize("headers", CROSS_SITE_HEADERS)
+async def test_s23_cross_site_requests_change_nothing(server, visitor, book_id, headers):
     client = await visitor(Role.ADMIN)
     before = await contents(server)
 
@@ -97,7 +97,7 @@ async def test_s23_another_site_changes_nothing_anywhere(server, visitor, book_i
     assert await contents(server) == before
 
 
-async def test_s23_a_form_of_another_site_is_no_json(visitor):
+async def test_s23_a_plain_text_body_is_not_accepted_as_json(visitor):
     client = await visitor(Role.ADMIN)
     takes_json = [route for route in OPERATIONS if operation_of(route.handler).body is not None]
 
@@ -113,14 +113,16 @@ async def test_s23_a_form_of_another_site_is_no_json(visitor):
     assert len(takes_json) > 20
 
 
-async def test_s23_nothing_changes_by_a_safe_method_or_one_in_disguise(server, visitor, book_id):
+async def test_s23_safe_methods_and_method_overrides_change_nothing(server, visitor, book_id):
     client = await visitor(Role.ADMIN)
-    safe = {path for method, path in addresses(server.app, SAFE, book_id)}
+    safe = {path for method, path in addresses(server.app, SAFE_METHODS, book_id)}
     before = await contents(server)
 
     for _, path in addresses(server.app, UNSAFE, book_id):
         for method in ("GET", "HEAD"):
-            answer = await client.request(method, path, headers=DISGUISE, allow_redirects=False)
+            answer = await client.request(
+                method, path, headers=OVERRIDE_HEADERS, allow_redirects=False
+            )
             answer.close()
             if path not in safe:
                 assert answer.status in (404, 405), path
@@ -128,14 +130,14 @@ async def test_s23_nothing_changes_by_a_safe_method_or_one_in_disguise(server, v
     assert await contents(server) == before
 
 
-async def test_s23_a_method_is_the_one_that_was_sent(server, visitor, book_id):
+async def test_s23_method_overrides_are_ignored(server, visitor, book_id):
     client = await visitor(Role.ADMIN)
     posts = {path for _, path in addresses(server.app, {"POST"}, book_id)}
     before = await contents(server)
 
     for method, path in addresses(server.app, {"PUT", "PATCH", "DELETE"}, book_id):
         if path not in posts:
-            headers = {**DISGUISE, "X-HTTP-Method-Override": method}
+            headers = {**OVERRIDE_HEADERS, "X-HTTP-Method-Override": method}
             answer = await client.post(f"{path}?_method={method}", headers=headers)
             assert answer.status == 405, path
 

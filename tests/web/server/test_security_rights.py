@@ -1,4 +1,4 @@
-"""S-42 and S-45: the store does with an account that may do little in the database."""
+"""The store works with a database account with few grants (S-42 and S-45)."""
 
 from contextlib import closing
 from dataclasses import replace
@@ -14,18 +14,18 @@ from bookstore.errors import Invalid
 from bookstore.operations import db_grants, housekeeping, startup_checks
 from bookstore.users.permissions import Permission
 from tests.servers.rights import prepare
-from tests.web.story import Teller, tell
+from tests.web.story import ExampleRecorder, play_story
 from web.api import routes
 from web.api.operations import operation_of
 from web.server.keys import ENGINE
 
-#: Not allowed to the account (MySQL reference, error messages): a command, a column, access.
+#: MySQL error numbers for denied access, commands and columns (MySQL error reference).
 DENIED = {1044, 1045, 1142, 1143, 1227}
 
 
 @pytest.fixture(scope="module")
 def narrow(mariadb):
-    return prepare(mariadb, "test_rights")
+    return prepare(mariadb, "test_grants")
 
 
 @pytest.fixture
@@ -33,13 +33,13 @@ def database_url(narrow):
     return narrow
 
 
-#: Recorded elsewhere: copies that move in the ledger, which is only added to; an import by each
-#: of the books that it changes.
-IN_THE_LEDGER, BY_ITS_BOOKS = "move_stock", "start_import"
+#: Operations without a row of their own in the audit log: stock movements are recorded in the
+#: ledger, and an import adds a row for each changed book.
+IN_THE_LEDGER, FOR_EACH_BOOK = "move_stock", "start_import"
 
 
-class Watched(Teller):
-    """Counts what each change by staff adds to its record."""
+class AuditCounter(ExampleRecorder):
+    """Counts the audit log rows or stock movements that each change by staff adds."""
 
     def __init__(self, server):
         super().__init__(server)
@@ -48,37 +48,37 @@ class Watched(Teller):
             operation_of(route.handler).name
             for route in routes.OPERATIONS
             if isinstance(route.access, Permission) and route.method != "GET"
-        } - {BY_ITS_BOOKS}
+        } - {FOR_EACH_BOOK}
 
-    async def play(self, name, client, **asked):
-        record = stock_movements if name == IN_THE_LEDGER else audit_log
-        before = await self._count(record)
-        shown = await super().play(name, client, **asked)
+    async def call(self, name, client, **request):
+        table = stock_movements if name == IN_THE_LEDGER else audit_log
+        before = await self._count(table)
+        content = await super().call(name, client, **request)
         if name in self._staff:
-            self.added.setdefault(name, set()).add(await self._count(record) - before)
-        return shown
+            self.added.setdefault(name, set()).add(await self._count(table) - before)
+        return content
 
-    async def _count(self, record):
+    async def _count(self, table):
         async with reading(self._server.app[ENGINE]) as conn:
-            return await conn.scalar(select(func.count()).select_from(record))
+            return await conn.scalar(select(func.count()).select_from(table))
 
 
-async def test_s42_every_operation_works_so_and_each_change_by_staff_is_one_row(server):
-    watched = Watched(server)
+async def test_s42_every_operation_works_and_each_change_by_staff_adds_one_row(server):
+    counter = AuditCounter(server)
 
-    await tell(server, watched)
+    await play_story(server, counter)
 
-    assert watched.added == {name: {1} for name in watched._staff}
+    assert counter.added == {name: {1} for name in counter._staff}
     async with reading(server.app[ENGINE]) as conn:
         rows = (await conn.execute(select(audit_log))).all()
     for row in rows:
         assert row.user_id is not None or row.object_type == "user", row
         for field, change in row.changes.items():
-            # Personal data is named, and not kept.
+            # The audit log names changed personal data without its value.
             assert change is None or len(change) == 2, (row.action, field, change)
     async with transaction(server.app[ENGINE]) as conn:
-        await housekeeping.tidy(conn, now=datetime.now(UTC))
-    # The story ends with the server's, which has closed its connections once.
+        await housekeeping.run(conn, now=datetime.now(UTC))
+    # Close the connections before the server closes.
     await server.app[ENGINE].dispose()
 
 
@@ -103,7 +103,7 @@ async def test_s42_every_operation_works_so_and_each_change_by_staff_is_one_row(
         "SELECT * FROM mysql.user",
     ],
 )
-def test_s42_that_account_can_do_nothing_beyond(narrow, statement):
+def test_s42_that_account_has_no_other_grants(narrow, statement):
     url = make_url(narrow)
     account = {"host": url.host, "port": url.port, "user": url.username, "password": url.password}
     with closing(pymysql.connect(**account, database=url.database)) as conn:
@@ -116,17 +116,19 @@ def test_s42_that_account_can_do_nothing_beyond(narrow, statement):
     assert refused.value.args[0] in DENIED
 
 
-async def test_s45_an_account_that_may_do_too_much_is_told_of_in_production(settings, mariadb):
+async def test_s45_an_account_with_too_many_grants_causes_a_warning_in_production(
+    settings, mariadb
+):
     production = replace(settings, env="production", smtp_url="smtps://mail.example")
-    wide = replace(production, database_url=mariadb.url("test_rights"))
+    wide = replace(production, database_url=mariadb.url("test_grants"))
 
-    assert await startup_checks.examine(production) == []
-    [warning] = await startup_checks.examine(wide)
+    assert await startup_checks.check(production) == []
+    [warning] = await startup_checks.check(wide)
     assert "audit log" in warning
-    assert await startup_checks.examine(replace(wide, env="development")) == []
+    assert await startup_checks.check(replace(wide, env="development")) == []
 
 
 @pytest.mark.parametrize("account", ["", "a b", "a'@'%", "a@", "a@b;", "a@b@c", "`"])
-def test_what_is_no_account_is_granted_nothing(account):
+def test_an_invalid_account_name_is_rejected(account):
     with pytest.raises(Invalid):
-        db_grants.grants("bookstore", account)
+        db_grants.grant_statements("bookstore", account)

@@ -1,4 +1,4 @@
-"""Browsers without scripts in front of a small shop."""
+"""Fixtures: a browser without scripts, and a small store."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from web.server.keys import ENGINE
 
 @pytest.fixture
 def database_url(sqlite_template, tmp_path):
-    """Pages ask the services, which are tried on both databases; here one is enough."""
+    """SQLite only: the services that pages call are tested with both databases."""
     path = tmp_path / "bookstore.db"
     path.write_bytes(sqlite_template.read_bytes())
     return f"sqlite+aiosqlite:///{path}"
@@ -23,32 +23,32 @@ def browser(client):
 
 
 @pytest.fixture
-def stand(server):
-    """Puts a book on the shelf."""
+def new_book(server):
+    """Returns a function that creates a book."""
 
-    async def stand(**facts):
+    async def add(**facts):
         async with transaction(server.app[ENGINE]) as conn:
             return await create_book(conn, **facts)
 
-    return stand
+    return add
 
 
 @pytest.fixture
-async def shelf(server):
-    """A shelf for science fiction."""
+async def science_fiction(server):
+    """The category Science Fiction."""
     async with transaction(server.app[ENGINE]) as conn:
         return await categories.create(conn, "Science Fiction", user_id=None, now=NOON)
 
 
 @pytest.fixture
-async def dune(stand, shelf):
-    return await stand(
+async def dune(new_book, science_fiction):
+    return await new_book(
         title="Dune",
         authors=["Frank Herbert"],
         price_cents=1290,
         stock=5,
         year=1965,
         language="en",
-        categories=[shelf.slug],
+        categories=[science_fiction.slug],
         description="A desert planet, <i>and</i> what it costs.",
     )

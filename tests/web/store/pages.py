@@ -1,4 +1,4 @@
-"""A browser without scripts: it reads pages and sends the forms that are on them."""
+"""A browser without scripts: it parses pages and submits their forms."""
 
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -6,24 +6,24 @@ from urllib.parse import urljoin
 
 from aiohttp.test_utils import TestClient
 
-#: What a browser says of itself when a page of ours sends a form.
+#: The header that browsers send with a form of the same site.
 OWN = {"Sec-Fetch-Site": "same-origin"}
 
 
 @dataclass
 class Form:
-    """A form: its address, its fields, and what each button adds to them."""
+    """A form: its URL, its fields, and the fields that each button adds."""
 
     method: str
     action: str
     fields: dict[str, str] = field(default_factory=dict)
-    #: All there is to fill in or to tick.
+    #: The names of all controls.
     names: set[str] = field(default_factory=set)
     buttons: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 class _Reader(HTMLParser):
-    """Takes a page apart into its forms and its text."""
+    """Parses a page into its forms and its text."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,31 +35,31 @@ class _Reader(HTMLParser):
         self._hidden = 0
 
     def handle_starttag(self, tag, attributes):
-        given = dict(attributes)
+        attrs = dict(attributes)
         form = self.forms[-1] if self.forms else None
         match tag:
             case "form":
-                self.forms.append(Form(given.get("method", "get"), given.get("action", "")))
-            case "input" if form and "name" in given:
-                form.names.add(given["name"])
-                if given.get("type") not in ("radio", "checkbox") or "checked" in given:
-                    form.fields[given["name"]] = given.get("value", "")
+                self.forms.append(Form(attrs.get("method", "get"), attrs.get("action", "")))
+            case "input" if form and "name" in attrs:
+                form.names.add(attrs["name"])
+                if attrs.get("type") not in ("radio", "checkbox") or "checked" in attrs:
+                    form.fields[attrs["name"]] = attrs.get("value", "")
             case "select" if form:
-                self._select = given["name"]
+                self._select = attrs["name"]
                 form.names.add(self._select)
                 form.fields.setdefault(self._select, "")
-            case "option" if form and "selected" in given:
-                form.fields[self._select] = given["value"]
+            case "option" if form and "selected" in attrs:
+                form.fields[self._select] = attrs["value"]
             case "textarea" if form:
-                self._area = given["name"]
+                self._area = attrs["name"]
                 form.names.add(self._area)
                 form.fields[self._area] = ""
             case "button" if form:
-                self._button = given.get("aria-label") or ""
-                adds = {given["name"]: given.get("value", "")} if "name" in given else {}
+                self._button = attrs.get("aria-label") or ""
+                adds = {attrs["name"]: attrs.get("value", "")} if "name" in attrs else {}
                 form.buttons[self._button] = adds
             case "a":
-                self._link = given.get("href")
+                self._link = attrs.get("href")
             case "br":
                 self.handle_data(" ")
             case "h1":
@@ -83,7 +83,7 @@ class _Reader(HTMLParser):
 
     def handle_data(self, data):
         if self._area is not None:
-            # The first line break after the tag is none (HTML, section 13.1.2.5).
+            # A line break directly after the tag is ignored (HTML, section 13.1.2.5).
             self.forms[-1].fields[self._area] += data.removeprefix("\n")
             return
         if self._hidden:
@@ -100,7 +100,7 @@ class _Reader(HTMLParser):
 
 
 class Browser:
-    """One visitor's browser; what it shows is the last page."""
+    """One visitor's browser, with the last page it has loaded."""
 
     def __init__(self, client: TestClient) -> None:
         self.client = client
@@ -124,7 +124,7 @@ class Browser:
         return await self.go(self.page.links[link])
 
     async def press(self, button: str, **typed: str) -> "Browser":
-        """Fill in the form that has this button, and press it."""
+        """Fill in the form that has this button, and submit it."""
         form = self.form(button)
         assert typed.keys() <= form.names
         sent = form.fields | typed | form.buttons[button]

@@ -9,32 +9,30 @@ from tests.web.store.pages import Browser
 from web.app import make_app
 
 
-async def test_a_new_account_is_signed_in_and_its_cart_comes_along(browser, dune):
+async def test_registration_signs_in_and_keeps_the_cart(browser, dune):
     await browser.go(f"/books/{dune.id}")
-    await browser.press("Put in cart")
+    await browser.press("Add to cart")
     await browser.go("/register?next=/cart")
 
-    await browser.press(
-        "Make the account", name="Mira", email="mira@example.com", password=PASSWORD
-    )
+    await browser.press("Create account", name="Mira", email="mira@example.com", password=PASSWORD)
 
     assert browser.path == "/cart"
-    assert "Dune was added." in browser.text
+    assert "Dune was added to your cart." in browser.text
     assert "Mira" in browser.page.links
 
 
-async def test_a_wrong_password_keeps_the_address(visitor, browser):
+async def test_a_wrong_password_keeps_the_entered_email(visitor, browser):
     await visitor(Role.CUSTOMER, "mira@example.com")
     await browser.go("/sign-in")
 
     await browser.press("Sign in", email="mira@example.com", password="wrong")
 
     assert browser.status == 401
-    assert "do not go together" in browser.text
+    assert "is incorrect" in browser.text
     assert browser.form("Sign in").fields["email"] == "mira@example.com"
 
 
-async def test_who_guesses_has_to_wait(settings):
+async def test_repeated_wrong_passwords_are_throttled(settings):
     async with TestClient(
         TestServer(await make_app(replace(settings, rate_limits=True)))
     ) as client:
@@ -47,17 +45,17 @@ async def test_who_guesses_has_to_wait(settings):
     assert "Please wait" in browser.text
 
 
-async def test_what_is_wrong_with_an_account_is_said_at_the_field(browser):
+async def test_registration_errors_link_to_the_field(browser):
     await browser.go("/register")
 
-    await browser.press("Make the account", name="Mira", email="mira@example.com", password="short")
+    await browser.press("Create account", name="Mira", email="mira@example.com", password="short")
 
     assert browser.status == 422
-    assert browser.form("Make the account").fields["email"] == "mira@example.com"
+    assert browser.form("Create account").fields["email"] == "mira@example.com"
     assert "#field-password" in browser.page.links.values()
 
 
-async def test_whoever_must_sign_in_comes_back_afterwards(visitor, browser):
+async def test_signing_in_returns_to_the_requested_page(visitor, browser):
     await visitor(Role.CUSTOMER, "mira@example.com")
 
     await browser.go("/account")
@@ -71,7 +69,7 @@ async def test_whoever_must_sign_in_comes_back_afterwards(visitor, browser):
     "elsewhere",
     ["https://evil.example/", "//evil.example", "/\\evil.example", "/\t/evil.example", "evil"],
 )
-async def test_signing_in_leads_to_no_other_site(visitor, browser, elsewhere):
+async def test_signing_in_never_redirects_to_another_site(visitor, browser, elsewhere):
     await visitor(Role.CUSTOMER, "mira@example.com")
     await browser.go("/sign-in?next=/cart")
 
@@ -82,19 +80,19 @@ async def test_signing_in_leads_to_no_other_site(visitor, browser, elsewhere):
     assert browser.path == "/account"
 
 
-async def test_a_user_is_called_by_another_name_and_signs_out(visitor):
+async def test_a_user_changes_the_name_and_signs_out(visitor):
     browser = Browser(await visitor(Role.CUSTOMER, "mira@example.com"))
     await browser.go("/account")
 
     await browser.press("Save", name="Mira <b>S</b>")
-    assert "We call you Mira <b>S</b> from now on." in browser.text
+    assert "Your name is now Mira <b>S</b>." in browser.text
     await browser.press("Sign out")
 
     assert browser.path == "/"
     assert "Sign in" in browser.page.links
 
 
-async def test_dark_stays_dark(browser, dune):
+async def test_the_dark_theme_is_remembered(browser, dune):
     await browser.go("/books")
 
     await browser.press("Dark")

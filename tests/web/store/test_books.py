@@ -15,7 +15,7 @@ from web.store import formatting
 HOSTILE = "<script>alert('1')</script> & \"Sons\""
 
 
-async def test_the_front_page_shows_what_is_new(browser, dune):
+async def test_the_home_page_shows_new_books(browser, dune):
     await browser.go("/")
 
     assert browser.status == 200
@@ -24,14 +24,14 @@ async def test_the_front_page_shows_what_is_new(browser, dune):
     assert "Science Fiction" in browser.page.links
 
 
-async def test_an_empty_store_says_so(browser):
+async def test_an_empty_store_has_a_home_page(browser):
     await browser.go("/")
 
-    assert (browser.status, browser.title) == (200, "The shelves are still empty")
+    assert (browser.status, browser.title) == (200, "No books yet")
 
 
-async def test_a_shelf_has_its_books(browser, dune, stand):
-    await stand(title="Emma", authors=["Jane Austen"])
+async def test_a_category_lists_its_books(browser, dune, new_book):
+    await new_book(title="Emma", authors=["Jane Austen"])
 
     await browser.go("/books?category=science-fiction")
 
@@ -41,8 +41,8 @@ async def test_a_shelf_has_its_books(browser, dune, stand):
     assert "1 of" not in browser.text
 
 
-async def test_the_filter_form_finds_and_its_empty_fields_leave_no_trace(browser, dune, stand):
-    await stand(title="Dune Messiah", price_cents=2000)
+async def test_empty_filter_fields_are_not_part_of_the_url(browser, dune, new_book):
+    await new_book(title="Dune Messiah", price_cents=2000)
     await browser.go("/books?q=dune")
 
     await browser.press("Show books", price_to="15,00", in_stock="true")
@@ -52,16 +52,16 @@ async def test_the_filter_form_finds_and_its_empty_fields_leave_no_trace(browser
     assert "Dune Messiah" not in browser.text
 
 
-async def test_a_price_that_is_none_is_pointed_at(browser, dune):
+async def test_an_invalid_price_has_an_error_message(browser, dune):
     await browser.go("/books?price_to=cheap")
 
     assert browser.status == 200
-    assert "Write it like 12.50" in browser.text
+    assert "Enter a price such as 12.50" in browser.text
 
 
-async def test_lists_go_forwards_and_back_again(browser, stand):
+async def test_lists_have_next_and_previous_pages(browser, new_book):
     for number in range(45):
-        await stand(title=f"Volume {number:02}")
+        await new_book(title=f"Volume {number:02}")
     await browser.go("/books?sort=title")
     first = browser.path
 
@@ -83,7 +83,7 @@ async def test_lists_go_forwards_and_back_again(browser, stand):
     "query",
     ["category=nowhere", "cursor=xyz", "language=klingonese", "author=999999999999999999"],
 )
-async def test_what_is_no_list_of_ours_is_missing(browser, dune, query):
+async def test_an_invalid_list_is_not_found(browser, dune, query):
     await browser.go(f"/books?{query}")
 
     assert browser.status == 404
@@ -95,26 +95,26 @@ async def test_an_isbn_leads_to_its_book(browser, dune):
     assert browser.path == f"/books/{dune.id}"
 
 
-async def test_who_finds_nothing_is_shown_what_is_near(browser, stand):
-    await stand(title="The Idiot", authors=["Fyodor Dostoyevsky"])
+async def test_a_search_without_results_shows_similar_books(browser, new_book):
+    await new_book(title="The Idiot", authors=["Fyodor Dostoyevsky"])
 
     await browser.go("/books?q=dostoyevski")
 
     assert browser.status == 200
-    assert browser.title == "Nothing found for dostoyevski"
+    assert browser.title == "No results for dostoyevski"
     assert "The Idiot" in browser.page.links
 
 
-async def test_filters_that_hide_all_hits_can_be_taken_away(browser, dune):
+async def test_filters_that_hide_all_results_can_be_removed(browser, dune):
     await browser.go("/books?q=dune&price_to=1")
 
-    assert "Without the filters" in browser.text
-    await browser.follow("Search on all shelves")
+    assert "Results without filters" in browser.text
+    await browser.follow("Search all categories")
     assert "Dune" in browser.page.links
 
 
-async def test_a_book_has_a_page(browser, dune, stand):
-    await stand(title="Dune Messiah", authors=["Frank Herbert"])
+async def test_a_book_has_a_page(browser, dune, new_book):
+    await new_book(title="Dune Messiah", authors=["Frank Herbert"])
 
     await browser.go(f"/books/{dune.id}")
 
@@ -125,7 +125,7 @@ async def test_a_book_has_a_page(browser, dune, stand):
     assert f'<link rel="canonical" href="http://127.0.0.1:8080/books/{dune.id}">' in browser.html
 
 
-async def test_search_engines_read_the_offer(browser, dune):
+async def test_the_page_has_structured_data_of_the_offer(browser, dune):
     await browser.go(f"/books/{dune.id}")
 
     found = re.search(r'<script type="application/ld\+json">(.*?)</script>', browser.html)
@@ -135,17 +135,15 @@ async def test_search_engines_read_the_offer(browser, dune):
     assert facts["offers"]["availability"].endswith("InStock")
 
 
-async def test_a_book_names_its_people_its_other_editions_and_itself_to_other_sites(
-    server, browser, stand
-):
+async def test_a_book_page_has_contributors_editions_and_open_graph_data(server, browser, new_book):
     people = [
         {"name": "Homer", "role": "author"},
         {"name": "Emily Wilson", "role": "translator"},
         {"name": "Ann", "role": "illustrator"},
     ]
-    odyssey = await stand(title="The Odyssey", authors=people, format="paperback", language="en")
-    greek = await stand(title="Odýsseia", authors=["Homer"], format="hardback", language="el")
-    iliad = await stand(title="The Iliad", authors=["Homer"])
+    odyssey = await new_book(title="The Odyssey", authors=people, format="paperback", language="en")
+    greek = await new_book(title="Odýsseia", authors=["Homer"], format="hardback", language="el")
+    iliad = await new_book(title="The Iliad", authors=["Homer"])
     async with transaction(server.app[ENGINE]) as conn:
         await editions.link(conn, odyssey.id, 1, [greek.id], user_id=None, now=NOON)
 
@@ -156,32 +154,32 @@ async def test_a_book_names_its_people_its_other_editions_and_itself_to_other_si
     assert browser.page.links["Hardback, Greek"] == f"/books/{greek.id}"
     assert browser.page.links["The Iliad"] == f"/books/{iliad.id}"
     page = f"http://127.0.0.1:8080/books/{odyssey.id}"
-    for name, said in {"og:type": "book", "og:title": "The Odyssey", "og:url": page}.items():
-        assert f'<meta property="{name}" content="{said}">' in browser.html
+    for name, content in {"og:type": "book", "og:title": "The Odyssey", "og:url": page}.items():
+        assert f'<meta property="{name}" content="{content}">' in browser.html
     image = f"http://127.0.0.1:8080/api/v1/covers/{odyssey.isbn13}.svg"
     assert f'<meta property="og:image" content="{image}">' in browser.html
 
 
 @pytest.mark.parametrize(
-    ("language", "count", "said"),
+    ("language", "count", "expected"),
     [("en", 1217, "1,217"), ("en", 1000, "1,000+"), ("de", 1000, "1.000+")],
 )
-def test_counts_that_stop_counting_say_so(language, count, said):
-    with i18n.speaking(Language(language)):
-        assert formatting.counted(Count(count, said.endswith("+"))) == said
+def test_counts_with_a_limit_have_a_plus(language, count, expected):
+    with i18n.using_language(Language(language)):
+        assert formatting.counted(Count(count, expected.endswith("+"))) == expected
 
 
-async def test_a_sold_out_book_cannot_be_put_into_the_cart(browser, stand):
-    book = await stand(stock=0)
+async def test_a_sold_out_book_cannot_be_added_to_the_cart(browser, new_book):
+    book = await new_book(stock=0)
 
     await browser.go(f"/books/{book.id}")
 
     assert "Sold out" in browser.text
-    assert "disabled>Put in cart" in browser.html
+    assert "disabled>Add to cart" in browser.html
 
 
-async def test_hostile_titles_stay_text(browser, stand):
-    book = await stand(
+async def test_hostile_titles_are_escaped(browser, new_book):
+    book = await new_book(
         title=HOSTILE,
         subtitle=HOSTILE,
         authors=[HOSTILE],
@@ -198,7 +196,7 @@ async def test_hostile_titles_stay_text(browser, stand):
     )
     assert HOSTILE in browser.page.links
     await browser.go(f"/books/{book.id}")
-    await browser.press("Put in cart")
+    await browser.press("Add to cart")
     assert "<script>alert" not in browser.html
     assert HOSTILE in browser.page.links
 
@@ -206,14 +204,14 @@ async def test_hostile_titles_stay_text(browser, stand):
 @pytest.mark.parametrize(
     "query", ["q=%22%3E%3Cscript%3Ealert(1)%3C/script%3E", "price_to=%22%3E%3Cu%3E"]
 )
-async def test_what_was_asked_stays_text(browser, query):
+async def test_query_parameters_are_escaped(browser, query):
     await browser.go(f"/books?{query}")
 
     assert "<script>alert" not in browser.html
     assert "<u>" not in browser.html
 
 
-async def test_guests_share_a_page_and_know_it_by_its_tag(client, dune):
+async def test_cached_pages_have_an_etag(client, dune):
     first = await client.get("/")
 
     again = await client.get("/", headers={"If-None-Match": first.headers["ETag"]})

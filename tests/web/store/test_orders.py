@@ -10,8 +10,8 @@ from bookstore.orders.states import State
 from bookstore.users.permissions import Role
 from tests.factories import NOON, Trace
 from tests.web.conftest import PASSWORD
+from tests.web.store.checkout_form import GUEST, button
 from tests.web.store.pages import OWN, Browser
-from tests.web.store.test_checkout import GUEST, button
 from web.server.keys import ENGINE
 
 ACCOUNT = {"email": "new@example.com", "password": PASSWORD, "name": "Mira"}
@@ -19,16 +19,16 @@ ACCOUNT = {"email": "new@example.com", "password": PASSWORD, "name": "Mira"}
 
 @pytest.fixture
 async def ordered(browser, dune):
-    """A browser that shows the order which its guest has just placed."""
+    """A browser that shows the order that its guest has just placed."""
     await browser.go(f"/books/{dune.id}")
-    await browser.press("Put in cart")
+    await browser.press("Add to cart")
     await browser.go("/checkout")
     return await browser.press(button(browser), **GUEST)
 
 
 @pytest.fixture
 def work(server, ordered):
-    """Lets the order service, and then staff, do their work."""
+    """Returns a function that processes the order and then moves it to the given states."""
     number = ordered.path.split("/")[2].split("?")[0]
 
     async def work(*states):
@@ -41,21 +41,21 @@ def work(server, ordered):
     return work
 
 
-async def test_each_state_is_a_sentence(ordered, work):
+async def test_the_title_shows_the_state(ordered, work):
     await work()
-    assert (await ordered.go(ordered.path)).title == "Your books are set aside"
+    assert (await ordered.go(ordered.path)).title == "Your order is confirmed"
     await work(State.PACKED)
-    assert (await ordered.go(ordered.path)).title == "Your books are packed"
+    assert (await ordered.go(ordered.path)).title == "Your order is packed"
     assert "Cancel order…" not in ordered.text
     await work(State.SHIPPED)
-    assert (await ordered.go(ordered.path)).title == "Your parcel is on its way"
+    assert (await ordered.go(ordered.path)).title == "Your order has been shipped"
     assert "Tracking number JD 0001" in ordered.text
     await work(State.DELIVERED)
-    assert (await ordered.go(ordered.path)).title == "Your books have arrived"
+    assert (await ordered.go(ordered.path)).title == "Your order has been delivered"
     assert " data-over" in ordered.html
 
 
-async def test_a_step_of_another_day_shows_its_date(ordered, work):
+async def test_a_step_on_another_day_shows_its_date(ordered, work):
     await work()
 
     await ordered.go(ordered.path)
@@ -67,12 +67,12 @@ async def test_an_order_is_cancelled_by_its_guest(ordered, work):
     await work()
     await ordered.go(ordered.path)
 
-    await ordered.press("Cancel the order", reason="Found it <i>at home</i>")
+    await ordered.press("Cancel order", reason="Found it <i>at home</i>")
 
     assert ordered.title == "This order is cancelled"
     assert "Found it <i>at home</i>" in ordered.text
-    await ordered.press("Put the books back in your cart")
-    assert "Dune was added." in ordered.text
+    await ordered.press("Add the books to your cart again")
+    assert "Dune was added to your cart." in ordered.text
 
 
 async def test_ordering_again_twice_from_one_page_fills_the_cart_once(ordered):
@@ -82,8 +82,8 @@ async def test_ordering_again_twice_from_one_page_fills_the_cart_once(ordered):
 
     await ordered.press("Order again")
 
-    assert "Dune was added." in once
-    assert "nothing was added a second time" in ordered.text
+    assert "Dune was added to your cart." in once
+    assert "nothing was added again" in ordered.text
     cart = await (await ordered.client.get("/api/v1/cart")).json()
     assert cart["item_count"] == 1
 
@@ -103,15 +103,13 @@ async def test_ordering_again_five_times_at_once_fills_the_cart_once(ordered):
 class TestTwoProcesses:
     @pytest.fixture
     def database_url(self, request):
-        """One where a second writer waits for a row of the first, and not for its whole work."""
+        """MariaDB: a second writer waits for a row, not for the whole transaction of the first."""
         conn = request.getfixturevalue("mariadb_database")
         mariadb = request.getfixturevalue("mariadb")
         mariadb.empty(conn)
         return mariadb.url(conn.db.decode())
 
-    async def test_ordering_again_while_the_first_press_is_at_work_is_told_calmly(
-        self, ordered, server
-    ):
+    async def test_ordering_again_during_the_first_request_shows_a_notice(self, ordered, server):
         await ordered.client.post("/api/v1/users", json=ACCOUNT)
         user_id = (await (await ordered.client.get("/api/v1/users/me")).json())["id"]
         order = ordered.path
@@ -123,10 +121,10 @@ class TestTwoProcesses:
             await ordered.press("Order again")
 
         assert (ordered.status, ordered.path) == (200, "/cart")
-        assert "on their way into your cart" in ordered.text
+        assert "being added to your cart" in ordered.text
         await ordered.go(order)
         await ordered.press("Order again")
-        assert "Dune was added." in ordered.text
+        assert "Dune was added to your cart." in ordered.text
 
 
 async def test_ordering_again_from_a_new_page_adds_more(ordered):
@@ -138,18 +136,18 @@ async def test_ordering_again_from_a_new_page_adds_more(ordered):
     assert (await (await ordered.client.get("/api/v1/cart")).json())["item_count"] == 2
 
 
-async def test_it_may_be_too_late_to_cancel(ordered, work):
+async def test_a_packed_order_cannot_be_cancelled(ordered, work):
     await work()
     await ordered.go(ordered.path)
     await work(State.PACKED)
 
-    await ordered.press("Cancel the order")
+    await ordered.press("Cancel order")
 
-    assert ordered.title == "Your books are packed"
-    assert "This order cannot be cancelled here any more. It stands as: Packed." in ordered.text
+    assert ordered.title == "Your order is packed"
+    assert "This order can no longer be cancelled here. Its status: Packed." in ordered.text
 
 
-async def test_an_order_opens_for_those_whom_it_concerns(ordered, visitor):
+async def test_an_order_requires_its_token_or_staff_permissions(ordered, visitor):
     number, token = ordered.path.removeprefix("/orders/").split("?access_token=")
     stranger, staff = Browser(await visitor()), Browser(await visitor(Role.CLERK))
 
@@ -160,7 +158,7 @@ async def test_an_order_opens_for_those_whom_it_concerns(ordered, visitor):
     assert (await staff.go(f"/orders/{number}")).status == 200
 
 
-async def test_an_order_is_kept_by_no_cache(ordered):
+async def test_the_order_page_is_never_cached(ordered):
     answer = await ordered.client.get(ordered.path)
 
     assert answer.headers["Cache-Control"] == "no-store"

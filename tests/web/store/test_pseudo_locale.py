@@ -1,4 +1,4 @@
-"""No text of ours on any page of the store stands there without having gone through gettext."""
+"""Every text on every page of the store can be translated."""
 
 import re
 from dataclasses import replace
@@ -9,17 +9,16 @@ from jinja2 import Environment, PackageLoader
 
 from bookstore import i18n, orders
 from bookstore.catalogue import stock
-from bookstore.catalogue.stock import Reason
+from bookstore.catalogue.stock import StockReason
 from bookstore.database.engine import transaction
 from bookstore.orders import processing
 from bookstore.orders.states import State
 from bookstore.users import addresses
-from tests.factories import NOON
+from tests.factories import NOON, Trace
 from tests.pseudo import LANGUAGE, NAME, Marked, unmarked, unmarked_in
 from tests.web.conftest import PASSWORD
 from tests.web.mailbox import token_to
 from tests.web.store.pages import OWN, Browser
-from tests.web.store.test_orders import Trace
 from web.server.keys import ENGINE
 from web.store.routes import PAGES
 
@@ -32,13 +31,14 @@ HOME = {
     "country": "DE",
 }
 FORM = OWN | {"Content-Type": "application/x-www-form-urlencoded"}
-#: Answers that are no pages.
+#: Routes whose responses are not pages.
 NO_PAGES = {
     "/robots.txt",
     "/sitemap.xml",
     "/sitemaps/{part:[0-9]{1,6}}.xml",
     "/opensearch.xml",
     "/static/{path:[a-z0-9./-]+}",
+    "/account/letters",
 }
 _GAP = re.compile(r"\{(\w+)(?::((?:[^{}]|\{[^{}]*\})+))?\}")
 
@@ -50,22 +50,22 @@ def settings(settings):
 
 @pytest.fixture(autouse=True)
 def marked():
-    """The store speaks one more language."""
-    with i18n.also(LANGUAGE, NAME, Marked()):
+    """Add the pseudo-locale to the languages of the store."""
+    with i18n.added_language(LANGUAGE, NAME, Marked()):
         yield
 
 
 class Reader(Browser):
-    """Reads every page that it gets, and remembers where it has been."""
+    """A browser that checks each page for untranslated text and records the routes it visits."""
 
-    def __init__(self, client, been):
+    def __init__(self, client, visited):
         super().__init__(client)
-        self.been = been
-        #: By address: what nobody can translate.
-        self.bare = {}
+        self.visited = visited
+        #: Untranslated words by path.
+        self.untranslated = {}
 
     async def press(self, button, **typed):
-        """The button with this text, whatever stands in its gaps."""
+        """Press the button with this text, whatever the values of its placeholders."""
         like = re.sub(r"%\(\w+\)s|%s", ".*", button.replace("(", r"\(").replace(r"%\(", "%("))
         there = [it for form in self.page.forms for it in form.buttons]
         names = [it for it in there if re.fullmatch(f"⟦{like}⟧", it)]
@@ -73,16 +73,16 @@ class Reader(Browser):
         return await super().press(names[0], **typed)
 
     async def send(self, path, **sent):
-        """What no button of this page sends."""
+        """Send a POST request that no button of the page sends."""
         sent = {"headers": OWN} | sent
         return await self._show(await self.client.post(path, **sent))
 
     async def _show(self, response):
         for step in (*response.history, response):
-            self.been.add((step.method, _route(step.method, step.url.path)))
+            self.visited.add((step.method, _route(step.method, step.url.path)))
         await super()._show(response)
         if words := unmarked_in(self.html):
-            self.bare[self.path] = words
+            self.untranslated[self.path] = words
         return self
 
 
@@ -96,26 +96,28 @@ def _route(method, path):
 
 @pytest.fixture
 async def read(visitor):
-    """Makes readers; what they have seen is `read.been`, what was bare there `read.bare()`."""
+    """Makes readers; `read.visited` has their routes, `read.untranslated()` untranslated words."""
     readers = []
 
     async def read(role=None, email=None):
         agent = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0"}
         client = await visitor(role, email)
         client.session.headers.update(agent)
-        reader = Reader(client, read.been)
+        reader = Reader(client, read.visited)
         await reader.send("/language", data={"language": LANGUAGE, "next": "/books"})
         readers.append(reader)
         return reader
 
-    read.been = set()
-    read.bare = lambda: {path: it for each in readers for path, it in each.bare.items()}
+    read.visited = set()
+    read.untranslated = lambda: {
+        path: it for each in readers for path, it in each.untranslated.items()
+    }
     return read
 
 
 @pytest.fixture
-async def dune(stand):
-    return await stand(
+async def dune(new_book):
+    return await new_book(
         title="Дюна",
         authors=["Фрэнк", {"name": "Лев", "role": "translator"}],
         description="Песок.",
@@ -130,28 +132,28 @@ async def dune(stand):
 
 
 @pytest.fixture
-async def emma(stand):
-    return await stand(
+async def emma(new_book):
+    return await new_book(
         title="Эмма", authors=["Фрэнк"], stock=3, format="ebook", language="de", price_cents=990
     )
 
 
 @pytest.fixture
 def own(server):
-    """Changes something behind the shoppers' backs."""
+    """Opens a transaction to change data outside the browser."""
     return lambda: transaction(server.app[ENGINE])
 
 
 async def order(reader, *books, **typed):
     for book in books:
         await reader.go(f"/books/{book.id}")
-        await reader.press("Put in cart")
+        await reader.press("Add to cart")
     await reader.go("/checkout")
     await reader.press("Order and pay %(total)s", **HOME | typed)
     return reader.path.split("/")[2].split("?")[0]
 
 
-async def look_around(reader, dune):
+async def visit_pages(reader, dune):
     for path in (
         "/",
         "/books",
@@ -160,7 +162,7 @@ async def look_around(reader, dune):
         "/books?q=Дюма",
         "/books?q=щщщщщщ",
         "/books?sort=price&q=д",
-        f"/books/{dune.id}?copies=3",
+        f"/books/{dune.id}?quantity=3",
         f"/authors/{dune.authors[0].id}",
         "/suggestions?q=дю",
         "/suggestions?q=щщ",
@@ -186,26 +188,26 @@ async def look_around(reader, dune):
 
 async def fill_a_cart(reader, own, dune, emma):
     await reader.go(f"/books/{dune.id}")
-    await reader.press("One more")
-    await reader.press("Put in cart", quantity="9")
-    assert "⟦Only 5 of this book are left.⟧" in reader.text
-    await reader.press("Put in cart", quantity="2")
+    await reader.press("Increase quantity")
+    await reader.press("Add to cart", quantity="9")
+    assert "⟦Only 5 of this book are in stock.⟧" in reader.text
+    await reader.press("Add to cart", quantity="2")
     await reader.go(f"/books/{emma.id}")
-    await reader.press("Put in cart")
+    await reader.press("Add to cart")
     async with own() as conn:
-        await stock.move(conn, emma.id, -3, Reason.DAMAGED, now=NOON)
-        await stock.move(conn, dune.id, -4, Reason.DAMAGED, now=NOON)
+        await stock.move(conn, emma.id, -3, StockReason.DAMAGED, now=NOON)
+        await stock.move(conn, dune.id, -4, StockReason.DAMAGED, now=NOON)
     await reader.go("/cart")
     await reader.go("/checkout")
     await reader.go("/cart")
-    await reader.press("Take %(copies)s")
+    await reader.press("Change quantity to %(quantity)s")
     await reader.press("Remove")
     await reader.press("Remove")
 
 
 async def order_as_guest(reader, own, dune):
     await reader.go(f"/books/{dune.id}")
-    await reader.press("Put in cart")
+    await reader.press("Add to cart")
     await reader.go("/checkout")
     await reader.press("Order and pay %(total)s")
     await reader.press("Order and pay %(total)s", **HOME | {"email": "x", "postcode": ""})
@@ -216,75 +218,75 @@ async def order_as_guest(reader, own, dune):
         placed = await orders.get(conn, number)
         await processing.process(conn, [placed.id], trace=Trace(), now=NOON)
     await reader.go(path)
-    opened = reader.form("⟦Cancel the order⟧")
+    opened = reader.form("⟦Cancel order⟧")
     async with own() as conn:
         await orders.move(conn, number, State.PACKED, actor="staff", now=NOON)
     await reader.go(path)
-    reader.page.forms.append(opened)  # Of a page that was open all the time.
-    await reader.press("Cancel the order")
-    assert "⟦This order cannot be cancelled here any more." in reader.text
+    reader.page.forms.append(opened)  # The form of a page that was opened before.
+    await reader.press("Cancel order")
+    assert "⟦This order can no longer be cancelled here." in reader.text
     for state in (State.SHIPPED, State.DELIVERED):
         async with own() as conn:
             await orders.move(conn, number, state, actor="staff", now=NOON)
         await reader.go(path)
     await reader.press("Order again")
     number = await order(reader, dune, email=MINA)
-    await reader.press("Cancel the order", reason="")
-    await reader.press("Put the books back in your cart")
+    await reader.press("Cancel order", reason="")
+    await reader.press("Add the books to your cart again")
     await reader.go("/orders")
 
 
-async def become_a_user(reader, server):
+async def register(reader, server):
     await reader.go("/register")
-    await reader.press("Make the account", email="x", name="", password="x")
-    await reader.press("Make the account", email="x", name="Мина", password="x")
-    await reader.press("Make the account", email=MINA, name="Мина", password=PASSWORD)
-    await reader.press("Send me the letter again")
+    await reader.press("Create account", email="x", name="", password="x")
+    await reader.press("Create account", email="x", name="Мина", password="x")
+    await reader.press("Create account", email=MINA, name="Мина", password=PASSWORD)
+    await reader.press("Send the confirmation e-mail again")
     await reader.go(f"/verify-email/{await token_to(server, MINA, 'verify-email')}")
-    await reader.press("Confirm the address")
+    await reader.press("Confirm address")
     await reader.press("Save", name="\u3164")
     await reader.press("Save", name="Мина")
     await reader.go("/orders")
 
 
-async def keep_addresses(reader, dune):
+async def save_addresses(reader, dune):
     await reader.go("/account/addresses")
-    await reader.press("Add the address", **HOME | {"postcode": "", "line1": "x" * 201})
-    await reader.press("Add the address", **HOME)
-    await reader.press("Add the address", **HOME)
-    await reader.press("Fill in first")
-    await reader.go(reader.page.links["⟦Change⟧"])
+    await reader.press("Add address", **HOME | {"postcode": "", "line1": "x" * 201})
+    await reader.press("Add address", **HOME)
+    await reader.press("Add address", **HOME)
+    await reader.press("Use as default")
+    await reader.go(reader.page.links["⟦Edit⟧"])
     await reader.press("Save", city="")
     await reader.press("Save", city="Альтона")
     await reader.press("Remove")
-    for _ in range(addresses.MOST + 1):
+    for _ in range(addresses.MAX_ADDRESSES + 1):
         await reader.send("/account/addresses", data=HOME)
     await reader.go("/account/addresses")
     await order(reader, dune, keep="yes")
 
 
-async def mind_the_account(reader, other, server):
+async def use_the_account(reader, other, server):
     await other.go("/sign-in")
     await other.press("Sign in", email=MINA, password=PASSWORD)
-    for path in ("/account", "/account/letters", "/account/sessions", "/account/notifications"):
+    for path in ("/account", "/account/emails", "/account/sessions", "/account/notifications"):
         await reader.go(path)
-    await reader.press("I have read it")
-    await reader.go("/account/letters")
+    await reader.press("Mark as read")
+    await reader.go("/account/emails")
     await reader.press("Save")
     await reader.go("/account/sessions")
     await reader.press("Sign out all others")
     await reader.send("/account/sessions/1-x")
     await reader.go("/account/email")
-    await reader.press("Send the letter", email="x", password=PASSWORD)
-    await reader.press("Send the letter", email="new@example.com", password="x")
-    await reader.press("Send the letter", email="new@example.com", password=PASSWORD)
+    await reader.press("Send e-mail", email="x", password=PASSWORD)
+    await reader.press("Send e-mail", email="new@example.com", password="x")
+    await reader.press("Send e-mail", email="new@example.com", password=PASSWORD)
     token = await token_to(server, "new@example.com", "confirm-email")
     await reader.go(f"/verify-email/{token}")
     await reader.press("Use this address")
     await reader.go("/account/password")
-    await reader.press("Change the password", current="x", password=PASSWORD)
-    await reader.press("Change the password", current=PASSWORD, password="x")
-    await reader.press("Change the password", current=PASSWORD, password=PASSWORD)
+    await reader.press("Change password", current="x", password=PASSWORD)
+    await reader.press("Change password", current=PASSWORD, password="x")
+    await reader.press("Change password", current=PASSWORD, password=PASSWORD)
     await reader.go("/account/data")
     await reader.press("Erase my data", password=PASSWORD)
     await reader.press("Erase my data", password="x", sure="yes")
@@ -293,15 +295,15 @@ async def mind_the_account(reader, other, server):
 
 async def use_tokens_and_codes(reader):
     await reader.go("/account/tokens")
-    await reader.press("Make the token", name="")
-    await reader.press("Make the token", name="Кассa")
+    await reader.press("Create token", name="")
+    await reader.press("Create token", name="Кассa")
     await reader.go("/account/tokens")
-    await reader.press("End")
+    await reader.press("Revoke")
     await reader.go("/account/second-factor")
-    await reader.press("Set it up")
-    await reader.press("Have it on", code="000000")
+    await reader.press("Set up")
+    await reader.press("Turn on", code="000000")
     secret = re.search(r"<code>([A-Z2-7 ]+)</code>", reader.html)[1].replace(" ", "")
-    await reader.press("Have it on", code=pyotp.TOTP(secret).now())
+    await reader.press("Turn on", code=pyotp.TOTP(secret).now())
     recovery = re.search(r"<code>([^<]+)</code>", reader.html)[1]
     await reader.go("/account/second-factor")
     await reader.go("/account")
@@ -315,34 +317,34 @@ async def use_tokens_and_codes(reader):
     await reader.press("Remove the second factor", password="x")
     await reader.press("Remove the second factor", password=PASSWORD)
     await reader.go("/account/confirm?next=/account")
-    await reader.press("Go on", password="x")
+    await reader.press("Continue", password="x")
 
 
-async def forget_the_password(reader, server):
+async def reset_the_password(reader, server):
     await reader.go("/forgot-password")
-    await reader.press("Send the letter", email="new@example.com")
+    await reader.press("Send e-mail", email="new@example.com")
     token = await token_to(server, "new@example.com", "reset-password")
     await reader.go(f"/reset-password/{token}")
-    await reader.press("Set the password", password="x")
-    await reader.press("Set the password", password=PASSWORD)
+    await reader.press("Set password", password="x")
+    await reader.press("Set password", password=PASSWORD)
 
 
-async def test_every_page_says_everything_through_gettext(read, server, own, dune, emma):
+async def test_every_text_of_every_page_is_translatable(read, server, own, dune, emma):
     guest = await read()
-    await look_around(guest, dune)
+    await visit_pages(guest, dune)
     await fill_a_cart(guest, own, dune, emma)
     async with own() as conn:
-        await stock.move(conn, dune.id, 20, Reason.RECEIVED, now=NOON)
+        await stock.move(conn, dune.id, 20, StockReason.RECEIVED, now=NOON)
     await order_as_guest(guest, own, dune)
-    await become_a_user(guest, server)
-    await keep_addresses(guest, dune)
-    await mind_the_account(guest, await read(), server)
+    await register(guest, server)
+    await save_addresses(guest, dune)
+    await use_the_account(guest, await read(), server)
     await use_tokens_and_codes(guest)
-    await forget_the_password(guest, server)
+    await reset_the_password(guest, server)
 
-    assert read.bare() == {}
+    assert read.untranslated() == {}
     pages = {(method, path) for method, path, *_ in PAGES if path not in NO_PAGES}
-    assert pages - read.been == set()
+    assert pages - read.visited == set()
 
 
 def test_the_search_for_bare_texts_finds_them():

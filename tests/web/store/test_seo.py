@@ -1,4 +1,4 @@
-"""What crawlers and readers of feeds ask for."""
+"""robots.txt, sitemaps, the Atom feed and OpenSearch."""
 
 from xml.etree import ElementTree
 
@@ -14,7 +14,7 @@ async def xml(client, path, content_type="application/xml"):
     return ElementTree.fromstring(await answer.text())
 
 
-async def test_sitemaps_name_every_page_that_is_for_everybody(client, dune):
+async def test_sitemaps_list_all_public_pages(client, dune):
     index = await xml(client, "/sitemap.xml")
 
     pages = []
@@ -33,8 +33,8 @@ async def test_sitemaps_name_every_page_that_is_for_everybody(client, dune):
     assert (await client.get("/sitemaps/2.xml")).status == 404
 
 
-async def test_a_feed_tells_of_new_books(client, stand):
-    await stand(title="Salt & <Fog>", authors=["Ana Sá"])
+async def test_the_feed_lists_new_books(client, new_book):
+    await new_book(title="Salt & <Fog>", authors=["Ana Sá"])
 
     feed = await xml(client, "/feed.atom", "application/atom+xml")
 

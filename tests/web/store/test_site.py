@@ -13,7 +13,7 @@ from web.store.errors import show_problem
 TEMPLATES = files("web.store") / "templates"
 
 
-async def test_files_are_kept_for_ever_under_their_hash(client):
+async def test_files_are_cached_forever_by_their_hash(client):
     page = await (await client.get("/sign-in")).text()
     (address,) = re.findall(r'href="(/static/site.css\?v=\w+)"', page)
 
@@ -39,21 +39,21 @@ async def test_no_other_file_is_served(client, path):
     assert (await client.get(f"/static/{path}")).status == 404
 
 
-async def test_a_missing_page_is_one_of_ours(browser):
+async def test_a_missing_page_has_the_error_page_of_the_store(browser):
     await browser.go("/nowhere")
 
     assert browser.status == 404
-    assert browser.title == "This page is missing from the book"
+    assert browser.title == "Page not found"
     assert "quote" in browser.text
 
 
-async def test_programs_get_their_problem_document(client):
+async def test_the_api_answers_with_a_problem_document(client):
     answer = await client.get("/api/v1/nowhere")
 
     assert answer.content_type == "application/problem+json"
 
 
-async def test_robots_stay_out_of_what_is_personal(client):
+async def test_robots_txt_excludes_personal_pages(client):
     text = await (await client.get("/robots.txt")).text()
 
     assert "Disallow: /orders\n" in text
@@ -68,18 +68,18 @@ def test_no_page_has_inline_style_or_script(name):
     assert "|safe" not in html
 
 
-async def test_what_fails_is_explained(server):
+async def test_a_failure_has_an_error_page(server):
     request = make_mocked_request("GET", "/cart", app=server.app)
 
     page = await show_problem(request, Problem(500, "internal-error", "Something went wrong."))
 
     assert page.status == 500
-    assert "We made a mistake" in page.text
+    assert "Something went wrong" in page.text
     assert "Your cart and orders are safe" in page.text
 
 
 @pytest.mark.parametrize("path", ["/", "/books/1", "/cart", "/orders/X"])
-async def test_without_a_database_the_store_says_so(settings, path):
+async def test_without_a_database_pages_answer_503(settings, path):
     away = replace(settings, database_url="mysql+aiomysql://bookstore@127.0.0.1:1/bookstore")
     async with TestClient(TestServer(await make_app(away))) as client:
         client.session.headers["Cookie"] = "sid=somebody"
@@ -88,4 +88,4 @@ async def test_without_a_database_the_store_says_so(settings, path):
         await browser.go(path)
 
     assert browser.status == 503
-    assert browser.title == "Back in a minute: we are rearranging the shelves"
+    assert browser.title == "We will be back in a minute"

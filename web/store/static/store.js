@@ -1,12 +1,12 @@
-// What pages gain where scripts run: quantities without a reload, orders that follow themselves.
+// Progressive enhancement: quantity buttons without a reload, live order pages, search suggestions.
 
 for (const form of document.querySelectorAll("form:has(.quantity)")) {
   const field = form.querySelector(".quantity input");
   for (const button of form.querySelectorAll(".quantity button")) {
     button.addEventListener("click", (event) => {
       event.preventDefault();
-      const wanted = Number(field.value) + Number(button.value);
-      field.value = Math.min(Number(field.max), Math.max(Number(field.min), wanted));
+      const quantity = Number(field.value) + Number(button.value);
+      field.value = Math.min(Number(field.max), Math.max(Number(field.min), quantity));
     });
   }
 }
@@ -40,7 +40,7 @@ function follow(order) {
     order.replaceChildren(...fresh.childNodes);
     Object.assign(order.dataset, fresh.dataset);
     document.title = page.title;
-    document.querySelector("[data-said]").textContent = order.querySelector("h1").textContent;
+    document.querySelector("[data-announcement]").textContent = order.querySelector("h1").textContent;
     if ("over" in order.dataset) source.close();
     mark(live);
   }
@@ -55,31 +55,31 @@ function follow(order) {
   }
 }
 
-// What a search may be about, as links below the field: Tab and the arrow keys reach them.
+// Search suggestions as links below the field. Tab and the arrow keys reach them.
 function suggest(form) {
   const field = form.elements.q;
-  const said = form.appendChild(document.createElement("p"));
-  said.className = "hide-words";
-  said.role = "status";
+  const status = form.appendChild(document.createElement("p"));
+  status.className = "hide-words";
+  status.role = "status";
   let list = null;
   let timer = 0;
-  let asked = "";
+  let lastQuery = "";
 
   field.autocomplete = "off";
   field.addEventListener("input", () => {
     clearTimeout(timer);
-    timer = setTimeout(ask, 150);
+    timer = setTimeout(load, 150);
   });
   form.addEventListener("keydown", (event) => {
     const links = list ? [...list.querySelectorAll("a")] : [];
-    const place = links.indexOf(document.activeElement);
+    const index = links.indexOf(document.activeElement);
     if (event.key === "Escape" && list) {
       close();
       field.focus();
     } else if (event.key === "ArrowDown" && links.length) {
-      links[Math.min(place + 1, links.length - 1)].focus();
-    } else if (event.key === "ArrowUp" && place >= 0) {
-      (links[place - 1] ?? field).focus();
+      links[Math.min(index + 1, links.length - 1)].focus();
+    } else if (event.key === "ArrowUp" && index >= 0) {
+      (links[index - 1] ?? field).focus();
     } else {
       return;
     }
@@ -89,23 +89,23 @@ function suggest(form) {
     if (!form.contains(event.relatedTarget)) close();
   });
 
-  async function ask() {
+  async function load() {
     const typed = field.value.trim();
-    asked = typed;
+    lastQuery = typed;
     if (typed.length < 2) return close();
     const answer = await fetch(`/suggestions?${new URLSearchParams({ q: typed })}`);
-    if (!answer.ok || typed !== asked) return;
+    if (!answer.ok || typed !== lastQuery) return;
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const found = page.querySelector("[data-suggested]");
     close();
     if (!found || !form.contains(document.activeElement)) return;
     list = form.appendChild(document.importNode(found, true));
-    said.textContent = list.dataset.suggested;
+    status.textContent = list.dataset.suggested;
   }
 
   function close() {
     list?.remove();
     list = null;
-    said.textContent = "";
+    status.textContent = "";
   }
 }

@@ -7,7 +7,7 @@ from bookstore.catalogue.validation import Contribution
 from bookstore.errors import Invalid
 from bookstore.imports.csv_source import Refusal
 from bookstore.imports.onix import reader
-from bookstore.imports.onix.code_lists import Action
+from bookstore.imports.onix.code_lists import NotificationType
 
 TODAY = date(2026, 11, 25)
 ISBN = "9780441172719"
@@ -58,7 +58,7 @@ def dated(role, day):
 
 def read(text, encoding="utf-8"):
     stream = io.BytesIO(text if isinstance(text, bytes) else text.encode(encoding))
-    return list(reader.records(stream, currency="EUR", today=TODAY))
+    return list(reader.read_records(stream, currency="EUR", today=TODAY))
 
 
 def facts(text):
@@ -98,7 +98,7 @@ def test_a_record_becomes_the_fields_of_a_book():
     [record] = read(message(product("".join(described), blocks="".join(blocks))))
 
     assert (record.action, record.isbn, record.reference) == (
-        Action.REPLACE,
+        NotificationType.REPLACE,
         ISBN,
         "com.example.1",
     )
@@ -120,13 +120,13 @@ def test_a_record_becomes_the_fields_of_a_book():
         "year": 1965,
         "price_cents": 1290,
     }
-    assert record.notes == (
+    assert record.remarks == (
         "Publishing status: active.",
         "Availability at the supplier: in stock.",
     )
 
 
-def test_short_tags_say_the_same_as_long_ones():
+def test_short_tags_are_read_like_reference_names():
     short = f"""<ONIXmessage release="3.1" xmlns="http://ns.editeur.org/onix/3.1/short"><product>
       <a001>com.example.1</a001><a002>03</a002>
       <productidentifier><b221>15</b221><b244>{ISBN}</b244></productidentifier>
@@ -143,16 +143,16 @@ def test_short_tags_say_the_same_as_long_ones():
     assert (found["format"], found["price_cents"]) == ("hardback", 950)
 
 
-def test_an_update_speaks_about_the_blocks_that_it_has():
+def test_an_update_sets_only_the_fields_of_its_blocks():
     blocks = "<CollateralDetail></CollateralDetail>"
 
     [record] = read(message(product(kind="04", blocks=blocks)))
 
-    assert record.action is Action.UPDATE
+    assert record.action is NotificationType.UPDATE
     assert record.facts == {"description": None}
 
 
-def test_a_whole_record_keeps_authors_price_and_categories_when_it_is_silent():
+def test_a_complete_record_without_authors_price_and_categories_keeps_them():
     found = facts(message(product(title("<TitleText>Dune</TitleText>"))))
 
     assert found.keys() & {"authors", "price_cents", "categories"} == set()
@@ -160,19 +160,19 @@ def test_a_whole_record_keeps_authors_price_and_categories_when_it_is_silent():
 
 
 @pytest.mark.parametrize("status", ["01", "11", "12", "17"])
-def test_what_nobody_may_sell_is_withdrawn(status):
+def test_a_book_that_must_not_be_sold_is_withdrawn(status):
     blocks = f"<PublishingDetail><PublishingStatus>{status}</PublishingStatus></PublishingDetail>"
 
     [record] = read(message(product(title("<TitleText>Dune</TitleText>"), blocks=blocks)))
 
-    assert record.action is Action.WITHDRAW
-    assert record.notes
+    assert record.action is NotificationType.WITHDRAW
+    assert record.remarks
 
 
-def test_a_deletion_says_nothing_else_whatever_it_carries():
+def test_the_fields_of_a_deletion_are_ignored():
     [record] = read(message(product(title("<TitleText>Dune</TitleText>"), kind="05")))
 
-    assert (record.action, record.facts) == (Action.WITHDRAW, {})
+    assert (record.action, record.facts) == (NotificationType.WITHDRAW, {})
 
 
 @pytest.mark.parametrize(
@@ -188,11 +188,11 @@ def test_a_deletion_says_nothing_else_whatever_it_carries():
         ("<TitleText><!-- no -->One<!-- no --> Two</TitleText>", "One Two"),
     ],
 )  # fmt: skip
-def test_titles_come_together_from_their_parts(inside, expected):
+def test_a_title_is_composed_of_its_parts(inside, expected):
     assert facts(message(product(title(inside))))["title"] == expected
 
 
-def test_a_volume_without_a_title_has_that_of_its_collection():
+def test_a_volume_without_a_title_gets_the_title_of_its_collection():
     volume = """<TitleDetail><TitleType>01</TitleType>
       <TitleElement><TitleElementLevel>01</TitleElementLevel><PartNumber>3</PartNumber>
       </TitleElement><TitleElement><TitleElementLevel>02</TitleElementLevel>
@@ -215,14 +215,14 @@ def test_a_volume_without_a_title_has_that_of_its_collection():
         ([price("10", currency="USD")], None),
     ],
 )  # fmt: skip
-def test_the_price_is_what_a_customer_pays_today(prices, cents):
+def test_the_price_is_the_retail_price_of_today(prices, cents):
     [record] = read(priced(*prices))
 
     assert record.facts.get("price_cents") == cents
-    assert bool(record.notes) is (cents is None)
+    assert bool(record.remarks) is (cents is None)
 
 
-def test_a_currency_may_stand_in_the_header():
+def test_the_header_can_set_the_currency():
     header = "<Header><DefaultCurrencyCode>EUR</DefaultCurrencyCode></Header>"
     bare = "<Price><PriceType>02</PriceType><PriceAmount>7.99</PriceAmount></Price>"
 
@@ -242,7 +242,7 @@ def test_a_currency_may_stand_in_the_header():
         (message(product(isbn="")), "ProductIdentifier", ""),
     ],
 )
-def test_a_record_that_cannot_be_taken_is_refused_in_plain_words(text, column, value):
+def test_an_invalid_record_is_refused_with_a_reason(text, column, value):
     [refusal] = read(text)
 
     assert isinstance(refusal, Refusal)
@@ -251,7 +251,7 @@ def test_a_record_that_cannot_be_taken_is_refused_in_plain_words(text, column, v
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "iso-8859-1", "cp1252"])
-def test_every_encoding_that_names_itself_is_understood(encoding):
+def test_every_declared_encoding_is_supported(encoding):
     named = "utf-8" if encoding == "utf-8-sig" else encoding
     name = "Łódź" if "utf" in encoding else "Gödel"
     text = message(product(title(f"<TitleText>{name}</TitleText>")), before=declared(named))
@@ -262,25 +262,31 @@ def test_every_encoding_that_names_itself_is_understood(encoding):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "no ONIX message"),
-        ("isbn,title\n", "no ONIX message"),
+        ("", "not an ONIX message"),
+        ("isbn,title\n", "not an ONIX message"),
         ("<html></html>", "begins with <html>"),
         ("<ONIXMessage><Header/></ONIXMessage>", "ONIX 2.1"),
         ('<ONIXMessage release="2.1"><Header/></ONIXMessage>', "ONIX 2.1"),
-        (f'{declared("klingon")}<ONIXMessage release="3.0"/>', "in klingon; nobody knows that"),
-        (f'{declared("hex")}<ONIXMessage release="3.0"/>', "in hex; nobody knows that"),
-        (f'{declared("undefined")}<ONIXMessage release="3.0"/>', "in undefined, and is not"),
-        (f'{declared("UTF-16")}<ONIXMessage release="3.0"/>', "in utf-16, and is not"),
-        ('<!DOCTYPE a [<!ENTITY b "&c;">]><ONIXMessage release="3.0"/>', "entities of its own"),
-        ("<!DOCTYPE a [", "does not come to an end"),
+        (f'{declared("klingon")}<ONIXMessage release="3.0"/>', "the unknown encoding klingon"),
+        (f'{declared("hex")}<ONIXMessage release="3.0"/>', "the unknown encoding hex"),
+        (
+            f'{declared("undefined")}<ONIXMessage release="3.0"/>',
+            "encoding undefined but is not in it",
+        ),
+        (f'{declared("UTF-16")}<ONIXMessage release="3.0"/>', "encoding utf-16 but is not in it"),
+        (
+            '<!DOCTYPE a [<!ENTITY b "&c;">]><ONIXMessage release="3.0"/>',
+            "declares its own entities",
+        ),
+        ("<!DOCTYPE a [", "is not closed"),
     ],
 )
-def test_other_files_are_refused_as_a_whole(text, reason):
+def test_files_that_are_not_onix_3_are_refused_as_a_whole(text, reason):
     with pytest.raises(Invalid, match=reason):
         read(text)
 
 
-def test_a_document_type_is_never_fetched(tmp_path):
+def test_an_external_document_type_is_never_loaded(tmp_path):
     secret = tmp_path / "secret.dtd"
     secret.write_text('<!ENTITY ndash "stolen">')
     before = f'<!DOCTYPE ONIXMessage SYSTEM "{secret.as_uri()}">'
@@ -290,13 +296,13 @@ def test_a_document_type_is_never_fetched(tmp_path):
     assert found["title"] == "a–b"
 
 
-def test_a_document_type_may_follow_a_comment():
+def test_a_document_type_can_follow_a_comment():
     before = "<!-- An <ONIXMessage> --><?a b?><!DOCTYPE ONIXMessage SYSTEM 'x.dtd'>"
 
     assert facts(message(product(title("<TitleText>Dune</TitleText>")), before=before))
 
 
-def test_a_document_type_within_a_text_is_text():
+def test_a_document_type_within_a_text_is_kept():
     page = "<![CDATA[<!DOCTYPE html [<p>Sand.</p>]]>"
     text = f"<TextContent><TextType>03</TextType><Text textformat='02'>{page}</Text></TextContent>"
     block = f"<CollateralDetail>{text}</CollateralDetail>"
@@ -304,23 +310,23 @@ def test_a_document_type_within_a_text_is_text():
     assert "Sand." in facts(message(product(blocks=block)))["description"]
 
 
-def test_a_file_that_breaks_off_gives_what_came_before():
+def test_a_truncated_file_yields_the_records_before_the_error():
     whole = product(title("<TitleText>Dune</TitleText>"))
 
     *records, last = read(message(whole, whole, "<Product><a>").removesuffix("</ONIXMessage>"))
 
     assert len(records) == 2
     assert isinstance(last, Refusal)
-    assert "Nothing after this could be read" in last.reason
+    assert "Nothing after this point could be read" in last.reason
 
 
-def test_a_record_without_an_end_is_not_swallowed_whole():
+def test_a_record_without_an_end_is_refused():
     [refusal] = read(message(f"<Product>{'<b>x</b>' * 700_000}</Product>"))
 
     assert "4 MB" in refusal.reason
 
 
-def test_a_name_is_put_together_in_the_order_it_is_spoken():
+def test_a_name_is_composed_in_reading_order():
     contributors = [
         element(
             "Contributor",
@@ -342,7 +348,7 @@ def test_a_name_is_put_together_in_the_order_it_is_spoken():
     ]
 
 
-def test_a_book_by_nobody_is_anonymous():
+def test_a_book_without_contributors_is_anonymous():
     assert facts(message(product("<NoContributor/>")))["authors"] == [Contribution("Anonymous")]
 
 
@@ -355,14 +361,14 @@ def test_a_book_by_nobody_is_anonymous():
         ("<Text textformat='05'>One<br/>two &mdash; <b>3</b></Text>", "One<br>\ntwo — <b>3</b>"),
     ],
 )
-def test_descriptions_come_as_html(text, html):
+def test_descriptions_are_converted_to_html(text, html):
     content = f"<TextContent><TextType>03</TextType>{text}</TextContent>"
     block = f"<CollateralDetail>{content}</CollateralDetail>"
 
     assert facts(message(product(blocks=block)))["description"] == html
 
 
-def test_a_message_is_told_from_other_files_by_its_beginning():
-    assert reader.looks_like(message(product()).encode())
-    assert reader.looks_like(message().replace('"1.0"', '"1.0" encoding="utf-16"').encode("utf-16"))
-    assert not reader.looks_like(b"isbn,title\n")
+def test_onix_is_detected_by_the_beginning_of_the_file():
+    assert reader.is_onix(message(product()).encode())
+    assert reader.is_onix(message().replace('"1.0"', '"1.0" encoding="utf-16"').encode("utf-16"))
+    assert not reader.is_onix(b"isbn,title\n")

@@ -1,4 +1,4 @@
-"""What keeps a letter from being sent twice at once, and its copies alike."""
+"""Guards against sending an e-mail twice at once, and against duplicates that differ."""
 
 import asyncio
 from datetime import timedelta
@@ -6,7 +6,7 @@ from itertools import count
 
 from bookstore.database import engine as db
 from bookstore.notifications import delivery, emails, notifications, smtp
-from bookstore.notifications.emails import Store
+from bookstore.notifications.emails import StoreFacts
 from tests.factories import NOON
 from tests.faults.guards.scene import (
     clock,
@@ -16,7 +16,7 @@ _numbers = count(1)
 
 
 class SlowMailer:
-    """Takes its time, and may hang up at the first letters without an answer."""
+    """Slow, and may disconnect during the first e-mails without an answer."""
 
     def __init__(self, silent=0):
         self.ids = []
@@ -30,7 +30,7 @@ class SlowMailer:
         return "250 OK"
 
 
-async def one_letter(engine):
+async def one_email(engine):
     async with db.transaction(engine) as conn:
         return await notifications.queue(
             conn, "message", recipient="mira@example.com", subject="Hello", body="There", now=NOON
@@ -40,12 +40,12 @@ async def one_letter(engine):
 async def test_notification_lease(engine, settings, guarded, monkeypatch):
     if not guarded:
         monkeypatch.setattr(delivery, "LEASE", timedelta(0))
-    mailer, store = SlowMailer(), Store.of(settings)
-    letter = await one_letter(engine)
+    mailer, store = SlowMailer(), StoreFacts.of(settings)
+    email = await one_email(engine)
 
     async def deliver_after(seconds):
         await asyncio.sleep(seconds)
-        await delivery.DeliveryWorker(engine, mailer, store, clock=clock).deliver([letter])
+        await delivery.DeliveryWorker(engine, mailer, store, clock=clock).deliver([email])
 
     await asyncio.gather(deliver_after(0), deliver_after(0.1))
 
@@ -55,13 +55,13 @@ async def test_notification_lease(engine, settings, guarded, monkeypatch):
 async def test_same_message_id(engine, settings, guarded, monkeypatch):
     if not guarded:
         monkeypatch.setattr(
-            emails, "message_id", lambda letter, store: f"<n{next(_numbers)}@example.com>"
+            emails, "message_id", lambda email, store: f"<n{next(_numbers)}@example.com>"
         )
-    mailer, store = SlowMailer(silent=1), Store.of(settings)
-    letter = await one_letter(engine)
+    mailer, store = SlowMailer(silent=1), StoreFacts.of(settings)
+    email = await one_email(engine)
 
     for _ in range(2):
-        await delivery.DeliveryWorker(engine, mailer, store, clock=clock).deliver([letter])
+        await delivery.DeliveryWorker(engine, mailer, store, clock=clock).deliver([email])
 
     assert len(mailer.ids) == 2
     assert (len(set(mailer.ids)) == 1) == guarded
