@@ -1,1 +1,1 @@
-"""Benchmarks, each beside its limit, in one interleaved run.  By hand: `make bench`."""
+"""Benchmarks. Each alternates with its limit within one run. Run them with `make bench`."""

@@ -1,6 +1,6 @@
-"""`python -m tests.benchmarks [--rounds N] [name...]`: all of them, or those that are named.
+"""`python -m tests.benchmarks [--rounds N] [name...]`: run all benchmarks or the named ones.
 
-`python -m tests.benchmarks scale [--keep FOLDER]` is for a store of its own, and only by name.
+`python -m tests.benchmarks scale [--keep FOLDER]` uses its own store and runs only by name.
 """
 
 import sys
@@ -37,7 +37,7 @@ ALL = {
 
 
 def main(names: Sequence[str], rounds: int) -> None:
-    """Print how these came out."""
+    """Run these benchmarks and print their results."""
     with Site() as site:
         report.versions(site)
         for name in names:
@@ -47,9 +47,9 @@ def main(names: Sequence[str], rounds: int) -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["scale"]:
         sys.exit(scale.main(scale.arguments().parse_args(sys.argv[2:])))
-    parser = ArgumentParser(description="Benchmarks, each beside its limit.")
+    parser = ArgumentParser(description="Benchmarks, each with its limit.")
     parser.add_argument("names", nargs="*", metavar="name", help=", ".join(ALL))
-    parser.add_argument("--rounds", type=int, default=3, help="of which the median is shown")
+    parser.add_argument("--rounds", type=int, default=3, help="the median of the rounds is shown")
     wanted = parser.parse_args()
     if unknown := set(wanted.names) - set(ALL):
         parser.error(f"there is no {', '.join(sorted(unknown))}")

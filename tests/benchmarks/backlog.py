@@ -1,4 +1,4 @@
-"""Placed orders that wait are worked off: in lists, all for one book, and one id a message."""
+"""A backlog of placed orders is processed: in batches, all for one book, one order per message."""
 
 from collections.abc import Callable, Mapping
 
@@ -7,17 +7,17 @@ from tests.benchmarks.drain import Drain
 from tests.benchmarks.site import BOOKS, Site
 
 ORDERS = 8_000
-#: So that ours takes as long as the others, and its rate is one of seconds.
+#: Chosen so that our workers and the limits run equally long, for several seconds.
 ORDERS_FOR_ONE_BOOK = 24_000
-#: The slow forms get fewer, so that a round of each takes about as long.
+#: Slow variants get fewer orders, so that all rounds take about the same time.
 FEWER = 2_000
 LINES = 3
-#: Where the measurement of dramatiq's threads found the most for messages with one id.
+#: The number of dramatiq threads that was fastest for messages with one order.
 THREADS_FOR_SINGLES = 64
 
 
 def backlog(site: Site, rounds: int) -> None:
-    """Orders of three lines: at least 1.0 x the procedure, and 8 x the ordinary way."""
+    """Orders of three lines. Goal: at least 1.0 x the procedure and 8 x the plain actor."""
     _compare(
         f"backlog: {ORDERS:,} orders of {LINES} lines from {BOOKS:,} books",
         {
@@ -31,10 +31,10 @@ def backlog(site: Site, rounds: int) -> None:
 
 
 def hot_book(site: Site, rounds: int) -> None:
-    """Everybody wants one book: at least 5 x the single-row form.
+    """All orders are for one book. Goal: at least 5 x the single-row client.
 
-    Beside it stands the same form as a procedure, which no application is: it holds the row for
-    no trip but that of COMMIT.
+    The same statements as a stored procedure are shown, too. An application cannot reach them:
+    the procedure holds the row lock only during the round trip of COMMIT.
     """
     _compare(
         f"hot book: {ORDERS_FOR_ONE_BOOK:,} orders of one line for the same book",
@@ -52,7 +52,7 @@ def hot_book(site: Site, rounds: int) -> None:
 
 
 def singles(site: Site, rounds: int) -> None:
-    """The same orders, each in a message of its own."""
+    """The same orders, one per message."""
     _compare(
         f"singles: {ORDERS:,} orders of {LINES} lines, one id a message",
         {

@@ -1,5 +1,5 @@
-"""aiohttp with nothing behind it: `python -m tests.benchmarks.bare PORT FILE [PROCESSES]` serves
-the file.
+"""A bare aiohttp handler. `python -m tests.benchmarks.bare PORT FILE [PROCESSES]` serves the
+file.
 """
 
 import multiprocessing

@@ -1,7 +1,7 @@
-"""A store of a million books and a million orders, straight into the tables of a MariaDB.
+"""Fills the tables of a MariaDB with a million books and a million orders.
 
-Everything is drawn by a fixed seed and agrees with itself: `bookstore doctor` finds nothing.
-Titles are made of invented words that are as unevenly common as those of a language.
+The data is random with a fixed seed and consistent: `bookstore doctor` reports no problem. Titles
+consist of invented words whose frequencies are distributed as in a natural language.
 """
 
 import csv
@@ -23,20 +23,20 @@ from tests.crowd import FIRST, LAST, RATES, STEPS, TOWNS, _number
 from tests.servers.mariadb import PASSWORD, USER
 
 WORDS, AUTHORS, PUBLISHERS, CATEGORIES, ROOMS = 30_000, 100_000, 2_000, 220, 20
-#: The most common words are in every fifth title; the rarest in a dozen.
+#: The most common words are in every fifth title; the rarest in twelve titles.
 COMMON, RARE = 0, 29_000
 LANGUAGES = {"en": 60, "de": 20, "fr": 8, "es": 6, "en-US": 4, "cy": 2}
 FORMATS = {"paperback": 60, "hardback": 25, "ebook": 14, "map": 1}
 STATES = {"delivered": 90, "shipped": 4, "confirmed": 1, "rejected": 3, "cancelled": 2}
 DAYS = 1200
-#: Customers with an account; three orders of ten are guests'.
+#: Customers with an account. Guests place three of ten orders.
 PEOPLE = 10  # orders each
 _SYLLABLES = ["ba", "do", "fen", "gar", "hil", "jo", "kan", "lor", "mi", "nu", "pes", "qui", "ra"]
 _SYLLABLES += ["sol", "tam", "vey", "wen", "xa", "yor", "zim"]
 
 
 def words() -> list[str]:
-    """The vocabulary, the most common first."""
+    """The vocabulary, most common words first."""
     made = []
     for number in range(WORDS):
         left, word = number + len(_SYLLABLES), ""
@@ -77,7 +77,7 @@ def fill(port: int, database: str, *, books: int, orders: int) -> None:
 
 
 class _Loader:
-    """Rows into tables, by way of a file."""
+    """Loads rows into tables from a file."""
 
     def __init__(self, cursor: Any, path: Path) -> None:
         self.cursor = cursor
@@ -93,7 +93,7 @@ class _Loader:
 
 
 def _fill_catalogue(load: _Loader, random: Random, number: int) -> list[int]:
-    """The prices, by the book's id less one."""
+    """The prices; the index is the id of the book minus one."""
     vocabulary = words()
     names = [f"{random.choice(FIRST)} {vocabulary[it % WORDS].title()}" for it in range(AUTHORS)]
     load("search_words", "word", ((word,) for word in vocabulary if len(word) > 3))
@@ -146,7 +146,7 @@ def _books(random: Random, vocabulary: list[str], number: int) -> Iterator[tuple
     formats = random.choices([*FORMATS], [*FORMATS.values()], k=number)
     begin = datetime(2024, 1, 1, tzinfo=UTC)
     for it in range(number):
-        # Evenly over the logarithm: the n-th word is n times as rare as the first.
+        # Uniform over the logarithm: the n-th word is n times rarer than the first.
         title = " ".join(
             vocabulary[int(WORDS ** random.random()) - 1] for _ in range(random.choice([2, 3, 4]))
         )
@@ -191,7 +191,7 @@ def _fill_orders(load: _Loader, random: Random, number: int, prices: list[int]) 
         " shipping_address, terms, total_cents, last_seq, placed_at, updated_at",
         _orders(random, lines, prices, people, now),
     )
-    # A book of every title has one isbn and one price, so the lines follow from the books.
+    # A book has one ISBN and one price, so the lines are derived from the books.
     load(
         "order_lines",
         "order_id, book_id, isbn13, title, quantity, unit_price_cents",
@@ -203,7 +203,7 @@ def _fill_orders(load: _Loader, random: Random, number: int, prices: list[int]) 
     )
     for statement in _FOLLOWING:
         load.cursor.execute(statement)
-    # What a book had before it was sold: as many as it has now, and those that were sold.
+    # The stock before all sales: the present stock plus the copies sold.
     load.cursor.execute(
         "INSERT INTO stock_movements (book_id, delta, reason, created_at)"
         " SELECT s.book_id, s.stock - COALESCE(SUM(m.delta), 0), 'received', '2024-01-01'"
@@ -257,7 +257,7 @@ def _quantity(order: int, book: int) -> int:
 
 
 def _steps() -> str:
-    """The steps of each state, as rows of SQL."""
+    """The events of each state, as rows of SQL."""
     return " UNION ALL ".join(
         f"SELECT '{state}' AS status, {seq} AS seq, '{kind}' AS kind, {minute} AS minute"
         for state in STATES
@@ -267,7 +267,7 @@ def _steps() -> str:
     )
 
 
-#: What orders leave behind.
+#: Rows that orders add to other tables.
 _FOLLOWING = (
     f"""
     INSERT INTO order_events (order_id, seq, kind, at, actor, worker, waited_ms, worked_ms)

@@ -1,4 +1,4 @@
-"""A long list of books is imported: new books, all of them changed, nothing changed."""
+"""Import of a long list of books: all new, all changed, none changed."""
 
 import os
 import subprocess
@@ -42,7 +42,7 @@ def imports(site: Site, rounds: int) -> None:
 
 
 def _run(settings: Mapping[str, str], *command: str) -> tuple[float, float]:
-    """How long `bookstore ...` took, in seconds, and how much memory at most, in MB."""
+    """Run `bookstore ...`; returns its seconds and its peak memory in MB."""
     begun = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-m", "bookstore.cli", *command],

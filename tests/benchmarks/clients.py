@@ -1,7 +1,7 @@
-"""Customers in a process of their own: `python -m tests.benchmarks.clients '{"port": ...}'`.
+"""Customers in a separate process: `python -m tests.benchmarks.clients '{"port": ...}'`.
 
-Each keeps its connection, fills a cart and orders, over and over; or orders what is in the
-carts of the sessions it is given.  What they saw goes to stdout as JSON.
+Each customer has one keep-alive connection and repeats: fill a cart, place the order. With
+`sessions`, each orders the prepared carts of those sessions. The results go to stdout as JSON.
 """
 
 import asyncio
@@ -24,35 +24,35 @@ ADDRESS = {
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the customers shall do."""
+    """What the customers do."""
 
     port: int
     book_ids: Sequence[int]
     seconds: float
     customers: int = 32
-    #: Books in a cart, each put in by a request of its own.
+    #: Books in a cart; each is added by one request.
     lines: int = 3
-    #: Guests whose carts are full already, numbered from 1; None: everybody fills their own.
+    #: The number of guests with filled carts, numbered from 1; None: customers fill their carts.
     sessions: int | None = None
-    #: Orders in a second by all customers together; None: as fast as they can.
+    #: Orders per second of all customers together; None: as fast as possible.
     rate: float | None = None
 
 
 @dataclass(slots=True)
 class Seen:
-    """What the customers saw; moments as `time.time()`, waits in seconds."""
+    """The results of the customers; times as `time.time()`, waits in seconds."""
 
     began: float = 0.0
     ended: float = 0.0
-    #: Number, moment of the answer and wait of each order.
+    #: Number, time of the response and wait of each order.
     orders: list[tuple[str, float, float]] = field(default_factory=list)
-    #: The wait for each change of a cart.
+    #: The wait for each cart change.
     changes: list[float] = field(default_factory=list)
     failures: dict[str, int] = field(default_factory=dict)
 
 
 class Customer:
-    """A keep-alive connection with a cookie, which costs as little as a client can."""
+    """A keep-alive connection with a cookie; a client that uses little CPU time."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -64,7 +64,7 @@ class Customer:
         self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
 
     async def ask(self, method: str, path: str, content: Any = None, more: str = "") -> Any:
-        """The status and the body of the answer."""
+        """The status and the body of the response."""
         body = b"" if content is None else json.dumps(content).encode()
         self._writer.write(
             f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\n"
@@ -84,7 +84,7 @@ class Customer:
 
 
 async def live(plan: Plan, seen: Seen, number: int) -> None:
-    """Order again and again until the time is over."""
+    """Place orders until the time is over."""
     dice = random.Random(number)
     customer = Customer(plan.port)
     await customer.come()
@@ -128,7 +128,7 @@ async def _fill_cart(customer: Customer, book_ids: Sequence[int], seen: Seen) ->
 
 
 def session_id(guest: int) -> str:
-    """What the cookie of such a guest holds."""
+    """The session id in the cookie of a guest."""
     return f"benchmark-{guest}"
 
 
@@ -139,7 +139,7 @@ def _count(seen: Seen, status: int, expected: int) -> bool:
 
 
 async def run(plan: Plan) -> Seen:
-    """Let them all do it."""
+    """Run all customers."""
     seen = Seen(began=time.time())
     await asyncio.gather(*(live(plan, seen, number) for number in range(plan.customers)))
     seen.ended = time.time()

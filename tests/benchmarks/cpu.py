@@ -1,4 +1,4 @@
-"""CPU time of whole programs, read from /proc while they run."""
+"""CPU time of programs with all their processes, read from /proc while they run."""
 
 import os
 import threading
@@ -11,25 +11,25 @@ from typing import Self
 from tests.servers.process import Server
 
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
-#: The kernel counts in hundredths of a second, and a look costs some milliseconds.
+#: The kernel counts in hundredths of a second, and a reading takes some milliseconds.
 EVERY_S = 0.2
 
 
 def session_of(server: Server) -> int:
-    """The session that the server's processes share; each server is started in its own."""
+    """The process session of a server; each server is started in its own."""
     return server.pid
 
 
 def cpu_s(session: int) -> float:
-    """What the processes of a session have used so far, those that ended since included."""
+    """The CPU seconds of the processes of a session so far, including ended ones."""
     ticks = 0
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
         try:
-            # The name in parentheses may contain anything, so fields count from behind it.
+            # The name in parentheses may contain spaces, so fields are counted after it.
             fields = (entry / "stat").read_text().rpartition(")")[2].split()
-        except OSError:  # It has just ended.
+        except OSError:  # The process has just ended.
             continue
         if int(fields[3]) == session:
             ticks += sum(map(int, fields[11:15]))
@@ -37,7 +37,7 @@ def cpu_s(session: int) -> float:
 
 
 class Meter:
-    """Looks at several programs while the block runs; afterwards, what each used in between."""
+    """Samples the CPU time of programs while the block runs."""
 
     def __init__(self, sessions: Mapping[str, int]) -> None:
         self._sessions = sessions
@@ -57,7 +57,7 @@ class Meter:
         self._look()
 
     def used_s(self, begin: float, end: float) -> dict[str, float]:
-        """CPU seconds of each program between two moments (`time.time()`)."""
+        """CPU seconds of each program between two times (`time.time()`)."""
         return {name: self._at(name, end) - self._at(name, begin) for name in self._sessions}
 
     def _run(self) -> None:

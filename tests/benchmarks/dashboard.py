@@ -1,10 +1,9 @@
-"""How long the dashboard's pages take with a year of orders behind them, and what they ask.
+"""Times and query counts of the dashboard's pages with the data of a year.
 
-`python -m tests.benchmarks.dashboard [--books N] [--orders N] [--emails N]` makes the data by
-SQL, asks for each page a few times as an administrator and prints the quickest and the middle of
-its times, and the CPU time that the store and its database used for one: of pages that only read
-what lies in memory, that is what they take on a machine that does nothing else, and what the limit
-is held against.
+`python -m tests.benchmarks.dashboard [--books N] [--orders N] [--emails N]` creates the
+data by SQL and requests each page several times as an administrator. It prints the shortest and the
+median time, and the CPU time of the store and its database per request. The limit applies to the
+CPU time: for pages whose data is in memory it equals the time on an idle machine.
 """
 
 import asyncio
@@ -36,14 +35,14 @@ from tests.factories import add_user
 from tests.servers.mariadb import MariaDBServer
 from web.app import make_app
 
-#: What a page may take, and ask.
+#: The limits for the time and the queries of a page.
 LIMIT_MS, MOST_QUERIES = 150, 12
 ROUNDS = 7
 WHO = {"email": "admin@example.com", "password": "eleven blue lanterns"}
 
 
 async def pages(engine: AsyncEngine) -> list[str]:
-    """One of each page, with what makes it work hardest."""
+    """The URL of each page, with its most expensive parameters."""
     async with reading(engine) as conn:
         number = await conn.scalar(select(orders.c.number).where(orders.c.status == "confirmed"))
         email = await conn.scalar(select(orders.c.email).order_by(orders.c.id.desc()))
@@ -95,14 +94,14 @@ async def pages(engine: AsyncEngine) -> list[str]:
 
 @contextmanager
 def counted() -> Iterator[list[str]]:
-    """The statements that are asked meanwhile."""
+    """The statements executed while the block runs."""
     asked: list[str] = []
 
     def note(_conn: object, _cursor: object, statement: str, *_: object) -> None:
         if statement.lstrip().upper().startswith(("SELECT", "WITH")):
             asked.append(statement)
 
-    # All engines: what only reads has one of its own.
+    # All engines: read-only requests have a separate one.
     event.listen(Engine, "before_cursor_execute", note)
     try:
         yield asked
@@ -111,7 +110,7 @@ def counted() -> Iterator[list[str]]:
 
 
 async def fill(url: str, wanted: Namespace) -> None:
-    """Make the data."""
+    """Create the data."""
     engine = db.make_engine(url, timeout_s=600)
     await db.upgrade(engine)
     started = time.perf_counter()
@@ -128,9 +127,9 @@ async def fill(url: str, wanted: Namespace) -> None:
 
 
 async def ask(name: str, url: str, folder: Path, used_s: Callable[[], float]) -> bool:
-    """Ask for every page; whether all keep within their limits.
+    """Request every page; returns whether all are within their limits.
 
-    `used_s` is the CPU time that the database used so far, outside of this process.
+    `used_s` returns the CPU seconds of the database process so far.
     """
     print(f"\n{name}: quickest, middle, CPU time", flush=True)
     engine = db.make_engine(url, timeout_s=600)
@@ -154,7 +153,7 @@ async def ask(name: str, url: str, folder: Path, used_s: Callable[[], float]) ->
 
 
 async def _page(client: TestClient, path: str, used_s: Callable[[], float]) -> bool:
-    # The first has to compile its statements and its template.
+    # The first request compiles the statements and the template.
     await (await client.get(path)).read()
     times = []
     used_before_s = time.process_time() + used_s()
@@ -177,7 +176,7 @@ async def _page(client: TestClient, path: str, used_s: Callable[[], float]) -> b
 
 
 async def main(wanted: Namespace) -> int:
-    """Both databases, one after the other; 1 when a page went over its limits."""
+    """Both databases, one after the other; returns 1 if a page exceeded its limits."""
     well = True
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -200,6 +199,6 @@ if __name__ == "__main__":
     parser.add_argument("--books", type=int, default=10_000)
     parser.add_argument("--orders", type=int, default=100_000)
     parser.add_argument("--emails", type=int, default=100_000)
-    # That the broker is away is no news here.
+    # No broker runs here, so its warnings are expected.
     logging.disable(logging.WARNING)
     sys.exit(asyncio.run(main(parser.parse_args())))

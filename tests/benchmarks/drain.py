@@ -1,4 +1,4 @@
-"""Working a backlog off: its rate once it flows, and what an order cost."""
+"""Processing a backlog: the steady rate, and the CPU time of an order."""
 
 import asyncio
 import os
@@ -16,26 +16,27 @@ from tests.benchmarks.site import DATABASE, LOOK_S, Site
 from tests.e2e.programs import ROOT, Program, Workers
 from tests.servers.process import wait_until
 
-#: Before it programs start, connections open and caches fill; after it some have no more work.
+#: The measured part of the backlog. Before it, programs start and caches fill; after it, some
+#: workers are idle.
 BEGIN, END = 0.1, 0.95
 LONGEST_S = 600
 
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """One backlog worked off."""
+    """The measurement of one processed backlog."""
 
     per_second: float
     #: CPU microseconds per order of each program.
     cpu_us: Mapping[str, float]
-    #: Orders in one message, as the publisher made them.
+    #: Orders per message, as published.
     list_length: float = 1.0
-    #: Orders in one transaction.
+    #: Orders per transaction.
     group_length: float = 1.0
 
 
 class OrderWorkers(Workers):
-    """Workers that leave the e-mails waiting."""
+    """Workers that process orders and no e-mails."""
 
     def __init__(self, settings: Mapping[str, str], threads: int) -> None:
         super().__init__(settings)
@@ -43,7 +44,7 @@ class OrderWorkers(Workers):
 
 
 class PlainWorkers(Workers):
-    """The ordinary actor."""
+    """The plain actor."""
 
     command = ("-m", "dramatiq", "tests.benchmarks.plain", *Workers.command[3:], "-Q", "plain")
 
@@ -64,10 +65,10 @@ def ours(
 
 
 def plainly(site: Site, orders: int, lines: int, *, books: int) -> Drain:
-    """The ordinary actor."""
+    """The plain actor."""
     site.clear()
     asyncio.run(site.place(site.fill_carts(orders, lines, books=books), announced=False))
-    # A process of its own: dramatiq would not declare its queues again in a new virtual host.
+    # A separate process: dramatiq does not declare its queues again in a new virtual host.
     subprocess.run(
         [sys.executable, "-m", "tests.benchmarks.plain"],
         env={**os.environ, **site.settings},
@@ -91,7 +92,7 @@ def by_procedure(
 
 
 def by_single_rows(site: Site, orders: int, lines: int, *, books: int) -> Drain:
-    """The single-row form."""
+    """The single-row client."""
 
     def start(order_ids: Sequence[int], folder: Path) -> "subprocess.Popen[str]":
         return single_row.start(site.mariadb.port, DATABASE, order_ids, folder)
@@ -100,7 +101,7 @@ def by_single_rows(site: Site, orders: int, lines: int, *, books: int) -> Drain:
 
 
 def by_workers(site: Site, workers: Program, name: str) -> Drain:
-    """What these programs do with the orders that wait; they are stopped at the end."""
+    """Process the backlog with these programs, and stop them at the end."""
     with site.watch() as nothing_waits:
         workers.start()
         try:
@@ -117,7 +118,7 @@ def _by_client(
     books: int,
     start: Callable[[Sequence[int], Path], "subprocess.Popen[str]"],
 ) -> Drain:
-    """What a program does that gets the ids of the orders, and needs no queue."""
+    """Process the backlog with a program that gets the ids of the orders and needs no queue."""
     site.clear()
     asyncio.run(site.place(site.fill_carts(orders, lines, books=books), announced=False))
     order_ids = [order_id for (order_id,) in site.ask("SELECT id FROM orders ORDER BY id")]

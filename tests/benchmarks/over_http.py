@@ -1,4 +1,4 @@
-"""From a customer's request to a confirmed order, with everything that belongs to it at work."""
+"""From the request of a customer to the confirmed order, with all programs running."""
 
 import asyncio
 import json
@@ -22,38 +22,38 @@ from tests.servers.process import wait_until
 
 SECONDS = 30
 LINES = 3
-#: Orders a second that leave the machine at rest.
+#: Orders per second that leave the machine mostly idle.
 AT_REST = 5
-#: For the limit of the same run.
+#: Orders for the limit in the same run.
 ORDERS = 10_000
-#: More than are ordered in the time.
+#: More carts than are ordered in the time.
 CARTS = 40_000
 WARM_S = 3
-#: How long e-mails may take afterwards.
+#: Timeout for the remaining e-mails afterwards.
 EMAILS_S = 1200
-#: Who sends them, beside the workers for orders.
+#: The e-mail workers; they run beside the order workers.
 EMAILS = "emails"
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How customers come: with full carts or not, and how often."""
+    """How customers behave: with filled carts or not, and at which rate."""
 
     full_carts: bool
     customers: int = 32
-    #: Orders a second; None: as fast as they can.
+    #: Orders per second; None: as fast as possible.
     rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What half a minute of customers came to."""
+    """The results of one run."""
 
     accepted_per_second: float
     confirmed_per_second: float
-    #: Orders not yet decided after each third of the time.
+    #: Pending orders after each third of the time.
     waiting: Sequence[int]
-    #: The same and e-mails not yet sent.
+    #: Pending orders and e-mails after each third.
     unfinished: Sequence[int]
     #: Milliseconds.
     change_ms: Sequence[float]
@@ -63,7 +63,7 @@ class Run:
     together: float
     group_length: float
     cpu_us: Mapping[str, float]
-    #: From the last order until the last e-mail had left; orders in all that time, and what
+    #: Seconds from the last order to the last e-mail; orders in the whole time, and what
     #: their e-mails cost.
     emails_s: float
     finished_per_second: float
@@ -72,9 +72,10 @@ class Run:
 
 
 def http(site: Site, rounds: int) -> None:
-    """32 customers as fast as they can, and a few at rest; the limit is the procedure's.
+    """32 customers as fast as possible, and a low rate; the limit is the stored procedure.
 
-    At least 0.2 x the limit; at rest at most 15 ms to accept and 25 ms more to confirm.
+    Goals: at least 0.2 x the limit; at the low rate, accepted within 15 ms and confirmed within
+    25 ms more.
     """
     forms = {
         "fill a cart and order": Form(full_carts=False),
@@ -100,7 +101,7 @@ def http(site: Site, rounds: int) -> None:
 
 
 def over_http(site: Site, form: Form, *, seconds: float = SECONDS) -> Run:
-    """Customers at work against the programs as they are deployed."""
+    """Run customers against the programs in their deployed form."""
     site.clear()
     if form.full_carts:
         site.open_sessions(site.fill_carts(CARTS, LINES))
@@ -148,7 +149,7 @@ def _run(
     warm: int,
     over: float,
 ) -> Run:
-    # The worker's clock, right before it takes the copies and commits.
+    # The clock of the worker, just before it deducts the stock and commits.
     decided = {
         number: (float(at) + worked_ms / 1000, message, moment)
         for number, at, worked_ms, message, moment in site.ask(

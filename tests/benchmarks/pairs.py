@@ -1,4 +1,4 @@
-"""What the time of an answer tells about whether an account exists: it should be nothing."""
+"""Response times must not reveal whether an account exists."""
 
 import http.client
 import json
@@ -11,13 +11,13 @@ from tests.benchmarks.site import Site
 from tests.e2e.programs import Web
 
 PAIRS = 300
-#: The medians may differ by so much, or by so large a part of them.
+#: The allowed difference of the medians, absolute or as a fraction.
 LIMIT_MS, LIMIT_PART = 5.0, 0.05
 KNOWN, PASSWORD = "known@example.com", "seven wells deep"
 
 
 def pairs(site: Site, rounds: int) -> None:
-    """Answers about an account that exists and one that does not, in turns; `rounds` is 1."""
+    """Alternate requests for an existing and a missing account; `rounds` is 1."""
     site.clear()
     print(f"\npairs: {PAIRS} of a known and an unknown address, the medians of their answers")
     with Web(site.settings) as web, closing(_connect(web.port)) as conn:
@@ -30,12 +30,12 @@ def pairs(site: Site, rounds: int) -> None:
 
 
 def _compare(name: str, ask: Callable[[str], float]) -> None:
-    for number in range(5):  # What is done once only is done then.
+    for number in range(5):  # One-time work is done here.
         ask(KNOWN)
         ask(f"warm{number}@example.com")
     known, unknown = [], []
     for number in range(PAIRS):
-        # Each comes first as often as second.
+        # Each is first as often as second.
         for mine in (True, False) if number % 2 else (False, True):
             (known if mine else unknown).append(ask(KNOWN if mine else f"no{number}@example.com"))
     ours, theirs = statistics.median(known), statistics.median(unknown)
@@ -54,7 +54,7 @@ def _connect(port: int) -> http.client.HTTPConnection:
 
 
 def _timed(conn: http.client.HTTPConnection, path: str, body: dict[str, str], wanted: int) -> float:
-    """How long the answer took, in milliseconds."""
+    """The response time in milliseconds."""
     begun = time.perf_counter()
     status, _ = _post(conn, path, body)
     assert status == wanted, status

@@ -1,7 +1,7 @@
-"""The ordinary way: a dramatiq actor with one order per message and per transaction.
+"""The plain actor: dramatiq with one order per message and per transaction.
 
-Written as the manuals of dramatiq and SQLAlchemy show it, with the same rows in the end.
-`dramatiq tests.benchmarks.plain -Q plain` works off what `python -m tests.benchmarks.plain` sent.
+It follows the manuals of dramatiq and SQLAlchemy and writes the same rows as the store.
+`dramatiq tests.benchmarks.plain -Q plain` processes what `python -m tests.benchmarks.plain` sent.
 """
 
 import os
@@ -33,12 +33,12 @@ engine = create_engine(
 
 @dramatiq.actor(queue_name="plain_emails")
 def send_email(notification_id: int) -> None:
-    """Nobody sends any here."""
+    """E-mails are not sent in this benchmark."""
 
 
 @dramatiq.actor(queue_name="plain")
 def process_order(order_id: int) -> None:
-    """Confirm one order; in this benchmark there are copies enough for all."""
+    """Confirm one order; the stock of this benchmark is sufficient for all orders."""
     now = datetime.now(UTC)
     with engine.begin() as conn:
         order = conn.execute(

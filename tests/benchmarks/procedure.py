@@ -1,6 +1,6 @@
-"""The limit: a stored procedure that works off one order per transaction, without any queue.
+"""The limit: a stored procedure that processes one order per transaction, without a queue.
 
-Driven by mysqlslap, which costs the machine least.
+mysqlslap calls it, because it needs the least CPU time.
 """
 
 import subprocess
@@ -20,20 +20,20 @@ SQL = Path(__file__).with_suffix(".sql")
 
 
 def create(conn: "pymysql.Connection[Any]") -> None:
-    """Make the procedure."""
+    """Create the procedure."""
     text = SQL.read_text()
     with closing(conn), conn.cursor() as cursor:
         cursor.execute(text[text.index("CREATE PROCEDURE") :])
-        # For connections made from now on; our own engines set it themselves.
+        # For new connections; the engines of the store set it themselves.
         cursor.execute("SET GLOBAL tx_isolation = 'READ-COMMITTED'")
 
 
 def start(
     port: int, database: str, order_ids: Sequence[int], folder: Path, *, stock_first: bool
 ) -> "subprocess.Popen[str]":
-    """Work these orders off over `CONNECTIONS` connections, one call for each order.
+    """Process these orders over `CONNECTIONS` connections, one call per order.
 
-    The lists of calls lie in `folder` for as long as the process lives.
+    The files with the calls are in `folder` while the process runs.
     """
     files = [folder / f"calls-{connection}.sql" for connection in range(CONNECTIONS)]
     for connection, file in enumerate(files):

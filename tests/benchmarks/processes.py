@@ -1,9 +1,8 @@
-"""What further processes bring on this machine: orders with 1, 2 and 4, requests with 1 and 2.
+"""Scaling over processes: orders with 1, 2 and 4 workers, requests with 1 and 2 web processes.
 
-Both stand beside the machine's own limits: the stored procedure on eight connections, and as
-many processes of an aiohttp handler that does nothing.  The database, the broker and the clients
-share the processors with what is measured, so on a small machine a further process takes from
-the others what it needs.
+The limits of the machine are shown, too: the stored procedure on eight connections, and the same
+number of processes of a bare aiohttp handler. The database, the broker and the clients use the same
+processors, so on a small machine an additional process takes CPU time from the others.
 """
 
 import asyncio
@@ -15,7 +14,7 @@ from contextlib import ExitStack
 
 from tests.benchmarks import drain, report
 from tests.benchmarks.drain import Drain
-from tests.benchmarks.knock import Knocks
+from tests.benchmarks.request_loop import RequestPlan
 from tests.benchmarks.requests import Bare, Run, _run, ask
 from tests.benchmarks.site import BOOKS, Site
 from tests.e2e.programs import ROOT, Web, Workers
@@ -27,7 +26,7 @@ SECONDS = 5
 
 
 class OrderWorkers(Workers):
-    """So many processes for orders alone."""
+    """The given number of processes for orders only."""
 
     def __init__(self, settings: Mapping[str, str], processes: int) -> None:
         self.command = (
@@ -37,7 +36,7 @@ class OrderWorkers(Workers):
 
 
 class Webs(Web):
-    """So many processes on one port."""
+    """The given number of web processes on one port."""
 
     def __init__(self, settings: Mapping[str, str], processes: int) -> None:
         super().__init__(settings)
@@ -45,14 +44,14 @@ class Webs(Web):
 
 
 class Bares(Bare):
-    """So many processes of the handler that does nothing, on one port."""
+    """The given number of processes of the bare handler on one port."""
 
     def __init__(self, body: str, processes: int) -> None:
         super().__init__(body)
         self._processes = processes
 
     def _spawn(self) -> "subprocess.Popen[bytes]":
-        # The others end with the first: they share its session and its parent.
+        # The others end with the first: they have the same session and parent.
         command = [sys.executable, "-m", "tests.benchmarks.bare"]
         return self._popen(
             [*command, str(self.port), self.folder / "body", str(self._processes)],
@@ -61,7 +60,7 @@ class Bares(Bare):
 
 
 def workers(site: Site, rounds: int) -> None:
-    """Orders in a second by 1, 2 and 4 worker processes of 8 threads."""
+    """Orders per second of 1, 2 and 4 worker processes with 8 threads each."""
     title = f"workers: {ORDERS:,} orders of {LINES} lines, {os.cpu_count()} processors"
     runs: dict[str, list[Drain]] = {}
     for _ in range(rounds):
@@ -75,12 +74,12 @@ def workers(site: Site, rounds: int) -> None:
         for name, found in drains.items():
             runs.setdefault(name, []).append(found)
             report.progress(title, name, found.per_second)
-    # What stands for a program has another name in each run.
+    # The name of the program differs in each run.
     report.drains(title, runs, "procedure")
 
 
 def webs(site: Site, rounds: int) -> None:
-    """Lists of books, kept as bytes, and cart changes in a second by 1 and 2 web processes."""
+    """Cached lists of books and cart changes per second of 1 and 2 web processes."""
     site.clear()
     print(f"\nwebs: {SECONDS} s each, 32 connections, {os.cpu_count()} processors")
     book_id = site.ask("SELECT MIN(id) FROM books")[0][0]
@@ -94,11 +93,11 @@ def webs(site: Site, rounds: int) -> None:
             for number in WEBS:
                 with ExitStack() as stack:
                     ours = stack.enter_context(Webs(site.settings, number))
-                    sample = ask(Knocks(ours.port, method, path, contents, 0.5, customers=4))
+                    sample = ask(RequestPlan(ours.port, method, path, contents, 0.5, customers=4))
                     bare = stack.enter_context(Bares(sample.body, number))
                     for side, server in (("ours", ours), ("bare", bare)):
-                        knocks = Knocks(server.port, method, path, contents, SECONDS)
-                        found = _run(site, server, knocks)
+                        plan = RequestPlan(server.port, method, path, contents, SECONDS)
+                        found = _run(site, server, plan)
                         runs.setdefault(f"{side}, {_processes(number)}", []).append(found)
         for title, found in runs.items():
             rates = [run.per_second for run in found]

@@ -1,4 +1,4 @@
-"""What the benchmarks print."""
+"""The output of the benchmarks."""
 
 import platform
 import statistics
@@ -20,7 +20,7 @@ SETTINGS = (
 
 
 def versions(site: Site) -> None:
-    """What was measured on."""
+    """Print the versions and the machine."""
     found = site.ask("SELECT " + ", ".join(f"@@{name}" for name in SETTINGS))[0]
     broker = site.rabbitmq.client.ask("GET", "overview")
     print(f"Python {platform.python_version()}, {platform.platform()}")
@@ -30,24 +30,24 @@ def versions(site: Site) -> None:
 
 
 def progress(title: str, name: str, per_second: float) -> None:
-    """One run is over; they take minutes."""
+    """Print that a run is finished; runs take minutes."""
     print(f"  {title.partition(':')[0]}, {name}: {per_second:,.0f}/s", file=sys.stderr, flush=True)
 
 
 def middle(values: Sequence[float]) -> str:
-    """The median and, in brackets, the least and the most."""
+    """The median and, in brackets, minimum and maximum."""
     return f"{statistics.median(values):,.0f} ({min(values):,.0f}-{max(values):,.0f})"
 
 
 def ratio(ours: Sequence[float], limit: Sequence[float]) -> str:
-    """Ours to the limit: of the medians, and of the rounds."""
+    """Our rate relative to the limit: the ratio of the medians, and of the rounds."""
     rounds = [mine / its for mine, its in zip(ours, limit, strict=True)]
     whole = statistics.median(ours) / statistics.median(limit)
     return f"{whole:.2f} ({min(rounds):.2f}-{max(rounds):.2f})"
 
 
 def drains(title: str, runs: Mapping[str, Sequence[Drain]], limit: str) -> None:
-    """A table of drains: the rate of each, its ratio to the limit, and where the CPU went."""
+    """Print a table of drains: rate, ratio to the limit, and CPU time by program."""
     print(f"\n{title}")
     print(f"{'':24}{'orders/s':>24}{'of limit':>20}  CPU us per order")
     its = [drain.per_second for drain in runs[limit]]

@@ -1,4 +1,4 @@
-"""Single requests to the web process, beside a bare aiohttp handler that answers the same."""
+"""Single requests to the web process, compared with a bare aiohttp handler of the same body."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.benchmarks import report
 from tests.benchmarks.cpu import Meter, session_of
-from tests.benchmarks.knock import Answers, Knocks
+from tests.benchmarks.request_loop import Answers, RequestPlan
 from tests.benchmarks.site import Site
 from tests.e2e.programs import ROOT, Web
 from tests.servers.process import Server, free_port
@@ -21,7 +21,7 @@ SECONDS = 5
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Some seconds of one request."""
+    """The results of repeating one request for some seconds."""
 
     per_second: float
     ranks_ms: Sequence[float]
@@ -30,7 +30,7 @@ class Run:
 
 
 class Bare(Server):
-    """The handler that does nothing."""
+    """The bare handler."""
 
     name = "bare"
 
@@ -40,7 +40,7 @@ class Bare(Server):
         (self.folder / "body").write_text(body)
 
     def wipe(self) -> None:
-        """It keeps nothing."""
+        """It stores nothing."""
 
     def _spawn(self) -> "subprocess.Popen[bytes]":
         return self._popen(
@@ -50,15 +50,15 @@ class Bare(Server):
 
     def _answers(self) -> bool:
         try:
-            ask(Knocks(self.port, "GET", "/", [None], seconds=0.1, customers=1))
+            ask(RequestPlan(self.port, "GET", "/", [None], seconds=0.1, customers=1))
         except subprocess.CalledProcessError:
             return False
         return True
 
 
 def web(site: Site, rounds: int) -> None:
-    """A list of books and one book, as JSON and as pages, and a book put into a cart, by 32 guests
-    who ask at once."""
+    """A list of books and one book, as JSON and as pages, and adding to the cart, by 32 concurrent
+    guests."""
     site.clear()
     books = [book_id for (book_id,) in site.ask("SELECT id FROM books ORDER BY id LIMIT 3")]
     kinds: dict[str, tuple[str, str, Sequence[Any]]] = {
@@ -75,19 +75,19 @@ def web(site: Site, rounds: int) -> None:
     print(f"\nweb: {SECONDS} s each, 32 connections")
     with Web(site.settings) as ours:
         for name, (method, path, contents) in kinds.items():
-            sample = ask(Knocks(ours.port, method, path, contents, seconds=1, customers=4))
+            sample = ask(RequestPlan(ours.port, method, path, contents, seconds=1, customers=4))
             with Bare(sample.body) as bare:
                 runs: dict[str, list[Run]] = {"ours": [], "bare": []}
                 for _ in range(rounds):
                     for side, server in (("ours", ours), ("bare", bare)):
-                        knocks = Knocks(server.port, method, path, contents, SECONDS)
-                        runs[side].append(_run(site, server, knocks))
+                        plan = RequestPlan(server.port, method, path, contents, SECONDS)
+                        runs[side].append(_run(site, server, plan))
             _print(name, runs, len(sample.body))
 
 
-def _run(site: Site, server: Server, knocks: Knocks) -> Run:
+def _run(site: Site, server: Server, plan: RequestPlan) -> Run:
     with Meter({"database": site.sessions["database"], "web": session_of(server)}) as meter:
-        answers = ask(knocks)
+        answers = ask(plan)
     if answers.failures:
         raise SystemExit(f"{answers.failures} failures: {answers.body}")
     number = len(answers.waits)
@@ -116,10 +116,10 @@ def _print(name: str, runs: Mapping[str, Sequence[Run]], length: int) -> None:
         )
 
 
-def ask(knocks: Knocks) -> Answers:
-    """What came of it, from a process of its own."""
+def ask(plan: RequestPlan) -> Answers:
+    """Send the requests from a separate process; returns the results."""
     found = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks.knock", json.dumps(asdict(knocks))],
+        [sys.executable, "-m", "tests.benchmarks.request_loop", json.dumps(asdict(plan))],
         cwd=ROOT,
         capture_output=True,
         text=True,

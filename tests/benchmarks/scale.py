@@ -1,11 +1,11 @@
-"""How a million books and a million orders feel: each page against its limit.
+"""A store with a million books and a million orders: each page against its limit.
 
 `python -m tests.benchmarks.scale [--books N] [--orders N] [--keep FOLDER]` fills a private
-MariaDB, once with a hundredth and once with all, and asks `bookstore web` for one page after the
-other, each time with other books and words and as a customer who is signed in, so that nothing
-is answered from memory.  Times are a client's on the same machine, from the request to the end
-of the answer; where others use the machine too, put `chrt -r 1` in front.  With a folder the next
-run finds the data there.
+MariaDB, once with a hundredth and once with all of the data. It requests one page of `bookstore
+web` after the other, with different books and words each time and as a signed-in customer, so that
+no response comes from a cache. Times are measured by a client on the same machine, from the
+request to the end of the response. If the machine is shared, put `chrt -r 1` in front. With
+`--keep`, the next run reuses the data in the folder.
 """
 
 import asyncio
@@ -34,17 +34,17 @@ from tests.factories import add_user
 from tests.servers.mariadb import MariaDB, MariaDBServer
 
 DATABASE = "scale"
-#: What the operator's guide advises for a catalogue of this size.
+#: The settings that the operator's guide recommends for a catalogue of this size.
 BUFFER_POOL = "1G"
 OPTIONS = (f"--innodb-buffer-pool-size={BUFFER_POOL}", "--innodb-log-file-size=1G")
-#: Of each kind of request, or as many as there is time for.
+#: Requests of each kind, or fewer if the time is over.
 REQUESTS, SECONDS, WARM = 200, 20.0, 5
 PAGE = 20
 DEEP_PAGE = 40_000
-#: In milliseconds, at p99.
+#: Limits in milliseconds (p99).
 LIST_MS, COMMON_MS, RARE_MS, ADMIN_MS = 50.0, 500.0, 50.0, 1000.0
 GROWTH, DEPTH = 2.0, 1.5
-#: The kinds that may only grow so much.
+#: The kinds of request whose growth is limited, and the limit.
 GROWING = ("list, ", "book", "page of a book", "page with a list")
 DOCTOR_S, DOCTOR_MB = 60.0, 200.0
 CUSTOMER = {"email": "reader@example.com", "password": "eleven blue lanterns"}
@@ -55,7 +55,7 @@ Paths = Callable[[random.Random], str]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of request, and what its p99 may be."""
+    """One kind of request, and the limit of its p99."""
 
     name: str
     limit_ms: float
@@ -81,12 +81,12 @@ class Browser:
         self._cookie = (answer.getheader("Set-Cookie") or "").partition(";")[0]
 
     def rest(self) -> None:
-        """Hang up before the server does; the next request opens another connection."""
+        """Close the connection before the server does; the next request opens a new one."""
         self._connection.close()
 
     def ask(self, path: str) -> tuple[float, bool]:
-        """How long the answer took, in milliseconds, and whether it was what was asked for: it is a
-        503 where the database needs longer than the two seconds that the store allows."""
+        """The response time in milliseconds, and whether the response was successful. It is a 503
+        if the database needs longer than the two seconds that the store allows."""
         started = time.perf_counter()
         self._connection.request("GET", path, headers={"Cookie": self._cookie})
         answer = self._connection.getresponse()
@@ -96,7 +96,7 @@ class Browser:
 
 
 def kinds(client: MariaDB, books: int, deep: int) -> Iterator[Kind]:
-    """What is asked for; `deep` is the page whose cursor is compared with the first."""
+    """The kinds of requests; `deep` is the late page that is compared with the first."""
     word = big.words()
     rows = _Rows(client)
 
@@ -177,7 +177,7 @@ def kinds(client: MariaDB, books: int, deep: int) -> Iterator[Kind]:
         yield Kind(f"/admin{path}", ADMIN_MS, lambda _, path=path: f"/admin{path}", staff=True)
 
 
-#: By what each list is sorted.
+#: The sort order of each list.
 _COLUMNS = {
     "title": "sort_title, id",
     "price": "price_cents, id",
@@ -188,7 +188,7 @@ _COLUMNS = {
 
 
 class _Rows:
-    """What the database says, by the query."""
+    """Query results, cached by query."""
 
     def __init__(self, client: MariaDB) -> None:
         self._client = client
@@ -200,7 +200,7 @@ class _Rows:
             return cursor.fetchone() or ()
 
     def cursor(self, sort: str, place: int) -> str:
-        """The cursor behind so many rows of a list."""
+        """The cursor after this number of rows of a list."""
         if (sort, place) not in self._cursors:
             order = _COLUMNS[sort]
             value = order.partition(" ")[0].rstrip(",")
@@ -217,7 +217,7 @@ def _price(dice: random.Random) -> str:
 
 
 def measure(port: int, asked: Sequence[Kind]) -> tuple[dict[str, float], bool]:
-    """Print p50 and p99 of each kind; returned are p50 by its name, and whether all is well."""
+    """Print p50 and p99 of each kind; returns p50 by kind, and whether all are within limits."""
     customer, staff = Browser(port, CUSTOMER), Browser(port, STAFF)
     found, well = {}, True
     for kind in asked:
@@ -248,7 +248,7 @@ def measure(port: int, asked: Sequence[Kind]) -> tuple[dict[str, float], bool]:
 
 
 def examine(settings: Mapping[str, str]) -> bool:
-    """Print how long `bookstore doctor` takes and its memory; whether both keep their limits."""
+    """Print the time and memory of `bookstore doctor`; returns whether both are within limits."""
     began = time.monotonic()
     process = subprocess.Popen(
         [sys.executable, "-m", "bookstore.cli", "doctor"],
@@ -277,7 +277,7 @@ async def _open_accounts(url: str) -> None:
 
 
 def one_size(books: int, orders: int, folder: Path | None) -> tuple[dict[str, float], bool]:
-    """Everything about a store of this size: p50 by kind, and whether all limits are kept."""
+    """Measure a store of this size; returns p50 by kind, and whether all are within limits."""
     data = folder / f"{books}-{orders}" if folder else None
     there = data is not None and data.exists()
     deep = min(DEEP_PAGE, books // PAGE - 2)
@@ -293,7 +293,7 @@ def one_size(books: int, orders: int, folder: Path | None) -> tuple[dict[str, fl
             with closing(server.client.connect()) as conn, conn.cursor() as cursor:
                 cursor.execute("SET GLOBAL innodb_flush_log_at_trx_commit = 1")
             print(f"filled in {time.monotonic() - began:.0f} s")
-        else:  # Perhaps by a program that knew fewer migrations.
+        else:  # The data may come from an older version with fewer migrations.
             asyncio.run(_prepare(server.client.url(DATABASE)))
         print(f"\n{books:,} books, {orders:,} orders, a buffer pool of {BUFFER_POOL}", flush=True)
         settings = {
@@ -311,7 +311,7 @@ def one_size(books: int, orders: int, folder: Path | None) -> tuple[dict[str, fl
 
 
 def compare(small: Mapping[str, float], large: Mapping[str, float], deep: int) -> bool:
-    """Print what growth and depth cost; whether both keep their limits."""
+    """Print the effect of size and of late pages; returns whether both are within limits."""
     well = True
     for name, p50 in large.items():
         if name in small:
@@ -334,7 +334,7 @@ def compare(small: Mapping[str, float], large: Mapping[str, float], deep: int) -
 
 
 def main(wanted: Namespace) -> int:
-    """Both sizes; 1 when a limit was passed."""
+    """Measure both sizes; returns 1 if a limit was exceeded."""
     small, _ = one_size(wanted.books // 100, wanted.orders // 100, wanted.keep)
     large, well = one_size(wanted.books, wanted.orders, wanted.keep)
     print()

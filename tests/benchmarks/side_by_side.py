@@ -1,4 +1,4 @@
-"""One command several times at once, each with a file of its own."""
+"""Runs one command several times at once, each with its own file."""
 
 import subprocess
 from collections.abc import Sequence
@@ -8,9 +8,9 @@ from tests.e2e.programs import ROOT
 
 
 def start(command: Sequence[str], files: Sequence[Path]) -> "subprocess.Popen[str]":
-    """Run the command for each file at the same time; `{}` in it stands for the file.
+    """Run the command for all files at the same time; `{}` in it is replaced by the file.
 
-    The process ends when all have ended, with an exit code of its own when one of them failed.
+    The process ends when all commands have ended, with an error code if one of them failed.
     """
     running = subprocess.Popen(
         ["xargs", f"--max-procs={len(files)}", "-I{}", *command],

@@ -1,10 +1,9 @@
-"""The single-row form: an application that handles one order after the other, the copies first.
+"""The single-row client: an application that processes one order after the other, stock first.
 
-Each order has a transaction and a trip for each statement of its own, in the driver's cheapest
-form, and the same rows in the end.  The copies are taken by a conditional UPDATE right at the
-beginning, as one would write it plainly, so that who wants the same book waits until COMMIT.
-`python -m tests.benchmarks.single_row PORT DATABASE FILE` works off the orders whose ids are
-in the file, over `CONNECTIONS` connections.
+Each order is one transaction with one round trip per statement, in the cheapest form of the driver,
+and writes the same rows as the store. A conditional UPDATE deducts the stock at the beginning, so
+other orders of the same book wait until COMMIT. `python -m tests.benchmarks.single_row PORT
+DATABASE FILE` processes the orders whose ids are in the file, over `CONNECTIONS` connections.
 """
 
 import asyncio
@@ -21,12 +20,12 @@ from bookstore import pricing
 from tests.benchmarks import side_by_side
 from tests.servers.mariadb import PASSWORD, USER
 
-#: In each of as many processes, so that Python's one thread is not the limit.
+#: Connections per process; several processes, so that one Python thread is not the limit.
 CONNECTIONS, PROCESSES = 8, 2
 
 
 async def process(conn: aiomysql.Connection, order_id: int) -> None:
-    """Confirm one order; in this benchmark there are copies enough for all."""
+    """Confirm one order; the stock of this benchmark is sufficient for all orders."""
     now = datetime.now(UTC).replace(tzinfo=None)
     async with conn.cursor() as cursor:
         await cursor.execute(
@@ -81,7 +80,7 @@ async def process(conn: aiomysql.Connection, order_id: int) -> None:
 
 
 async def work_off(port: int, database: str, order_ids: Sequence[int]) -> None:
-    """All of them, over `CONNECTIONS` connections."""
+    """Process all orders over `CONNECTIONS` connections."""
     waiting = list(reversed(order_ids))
 
     async def one_after_the_other() -> None:
@@ -104,7 +103,7 @@ async def work_off(port: int, database: str, order_ids: Sequence[int]) -> None:
 def start(
     port: int, database: str, order_ids: Sequence[int], folder: Path
 ) -> "subprocess.Popen[str]":
-    """Work these orders off in `PROCESSES` processes, which end when there are no more."""
+    """Process these orders in `PROCESSES` processes, which end when none is left."""
     files = [folder / f"ids-{number}" for number in range(PROCESSES)]
     for number, file in enumerate(files):
         file.write_text("\n".join(map(str, order_ids[number::PROCESSES])))

@@ -1,4 +1,4 @@
-"""A mail server that takes every e-mail and forgets it: `python -m tests.benchmarks.sink PORT`."""
+"""A mail server that accepts and discards every e-mail: `python -m tests.benchmarks.sink PORT`."""
 
 import asyncio
 import os
@@ -11,7 +11,7 @@ from tests.servers.process import Server, free_port
 
 
 class Sink(Server):
-    """The sink as a process of its own."""
+    """The sink in its own process."""
 
     name = "sink"
 
@@ -21,11 +21,11 @@ class Sink(Server):
 
     @property
     def url(self) -> str:
-        """What `BOOKSTORE_SMTP_URL` has to be."""
+        """The value for `BOOKSTORE_SMTP_URL`."""
         return f"smtp://127.0.0.1:{self.port}"
 
     def wipe(self) -> None:
-        """It keeps nothing."""
+        """It stores nothing."""
 
     def _spawn(self) -> "subprocess.Popen[bytes]":
         return self._popen(
@@ -39,7 +39,7 @@ class Sink(Server):
 
 
 async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """One client, until it hangs up (RFC 5321, in its shortest form)."""
+    """Serve one client until it disconnects (a minimal RFC 5321)."""
     writer.write(b"220 sink\r\n")
     while line := await reader.readline():
         command = line[:4].upper()
@@ -58,7 +58,7 @@ async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 async def serve(port: int) -> None:
-    """Take e-mails for ever."""
+    """Accept e-mails until the process ends."""
     async with await asyncio.start_server(talk, "127.0.0.1", port) as server:
         await server.serve_forever()
 

@@ -1,4 +1,4 @@
-"""What every benchmark stands on: servers of its own, a catalogue, orders that wait."""
+"""The environment of the benchmarks: private servers, a catalogue, a backlog of orders."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ from tests.servers.rabbitmq import RabbitMQServer
 
 DATABASE, VHOST = "benchmark", "benchmark"
 BOOKS = 10_000
-#: More than all orders of a run take.
+#: More stock than all orders of a run need.
 COPIES = 1_000_000
 RATES = Rates("EUR", 290, 4000, 700)
 ADDRESS = {
@@ -40,11 +40,11 @@ ADDRESS = {
     "postcode": "20457",
     "country": "DE",
 }
-#: Customers who check out at the same moment while a backlog is made, as in so many processes.
+#: Concurrent checkouts while a backlog is created, and the number of groups that they form.
 AT_ONCE, COUNTERS = 240, 4
-#: Seconds between two looks at what is left; each costs the database a little.
+#: The polling interval in seconds; a poll costs the database a little.
 LOOK_S = 0.2
-#: Everything that comes with orders; the catalogue stays.
+#: The tables of orders; the catalogue stays.
 FLEETING = (
     "tasks",
     "task_failures",
@@ -88,7 +88,7 @@ class Site:
 
     @property
     def settings(self) -> dict[str, str]:
-        """The environment of our programs."""
+        """The environment variables of the programs."""
         return {
             "BOOKSTORE_DATABASE_URL": self.database_url,
             "BOOKSTORE_BROKER_URL": self.broker_url,
@@ -127,7 +127,7 @@ class Site:
         self.broker_url = self.rabbitmq.client.create_vhost(VHOST, overheard=False)
 
     def fill_carts(self, number: int, lines: int, *, books: int = BOOKS) -> list[int]:
-        """Carts of guests with so many lines each, drawn from so many books; their ids."""
+        """Create carts of guests with random books; returns the ids of the carts."""
         dice = random.Random(number)
         book_ids = [book_id for (book_id,) in self.ask("SELECT id FROM books ORDER BY id")][:books]
         with closing(self.connect()) as conn, conn.cursor() as cursor:
@@ -149,7 +149,7 @@ class Site:
         return list(range(1, number + 1))
 
     def open_sessions(self, cart_ids: Sequence[int]) -> None:
-        """A guest's session for each cart."""
+        """Create a guest session for each cart."""
         with closing(self.connect()) as conn, conn.cursor() as cursor:
             cursor.executemany(
                 "INSERT INTO sessions (id_hash, data, created_at, last_seen_at, expires_at)"
@@ -161,9 +161,9 @@ class Site:
     async def place(
         self, cart_ids: Sequence[int], *, announced: bool = True, singly: bool = False
     ) -> None:
-        """Check the carts out, with no worker at work, and publish the orders if `announced`.
+        """Check out the carts without workers; publish the orders if `announced`.
 
-        `singly` publishes each order in a message of its own.
+        `singly` publishes one message per order.
         """
         waiting = list(cart_ids)
         async with self._publisher() as publisher, self.engine() as made:
@@ -183,7 +183,7 @@ class Site:
 
     @contextmanager
     def watch(self) -> Iterator[Callable[[], bool]]:
-        """A question for `wait_until`: whether no order is left as it was placed."""
+        """A condition for `wait_until`: whether no order is in the state placed."""
         with closing(self.connect()) as conn, conn.cursor() as cursor:
 
             def nothing_waits() -> bool:
@@ -193,13 +193,13 @@ class Site:
             yield nothing_waits
 
     def messages(self, queue: str) -> int:
-        """How many messages wait in a queue."""
+        """The number of messages in a queue."""
         with closing(pika.BlockingConnection(pika.URLParameters(self.broker_url))) as connection:
             found = connection.channel().queue_declare(queue, passive=True)
             return int(found.method.message_count)
 
     async def examine(self) -> None:
-        """Stop when an order was lost, doubled or wrongly counted."""
+        """Exit with an error if an order was lost, doubled or miscounted."""
         async with self.engine() as engine, db.reading(engine) as conn:
             now = datetime.now(UTC)
             found = [finding async for finding in doctor.examine(conn, now=now)]

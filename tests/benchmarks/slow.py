@@ -1,4 +1,4 @@
-"""Five hundred clients that take their time, and what the other visitors notice of them."""
+"""Five hundred slow clients, and their effect on other visitors."""
 
 import asyncio
 import socket
@@ -9,16 +9,16 @@ from contextlib import suppress
 from pathlib import Path
 
 from tests.benchmarks.cpu import session_of
-from tests.benchmarks.knock import Knocks
+from tests.benchmarks.request_loop import RequestPlan
 from tests.benchmarks.requests import ask
 from tests.benchmarks.site import Site
 from tests.e2e.programs import Web
 
 CLIENTS = 500
-#: All of them are to be gone by then.
+#: All slow clients must be disconnected after this time.
 LIMIT_S = 30
 POST = b"POST /api/v1/session HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
-#: What a client sends at once, what it sends once a second after that, whether it reads.
+#: What a client sends first, what it sends every second afterwards, and whether it reads.
 KINDS: dict[str, tuple[bytes, bytes, bool]] = {
     "silent": (b"", b"", True),
     "slow line": (b"G", b"E", True),
@@ -30,7 +30,7 @@ KINDS: dict[str, tuple[bytes, bytes, bool]] = {
 
 
 def slow(site: Site, rounds: int) -> None:
-    """How long each kind lasts, and the p95 of a visitor before and meanwhile; `rounds` is 1."""
+    """How long each kind stays connected; p95 of a visitor before and during it. `rounds` is 1."""
     site.clear()
     print(f"\nslow: {CLIENTS} clients of each kind, to be closed within {LIMIT_S} s")
     with Web(site.settings) as web:
@@ -51,7 +51,7 @@ def slow(site: Site, rounds: int) -> None:
 async def _besiege(
     port: int, first: bytes, then: bytes, reads: bool, memory: Callable[[], float]
 ) -> tuple[float, float, float]:
-    """Until when the last client was held, the visitor's p95 meanwhile, the most memory."""
+    """Seconds until the last client was disconnected, p95 of a visitor, and peak memory."""
     began = time.monotonic()
     async with asyncio.TaskGroup() as group:
         clients = [group.create_task(_client(port, first, then, reads)) for _ in range(CLIENTS)]
@@ -63,7 +63,7 @@ async def _besiege(
 
 
 async def _client(port: int, first: bytes, then: bytes, reads: bool) -> float:
-    """When the other side had enough."""
+    """The time when the server closed the connection."""
     sock = socket.socket()
     if not reads:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
@@ -84,7 +84,7 @@ async def _client(port: int, first: bytes, then: bytes, reads: bool) -> float:
                             await reader.read(1000)
                 else:
                     await asyncio.sleep(1)
-                    # A reset shows only when something is sent.
+                    # A reset is seen only when data is sent.
                     writer.write(first[:50])
                     await writer.drain()
     writer.close()
@@ -92,7 +92,7 @@ async def _client(port: int, first: bytes, then: bytes, reads: bool) -> float:
 
 
 def _p95_ms(port: int, seconds: float) -> float:
-    answers = ask(Knocks(port, "GET", "/api/v1/books", [None], seconds=seconds, customers=2))
+    answers = ask(RequestPlan(port, "GET", "/api/v1/books", [None], seconds=seconds, customers=2))
     return statistics.quantiles(answers.waits, n=100)[94] * 1000
 
 

@@ -1,21 +1,21 @@
-"""The highest load that the store bears: nothing that waits grows."""
+"""The highest sustainable load: no backlog grows."""
 
 import sys
 
 from tests.benchmarks.over_http import SECONDS, Form, Run, over_http, ranks
 from tests.benchmarks.site import Site
 
-#: Of the search; each halves what is not known.
+#: Steps of the binary search.
 STEPS = 6
-#: Customers who come at moments of their own keep to them, so late answers do not slow them.
+#: Customers arrive at fixed times, so slow responses do not reduce the load.
 CUSTOMERS = 128
-#: A load is borne when so many of its orders are accepted, and so few are added to what waits.
+#: A load is sustainable if this fraction of orders is accepted and the backlog grows by less.
 KEPT, GROWTH = 0.97, 0.05
 
 
 def stable(site: Site, rounds: int) -> None:
-    """The most orders a second for which neither orders nor e-mails pile up; there an order is
-    accepted within 250 ms (p99)."""
+    """The highest rate at which no backlog of orders or e-mails grows. Goal: an order is accepted
+    within 250 ms (p99) at this rate."""
     flat_out = over_http(site, Form(full_carts=False)).accepted_per_second
     low, high = 0.0, 1.1 * flat_out
     found: list[tuple[float, Run]] = []
@@ -42,8 +42,7 @@ def stable(site: Site, rounds: int) -> None:
 
 
 def borne(run: Run, rate: float) -> bool:
-    """Whether the store kept up: of the two thirds that follow the first, hardly anything is
-    left over at the end."""
+    """Whether the store kept up: after the first third, the backlog hardly grows."""
     grown = max(
         run.waiting[-1] - run.waiting[0],
         (run.unfinished[-1] - run.unfinished[0]) / 2,  # An order has two e-mails.

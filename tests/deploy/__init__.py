@@ -1,1 +1,1 @@
-"""What operators are given (units, image, guide), used as they would use it."""
+"""Deployment files for operators (units, image, guide), used as operators use them."""

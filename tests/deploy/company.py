@@ -1,4 +1,4 @@
-"""Two web hosts and two worker hosts, one MariaDB, one RabbitMQ: set up as the guide says."""
+"""Two web hosts and two worker hosts with one MariaDB and one RabbitMQ, set up by the guide."""
 
 import os
 import secrets
@@ -18,44 +18,44 @@ from tests.servers.rabbitmq import RabbitMQServer
 from tests.servers.smtp import SmtpSink
 
 SYSTEMD = ROOT / "config" / "deploy" / "systemd"
-#: What is typed in when an account is opened.
+#: The password typed in when an account is created.
 PASSWORD = "eleven blue lanterns\n"
-#: In the guide, and there alone.
+#: A value that occurs only in the guide.
 REPOSITORY = "https://git.example.com/bookstore.git"
 
 
 def bundle() -> bytes:
-    """All that is committed here, as a file that can be cloned: no machine reaches a server."""
+    """The committed repository as a git bundle: the machines cannot reach a server."""
     command = ["git", "bundle", "create", "--quiet", "-", "HEAD"]
     return subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
 
 
 class Site(Protocol):
-    """A host on which the guide's steps are done."""
+    """A host on which the steps of the guide are executed."""
 
     host: Host
 
     def install(self, settings: str, script: str) -> None:
-        """Steps 3 and 4."""
+        """Steps 3 and 4 of the guide."""
 
     def run(self, script: str) -> None:
-        """What is typed as root; it must not fail."""
+        """Run a command as root; it must succeed."""
 
     def start(self, names: Sequence[str]) -> None:
-        """Step 6: `systemctl enable --now` for units of these names."""
+        """Step 6 of the guide: `systemctl enable --now` for these units."""
 
     @property
     def folder(self) -> Path:
-        """Where `run` leaves its files."""
+        """The working directory of `run`."""
 
     @property
     def well(self) -> bool:
-        """Whether all that was started is running."""
+        """Whether all started programs are running."""
 
 
 class Checkout:
-    """A host that shares this machine's files: step 4 was done by `make`, and what the units say
-    is started without systemd.
+    """A host that shares the files of this machine: `make` has done step 4, and the commands of the
+    units are started without systemd.
     """
 
     def __init__(self, stack: ExitStack, host: Host, folder: Path) -> None:
@@ -63,7 +63,7 @@ class Checkout:
         self.folder = folder
         self._stack = stack
         self._programs: list[HostProgram] = []
-        #: What of the guide is elsewhere here.
+        #: Paths and addresses of the guide that differ here.
         self.places = {
             "/opt/bookstore/bin/bookstore": f"{sys.executable} -m bookstore.cli",
             "/etc/bookstore/env": str(folder / "env"),
@@ -112,7 +112,7 @@ class Checkout:
 
 
 class Installed:
-    """A clean machine on which every line of the guide is typed."""
+    """A clean machine on which every line of the guide is executed."""
 
     def __init__(self, stack: ExitStack, host: Host, folder: Path) -> None:
         self.host = host
@@ -145,7 +145,7 @@ class Installed:
 
 
 class Company:
-    """The hosts, and what they share."""
+    """The hosts and their shared servers."""
 
     def __init__(
         self, stack: ExitStack, folder: Path, kind: Callable[[ExitStack, Host, Path], Any]
@@ -174,7 +174,7 @@ class Company:
         return [*self.webs, *self.workers]
 
     def set_up(self) -> None:
-        """All steps of the guide, from the first to the sixth."""
+        """Execute steps 1 to 6 of the guide."""
         sql, queues, settings, install, tables, grants, account, *start = [
             guide.put_in(text, self._places) for _, text in guide.blocks("Install on many")
         ]
@@ -188,7 +188,7 @@ class Company:
             site.install(settings, install)
         first = self.webs[0]
         first.run(tables)
-        # The administrator's, where the database is.
+        # The administrator account is created on the host of the database.
         subprocess.run(["sh", "-euc", grants], cwd=first.folder, check=True)
         first.run(account)
         for text, sites in zip(start, (self.webs, self.workers), strict=True):
@@ -198,7 +198,7 @@ class Company:
                 site.start(words[3:])
 
     def rows(self, query: str) -> list[Any]:
-        """What the database says."""
+        """The rows of a query."""
         with closing(self.mariadb.client.connect("bookstore")) as conn, conn.cursor() as cursor:
             cursor.execute(query)
             return list(cursor.fetchall())

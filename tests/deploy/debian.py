@@ -1,4 +1,4 @@
-"""A Debian 12 from nothing, by debootstrap."""
+"""Creates a Debian 12 by debootstrap."""
 
 import os
 import shutil
@@ -8,21 +8,21 @@ from pathlib import Path
 from tests.servers.process import find
 
 SUITE = "bookworm"
-#: Where packages come from, if not from where debootstrap looks by itself.
+#: The package mirror; None means debootstrap's default.
 MIRROR = "DEBIAN_MIRROR"
 
 
 def make(root: Path, packages: str) -> None:
-    """Make it, once; packages are separated by commas.  Needs the network, and root.
+    """Create it unless it exists; packages are separated by commas. Needs the network and root.
 
     Raises:
-        CalledProcessError: debootstrap failed; it says why on stderr.
+        CalledProcessError: debootstrap failed; the reason is on stderr.
     """
     if root.exists():
         return
     root.parent.mkdir(parents=True, exist_ok=True)
     part = root.with_suffix(".part")
-    shutil.rmtree(part, ignore_errors=True)  # Of a run that was stopped.
+    shutil.rmtree(part, ignore_errors=True)  # Left by an interrupted run.
     command = [find("debootstrap"), "--variant=minbase", f"--include={packages}", SUITE, part]
     if mirror := os.environ.get(MIRROR):
         command.append(mirror)

@@ -1,4 +1,4 @@
-"""A Dockerfile read into its stages; what an engine would keep beside the files, too."""
+"""Reads a Dockerfile into its stages, with the metadata that an engine stores beside the files."""
 
 import json
 import re
@@ -9,13 +9,13 @@ from pathlib import Path
 
 @dataclass(slots=True)
 class Stage:
-    """One stage: what is done in it, in order, and what its containers begin with."""
+    """One stage: its instructions in order, and the defaults of its containers."""
 
     base: str
     name: str
-    #: (instruction, what follows it)
+    #: (instruction, arguments)
     steps: list[tuple[str, str]] = field(default_factory=list)
-    #: Set by `ENV` at the end of the stage.
+    #: Variables set by `ENV`, at the end of the stage.
     env: dict[str, str] = field(default_factory=dict)
     user: str = "root"
     folder: str = "/"
@@ -25,10 +25,10 @@ class Stage:
 
 
 def read(path: Path) -> list[Stage]:
-    """The stages of a Dockerfile, the last one being the image.
+    """The stages of a Dockerfile; the last one is the image.
 
     Raises:
-        ValueError: it has an instruction that is not known here.
+        ValueError: it has an unsupported instruction.
     """
     stages: list[Stage] = []
     text = re.sub(r"^#.*\n", "", path.read_text(), flags=re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Hosts on one machine: network namespaces on a bridge, whose cables can be pulled."""
+"""Hosts on one machine: network namespaces on a bridge that can be disconnected."""
 
 import os
 import subprocess
@@ -11,12 +11,12 @@ from tests.e2e.programs import Program
 
 
 def ip(*words: str) -> None:
-    """`ip ...`, or a CalledProcessError."""
+    """Run `ip ...`; raises CalledProcessError."""
     subprocess.run(["ip", *words], check=True, capture_output=True)
 
 
 def possible() -> bool:
-    """Whether this machine lets us make hosts."""
+    """Whether this machine allows network namespaces."""
     if os.geteuid():
         return False
     try:
@@ -28,10 +28,10 @@ def possible() -> bool:
 
 
 class Network:
-    """A bridge; this machine is `.1` on it, the hosts are numbered as they come."""
+    """A bridge. This machine has the address `.1`; the hosts are numbered in order of creation."""
 
     def __init__(self) -> None:
-        # Two that run at once must not meet: names and addresses go by the process.
+        # Names and addresses contain the process id, so concurrent runs do not conflict.
         number = os.getpid() % 60_000
         self.prefix = f"10.{number // 250}.{number % 250}"
         self.address = f"{self.prefix}.1"
@@ -68,7 +68,7 @@ class Network:
 
 
 class Host:
-    """A network of its own, on one cable."""
+    """A network namespace with one connection."""
 
     def __init__(self, namespace: str, cable: str, address: str) -> None:
         self.namespace = namespace
@@ -80,19 +80,19 @@ class Host:
         ip("link", "set", self.cable, "down")
 
     def plug(self) -> None:
-        """Let it be reached again."""
+        """Connect the host again."""
         ip("link", "set", self.cable, "up")
 
     def command(self, *words: str) -> list[str]:
-        """What runs this on the host."""
+        """The command that runs this on the host."""
         return ["ip", "netns", "exec", self.namespace, *words]
 
 
 class HostProgram(Program):
-    """What a unit starts on a host; it has no other variables than those of the unit."""
+    """The program of a unit on a host, with the environment variables of the unit only."""
 
     def __init__(self, host: Host, env: Mapping[str, str], words: list[str], ready: str) -> None:
-        """`ready` is what stands in the log of a program that is."""
+        """`ready` is the text that the program logs when it is ready."""
         super().__init__({})
         self.settings = dict(env)
         self._command = host.command(*words)
@@ -106,7 +106,7 @@ class HostProgram(Program):
 
 
 def folder_of(program: Program, name: str) -> Path:
-    """A folder of this name that goes with the program."""
+    """A folder of this name that is deleted with the program."""
     path = program.folder / name
     path.mkdir(exist_ok=True)
     return path

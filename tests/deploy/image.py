@@ -1,10 +1,10 @@
 """The steps of the Dockerfile without a container engine: `python -m tests.deploy.image`, as root.
 
-A debootstrap of Debian 12 stands for the base image (the same distribution and Python).  Each
-`RUN` and `COPY` is done in a root of its own as an engine would, then the parts run from the one
-image: as its user, on a file system that nobody can write to but the volume and /tmp.  An order
-goes all its way through them.  It takes some minutes and 800 MB in build/image, and needs
-debootstrap and the network; DEBIAN_MIRROR names a mirror of Debian that is nearer.
+A debootstrap of Debian 12 replaces the base image (the same distribution and Python). Each `RUN`
+and `COPY` is executed in its own root directory, as an engine does. Then the services run from the
+image: as its user, with a file system that is read-only except for the volume and /tmp. One order
+is placed and processed. It takes some minutes and 800 MB in build/image, and needs debootstrap and
+the network; DEBIAN_MIRROR selects a Debian mirror.
 """
 
 import asyncio
@@ -26,12 +26,12 @@ from tests.servers.rabbitmq import RabbitMQServer
 from tests.servers.smtp import SmtpSink
 
 FOLDER = ROOT / "build" / "image"
-#: Of this machine, for the steps that need the network.
+#: Files of this machine for the steps that need the network.
 BORROWED = ("/etc/resolv.conf", "/etc/ssl/certs")
 PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
-#: With mounts of its own, which end with it.
+#: Starts a process with private mounts, which end with it.
 ISOLATED = ("unshare", "--mount", "--propagation=private", "sh", "-euc")
-#: Ends with the process that started it, and with the rights of the image's user.
+#: Ends with the process that started it, and has the permissions of the image's user.
 _INSIDE = """
 mount --bind "$1" "$1"
 mount -t proc proc "$1/proc"
@@ -48,7 +48,7 @@ exec chroot "$root" setpriv --reuid "$user" --regid "$user" --clear-groups --no-
 
 
 def main() -> int:
-    """Build, run, look; 1 when something is not as it should be."""
+    """Build the image, run it and check it; returns 1 if a check fails."""
     stages = dockerfile.read(ROOT / "Dockerfile")
     roots: dict[str, Path] = {}
     for number, stage in enumerate(stages):
@@ -69,7 +69,7 @@ def main() -> int:
 
 
 class Image:
-    """A root, and how containers are started from it."""
+    """A root directory from which containers are started."""
 
     def __init__(self, stage: Stage, root: Path) -> None:
         self.stage = stage
@@ -77,7 +77,7 @@ class Image:
         self._root = root
 
     def command(self, volume: Path, *command: str) -> list[str]:
-        """What starts this in a container whose volume is that folder."""
+        """The command that starts this in a container with that folder as its volume."""
         os.chown(volume, self.user, self.user)
         return [
             *ISOLATED,
@@ -94,7 +94,7 @@ class Image:
         return {**self.stage.env, **settings}
 
     def run(self, volume: Path, settings: Mapping[str, str], *command: str) -> str:
-        """What a container says that runs this to its end.
+        """Run this in a container; returns its output.
 
         Raises:
             CalledProcessError: it failed.
@@ -109,7 +109,7 @@ class Image:
 
 
 class Contained(Web):
-    """A part in a container, as compose.yaml starts it."""
+    """A service in a container, started as in compose.yaml."""
 
     def __init__(self, image: Image, settings: Mapping[str, str], *command: str) -> None:
         super().__init__(settings)
@@ -119,10 +119,10 @@ class Contained(Web):
         self.volume.mkdir()
 
     def healthy(self) -> None:
-        """Ask as the image's health check does.
+        """Run the health check of the image.
 
         Raises:
-            CalledProcessError: it is not.
+            CalledProcessError: the service is not healthy.
         """
         self._image.run(self.volume, self.settings, *self._image.stage.health)
 
@@ -132,7 +132,7 @@ class Contained(Web):
 
 
 class ContainedWorkers(Contained):
-    """Workers answer nobody; they say when they are at work."""
+    """Workers have no health endpoint; they log when they are ready."""
 
     def _answers(self) -> bool:
         return self.output().count("worker started: ") == int(
@@ -141,7 +141,7 @@ class ContainedWorkers(Contained):
 
 
 def _apart(image: Image, settings: Mapping[str, str], sink: SmtpSink) -> None:
-    """Migration, web and workers from the one image, and an order through them."""
+    """Migration, web and workers from the same image process an order."""
     web = Contained(image, settings, "bookstore", "web")
     workers = ContainedWorkers(image, settings, "bookstore", "worker", "-p", "2", "-t", "4")
     with closing(web), closing(workers):
@@ -164,7 +164,7 @@ def _apart(image: Image, settings: Mapping[str, str], sink: SmtpSink) -> None:
 
 
 def _whole(image: Image) -> None:
-    """What starts when no command is given."""
+    """Run the image without a command."""
     with Contained(image, {"BOOKSTORE_BROKER_URL": "memory:"}, *image.stage.command) as whole:
         whole.healthy()
         asyncio.run(_order(whole.url))
@@ -192,7 +192,7 @@ def _refused(image: Image, volume: Path, place: str) -> bool:
 def _build(stage: Stage, root: Path, roots: Mapping[str, Path]) -> None:
     base = FOLDER / "base"
     debian.make(base, "python3,python3-venv,ca-certificates")
-    python = base / "usr/local/bin/python"  # What the official image calls it.
+    python = base / "usr/local/bin/python"  # The name in the official image.
     if not python.is_symlink():
         python.symlink_to("/usr/bin/python3")
     if root.exists():
@@ -247,7 +247,7 @@ def _copy(root: Path, folder: str, words: Sequence[str], roots: Mapping[str, Pat
 
 
 def _unless(context: bool) -> "shutil._IgnoreFn | None":
-    # As .dockerignore has it.
+    # The rules of .dockerignore.
     return shutil.ignore_patterns("__pycache__", "*.egg-info") if context else None
 
 
@@ -257,7 +257,7 @@ def _user_id(root: Path, name: str) -> int:
 
 
 def _path(env: dict[str, str]) -> dict[str, str]:
-    """With what is needed to start a container, too; inside, the image's own come first."""
+    """PATH with the programs that start a container; the programs of the image come first."""
     return {**env, "PATH": f"{env['PATH']}:{PATH}"}
 
 

@@ -1,7 +1,7 @@
-"""Clean machines: each a Debian of its own, started by systemd, on a cable that can be pulled.
+"""Clean machines: each is a Debian with systemd on a network that can be disconnected.
 
-Namespaces stand in for the hardware, an overlay over a debootstrap for the disk.  What a machine
-has written stays on its disk when its power is cut.
+Namespaces replace the hardware, and an overlay over a debootstrap replaces the disk. Written files
+stay on the disk when the power is cut.
 """
 
 import os
@@ -15,18 +15,18 @@ from tests.e2e.programs import ROOT
 from tests.servers.process import ServerFailed, find, wait_until
 
 BASE = ROOT / "build" / "machines" / "base"
-#: What a Debian has that was installed from its image, and the smallest debootstrap has not.
+#: Packages of a Debian installed from its image that a minimal debootstrap lacks.
 PACKAGES = "systemd,systemd-sysv,dbus,ca-certificates"
-#: Of this machine, so that names are found and certificates are known.
+#: Files of this machine for name resolution and certificates.
 BORROWED = ("/etc/resolv.conf", "/etc/ssl/certs")
 ENV = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",
     "DEBIAN_FRONTEND": "noninteractive",
 }
-#: Where control groups are: all in one place, or as Debian had them before.
+#: The mount points of control groups: version 2, or version 1.
 GROUPS = [Path("/sys/fs/cgroup", name) for name in ("", "systemd", "unified")]
-#: A group of its own, in whichever way this machine has its groups; then everything else.
+#: Creates a control group in the version of this machine, then runs the command.
 _BOOT = """
 disk=$1 name=$2
 for groups in /sys/fs/cgroup /sys/fs/cgroup/systemd /sys/fs/cgroup/unified; do
@@ -75,7 +75,7 @@ exec env -i container=unshare /lib/systemd/systemd --show-status=no --log-target
 
 
 def _removed(group: Path) -> bool:
-    """Whether a group is gone with all that are in it; one with a process cannot go yet."""
+    """Whether a group and its subgroups are removed; one with a process cannot be removed yet."""
     if not group.exists():
         return True
     inner = [Path(folder) for folder, _, _ in os.walk(group, topdown=False)]
@@ -88,7 +88,7 @@ def _removed(group: Path) -> bool:
 
 
 def possible() -> bool:
-    """Whether this machine lets us make them."""
+    """Whether this machine allows clean machines."""
     try:
         find("debootstrap")
     except ServerFailed:
@@ -97,12 +97,12 @@ def possible() -> bool:
 
 
 def prepare() -> None:
-    """A Debian with nothing on it, in build/machines; made once.  Needs the network."""
+    """A bare Debian in build/machines, created once. Needs the network."""
     debian.make(BASE, PACKAGES)
 
 
 class Machine:
-    """A machine on the network of `hosts`, with a disk of its own in `folder`."""
+    """A machine on the network of `hosts` with its disk in `folder`."""
 
     def __init__(self, host: Host, folder: Path) -> None:
         self.host = host
@@ -118,22 +118,22 @@ class Machine:
             there.parent.mkdir(parents=True, exist_ok=True)
             subprocess.run(["cp", "-rL", place, there], check=True)
         (self._disk / "upper/etc/hostname").write_text(f"{host.namespace}\n")
-        # Nobody sits in front of it.
+        # There is no console.
         masked = self._disk / "upper/etc/systemd/system/console-getty.service"
         masked.parent.mkdir(parents=True)
         masked.symlink_to("/dev/null")
 
     @property
     def files(self) -> Path:
-        """Its files, as they are while it runs."""
+        """The root directory of the running machine."""
         return Path(f"/proc/{self._init()}/root")
 
     def power_on(self) -> None:
-        """Start it; systemd is at work when this returns."""
+        """Start the machine; systemd is running when this returns."""
         name = self.host.namespace
         self._process = subprocess.Popen(
             [
-                # Not `ip netns exec`, behind which there are no groups to be seen.
+                # Not `ip netns exec`: it hides the control groups.
                 *("nsenter", f"--net=/run/netns/{name}", "setpriv", "--pdeathsig", "KILL"),
                 *("sh", "-euc", _BOOT, "sh", str(self._disk), name, _INSIDE),
             ],
@@ -143,7 +143,7 @@ class Machine:
         wait_until(lambda: self._state() in ("running", "degraded"))
 
     def cut_power(self) -> None:
-        """All its processes are gone at once; what was written to its disk is there."""
+        """Kill all processes at once; the files on the disk stay."""
         assert self._process is not None
         self._process.kill()
         self._process.wait()
@@ -153,13 +153,13 @@ class Machine:
                 wait_until(lambda groups=groups: _removed(groups / self.host.namespace), 10)
 
     def run(self, script: str, *, said: str = "", network: bool = True) -> str:
-        """What a shell prints that runs this as root; `said` is typed in.
+        """Run this in a shell as root with `said` as input; returns the output.
 
-        With `network=False` it has this machine's network in place of its own, which leads
-        nowhere but to its neighbours.
+        With `network=False` the command uses the network of this machine, not the private one,
+        which reaches only the neighbours.
 
         Raises:
-            CalledProcessError: it failed; what it printed goes to stderr.
+            CalledProcessError: it failed; its output goes to stderr.
         """
         done = subprocess.run(
             self._enter("sh", "-euc", script, network=network),

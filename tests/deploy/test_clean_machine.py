@@ -1,4 +1,4 @@
-"""On a machine with nothing but a Debian: the README's way to an order; systemd and our units."""
+"""On a clean Debian: the commands of the README up to an order, and the systemd units."""
 
 import re
 
@@ -35,11 +35,11 @@ def machine(tmp_path):
 def test_a_clean_machine_has_the_store_after_one_command(machine):
     (needed,) = re.findall(r"On a Debian 12 machine with `([^`]+)`:", README)
     (order,) = re.findall(r"```sh\n(api=http://127.0.0.1:8080.*?)```", README, re.DOTALL)
-    # curl is for the order, not for the store.
+    # The test needs curl; the store does not.
     packages = f"apt-get update && apt-get install --yes curl {needed}"
     machine.run(packages, network=False)
     (machine.files / "root" / "bookstore.bundle").write_bytes(bundle())
-    # `make run` begins with this; the machine itself has no way out of the house.
+    # The first step of `make run`. It needs the network, which the machine does not have.
     machine.run("git clone bookstore.bundle shop && cd shop && make install", network=False)
 
     machine.run("cd shop && systemd-run --collect --working-directory=$PWD make run")
@@ -49,13 +49,13 @@ def test_a_clean_machine_has_the_store_after_one_command(machine):
     assert "No problems found" in machine.run("cd shop && .venv/bin/bookstore doctor 2>&1")
 
 
-def test_what_is_enabled_starts_with_the_machine_and_stops_together(machine):
+def test_enabled_units_start_with_the_machine_and_stop_together(machine):
     def active():
         return machine.run(f"systemctl is-active {' '.join(names)} || true").split()
 
     names = ["bookstore-web", "bookstore-worker@1", "bookstore-emails@1"]
     for path in sorted(SYSTEMD.iterdir()):
-        # Something that runs for ever stands for the store, which is not installed.
+        # A command that never ends replaces the store, which is not installed.
         text = re.sub(
             "^ExecStart=.*", "ExecStart=/bin/sleep infinity", path.read_text(), flags=re.M
         )

@@ -1,4 +1,4 @@
-"""compose.yaml, the Dockerfile and the units of systemd say what the programs understand."""
+"""compose.yaml, the Dockerfile and the systemd units contain valid commands and settings."""
 
 import json
 import os
@@ -33,7 +33,7 @@ DEPLOY = ROOT / "config" / "deploy"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 
 
-#: What the store's account cannot do.
+#: Statements that the account of the store may not execute.
 REFUSED = (
     "CREATE TABLE mine (id INT)",
     "DROP TABLE orders",
@@ -45,7 +45,7 @@ REFUSED = (
 
 @pytest.fixture
 def accounts():
-    """A MariaDB when its image has made its data: its port, and the secrets of `.env`."""
+    """A MariaDB as its image initializes it; returns its port and the secrets of `.env`."""
     compose = yaml.safe_load((ROOT / "compose.yaml").read_text())
     secrets = {"MARIADB_PASSWORD": "first", "MARIADB_MAKER_PASSWORD": "second"}
     given = compose["services"]["mariadb"]["environment"]
@@ -66,13 +66,13 @@ def accounts():
         cursor.execute(f"CREATE DATABASE {env['MARIADB_DATABASE']}")
         for statement in filter(str.strip, printed.split(";\n")):
             cursor.execute(statement)
-        # The tests' own, which has the same name and would be taken for the store's.
+        # The account of the tests has the same name as the account of the store.
         cursor.execute("DROP USER bookstore@127.0.0.1")
         yield server.port, secrets
 
 
 def connect(url):
-    """As the account of this address."""
+    """Connect with the account of this URL."""
     parts = urlsplit(url)
     return pymysql.connect(
         host=parts.hostname,
@@ -84,7 +84,7 @@ def connect(url):
 
 
 def understood(command):
-    """Whether the command line takes this; a mistake is an error of click."""
+    """Whether the command line accepts this; click reports errors."""
     program, *words = command
     assert program.rpartition("/")[2] == "bookstore"
     found = main
@@ -103,7 +103,7 @@ def test_compose_runs_one_image_for_migration_web_and_workers():
     }
 
 
-def test_compose_has_an_account_that_makes_tables_and_one_that_works(accounts):
+def test_compose_has_an_account_for_migrations_and_one_for_the_programs(accounts):
     port, secrets = accounts
 
     def bookstore(service, *command):
@@ -112,7 +112,7 @@ def test_compose_has_an_account_that_makes_tables_and_one_that_works(accounts):
         url = url.replace("mariadb:3306", f"127.0.0.1:{port}")
         return url, rights.run(url, *command)
 
-    # Once more, as it starts again with every release.
+    # Again: it runs with every release.
     for _ in range(2):
         bookstore("migrate", *SERVICES["migrate"]["command"][1:])
     url, _ = bookstore("web", "sample-data")
@@ -128,17 +128,17 @@ def test_compose_has_an_account_that_makes_tables_and_one_that_works(accounts):
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_container_writes_to_memory_and_its_volume_only_and_has_no_rights(name):
+def test_a_container_writes_only_to_memory_and_its_volume_and_has_no_privileges(name):
     service = SERVICES[name]
 
     assert service["read_only"] is True
     assert service["tmpfs"] == ["/tmp"]
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
-    assert "user" not in service  # The image's own.
+    assert "user" not in service  # The settings of the image.
 
 
-def test_the_image_runs_as_nobody_special_and_is_asked_how_it_is():
+def test_the_image_runs_unprivileged_and_has_a_health_check():
     *_, image = dockerfile.read(ROOT / "Dockerfile")
 
     assert image.user == "bookstore"
@@ -148,7 +148,7 @@ def test_the_image_runs_as_nobody_special_and_is_asked_how_it_is():
 
 
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
-def test_a_unit_starts_what_there_is(path):
+def test_a_unit_starts_an_existing_command(path):
     unit = units.read(path)
 
     assert understood(shlex.split(unit.command)) in {"web", "worker", "metrics"}
@@ -156,7 +156,7 @@ def test_a_unit_starts_what_there_is(path):
 
 
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
-def test_a_unit_that_is_enabled_starts_with_the_machine(path):
+def test_an_enabled_unit_starts_with_the_machine(path):
     wanted = [line for line in path.read_text().splitlines() if line.startswith("WantedBy=")]
 
     assert wanted == ["WantedBy=multi-user.target bookstore.target"]
@@ -177,7 +177,7 @@ def test_a_unit_of_workers_is_one_process():
     ],
     ids=["systemd", "compose"],
 )
-def test_emails_have_workers_of_their_own_and_every_queue_has_some(commands):
+def test_emails_have_separate_workers_and_every_queue_has_workers(commands):
     workers = [command for command in commands if "worker" in command]
     served = [{queue for flag, queue in pairwise(command) if flag == "-Q"} for command in workers]
 
@@ -185,7 +185,7 @@ def test_emails_have_workers_of_their_own_and_every_queue_has_some(commands):
     assert sorted(chain(*served)) == sorted(QUEUES.values())
 
 
-def test_emails_give_way_to_everything_else():
+def test_email_workers_have_the_lowest_cpu_priority():
     unit = (DEPLOY / "systemd" / "bookstore-emails@.service").read_text()
     weights = {name: service.get("cpu_shares", 1024) for name, service in SERVICES.items()}
 
@@ -194,9 +194,9 @@ def test_emails_give_way_to_everything_else():
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
-def test_systemd_takes_the_units(tmp_path):
+def test_systemd_accepts_the_units(tmp_path):
     for path in (DEPLOY / "systemd").iterdir():
-        # The program is installed elsewhere than on the machine of the tests.
+        # On the machine of the tests the program is in another directory.
         content = path.read_text().replace("/opt/bookstore/bin/bookstore", sys.executable)
         (tmp_path / path.name).write_text(content)
 

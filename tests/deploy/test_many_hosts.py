@@ -1,4 +1,4 @@
-"""The guide's way to many machines, on hosts whose cables are pulled under load."""
+"""Several hosts set up by the guide and disconnected under load."""
 
 import asyncio
 import json
@@ -24,17 +24,17 @@ pytestmark = [
 ]
 
 STORE = "books.example.com"
-#: A request in the guide.
+#: The request in the guide.
 EXAMPLE = "3f0c6a1d9be24785"
 CUSTOMERS = 4
-#: For how long a host is out of reach.
+#: How long a host is disconnected.
 CUT_S = figure(4, 30)
 #: The relay republishes the tasks of a host that was disconnected.
 SETTLED_S = 120
 
 
 class Balancer(AbstractResolver):
-    """Leads each port of the store's name to a web host."""
+    """Resolves the host name of the store to one web host per port."""
 
     def __init__(self, addresses):
         self.urls = [f"http://{STORE}:{port}" for port in range(1, len(addresses) + 1)]
@@ -45,14 +45,14 @@ class Balancer(AbstractResolver):
         return [{**found, "family": socket.AF_INET, "proto": 0, "flags": socket.AI_NUMERICHOST}]
 
     async def close(self):
-        """It holds nothing."""
+        """There is nothing to close."""
 
 
 class Customer(Visitor):
-    """One who comes by way of the balancer, which speaks TLS in front of it."""
+    """A customer behind the load balancer, which terminates TLS."""
 
     def __init__(self, balancer, journal, number):
-        # As a balancer deals them out: the next one to the next host.
+        # Round robin, as in a load balancer.
         first = number % len(balancer.urls)
         super().__init__([*balancer.urls[first:], *balancer.urls[:first]], journal)
         self._balancer = balancer
@@ -72,7 +72,7 @@ class Customer(Visitor):
 async def ready(url, resolver):
     connector = aiohttp.TCPConnector(resolver=resolver)
     async with aiohttp.ClientSession(connector=connector) as http:
-        for _ in range(1800):  # Machines of tests are slow at times.
+        for _ in range(1800):  # Test machines can be slow.
             try:
                 async with http.get(f"{url}/readyz") as answer:
                     if answer.status == 200:
@@ -99,14 +99,14 @@ async def cut_off(site):
 
 
 async def lose_power(site):
-    """What was started by the guide comes back by itself."""
+    """Services started by the guide restart automatically."""
     await asyncio.to_thread(site.machine.cut_power)
     await asyncio.sleep(CUT_S)
     await asyncio.to_thread(site.machine.power_on)
 
 
 async def shop_while(company, tmp_path, *happens):
-    """Customers order while one thing after the other happens; how many did, and what was wrong."""
+    """Customers place orders during the failures; returns the number of orders and the errors."""
     with ExitStack() as stack:
         journal = stack.enter_context(closing(Journal(tmp_path / "journal.jsonl")))
         balancer = Balancer([site.host.address for site in company.webs])
@@ -136,7 +136,7 @@ async def shop_while(company, tmp_path, *happens):
         findings = await checker.findings(
             company.mariadb.client.url("bookstore"), journal, company.sink.emails[1:]
         )
-    # Some waited in vain for the host that was away, and asked the other.
+    # Some requests timed out at the disconnected host and were repeated at the other.
     assert None in statuses
     assert statuses <= {200, 202, 409, 503, None}
     assert len(workers - {None}) >= 2
@@ -160,7 +160,7 @@ async def test_hosts_are_set_up_by_the_guide_and_one_after_the_other_is_cut_off(
 @pytest.mark.timeout(2700)
 @pytest.mark.skipif(not FULL, reason="it installs four machines: make machines")
 @pytest.mark.skipif(not machines.possible(), reason="machines need debootstrap")
-async def test_the_guide_is_followed_word_by_word_on_clean_machines(tmp_path, record_property):
+async def test_every_command_of_the_guide_works_on_clean_machines(tmp_path, record_property):
     machines.prepare()
     with ExitStack() as stack:
         company = Company(stack, tmp_path, Installed)
@@ -182,7 +182,7 @@ async def test_the_guide_is_followed_word_by_word_on_clean_machines(tmp_path, re
 
 
 def in_the_journal(machine):
-    """What the guide's line finds of one order that was placed at this machine, and its id."""
+    """The log lines that the guide's command finds for one order, and the order's request id."""
     logged = machine.run("journalctl -o cat -u bookstore-web").splitlines()
     placed = [line for line in map(json.loads, logged) if line.get("route") == "/api/v1/orders"]
     request = placed[-1]["request_id"]

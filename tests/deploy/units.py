@@ -1,4 +1,4 @@
-"""The units of systemd, for machines without it."""
+"""Reads systemd units, for machines without systemd."""
 
 import shlex
 from dataclasses import dataclass, field
@@ -7,17 +7,17 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """What a unit starts, as whom, and with which variables besides those of its file."""
+    """The command of a unit, its user, and its variables besides those of its file."""
 
     command: str
     user: str
     env: dict[str, str] = field(default_factory=dict)
 
     def words(self, program: str) -> list[str]:
-        """The command with its variables filled in as systemd does it, by another program."""
+        """The command with its variables expanded as systemd does, for another program."""
         words = []
         for word in shlex.split(self.command)[1:]:
-            # `$NAME` as a word of its own becomes as many words as it has, none if it is empty.
+            # `$NAME` as a separate word is split into words; an empty value gives none.
             words += shlex.split(self.env.get(word[1:], "")) if word.startswith("$") else [word]
         return [*shlex.split(program), *words]
 

@@ -1,1 +1,1 @@
-"""Outside checkers: `make judges` starts a store and lets them look at it."""
+"""External checkers: `make judges` runs them against a store."""

@@ -1,9 +1,9 @@
-"""make judges: a line for each judge, and what it found; exit 1 when anybody found anything.
+"""make judges: one line per checker and its findings; exit code 1 if there are any.
 
     python -m tests.judges [api | pages | NAME]...
 
-Their own programs come from npm and PyPI, in the versions that package-lock.json and
-requirements.txt name, into build/judges.
+The checkers are installed into build/judges from npm and PyPI, in the versions of package-lock.json
+and requirements.txt.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Judges of the API: its description, the clients that are made of it, and how it takes abuse."""
+"""Checkers of the API: its description, generated clients, and invalid requests."""
 
 import json
 import shutil
@@ -7,16 +7,16 @@ from pathlib import Path
 from tests.judges.store import Judged
 from tests.judges.tools import FOLDER, HERE, PYTHON, ask, node, ours
 
-#: How many examples of each operation are tried.
+#: Examples per operation.
 EXAMPLES = 50
-#: Ends the session that the others need.
+#: It ends the session that other requests need.
 _ENDS = ["sign_out"]
-#: Never ends by itself.
+#: A stream without an end.
 _ENDLESS = ["stream_all_orders"]
 
 
 def valid(store: Judged) -> str:
-    """openapi-spec-validator: it is OpenAPI 3.1."""
+    """openapi-spec-validator: the document is valid OpenAPI 3.1."""
     return ask([ours("openapi-spec-validator"), _document(store)])
 
 
@@ -29,8 +29,10 @@ def spectral(store: Judged) -> str:
 
 
 def redocly(store: Judged) -> str:
-    """Redocly, `recommended-strict`: three findings are known, by their places."""
-    folder = FOLDER / "redocly"  # Of its own: openapi-typescript would take its rules for ours.
+    """Redocly, `recommended-strict`; three known findings are listed by location."""
+    folder = (
+        FOLDER / "redocly"
+    )  # In a separate folder: openapi-typescript would use its configuration.
     folder.mkdir(exist_ok=True)
     shutil.copy(HERE / "redocly.yaml", folder / "redocly.yaml")
     shutil.copy(HERE / "redocly-ignored.yaml", folder / ".redocly.lint-ignore.yaml")
@@ -38,7 +40,7 @@ def redocly(store: Judged) -> str:
 
 
 def typescript(store: Judged) -> str:
-    """openapi-typescript: the types are such that `tsc --strict` takes them and uses of them."""
+    """openapi-typescript: `tsc --strict` accepts the types and code that uses them."""
     types, use = FOLDER / "api.ts", FOLDER / "use.ts"
     shutil.copy(HERE / "use.ts", use)
     return ask([node("openapi-typescript"), _document(store), "--output", types]) or ask(
@@ -47,8 +49,8 @@ def typescript(store: Judged) -> str:
 
 
 def python_client(store: Judged) -> str:
-    """openapi-python-client: what it makes registers, fills a cart and orders."""
-    del store  # The test starts one of its own.
+    """openapi-python-client: the generated client registers, fills a cart and places an order."""
+    del store  # The test starts its own store.
     test = HERE.parent / "e2e" / "test_generated_client.py"
     return ask([ours("pytest"), "-q", "--rootdir", HERE.parents[1], test])
 

@@ -1,7 +1,7 @@
-"""Judges of the pages.  Which pages: add yours to the lists.
+"""Checkers of the pages. Add new pages to the lists.
 
-`{book}`, `{order}` and `{user}` stand for ids of the store that is started for it; `{import}`,
-`{job}` and `{plan}` for the addresses of a file's columns, its dry run and prices to be changed.
+`{book}`, `{order}` and `{user}` are replaced by ids of the checked store; `{import}`, `{job}` and
+`{plan}` by the paths of a column assignment, a dry run and a preview of price changes.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from tests.judges.speed import lighthouse
 from tests.judges.store import Judged
 from tests.judges.tools import FOLDER, HERE, NODE, PYTHON, ask, node
 
-#: For whom a page is, and where it is.
+#: The user of a page, and its path.
 GUEST = [
     "/",
     "/books",
@@ -103,25 +103,25 @@ def nu(store: Judged) -> str:
 
 
 def html_validate(store: Judged) -> str:
-    """html-validate: stricter about names and links."""
+    """html-validate: stricter on names and links."""
     return ask([node("html-validate"), "--preset", "standard,a11y", *_saved(store)])
 
 
 def links(store: Judged) -> str:
-    """linkchecker: no link of ours leads to nothing."""
+    """linkchecker: no broken links."""
     checker = PYTHON / "linkchecker"
     return ask([checker, "--no-robots", "--no-status", "--no-warnings", "--output=csv", store.url])
 
 
 def _visits(store: Judged) -> Iterator[tuple[str, list[str]]]:
-    """Who looks at which pages."""
+    """The pages of each user."""
     yield "", GUEST
     yield store.cookies["customer"], CUSTOMER
     yield store.cookies["staff"], STAFF
 
 
 def _saved(store: Judged) -> list[Path]:
-    """The pages as files: the checkers refuse addresses of this machine."""
+    """The pages as files: the checkers refuse local URLs."""
     folder = FOLDER / "pages"
     folder.mkdir(exist_ok=True)
     files = []

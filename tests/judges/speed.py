@@ -1,6 +1,6 @@
-"""Lighthouse: how quick, accessible and findable pages are on a slow phone.
+"""Lighthouse: speed, accessibility and SEO of pages on a slow phone.
 
-Speed is what a machine that does nothing else shows, as the median of three looks.
+Speed is the median of three runs on an idle machine.
 """
 
 import gzip
@@ -16,9 +16,9 @@ from tests.judges.store import Judged
 from tests.judges.tools import FOLDER, ask, node
 
 LOOKS = 3
-#: How often Lighthouse itself may fail at a page: now and then it misses the beginning.
+#: Retries if Lighthouse fails: it sometimes misses the start of a page.
 STUMBLES = 2
-#: Lighthouse's own marks; what is not named here is not asked for.
+#: The categories of Lighthouse that are checked.
 PERFORMANCE = 0.95
 LCP_MS = 2000
 HTML_BYTES, CSS_BYTES = 30_000, 20_000
@@ -26,7 +26,7 @@ HTML_BYTES, CSS_BYTES = 30_000, 20_000
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """A page, who looks at it, and whether it has to be quick, and to be found by searchers."""
+    """A page, its user, and whether speed and SEO are checked."""
 
     path: str
     who: str = ""
@@ -50,7 +50,7 @@ PAGES = [
 
 
 def lighthouse(store: Judged) -> str:
-    """Lighthouse: full marks, and quick on a slow phone where shoppers come along."""
+    """Lighthouse: full scores, and fast on a slow phone for pages of the store."""
     found = []
     for page in PAGES:
         cookie = store.cookies.get(page.who, "")
@@ -91,7 +91,7 @@ def _look(address: str, page: Looked, cookie: str, looks: list[dict[str, Any]]) 
 
 
 def _marks(looks: list[dict[str, Any]]) -> list[str]:
-    """What does not have full marks; in none of these does speed count."""
+    """The categories without a full score, without speed."""
     return sorted(
         {
             look["audits"][part["id"]]["title"]
@@ -126,7 +126,7 @@ def _median(looks: list[dict[str, Any]], audit: str) -> float:
 
 
 def _weight(store: Judged, page: Looked, cookie: str) -> list[str]:
-    """Pages and their style sheets that are too large, compressed."""
+    """Pages and style sheets whose compressed size exceeds the limit."""
     html = store.page(page.path, cookie)
     heavy = []
     if page.quick and (size := len(gzip.compress(html))) > HTML_BYTES:

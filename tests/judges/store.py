@@ -1,4 +1,4 @@
-"""The store that is judged: embedded, with the sample catalogue, a customer and her orders."""
+"""The checked store: embedded, with the sample catalogue, a customer and orders."""
 
 import json
 import time
@@ -17,7 +17,7 @@ ADDRESS = {
     "postcode": "YO21 3EQ",
     "country": "GB",
 }
-#: A file as a form sends it, with a row that is refused.
+#: An uploaded file with a rejected row.
 LIST = b"""--part\r
 Content-Disposition: form-data; name="file"; filename="autumn.csv"\r
 \r
@@ -30,7 +30,7 @@ isbn,title,authors,price
 
 
 class Judged(Embedded):
-    """A store, and how to come in: `cookies` by who they are, `token` of the administrator."""
+    """A store and its credentials: `cookies` by user, the `token` of the administrator."""
 
     name = "judged"
 
@@ -38,11 +38,11 @@ class Judged(Embedded):
         super().__init__({"BOOKSTORE_RATE_LIMITS": "off"})
         self.cookies: dict[str, str] = {}
         self.token = ""
-        #: Ids for the addresses of pages.
+        #: Ids for the paths of pages.
         self.known: dict[str, Any] = {}
 
     def furnish(self) -> None:
-        """Sign everybody in, order something."""
+        """Sign in all users and place orders."""
         self.cookies["staff"] = self._cookie("/session", ADMIN)
         self.cookies["customer"] = self._cookie("/users", CUSTOMER)
         staff, mina = self.cookies["staff"], self.cookies["customer"]
@@ -69,7 +69,7 @@ class Judged(Embedded):
             time.sleep(0.2)
 
     def at(self, path: str) -> str:
-        """The whole address of a page."""
+        """The full URL of a page."""
         return self.url + path.format_map(self.known)
 
     def call(
@@ -80,20 +80,20 @@ class Judged(Embedded):
         cookie: str = "",
         headers: Mapping[str, str] | None = None,
     ) -> Any:
-        """What the API answers, as JSON."""
+        """The JSON response of the API."""
         with self._open(method, f"/api/v1{path}", body, cookie, headers) as answer:
             return json.load(answer)
 
     def send(
         self, path: str, body: bytes, media_type: str = "application/x-www-form-urlencoded"
     ) -> str:
-        """The address to which a form of the dashboard leads."""
+        """Submit a form of the dashboard; returns the redirect URL."""
         headers = {"Content-Type": media_type}
         with self._open("POST", path, body, self.cookies["staff"], headers) as answer:
             return str(answer.url).removeprefix(self.url)
 
     def page(self, path: str, cookie: str = "") -> bytes:
-        """A page as it is sent."""
+        """The bytes of a page."""
         with self._open("GET", path.format_map(self.known), None, cookie, None) as answer:
             content: bytes = answer.read()
         return content

@@ -1,4 +1,4 @@
-"""The judges' own programs, in build/judges."""
+"""The programs of the checkers, in build/judges."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ HERE = Path(__file__).parent
 FOLDER = HERE.parents[1] / "build" / "judges"
 NODE = FOLDER / "node_modules"
 PYTHON = FOLDER / "venv" / "bin"
-#: No tool needs a browser of its own, or tells anybody about us.
+#: No tool downloads a browser or sends telemetry.
 _QUIET = {
     "PUPPETEER_SKIP_DOWNLOAD": "1",
     "REDOCLY_TELEMETRY": "off",
@@ -22,7 +22,7 @@ _QUIET = {
 
 
 def install() -> None:
-    """Fetch what is missing, or was fetched for other versions."""
+    """Install what is missing or has another version."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     lock, stamp = HERE / "package-lock.json", FOLDER / ".installed-node"
     if not stamp.exists() or stamp.read_bytes() != lock.read_bytes():
@@ -40,7 +40,7 @@ def install() -> None:
 def ask(
     command: list[str | Path], *, timeout_s: float = 300, env: Mapping[str, str] | None = None
 ) -> str:
-    """What a judge says when it is not content; nothing when it is."""
+    """The output of a failed checker; empty if it succeeded."""
     try:
         ended = _run(command, timeout_s, env)
     except subprocess.TimeoutExpired:
@@ -49,12 +49,12 @@ def ask(
 
 
 def node(name: str) -> Path:
-    """A program that npm has installed."""
+    """A program installed by npm."""
     return NODE / ".bin" / name
 
 
 def ours(name: str) -> Path:
-    """A program of the tests' own environment."""
+    """A program of the virtual environment of the tests."""
     return Path(sys.executable).with_name(name)
 
 

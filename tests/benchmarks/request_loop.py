@@ -1,6 +1,6 @@
-"""The same few requests over and over, from a process of its own.
+"""Repeats a few requests from a separate process.
 
-`python -m tests.benchmarks.knock '{"port": ...}'` prints what came of it as JSON.
+`python -m tests.benchmarks.request_loop '{"port": ...}'` prints the results as JSON.
 """
 
 import asyncio
@@ -15,8 +15,8 @@ from tests.benchmarks.clients import Customer
 
 
 @dataclass(frozen=True, slots=True)
-class Knocks:
-    """What to ask; each customer takes the contents in turn."""
+class RequestPlan:
+    """The requests; each customer sends the contents in turn."""
 
     port: int
     method: str
@@ -28,38 +28,38 @@ class Knocks:
 
 @dataclass(slots=True)
 class Answers:
-    """Moments as `time.time()`, waits in seconds."""
+    """Times as `time.time()`, waits in seconds."""
 
     began: float = 0.0
     ended: float = 0.0
     waits: list[float] = field(default_factory=list)
     failures: int = 0
-    #: The last answer of the first customer.
+    #: The last response to the first customer.
     body: str = ""
 
 
-async def knock(knocks: Knocks) -> Answers:
-    """Ask until the time is over."""
+async def send_requests(plan: RequestPlan) -> Answers:
+    """Send requests until the time is over."""
     answers = Answers(began=time.time())
 
     async def customer(number: int) -> None:
-        visitor = Customer(knocks.port)
+        visitor = Customer(plan.port)
         await visitor.come()
         turn = 0
-        while time.time() < answers.began + knocks.seconds:
-            content = knocks.contents[turn % len(knocks.contents)]
+        while time.time() < answers.began + plan.seconds:
+            content = plan.contents[turn % len(plan.contents)]
             turn += 1
             started = time.perf_counter()
-            status, body = await visitor.ask(knocks.method, knocks.path, content)
+            status, body = await visitor.ask(plan.method, plan.path, content)
             answers.waits.append(time.perf_counter() - started)
             answers.failures += status != 200
             if number == 0:
                 answers.body = body.decode()
 
-    await asyncio.gather(*map(customer, range(knocks.customers)))
+    await asyncio.gather(*map(customer, range(plan.customers)))
     answers.ended = time.time()
     return answers
 
 
 if __name__ == "__main__":
-    print(json.dumps(asdict(asyncio.run(knock(Knocks(**json.loads(sys.argv[1])))))))
+    print(json.dumps(asdict(asyncio.run(send_requests(RequestPlan(**json.loads(sys.argv[1])))))))
