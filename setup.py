@@ -94,7 +94,13 @@ setup(
         ]
     ),
     package_data={
-        "bookstore": ["templates/**", "cli/sample/**", "migrations/*.mako", "locale/**"],
+        "bookstore": [
+            "templates/**",
+            "cli/sample/**",
+            "migrations/*.mako",
+            "locale/**",
+            "imports/**/*.toml",
+        ],
         "web": ["**/templates/**", "**/static/**"],
         "admin": ["**/templates/**", "**/static/**"],
         "config": ["deploy/**"],

@@ -1,11 +1,16 @@
 """Access to the dashboard and to its pages."""
 
+from datetime import datetime
+from typing import TypedDict
+
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from bookstore.errors import NotFound
 from bookstore.users.permissions import Permission, is_staff
+from web.auth.sessions import current_user
 from web.server.keys import ENROLMENT_REQUIRED, USER
+from web.server.request_context import now
 from web.server.route_access import ACCESS, AccessLevel, authorize_route
 
 
@@ -28,3 +33,15 @@ async def staff_only(request: web.Request, handler: Handler) -> web.StreamRespon
         raise NotFound
     await authorize_route(request, Permission.OPEN_DASHBOARD)
     return await handler(request)
+
+
+class MadeBy(TypedDict):
+    """The member of staff who makes a change, and the time."""
+
+    user_id: int
+    now: datetime
+
+
+def made_by(request: web.Request) -> MadeBy:
+    """The last arguments of a service that makes a change."""
+    return {"user_id": current_user(request).id, "now": now()}

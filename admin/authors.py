@@ -3,53 +3,26 @@
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from admin import exports
-from admin.list_state import Filter, ListState, format_total
+from admin.access import made_by
+from admin.list_state import Filter
+from admin.lists import AdminList
 from admin.rendering import NO_ERROR, FormError, page, run_form
 from bookstore.backoffice import authors as backoffice_authors
-from bookstore.backoffice import list_exports
 from bookstore.catalogue import author_merge, authors
 from bookstore.database.engine import reading
 from bookstore.errors import NotFound
-from web.auth.sessions import current_user
+from bookstore.users.permissions import Permission
 from web.server.keys import ENGINE
-from web.server.request_context import now
 from web.store import forms
 
-LIST = "/admin/authors"
-_FILTERS = (Filter("q", "Search"),)
+LIST = AdminList(
+    rows=backoffice_authors.AUTHORS,
+    path="/authors",
+    template="authors.html",
+    permission=Permission.CHANGE_BOOKS,
+    filters=(Filter("q", "Search"),),
+)
 _BOOKS = 50
-
-
-def _list_state(request: web.Request) -> ListState:
-    return ListState(
-        request.query,
-        LIST,
-        _FILTERS,
-        sorts=[*backoffice_authors.SORTS],
-        sort=backoffice_authors.BY_NAME,
-    )
-
-
-def _query(list_state: ListState) -> backoffice_authors.AuthorQuery:
-    return backoffice_authors.AuthorQuery(list_state.text("q") or "")
-
-
-async def show_all(request: web.Request) -> web.Response:
-    """GET /admin/authors: sorted by name."""
-    list_state = _list_state(request)
-    async with reading(request.config_dict[ENGINE]) as conn:
-        number = await backoffice_authors.count(conn, _query(list_state))
-        found = await backoffice_authors.find(
-            conn,
-            _query(list_state),
-            sort=list_state.sort,
-            cursor=list_state.cursor,
-            limit=list_state.size,
-        )
-    return await page(
-        request, "authors.html", found=found, list=list_state, number=format_total(number)
-    )
 
 
 async def show(request: web.Request, form_error: FormError = NO_ERROR) -> web.Response:
@@ -58,13 +31,7 @@ async def show(request: web.Request, form_error: FormError = NO_ERROR) -> web.Re
     async with reading(request.config_dict[ENGINE]) as conn:
         author = await authors.get(conn, author_id)
         books = await backoffice_authors.books_of(conn, author_id, limit=_BOOKS)
-    return await page(
-        request,
-        "author.html",
-        author=author,
-        books=books,
-        form_error=form_error,
-    )
+    return await page(request, "author.html", author=author, books=books, form_error=form_error)
 
 
 async def rename(request: web.Request) -> web.Response:
@@ -77,9 +44,7 @@ async def rename(request: web.Request) -> web.Response:
         before = await authors.get(conn, author_id)
         if form.get("seen") and form["seen"] != before.name:
             raise NotFound("An author of this name")
-        after = await author_merge.rename(
-            conn, author_id, form.get("name", ""), user_id=current_user(request).id, now=now()
-        )
+        after = await author_merge.rename(conn, author_id, form.get("name", ""), **made_by(request))
         target_id = after.id
         if after.id != author_id:
             return f"{before.name} was merged into {after.name}."
@@ -87,10 +52,4 @@ async def rename(request: web.Request) -> web.Response:
 
     if error := await run_form(request, work):
         return await show(request, FormError.from_error(error, "name", form))
-    raise web.HTTPSeeOther(f"{LIST}/{target_id}")
-
-
-async def export(request: web.Request) -> web.StreamResponse:
-    """GET /admin/authors/export.csv: all authors of the list."""
-    list_state = _list_state(request)
-    return await exports.send(request, list_exports.AUTHORS, _query(list_state), list_state.sort)
+    raise web.HTTPSeeOther(f"{LIST.url()}/{target_id}")

@@ -4,11 +4,10 @@ from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from admin import book_form, form_values, uploads
+from admin.access import made_by
 from admin.rendering import FormError, run_action, run_form
 from bookstore.catalogue import covers
 from bookstore.errors import BookstoreError, Invalid
-from web.auth.sessions import current_user
-from web.server.request_context import now
 from web.store import forms
 
 
@@ -25,9 +24,7 @@ async def put(request: web.Request) -> web.Response:
 
     async def work(conn: AsyncConnection) -> str:
         version = form_values.parse_integer("version", form.get("version", ""))
-        changed = await covers.put(
-            conn, book_id, version, cover, user_id=current_user(request).id, now=now()
-        )
+        changed = await covers.put(conn, book_id, version, cover, **made_by(request))
         return f"{changed.title} has a new cover."
 
     if (refused := await run_form(request, work)) is not None:
@@ -47,9 +44,7 @@ async def remove(request: web.Request) -> web.Response:
 
     async def work(conn: AsyncConnection) -> str:
         version = form_values.parse_integer("version", form.get("version", ""))
-        changed = await covers.remove(
-            conn, book_id, version, user_id=current_user(request).id, now=now()
-        )
+        changed = await covers.remove(conn, book_id, version, **made_by(request))
         return f"{changed.title} has its generated cover again."
 
     await run_action(request, work)

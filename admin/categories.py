@@ -1,26 +1,21 @@
 """The category tree: create, rename, move and delete categories."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from admin import exports
-from admin.list_state import Filter, ListState
-from admin.rendering import NO_ERROR, FormError, page, run_action, run_form
+from admin.access import made_by
+from admin.list_state import Filter
+from admin.lists import AdminList, View
+from admin.rendering import FormError, run_action, run_form
 from bookstore.backoffice import categories as backoffice_categories
-from bookstore.backoffice import list_exports
 from bookstore.catalogue import categories
 from bookstore.catalogue.categories import Category
-from bookstore.database.engine import reading
 from bookstore.errors import BookstoreError, Invalid, NotFound
-from web.auth.sessions import current_user
-from web.server.keys import ENGINE
-from web.server.request_context import now
+from bookstore.users.permissions import Permission
 from web.store import forms
-
-LIST = "/admin/categories"
 
 
 class CategoryRow(NamedTuple):
@@ -33,57 +28,26 @@ class CategoryRow(NamedTuple):
     empty: bool
 
 
-def _list_state(request: web.Request) -> ListState:
-    # After a failed form, the first page is shown.
-    params = request.query if request.method in ("GET", "HEAD") else {}
-    return ListState(
-        params,
-        LIST,
-        (Filter("q", "Search"),),
-        sorts=backoffice_categories.SORTS,
-        sort=backoffice_categories.AS_TREE,
-    )
+async def _details(view: View) -> dict[str, Any]:
+    """The category to edit is in `change` or in the path."""
+    tree = view.selected.all
+    slug = view.request.match_info.get("slug") or view.request.query.get("change", "")
+    return {
+        "changed": next((_row(it, tree) for it in tree if it.slug == slug), None),
+        "found": view.found.with_items([_row(category, tree) for category in view.found.items]),
+        "tree": tree,
+    }
 
 
-def _query(list_state: ListState) -> backoffice_categories.CategoryQuery:
-    return backoffice_categories.CategoryQuery(list_state.text("q") or "")
-
-
-async def show_all(
-    request: web.Request, form_error: FormError = NO_ERROR, changing: str = ""
-) -> web.Response:
-    """GET /admin/categories; `change` is the slug of the category to edit."""
-    list_state = _list_state(request)
-    async with reading(request.config_dict[ENGINE]) as conn:
-        tree = await categories.tree(conn)
-    found = backoffice_categories.page_of_tree(
-        tree,
-        _query(list_state),
-        sort=list_state.sort,
-        cursor=list_state.cursor,
-        limit=list_state.size,
-    )
-    changing = changing or request.query.get("change", "")
-    return await page(
-        request,
-        "categories.html",
-        changed=next((_row(it, tree) for it in tree if it.slug == changing), None),
-        found=found.with_items([_row(category, tree) for category in found.items]),
-        list=list_state,
-        form_error=form_error,
-        tree=tree,
-    )
-
-
-async def show(request: web.Request) -> web.Response:
-    """GET /admin/categories/{slug}: the tree with the form of this category."""
-    return await show_all(request, changing=request.match_info["slug"])
-
-
-async def export(request: web.Request) -> web.StreamResponse:
-    """GET /admin/categories/export.csv: all categories of the list."""
-    list_state = _list_state(request)
-    return await exports.send(request, list_exports.CATEGORIES, _query(list_state), list_state.sort)
+LIST = AdminList(
+    rows=backoffice_categories.CATEGORIES,
+    path="/categories",
+    template="categories.html",
+    permission=Permission.CHANGE_CATEGORIES,
+    filters=(Filter("q", "Search"),),
+    details=_details,
+    counted=False,
+)
 
 
 async def create(request: web.Request) -> web.Response:
@@ -92,19 +56,15 @@ async def create(request: web.Request) -> web.Response:
 
     async def work(conn: AsyncConnection) -> str:
         category = await categories.create(
-            conn,
-            form.get("name", ""),
-            parent=form.get("parent") or None,
-            user_id=current_user(request).id,
-            now=now(),
+            conn, form.get("name", ""), parent=form.get("parent") or None, **made_by(request)
         )
         return f"Category {category.name} was added."
 
     if error := await run_form(request, work):
         field = f"new-{_error_field(error)}"
         values = {f"new-{name}": form.get(name, "") for name in ("name", "parent")}
-        return await show_all(request, FormError.from_error(error, field, values))
-    raise web.HTTPSeeOther(LIST)
+        return await LIST.show(request, FormError.from_error(error, field, values))
+    raise web.HTTPSeeOther(LIST.url())
 
 
 async def change(request: web.Request) -> web.Response:
@@ -113,16 +73,14 @@ async def change(request: web.Request) -> web.Response:
 
     async def work(conn: AsyncConnection) -> str:
         changes = {"name": form.get("name", ""), "parent": form.get("parent") or None}
-        category = await categories.change(
-            conn, slug, changes, user_id=current_user(request).id, now=now()
-        )
+        category = await categories.change(conn, slug, changes, **made_by(request))
         return f"{category.name} is saved."
 
     if error := await run_form(request, work):
         if isinstance(error, NotFound):
             raise error
-        return await show_all(request, FormError.from_error(error, _error_field(error), form), slug)
-    raise web.HTTPSeeOther(LIST)
+        return await LIST.show(request, FormError.from_error(error, _error_field(error), form))
+    raise web.HTTPSeeOther(LIST.url())
 
 
 async def move(request: web.Request) -> web.Response:
@@ -132,13 +90,11 @@ async def move(request: web.Request) -> web.Response:
 
     async def work(conn: AsyncConnection) -> str:
         name = (await categories.get(conn, slug)).name
-        position, count = await categories.move_by(
-            conn, slug, offset, user_id=current_user(request).id, now=now()
-        )
+        position, count = await categories.move_by(conn, slug, offset, **made_by(request))
         return f"{name} is now number {position} of {count}."
 
     await run_action(request, work)
-    raise web.HTTPSeeOther(LIST)
+    raise web.HTTPSeeOther(LIST.url())
 
 
 async def remove(request: web.Request) -> web.Response:
@@ -147,11 +103,11 @@ async def remove(request: web.Request) -> web.Response:
 
     async def work(conn: AsyncConnection) -> str:
         name = (await categories.get(conn, slug)).name
-        await categories.remove(conn, slug, user_id=current_user(request).id, now=now())
+        await categories.remove(conn, slug, **made_by(request))
         return f"{name} is deleted."
 
     await run_action(request, work)
-    raise web.HTTPSeeOther(LIST)
+    raise web.HTTPSeeOther(LIST.url())
 
 
 def _error_field(error: BookstoreError) -> str:

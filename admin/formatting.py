@@ -1,12 +1,12 @@
 """Template filters of the dashboard: times, states and changes."""
 
-import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
 from markupsafe import Markup
 
+from bookstore.backoffice import audit_report
 from bookstore.catalogue import covers
 from bookstore.catalogue.models import Book
 from bookstore.stored_enum import StoredEnum
@@ -18,8 +18,6 @@ _STEPS = (
     (timedelta(seconds=90), timedelta(minutes=1), "min"),
     (timedelta(0), timedelta(seconds=1), "s"),
 )
-#: Longer values are shortened on pages; the audit log has the full value.
-_LONGEST_VALUE = 200
 
 
 def elapsed(moment: datetime, now: datetime) -> str:
@@ -78,10 +76,7 @@ def label(name: str) -> str:
 
 def audit_value(value: Any) -> str:
     """A value of the audit log on one line."""
-    if value is None or value == "":
-        return "(empty)"
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"
+    return audit_report.value_text(value, "(empty)")
 
 
 def cover_of(book: Book) -> Markup:

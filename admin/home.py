@@ -28,7 +28,7 @@ async def show(request: web.Request) -> web.Response:
         figures = await home_charts.load(conn, days, now=moment) if sees_orders else None
         audit = None
         if permits(role, Permission.SEE_AUDIT):
-            audit = (await audit_report.audit(conn, limit=_LATEST)).items
+            audit = (await audit_report.AUDIT.find(conn, limit=_LATEST)).items
     return await page(
         request,
         "home.html",

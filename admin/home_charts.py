@@ -1,5 +1,6 @@
 """The figures of the home page: a period and the previous one, in the store's time zone."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -84,8 +85,8 @@ def _by_hour(sales: Sequence[Sales], now: datetime) -> list[Bar]:
     return [
         Bar(
             label=str(hour),
-            now=counted.get((today, hour), 0),
-            before=counted.get((before, hour), 0),
+            now=counted[(today, hour)],
+            before=counted[(before, hour)],
             current=hour == local.hour,
             future=hour > local.hour,
         )
@@ -99,8 +100,8 @@ def _by_day(sales: Sequence[Sales], days: int, now: datetime) -> list[Bar]:
     return [
         Bar(
             label=f"{day:%a}" if days == 7 else str(day.day),
-            now=counted.get((day, 0), 0),
-            before=counted.get((day - timedelta(days=days), 0), 0),
+            now=counted[(day, 0)],
+            before=counted[(day - timedelta(days=days), 0)],
             current=day == today,
             future=False,
         )
@@ -110,11 +111,10 @@ def _by_day(sales: Sequence[Sales], days: int, now: datetime) -> list[Bar]:
 
 def _count_orders(
     sales: Sequence[Sales], key_of: Callable[[datetime], tuple[date, int]]
-) -> dict[tuple[date, int], int]:
-    counted: dict[tuple[date, int], int] = {}
+) -> Counter[tuple[date, int]]:
+    counted: Counter[tuple[date, int]] = Counter()
     for sale in sales:
-        key = key_of(sale.at.astimezone())
-        counted[key] = counted.get(key, 0) + sale.orders
+        counted[key_of(sale.at.astimezone())] += sale.orders
     return counted
 
 

@@ -3,18 +3,20 @@
 file ──> columns ──> dry run ──> import
 """
 
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlencode
 
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from admin import exports, form_values
-from admin.list_state import Filter, ListState, format_total
+from admin import form_values
+from admin.access import made_by
+from admin.list_state import Filter, ListState, labels
+from admin.lists import AdminList, View
 from admin.rendering import NO_ERROR, FormError, page, run_action
 from bookstore.backoffice import imports as backoffice_imports
-from bookstore.backoffice import list_exports
 from bookstore.database import file_store
-from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.database.file_store import File
 from bookstore.errors import BookstoreError, Invalid, NotFound
 from bookstore.imports import encodings, importer
@@ -29,58 +31,67 @@ from web.api.imports import receive_upload
 from web.auth.sessions import current_user
 from web.server.keys import ENGINE, RATES, REQUEST_ID
 from web.server.request_context import now
+from web.server.transactions import read, write
 from web.store import forms
 
-LIST = "/admin/imports"
-_FILTERS = (Filter("state", "State", {it: it.capitalize() for it in map(str, JobState)}),)
 #: The prefix of the form fields that assign columns.
 _COLUMN = "column-"
 
 
-def _list_state(request: web.Request) -> ListState:
-    return ListState(
-        request.query,
-        LIST,
-        _FILTERS,
-        sorts=[*backoffice_imports.SORTS],
-        sort=backoffice_imports.NEWEST,
-    )
+#: What the pages with a form for a file show about its columns.
+_COLUMN_RULES: dict[str, Any] = {
+    "columns": COLUMNS,
+    "for_new": REQUIRED_FOR_NEW,
+    "required": REQUIRED,
+}
 
 
-def _query(list_state: ListState) -> backoffice_imports.ImportQuery:
-    state = list_state.text("state")
-    return backoffice_imports.ImportQuery(JobState(state) if state else None)
+async def _column_rules(_view: View) -> dict[str, Any]:
+    return _COLUMN_RULES
 
 
-async def show_all(request: web.Request, form_error: FormError = NO_ERROR) -> web.Response:
-    """GET /admin/imports: previous imports, and a form for the next file."""
-    list_state = _list_state(request)
-    async with reading(request.config_dict[ENGINE]) as conn:
-        number = await backoffice_imports.count(conn, _query(list_state))
-        found = await backoffice_imports.find(
-            conn,
-            _query(list_state),
-            sort=list_state.sort,
-            cursor=list_state.cursor,
-            limit=list_state.size,
-        )
-    return await page(
-        request,
-        "imports.html",
-        columns=COLUMNS,
-        found=found,
-        list=list_state,
-        number=format_total(number),
-        form_error=form_error,
-        for_new=REQUIRED_FOR_NEW,
-        required=REQUIRED,
-    )
+#: Previous imports; a form on the page uploads the next file.
+LIST = AdminList(
+    rows=backoffice_imports.IMPORT_LIST,
+    path="/imports",
+    template="imports.html",
+    permission=Permission.IMPORT_BOOKS,
+    filters=(Filter("state", "State", labels(JobState), parse=JobState),),
+    details=_column_rules,
+)
 
 
-async def export(request: web.Request) -> web.StreamResponse:
-    """GET /admin/imports/export.csv: all imports of the list."""
-    list_state = _list_state(request)
-    return await exports.send(request, list_exports.IMPORTS, _query(list_state), list_state.sort)
+async def _job(conn: AsyncConnection, parts: Mapping[str, str]) -> Job:
+    return await jobs.get(conn, int(parts["job_id"]), IMPORTS)
+
+
+def _rejected_rows_of(_state: ListState, job: Job) -> backoffice_imports.RejectedRowQuery:
+    return backoffice_imports.RejectedRowQuery(job.id)
+
+
+async def _facts(view: View) -> dict[str, Any]:
+    conn, job = view.conn, view.subject
+    names = await accounts.names(conn, {job.user_id} if job.user_id else set())
+    file_names = await file_store.names(conn, {job.file_id} if job.file_id else set())
+    return {
+        "column_field": _COLUMN,
+        "file_name": file_names.get(job.file_id or 0),
+        "job": job,
+        "user_name": names.get(job.user_id or 0),
+    }
+
+
+#: The progress of an import and its rejected rows.
+REJECTED_ROWS = AdminList(
+    rows=backoffice_imports.REJECTED_ROWS,
+    path="/imports/{job_id:[0-9]{1,18}}",
+    template="import.html",
+    permission=Permission.IMPORT_BOOKS,
+    subject=_job,
+    query=_rejected_rows_of,
+    details=_facts,
+    counted=False,
+)
 
 
 async def send(request: web.Request) -> web.Response:
@@ -89,8 +100,8 @@ async def send(request: web.Request) -> web.Response:
         file, _, _ = await receive_upload(request)
     except BookstoreError as error:
         # Browsers do not let a page fill a file field in again.
-        return await show_all(request, FormError("file", {}, str(error), invalid=True))
-    raise web.HTTPSeeOther(f"{LIST}/new?{urlencode({'file': file.id})}")
+        return await LIST.show(request, FormError("file", {}, str(error), invalid=True))
+    raise web.HTTPSeeOther(f"{LIST.url()}/new?{urlencode({'file': file.id})}")
 
 
 async def show_new(request: web.Request) -> web.Response:
@@ -129,50 +140,17 @@ async def start(request: web.Request) -> web.Response:
             request, file, Options(), FormError.from_error(error, field, mapping)
         )
 
-    async def work() -> Job:
-        async with transaction(request.config_dict[ENGINE]) as conn:
-            return await importer.start(
-                conn,
-                file.id,
-                user_id=current_user(request).id,
-                dry_run=form.get("dry_run") == "yes",
-                options=options,
-                may_change_prices=permits(current_user(request).role, Permission.CHANGE_PRICES),
-                now=now(),
-                request_id=request[REQUEST_ID],
-            )
-
-    job = await retry_transaction(work)
-    raise web.HTTPSeeOther(f"{LIST}/{job.id}")
-
-
-async def show(request: web.Request) -> web.Response:
-    """GET /admin/imports/{job_id}: the progress of an import and its rejected rows."""
-    path = f"{LIST}/{request.match_info['job_id']}"
-    list_state = ListState(
-        request.query,
-        path,
-        (),
-        sorts=[*backoffice_imports.LINE_SORTS],
-        sort=backoffice_imports.IN_ORDER,
-    )
-    async with reading(request.config_dict[ENGINE]) as conn:
-        job = await jobs.get(conn, int(request.match_info["job_id"]), IMPORTS)
-        found = await backoffice_imports.refused(
-            conn, job.id, sort=list_state.sort, cursor=list_state.cursor, limit=list_state.size
-        )
-        names = await accounts.names(conn, {job.user_id} if job.user_id else set())
-        file_names = await file_store.names(conn, {job.file_id} if job.file_id else set())
-    return await page(
+    job = await write(
         request,
-        "import.html",
-        column_field=_COLUMN,
-        file_name=file_names.get(job.file_id or 0),
-        found=found,
-        job=job,
-        list=list_state,
-        user_name=names.get(job.user_id or 0),
+        importer.start,
+        file.id,
+        dry_run=form.get("dry_run") == "yes",
+        options=options,
+        may_change_prices=permits(current_user(request).role, Permission.CHANGE_PRICES),
+        request_id=request[REQUEST_ID],
+        **made_by(request),
     )
+    raise web.HTTPSeeOther(f"{LIST.url()}/{job.id}")
 
 
 async def cancel(request: web.Request) -> web.Response:
@@ -181,11 +159,11 @@ async def cancel(request: web.Request) -> web.Response:
 
     async def work(conn: AsyncConnection) -> str:
         await jobs.get(conn, job_id, IMPORTS)
-        await jobs.cancel(conn, job_id, user_id=current_user(request).id, now=now())
+        await jobs.cancel(conn, job_id, **made_by(request))
         return "The import was cancelled. Books that were imported before stay in the catalogue."
 
     await run_action(request, work)
-    raise web.HTTPSeeOther(f"{LIST}/{job_id}")
+    raise web.HTTPSeeOther(f"{LIST.url()}/{job_id}")
 
 
 async def _check_columns(request: web.Request, file: File, options: Options) -> None:
@@ -230,22 +208,19 @@ async def _preview_page(
         "import_new.html",
         chosen={**preview.findings.get("columns", {}), **form_error.values},
         column_field=_COLUMN,
-        columns=COLUMNS,
         encoding=options.encoding or preview.findings.get("encoding") or "",
         encodings=encodings.CHOICES,
         form_error=form_error.for_fields({"encoding", *(COLUMNS if preview.header else ())}),
         upload=file,
-        for_new=REQUIRED_FOR_NEW,
-        required=REQUIRED,
         preview=preview,
+        **_COLUMN_RULES,
     )
 
 
 async def _file(request: web.Request, file_id: str) -> File:
     if not form_values.is_id(file_id):
         raise NotFound("This file")
-    async with reading(request.config_dict[ENGINE]) as conn:
-        file = await file_store.get(conn, int(file_id))
+    file = await read(request, file_store.get, int(file_id))
     if file.kind != "import":
         raise NotFound("This file")
     return file

@@ -3,13 +3,13 @@
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from admin.access import made_by
 from admin.rendering import NO_ERROR, FormError, page, run_form
 from bookstore.backoffice import legal_texts
 from bookstore.backoffice.legal_texts import LANGUAGES, NAMES, Text
 from bookstore.database.engine import reading
-from web.auth.sessions import current_user
 from web.server.keys import ENGINE
-from web.server.request_context import now
+from web.server.transactions import read
 from web.store import forms
 from web.store.legal_pages import render_text
 
@@ -36,13 +36,7 @@ async def save(request: web.Request) -> web.Response:
 
     async def work(conn: AsyncConnection) -> str:
         await legal_texts.save(
-            conn,
-            text.name,
-            text.language,
-            form.get("body", ""),
-            version,
-            user_id=current_user(request).id,
-            now=now(),
+            conn, text.name, text.language, form.get("body", ""), version, **made_by(request)
         )
         return "The text is saved and published."
 
@@ -52,17 +46,11 @@ async def save(request: web.Request) -> web.Response:
 
 
 async def _text(request: web.Request) -> Text:
-    async with reading(request.config_dict[ENGINE]) as conn:
-        return await legal_texts.get(
-            conn, request.match_info["name"], request.match_info["language"]
-        )
+    name, language = request.match_info["name"], request.match_info["language"]
+    return await read(request, legal_texts.get, name, language)
 
 
 async def _form(request: web.Request, text: Text, form_error: FormError = NO_ERROR) -> web.Response:
     return await page(
-        request,
-        "text.html",
-        text=text,
-        preview=render_text(request, text),
-        form_error=form_error,
+        request, "text.html", text=text, preview=render_text(request, text), form_error=form_error
     )

@@ -4,15 +4,17 @@ All of it is in the URL, so the browser's Back button works and a copied link sh
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
-from admin import form_values
-from bookstore.database import list_pagination
+from admin import form_values, formatting
+from bookstore.database import pagination
 from bookstore.errors import Invalid
+
+Q = TypeVar("Q")
 
 SIZES = (25, 50, 100)
 MAX_LENGTH = 200
@@ -29,15 +31,18 @@ class Chip(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A field of the filter form; with `choices`, other values are ignored.
+    """A filter of a list: a field of the filter form, or with `tab` the tabs of the list.
 
-    `kind` is `text`, `day` or `money`.  A filter that is shown as tabs has no chip.
+    With `choices`, other values are ignored.  `parse` returns the value for the query, which has it
+    in `field` (by default the name of the filter).  It raises `Invalid` for a text that the form
+    then shows with the error.
     """
 
     name: str
     label: str
     choices: Mapping[str, str] | None = None
-    kind: str = "text"
+    field: str = ""
+    parse: Callable[[str], object] = str
     tab: bool = False
 
 
@@ -50,9 +55,11 @@ class ListState:
         path: str,
         filters: Sequence[Filter],
         *,
-        sorts: Sequence[str],
+        sorts: Collection[str],
         sort: str,
+        tab_sorts: Mapping[str, str],
     ) -> None:
+        self.params = params
         self.path = path
         self.errors: dict[str, str] = {}
         self.filters = {each.name: each for each in filters}
@@ -62,37 +69,29 @@ class ListState:
         self.values = {
             each.name: self._validated(each, self.entered[each.name]) for each in filters
         }
+        #: The filter that is shown as tabs, and the chosen tab.
+        self.tabs = next((each for each in filters if each.tab), None)
+        self.tab = self.values[self.tabs.name] if self.tabs else ""
         requested = params.get("sort", "")
-        self.default_sort = sort
-        self.sort = requested if requested.removeprefix("-") in sorts else sort
+        self.default_sort = tab_sorts.get(self.tab, sort)
+        self.sort = requested if requested.removeprefix("-") in sorts else self.default_sort
         size = params.get("size", "")
         self.size = int(size) if size in map(str, SIZES) else SIZES[0]
         self.cursor = params.get("cursor") or None
 
-    def text(self, name: str) -> str | None:
-        """The value of a filter; None if the filter is not set."""
-        return self.values[name] or None
-
-    def day(self, name: str) -> datetime | None:
-        """The beginning of the filter's day in the store's time zone; None if it is not set."""
-        found = self.values[name]
-        return _midnight(date.fromisoformat(found)) if found else None
-
-    def day_after(self, name: str) -> datetime | None:
-        """The end of the filter's day in the store's time zone; None if it is not set."""
-        found = self.values[name]
-        return _midnight(date.fromisoformat(found) + timedelta(days=1)) if found else None
-
-    def cents(self, name: str) -> int | None:
-        """The amount of a filter in cents; None if it is not set."""
-        found = self.values[name]
-        return form_values.parse_cents(name, found) if found else None
+    def query(self, kind: Callable[..., Q], **fields: object) -> Q:
+        """The query with the values of the filters; `fields` are used instead of their filters."""
+        filters = {each.field or each.name: each for each in self.filters.values()}
+        parsed = {
+            field: each.parse(self.values[each.name])
+            for field, each in filters.items()
+            if self.values[each.name] and field not in fields
+        }
+        return kind(**parsed, **fields)
 
     def url(self, **changes: str) -> str:
         """The first page of the list with these changes to its state."""
-        state = {**self.state, **changes}
-        state = {name: value for name, value in state.items() if value}
-        return f"{self.path}?{urlencode(state)}" if state else self.path
+        return _address(self.path, {**self.state, **changes})
 
     @property
     def state(self) -> dict[str, str]:
@@ -111,13 +110,11 @@ class ListState:
 
     def export_url(self, format_name: str) -> str:
         """The URL of a file with all rows of the list; the format is `csv` or `xlsx`."""
-        state = urlencode({name: value for name, value in self.state.items() if name != "size"})
-        path = f"{self.path}/export.{format_name}"
-        return f"{path}?{state}" if state else path
+        return _address(f"{self.path}/export.{format_name}", {**self.state, "size": ""})
 
-    def tab_url(self, **values: str) -> str:
+    def tab_url(self, tab: str) -> str:
         """Another tab of the list, with the same filters."""
-        return self.url(**values, sort="")
+        return self.url(**{self.tabs.name: tab} if self.tabs else {}, sort="")
 
     def sorted_by(self, name: str) -> str:
         """The value of `aria-sort`: `ascending`, `descending` or an empty string."""
@@ -142,9 +139,7 @@ class ListState:
     @property
     def unfiltered_url(self) -> str:
         """The list with its tab and without filters."""
-        tabs = {each.name: self.values[each.name] for each in self.filters.values() if each.tab}
-        state = {name: value for name, value in tabs.items() if value}
-        return f"{self.path}?{urlencode(state)}" if state else self.path
+        return _address(self.path, {self.tabs.name: self.tab} if self.tabs else {})
 
     def _label(self, each: Filter) -> str:
         value = self.values[each.name]
@@ -160,21 +155,48 @@ class ListState:
         if each.choices is not None:
             return text if text in each.choices else ""
         try:
-            if each.kind == "day":
-                if not _DAY.fullmatch(text):
-                    raise ValueError
-                # In the year 1, conversion to the store's time zone leaves the range of `datetime`.
-                if not 1900 <= date.fromisoformat(text).year <= 2999:
-                    raise ValueError
-            elif each.kind == "money":
-                form_values.parse_cents(each.name, text)
+            each.parse(text)
         except Invalid as error:
             self.errors[each.name] = str(error)
             return ""
-        except ValueError:
-            self.errors[each.name] = "Enter a date such as 2026-03-21."
-            return ""
         return text
+
+
+def labels(values: Iterable[str]) -> dict[str, str]:
+    """The choices of a filter: `refund_due` is shown as Refund due."""
+    return {str(value): formatting.label(value) for value in values}
+
+
+def start_of_day(text: str) -> datetime:
+    """The beginning of a day in the store's time zone.
+
+    Raises:
+        Invalid: the text is not a day.
+    """
+    return _midnight(_day(text))
+
+
+def end_of_day(text: str) -> datetime:
+    """The end of a day in the store's time zone, which is the beginning of the next one.
+
+    Raises:
+        Invalid: the text is not a day.
+    """
+    return _midnight(_day(text) + timedelta(days=1))
+
+
+def cents(text: str) -> int:
+    """An amount in cents.
+
+    Raises:
+        Invalid: the text is not an amount.
+    """
+    return form_values.parse_cents("price", text)
+
+
+def row_id(text: str) -> int | None:
+    """The id of a row; None means no filter, for a text that cannot be an id."""
+    return int(text) if form_values.is_id(text) else None
 
 
 def parse_query(address: str) -> dict[str, str]:
@@ -184,11 +206,24 @@ def parse_query(address: str) -> dict[str, str]:
 
 def format_total(number: int) -> str:
     """The number of rows as a list shows it; large numbers are not counted to the end."""
-    return (
-        f"{number:,}"
-        if number < list_pagination.MAX_COUNT
-        else f"{list_pagination.MAX_COUNT:,} and more"
-    )
+    most = pagination.MAX_COUNT
+    return f"{number:,}" if number < most else f"{most:,} and more"
+
+
+def _address(path: str, params: Mapping[str, str]) -> str:
+    query = urlencode({name: value for name, value in params.items() if value})
+    return f"{path}?{query}" if query else path
+
+
+def _day(text: str) -> date:
+    try:
+        day = date.fromisoformat(text) if _DAY.fullmatch(text) else date.min
+    except ValueError:
+        day = date.min
+    # In the year 1, conversion to the store's time zone leaves the range of `datetime`.
+    if not 1900 <= day.year <= 2999:
+        raise Invalid("day", "Enter a date such as 2026-03-21.")
+    return day
 
 
 def _midnight(day: date) -> datetime:

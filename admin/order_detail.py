@@ -7,6 +7,7 @@ from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from admin import form_values, order_timeline
+from admin.access import made_by
 from admin.rendering import NO_ERROR, FormError, page, run_form
 from bookstore import orders
 from bookstore.backoffice import orders as backoffice_orders
@@ -122,9 +123,7 @@ async def add_note(request: web.Request) -> web.Response:
     number, form = request.match_info["number"], await forms.read(request)
 
     async def work(conn: AsyncConnection) -> str:
-        await backoffice_orders.add_note(
-            conn, number, form.get("body", ""), user_id=current_user(request).id, now=now()
-        )
+        await backoffice_orders.add_note(conn, number, form.get("body", ""), **made_by(request))
         return "Note saved. Customers cannot see it."
 
     if error := await run_form(request, work):

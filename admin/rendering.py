@@ -13,14 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from admin import assets, formatting
 from bookstore.backoffice import reports
-from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.errors import BookstoreError, Invalid, NotFound, PasswordNeeded
 from bookstore.users.permissions import Permission, is_staff, permits
 from config.settings import Settings
 from web.auth.sessions import current_user
-from web.server.keys import ENGINE, USER
+from web.server.keys import USER
 from web.server.problems import from_store_error
 from web.server.request_context import now
+from web.server.transactions import read, write
 from web.store import assets as store_files
 from web.store import display_settings, flash, forms
 from web.store.formatting import FILTERS
@@ -144,8 +144,7 @@ async def page(
 ) -> web.Response:
     """The page for this member of staff; its status is 422 if a form on it failed."""
     user = current_user(request)
-    async with reading(request.config_dict[ENGINE]) as conn:
-        to_do = await reports.to_do(conn)
+    to_do = await read(request, reports.to_do)
 
     def may(permission: str) -> bool:
         return permits(user.role, Permission(permission))
@@ -216,13 +215,8 @@ async def run_form(
 
     `work` returns the message for the next page.
     """
-
-    async def run() -> str:
-        async with transaction(request.config_dict[ENGINE]) as conn:
-            return await work(conn)
-
     try:
-        message = await retry_transaction(run)
+        message = await write(request, work)
     except BookstoreError as error:
         return error
     await flash.add(request, "ok", message)

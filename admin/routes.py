@@ -1,8 +1,9 @@
 """Every route of the dashboard, with the permission that it requires."""
 
-from collections.abc import Awaitable, Callable, Container
+from collections.abc import Container
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from admin import (
     assets,
@@ -27,11 +28,9 @@ from admin import (
     user_detail,
     user_list,
 )
-from bookstore.exports import Format
+from admin.lists import Route, list_routes
 from bookstore.users.permissions import Permission
 from web.server.route_access import Access, AccessLevel
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _AUTHOR = "/authors/{author_id:[0-9]{1,18}}"
 _BOOK = "/books/{book_id:[0-9]{1,18}}"
@@ -47,24 +46,12 @@ _TASK = "/queues/{task_id:[0-9]{1,18}}"
 _TEXT = "/texts/{name}/{language}"
 _USER = "/users/{user_id:[0-9]{1,18}}"
 
-_Route = tuple[str, str, Handler, Access]
 
-
-def _exports(path: str, handler: Handler, access: Access) -> list[_Route]:
-    """The routes that export a list: GET writes the file, POST leaves it to the actors."""
-    return [
-        (method, f"{path}/export.{chosen}", handler, access)
-        for chosen in Format
-        for method in ("GET", "POST")
-    ]
-
-
-ROUTES: list[_Route] = [
+ROUTES: list[Route] = [
     ("GET", "", home.show, Permission.OPEN_DASHBOARD),
     ("GET", "/search", quick_search.search, Permission.OPEN_DASHBOARD),
-    ("GET", "/orders", order_list.show_all, Permission.SEE_ORDERS),
+    *list_routes(order_list.LIST),
     ("POST", "/orders", order_list.move_many, Permission.CHANGE_ORDERS),
-    *_exports("/orders", order_list.export, Permission.EXPORT_ORDERS),
     ("GET", _ORDERS_PLAN, bulk_preview.show, Permission.CHANGE_ORDERS),
     ("POST", _ORDERS_PLAN, bulk_preview.apply, Permission.CHANGE_ORDERS),
     ("GET", f"{_ORDERS_PLAN}/stream", bulk_preview.stream, Permission.CHANGE_ORDERS),
@@ -73,8 +60,7 @@ ROUTES: list[_Route] = [
     ("POST", f"{_ORDER}/transitions", order_detail.move, Permission.CHANGE_ORDERS),
     ("POST", f"{_ORDER}/notes", order_detail.add_note, Permission.CHANGE_ORDERS),
     ("POST", f"{_ORDER}/payment", order_detail.change_payment, Permission.CHANGE_PAYMENT),
-    ("GET", "/books", book_list.show_all, Permission.CHANGE_STOCK),
-    *_exports("/books", book_list.export, Permission.EXPORT_BOOKS),
+    *list_routes(book_list.LIST),
     ("GET", "/books/new", book_form.show_new, Permission.CHANGE_BOOKS),
     ("POST", "/books/new", book_form.create, Permission.CHANGE_BOOKS),
     ("POST", "/books/bulk", bulk_books.plan, Permission.CHANGE_BOOKS),
@@ -90,30 +76,25 @@ ROUTES: list[_Route] = [
     ("POST", f"{_BOOK}/cover/remove", book_cover.remove, Permission.CHANGE_BOOKS),
     ("POST", f"{_BOOK}/price", book_list.change_price, Permission.CHANGE_PRICES),
     ("POST", f"{_BOOK}/count", book_list.count_stock, Permission.CHANGE_STOCK),
-    ("GET", f"{_BOOK}/stock", stock.show, Permission.CHANGE_STOCK),
-    *_exports(f"{_BOOK}/stock", stock.export, Permission.EXPORT_BOOKS),
+    *list_routes(stock.LIST),
     ("POST", f"{_BOOK}/stock", stock.move, Permission.CHANGE_STOCK),
     ("POST", f"{_BOOK}/low-stock", stock.set_low_stock, Permission.CHANGE_STOCK),
-    ("GET", "/categories", categories.show_all, Permission.CHANGE_CATEGORIES),
-    *_exports("/categories", categories.export, Permission.EXPORT_BOOKS),
+    *list_routes(categories.LIST),
     ("POST", "/categories", categories.create, Permission.CHANGE_CATEGORIES),
-    ("GET", _CATEGORY, categories.show, Permission.CHANGE_CATEGORIES),
+    ("GET", _CATEGORY, categories.LIST.show, Permission.CHANGE_CATEGORIES),
     ("POST", _CATEGORY, categories.change, Permission.CHANGE_CATEGORIES),
     ("POST", f"{_CATEGORY}/move", categories.move, Permission.CHANGE_CATEGORIES),
     ("POST", f"{_CATEGORY}/delete", categories.remove, Permission.CHANGE_CATEGORIES),
-    ("GET", "/authors", authors.show_all, Permission.CHANGE_BOOKS),
-    *_exports("/authors", authors.export, Permission.EXPORT_BOOKS),
+    *list_routes(authors.LIST),
     ("GET", _AUTHOR, authors.show, Permission.CHANGE_BOOKS),
     ("POST", _AUTHOR, authors.rename, Permission.CHANGE_BOOKS),
-    ("GET", "/imports", imports.show_all, Permission.IMPORT_BOOKS),
-    *_exports("/imports", imports.export, Permission.IMPORT_BOOKS),
+    *list_routes(imports.LIST),
     ("POST", "/imports", imports.send, Permission.IMPORT_BOOKS),
     ("GET", "/imports/new", imports.show_new, Permission.IMPORT_BOOKS),
     ("POST", "/imports/start", imports.start, Permission.IMPORT_BOOKS),
-    ("GET", _IMPORT, imports.show, Permission.IMPORT_BOOKS),
+    *list_routes(imports.REJECTED_ROWS),
     ("POST", f"{_IMPORT}/cancel", imports.cancel, Permission.IMPORT_BOOKS),
-    ("GET", "/users", user_list.show_all, Permission.SEE_USERS),
-    *_exports("/users", user_list.export, Permission.CHANGE_USERS),
+    *list_routes(user_list.LIST),
     ("GET", _USER, user_detail.show, Permission.SEE_USERS),
     ("POST", f"{_USER}/role", user_detail.change_role, Permission.CHANGE_USERS),
     ("POST", f"{_USER}/disabled", user_detail.change_disabled, Permission.CHANGE_USERS),
@@ -122,8 +103,7 @@ ROUTES: list[_Route] = [
     ("GET", f"{_USER}/export.json", user_detail.export, Permission.CHANGE_USERS),
     ("POST", f"{_USER}/erase", user_detail.erase, Permission.CHANGE_USERS),
     ("POST", f"{_USER}/message", user_detail.send_message, Permission.SEND_NOTIFICATIONS),
-    ("GET", "/notifications", notifications.show_all, Permission.SEE_NOTIFICATIONS),
-    *_exports("/notifications", notifications.export, Permission.EXPORT_ORDERS),
+    *list_routes(notifications.LIST, notifications.show_all),
     ("POST", "/notifications/resend", notifications.resend_many, Permission.SEND_NOTIFICATIONS),
     ("GET", _EMAILS_PLAN, bulk_preview.show, Permission.SEND_NOTIFICATIONS),
     ("POST", _EMAILS_PLAN, bulk_preview.apply, Permission.SEND_NOTIFICATIONS),
@@ -131,16 +111,14 @@ ROUTES: list[_Route] = [
     ("POST", "/notifications/test", notifications.send_test, Permission.SEND_NOTIFICATIONS),
     ("GET", f"{_EMAIL}/body", notifications.show_body, Permission.SEE_NOTIFICATIONS),
     ("POST", f"{_EMAIL}/resend", notifications.resend, Permission.SEND_NOTIFICATIONS),
-    ("GET", "/queues", tasks.show, Permission.SEE_TASKS),
-    *_exports("/queues", tasks.export, Permission.SEE_TASKS),
+    *list_routes(tasks.LIST, tasks.show),
     ("POST", "/queues/replay", tasks.replay_all, Permission.CHANGE_TASKS),
     ("POST", f"{_TASK}/replay", tasks.replay, Permission.CHANGE_TASKS),
     ("POST", f"{_TASK}/discard", tasks.discard, Permission.CHANGE_TASKS),
     ("GET", "/texts", legal_texts.show_all, Permission.CHANGE_TEXTS),
     ("GET", _TEXT, legal_texts.show, Permission.CHANGE_TEXTS),
     ("POST", _TEXT, legal_texts.save, Permission.CHANGE_TEXTS),
-    ("GET", "/audit", audit.show_all, Permission.SEE_AUDIT),
-    *_exports("/audit", audit.export, Permission.SEE_AUDIT),
+    *list_routes(audit.LIST),
     # The handlers check the permission of the exported list.
     ("GET", _EXPORT, exports.show, Permission.OPEN_DASHBOARD),
     ("GET", f"{_EXPORT}/file", exports.download, Permission.OPEN_DASHBOARD),

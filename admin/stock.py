@@ -1,23 +1,26 @@
 """The stock of one book: its movements, adjustments and the low-stock threshold."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from admin import exports, form_values
-from admin.list_state import ListState, format_total
-from admin.rendering import NO_ERROR, FormError, page, run_form
+from admin import form_values
+from admin.access import made_by
+from admin.list_state import ListState
+from admin.lists import AdminList, View
+from admin.rendering import FormError, run_form
 from bookstore.backoffice import books as backoffice_books
-from bookstore.backoffice import list_exports
-from bookstore.backoffice import stock_ledger as lines
+from bookstore.backoffice import stock_ledger
 from bookstore.catalogue import books
 from bookstore.catalogue import stock as ledger
+from bookstore.catalogue.books import Book
 from bookstore.catalogue.stock import STAFF_REASONS, StockReason
-from bookstore.database.engine import reading
 from bookstore.errors import Invalid, OutOfStock
+from bookstore.users.permissions import Permission
 from web.auth.sessions import current_user
-from web.server.keys import ENGINE
 from web.server.request_context import now
 from web.store import forms
 
@@ -49,47 +52,33 @@ async def set_counted(
         raise StockChanged
 
 
-def _list_state(request: web.Request) -> ListState:
-    path = f"/admin/books/{request.match_info['book_id']}/stock"
-    # After a failed form, the first page is shown.
-    params = request.query if request.method in ("GET", "HEAD") else {}
-    return ListState(params, path, (), sorts=[*lines.SORTS], sort=lines.NEWEST)
+async def _book(conn: AsyncConnection, parts: Mapping[str, str]) -> Book:
+    return await books.get(conn, int(parts["book_id"]), withdrawn=True)
 
 
-async def show(request: web.Request, form_error: FormError = NO_ERROR) -> web.Response:
-    """GET /admin/books/{book_id}/stock: stock movements, and a form to adjust the stock."""
-    book_id, list_state = int(request.match_info["book_id"]), _list_state(request)
-    query = lines.LedgerQuery(book_id)
-    async with reading(request.config_dict[ENGINE]) as conn:
-        book = await books.get(conn, book_id, withdrawn=True)
-        number = await lines.count(conn, query)
-        found = await lines.find(
-            conn, query, sort=list_state.sort, cursor=list_state.cursor, limit=list_state.size
-        )
-        low = await backoffice_books.low_stock(conn, book_id)
-    return await page(
-        request,
-        "stock.html",
-        book=book,
-        found=found,
-        list=list_state,
-        low=low,
-        number=format_total(number),
-        form_error=form_error,
-        default_low=backoffice_books.LOW_STOCK,
-        reasons=[reason for reason in StockReason if reason in STAFF_REASONS],
-    )
+def _query(_state: ListState, book: Book) -> stock_ledger.LedgerQuery:
+    return stock_ledger.LedgerQuery(book.id)
 
 
-async def export(request: web.Request) -> web.StreamResponse:
-    """GET /admin/books/{book_id}/stock/export.csv: all stock movements of the book."""
-    list_state = ListState(request.query, "", (), sorts=[*lines.SORTS], sort=lines.NEWEST)
-    book_id = int(request.match_info["book_id"])
-    async with reading(request.config_dict[ENGINE]) as conn:
-        await books.get(conn, book_id, withdrawn=True)
-    return await exports.send(
-        request, list_exports.LEDGER, lines.LedgerQuery(book_id), list_state.sort
-    )
+async def _details(view: View) -> dict[str, Any]:
+    return {
+        "book": view.subject,
+        "low": await backoffice_books.low_stock(view.conn, view.subject.id),
+        "default_low": backoffice_books.LOW_STOCK,
+        "reasons": [reason for reason in StockReason if reason in STAFF_REASONS],
+    }
+
+
+#: The stock movements of a book; forms on the page adjust the stock.
+LIST = AdminList(
+    rows=stock_ledger.LEDGER,
+    path="/books/{book_id:[0-9]{1,18}}/stock",
+    template="stock.html",
+    permission=Permission.CHANGE_STOCK,
+    subject=_book,
+    query=_query,
+    details=_details,
+)
 
 
 async def move(request: web.Request) -> web.Response:
@@ -114,8 +103,8 @@ async def move(request: web.Request) -> web.Response:
 
     if error := await run_form(request, work):
         field = error.field if isinstance(error, Invalid) else "delta"
-        return await show(request, FormError.from_error(error, field, form))
-    raise web.HTTPSeeOther(f"/admin/books/{book_id}/stock")
+        return await LIST.show(request, FormError.from_error(error, field, form))
+    raise web.HTTPSeeOther(LIST.url(**request.match_info))
 
 
 async def set_low_stock(request: web.Request) -> web.Response:
@@ -125,13 +114,11 @@ async def set_low_stock(request: web.Request) -> web.Response:
     async def work(conn: AsyncConnection) -> str:
         text = form.get("low_stock", "").strip()
         threshold = form_values.parse_integer("low_stock", text) if text else None
-        await ledger.set_low_stock_threshold(
-            conn, book_id, threshold, user_id=current_user(request).id, now=now()
-        )
+        await ledger.set_low_stock_threshold(conn, book_id, threshold, **made_by(request))
         if threshold is None:
             return f"Saved: low stock at {backoffice_books.LOW_STOCK} or fewer (default)."
         return f"Saved: low stock at {threshold} or fewer."
 
     if error := await run_form(request, work):
-        return await show(request, FormError.from_error(error, "low_stock", form))
-    raise web.HTTPSeeOther(f"/admin/books/{book_id}/stock")
+        return await LIST.show(request, FormError.from_error(error, "low_stock", form))
+    raise web.HTTPSeeOther(LIST.url(**request.match_info))

@@ -1,18 +1,21 @@
 """Background tasks: queues, workers, waiting tasks and dead tasks."""
 
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import unquote
 
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from admin import exports, form_values, order_detail, rabbitmq_status
+from admin import form_values, order_detail, rabbitmq_status
+from admin.access import made_by
 from admin.failure_help import explain
 from admin.list_state import Filter, ListState
-from admin.rendering import NO_ERROR, FormError, back_to, page, run_action, run_form
-from bookstore.backoffice import list_exports, reports
+from admin.lists import AdminList, View
+from admin.rendering import NO_ERROR, FormError, back_to, run_action, run_form
+from bookstore.backoffice import reports
 from bookstore.backoffice import tasks as backoffice_tasks
-from bookstore.database.engine import reading
+from bookstore.backoffice.tasks import TaskQuery
 from bookstore.errors import NotFound
 from bookstore.tasks import failures, outbox
 from bookstore.tasks.outbox import TaskRow
@@ -20,85 +23,66 @@ from bookstore.tasks.publisher import QUEUES
 from bookstore.users.permissions import Permission, permits
 from web.auth.sessions import current_user
 from web.monitoring.health import HEARTBEAT_TIMEOUT
-from web.server.keys import ENGINE, PUBLISHER, SETTINGS
+from web.server.keys import PUBLISHER, SETTINGS
 from web.server.request_context import now
 from web.store import forms
 
 #: Limits the duration of the transaction.
 MAX_REPLAYED = 50
-LIST = "/admin/queues"
 _ORDERS = "/admin/orders"
-_FILTERS = (Filter("state", "State", {"waiting": "Waiting"}, tab=True),)
 
 
-def _list_state(request: web.Request) -> ListState:
-    return ListState(
-        request.query, LIST, _FILTERS, sorts=[*backoffice_tasks.SORTS], sort=backoffice_tasks.OLDEST
-    )
+def _query(state: ListState, _subject: None) -> TaskQuery:
+    return TaskQuery(dead=not state.tab)
 
 
-def _query(list_state: ListState) -> backoffice_tasks.TaskQuery:
-    return backoffice_tasks.TaskQuery(dead=list_state.text("state") is None)
+async def _details(view: View) -> dict[str, Any]:
+    conn, rows, moment = view.conn, view.found.items, now()
+    alive = await reports.relay_heartbeats(conn)
+    selected = await _selected(conn, view.values["selected_id"], rows)
+    others = [selected] if selected and selected not in rows else []
+    attempts = await failures.of(conn, [(selected.task, selected.ref_id)]) if selected else []
+    fields = [order_detail.discard_field(selected.id)] if selected and selected.dead_at else []
+    return {
+        "alive": [(name, at) for name, at in alive if moment - at <= HEARTBEAT_TIMEOUT],
+        "attempts": attempts,
+        "checked_at": moment,
+        "done": await reports.done_last_minute(conn, now=moment),
+        "embedded": view.request.config_dict[SETTINGS].embedded,
+        "explain": explain,
+        "form_error": view.form_error.for_fields(fields),
+        "last_seen": alive[0][1] if alive else None,
+        "max_attempts": outbox.MAX_ATTEMPTS,
+        "max_replayed": MAX_REPLAYED,
+        "queue_names": QUEUES,
+        "queues": await reports.queues(conn),
+        "selected": selected,
+        "subjects": await backoffice_tasks.subjects(conn, [*rows, *others]),
+    }
+
+
+LIST = AdminList(
+    rows=backoffice_tasks.TASKS,
+    path="/queues",
+    template="tasks.html",
+    permission=Permission.SEE_TASKS,
+    filters=(Filter("state", "State", {"": "Dead", "waiting": "Waiting"}, tab=True),),
+    query=_query,
+    details=_details,
+    counted=False,
+)
 
 
 async def show(
     request: web.Request, form_error: FormError = NO_ERROR, selected_id: str = ""
 ) -> web.Response:
     """GET /admin/queues: dead tasks, or with `state` waiting ones; `task` is the one to show."""
-    list_state, moment = _list_state(request), now()
-    async with reading(request.config_dict[ENGINE]) as conn:
-        queues = await reports.queues(conn)
-        done = await reports.done_last_minute(conn, now=moment)
-        alive = await reports.relay_heartbeats(conn)
-        found = await backoffice_tasks.find(
-            conn,
-            _query(list_state),
-            sort=list_state.sort,
-            cursor=list_state.cursor,
-            limit=list_state.size,
-        )
-        rows = found.items
-        selected = await _selected(conn, selected_id or request.query.get("task", ""), rows)
-        subjects = await backoffice_tasks.subjects(
-            conn, rows if selected is None or selected in rows else [*rows, selected]
-        )
-        attempts = await failures.of(conn, [(selected.task, selected.ref_id)]) if selected else []
-    fresh = [(name, at) for name, at in alive if moment - at <= HEARTBEAT_TIMEOUT]
-    # After the transaction, because the broker may respond slowly.
+    # Before the transaction, because the broker may respond slowly.
     broker = await rabbitmq_status.fetch_status(
         request.config_dict[PUBLISHER], request.config_dict[SETTINGS]
     )
-    return await page(
-        request,
-        "tasks.html",
-        max_replayed=MAX_REPLAYED,
-        alive=fresh,
-        broker=broker,
-        checked_at=moment,
-        done=done,
-        embedded=request.config_dict[SETTINGS].embedded,
-        explain=explain,
-        found=found,
-        last_seen=alive[0][1] if alive else None,
-        list=list_state,
-        max_attempts=outbox.MAX_ATTEMPTS,
-        selected=selected,
-        dead=_query(list_state).dead,
-        queue_names=QUEUES,
-        queues=queues,
-        form_error=form_error.for_fields(
-            [order_detail.discard_field(selected.id)] if selected and selected.dead_at else []
-        ),
-        rows=rows,
-        subjects=subjects,
-        attempts=attempts,
-    )
-
-
-async def export(request: web.Request) -> web.StreamResponse:
-    """GET /admin/queues/export.csv: all dead tasks, or all waiting ones."""
-    list_state = _list_state(request)
-    return await exports.send(request, list_exports.TASKS, _query(list_state), list_state.sort)
+    selected_id = selected_id or request.query.get("task", "")
+    return await LIST.show(request, form_error, broker=broker, selected_id=selected_id)
 
 
 async def replay(request: web.Request) -> web.Response:
@@ -106,9 +90,7 @@ async def replay(request: web.Request) -> web.Response:
     form = await forms.read(request)
 
     async def work(conn: AsyncConnection) -> str:
-        row = await outbox.replay(
-            conn, _task_id(request), user_id=current_user(request).id, now=now()
-        )
+        row = await outbox.replay(conn, _task_id(request), **made_by(request))
         return f"{row.task} {row.ref_id} will be retried."
 
     await run_action(request, work)
@@ -127,13 +109,11 @@ async def replay_all(request: web.Request) -> web.Response:
         if like := form.get("like", ""):
             pattern = await outbox.get(conn, _parse_id(like))
             rows = [it for it in rows if (it.task, it.error) == (pattern.task, pattern.error)]
-        number = await outbox.replay_many(
-            conn, [row.id for row in rows], user_id=current_user(request).id, now=now()
-        )
+        number = await outbox.replay_many(conn, [row.id for row in rows], **made_by(request))
         return f"{number} {'task' if number == 1 else 'tasks'} will be retried."
 
     await run_action(request, work)
-    raise web.HTTPSeeOther(LIST)
+    raise web.HTTPSeeOther(LIST.url())
 
 
 async def discard(request: web.Request) -> web.Response:
@@ -143,7 +123,7 @@ async def discard(request: web.Request) -> web.Response:
     async def work(conn: AsyncConnection) -> str:
         reason = form_values.parse_reason("reason", form.get("reason", ""))
         row = await outbox.get(conn, task_id)
-        await outbox.discard(conn, row.id, reason, user_id=current_user(request).id, now=now())
+        await outbox.discard(conn, row.id, reason, **made_by(request))
         return f"{row.task} {row.ref_id} was discarded."
 
     if error := await run_form(request, work):
@@ -179,7 +159,7 @@ async def _selected(conn: AsyncConnection, chosen: str, rows: list[TaskRow]) -> 
 
 def _back_url(form: Mapping[str, str]) -> str:
     address = form.get("back", "")
-    return back_to(address, _ORDERS if address.startswith(_ORDERS) else LIST)
+    return back_to(address, _ORDERS if address.startswith(_ORDERS) else LIST.url())
 
 
 def _parse_id(text: str) -> int:

@@ -3,12 +3,13 @@
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from admin.access import made_by
 from admin.rendering import NO_ERROR, FormError, page, run_action, run_form
 from bookstore import audit, notifications, orders
 from bookstore.backoffice import audit_report
 from bookstore.backoffice.audit_report import AuditQuery
 from bookstore.catalogue.validation import single_line
-from bookstore.database.engine import reading, transaction
+from bookstore.database.engine import reading
 from bookstore.errors import BookstoreError, Invalid
 from bookstore.privacy import data_export
 from bookstore.users import accounts, sessions, two_factor
@@ -19,6 +20,7 @@ from web.auth import erasure
 from web.auth.sessions import current_user
 from web.server.keys import ENGINE
 from web.server.request_context import now
+from web.server.transactions import read, write
 from web.store import flash, forms
 
 _LATEST = 10
@@ -38,7 +40,7 @@ async def show(request: web.Request, form_error: FormError = NO_ERROR) -> web.Re
         changes = None
         if permits(role, Permission.SEE_AUDIT):
             changes = (
-                await audit_report.audit(
+                await audit_report.AUDIT.find(
                     conn, AuditQuery(object_type="user", object_id=str(user_id)), limit=_LATEST
                 )
             ).items
@@ -124,15 +126,12 @@ async def remove_second_factor(request: web.Request) -> web.Response:
 async def export(request: web.Request) -> web.Response:
     """GET /admin/users/{user_id}/export.json: the personal data of the user, for the user."""
     user_id = int(request.match_info["user_id"])
-    moment = now()
     async with reading(request.config_dict[ENGINE]) as conn:
         await accounts.get(conn, user_id)
         held = await data_export.of_user(conn, user_id)
-    async with transaction(request.config_dict[ENGINE]) as conn:
-        by = current_user(request).id
-        details = {"personal_data": None}
-        await audit.record(conn, "export", "user", user_id, details, user_id=by, now=moment)
-    text = DataExportOut().dumps({"exported_at": moment, "held": held})
+    details = {"personal_data": None}
+    await write(request, audit.record, "export", "user", user_id, details, **made_by(request))
+    text = DataExportOut().dumps({"exported_at": now(), "held": held})
     return web.Response(
         text=text,
         content_type="application/json",
@@ -146,8 +145,7 @@ async def export(request: web.Request) -> web.Response:
 async def erase(request: web.Request) -> web.Response:
     """POST /admin/users/{user_id}/erase: erase personal data, confirmed by the e-mail address."""
     user_id, form = int(request.match_info["user_id"]), await forms.read(request)
-    async with reading(request.config_dict[ENGINE]) as conn:
-        person = await accounts.get(conn, user_id)
+    person = await read(request, accounts.get, user_id)
     try:
         if form.get("email", "").strip().casefold() != person.email.casefold():
             raise Invalid(
@@ -176,8 +174,7 @@ async def end_sessions(request: web.Request) -> web.Response:
         else:
             await sessions.end_all(conn, user_id)
         details = {"sessions": ["one" if device else "all", None]}
-        by = current_user(request).id
-        await audit.record(conn, "end-sessions", "user", user_id, details, user_id=by, now=now())
+        await audit.record(conn, "end-sessions", "user", user_id, details, **made_by(request))
         return f"{person.name} is signed out {'there' if device else 'everywhere'}."
 
     await run_action(request, work)

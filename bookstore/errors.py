@@ -14,6 +14,10 @@ class BookstoreError(Exception):
     """
 
     code: ClassVar[str]  # part of the API: never changes
+    message: ClassVar[str]  # used if the error is raised without a message
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(self.message if message is None else message)
 
     def translated(self) -> str:
         """The message in the current language (see `i18n.current`)."""
@@ -80,9 +84,7 @@ class Stale(BookstoreError):
 
 class EmailTaken(BookstoreError):
     code = "email-taken"
-
-    def __init__(self) -> None:
-        super().__init__("An account with this e-mail address already exists.")
+    message = N_("An account with this e-mail address already exists.")
 
 
 class BadCredentials(BookstoreError):
@@ -90,25 +92,19 @@ class BadCredentials(BookstoreError):
     reveal which addresses have an account."""
 
     code = "bad-credentials"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The e-mail address or the password is incorrect. Check both, or set a new password."
-        )
+    message = N_(
+        "The e-mail address or the password is incorrect. Check both, or set a new password."
+    )
 
 
 class NotSignedIn(BookstoreError):
     code = "not-signed-in"
-
-    def __init__(self) -> None:
-        super().__init__("Please sign in first.")
+    message = N_("Please sign in first.")
 
 
 class NotAllowed(BookstoreError):
     code = "not-allowed"
-
-    def __init__(self) -> None:
-        super().__init__("Your account is not allowed to do this.")
+    message = N_("Your account is not allowed to do this.")
 
 
 class OrdersOpen(BookstoreError):
@@ -131,9 +127,7 @@ class EmailBeingSent(BookstoreError):
     """An e-mail to this user is being sent, so the user cannot be erased yet.  Retry later."""
 
     code = "email-being-sent"
-
-    def __init__(self) -> None:
-        super().__init__("An e-mail is being sent at the moment. Please try again in a minute.")
+    message = N_("An e-mail is being sent at the moment. Please try again in a minute.")
 
 
 class AddressBookFull(BookstoreError):
@@ -168,72 +162,56 @@ class BadToken(BookstoreError):
     """The token was revoked, has expired or never existed."""
 
     code = "bad-token"
-
-    def __init__(self) -> None:
-        super().__init__("This token is invalid or has expired. Create a new one in your account.")
+    message = N_("This token is invalid or has expired. Create a new one in your account.")
 
 
 class PasswordNeeded(BookstoreError):
     """The last password check was too long ago for this action: the user must enter it again."""
 
     code = "password-needed"
-
-    def __init__(self) -> None:
-        super().__init__("Please enter your password again to continue.")
+    message = N_("Please enter your password again to continue.")
 
 
 class CodeRequired(BookstoreError):
     """The password is correct, but a code of the second factor is required."""
 
     code = "code-required"
-
-    def __init__(self) -> None:
-        super().__init__("Please enter the code from your authenticator app, or a recovery code.")
+    message = N_("Please enter the code from your authenticator app, or a recovery code.")
 
 
 class BadCode(BookstoreError):
     """The code is wrong, too old, or was used before."""
 
     code = "bad-code"
-
-    def __init__(self) -> None:
-        super().__init__("This code is wrong or was already used. Please wait for the next one.")
+    message = N_("This code is wrong or was already used. Please wait for the next one.")
 
 
 class SecondFactorRequired(BookstoreError):
     """Staff must set up a second factor before they can use the back office."""
 
     code = "second-factor-required"
-
-    def __init__(self) -> None:
-        super().__init__("Please set up your second factor first.")
+    message = N_("Please set up your second factor first.")
 
 
 class SecondFactorOn(BookstoreError):
     """The user already has a second factor, which must be removed before a new one is set up."""
 
     code = "second-factor-on"
-
-    def __init__(self) -> None:
-        super().__init__("Your account has a second factor. Remove it to set up another.")
+    message = N_("Your account has a second factor. Remove it to set up another.")
 
 
 class SecondFactorNotBegun(BookstoreError):
     """A code was sent, but no setup of a second factor was started for this user."""
 
     code = "second-factor-not-begun"
-
-    def __init__(self) -> None:
-        super().__init__("Request a new secret first, then confirm it with its first code.")
+    message = N_("Request a new secret first, then confirm it with its first code.")
 
 
 class BadLink(BookstoreError):
     """The link in an e-mail was used, has expired or was not issued by this store."""
 
     code = "bad-link"
-
-    def __init__(self) -> None:
-        super().__init__("This link was already used, has expired or is invalid.")
+    message = N_("This link was already used, has expired or is invalid.")
 
 
 # Books
@@ -264,9 +242,7 @@ class NotAPicture(BookstoreError):
     """The content of the file is not JPEG, PNG or WebP, whatever its name says."""
 
     code = "not-a-picture"
-
-    def __init__(self) -> None:
-        super().__init__("Please upload a JPEG, PNG or WebP image.")
+    message = N_("Please upload a JPEG, PNG or WebP image.")
 
 
 class BrokenPicture(BookstoreError):
@@ -299,9 +275,7 @@ class CategoryInUse(BookstoreError):
 
 class CartEmpty(BookstoreError):
     code = "cart-empty"
-
-    def __init__(self) -> None:
-        super().__init__("This cart is empty.")
+    message = N_("This cart is empty.")
 
 
 class CartFull(BookstoreError):
@@ -376,20 +350,14 @@ class JobEnded(BookstoreError):
 
 class IdempotencyKeyRequired(BookstoreError):
     code = "idempotency-key-required"
-
-    def __init__(self) -> None:
-        super().__init__("Send an Idempotency-Key header of 1 to 255 characters.")
+    message = N_("Send an Idempotency-Key header of 1 to 255 characters.")
 
 
 class IdempotencyKeyReused(BookstoreError):
     code = "idempotency-key-reused"
-
-    def __init__(self) -> None:
-        super().__init__("This Idempotency-Key was used for another request.")
+    message = N_("This Idempotency-Key was used for another request.")
 
 
 class RequestInProgress(BookstoreError):
     code = "request-in-progress"
-
-    def __init__(self) -> None:
-        super().__init__("The first request with this Idempotency-Key is still running.")
+    message = N_("The first request with this Idempotency-Key is still running.")

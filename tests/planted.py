@@ -42,6 +42,8 @@ _WORD = re.compile(r"[A-Za-z0-9_-]{16,}")
 #: A database file has no separators between texts, so it is searched for each secret one by one:
 #: for this many of the latest secrets.
 _RECENT = 200
+#: The size of a page in an SQLite file.
+_PAGE = 4096
 #: One-time links in e-mails; the last part of the path is the secret.
 _LINK = re.compile(r"/(?:verify-email|reset-password)/([0-9]+-[A-Za-z0-9_-]{43})")
 
@@ -53,6 +55,7 @@ class Ledger:
         self.leaks: list[str] = []
         self._secrets: dict[str, str] = {}
         self._seen_words: dict[str, str] = {}
+        self._ignored_pages: set[bytes] = set()
         self._link_emails: dict[str, str] = {}
         self._recent: deque[tuple[str, str]] = deque(maxlen=_RECENT)
         # HTTP and SMTP sign-in send passwords in base64.
@@ -115,12 +118,18 @@ class Ledger:
             self.content(content, place)
 
     def database(self, content: bytes, place: str) -> None:
-        """Search a database file."""
-        text = content.decode("latin-1")
+        """Search the pages of a database file, except those of `ignore`."""
+        pages = (page for page in _pages(content) if page not in self._ignored_pages)
+        text = b"".join(pages).decode("latin-1")
         self._search_planted(text, place)
         for secret, kind in self._recent:
             if secret in text:
                 self._leaked(kind, place)
+
+    def ignore(self, content: bytes) -> None:
+        """Search the pages of this database file, a template, only this time."""
+        self.database(content, "the template of all databases")
+        self._ignored_pages.update(_pages(content))
 
     def content(self, content: bytes, place: str) -> None:
         """Search the content of a file, including the parts of a workbook."""
@@ -150,6 +159,10 @@ class Ledger:
 
     def _leaked(self, kind: str, place: str) -> None:
         self.leaks.append(f"The {kind} in {place}")
+
+
+def _pages(content: bytes) -> Iterable[bytes]:
+    return (content[start : start + _PAGE] for start in range(0, len(content), _PAGE))
 
 
 def _in_base64(secret: str) -> Iterable[str]:

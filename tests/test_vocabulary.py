@@ -62,7 +62,6 @@ ABOUT_ALPHABETS = {
     "bookstore/catalogue/search.py",
     "bookstore/catalogue/validation.py",
     "bookstore/imports/encodings.py",
-    "bookstore/imports/onix/code_lists.py",
     "bookstore/imports/onix/reader.py",
     "bookstore/users/addresses.py",
     "tests/bookstore/catalogue/covers/test_font_metrics.py",

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
+from functools import partial
 
 from aiohttp import web
 
@@ -24,20 +25,8 @@ from web.live.staff_stream import FEED, Feed
 from web.monitoring import health, metrics
 from web.monitoring.health import READINESS
 from web.monitoring.metrics import METRICS
-from web.server import api_rate_limit, languages, problems, request_context, security
+from web.server import api_rate_limit, keys, languages, problems, request_context, security
 from web.server.api_rate_limit import RATE_LIMITER
-from web.server.keys import (
-    CART_WRITES,
-    CHECKOUTS,
-    ENGINE,
-    NOTIFY,
-    PUBLISHER,
-    RATES,
-    SESSION_LOOKUP,
-    SETTINGS,
-    SHUTTING_DOWN,
-    TARIFF,
-)
 from web.server.request_limits import DEFAULT_LIMITS, REQUEST_LIMITS, RequestLimits
 from web.server.route_access import ACCESS, CONFIRMED
 from web.store import routes as store
@@ -65,14 +54,14 @@ async def make_app(settings: Settings, limits: RequestLimits = DEFAULT_LIMITS) -
             security.check_authorization,
         ],
     )
-    app[SETTINGS] = settings
+    app[keys.SETTINGS] = settings
     app[REQUEST_LIMITS] = limits
-    app[TARIFF] = _tariff(settings)
-    app[RATES] = app[TARIFF].home
+    app[keys.TARIFF] = _tariff(settings)
+    app[keys.RATES] = app[keys.TARIFF].home
     app[GUEST_CACHE] = guest_cache.GuestCache()
     app[RESPONSE_BYTES] = response_bytes.ResponseBytes()
     app[RATE_LIMITER] = api_rate_limit.RateLimiter()
-    app[SHUTTING_DOWN] = asyncio.Event()
+    app[keys.SHUTTING_DOWN] = asyncio.Event()
     app[METRICS] = metrics.Metrics()
     app[READINESS] = health.Readiness()
     authorization.setup(app)
@@ -85,9 +74,7 @@ async def make_app(settings: Settings, limits: RequestLimits = DEFAULT_LIMITS) -
     app.on_response_prepare.append(security.send_headers)
     app.on_response_prepare.append(api_rate_limit.send_rate_limit_headers)
     app.on_response_prepare.append(response_bytes.cache_response)
-    app.cleanup_ctx.append(_streams)
-    app.cleanup_ctx.append(_broker)
-    app.cleanup_ctx.append(_database)
+    app.cleanup_ctx.extend([_streams, _broker, _database])
     return app
 
 
@@ -107,7 +94,7 @@ def _tariff(settings: Settings) -> CountryTable:
 
 
 async def _close(app: web.Application) -> None:
-    app[SHUTTING_DOWN].set()
+    app[keys.SHUTTING_DOWN].set()
     app[HUB].close()
     app[FEED].close()
 
@@ -117,7 +104,7 @@ async def _streams(app: web.Application) -> AsyncIterator[None]:
 
     They have their own connection pool: a burst of requests must not delay live updates.
     """
-    settings = app[SETTINGS]
+    settings = app[keys.SETTINGS]
     engine = make_engine(settings.database_url, pool_size=2, timeout_s=settings.database_timeout_s)
     app[HUB], app[FEED] = Hub(engine), Feed(engine)
     running = [asyncio.create_task(app[HUB].run()), asyncio.create_task(app[FEED].run())]
@@ -130,7 +117,7 @@ async def _streams(app: web.Application) -> AsyncIterator[None]:
 
 async def _broker(app: web.Application) -> AsyncIterator[None]:
     """Connect to the broker: publish tasks, and send and receive order notifications."""
-    settings = app[SETTINGS]
+    settings = app[keys.SETTINGS]
     hub, feed = app[HUB], app[FEED]
 
     def notify_streams(order_ids: Collection[int]) -> None:
@@ -148,34 +135,33 @@ async def _broker(app: web.Application) -> AsyncIterator[None]:
             loop.call_soon_threadsafe(notify_streams, order_ids)
 
         async with workers(settings, notify_from_worker) as local:
-            app[PUBLISHER], app[NOTIFY] = local, notify_streams
+            app[keys.PUBLISHER], app[keys.NOTIFY] = local, notify_streams
             yield
         return
     name = "bookstore web"
+    urls = settings.broker_urls
     async with (
-        RabbitPublisher(
-            settings.broker_urls, queue_type=settings.queue_type, name=name
-        ) as publisher,
-        EventBus(settings.broker_urls, name=name, on_change=notify_streams) as exchange,
+        RabbitPublisher(urls, queue_type=settings.queue_type, name=name) as publisher,
+        EventBus(urls, name=name, on_change=notify_streams) as exchange,
     ):
-        app[PUBLISHER], app[NOTIFY] = publisher, exchange.notify
+        app[keys.PUBLISHER], app[keys.NOTIFY] = publisher, exchange.notify
         yield
 
 
 async def _database(app: web.Application) -> AsyncIterator[None]:
-    publisher = app[PUBLISHER]
-    settings = app[SETTINGS]
+    publisher = app[keys.PUBLISHER]
+    settings = app[keys.SETTINGS]
     engine = make_engine(settings.database_url, timeout_s=settings.database_timeout_s)
-    engine = notifying(announcing(engine, publisher.publish), app[NOTIFY])
-    app[ENGINE] = engine
-    app[SESSION_LOOKUP] = SessionLookup(engine)
-    app[CART_WRITES] = SharedWrites(engine)
-    app[CHECKOUTS] = Checkouts(engine, app[TARIFF], watch=app[METRICS].checkouts.observe)
+    engine = notifying(announcing(engine, publisher.publish), app[keys.NOTIFY])
+    app[keys.ENGINE] = engine
+    app[keys.SESSION_LOOKUP] = SessionLookup(engine)
+    app[keys.CART_WRITES] = SharedWrites(engine)
+    app[keys.CHECKOUTS] = Checkouts(engine, app[keys.TARIFF], watch=app[METRICS].checkouts.observe)
     app[READINESS].checks |= {
-        "database": health.database(engine),
-        "broker": health.broker(publisher),
-        "migrations": health.migrations(engine),
-        "relay": health.relay(engine),
+        "database": partial(health.database, engine),
+        "broker": partial(health.broker, publisher),
+        "migrations": partial(health.migrations, engine),
+        "relay": partial(health.relay, engine),
     }
     yield
     await engine.dispose()

@@ -11,6 +11,7 @@ from bookstore.backoffice import (
     imports,
     legal_texts,
     list_exports,
+    lists,
     orders,
     reports,
     stock_ledger,

@@ -1,16 +1,21 @@
 """The audit log as staff read it: who changed what."""
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
+from operator import eq, ge
 from typing import Any
 
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.audit import AuditAction
-from bookstore.database import list_pagination
-from bookstore.database.list_pagination import ListPage
+from bookstore.backoffice import lists
+from bookstore.backoffice.lists import List
 from bookstore.database.tables import audit_log, users
+from bookstore.users.permissions import Permission
+
+_MAX_VALUE_LENGTH = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,59 +51,57 @@ class AuditQuery:
     since: datetime | None = None
 
 
-#: The columns by which changes can be sorted.
-AUDIT_SORTS = {"time": audit_log.c.id}
-
-
-LATEST = "-time"
-
-
-async def audit(
-    conn: AsyncConnection,
-    filters: AuditQuery | None = None,
-    *,
-    sort: str = LATEST,
-    cursor: str | None = None,
-    limit: int = 25,
-) -> ListPage[AuditEntry]:
-    """The changes that match the filters, by default the newest first.
-
-    Raises:
-        Invalid: the cursor does not belong to this list.
-    """
-    query = _audited(filters or AuditQuery())
-    by = list_pagination.order(sort, AUDIT_SORTS, audit_log.c.id, LATEST)
-    found = await list_pagination.select_page(conn, query, by, cursor=cursor, limit=limit)
-    return found.with_items(
-        [
-            AuditEntry(
-                user_name=row.user_name,
-                **{name: row._mapping[name] for name in _AUDITED}
-                | {"action": AuditAction.stored(row.action)},
-            )
-            for row in found.items
-        ]
-    )
-
-
-async def count_audit(conn: AsyncConnection, filters: AuditQuery, up_to: int) -> int:
-    """How many changes match the filters, at most `up_to`."""
-    return await list_pagination.count(conn, _audited(filters), up_to)
-
-
-def _audited(filters: AuditQuery) -> Select[Any]:
+async def _select(conn: AsyncConnection, query: AuditQuery) -> Select[Any]:
     columns = [audit_log.c[name] for name in _AUDITED]
-    query: Select[Any] = select(*columns, users.c.name.label("user_name")).outerjoin_from(
-        audit_log, users, users.c.id == audit_log.c.user_id
+    return lists.where(
+        select(*columns, users.c.name.label("user_name")).outerjoin_from(
+            audit_log, users, users.c.id == audit_log.c.user_id
+        ),
+        (audit_log.c.object_type, eq, query.object_type),
+        (audit_log.c.object_id, eq, query.object_id),
+        (audit_log.c.user_id, eq, query.user_id),
+        (audit_log.c.action, eq, query.action),
+        (audit_log.c.at, ge, query.since),
     )
-    for column, value in (
-        (audit_log.c.object_type, filters.object_type),
-        (audit_log.c.object_id, filters.object_id),
-        (audit_log.c.user_id, filters.user_id),
-        (audit_log.c.action, filters.action),
-    ):
-        if value is not None:
-            query = query.where(column == value)
-    if filters.since is not None:
-        query = query.where(audit_log.c.at >= filters.since)
-    return query
+
+
+def _entry(row: Any) -> AuditEntry:
+    facts = {name: row._mapping[name] for name in (*_AUDITED, "user_name")}
+    return AuditEntry(**facts | {"action": AuditAction.stored(row.action)})
+
+
+def _values(entry: AuditEntry, index: int) -> str:
+    """The values of all fields, 0 before the change or 1 after it; empty for personal data."""
+    pairs = entry.changes.values()
+    return "; ".join(value_text(pair[index], "nothing") if pair else "" for pair in pairs)
+
+
+def value_text(value: Any, if_empty: str) -> str:
+    """A value of the audit log as one line, truncated; the log has the full value."""
+    if value is None or value == "":
+        return if_empty
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _MAX_VALUE_LENGTH else f"{text[:_MAX_VALUE_LENGTH]}…"
+
+
+AUDIT = List(
+    name="changes",
+    query=AuditQuery,
+    select=_select,
+    load=lists.each(_entry),
+    id=audit_log.c.id,
+    sorts={"time": audit_log.c.id},
+    default_sort="-time",
+    columns={
+        "at": "at",
+        "who": lambda entry, _: entry.user_name or "command line",
+        "address": "address",
+        "action": "action",
+        "object": "object_type",
+        "id": "object_id",
+        "field": lambda entry, _: "; ".join(entry.changes or [""]),
+        "before": lambda entry, _: _values(entry, 0),
+        "after": lambda entry, _: _values(entry, 1),
+    },
+    export_permission=Permission.SEE_AUDIT,
+)

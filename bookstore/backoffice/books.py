@@ -7,11 +7,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, case, func, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bookstore.backoffice import lists
+from bookstore.backoffice.lists import List
 from bookstore.catalogue import listing, models, search
-from bookstore.catalogue.models import Book
-from bookstore.database import list_pagination
-from bookstore.database.list_pagination import ListPage
 from bookstore.database.tables import book_stock, books
+from bookstore.exports import Money
+from bookstore.users.permissions import Permission
 
 #: The stock of a book is low at this quantity or below, unless the book has its own threshold.
 LOW_STOCK = 3
@@ -23,6 +24,18 @@ class StockFilter(StrEnum):
     LOW = "low"
     SOLD_OUT = "sold-out"
     WITHDRAWN = "withdrawn"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BookListQuery:
+    """Filters for books, with a stock view; None means no filter."""
+
+    q: str | None = None
+    category: str | None = None
+    min_price_cents: int | None = None
+    max_price_cents: int | None = None
+    in_stock: bool | None = None
+    view: StockFilter | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +50,6 @@ class Stock:
 
 _LOW = book_stock.c.stock.between(1, func.coalesce(books.c.low_stock, LOW_STOCK))
 
-SORTS: dict[str, ColumnElement[Any]] = {
-    "new": books.c.id,
-    "title": books.c.sort_title,
-    "isbn": books.c.isbn13,
-    "price": books.c.price_cents,
-    "stock": book_stock.c.stock,
-}
-NEWEST, SCARCEST = "-new", "stock"
-
 
 async def stock(conn: AsyncConnection) -> Stock:
     """The number of books in each view.
@@ -56,8 +60,7 @@ async def stock(conn: AsyncConnection) -> Stock:
     """
     sold, out = books.c.withdrawn_at.is_(None), book_stock.c.stock == 0
     stocks = select(
-        _number(out).label("out"),
-        _number(book_stock.c.stock.between(1, LOW_STOCK)).label("low"),
+        _number(out).label("out"), _number(book_stock.c.stock.between(1, LOW_STOCK)).label("low")
     ).subquery("stocks")
     others = (
         select(
@@ -79,44 +82,6 @@ async def stock(conn: AsyncConnection) -> Stock:
     return Stock(**{name: int(number) for name, number in found.one()._mapping.items()})
 
 
-async def find(
-    conn: AsyncConnection,
-    query: listing.BookQuery,
-    view: StockFilter | None,
-    *,
-    sort: str,
-    cursor: str | None,
-    limit: int,
-) -> ListPage[Book]:
-    """The books that match the query, in a stock view; the query's own `sort` is ignored.
-
-    Raises:
-        Invalid: the cursor does not belong to this list, or the language is unknown.
-    """
-    by = list_pagination.order(sort, SORTS, books.c.id, NEWEST)
-    found = await list_pagination.select_page(
-        conn, _filtered(conn, query, view), by, cursor=cursor, limit=limit
-    )
-    return found.with_items(await models.load(conn, found.items))
-
-
-async def count(
-    conn: AsyncConnection,
-    query: listing.BookQuery,
-    view: StockFilter | None,
-    up_to: int = list_pagination.MAX_COUNT,
-) -> int:
-    """How many books match the query, at most `up_to`."""
-    return await list_pagination.count(conn, _filtered(conn, query, view), up_to)
-
-
-def ids(
-    conn: AsyncConnection, query: listing.BookQuery, view: StockFilter | None
-) -> Select[tuple[int]]:
-    """A query for the ids of all books that match."""
-    return _filtered(conn, query, view).with_only_columns(books.c.id)
-
-
 async def low_stock(conn: AsyncConnection, book_id: int) -> int | None:
     """The quantity at which this book's stock is low; None means the store's default."""
     found: int | None = await conn.scalar(select(books.c.low_stock).where(books.c.id == book_id))
@@ -127,18 +92,48 @@ def _number(condition: ColumnElement[bool]) -> ColumnElement[int]:
     return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
 
 
-def _filtered(
-    conn: AsyncConnection, query: listing.BookQuery, view: StockFilter | None
-) -> Select[Any]:
-    found = listing.filtered(query)
-    search_text = (query.q or "").strip()
-    if search_text:
+async def _select(conn: AsyncConnection, query: BookListQuery) -> Select[Any]:
+    found = listing.filtered(
+        listing.BookQuery(
+            category=query.category,
+            min_price_cents=query.min_price_cents,
+            max_price_cents=query.max_price_cents,
+            in_stock=query.in_stock,
+        )
+    )
+    if search_text := (query.q or "").strip():
         found = found.where(search.matching(conn, search_text).condition)
-    if view is StockFilter.WITHDRAWN:
+    if query.view == StockFilter.WITHDRAWN:
         return found.where(books.c.withdrawn_at.is_not(None))
     found = found.where(books.c.withdrawn_at.is_(None))
-    if view is StockFilter.LOW:
-        found = found.where(_LOW)
-    elif view is StockFilter.SOLD_OUT:
-        found = found.where(book_stock.c.stock == 0)
-    return found
+    if query.view == StockFilter.LOW:
+        return found.where(_LOW)
+    return found.where(book_stock.c.stock == 0) if query.view == StockFilter.SOLD_OUT else found
+
+
+BOOKS = List(
+    name="books",
+    query=BookListQuery,
+    select=_select,
+    load=models.load,
+    id=books.c.id,
+    sorts={
+        "new": books.c.id,
+        "title": books.c.sort_title,
+        "isbn": books.c.isbn13,
+        "price": books.c.price_cents,
+        "stock": book_stock.c.stock,
+    },
+    default_sort="-new",
+    # The columns of an import, so that the file can be edited and imported again.
+    columns={
+        "isbn": "isbn13",
+        "title": "title",
+        "authors": lambda book, _: "|".join(person.name for person in book.authors),
+        "price": lambda book, _: Money(book.price_cents),
+        "currency": lambda _, currency: currency,
+        **lists.attributes("stock", "year", "language"),
+        "category": lambda book, _: "|".join(category.name for category in book.categories),
+    },
+    export_permission=Permission.EXPORT_BOOKS,
+)

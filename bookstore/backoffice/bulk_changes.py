@@ -8,13 +8,13 @@ reported.  Only changes of books can be undone, because shipments and e-mails ca
 """
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, case, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Select, case, delete, func, insert, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import audit
@@ -92,9 +92,9 @@ class RowChange(NamedTuple):
 
     ref_id: int
     version: int
-    before: int | None
-    after: int | None
-    outcome: BulkOutcome
+    before: int | None = None
+    after: int | None = None
+    outcome: BulkOutcome = BulkOutcome.WAITING
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +150,9 @@ async def plan_prices(
             `MAX_ROWS` books, or no price would change.
     """
     rule = price_rule(text)
-    rows = await _chosen(conn, chosen)
     changes = [
-        RowChange(row.id, row.version, row.price_cents, rule(row.price_cents), BulkOutcome.WAITING)
-        for row in rows
+        RowChange(row.id, row.version, row.price_cents, rule(row.price_cents))
+        for row in await _select(conn, _BOOKS, books.c.id.in_(chosen))
     ]
     out_of_range = [it for it in changes if not 0 <= (it.after or 0) <= LARGEST_PRICE_CENTS]
     if out_of_range:
@@ -175,10 +174,11 @@ async def plan_category(
     """Plan to add books to a category or remove them from it; returns the plan's id.
 
     Raises:
-        Invalid: there is no such category, or no book would change.
+        Invalid: there is no such category, there are more than `MAX_ROWS` books, or no book would
+            change.
     """
     category_id = await _category_id(conn, slug)
-    rows = await _chosen(conn, chosen)
+    rows = await _select(conn, _BOOKS, books.c.id.in_(chosen))
     placed = await conn.execute(
         select(
             book_categories.c.book_id,
@@ -196,10 +196,9 @@ async def plan_category(
         place = places.get(row.id)
         here = place.here if place else None
         if field is BulkField.ADD_CATEGORY and here is None:
-            last = place.last + 1 if place else 0
-            changes.append(RowChange(row.id, row.version, None, last, BulkOutcome.WAITING))
+            changes.append(RowChange(row.id, row.version, None, place.last + 1 if place else 0))
         elif field is BulkField.REMOVE_CATEGORY and here is not None:
-            changes.append(RowChange(row.id, row.version, here, None, BulkOutcome.WAITING))
+            changes.append(RowChange(row.id, row.version, here, None))
     return await _save_plan(conn, field, slug, changes, user_id=user_id, now=now)
 
 
@@ -216,17 +215,8 @@ async def plan_moves(
     if to not in IN_BULK:
         raise Invalid("to", "This status cannot be set for many orders at once.")
     sources = [state for state, following in NEXT.items() if to in following]
-    found = await conn.execute(
-        select(orders.c.id, orders.c.last_seq)
-        .where(orders.c.id.in_(chosen), orders.c.status.in_(sources))
-        .order_by(orders.c.id)
-        .limit(MAX_ROWS + 1)
-    )
-    changes = [RowChange(row.id, row.last_seq, None, None, BulkOutcome.WAITING) for row in found]
-    if len(changes) > MAX_ROWS:
-        raise Invalid("to", f"At most {MAX_ROWS:,} orders can be changed at once. Choose fewer.")
-    if not changes:
-        raise Invalid("to", "None of these orders can change to this status.")
+    rows = await _select(conn, _ORDERS, orders.c.id.in_(chosen), orders.c.status.in_(sources))
+    changes = [RowChange(row.id, row.version) for row in rows]
     return await _save_plan(conn, BulkField.MOVE_ORDERS, to, changes, user_id=user_id, now=now)
 
 
@@ -240,17 +230,8 @@ async def plan_resend(
     Raises:
         Invalid: there are more than `MAX_ROWS` e-mails, or none.
     """
-    found = await conn.execute(
-        select(notifications.c.id, notifications.c.attempts)
-        .where(notifications.c.id.in_(chosen), notifications.c.status != EmailStatus.SENDING)
-        .order_by(notifications.c.id)
-        .limit(MAX_ROWS + 1)
-    )
-    changes = [RowChange(row.id, row.attempts, None, None, BulkOutcome.WAITING) for row in found]
-    if len(changes) > MAX_ROWS:
-        raise Invalid("email", f"At most {MAX_ROWS:,} e-mails can be sent at once. Choose fewer.")
-    if not changes:
-        raise Invalid("email", "There is no e-mail to send again.")
+    rows = await _select(conn, _EMAILS, notifications.c.id.in_(chosen))
+    changes = [RowChange(row.id, row.version) for row in rows]
     return await _save_plan(conn, BulkField.RESEND_EMAILS, "", changes, user_id=user_id, now=now)
 
 
@@ -264,9 +245,8 @@ async def get(conn: AsyncConnection, plan_id: int, *, lock: bool = False) -> Bul
     found = (await conn.execute(query.with_for_update() if lock else query)).one_or_none()
     if found is None:
         raise NotFound("This change")
-    changes = [
-        RowChange(row[0], row[1], row[2], row[3], BulkOutcome.stored(row[4])) for row in found.rows
-    ]
+    rows = map(RowChange._make, found.rows)
+    changes = [row._replace(outcome=BulkOutcome.stored(row.outcome)) for row in rows]
     return BulkPlan(
         found.id,
         BulkField.stored(found.field),
@@ -288,6 +268,7 @@ async def apply(
 
     Raises:
         NotFound: there is no such plan.
+        Invalid: only a newer release knows this kind of change.
     """
     outcomes = (BulkOutcome.WAITING, BulkOutcome.DONE, BulkOutcome.SKIPPED)
     return await _step(conn, plan_id, *outcomes, user_id=user_id, now=now, batch_size=batch_size)
@@ -324,10 +305,15 @@ async def _step(
     batch_size: int,
 ) -> bool:
     plan = await get(conn, plan_id, lock=True)
+    if not plan.field.is_known:
+        raise Invalid("field", f"This release does not know the change “{plan.field}”.")
     undoing = done is BulkOutcome.UNDONE
     column = bulk_changes.c.undone_at if undoing else bulk_changes.c.applied_at
     chosen = list(islice((it for it in plan.changes if it.outcome is waiting), batch_size))
-    versions = await _VERSIONS[plan.field](conn, [it.ref_id for it in chosen])
+    kind = _KINDS[plan.field]
+    in_batch = kind.columns[0].in_([it.ref_id for it in chosen])
+    locked = await _select(conn, kind, in_batch, lock=True)
+    versions = {row.id: row.version for row in locked}
     # Applying the change incremented the version by one.
     unchanged = [it for it in chosen if versions.get(it.ref_id) == it.version + undoing]
     if unchanged:
@@ -386,61 +372,59 @@ async def _change_rows(
     await audit.record_many(conn, "change", "book", audited, user_id=user_id, now=now)
 
 
-async def _order_versions(conn: AsyncConnection, order_ids: Sequence[int]) -> dict[int, int]:
-    found = await conn.execute(
-        select(orders.c.id, orders.c.last_seq)
-        .where(orders.c.id.in_(order_ids))
-        .order_by(orders.c.id)
-        .with_for_update()
-    )
-    return {row.id: row.last_seq for row in found}
+class _Kind(NamedTuple):
+    """The rows of a kind of bulk change, and the refusals for too many of them and for none."""
+
+    #: `id`, `version`, and what a plan needs.
+    columns: tuple[ColumnElement[int], ...]
+    #: Other rows are left out of a plan, and skipped if a plan has them already.
+    condition: ColumnElement[bool]
+    form_field: str
+    too_many: str
+    none: str
 
 
-async def _email_versions(conn: AsyncConnection, notification_ids: Sequence[int]) -> dict[int, int]:
-    """The versions of the e-mails that are not being sent; their rows are locked."""
-    found = await conn.execute(
-        select(notifications.c.id, notifications.c.attempts)
-        .where(
-            notifications.c.id.in_(notification_ids), notifications.c.status != EmailStatus.SENDING
-        )
-        .order_by(notifications.c.id)
-        .with_for_update()
-    )
-    return {row.id: row.attempts for row in found}
-
-
-async def _book_versions(conn: AsyncConnection, book_ids: Sequence[int]) -> dict[int, int]:
-    """The versions of the books on sale; their rows are locked."""
-    found = await conn.execute(
-        select(books.c.id, books.c.version)
-        .where(books.c.id.in_(book_ids), books.c.withdrawn_at.is_(None))
-        .order_by(books.c.id)
-        .with_for_update()
-    )
-    return {row.id: row.version for row in found}
-
-
-#: Functions that lock the rows of a plan and return their current versions, by id.
-_VERSIONS: dict[
-    BulkField, Callable[[AsyncConnection, Sequence[int]], Awaitable[dict[int, int]]]
-] = {
-    **dict.fromkeys(BOOK_FIELDS, _book_versions),
-    BulkField.MOVE_ORDERS: _order_versions,
-    BulkField.RESEND_EMAILS: _email_versions,
+_BOOKS = _Kind(
+    (books.c.id, books.c.version, books.c.price_cents),
+    books.c.withdrawn_at.is_(None),
+    "book",
+    f"At most {MAX_ROWS} books can be changed at once. Choose fewer.",
+    "None of these books would change.",
+)
+_ORDERS = _Kind(
+    (orders.c.id, orders.c.last_seq.label("version")),
+    true(),
+    "to",
+    f"At most {MAX_ROWS:,} orders can be changed at once. Choose fewer.",
+    "None of these orders can change to this status.",
+)
+_EMAILS = _Kind(
+    (notifications.c.id, notifications.c.attempts.label("version")),
+    notifications.c.status != EmailStatus.SENDING,
+    "email",
+    f"At most {MAX_ROWS:,} e-mails can be sent at once. Choose fewer.",
+    "There is no e-mail to send again.",
+)
+_KINDS = {
+    **dict.fromkeys(BOOK_FIELDS, _BOOKS),
+    BulkField.MOVE_ORDERS: _ORDERS,
+    BulkField.RESEND_EMAILS: _EMAILS,
 }
 
 
-async def _chosen(conn: AsyncConnection, chosen: Select[tuple[int]]) -> Sequence[Any]:
-    rows = (
-        await conn.execute(
-            select(books.c.id, books.c.version, books.c.price_cents)
-            .where(books.c.id.in_(chosen), books.c.withdrawn_at.is_(None))
-            .order_by(books.c.id)
-            .limit(MAX_ROWS + 1)
-        )
-    ).all()
+async def _select(
+    conn: AsyncConnection, kind: _Kind, *conditions: ColumnElement[bool], lock: bool = False
+) -> Sequence[Any]:
+    """The columns of the rows that meet the conditions; with `lock` the rows are locked.
+
+    Raises:
+        Invalid: there are more than `MAX_ROWS`.
+    """
+    query = select(*kind.columns).where(*conditions, kind.condition)
+    query = query.order_by(kind.columns[0]).limit(MAX_ROWS + 1)
+    rows = (await conn.execute(query.with_for_update() if lock else query)).all()
     if len(rows) > MAX_ROWS:
-        raise Invalid("book", f"At most {MAX_ROWS} books can be changed at once. Choose fewer.")
+        raise Invalid(kind.form_field, kind.too_many)
     return rows
 
 
@@ -454,7 +438,7 @@ async def _save_plan(
     now: datetime,
 ) -> int:
     if not changes:
-        raise Invalid("book", "None of these books would change.")
+        raise Invalid(_KINDS[field].form_field, _KINDS[field].none)
     inserted = await conn.execute(
         insert(bulk_changes).values(
             user_id=user_id,

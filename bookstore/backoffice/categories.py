@@ -1,16 +1,15 @@
 """The categories list of the back office: as a tree, or sorted by name or number of books."""
 
 from dataclasses import dataclass
+from operator import attrgetter
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bookstore.backoffice import lists
+from bookstore.backoffice.lists import Chosen, MemoryList
 from bookstore.catalogue import categories, search
 from bookstore.catalogue.categories import Category
-from bookstore.database import list_pagination
-from bookstore.database.list_pagination import ListPage
-
-AS_TREE = "tree"
-SORTS = (AS_TREE, "name", "books")
+from bookstore.users.permissions import Permission
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,41 +19,28 @@ class CategoryQuery:
     q: str = ""
 
 
-async def find(
-    conn: AsyncConnection, query: CategoryQuery, *, sort: str, cursor: str | None, limit: int
-) -> ListPage[Category]:
-    """The categories that match the query.
-
-    Raises:
-        Invalid: the cursor does not belong to this list.
-    """
-    return page_of_tree(await categories.tree(conn), query, sort=sort, cursor=cursor, limit=limit)
-
-
-def page_of_tree(
-    tree: list[Category], query: CategoryQuery, *, sort: str, cursor: str | None, limit: int
-) -> ListPage[Category]:
-    """Like `find`, for a tree that the caller has read."""
-    chosen = _chosen(tree, query)
-    name = sort.removeprefix("-")
-    if name == "name":
-        chosen.sort(key=lambda it: (search.normalize(it.name), it.slug))
-    elif name == "books":
-        chosen.sort(key=lambda it: (it.book_count, it.slug))
-    if sort.startswith("-"):
-        chosen.reverse()
-    return list_pagination.paginate(chosen, lambda it: it.slug, cursor=cursor, limit=limit)
-
-
-async def count(
-    conn: AsyncConnection, query: CategoryQuery, up_to: int = list_pagination.MAX_COUNT
-) -> int:
-    """How many categories match the query, at most `up_to`."""
-    return min(up_to, len(_chosen(await categories.tree(conn), query)))
-
-
-def _chosen(tree: list[Category], query: CategoryQuery) -> list[Category]:
-    words = search.normalize(query.q).split()
-    return [
-        it for it in tree if all(f" {word}" in f" {search.normalize(it.name)}" for word in words)
+async def _select(conn: AsyncConnection, query: CategoryQuery) -> Chosen[Category]:
+    tree, words = await categories.tree(conn), search.normalize(query.q).split()
+    names = [f" {search.normalize(it.name)}" for it in tree]
+    found = [
+        it
+        for it, name in zip(tree, names, strict=True)
+        if all(f" {word}" in name for word in words)
     ]
+    return Chosen(found, tree)
+
+
+CATEGORIES: MemoryList[CategoryQuery, Category] = MemoryList(
+    name="categories",
+    query=CategoryQuery,
+    select=_select,
+    id=attrgetter("slug"),
+    sorts={
+        "tree": (int, None),
+        "name": (str, lambda it: search.normalize(it.name)),
+        "books": (int, attrgetter("book_count")),
+    },
+    default_sort="tree",
+    columns={**lists.attributes("slug", "name", "parent", "depth"), "books": "book_count"},
+    export_permission=Permission.EXPORT_BOOKS,
+)

@@ -4,30 +4,28 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import eq, ge, lt
+from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, insert, literal_column, select, union
+from sqlalchemy import Select, and_, func, insert, literal_column, select, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import audit, orders
+from bookstore.backoffice import lists
+from bookstore.backoffice.lists import List
 from bookstore.catalogue import search
-from bookstore.database import list_pagination
-from bookstore.database.list_pagination import ListPage
-from bookstore.database.tables import books, order_lines, order_notes, users
+from bookstore.database import pagination
+from bookstore.database.tables import books, order_lines, order_notes
 from bookstore.database.tables import orders as table
 from bookstore.errors import Invalid, NotFound
+from bookstore.exports import Money
 from bookstore.orders import Order, State
 from bookstore.payments import Payment
+from bookstore.users.permissions import Permission
 
-SORTS = {
-    "placed": table.c.id,
-    "total": table.c.total_cents,
-    "number": table.c.number,
-    "state": table.c.status,
-    "payment": table.c.payment_status,
-}
-NEWEST, OLDEST = "-placed", "placed"
 #: Orders in these states are not expected to be paid.
 UNPAYABLE = (State.REJECTED, State.CANCELLED, State.PLACED)
+_UNPAID = and_(table.c.payment_status == Payment.UNPAID, table.c.status.not_in(UNPAYABLE))
 NOTE_LENGTH = 2000
 #: The most orders that each part of a search may match; the newest ones are kept.
 _MAX_MATCHES = 1000
@@ -56,69 +54,9 @@ class OrderQuery:
     noted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
-    """A staff member's note on an order."""
-
-    id: int
-    body: str
-    user_name: str
-    created_at: datetime
-
-
-async def select_ids(conn: AsyncConnection, query: OrderQuery) -> Select[tuple[int]]:
-    """A query for the ids of the matching orders, for `find` and `count`."""
-    found = select(table.c.id)
-    if query.q:
-        found = found.where(table.c.id.in_(await _matching(conn, query.q)))
-    if query.status is not None:
-        found = found.where(table.c.status == query.status)
-    if query.payment is not None:
-        found = found.where(table.c.payment_status == query.payment)
-    if query.unpaid:
-        found = found.where(_unpaid())
-    if query.user_id is not None:
-        found = found.where(table.c.user_id == query.user_id)
-    if query.since is not None:
-        found = found.where(table.c.placed_at >= query.since)
-    if query.until is not None:
-        found = found.where(table.c.placed_at < query.until)
-    if query.noted:
-        found = found.where(table.c.id.in_(select(order_notes.c.order_id)))
-    return found
-
-
-async def find(
-    conn: AsyncConnection,
-    ids: Select[tuple[int]],
-    *,
-    sort: str = NEWEST,
-    cursor: str | None,
-    limit: int,
-) -> ListPage[Order]:
-    """The orders with these ids.
-
-    Raises:
-        Invalid: the cursor does not belong to this list.
-    """
-    by = list_pagination.order(sort, SORTS, table.c.id, NEWEST)
-    found = await list_pagination.select_page(conn, ids, by, cursor=cursor, limit=limit)
-    rows = [row.id for row in found.items]
-    return found.with_items(
-        list_pagination.in_order(rows, await orders.by_ids(conn, rows) if rows else {})
-    )
-
-
-async def count(
-    conn: AsyncConnection, ids: Select[tuple[int]], up_to: int = list_pagination.MAX_COUNT
-) -> int:
-    """How many orders have these ids, at most `up_to`."""
-    return await list_pagination.count(conn, ids, up_to)
-
-
 async def count_unpaid(conn: AsyncConnection) -> int:
     """The number of orders that are confirmed or later and not paid."""
-    found = await conn.scalar(select(func.count()).select_from(table).where(_unpaid()))
+    found = await conn.scalar(select(func.count()).select_from(table).where(_UNPAID))
     return int(found or 0)
 
 
@@ -139,23 +77,7 @@ async def by_numbers(conn: AsyncConnection, numbers: Sequence[str]) -> list[Orde
     )
     ids = {row.number: row.id for row in found}
     known = [ids[number] for number in dict.fromkeys(numbers) if number in ids]
-    return list_pagination.in_order(known, await orders.by_ids(conn, known) if known else {})
-
-
-async def notes(conn: AsyncConnection, order_id: int) -> list[Note]:
-    """Staff's notes on an order, the oldest first."""
-    found = await conn.execute(
-        select(
-            order_notes.c.id,
-            order_notes.c.body,
-            users.c.name.label("user_name"),
-            order_notes.c.created_at,
-        )
-        .join(users, users.c.id == order_notes.c.user_id)
-        .where(order_notes.c.order_id == order_id)
-        .order_by(order_notes.c.id)
-    )
-    return [Note(**row._mapping) for row in found]
+    return pagination.in_order(known, await orders.by_ids(conn, known) if known else {})
 
 
 async def add_note(
@@ -182,22 +104,13 @@ async def add_note(
     await audit.record(conn, "note", "order", number, {"note": None}, user_id=user_id, now=now)
 
 
-def _unpaid() -> ColumnElement[bool]:
-    return and_(
-        table.c.payment_status == Payment.UNPAID,
-        table.c.status.not_in([*UNPAYABLE]),
-    )
-
-
 async def _matching(conn: AsyncConnection, q: str) -> list[int]:
     """The newest orders that match a search text; each kind of match uses its own index."""
     matches: list[Select[tuple[int]]] = []
     if " " not in q:
-        matches.append(select(table.c.id).where(list_pagination.starts_with(table.c.email, q)))
+        matches.append(select(table.c.id).where(pagination.starts_with(table.c.email, q)))
     if _NUMBER.fullmatch(q):
-        matches.append(
-            select(table.c.id).where(list_pagination.starts_with(table.c.number, q.upper()))
-        )
+        matches.append(select(table.c.id).where(pagination.starts_with(table.c.number, q.upper())))
     match = search.matching(conn, q)
     # Withdrawn books too: they are in old orders.
     best = select(books.c.id).where(match.condition).order_by(match.score.desc()).limit(_MAX_BOOKS)
@@ -214,3 +127,48 @@ async def _matching(conn: AsyncConnection, q: str) -> list[int]:
         for each in matches
     ]
     return sorted(set(await conn.scalars(union(*newest))))
+
+
+async def _select(conn: AsyncConnection, query: OrderQuery) -> Select[Any]:
+    found = lists.where(
+        select(table.c.id),
+        (table.c.status, eq, query.status),
+        (table.c.payment_status, eq, query.payment),
+        (table.c.user_id, eq, query.user_id),
+        (table.c.placed_at, ge, query.since),
+        (table.c.placed_at, lt, query.until),
+    )
+    if query.q:
+        found = found.where(table.c.id.in_(await _matching(conn, query.q)))
+    if query.unpaid:
+        found = found.where(_UNPAID)
+    if query.noted:
+        found = found.where(table.c.id.in_(select(order_notes.c.order_id)))
+    return found
+
+
+ORDERS = List(
+    name="orders",
+    query=OrderQuery,
+    select=_select,
+    load=lists.by_ids(orders.by_ids),
+    id=table.c.id,
+    sorts={
+        "placed": table.c.id,
+        "total": table.c.total_cents,
+        "number": table.c.number,
+        "state": table.c.status,
+        "payment": table.c.payment_status,
+    },
+    default_sort="-placed",
+    columns={
+        **lists.attributes("number", "placed_at", "status", "payment_status"),
+        "name": lambda order, _: order.shipping_address.get("name") or "",
+        "email": "email",
+        "country": lambda order, _: order.shipping_address.get("country") or "",
+        "quantity": lambda order, _: sum(line.quantity for line in order.items),
+        "total": lambda order, _: None if order.total_cents is None else Money(order.total_cents),
+        **lists.attributes("currency", "tracking"),
+    },
+    export_permission=Permission.EXPORT_ORDERS,
+)

@@ -177,11 +177,7 @@ async def queues(conn: AsyncConnection) -> list[Queue]:
     kinds: dict[str, Queue] = {task: Queue(task, 0, 0, 0, None) for task in Task}
     for row in found:
         kinds[row.task] = Queue(
-            Task.stored(row.task),
-            int(row.waiting),
-            int(row.tried),
-            int(row.dead),
-            row.oldest_at,
+            Task.stored(row.task), int(row.waiting), int(row.tried), int(row.dead), row.oldest_at
         )
     return list(kinds.values())
 

@@ -4,21 +4,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bookstore.backoffice import lists
+from bookstore.backoffice.lists import List
 from bookstore.catalogue.stock import StockReason
-from bookstore.database import list_pagination
-from bookstore.database.list_pagination import ListPage
 from bookstore.database.tables import orders, users
 from bookstore.database.tables import stock_movements as table
-
-SORTS: dict[str, ColumnElement[Any]] = {
-    "when": table.c.id,
-    "why": table.c.reason,
-    "quantity": table.c.delta,
-}
-NEWEST = "-when"
+from bookstore.users.permissions import Permission
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +38,9 @@ class LedgerEntry:
     user_name: str | None
 
 
-async def find(
-    conn: AsyncConnection, query: LedgerQuery, *, sort: str, cursor: str | None, limit: int
-) -> ListPage[LedgerEntry]:
-    """The entries of a book's ledger.
-
-    Raises:
-        Invalid: the cursor does not belong to this list.
-    """
-    by = list_pagination.order(sort, SORTS, table.c.id, NEWEST)
-    selected = (
-        _filtered(query)
-        .add_columns(
+async def _select(conn: AsyncConnection, query: LedgerQuery) -> Select[Any]:
+    return (
+        select(
             table.c.created_at.label("at"),
             table.c.reason,
             table.c.delta,
@@ -65,29 +50,30 @@ async def find(
         )
         .outerjoin_from(table, orders, orders.c.id == table.c.order_id)
         .outerjoin(users, users.c.id == table.c.user_id)
-    )
-    found = await list_pagination.select_page(conn, selected, by, cursor=cursor, limit=limit)
-    return found.with_items(
-        [
-            LedgerEntry(
-                row.at,
-                StockReason.stored(row.reason),
-                row.delta,
-                row.note,
-                row.order_number,
-                row.user_name,
-            )
-            for row in found.items
-        ]
+        .where(table.c.book_id == query.book_id)
     )
 
 
-async def count(
-    conn: AsyncConnection, query: LedgerQuery, up_to: int = list_pagination.MAX_COUNT
-) -> int:
-    """How many entries match the query, at most `up_to`."""
-    return await list_pagination.count(conn, _filtered(query), up_to)
+def _entry(row: Any) -> LedgerEntry:
+    reason = StockReason.stored(row.reason)
+    return LedgerEntry(row.at, reason, row.delta, row.note, row.order_number, row.user_name)
 
 
-def _filtered(query: LedgerQuery) -> Select[Any]:
-    return select(table.c.id).where(table.c.book_id == query.book_id)
+LEDGER = List(
+    name="stock",
+    query=LedgerQuery,
+    select=_select,
+    load=lists.each(_entry),
+    id=table.c.id,
+    sorts={"when": table.c.id, "why": table.c.reason, "quantity": table.c.delta},
+    default_sort="-when",
+    columns={
+        "at": "at",
+        "reason": "reason",
+        "quantity": "delta",
+        "order": "order_number",
+        "who": "user_name",
+        "note": "note",
+    },
+    export_permission=Permission.EXPORT_BOOKS,
+)

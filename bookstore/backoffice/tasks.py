@@ -4,22 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore.database import list_pagination
-from bookstore.database.list_pagination import ListPage
+from bookstore.backoffice import lists
+from bookstore.backoffice.lists import List
 from bookstore.database.tables import notifications, orders
 from bookstore.database.tables import tasks as table
 from bookstore.tasks import outbox
 from bookstore.tasks.outbox import Task, TaskRow
-
-SORTS: dict[str, ColumnElement[Any]] = {
-    "since": table.c.id,
-    "work": table.c.task,
-    "tries": table.c.attempts,
-}
-OLDEST = "since"
+from bookstore.users.permissions import Permission
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,31 +23,24 @@ class TaskQuery:
     dead: bool = True
 
 
-async def find(
-    conn: AsyncConnection, query: TaskQuery, *, sort: str, cursor: str | None, limit: int
-) -> ListPage[TaskRow]:
-    """The tasks that match the query.
-
-    Raises:
-        Invalid: the cursor does not belong to this list.
-    """
-    by = list_pagination.order(sort, SORTS, table.c.id, OLDEST)
-    found = await list_pagination.select_page(
-        conn, _filtered(query), by, cursor=cursor, limit=limit
-    )
-    return found.with_items([outbox.of_row(row) for row in found.items])
-
-
-async def count(
-    conn: AsyncConnection, query: TaskQuery, up_to: int = list_pagination.MAX_COUNT
-) -> int:
-    """How many tasks match the query, at most `up_to`."""
-    return await list_pagination.count(conn, _filtered(query), up_to)
-
-
-def _filtered(query: TaskQuery) -> Select[Any]:
+async def _select(conn: AsyncConnection, query: TaskQuery) -> Select[Any]:
     is_dead = table.c.dead_at.is_not(None)
     return select(table).where(is_dead if query.dead else table.c.dead_at.is_(None))
+
+
+TASKS = List(
+    name="tasks",
+    query=TaskQuery,
+    select=_select,
+    load=lists.each(outbox.of_row),
+    id=table.c.id,
+    sorts={"since": table.c.id, "work": table.c.task, "tries": table.c.attempts},
+    default_sort="since",
+    columns=lists.attributes(
+        "id", "task", "ref_id", "created_at", "attempts", "error", "dead_at", "due_at"
+    ),
+    export_permission=Permission.SEE_TASKS,
+)
 
 
 @dataclass(frozen=True, slots=True)

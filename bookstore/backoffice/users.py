@@ -1,24 +1,17 @@
 """The users list of the back office."""
 
 from dataclasses import dataclass
+from operator import eq
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, or_, select
+from sqlalchemy import Select, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore.database import list_pagination
-from bookstore.database.list_pagination import ListPage
+from bookstore.backoffice import lists
+from bookstore.backoffice.lists import List
 from bookstore.database.tables import users as table
-from bookstore.users.accounts import USER_COLUMNS, User, user_from_row
-from bookstore.users.permissions import Role
-
-SORTS: dict[str, ColumnElement[object]] = {
-    "since": table.c.id,
-    "name": table.c.name,
-    "email": table.c.email_key,
-    "role": table.c.role,
-}
-NEWEST = "-since"
+from bookstore.users.accounts import USER_COLUMNS, user_from_row
+from bookstore.users.permissions import Permission, Role
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,30 +26,8 @@ class UserQuery:
     disabled: bool = False
 
 
-async def find(
-    conn: AsyncConnection, query: UserQuery, *, sort: str, cursor: str | None, limit: int
-) -> ListPage[User]:
-    """The users that match the query.
-
-    Raises:
-        Invalid: the cursor does not belong to this list.
-    """
-    by = list_pagination.order(sort, SORTS, table.c.id, NEWEST)
-    found = await list_pagination.select_page(
-        conn, _filtered(query), by, cursor=cursor, limit=limit
-    )
-    return found.with_items([user_from_row(row) for row in found.items])
-
-
-async def count(
-    conn: AsyncConnection, query: UserQuery, up_to: int = list_pagination.MAX_COUNT
-) -> int:
-    """How many users match the query, at most `up_to`."""
-    return await list_pagination.count(conn, _filtered(query), up_to)
-
-
-def _filtered(query: UserQuery) -> Select[Any]:
-    found = select(*USER_COLUMNS)
+async def _select(conn: AsyncConnection, query: UserQuery) -> Select[Any]:
+    found = lists.where(select(*USER_COLUMNS), (table.c.role, eq, query.role))
     if words := query.q.strip():
         found = found.where(
             or_(
@@ -64,8 +35,27 @@ def _filtered(query: UserQuery) -> Select[Any]:
                 table.c.name.contains(words, autoescape=True),
             )
         )
-    if query.role is not None:
-        found = found.where(table.c.role == query.role)
-    if query.disabled:
-        found = found.where(table.c.disabled_at.is_not(None))
-    return found
+    return found.where(table.c.disabled_at.is_not(None)) if query.disabled else found
+
+
+USERS = List(
+    name="users",
+    query=UserQuery,
+    select=_select,
+    load=lists.each(user_from_row),
+    id=table.c.id,
+    sorts={
+        "since": table.c.id,
+        "name": table.c.name,
+        "email": table.c.email_key,
+        "role": table.c.role,
+    },
+    default_sort="-since",
+    columns={
+        **lists.attributes("id", "name", "email", "role"),
+        "confirmed": "email_verified",
+        "disabled": "disabled",
+        "since": "created_at",
+    },
+    export_permission=Permission.CHANGE_USERS,
+)

@@ -16,7 +16,7 @@ from bookstore import pricing
 from bookstore.database.statements import Bulk, BulkQuery
 from bookstore.database.tables import cart_items, carts
 from bookstore.errors import BookstoreError, CartFull, Invalid, NotFound, OutOfStock
-from bookstore.i18n import sentence
+from bookstore.i18n import N_, sentence
 
 MAX_QUANTITY = 99
 #: Different books in a cart.  Limited, because all lines of an order share one transaction.
@@ -240,11 +240,7 @@ async def merge(
 
 
 async def add_again(
-    conn: AsyncConnection,
-    cart_id: int,
-    lines: Sequence[tuple[int, str, int]],
-    *,
-    now: datetime,
+    conn: AsyncConnection, cart_id: int, lines: Sequence[tuple[int, str, int]], *, now: datetime
 ) -> list[str]:
     """Add the `(book_id, title, quantity)` of an earlier order to the cart, as stock allows.
 
@@ -290,15 +286,11 @@ def _add_one(cart: "_PendingCart", book_id: int, title: str, quantity: int) -> s
         if error.stock <= current:
             return sentence("%(title)s: no more are in stock.", title=title)
         cart.put(book_id, error.stock)
-        return sentence(
-            "%(title)s: only %(stock)s in stock, so the quantity is %(stock)s.",
-            title=title,
-            stock=error.stock,
-        )
+        message = N_("%(title)s: only %(stock)s in stock, so the quantity is %(stock)s.")
+        return sentence(message, title=title, stock=error.stock)
     except CartFull as error:
-        return sentence(
-            "%(title)s was not added to your cart. %(why)s", title=title, why=error.args[0]
-        )
+        message = N_("%(title)s was not added to your cart. %(why)s")
+        return sentence(message, title=title, why=error.args[0])
     return sentence("%(title)s was added to your cart.", title=title)
 
 
@@ -336,10 +328,8 @@ class _PendingCart:
     def put(self, book_id: int, quantity: int) -> None:
         """Set the quantity of the book; see the refusals of the module's `put`."""
         if not 1 <= quantity <= MAX_QUANTITY:
-            raise Invalid(
-                "quantity",
-                sentence("Please enter a quantity from 1 to %(most)s.", most=MAX_QUANTITY),
-            )
+            message = sentence("Please enter a quantity from 1 to %(most)s.", most=MAX_QUANTITY)
+            raise Invalid("quantity", message)
         book = self.books.get(book_id)
         if book is None or book.withdrawn:
             raise NotFound("This book")

@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.catalogue import search
-from bookstore.database.pagination import LARGEST_ID, Page, decode, encode
+from bookstore.database.pagination import LARGEST_ID, Page, SortOrder, select_page
 from bookstore.database.statements import Bulk
 from bookstore.database.tables import authors, book_authors, books
 from bookstore.errors import NotFound
@@ -60,26 +60,16 @@ async def find(
     conn: AsyncConnection, q: str = "", *, cursor: str | None = None, limit: int = 20
 ) -> Page[Author]:
     """A page of authors, sorted by name.  Each word of `q` must begin a word of the name."""
-    query = (
-        select(authors.c.id, authors.c.name, authors.c.name_key)
-        .order_by(authors.c.name_key)
-        .limit(limit + 1)
-    )
+    query = select(authors.c.id, authors.c.name)
     words = search.normalize(q).split()
     if q.strip() and not words:
-        return Page([], None)
+        return Page([])
     for word in words:
         query = query.where((" " + authors.c.name_key).contains(f" {word}"))
-    if cursor is not None:
-        (after_key,) = decode(cursor, [str])
-        query = query.where(authors.c.name_key > after_key)
-    found = (await conn.execute(query)).all()
-    more, found = len(found) > limit, found[:limit]
-    counts = await _book_counts(conn, [row.id for row in found])
-    return Page(
-        [Author(row.id, row.name, counts.get(row.id, 0)) for row in found],
-        encode(found[-1].name_key) if more else None,
-    )
+    by_name = SortOrder((authors.c.name_key,))
+    page = await select_page(conn, query, by_name, cursor=cursor, limit=limit)
+    counts = await _book_counts(conn, [row.id for row in page.items])
+    return page.with_items([Author(it.id, it.name, counts.get(it.id, 0)) for it in page.items])
 
 
 async def get(conn: AsyncConnection, author_id: int) -> Author:

@@ -15,30 +15,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import audit
 from bookstore.catalogue import authors, category_index, isbn, models, search, stock, validation
-from bookstore.catalogue.listing import BookQuery, Sort, find
-from bookstore.catalogue.models import Book, CategoryRef, Contributor
-from bookstore.catalogue.validation import BookInput, Contribution
+from bookstore.catalogue.listing import BookQuery as BookQuery
+from bookstore.catalogue.listing import Sort as Sort
+from bookstore.catalogue.listing import find as find
+from bookstore.catalogue.models import Book as Book
+from bookstore.catalogue.models import CategoryRef as CategoryRef
+from bookstore.catalogue.models import Contributor as Contributor
+from bookstore.catalogue.validation import BookInput as BookInput
+from bookstore.catalogue.validation import Contribution
 from bookstore.database.pagination import LARGEST_ID
 from bookstore.database.tables import book_authors, book_stock, books, categories
 from bookstore.errors import Invalid, IsbnTaken, NotFound, Stale
-
-__all__ = [
-    "Book",
-    "BookInput",
-    "BookQuery",
-    "CategoryRef",
-    "Contributor",
-    "Sort",
-    "by_ids",
-    "by_isbn",
-    "change",
-    "create",
-    "find",
-    "get",
-    "restore",
-    "touch",
-    "withdraw",
-]
 
 SORT_TITLE_LENGTH = 200
 
@@ -55,15 +42,10 @@ async def create(
     values = validation.validate(asdict(book_input) | {"authors": book_input.authors}, now=now)
     columns = {name: values[name] for name in models.COLUMNS}
     category_ids = await _category_ids(conn, values["categories"])
+    row = columns | {"sort_title": sort_title(values["title"]), "version": 1}
     try:
         inserted = await conn.execute(
-            insert(books).values(
-                **columns,
-                sort_title=sort_title(values["title"]),
-                version=1,
-                created_at=now,
-                updated_at=now,
-            )
+            insert(books).values(row | {"created_at": now, "updated_at": now})
         )
     except IntegrityError:
         raise IsbnTaken(values["isbn13"]) from None
@@ -103,15 +85,10 @@ async def change(
     """
     if "stock" in changes:
         raise Invalid("stock", "Change the stock with a stock movement.")
-    book = await get(conn, book_id)
-    if book.version != version:
-        raise Stale(book.version)
+    book = await _at_version(conn, book_id, version)
     before = _field_values(book)
-    after = {
-        field: value
-        for field, value in validation.validate(changes, now=now).items()
-        if value != before[field]
-    }
+    values = validation.validate(changes, now=now)
+    after = {field: value for field, value in values.items() if value != before[field]}
     if not after:
         return book
     columns = {name: after[name] for name in models.COLUMNS if name in after}
@@ -143,9 +120,7 @@ async def withdraw(
         NotFound: there is no such book, or it is already withdrawn.
         Stale: the book is no longer at `version`.
     """
-    book = await get(conn, book_id)
-    if book.version != version:
-        raise Stale(book.version)
+    await _at_version(conn, book_id, version)
     await _update(conn, book_id, version, {"withdrawn_at": now}, now=now)
     changes = {"withdrawn_at": [None, now.isoformat()]}
     await audit.record(conn, "withdraw", "book", book_id, changes, user_id=user_id, now=now)
@@ -160,9 +135,7 @@ async def restore(
         NotFound: there is no such book.
         Stale: the book is no longer at `version`.
     """
-    book = await get(conn, book_id, withdrawn=True)
-    if book.version != version:
-        raise Stale(book.version)
+    book = await _at_version(conn, book_id, version, withdrawn=True)
     if book.withdrawn_at is None:
         return book
     await _update(conn, book_id, version, {"withdrawn_at": None}, now=now)
@@ -189,9 +162,8 @@ async def get(conn: AsyncConnection, book_id: int, *, withdrawn: bool = False) -
     """
     if not 0 < book_id <= LARGEST_ID:
         raise NotFound("This book")
-    return await _fetch_one(
-        conn, models.select_books().where(books.c.id == book_id), withdrawn=withdrawn
-    )
+    query = models.select_books().where(books.c.id == book_id)
+    return await _fetch_one(conn, query, withdrawn=withdrawn)
 
 
 async def by_ids(conn: AsyncConnection, book_ids: Collection[int]) -> dict[int, Book]:
@@ -217,6 +189,15 @@ async def by_isbn(conn: AsyncConnection, text: str, *, withdrawn: bool = False) 
 def sort_title(title: str) -> str:
     """The key that lists sort a title by: its normalised words, or the title if it has none."""
     return (search.normalize(title) or title.casefold())[:SORT_TITLE_LENGTH]
+
+
+async def _at_version(
+    conn: AsyncConnection, book_id: int, version: int, *, withdrawn: bool = False
+) -> Book:
+    book = await get(conn, book_id, withdrawn=withdrawn)
+    if book.version != version:
+        raise Stale(book.version)
+    return book
 
 
 async def _fetch_one(conn: AsyncConnection, query: Select[Any], *, withdrawn: bool) -> Book:
@@ -265,28 +246,20 @@ async def _category_ids(conn: AsyncConnection, slugs: Sequence[str]) -> list[int
 async def _write_authors(
     conn: AsyncConnection, book_id: int, contributions: Sequence[Contribution]
 ) -> None:
-    ids = await authors.get_or_create(conn, [contribution.name for contribution in contributions])
-    await conn.execute(
-        insert(book_authors),
-        [
-            {
-                "book_id": book_id,
-                "position": position,
-                "author_id": ids[authors.key(contribution.name)],
-                "role": contribution.role,
-            }
-            for position, contribution in enumerate(contributions)
-        ],
-    )
+    ids = await authors.get_or_create(conn, [it.name for it in contributions])
+    keys = ("book_id", "position", "author_id", "role")
+    rows = [
+        dict(zip(keys, (book_id, position, ids[authors.key(it.name)], it.role), strict=True))
+        for position, it in enumerate(contributions)
+    ]
+    await conn.execute(insert(book_authors), rows)
 
 
 async def _write_categories(
     conn: AsyncConnection, book_id: int, category_ids: Sequence[int]
 ) -> None:
-    await category_index.add(
-        conn,
-        [(book_id, category_id, position) for position, category_id in enumerate(category_ids)],
-    )
+    rows = [(book_id, category_id, position) for position, category_id in enumerate(category_ids)]
+    await category_index.add(conn, rows)
 
 
 async def _index(conn: AsyncConnection, book: Book) -> None:

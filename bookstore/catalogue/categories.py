@@ -58,11 +58,8 @@ async def tree(conn: AsyncConnection, *, counted: bool = True) -> list[Category]
     Use `counted=False` if `book_count` is not needed: counting a million books takes noticeable
     time.
     """
-    rows = (
-        await conn.execute(
-            select(categories).order_by(categories.c.position, categories.c.name, categories.c.id)
-        )
-    ).all()
+    order = (categories.c.position, categories.c.name, categories.c.id)
+    rows = (await conn.execute(select(categories).order_by(*order))).all()
     counts = await _book_counts(conn, rows) if counted else Counter[int]()
     slugs = {row.id: row.slug for row in rows}
     children: dict[int | None, list[Any]] = {}
@@ -72,19 +69,9 @@ async def tree(conn: AsyncConnection, *, counted: bool = True) -> list[Category]
     stack = [(row, 0) for row in reversed(children.get(None, []))]
     while stack:
         row, depth = stack.pop()
-        parent = None if row.parent_id is None else slugs[row.parent_id]
-        result.append(
-            Category(
-                id=row.id,
-                slug=row.slug,
-                name=row.name,
-                parent=parent,
-                position=row.position,
-                depth=depth,
-                book_count=counts[row.id],
-                version=row.version,
-            )
-        )
+        columns = dict(row._mapping)
+        parent = slugs.get(columns.pop("parent_id"))
+        result.append(Category(**columns, parent=parent, depth=depth, book_count=counts[row.id]))
         stack += [(child, depth + 1) for child in reversed(children.get(row.id, []))]
     return result
 
@@ -95,10 +82,7 @@ async def get(conn: AsyncConnection, slug: str) -> Category:
     Raises:
         NotFound: there is no such category.
     """
-    for category in await tree(conn):
-        if category.slug == slug:
-            return category
-    raise NotFound("This category")
+    return _only(it for it in await tree(conn) if it.slug == slug)
 
 
 async def by_id(conn: AsyncConnection, category_id: int) -> Category:
@@ -107,10 +91,7 @@ async def by_id(conn: AsyncConnection, category_id: int) -> Category:
     Raises:
         NotFound: there is no such category, or it was deleted.
     """
-    for category in await tree(conn):
-        if category.id == category_id:
-            return category
-    raise NotFound("This category")
+    return _only(it for it in await tree(conn) if it.id == category_id)
 
 
 async def create(
@@ -139,12 +120,8 @@ async def create(
     if row["slug"] in ids:
         raise SlugTaken(row["slug"])
     await conn.execute(insert(categories).values(row))
-    audited: dict[str, list[Any]] = {
-        "slug": [None, row["slug"]],
-        "name": [None, row["name"]],
-        "parent": [None, parent],
-        "position": [None, position],
-    }
+    created = {"slug": row["slug"], "name": row["name"], "parent": parent, "position": position}
+    audited = {field: [None, value] for field, value in created.items()}
     await audit.record(conn, "create", "category", row["slug"], audited, user_id=user_id, now=now)
     return await get(conn, row["slug"])
 
@@ -252,11 +229,7 @@ async def remove(
         raise CategoryInUse(slug)
     await conn.execute(delete(book_categories).where(book_categories.c.category_id == category.id))
     await conn.execute(delete(categories).where(categories.c.id == category.id))
-    changes = {
-        "slug": [slug, None],
-        "name": [category.name, None],
-        "parent": [category.parent, None],
-    }
+    changes = {field: [getattr(category, field), None] for field in ("slug", "name", "parent")}
     await audit.record(conn, "delete", "category", slug, changes, user_id=user_id, now=now)
 
 
@@ -265,11 +238,8 @@ async def ids_by_slug(conn: AsyncConnection) -> dict[str, int]:
 
     If one category's slug equals `slug_of` another's name, the slug takes precedence.
     """
-    rows = (
-        await conn.execute(
-            select(categories.c.id, categories.c.slug, categories.c.name).order_by(categories.c.id)
-        )
-    ).all()
+    query = select(categories.c.id, categories.c.slug, categories.c.name).order_by(categories.c.id)
+    rows = (await conn.execute(query)).all()
     by_name = {slug_of(row.name): row.id for row in reversed(rows)}
     return by_name | {row.slug: row.id for row in rows}
 
@@ -286,14 +256,10 @@ async def get_or_create(conn: AsyncConnection, names: Iterable[str]) -> dict[str
         # finds the categories that the first one created.
         await _lock(conn)
         ids = await ids_by_slug(conn)
+        names_of_new = {slug: name_by_slug[slug] for slug in missing if slug not in ids}
         new = [
-            {
-                "slug": slug,
-                "name": single_line("categories", name_by_slug[slug], NAME_LENGTH),
-                "position": 0,
-            }
-            for slug in missing
-            if slug not in ids
+            {"slug": slug, "name": single_line("categories", name, NAME_LENGTH), "position": 0}
+            for slug, name in names_of_new.items()
         ]
         if new:
             await conn.execute(insert(categories), new)
@@ -303,10 +269,14 @@ async def get_or_create(conn: AsyncConnection, names: Iterable[str]) -> dict[str
 
 async def _lock(conn: AsyncConnection) -> dict[str, int]:
     """Lock the tree until this transaction ends.  Returns the category ids by slug."""
-    found = await conn.execute(
-        select(categories.c.slug, categories.c.id).order_by(categories.c.id).with_for_update()
-    )
-    return {row.slug: row.id for row in found}
+    query = select(categories.c.slug, categories.c.id).order_by(categories.c.id)
+    return {row.slug: row.id for row in await conn.execute(query.with_for_update())}
+
+
+def _only(found: Iterable[Category]) -> Category:
+    for category in found:
+        return category
+    raise NotFound("This category")
 
 
 def _parent_id(ids: Mapping[str, int], parent: Any) -> int | None:

@@ -13,7 +13,6 @@ from sqlalchemy import (
     Select,
     Subquery,
     Table,
-    and_,
     false,
     or_,
     select,
@@ -23,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.catalogue import category_index, language_codes, models, search
 from bookstore.catalogue.models import Book
-from bookstore.database.pagination import LARGEST_ID, Page, decode, encode
+from bookstore.database.pagination import LARGEST_ID, Page, SortOrder, select_page
 from bookstore.database.tables import book_authors, book_categories, book_stock, books
 
 #: A category with more subcategories contains a large part of all books.  Filtering the list of all
@@ -41,6 +40,17 @@ class Sort(StrEnum):
     PRICE_DESC = "-price"
     NEWEST = "-created_at"
     YEAR_DESC = "-year"
+
+
+#: The ends of the names of the indexes on `books` and `book_categories` that have the books in
+#: these orders; in any other order, they are read from the index for `NEWEST`.
+_INDEXES: dict[Sort | None, str] = {
+    Sort.TITLE: "title",
+    Sort.TITLE_DESC: "title",
+    Sort.PRICE: "price",
+    Sort.PRICE_DESC: "price",
+    Sort.YEAR_DESC: "year",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,28 +73,6 @@ class BookQuery:
     sort: Sort | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _SortOrder:
-    """A sort order: first by `by`, then by id.  The cursor holds the values of both."""
-
-    by: ColumnElement[Any]
-    id: ColumnElement[int]
-    descending: bool
-    id_descending: bool
-    value_types: type | tuple[type, ...] = int
-    #: The index that has the books in this order.
-    index: str | None = None
-
-    def apply(self, rows: Select[Any], cursor: str | None) -> Select[Any]:
-        """These rows in this order, starting after the cursor; None starts at the beginning."""
-        if cursor is not None:
-            rows = rows.where(_after(self, cursor))
-        return rows.order_by(
-            self.by.desc() if self.descending else self.by,
-            self.id.desc() if self.id_descending else self.id,
-        )
-
-
 async def find(
     conn: AsyncConnection, query: BookQuery, *, cursor: str | None = None, limit: int = 20
 ) -> Page[Book]:
@@ -98,21 +86,17 @@ async def find(
     category_ids = await indexed_category_ids(conn, query)
     if category_ids is None:
         found = matching(conn, query)
-        if order.index and _should_force_index(query, cursor):
+        if _should_force_index(query, cursor):
             # Without this, MariaDB scans the index from its beginning: its optimizer does not
             # recognise that it can start at the cursor.
-            found = found.with_hint(books, f"FORCE INDEX ({order.index})", "mysql")
-        found = order.apply(found, cursor)
+            found = _force_index(found, query.sort, books)
     elif category_ids:
         first = _first_ids(query, category_ids, cursor, limit + 1)
-        found = order.apply(models.select_books().where(books.c.id.in_(select(first.c.id))), None)
+        found, cursor = models.select_books().where(books.c.id.in_(select(first.c.id))), None
     else:
         found = models.select_books().where(false())
-    found = found.add_columns(order.by.label("sorted_by")).limit(limit + 1)
-    rows = (await conn.execute(found)).all()
-    more, rows = len(rows) > limit, rows[:limit]
-    following = encode(rows[-1].sorted_by, rows[-1].id) if more else None
-    return Page(await models.load(conn, rows), following)
+    page = await select_page(conn, found, order, cursor=cursor, limit=limit)
+    return page.with_items(await models.load(conn, page.items))
 
 
 async def indexed_category_ids(conn: AsyncConnection, query: BookQuery) -> list[int] | None:
@@ -155,25 +139,18 @@ def _first_ids(
     Merges the first `number` books of each category, which include the first of the whole list.
     """
     order = _order(query.sort, None, of=book_categories)
+    by = order.columns[0]
     per_category = []
     for category_id in category_ids:
-        rows = in_categories(query, [category_id]).add_columns(order.by.label("sorted_by"))
+        rows = in_categories(query, [category_id]).add_columns(by.label("sorted_by"))
         # With filters on other columns, MariaDB would otherwise read all rows and sort them.
-        rows = rows.with_hint(book_categories, f"FORCE INDEX ({order.index})", "mysql")
+        rows = _force_index(rows, query.sort, book_categories)
         per_category.append(select(order.apply(rows, cursor).limit(number).subquery()))
     merged = union_all(*per_category).subquery()
-    by, book_id = merged.c.sorted_by, merged.c.id
-    return (
-        # DISTINCT because a book may be in several of the categories.
-        select(book_id, by)
-        .distinct()
-        .order_by(
-            by.desc() if order.descending else by,
-            book_id.desc() if order.id_descending else book_id,
-        )
-        .limit(number)
-        .subquery()
-    )
+    merged_order = SortOrder((merged.c.sorted_by, merged.c.id), order.descending)
+    # DISTINCT because a book may be in several of the categories.
+    first = select(merged.c.id, merged.c.sorted_by).distinct()
+    return merged_order.apply(first, None).limit(number).subquery()
 
 
 def _should_force_index(query: BookQuery, cursor: str | None) -> bool:
@@ -256,53 +233,28 @@ def _in_subtree(slug: str) -> ColumnElement[bool]:
     return books.c.id.in_(book_ids)
 
 
-def _order(sort: Sort | None, match: search.Match | None, of: Table = books) -> _SortOrder:
+def _order(sort: Sort | None, match: search.Match | None, of: Table = books) -> SortOrder:
     """The sort order of a list that is read from `of`: `books` or `book_categories`."""
     book_id: ColumnElement[int] = books.c.id if of is books else of.c.book_id
-    index = f"ix_{of.name}_"
     match sort:
         case Sort.TITLE | Sort.TITLE_DESC:
-            down = sort is Sort.TITLE_DESC
-            return _SortOrder(
-                of.c.sort_title, book_id, down, down, value_types=str, index=f"{index}title"
-            )
+            return SortOrder((of.c.sort_title, book_id), descending=sort is Sort.TITLE_DESC)
         case Sort.PRICE | Sort.PRICE_DESC:
-            down = sort is Sort.PRICE_DESC
-            return _SortOrder(of.c.price_cents, book_id, down, down, index=f"{index}price")
+            return SortOrder((of.c.price_cents, book_id), descending=sort is Sort.PRICE_DESC)
         case Sort.YEAR_DESC:
-            types = (int, type(None))
-            return _SortOrder(
-                of.c.year, book_id, True, True, value_types=types, index=f"{index}year"
-            )
+            return SortOrder((of.c.year, book_id), descending=True)
     if match is not None and sort is not Sort.NEWEST:
-        return _SortOrder(match.score, book_id, descending=True, id_descending=False)
+        # The best score first, and among equal scores the oldest book.
+        return SortOrder((-match.score, book_id))
     # Sorted by id, which increases as books are created.  Sorting by `created_at` made deep pages
     # slow, because all books of an import have the same value.
-    return _SortOrder(book_id, book_id, descending=True, id_descending=True, index=f"{index}newest")
+    return SortOrder((book_id,), descending=True)
 
 
-def _after(order: _SortOrder, cursor: str) -> ColumnElement[bool]:
-    """The condition for the rows after the cursor: `a > x OR (a = x AND id > y)`.
-
-    The additional `a >= x` is redundant, but SQLite needs it to use the index.
-    Books without a year come last in descending order: both databases sort NULL below all values.
-    """
-    value, book_id = decode(cursor, [order.value_types, int])
-    id_after = (
-        order.id < _clamp_integer(book_id)
-        if order.id_descending
-        else order.id > _clamp_integer(book_id)
-    )
-    if order.by is order.id:
-        return id_after
-    if value is None:
-        return and_(order.by.is_(None), id_after)
-    value = _clamp_integer(value) if isinstance(value, int) else value
-    tied = and_(order.by == value, id_after)
-    if not order.descending:
-        return and_(order.by >= value, or_(order.by > value, tied))
-    after = and_(order.by <= value, or_(order.by < value, tied))
-    return or_(after, order.by.is_(None)) if isinstance(order.value_types, tuple) else after
+def _force_index(rows: Select[Any], sort: Sort | None, of: Table) -> Select[Any]:
+    """The rows, which MariaDB reads from the index that has them in this order."""
+    name = _INDEXES.get(sort, "newest")
+    return rows.with_hint(of, f"FORCE INDEX (ix_{of.name}_{name})", "mysql")
 
 
 def _clamp_integer(value: int) -> int:

@@ -13,7 +13,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import audit
-from bookstore.database.pagination import Page, decode, encode
+from bookstore.database.pagination import Page, SortOrder, select_page
 from bookstore.database.tables import book_stock, books, stock_movements
 from bookstore.errors import Invalid, NotFound, OutOfStock
 from bookstore.stored_enum import StoredEnum
@@ -169,17 +169,10 @@ async def movements(
     conn: AsyncConnection, book_id: int, *, cursor: str | None = None, limit: int = 20
 ) -> Page[Movement]:
     """A page of the ledger of one book, newest first."""
-    query = (
-        select(stock_movements)
-        .where(stock_movements.c.book_id == book_id)
-        .order_by(stock_movements.c.id.desc())
-        .limit(limit + 1)
-    )
-    if cursor is not None:
-        query = query.where(stock_movements.c.id < decode(cursor, [int])[0])
-    found = [_movement(row) for row in await conn.execute(query)]
-    more = len(found) > limit
-    return Page(found[:limit], encode(found[limit - 1].id) if more else None)
+    query = select(stock_movements).where(stock_movements.c.book_id == book_id)
+    newest_first = SortOrder((stock_movements.c.id,), descending=True)
+    page = await select_page(conn, query, newest_first, cursor=cursor, limit=limit)
+    return page.with_items([_movement(row) for row in page.items])
 
 
 def _movement(row: Any) -> Movement:

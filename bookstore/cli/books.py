@@ -14,28 +14,17 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bookstore import exports
-from bookstore.cli.terminal import (
-    FAILED,
-    PARTLY,
-    as_json,
-    asynchronous,
-    database,
-    messages,
-    print_json,
-)
-from bookstore.database import engine as db
-from bookstore.exports import Format
+from bookstore.cli import terminal
+from bookstore.cli.terminal import as_json, asynchronous, database, messages
+from bookstore.exports import Format, rejected_rows
 from bookstore.imports import encodings, importer
 from bookstore.imports.columns import COLUMNS
 from bookstore.imports.formats import Options
-from bookstore.tasks import jobs
-from bookstore.tasks.jobs import Job, JobKind, JobLine, JobState, LineOutcome
+from bookstore.tasks.jobs import Job, JobKind, JobState
 from config.settings import read_settings
 
 #: The numbers of an import's summary.
 COUNTS = ("read", "created", "updated", "unchanged", "refused")
-#: Refused lines read in one query.
-_PAGE_SIZE = 500
 
 
 @click.group("import")
@@ -96,13 +85,13 @@ async def import_books(
         click.echo("This was a dry run: nothing was changed.", err=True)
     counts = {name: getattr(job, name) for name in COUNTS}
     if as_json:
-        print_json(counts)
+        terminal.print_json(counts)
     else:
         click.echo(", ".join(f"{number:,} {name}" for name, number in counts.items()))
     if job.state is not JobState.DONE:
         click.echo(job.error or f"The import is {job.state}.", err=True)
-        sys.exit(FAILED)
-    sys.exit(PARTLY if job.refused else 0)
+        sys.exit(terminal.FAILED)
+    sys.exit(terminal.PARTLY if job.refused else 0)
 
 
 def _mapping(columns: tuple[str, ...]) -> Mapping[str, str]:
@@ -110,9 +99,8 @@ def _mapping(columns: tuple[str, ...]) -> Mapping[str, str]:
     for column in columns:
         name, equals, file_name = column.partition("=")
         if not equals or name not in COLUMNS:
-            raise click.UsageError(
-                f"{column!r} is not COLUMN=NAME with a COLUMN of {', '.join(COLUMNS)}."
-            )
+            known = ", ".join(COLUMNS)
+            raise click.UsageError(f"{column!r} is not COLUMN=NAME with a COLUMN of {known}.")
         mapping[name] = file_name
     return mapping
 
@@ -131,24 +119,10 @@ def _bar() -> Progress:
 
 
 async def _print_refused(engine: AsyncEngine, job: Job) -> None:
-    after = -1
-    while True:
-        async with db.reading(engine) as conn:
-            found = await jobs.lines(
-                conn, job.id, outcome=LineOutcome.REFUSED, after=after, limit=_PAGE_SIZE
-            )
+    async for found in rejected_rows.pages(engine, job):
         for line in found:
-            click.echo(_refused_row(line), err=True)
-        if len(found) < _PAGE_SIZE:
-            return
-        after = found[-1].position
-
-
-def _refused_row(line: JobLine) -> str:
-    where = f"line {line.line}"
-    if line.column:
-        where += f", {line.column} {line.value!r}"
-    return f"{where}: {line.reason}"
+            cell = f", {line.column} {line.value!r}" if line.column else ""
+            click.echo(f"line {line.line}{cell}: {line.reason}", err=True)
 
 
 def _print_findings(job: Job) -> None:
@@ -164,13 +138,8 @@ def export_group() -> None:
     """Export files."""
 
 
-_format = click.option(
-    "--format",
-    "chosen",
-    type=click.Choice([each.value for each in Format]),
-    default="csv",
-    show_default=True,
-)
+_formats = click.Choice([each.value for each in Format])
+_format = click.option("--format", "chosen", type=_formats, default="csv", show_default=True)
 _output = click.option(
     "--output",
     "-o",

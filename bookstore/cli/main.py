@@ -11,6 +11,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import make_msgid
+from operator import attrgetter
 from pathlib import Path
 
 import click
@@ -18,16 +19,8 @@ from click.shell_completion import get_completion_class
 from sqlalchemy import make_url
 
 from bookstore import __version__
-from bookstore.cli import books, sample
-from bookstore.cli.terminal import (
-    FAILED,
-    CommandGroup,
-    as_json,
-    asynchronous,
-    database,
-    print_json,
-    print_table,
-)
+from bookstore.cli import books, sample, terminal
+from bookstore.cli.terminal import as_json, asynchronous, database, print_facts, print_json
 from bookstore.database import engine as db
 from bookstore.errors import Invalid, NotFound
 from bookstore.notifications import smtp
@@ -43,7 +36,7 @@ from config.settings import InvalidSettings, read_settings
 SECRETS = {"secret_key", "admin_password"}
 
 
-@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=terminal.CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="%(version)s")
 def main() -> None:
     """An online bookstore: web shop, REST API, dashboard and workers.
@@ -210,9 +203,7 @@ async def create_user(email: str, role: str, name: str, password_stdin: bool) ->
     if password_stdin:
         password = sys.stdin.readline().rstrip("\n")
     else:
-        password = click.prompt(
-            "Password", type=str, hide_input=True, confirmation_prompt=True, err=True
-        )
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     async with database() as engine:
         user = await accounts.sign_up(
             engine,
@@ -284,13 +275,8 @@ async def list_tasks(state: str | None, as_json: bool) -> None:
         print_json({"items": [asdict(row) for row in found]})
     else:
         titles = ("id", "task", "of", "due", "attempts", "dead", "error")
-        print_table(
-            titles,
-            [
-                (row.id, row.task, row.ref_id, row.due_at, row.attempts, row.dead_at, row.error)
-                for row in found
-            ],
-        )
+        fields = attrgetter("id", "task", "ref_id", "due_at", "attempts", "dead_at", "error")
+        terminal.print_table(titles, map(fields, found))
 
 
 @tasks_group.command("show")
@@ -301,10 +287,7 @@ async def show_task(task_id: int, as_json: bool) -> None:
     """Show all details of one task."""
     async with database() as engine, db.reading(engine) as conn:
         row = await outbox.get(conn, task_id)
-    if as_json:
-        print_json(asdict(row))
-    else:
-        print_table(("", ""), asdict(row).items())
+    print_facts(asdict(row), as_json=as_json)
 
 
 @tasks_group.command("replay")
@@ -340,7 +323,7 @@ async def examine(as_json: bool) -> None:
             click.echo(f"{finding.invariant}: {finding.row}")
     if not findings:
         click.echo("No problems found.", err=True)
-    sys.exit(FAILED if findings else 0)
+    sys.exit(terminal.FAILED if findings else 0)
 
 
 # E-mail, settings and the rest
@@ -394,10 +377,7 @@ def config_group() -> None:
 def show_config(as_json: bool) -> None:
     """Print the current settings, without secrets."""
     shown = {name: _shown(name, value) for name, value in asdict(read_settings()).items()}
-    if as_json:
-        print_json(shown)
-    else:
-        print_table(("", ""), shown.items())
+    print_facts(shown, as_json=as_json)
 
 
 @config_group.command("check")

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -50,9 +50,8 @@ def _error_line(error: Exception) -> str:
     if not isinstance(error, DBAPIError):
         return f"{type(error).__name__}: {error}"
     if db.is_outdated(error):
-        return (
-            f"The tables are missing or outdated ({error.orig}): run `bookstore db upgrade` first."
-        )
+        problem = f"The tables are missing or outdated ({error.orig})"
+        return f"{problem}: run `bookstore db upgrade` first."
     return f"{type(error).__name__}: {error.orig}"
 
 
@@ -85,6 +84,14 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None
     for row in rows:
         table.add_row(*("" if cell is None else str(cell) for cell in row))
     Console(highlight=False).print(table)
+
+
+def print_facts(facts: Mapping[str, object], *, as_json: bool) -> None:
+    """Print names and values as a JSON object or as a table."""
+    if as_json:
+        print_json(facts)
+    else:
+        print_table(("", ""), facts.items())
 
 
 as_json = click.option(

@@ -5,7 +5,6 @@ from bookstore.database import (
     failpoints,
     file_store,
     group_commit,
-    list_pagination,
     pagination,
     statements,
     tables,

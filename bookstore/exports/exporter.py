@@ -11,7 +11,15 @@ import csv
 import io
 import re
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -42,6 +50,8 @@ RETENTION = timedelta(days=7)
 _PAGE = 500
 _TIMEOUT_S = 60.0
 _MAX_XLSX_ROWS = 1_048_575
+#: Upper limit of an export file, because its size grows with the store.
+_MAX_BYTES = 4 * 1024**3
 
 BOOK_COLUMNS = (
     "isbn",
@@ -59,30 +69,12 @@ BOOK_COLUMNS = (
     "pages",
     "format",
 )
-ORDER_COLUMNS = (
-    "number",
-    "placed_at",
-    "status",
-    "payment_status",
-    "payment_provider",
-    "email",
-    "name",
-    "line1",
-    "line2",
-    "postcode",
-    "city",
-    "country",
-    "isbn",
-    "title",
-    "quantity",
-    "unit_price",
-    "line_total",
-    "shipping",
-    "tax",
-    "order_total",
-    "currency",
-    "tracking",
-)
+#: The cells of an order's row, in the groups of `_order_rows`.
+_BEFORE_LINE = ("number", "placed_at", "status", "payment_status", "payment_provider", "email")
+_ADDRESS = ("name", "line1", "line2", "postcode", "city", "country")
+_LINE = ("isbn", "title", "quantity", "unit_price", "line_total")
+_AFTER_LINE = ("shipping", "tax", "order_total", "currency", "tracking")
+ORDER_COLUMNS = (*_BEFORE_LINE, *_ADDRESS, *_LINE, *_AFTER_LINE)
 #: The end of a name that an import would interpret as a role.
 _ROLE_SUFFIX = re.compile(rf"\s\((?:{'|'.join(ROLES)})\)$")
 
@@ -107,6 +99,7 @@ class Money(NamedTuple):
 
 
 Cell = str | int | Money | None
+Pages = AsyncIterator[Sequence[Sequence[Cell]]]
 Progress = Callable[[int, int], Awaitable[None]]
 
 
@@ -120,13 +113,9 @@ async def start(
     request_id: str | None = None,
 ) -> Job:
     """Queue a job in which the workers write an export; the audit log records the request."""
+    options = {"format": format.value}
     job = await jobs.add(
-        conn,
-        kind,
-        user_id=user_id,
-        options={"format": format.value},
-        now=now,
-        request_id=request_id,
+        conn, kind, user_id=user_id, options=options, now=now, request_id=request_id
     )
     changes: dict[str, list[Any]] = {"kind": [None, kind.value], "format": [None, format.value]}
     await audit.record(conn, "export", "job", job.id, changes, user_id=user_id, now=now)
@@ -140,7 +129,7 @@ class ExportSource:
     name: str
     columns: Sequence[str]
     count: Callable[[AsyncConnection], Awaitable[int]]
-    pages: Callable[[AsyncEngine, str], AsyncIterator[Sequence[Sequence[Cell]]]]
+    pages: Callable[[AsyncEngine, str], Pages]
     #: Start a CSV file with a byte order mark, so that Excel reads it as UTF-8.
     byte_order_mark: bool = False
 
@@ -207,22 +196,17 @@ class Exporter:
         async def report_progress(written: int, total: int) -> None:
             nonlocal current
             async with transaction(self._engine) as conn:
-                current = await jobs.advance(
-                    conn, current, done=written, total=total, now=self._clock()
-                )
+                now = self._clock()
+                current = await jobs.advance(conn, current, done=written, total=total, now=now)
             if on_progress:
                 await on_progress(current)
 
         source = self._source_of(job)
         chosen = Format(job.options["format"])
         with tempfile.TemporaryFile() as file:
+            currency = self._currency
             written = await write(
-                self._engine,
-                source,
-                chosen,
-                file,
-                currency=self._currency,
-                on_progress=report_progress,
+                self._engine, source, chosen, file, currency=currency, on_progress=report_progress
             )
             file.seek(0)
             now = self._clock()
@@ -247,10 +231,6 @@ class Exporter:
                 await file_store.remove(conn, [stored.id])
             raise
         return False
-
-
-#: Upper limit of an export file, because its size grows with the store.
-_MAX_BYTES = 4 * 1024**3
 
 
 def escape_formula(text: str) -> str:
@@ -286,22 +266,15 @@ class _Xlsx:
     """A workbook; only the row being written is in memory."""
 
     def __init__(self, file: BinaryIO, header: Sequence[str]) -> None:
-        self._workbook = xlsxwriter.Workbook(
-            file,
-            {
-                "constant_memory": True,
-                "strings_to_formulas": False,
-                "strings_to_urls": False,
-                "strings_to_numbers": False,
-            },
-        )
+        texts = ("strings_to_formulas", "strings_to_urls", "strings_to_numbers")
+        options = {"constant_memory": True} | dict.fromkeys(texts, False)
+        self._workbook = xlsxwriter.Workbook(file, options)
         self._sheet = self._workbook.add_worksheet()
         self._money = self._workbook.add_format({"num_format": "0.00"})
         bold = self._workbook.add_format({"bold": True})
         self._sheet.freeze_panes(1, 0)
         for column, name in enumerate(header):
             self._sheet.set_column(column, column, _WIDTHS.get(name, 12))
-        for column, name in enumerate(header):
             self._sheet.write_string(0, column, name, bold)
         self._row = 1
 
@@ -338,9 +311,7 @@ def _text(cell: Cell) -> str:
     return escape_formula(str(cell))
 
 
-async def _book_pages(
-    engine: AsyncEngine, currency: str
-) -> AsyncIterator[Sequence[Sequence[Cell]]]:
+async def _book_pages(engine: AsyncEngine, currency: str) -> Pages:
     after = 0
     query = models.select_books().where(books.c.withdrawn_at.is_(None)).order_by(books.c.id)
     while True:
@@ -382,9 +353,7 @@ def _escaped(name: str) -> str:
     return re.sub(r"[\\;|]", r"\\\g<0>", name)
 
 
-async def _order_pages(
-    engine: AsyncEngine, currency: str
-) -> AsyncIterator[Sequence[Sequence[Cell]]]:
+async def _order_pages(engine: AsyncEngine, currency: str) -> Pages:
     after = 0
     while True:
         async with reading(engine) as conn:
@@ -397,7 +366,7 @@ async def _order_pages(
             )
             rows: list[Sequence[Cell]] = []
             for order_id, group in groupby(lines, attrgetter("order_id")):
-                rows.extend(_order_rows(found[order_id], list(group)))
+                rows += _order_rows(found[order_id], list(group))
         if not found:
             return
         yield rows
@@ -414,31 +383,17 @@ def _amounts(order: Any, lines: Iterable[Any]) -> Sequence[Cell]:
     return Money(totals.shipping_cents), Money(totals.tax_cents), Money(order.total_cents)
 
 
-def _order_rows(order: Any, lines: Sequence[Any]) -> list[Sequence[Cell]]:
-    amounts = _amounts(order, lines)
-    return [_order_row(order, line, amounts) for line in lines]
-
-
-def _order_row(order: Any, line: Any, amounts: Sequence[Cell]) -> Sequence[Cell]:
+def _order_rows(order: Any, lines: Sequence[Any]) -> Iterator[Sequence[Cell]]:
+    """The rows of an order: one for each line, between the same cells about the order."""
     address = order.shipping_address or {}
     placed_at = order.placed_at.isoformat(timespec="seconds").replace("+00:00", "Z")
-    return (
-        order.number,
-        placed_at,
-        order.status,
-        order.payment_status,
-        order.payment_provider,
-        order.email,
-        *(address.get(name) for name in ("name", "line1", "line2", "postcode", "city", "country")),
-        line.isbn13,
-        line.title,
-        line.quantity,
-        Money(line.unit_price_cents),
-        Money(line.unit_price_cents * line.quantity),
-        *amounts,
-        order.currency,
-        order.tracking,
-    )
+    before = (order.number, placed_at, order.status, order.payment_status, order.payment_provider)
+    before += (order.email, *map(address.get, _ADDRESS))
+    after = (*_amounts(order, lines), order.currency, order.tracking)
+    for line in lines:
+        price = line.unit_price_cents
+        sold = (line.isbn13, line.title, line.quantity, Money(price), Money(price * line.quantity))
+        yield *before, *sold, *after
 
 
 async def _count_books(conn: AsyncConnection) -> int:

@@ -25,16 +25,20 @@ async def as_csv(engine: AsyncEngine, job: Job) -> AsyncIterator[bytes]:
     separator = _SEPARATORS.get(job.findings.get("separator", ""), ",")
     header = job.findings.get("header") or []
     yield _rows([[*COLUMNS, *header]], separator)
-    after = -1
+    async for found in pages(engine, job):
+        yield _rows((_row(line) for line in found), separator)
+
+
+async def pages(engine: AsyncEngine, job: Job) -> AsyncIterator[list[JobLine]]:
+    """The refused lines of the job, in file order; a page is read in one query."""
+    refused, cursor = LineOutcome.REFUSED, None
     while True:
         async with reading(engine) as conn:
-            found = await jobs.lines(
-                conn, job.id, outcome=LineOutcome.REFUSED, after=after, limit=_PAGE
-            )
-        if found:
-            yield _rows((_row(line) for line in found), separator)
-            after = found[-1].position
-        if len(found) < _PAGE:
+            page = await jobs.lines(conn, job.id, outcome=refused, cursor=cursor, limit=_PAGE)
+        if page.items:
+            yield page.items
+        cursor = page.next
+        if cursor is None:
             return
 
 

@@ -26,6 +26,18 @@ _MAX_EXCERPT = 1000
 #: The first line of some files from Excel; Excel reads it and does not display it.
 _SEPARATOR_LINE = re.compile(r"sep=(.)\s*", re.IGNORECASE)
 
+_UNCLOSED = "A quotation mark is opened here and never closed."
+_TOO_LONG = "This row is too long."
+_TEXT_AFTER_QUOTE = (
+    "There is text after a closing quotation mark; double quotation marks inside a cell."
+)
+#: Reasons by a part of the message of `csv.Error`; any other is `_TEXT_AFTER_QUOTE`.
+_REASONS = {
+    "unexpected end of data": _UNCLOSED,
+    "field larger": _TOO_LONG,
+    "new-line": "This row contains a line break outside of quotation marks.",
+}
+
 
 class CsvSheet:
     """The entries of a CSV file (see `ImportSource`).
@@ -82,11 +94,7 @@ class CsvSheet:
     def __iter__(self) -> Iterator[BookEntry | Refusal]:
         require_columns(self._columns)
         for row in self._rows:
-            if isinstance(row, Refusal):
-                yield row
-                continue
-            number, cells = row
-            yield to_entry(self._columns, number, cells)
+            yield row if isinstance(row, Refusal) else to_entry(self._columns, *row)
 
 
 def column_findings(columns: Columns, *rules: str) -> dict[str, Any]:
@@ -102,10 +110,9 @@ def column_findings(columns: Columns, *rules: str) -> dict[str, Any]:
 def require_columns(columns: Columns) -> None:
     """Raise Invalid when a column is missing without which no row can be imported."""
     if missing := columns.missing():
-        raise Invalid(
-            "file",
-            f"The first line has to name the columns; these are missing: {', '.join(missing)}.",
-        )
+        names = ", ".join(missing)
+        reason = f"The first line has to name the columns; these are missing: {names}."
+        raise Invalid("file", reason)
 
 
 def to_entry(columns: Columns, number: int, cells: list[str]) -> BookEntry | Refusal:
@@ -144,11 +151,8 @@ class _Rows:
         if separator_line:
             first = self._next_line() or first
         number, text = first
-        readings = {
-            separator: self._names(text, separator)
-            for separator in ([separator_line[1]] if separator_line else _SEPARATORS)
-        }
-        self.separator = _choose_separator(readings)
+        separators = [separator_line[1]] if separator_line else _SEPARATORS
+        self.separator = _choose_separator({each: self._names(text, each) for each in separators})
         try:
             cells, _ = self._row(text)
         except _Unreadable as error:
@@ -171,12 +175,11 @@ class _Rows:
             try:
                 cells, _ = self._row(text)
             except _Unreadable as error:
-                yield Refusal(
-                    number, None, shorten(text), str(error), [text[:_MAX_EXCERPT].rstrip("\r\n")]
-                )
-                continue
-            if any(cell.strip() for cell in cells):
-                yield number, cells
+                excerpt = text[:_MAX_EXCERPT].rstrip("\r\n")
+                yield Refusal(number, None, shorten(text), str(error), [excerpt])
+            else:
+                if any(cell.strip() for cell in cells):
+                    yield number, cells
         self.ended = True
 
     def _row(self, text: str) -> tuple[list[str], list[tuple[int, str]]]:
@@ -186,18 +189,12 @@ class _Rows:
             try:
                 return _cells(text, self.separator), consumed
             except _Unreadable as error:
-                following = (
-                    self._next_line()
-                    if error.unclosed and len(text) < _MAX_ROW_LENGTH and len(consumed) < _MAX_LINES
-                    else None
-                )
+                short = len(text) < _MAX_ROW_LENGTH and len(consumed) < _MAX_LINES
+                following = self._next_line() if short and error.unclosed else None
                 if following is None:
                     # Only the first line is refused: the others are parsed again as rows.
                     self._pending.extendleft(reversed(consumed))
-                    if consumed:
-                        reason = "A quotation mark is opened here and never closed."
-                        raise _Unreadable(reason) from None
-                    raise
+                    raise _Unreadable(_UNCLOSED if consumed else str(error)) from None
                 consumed.append(following)
                 text += following[1]
 
@@ -221,11 +218,12 @@ def _choose_separator(readings: Mapping[str, list[str]]) -> str:
 
 
 class _Unreadable(Exception):
-    """The text is not a row; `unclosed` when it could be one with the next line."""
+    """The text is not a row."""
 
-    def __init__(self, reason: str, *, unclosed: bool = False) -> None:
-        super().__init__(reason)
-        self.unclosed = unclosed
+    @property
+    def unclosed(self) -> bool:
+        """Whether the text could be a row with the next line."""
+        return str(self) == _UNCLOSED
 
 
 def _numbered_lines(stream: TextIO) -> Iterator[tuple[int, str]]:
@@ -241,20 +239,9 @@ def _numbered_lines(stream: TextIO) -> Iterator[tuple[int, str]]:
 
 def _cells(text: str, separator: str) -> list[str]:
     if len(text) >= _MAX_ROW_LENGTH:
-        raise _Unreadable("This row is too long.")
+        raise _Unreadable(_TOO_LONG)
     try:
         return next(csv.reader([text], delimiter=separator, strict=True), [])
     except csv.Error as error:
-        if str(error) == "unexpected end of data":
-            reason = "A quotation mark is opened here and never closed."
-            raise _Unreadable(reason, unclosed=True) from None
-        if "field larger" in str(error):
-            raise _Unreadable("This row is too long.") from None
-        if "new-line" in str(error):
-            raise _Unreadable(
-                "This row contains a line break outside of quotation marks."
-            ) from None
-        reason = (
-            "There is text after a closing quotation mark; double quotation marks inside a cell."
-        )
-        raise _Unreadable(reason) from None
+        reasons = (reason for part, reason in _REASONS.items() if part in str(error))
+        raise _Unreadable(next(reasons, _TEXT_AFTER_QUOTE)) from None

@@ -42,20 +42,18 @@ _CHUNK = 1 << 20
 _HEADER_BYTES = 64
 #: UTF-32 before UTF-16, because its little-endian mark starts with that of UTF-16.
 _BYTE_ORDER_MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig", "UTF-8"),
-    (codecs.BOM_UTF32_LE, "utf-32", "UTF-32"),
-    (codecs.BOM_UTF32_BE, "utf-32", "UTF-32"),
-    (codecs.BOM_UTF16_LE, "utf-16", "UTF-16"),
-    (codecs.BOM_UTF16_BE, "utf-16", "UTF-16"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
 )
 #: Western European text rarely has a symbol between letters or three accented letters in a row.
 #: Text in other encodings has both when it is decoded as Windows-1252.
 _LETTER = rb"[A-Za-z\xc0-\xd6\xd8-\xf6\xf8-\xff]"
+_SIGN = rb"[\xa1-\xa9\xac-\xb6\xb8\xb9\xbc-\xbf\xd7\xf7]"
 _SIGN_IN_WORD = re.compile(
-    _LETTER
-    + rb"[\xa1-\xa9\xac-\xb6\xb8\xb9\xbc-\xbf\xd7\xf7][a-z\xdf-\xf6\xf8-\xff]|"
-    + _LETTER
-    + rb"{3}[\xb3\xb9\xbf]"
+    _LETTER + _SIGN + rb"[a-z\xdf-\xf6\xf8-\xff]|" + _LETTER + rb"{3}[\xb3\xb9\xbf]"
 )
 _CAPITAL_IN_WORD = re.compile(rb"[a-z][\x82-\x84\x86-\x8c\x8e]")
 _UNDEFINED = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")
@@ -84,8 +82,9 @@ def detect(file: BinaryIO, requested: str | None = None) -> Encoding:
     start = file.read(4096)
     if requested is not None:
         encoding = by_name(requested)
-    elif marked := next((found for found in _BYTE_ORDER_MARKS if start.startswith(found[0])), None):
-        encoding = Encoding(marked[1], marked[2], "The file begins with a byte order mark.")
+    elif codec := of_mark(start):
+        name = codec.removesuffix("-sig").upper()
+        encoding = Encoding(codec, name, "The file begins with a byte order mark.")
     elif zeros := _utf16_without_mark(start):
         encoding = Encoding(zeros, "UTF-16", "Every other byte at the start of the file is zero.")
     else:
@@ -108,14 +107,23 @@ def by_name(name: str) -> Encoding:
         Invalid: the name is not in `CHOICES`.
     """
     known = name.strip().lower().replace("_", "-")
-    choices = {choice.replace("_", "-"): choice for choice in CHOICES}
-    if known not in choices:
+    choice = next((each for each in CHOICES if each.replace("_", "-") == known), None)
+    if choice is None:
         raise Invalid("encoding", f"This has to be one of {', '.join(CHOICES)}.")
-    codec = choices[known]
     # A byte order mark must be removed also when the sender names the encoding.
-    return Encoding(
-        "utf-8-sig" if codec == "utf-8" else codec, codec, "It was chosen by the sender."
-    )
+    codec = "utf-8-sig" if choice == "utf-8" else choice
+    return Encoding(codec, choice, "It was chosen by the sender.")
+
+
+def of_mark(start: bytes) -> str | None:
+    """The codec of the byte order mark at the start of a file; None without a mark."""
+    return next((codec for mark, codec in _BYTE_ORDER_MARKS if start.startswith(mark)), None)
+
+
+def of_xml(start: bytes) -> str | None:
+    """The codec of a byte order mark, or of UTF-16 whose first character is "<"; else None."""
+    utf16 = {b"<\x00": "utf-16-le", b"\x00<": "utf-16-be"}
+    return of_mark(start) or utf16.get(start[:2])
 
 
 def _utf16_without_mark(start: bytes) -> str | None:
@@ -164,16 +172,12 @@ def _refuse_unless_western(file: BinaryIO, line: int) -> None:
         good = sum(map(_is_valid_utf8, _SEQUENCE.findall(chunk)))
         sequences += good
         singles += len(re.findall(rb"[\x80-\xff]+", chunk)) - good
+    reason = f"Line {line} is not in UTF-8, and its encoding is ambiguous."
     if sequences > singles:
-        raise Invalid(
-            "file",
-            f"Line {line} is not in UTF-8 but most others are: the file is damaged. {_HOW_TO_FIX}",
-        )
-    if doubtful or foreign * 5 > words:
-        raise Invalid(
-            "file",
-            f"Line {line} is not in UTF-8, and its encoding is ambiguous. {_HOW_TO_FIX}",
-        )
+        reason = f"Line {line} is not in UTF-8 but most others are: the file is damaged."
+    elif not doubtful and foreign * 5 <= words:
+        return
+    raise Invalid("file", f"{reason} {_HOW_TO_FIX}")
 
 
 def _is_valid_utf8(sequence: bytes) -> bool:

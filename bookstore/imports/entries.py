@@ -57,7 +57,8 @@ class Refusal:
     """Why a row or record was refused, in a sentence for the author of the file.
 
     `column` is None when the reason concerns the whole row.  `value` is shortened by `shorten`.
-    `cells` is the row as it is in the file, to be corrected and sent again.
+    `cells` is the row as it is in the file, to be corrected and sent again.  `isbn13` is None when
+    the ISBN is missing or was not validated.
     """
 
     line: int
@@ -65,6 +66,7 @@ class Refusal:
     value: str
     reason: str
     cells: Sequence[str] | None = None
+    isbn13: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

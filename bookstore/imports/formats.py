@@ -1,6 +1,5 @@
 """Open an import file.  The format is detected from the content, not from the file name."""
 
-import codecs
 import re
 import zipfile
 from collections.abc import Mapping
@@ -120,9 +119,5 @@ def _refuse_other_archives(file: BinaryIO) -> None:
 
 def _decode_start(start: bytes) -> str:
     """The beginning of the file as text, exact enough to detect HTML and XML."""
-    codec = "utf-8"
-    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        codec = "utf-16"
-    elif start.startswith((b"<\x00", b"\x00<")):
-        codec = "utf-16-le" if start[1] == 0 else "utf-16-be"
+    codec = encodings.of_xml(start) or "utf-8"
     return start.decode(codec, errors="replace").lstrip("\ufeff \t\r\n")

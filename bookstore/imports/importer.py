@@ -12,10 +12,11 @@ skips the rows that are already processed.
 import asyncio
 import tempfile
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
@@ -29,15 +30,8 @@ from bookstore.catalogue.categories import NAME_LENGTH
 from bookstore.database import file_store
 from bookstore.database.engine import MAX_ATTEMPTS, reading, retry_transaction, transaction
 from bookstore.errors import Invalid
-from bookstore.imports import upsert
-from bookstore.imports.entries import (
-    BookEntry,
-    EntryAction,
-    ImportSource,
-    Refusal,
-    Superseded,
-    shorten,
-)
+from bookstore.imports import entries, upsert
+from bookstore.imports.entries import BookEntry, EntryAction, ImportSource, Refusal, Superseded
 from bookstore.imports.formats import Options, open_source
 from bookstore.imports.upsert import StalePlan, UpsertPlan, UpsertRow
 from bookstore.tasks import jobs, outbox
@@ -103,16 +97,13 @@ async def start(
     """
     await file_store.get(conn, file_id)
     options.check()
+    stored = {"dry_run": dry_run, "may_change_prices": may_change_prices, **options.to_json()}
     return await jobs.add(
         conn,
         JobKind.IMPORT_BOOKS,
         user_id=user_id,
         file_id=file_id,
-        options={
-            "dry_run": dry_run,
-            "may_change_prices": may_change_prices,
-            **options.to_json(),
-        },
+        options=stored,
         now=now,
         request_id=request_id,
     )
@@ -198,11 +189,7 @@ class Importer:
                 return await self._resume(job, reader, time_limit_s, on_progress)
 
     async def _resume(
-        self,
-        job: Job,
-        reader: "_ReaderThread",
-        time_limit_s: float,
-        on_progress: ProgressCallback | None,
+        self, job: Job, reader: "_Reader", time_limit_s: float, on_progress: ProgressCallback | None
     ) -> bool:
         await self._skip_processed(job, reader)
         ends = time.monotonic() + time_limit_s
@@ -226,7 +213,7 @@ class Importer:
         pause = took * self._pauses[customers]
         await asyncio.sleep(min(pause, _LONGEST_PAUSE_S))
 
-    async def _skip_processed(self, job: Job, reader: "_ReaderThread") -> None:
+    async def _skip_processed(self, job: Job, reader: "_Reader") -> None:
         """Read the processed rows again: the reader has to know which ISBNs they contain."""
         if not job.read:
             return
@@ -276,123 +263,84 @@ class Importer:
     async def _advance(
         self, conn: AsyncConnection, job: Job, lines: Sequence[JobLine], source: ImportSource
     ) -> Job:
-        read = job.read + len(lines)
-        counts = {outcome.value: getattr(job, outcome) for outcome in LineOutcome}
-        for line in lines:
-            counts[line.outcome] += 1
+        numbers = {"read": job.read + len(lines), "done": source.done, "total": source.total}
+        for outcome, count in Counter(line.outcome for line in lines).items():
+            numbers[outcome.value] = getattr(job, outcome) + count
         if not source.reports_all_rows:
             lines = [line for line in lines if line.outcome is LineOutcome.REFUSED]
-        return await jobs.advance(
-            conn,
-            job,
-            lines=lines,
-            findings=_findings(source),
-            read=read,
-            done=source.done,
-            total=source.total,
-            **counts,
-            now=self._clock(),
-        )
+        now, findings = self._clock(), _findings(source)
+        return await jobs.advance(conn, job, now=now, lines=lines, findings=findings, **numbers)
 
     async def _end(self, job: Job, source: ImportSource) -> None:
         async def work() -> None:
+            now, findings, total = self._clock(), _findings(source), source.total
             async with transaction(self._engine) as conn:
                 after = await jobs.advance(
-                    conn,
-                    job,
-                    findings=_findings(source),
-                    done=source.total,
-                    total=source.total,
-                    now=self._clock(),
+                    conn, job, now=now, findings=findings, done=total, total=total
                 )
-                await jobs.finish(conn, after, now=self._clock())
+                await jobs.finish(conn, after, now=now)
 
         await retry_transaction(work)
 
 
-class _ReaderThread:
-    """Runs a reader in one dedicated thread.
+class _Reader:
+    """Turns the entries of a file into validated rows; a repeated ISBN is refused.
 
-    Reading and validating would block the event loop of a server.  The thread is always the same
-    one, because libxml2 aborts the process when a parser is used in another thread than the one
-    that created it.
+    Reading and validating would block the event loop of a server, so they run in one dedicated
+    thread.  The thread is always the same one, because libxml2 aborts the process when a parser is
+    used in another thread than the one that created it.
     """
 
-    def __init__(self) -> None:
+    source: ImportSource
+
+    def __init__(self, now: datetime) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="import")
-        self._reader: _Reader
-
-    @property
-    def source(self) -> ImportSource:
-        return self._reader.source
-
-    async def open(self, file: BinaryIO, options: Options, currency: str, now: datetime) -> None:
-        def work() -> None:
-            source = open_source(file, options, currency=currency, today=now.date())
-            self._reader = _Reader(source, now)
-
-        await self._do(work)
-
-    async def read(self, count: int) -> list[RowResult]:
-        return await self._do(lambda: self._reader.read(count))
-
-    async def skip(self, positions: Iterable[int], unchecked: Collection[int]) -> None:
-        await self._do(lambda: self._reader.skip(positions, unchecked))
-
-    async def close(self) -> None:
-        def work() -> None:
-            if hasattr(self, "_reader"):
-                self._reader.close()
-                del self._reader
-
-        await self._do(work)
-        self._thread.shutdown(wait=False)
-
-    async def _do(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-
-
-@asynccontextmanager
-async def _open_reader(file: BinaryIO, job: Job, currency: str) -> AsyncIterator[_ReaderThread]:
-    reader = _ReaderThread()
-    try:
-        await reader.open(file, Options.of_json(job.options), currency, job.created_at)
-        yield reader
-    finally:
-        await reader.close()
-
-
-class _Reader:
-    """Turns the entries of a file into validated rows; a repeated ISBN is refused."""
-
-    def __init__(self, source: ImportSource, now: datetime) -> None:
-        self.source = source
-        self._entries: Iterator[BookEntry | Refusal | Superseded] = iter(source)
+        self._entries: Iterator[BookEntry | Refusal | Superseded] = iter(())
         self._now = now
         #: The line of each accepted ISBN.  About 100 bytes a row, and the only thing that grows.
         self._line_of: dict[int, int] = {}
 
-    def read(self, count: int) -> list[RowResult]:
-        """The next rows of the file; empty at its end."""
-        return list(islice(self._rows(), count))
+    async def open(self, file: BinaryIO, options: Options, currency: str) -> None:
+        def work() -> None:
+            self.source = open_source(file, options, currency=currency, today=self._now.date())
+            self._entries = iter(self.source)
 
-    def skip(self, positions: Iterable[int], unchecked: Collection[int]) -> None:
+        await self._in_thread(work)
+
+    async def read(self, count: int) -> list[RowResult]:
+        """The next rows of the file; empty at its end."""
+        return await self._in_thread(lambda: list(islice(self._rows(), count)))
+
+    async def skip(self, positions: Iterable[int], unchecked: Collection[int]) -> None:
         """Read processed rows and remember their ISBNs, except at the positions `unchecked`.
 
         Raises:
             Invalid: the file is shorter than when the import started.
         """
-        for position in positions:
-            entry = next(self._entries, None)
-            if entry is None:
-                raise Invalid("file", "The file has changed since this import started.")
-            if isinstance(entry, BookEntry) and position not in unchecked:
-                self._line_of.setdefault(int(isbn.parse(entry.facts["isbn13"])), entry.line)
 
-    def close(self) -> None:
+        def work() -> None:
+            for position in positions:
+                entry = next(self._entries, None)
+                if entry is None:
+                    raise Invalid("file", "The file has changed since this import started.")
+                if isinstance(entry, BookEntry) and position not in unchecked:
+                    self._line_of.setdefault(int(isbn.parse(entry.facts["isbn13"])), entry.line)
+
+        await self._in_thread(work)
+
+    async def close(self) -> None:
         """Release the file."""
-        self._entries = iter(())
-        self.source.close()
+
+        def work() -> None:
+            self._entries = iter(())
+            if hasattr(self, "source"):
+                self.source.close()
+
+        await self._in_thread(work)
+        self._thread.shutdown(wait=False)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _rows(self) -> Iterator[RowResult]:
         for entry in self._entries:
@@ -409,6 +357,16 @@ class _Reader:
                 yield _refusal(entry, error.field, str(error))
 
 
+@asynccontextmanager
+async def _open_reader(file: BinaryIO, job: Job, currency: str) -> AsyncIterator[_Reader]:
+    reader = _Reader(job.created_at)
+    try:
+        await reader.open(file, Options.of_json(job.options), currency)
+        yield reader
+    finally:
+        await reader.close()
+
+
 def _validated_row(entry: BookEntry, now: datetime) -> UpsertRow:
     """The entry as a validated row.
 
@@ -417,70 +375,51 @@ def _validated_row(entry: BookEntry, now: datetime) -> UpsertRow:
     """
     if entry.action is EntryAction.WITHDRAW:
         # The book is withdrawn, whatever other fields the entry has.
-        return UpsertRow(
-            entry=entry, columns=validation.validate({"isbn13": entry.facts["isbn13"]}, now=now)
-        )
+        columns = validation.validate({"isbn13": entry.facts["isbn13"]}, now=now)
+        return UpsertRow(entry=entry, columns=columns)
     facts = dict(entry.facts)
     names = facts.pop("categories", None)
     facts = validation.validate(facts, now=now)
     if names is not None:
         if len(names) > validation.MAX_CATEGORIES:
-            raise Invalid(
-                "categories", f"A book has at most {validation.MAX_CATEGORIES} categories."
-            )
+            reason = f"A book has at most {validation.MAX_CATEGORIES} categories."
+            raise Invalid("categories", reason)
         names = [validation.single_line("categories", name, NAME_LENGTH) for name in names]
-    return UpsertRow(
-        entry=entry,
-        authors=facts.pop("authors", None),
-        stock=facts.pop("stock", None),
-        categories=names,
-        columns=facts,
-    )
+    authors, stock = facts.pop("authors", None), facts.pop("stock", None)
+    return UpsertRow(entry=entry, columns=facts, authors=authors, categories=names, stock=stock)
 
 
-def _refusal(entry: BookEntry, field: str, reason: str) -> Refusal:
+def _refusal(entry: BookEntry, field: str, reason: str, isbn13: str | None = None) -> Refusal:
     column = entry.columns.get(field, field)
-    return Refusal(entry.line, column, shorten(entry.values.get(field, "")), reason, entry.cells)
+    value = entries.shorten(entry.values.get(field, ""))
+    return Refusal(entry.line, column, value, reason, entry.cells, isbn13)
 
 
 def _job_lines(batch: Sequence[RowResult], plan: UpsertPlan, position: int) -> list[JobLine]:
     """The outcome of each row of a batch, in the order of the file."""
-    outcomes: dict[int, LineOutcome] = {}
-    reasons = {id(row): _refusal(row.entry, field, reason) for row, field, reason in plan.refused}
-    for outcome, rows in (
-        (LineOutcome.CREATED, [new.row for new in plan.new]),
-        (LineOutcome.UPDATED, [change.row for change in plan.changed]),
-        (LineOutcome.UPDATED, [withdrawal.row for withdrawal in plan.withdrawn]),
-        (LineOutcome.UNCHANGED, plan.unchanged),
-    ):
-        outcomes |= {id(row): outcome for row in rows}
-    lines = []
-    for place, read in enumerate(batch, start=position):
-        if isinstance(read, UpsertRow) and id(read) in reasons:
-            line = _job_line(place, reasons[id(read)], None)
-            lines.append(replace(line, isbn13=read.isbn13))
-        else:
-            lines.append(_job_line(place, read, outcomes.get(id(read))))
-    return lines
+    outcomes = {id(row): LineOutcome.CREATED for row, _ in plan.new}
+    updated = [change.row for change in plan.changed] + [row for row, _ in plan.withdrawn]
+    outcomes |= {id(row): LineOutcome.UPDATED for row in updated}
+    refusals = {
+        id(row): _refusal(row.entry, field, reason, row.isbn13)
+        for row, field, reason in plan.refused
+    }
+    return [
+        _job_line(place, refusals.get(id(read), read), outcomes.get(id(read)))
+        for place, read in enumerate(batch, start=position)
+    ]
 
 
 def _job_line(position: int, read: RowResult, outcome: LineOutcome | None) -> JobLine:
+    """The line for what was read; an `outcome` of None means that the row changes nothing."""
     if isinstance(read, Refusal):
-        return JobLine(
-            position,
-            read.line,
-            LineOutcome.REFUSED,
-            column=read.column,
-            value=read.value,
-            reason=read.reason,
-            cells=read.cells,
-        )
+        return JobLine(position=position, outcome=LineOutcome.REFUSED, **asdict(read))
     if isinstance(read, Superseded):
         reason = f"Replaced by the later record of the same book in line {read.later_line}."
         return JobLine(position, read.line, LineOutcome.UNCHANGED, read.isbn13, reason=reason)
-    assert outcome is not None
-    reason = " ".join(read.entry.remarks)
-    return JobLine(position, read.entry.line, outcome, read.isbn13, reason=reason or None)
+    outcome = outcome or LineOutcome.UNCHANGED
+    remarks = " ".join(read.entry.remarks)
+    return JobLine(position, read.entry.line, outcome, read.isbn13, reason=remarks or None)
 
 
 def _findings(source: ImportSource) -> dict[str, Any]:

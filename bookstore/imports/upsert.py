@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from sqlalchemy.exc import IntegrityError
@@ -22,22 +23,33 @@ from bookstore.catalogue.validation import Contribution
 from bookstore.database.statements import Bulk
 from bookstore.imports.entries import BookEntry, EntryAction
 
-#: The columns of `COLUMNS`, in their order, and the sort title.
+#: The columns of a book that a file sets: `COLUMNS`, in their order, and the sort title.
+_NAMES = (*COLUMNS, "sort_title")
 _BOOK_COLUMNS = (
     "isbn13 VARCHAR(13), title VARCHAR(500), subtitle VARCHAR(500), description TEXT,"
     " publisher VARCHAR(200), year SMALLINT, language VARCHAR(35), format VARCHAR(20),"
     " pages INT, price_cents INT, sort_title VARCHAR(200)"
 )
 
+
+def _update(columns: str, table: str, match: str, changes: Mapping[str, str]) -> Bulk:
+    """An UPDATE of the rows `t` of a table that `match` the rows `v`; gives each column a value."""
+    on_mysql = ", ".join(f"t.{name} = {value}" for name, value in changes.items())
+    on_sqlite = ", ".join(f"{name} = {value}" for name, value in changes.items())
+    # All names are ours.
+    mysql = f"UPDATE {{rows}} AS v STRAIGHT_JOIN {table} AS t {{by_key}} ON {match} SET {on_mysql}"  # noqa: S608
+    sqlite = f"UPDATE {table} AS t SET {on_sqlite} FROM {{rows}} AS v WHERE {match}"  # noqa: S608
+    return Bulk(columns, mysql, sqlite=sqlite)
+
+
 _FIND = Bulk(
     "isbn13 VARCHAR(13)",
-    """
+    f"""
     SELECT b.id, b.version, b.withdrawn_at IS NOT NULL AS withdrawn, s.stock,
-           b.isbn13, b.title, b.subtitle, b.description, b.publisher, b.year, b.language,
-           b.format, b.pages, b.price_cents
-    FROM {rows} AS v {join} books AS b ON b.isbn13 = v.isbn13
-    {join} book_stock AS s ON s.book_id = b.id
-    """,
+           {", ".join(f"b.{name}" for name in COLUMNS)}
+    FROM {{rows}} AS v {{join}} books AS b ON b.isbn13 = v.isbn13
+    {{join}} book_stock AS s ON s.book_id = b.id
+    """,  # noqa: S608 - names of ours
 )
 _FIND_IDS = Bulk(
     "isbn13 VARCHAR(13)",
@@ -52,39 +64,31 @@ _LOCK = Bulk(
 )
 _ADD = Bulk(
     _BOOK_COLUMNS,
-    """
-    INSERT INTO books (
-        isbn13, title, subtitle, description, publisher, year, language, format, pages,
-        price_cents, sort_title, version, created_at, updated_at
-    )
-    SELECT v.isbn13, v.title, v.subtitle, v.description, v.publisher, v.year, v.language,
-           v.format, v.pages, v.price_cents, v.sort_title, 1, :now, :now
-    FROM {rows} AS v
-    """,
+    f"""
+    INSERT INTO books ({", ".join(_NAMES)}, version, created_at, updated_at)
+    SELECT {", ".join(f"v.{name}" for name in _NAMES)}, 1, :now, :now FROM {{rows}} AS v
+    """,  # noqa: S608 - names of ours
 )
 _ADD_STOCK = Bulk(
     "book_id BIGINT, stock INT",
     "INSERT INTO book_stock (book_id, stock) SELECT v.book_id, v.stock FROM {rows} AS v",
 )
-_CHANGE = Bulk(
+_SAME_VERSION = "t.id = v.id AND t.version = v.version"
+_NEXT_VERSION = {"version": "v.version + 1", "updated_at": ":now"}
+_CHANGE = _update(
     f"id BIGINT, version INT, {_BOOK_COLUMNS}",
-    """
-    UPDATE {rows} AS v STRAIGHT_JOIN books AS b {by_key} ON b.id = v.id AND b.version = v.version
-    SET b.isbn13 = v.isbn13, b.title = v.title, b.subtitle = v.subtitle,
-        b.description = v.description, b.publisher = v.publisher, b.year = v.year,
-        b.language = v.language, b.format = v.format, b.pages = v.pages,
-        b.price_cents = v.price_cents, b.sort_title = v.sort_title,
-        b.version = v.version + 1, b.updated_at = :now
-    """,
-    sqlite="""
-    UPDATE books
-    SET isbn13 = v.isbn13, title = v.title, subtitle = v.subtitle,
-        description = v.description, publisher = v.publisher, year = v.year,
-        language = v.language, format = v.format, pages = v.pages,
-        price_cents = v.price_cents, sort_title = v.sort_title,
-        version = v.version + 1, updated_at = :now
-    FROM {rows} AS v WHERE books.id = v.id AND books.version = v.version
-    """,
+    "books",
+    _SAME_VERSION,
+    {name: f"v.{name}" for name in _NAMES} | _NEXT_VERSION,
+)
+_WITHDRAW = _update(
+    "id BIGINT, version INT", "books", _SAME_VERSION, {"withdrawn_at": ":now"} | _NEXT_VERSION
+)
+_SET_STOCK = _update(
+    "book_id BIGINT, stock_before INT, stock INT",
+    "book_stock",
+    "t.book_id = v.book_id AND t.stock = v.stock_before",
+    {"stock": "v.stock"},
 )
 _DROP_AUTHORS = Bulk(
     "book_id BIGINT",
@@ -112,31 +116,6 @@ _ADD_MOVEMENTS = Bulk(
     SELECT v.book_id, v.delta, v.reason, :user_id, :now FROM {rows} AS v
     """,
 )
-_SET_STOCK = Bulk(
-    "book_id BIGINT, stock_before INT, stock INT",
-    """
-    UPDATE {rows} AS v
-    STRAIGHT_JOIN book_stock AS s {by_key} ON s.book_id = v.book_id AND s.stock = v.stock_before
-    SET s.stock = v.stock
-    """,
-    sqlite="""
-    UPDATE book_stock SET stock = v.stock FROM {rows} AS v
-    WHERE book_stock.book_id = v.book_id AND book_stock.stock = v.stock_before
-    """,
-)
-
-
-_WITHDRAW = Bulk(
-    "id BIGINT, version INT",
-    """
-    UPDATE {rows} AS v STRAIGHT_JOIN books AS b {by_key} ON b.id = v.id AND b.version = v.version
-    SET b.withdrawn_at = :now, b.version = v.version + 1, b.updated_at = :now
-    """,
-    sqlite="""
-    UPDATE books SET withdrawn_at = :now, version = v.version + 1, updated_at = :now
-    FROM {rows} AS v WHERE books.id = v.id AND books.version = v.version
-    """,
-)
 #: The role of a person for whom a file gives no role.
 _DEFAULT_ROLE = "author"
 
@@ -161,22 +140,13 @@ class UpsertRow:
         return isbn13
 
 
-@dataclass(frozen=True, slots=True)
-class Addition:
-    """A book that a row creates."""
-
-    row: UpsertRow
-    #: The words for the search index.
-    words: list[str]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BookChange:
     """A book that a row updates."""
 
     row: UpsertRow
-    id: int
-    version: int
+    #: The stored book, a row of `_FIND`.
+    book: Any
     #: All columns with their new values.
     columns: dict[str, Any]
     #: `{field: [before, after]}`; empty when only the stock differs.
@@ -186,27 +156,18 @@ class BookChange:
     categories: list[str] | None
     #: The words for the search index.
     words: list[str]
-    stock_before: int
     stock: int
-
-
-@dataclass(frozen=True, slots=True)
-class Withdrawal:
-    """A book that a row withdraws from sale."""
-
-    row: UpsertRow
-    id: int
-    version: int
 
 
 @dataclass(slots=True)
 class UpsertPlan:
-    """What each row does."""
+    """What each row does.  A row that is in no list changes nothing."""
 
-    new: list[Addition] = field(default_factory=list)
+    #: Rows that create a book, each with its words for the search index.
+    new: list[tuple[UpsertRow, list[str]]] = field(default_factory=list)
     changed: list[BookChange] = field(default_factory=list)
-    withdrawn: list[Withdrawal] = field(default_factory=list)
-    unchanged: list[UpsertRow] = field(default_factory=list)
+    #: Rows that withdraw a book from sale, each with the stored book, a row of `_FIND`.
+    withdrawn: list[tuple[UpsertRow, Any]] = field(default_factory=list)
     #: Refused rows, each with the field at fault and the reason.
     refused: list[tuple[UpsertRow, str, str]] = field(default_factory=list)
 
@@ -222,13 +183,11 @@ async def plan(
     result = UpsertPlan()
     for row in rows:
         book = found.get(row.isbn13)
-        if book is None:
+        if row.entry.action is EntryAction.WITHDRAW:
+            if book is not None and not book.withdrawn:
+                result.withdrawn.append((row, book))
+        elif book is None:
             _plan_new(result, row)
-        elif row.entry.action is EntryAction.WITHDRAW:
-            if book.withdrawn:
-                result.unchanged.append(row)
-            else:
-                result.withdrawn.append(Withdrawal(row, book.id, book.version))
         elif book.withdrawn:
             reason = "This book has been withdrawn. Restore it first."
             result.refused.append((row, "isbn13", reason))
@@ -237,28 +196,23 @@ async def plan(
             if "price_cents" in change.changes and not may_change_prices:
                 reason = "Your account may add books but not change prices."
                 result.refused.append((row, "price_cents", reason))
-            elif change.changes or change.stock != change.stock_before:
+            elif change.changes or change.stock != book.stock:
                 result.changed.append(change)
-            else:
-                result.unchanged.append(row)
     return result
 
 
 def _plan_new(result: UpsertPlan, row: UpsertRow) -> None:
-    present = {name for name, value in row.columns.items() if value is not None}
-    missing = [name for name in ("title", "price_cents") if name not in present]
+    missing = [name for name in ("title", "price_cents") if row.columns.get(name) is None]
     if not row.authors:
         missing.append("authors")
-    if row.entry.action is EntryAction.WITHDRAW:
-        result.unchanged.append(row)
-    elif row.entry.action is EntryAction.CHANGE:
+    if row.entry.action is EntryAction.CHANGE:
         reason = "The store does not have this book, and this record only changes an existing one."
         result.refused.append((row, "isbn13", reason))
     elif missing:
         reason = "This is required, because the store does not have the book yet."
         result.refused.append((row, missing[0], " ".join([reason, *row.entry.remarks])))
     else:
-        result.new.append(Addition(row, _words(row.columns, _names(row.authors or []))))
+        result.new.append((row, _words(row.columns, _names(row.authors or []))))
 
 
 async def lock_books(conn: AsyncConnection, rows: Iterable[UpsertRow]) -> None:
@@ -275,40 +229,25 @@ async def apply(
         StalePlan: a book has changed since the plan was made, or a new one exists by now.
     """
     changed = [change for change in planned.changed if change.changes]
-    by_isbn = await _add(conn, [new.row for new in planned.new], now=now)
-    added = [(by_isbn[new.row.isbn13], new.row) for new in planned.new]
-    if changed:
-        values = sorted((change.id, change.version, *_values(change.columns)) for change in changed)
-        if (await _CHANGE(conn, values, now=now)).rowcount != len(changed):
-            raise StalePlan
-    if planned.withdrawn:
-        withdrawals = sorted((book.id, book.version) for book in planned.withdrawn)
-        if (await _WITHDRAW(conn, withdrawals, now=now)).rowcount != len(withdrawals):
-            raise StalePlan
+    withdrawals = sorted((book.id, book.version) for _, book in planned.withdrawn)
+    ids = await _add(conn, [row for row, _ in planned.new], now=now)
+    added = [(ids[row.isbn13], row) for row, _ in planned.new]
+    values = [(each.book.id, each.book.version, *_values(each.columns)) for each in changed]
+    await _write_unless_stale(conn, _CHANGE, values, now=now)
+    await _write_unless_stale(conn, _WITHDRAW, withdrawals, now=now)
     # A book with new categories is written to the category index below, with its new values.
     outdated = [
-        change.id for change in changed if change.categories is None and _affects_listing(change)
+        each.book.id for each in changed if each.categories is None and _affects_listing(each)
     ]
-    await category_index.refresh(conn, outdated + [book.id for book in planned.withdrawn])
-    await _write_authors(
-        conn,
-        {book_id: row.authors for book_id, row in added if row.authors},
-        {change.id: change.authors for change in changed if change.authors is not None},
-    )
-    await _write_categories(
-        conn,
-        {book_id: row.categories for book_id, row in added if row.categories},
-        {change.id: change.categories for change in changed if change.categories is not None},
-    )
-    await search.index(
-        conn,
-        {by_isbn[new.row.isbn13]: new.words for new in planned.new}
-        | {change.id: change.words for change in changed},
-    )
+    await category_index.refresh(conn, outdated + [book_id for book_id, _ in withdrawals])
+    await _write_authors(conn, added, changed)
+    await _write_categories(conn, added, changed)
+    words = {ids[row.isbn13]: words for row, words in planned.new}
+    await search.index(conn, words | {each.book.id: each.words for each in changed})
     audited = [("create", str(book_id), _json(_creation_changes(row))) for book_id, row in added]
-    audited += [("change", str(change.id), _json(change.changes)) for change in changed]
+    audited += [("change", str(each.book.id), _json(each.changes)) for each in changed]
     withdrawn = _json({"withdrawn_at": [None, now.isoformat()]})
-    audited += [("withdraw", str(book.id), withdrawn) for book in planned.withdrawn]
+    audited += [("withdraw", str(book_id), withdrawn) for book_id, _ in withdrawals]
     if audited:
         await _AUDIT(conn, audited, user_id=user_id, now=now)
     await _write_stock(conn, added, planned.changed, user_id=user_id, now=now)
@@ -330,14 +269,12 @@ def _compare(
         changes["categories"] = [[ref.name for ref in refs], row.categories]
     return BookChange(
         row=row,
-        id=book.id,
-        version=book.version,
+        book=book,
         columns=columns,
         changes=changes,
         authors=persons,
         categories=None if same_categories else row.categories,
         words=_words(columns, _names(people if persons is None else persons)) if changes else [],
-        stock_before=book.stock,
         stock=book.stock if row.stock is None else row.stock,
     )
 
@@ -400,47 +337,36 @@ async def _add(
 
 
 async def _write_authors(
-    conn: AsyncConnection,
-    new: Mapping[int, Sequence[Contribution]],
-    replaced: Mapping[int, Sequence[Contribution]],
+    conn: AsyncConnection, added: Sequence[tuple[int, UpsertRow]], changed: Sequence[BookChange]
 ) -> None:
-    authors_of = {**new, **replaced}
+    replaced = {each.book.id: each.authors for each in changed if each.authors is not None}
+    authors_of = {book_id: row.authors for book_id, row in added if row.authors} | replaced
     if replaced:
         await _DROP_AUTHORS(conn, [(book_id,) for book_id in sorted(replaced)])
     if authors_of:
-        people = [person for persons in authors_of.values() for person in persons]
+        people = list(chain.from_iterable(authors_of.values()))
         ids = await authors.get_or_create(conn, _names(people))
-        await _ADD_AUTHORS(
-            conn,
-            [
-                (book_id, position, ids[_key(person)], person.role)
-                for book_id, persons in sorted(authors_of.items())
-                for position, person in enumerate(persons)
-            ],
-        )
+        rows = [
+            (book_id, position, ids[_key(person)], person.role)
+            for book_id, persons in sorted(authors_of.items())
+            for position, person in enumerate(persons)
+        ]
+        await _ADD_AUTHORS(conn, rows)
 
 
 async def _write_categories(
-    conn: AsyncConnection,
-    new: Mapping[int, Sequence[str]],
-    replaced: Mapping[int, Sequence[str]],
+    conn: AsyncConnection, added: Sequence[tuple[int, UpsertRow]], changed: Sequence[BookChange]
 ) -> None:
-    names_of = {**new, **replaced}
+    replaced = {each.book.id: each.categories for each in changed if each.categories is not None}
+    names_of = {book_id: row.categories for book_id, row in added if row.categories} | replaced
     await category_index.clear(conn, replaced)
     if names_of:
-        ids = await categories.get_or_create(
-            conn, [name for names in names_of.values() for name in names]
-        )
-        await category_index.add(
-            conn,
-            [
-                (book_id, category_id, position)
-                for book_id, names in names_of.items()
-                for position, category_id in enumerate(
-                    dict.fromkeys(ids[categories.slug_of(name)] for name in names)
-                )
-            ],
-        )
+        ids = await categories.get_or_create(conn, list(chain.from_iterable(names_of.values())))
+        entries: list[tuple[int, int, int]] = []
+        for book_id, names in names_of.items():
+            of_book = dict.fromkeys(ids[categories.slug_of(name)] for name in names)
+            entries += [(book_id, category_id, at) for at, category_id in enumerate(of_book)]
+        await category_index.add(conn, entries)
 
 
 async def _write_stock(
@@ -451,18 +377,26 @@ async def _write_stock(
     user_id: int | None,
     now: datetime,
 ) -> None:
-    counted = sorted(
-        (change.id, change.stock_before, change.stock)
-        for change in changed
-        if change.stock != change.stock_before
-    )
+    stocks = [(each.book.id, each.book.stock, each.stock) for each in changed]
+    counted = sorted(stock for stock in stocks if stock[1] != stock[2])
     movements = [(book_id, row.stock, StockReason.RECEIVED) for book_id, row in added if row.stock]
     movements += [
         (book_id, after - before, StockReason.COUNT) for book_id, before, after in counted
     ]
     if movements:
         await _ADD_MOVEMENTS(conn, movements, user_id=user_id, now=now)
-    if counted and (await _SET_STOCK(conn, counted)).rowcount != len(counted):
+    await _write_unless_stale(conn, _SET_STOCK, counted)
+
+
+async def _write_unless_stale(
+    conn: AsyncConnection, update: Bulk, rows: Sequence[tuple[Any, ...]], **parameters: Any
+) -> None:
+    """Run an update that changes one row of the database for each of these rows, by their order.
+
+    Raises:
+        StalePlan: a row of the database differs from the plan.
+    """
+    if rows and (await update(conn, sorted(rows), **parameters)).rowcount != len(rows):
         raise StalePlan
 
 
@@ -476,13 +410,9 @@ def _values(columns: Mapping[str, Any]) -> list[Any]:
 
 
 def _words(columns: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-    return search.SearchEntry(
-        columns["isbn13"],
-        columns["title"],
-        columns.get("subtitle"),
-        columns.get("publisher"),
-        names,
-    ).words()
+    subtitle, publisher = columns.get("subtitle"), columns.get("publisher")
+    isbn13, title = columns["isbn13"], columns["title"]
+    return search.SearchEntry(isbn13, title, subtitle, publisher, names).words()
 
 
 def _creation_changes(row: UpsertRow) -> dict[str, list[Any]]:

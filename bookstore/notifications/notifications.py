@@ -21,8 +21,7 @@ from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import audit, i18n, pricing
-from bookstore.database import pagination
-from bookstore.database.pagination import Page
+from bookstore.database.pagination import Page, SortOrder, select_page
 from bookstore.database.statements import Bulk, BulkQuery, Statement, run_queries, run_statements
 from bookstore.database.tables import notifications, parse_utc, users
 from bookstore.errors import NotFound
@@ -283,7 +282,8 @@ async def get(conn: AsyncConnection, notification_id: int) -> Notification:
 
 async def by_ids(conn: AsyncConnection, ids: Sequence[int]) -> dict[int, Notification]:
     """Notifications by their ids; ids that do not exist are left out."""
-    found = await _load(conn, select(notifications).where(notifications.c.id.in_(ids)))
+    rows = await conn.execute(select(notifications).where(notifications.c.id.in_(ids)))
+    found = await _load(conn, rows.all())
     return {each.id: each for each in found}
 
 
@@ -387,23 +387,19 @@ def _language_of(user_id: int | None) -> Any:
 async def _page(
     conn: AsyncConnection, query: Select[Any], cursor: str | None, limit: int
 ) -> Page[Notification]:
-    if cursor is not None:
-        (last_id,) = pagination.decode(cursor, [int])
-        query = query.where(notifications.c.id < last_id)
-    found = await _load(conn, query.order_by(notifications.c.id.desc()).limit(limit + 1))
-    more = len(found) > limit
-    return Page(found[:limit], pagination.encode(found[limit - 1].id) if more else None)
+    newest_first = SortOrder((notifications.c.id,), descending=True)
+    page = await select_page(conn, query, newest_first, cursor=cursor, limit=limit)
+    return page.with_items(await _load(conn, page.items))
 
 
 async def _one(conn: AsyncConnection, query: Select[Any]) -> Notification:
-    found = await _load(conn, query)
+    found = await _load(conn, (await conn.execute(query)).all())
     if not found:
         raise NotFound("This notification")
     return found[0]
 
 
-async def _load(conn: AsyncConnection, query: Select[Any]) -> list[Notification]:
-    rows = (await conn.execute(query)).all()
+async def _load(conn: AsyncConnection, rows: Sequence[Row[Any]]) -> list[Notification]:
     written = await load_emails(conn, [row.id for row in rows])
     return [_notification(row, written[row.id]) for row in rows]
 

@@ -16,13 +16,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bookstore import idempotency, notifications, pricing
-from bookstore.database.engine import (
-    LOCK_WAIT_TIMEOUT,
-    notify,
-    request_deadline,
-    retry_batch,
-    transaction,
-)
+from bookstore.database import engine as db
 from bookstore.database.failpoints import failpoint
 from bookstore.database.group_commit import GroupCommit
 from bookstore.database.statements import Bulk, BulkQuery, run_queries, run_statements
@@ -51,6 +45,17 @@ MAX_GROUP = 50
 DELAY_FACTOR = 1.5
 #: Crockford's base 32, without characters that are easily misread: 12 of them carry 60 bits.
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+#: What an order has in these fields until the order worker or someone else changes it.
+_JUST_PLACED: dict[str, Any] = {
+    "status": State.PLACED,
+    "payment_status": Payment.UNPAID,
+    "total_cents": None,
+    "reason": None,
+    "tracking": None,
+    "last_seq": 1,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +127,7 @@ class Checkouts:
         """
         failpoint("W0")
         # The deadline of a transaction is not enough: this request may wait for others first.
-        async with request_deadline(self._engine, waited_s=waited_s):
+        async with db.request_deadline(self._engine, waited_s=waited_s):
             first = self._running.get(request.key)
             if first is None:
                 return await asyncio.shield(self._run(request))
@@ -147,20 +152,20 @@ class Checkouts:
         try:
             return await self._group(request)
         except OperationalError as error:
-            if error.orig and error.orig.args[0] == LOCK_WAIT_TIMEOUT:
+            if error.orig and error.orig.args[0] == db.LOCK_WAIT_TIMEOUT:
                 # The first request runs in another process and holds the lock on the cart.
                 raise RequestInProgress from error
             raise
 
     async def _check_out(self, requests: list[CheckoutRequest]) -> Sequence[Placed | Exception]:
         async def work() -> Sequence[Placed | BookstoreError]:
-            async with transaction(self._engine) as conn:
+            async with db.transaction(self._engine) as conn:
                 answers = await check_out(conn, requests, self._tariff, now=datetime.now(UTC))
                 failpoint("W4")
             failpoint("W5")
             return answers
 
-        return await retry_batch(work, len(requests))
+        return await db.retry_batch(work, len(requests))
 
 
 _LOCK = BulkQuery(
@@ -245,9 +250,8 @@ async def check_out(
     """
     # Lock the carts before looking up the keys: a repeat in another process waits for the lock and
     # then finds the key that the first request wrote.
-    carts: dict[int, int] = dict(
-        await _LOCK(conn, sorted({(request.cart_id,) for request in requests}))
-    )
+    cart_ids = sorted({(request.cart_id,) for request in requests})
+    carts: dict[int, int] = dict(await _LOCK(conn, cart_ids))
     keys, items = await run_queries(
         conn,
         idempotency.find_statement({request.key for request in requests}),
@@ -276,10 +280,8 @@ async def check_out(
         new_orders[place] = _NewOrder(request, _new_number(), carts[request.cart_id], lines, rates)
         del contents[request.cart_id]
     placed = await _place(conn, list(new_orders.values()), now=now)
-    answers |= {
-        place: Placed(order, replayed=False)
-        for place, order in zip(new_orders, placed, strict=True)
-    }
+    for place, order in zip(new_orders, placed, strict=True):
+        answers[place] = Placed(order, replayed=False)
     return [answers[place] for place in range(len(requests))]
 
 
@@ -336,13 +338,12 @@ async def _place(
     actors = [(order.id, "customer" if order.user_id else "guest") for order in placed]
     cart_ids = sorted((new.request.cart_id,) for new in new_orders)
     pairs = list(zip(placed, (new.request for new in new_orders), strict=True))
-    uses = {
-        request.key: idempotency.KeyUse(request.request_hash, order.id) for order, request in pairs
-    }
+    uses = {it.key: idempotency.KeyUse(it.request_hash, order.id) for order, it in pairs}
     request_ids = {order.id: request.request_id for order, request in pairs}
     work, order_ids = outbox.Task.PROCESS_ORDERS, [order.id for order in placed]
+    adding = outbox.add_statement(work, order_ids, now=now, request_ids=request_ids)
     outbox.announce(conn, work, order_ids)
-    notify(conn, order_ids)
+    db.notify(conn, order_ids)
     await notifications.queue_for_orders(
         conn,
         [(order.id, "order-placed", order.user_id, order.email) for order in placed],
@@ -354,9 +355,7 @@ async def _place(
             _EMPTY.of(cart_ids),
             _NEXT_CHECKOUT.of(cart_ids, now=now).with_failpoint("W2"),
             idempotency.insert_statement(uses, now=now).with_failpoint("W1"),
-            outbox.add_statement(work, order_ids, now=now, request_ids=request_ids).with_failpoint(
-                "W3"
-            ),
+            adding.with_failpoint("W3"),
         ],
     )
     return placed
@@ -387,10 +386,9 @@ def _terms(rates: pricing.Rates) -> str:
 def _order(order_id: int, new: _NewOrder, *, now: datetime) -> Order:
     totals = _totals(new.lines, new.rates)
     return Order(
+        **_JUST_PLACED,
         id=order_id,
         number=new.number,
-        status=State.PLACED,
-        payment_status=Payment.UNPAID,
         user_id=new.request.user_id,
         email=new.request.email,
         items=list(new.lines),
@@ -399,12 +397,8 @@ def _order(order_id: int, new: _NewOrder, *, now: datetime) -> Order:
         discount_cents=totals.discount_cents,
         shipping_cents=totals.shipping_cents,
         tax_cents=totals.tax_cents,
-        total_cents=None,
         shipping_address=dict(new.request.shipping_address),
         note=new.request.note,
-        reason=None,
-        tracking=None,
-        last_seq=1,
         placed_at=now,
         updated_at=now,
     )
@@ -412,16 +406,7 @@ def _order(order_id: int, new: _NewOrder, *, now: datetime) -> Order:
 
 def _as_placed(order: Order) -> Order:
     """The order as the first request was answered, without what has happened since."""
-    return replace(
-        order,
-        status=State.PLACED,
-        payment_status=Payment.UNPAID,
-        total_cents=None,
-        reason=None,
-        tracking=None,
-        last_seq=1,
-        updated_at=order.placed_at,
-    )
+    return replace(order, **_JUST_PLACED, updated_at=order.placed_at)
 
 
 def _totals(lines: Sequence[OrderLine], rates: pricing.Rates) -> pricing.Totals:

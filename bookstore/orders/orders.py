@@ -9,15 +9,9 @@ from sqlalchemy import Row, Select, exists, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import pricing
-from bookstore.database import pagination
-from bookstore.database.pagination import Page
+from bookstore.database.pagination import Page, SortOrder, select_page
 from bookstore.database.tables import notifications as notification_rows
-from bookstore.database.tables import (
-    order_events,
-    order_lines,
-    orders,
-    users,
-)
+from bookstore.database.tables import order_events, order_lines, orders, users
 from bookstore.errors import NotFound
 from bookstore.orders.states import NEXT, State
 from bookstore.payments import INVOICE, PROVIDERS, Payment
@@ -92,7 +86,8 @@ async def get(conn: AsyncConnection, number: str) -> Order:
     Raises:
         NotFound: there is none with this number.
     """
-    found = await _load(conn, select(orders).where(orders.c.number == number))
+    rows = await conn.execute(select(orders).where(orders.c.number == number))
+    found = await _load(conn, rows.all())
     if not found:
         raise NotFound("This order")
     return found[0]
@@ -100,7 +95,8 @@ async def get(conn: AsyncConnection, number: str) -> Order:
 
 async def by_ids(conn: AsyncConnection, order_ids: Sequence[int]) -> dict[int, Order]:
     """Orders by their internal ids; ids without an order are left out."""
-    found = await _load(conn, select(orders).where(orders.c.id.in_(order_ids)))
+    rows = await conn.execute(select(orders).where(orders.c.id.in_(order_ids)))
+    found = await _load(conn, rows.all())
     return {order.id: order for order in found}
 
 
@@ -199,19 +195,9 @@ async def claim(conn: AsyncConnection, user_id: int, *, now: datetime) -> list[s
         .where(orders.c.id.in_(ids))
         .values(user_id=user_id, last_seq=orders.c.last_seq + 1, updated_at=now)
     )
-    await conn.execute(
-        insert(order_events),
-        [
-            {
-                "order_id": row.id,
-                "seq": row.last_seq + 1,
-                "kind": "claimed",
-                "at": now,
-                "actor": "customer",
-            }
-            for row in claimed
-        ],
-    )
+    event = {"kind": "claimed", "at": now, "actor": "customer"}
+    claims = [{"order_id": row.id, "seq": row.last_seq + 1, **event} for row in claimed]
+    await conn.execute(insert(order_events), claims)
     # Their notifications appear in the user's list from now on.
     await conn.execute(
         update(notification_rows)
@@ -222,24 +208,16 @@ async def claim(conn: AsyncConnection, user_id: int, *, now: datetime) -> list[s
 
 
 async def _page(
-    conn: AsyncConnection,
-    query: Select[Any],
-    status: State | None,
-    cursor: str | None,
-    limit: int,
+    conn: AsyncConnection, query: Select[Any], status: State | None, cursor: str | None, limit: int
 ) -> Page[Order]:
     if status is not None:
         query = query.where(orders.c.status == status)
-    if cursor is not None:
-        (last_id,) = pagination.decode(cursor, [int])
-        query = query.where(orders.c.id < last_id)
-    found = await _load(conn, query.order_by(orders.c.id.desc()).limit(limit + 1))
-    more = len(found) > limit
-    return Page(found[:limit], pagination.encode(found[limit - 1].id) if more else None)
+    newest_first = SortOrder((orders.c.id,), descending=True)
+    page = await select_page(conn, query, newest_first, cursor=cursor, limit=limit)
+    return page.with_items(await _load(conn, page.items))
 
 
-async def _load(conn: AsyncConnection, query: Select[Any]) -> list[Order]:
-    rows = (await conn.execute(query)).all()
+async def _load(conn: AsyncConnection, rows: Sequence[Row[Any]]) -> list[Order]:
     lines: dict[int, list[OrderLine]] = {row.id: [] for row in rows}
     found = await conn.execute(
         select(order_lines)

@@ -151,15 +151,9 @@ async def _transition(
         )
         for it in outcomes
     }
+    locked = [it.order.locked for it in outcomes]
     await transition(
-        conn,
-        [it.order.locked for it in outcomes],
-        to,
-        actor="store",
-        facts=facts,
-        trace=trace,
-        beside=beside,
-        now=now,
+        conn, locked, to, actor="store", facts=facts, trace=trace, beside=beside, now=now
     )
 
 

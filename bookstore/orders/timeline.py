@@ -1,8 +1,9 @@
 """The timeline of one order, for staff: its events and everything related to them."""
 
 import json
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -134,30 +135,20 @@ _STAFF_ID = case(
 )
 
 
+_ZERO: ColumnElement[int] = literal(0)
+
+
 async def of_order(conn: AsyncConnection, order_id: int) -> Timeline:
     """Everything that happened around an order, each kind oldest first."""
+    recorded = [order_events.c[field.name] for field in fields(Step) if field.name != "staff"]
     steps = await conn.execute(
-        select(
-            order_events.c.kind,
-            order_events.c.at,
-            order_events.c.actor,
-            order_events.c.detail,
-            order_events.c.attempt,
-            order_events.c.message_id,
-            order_events.c.worker,
-            order_events.c.waited_ms,
-            order_events.c.worked_ms,
-            users.c.name.label("staff"),
-        )
+        select(*recorded, users.c.name.label("staff"))
         .outerjoin(users, users.c.id == _STAFF_ID)
         .where(order_events.c.order_id == order_id)
         .order_by(order_events.c.seq)
     )
-    found = await conn.execute(
-        select(notifications)
-        .where(notifications.c.order_id == order_id)
-        .order_by(notifications.c.id)
-    )
+    of_order = select(notifications).where(notifications.c.order_id == order_id)
+    found = await conn.execute(of_order.order_by(notifications.c.id))
     emails = [
         EmailStep(
             id=row.id,
@@ -171,50 +162,42 @@ async def of_order(conn: AsyncConnection, order_id: int) -> Timeline:
         )
         for row in found
     ]
-    around = await _around(conn, order_id)
+    around: dict[str, list[Any]] = defaultdict(list)
+    for row in await _around(conn, order_id):
+        around[row.what].append(row)
     return Timeline(
         steps=[Step(**row._mapping) for row in steps],
         emails=emails,
         tasks=await _tasks(conn, order_id, [email.id for email in emails]),
-        stock=[StockStep(row.at, row.text, row.number) for row in around if row.what == "stock"],
+        stock=[StockStep(row.at, row.text, row.number) for row in around["stock"]],
         failures=[
-            FailedAttempt(row.at, row.about, row.number, row.text)
-            for row in around
-            if row.what == "failures"
+            FailedAttempt(row.at, row.about, row.number, row.text) for row in around["failures"]
         ],
         actions=[
             StaffAction(
-                row.at,
-                AuditAction.stored(row.about),
-                row.detail,
-                json.loads(row.text),
-                row.who,
+                row.at, AuditAction.stored(row.about), row.detail, json.loads(row.text), row.who
             )
-            for row in around
-            if row.what == "actions"
+            for row in around["actions"]
         ],
-        notes=[StaffNote(row.at, row.text, row.who) for row in around if row.what == "notes"],
+        notes=[StaffNote(row.at, row.text, row.who) for row in around["notes"]],
     )
 
 
 async def _around(conn: AsyncConnection, order_id: int) -> Sequence[Any]:
     """Stock movements, failed attempts, staff actions and notes, oldest first, in one query."""
+    movement, failure, entry = stock_movements.c, task_failures.c, audit_log.c
     email_ids = select(notifications.c.id).where(notifications.c.order_id == order_id)
-    none = null().label("none")
     moved = (
-        _row("stock", stock_movements.c.created_at, none, books.c.title, none)
-        .add_columns(stock_movements.c.delta.label("number"), _text(null()).label("who"))
-        .join_from(stock_movements, books, books.c.id == stock_movements.c.book_id)
-        .where(stock_movements.c.order_id == order_id)
+        _row("stock", movement.created_at, text=books.c.title, number=movement.delta)
+        .join_from(stock_movements, books, books.c.id == movement.book_id)
+        .where(movement.order_id == order_id)
     )
-    failed = (
-        _row("failures", task_failures.c.at, task_failures.c.task, task_failures.c.error, none)
-        .add_columns(task_failures.c.attempt.label("number"), _text(null()).label("who"))
-        .where(
-            or_(
-                _work(Task.PROCESS_ORDERS, task_failures, [order_id]),
-                _work(Task.SEND_NOTIFICATIONS, task_failures, email_ids),
-            )
+    failed = _row(
+        "failures", failure.at, about=failure.task, text=failure.error, number=failure.attempt
+    ).where(
+        or_(
+            _work(Task.PROCESS_ORDERS, task_failures, [order_id]),
+            _work(Task.SEND_NOTIFICATIONS, task_failures, email_ids),
         )
     )
     own_task = or_(
@@ -225,12 +208,12 @@ async def _around(conn: AsyncConnection, order_id: int) -> Sequence[Any]:
     acted = (
         _row(
             "actions",
-            audit_log.c.at,
-            audit_log.c.action,
-            audit_log.c.changes,
-            audit_log.c.object_type,
+            entry.at,
+            about=entry.action,
+            text=entry.changes,
+            detail=entry.object_type,
+            who=users.c.name,
         )
-        .add_columns(literal(0).label("number"), _text(users.c.name).label("who"))
         .outerjoin_from(audit_log, users, users.c.id == audit_log.c.user_id)
         .where(
             or_(
@@ -240,8 +223,7 @@ async def _around(conn: AsyncConnection, order_id: int) -> Sequence[Any]:
         )
     )
     noted = (
-        _row("notes", order_notes.c.created_at, none, order_notes.c.body, none)
-        .add_columns(literal(0).label("number"), _text(users.c.name).label("who"))
+        _row("notes", order_notes.c.created_at, text=order_notes.c.body, who=users.c.name)
         .join_from(order_notes, users, users.c.id == order_notes.c.user_id)
         .where(order_notes.c.order_id == order_id)
     )
@@ -249,14 +231,12 @@ async def _around(conn: AsyncConnection, order_id: int) -> Sequence[Any]:
     return (await conn.execute(select(every).order_by(every.c.at))).all()
 
 
-def _row(what: str, at: Any, about: Any, text: Any, detail: Any) -> Select[Any]:
-    return select(
-        _text(literal(what)).label("what"),
-        at.label("at"),
-        _text(about).label("about"),
-        _text(text).label("text"),
-        _text(detail).label("detail"),
-    )
+def _row(what: str, at: Any, *, number: Any = _ZERO, **texts: Any) -> Select[Any]:
+    """A row of the UNION; `texts` are its columns `about`, `text`, `detail` and `who`."""
+    columns = {"what": literal(what), "about": null(), "text": null(), "detail": null()}
+    columns |= {"who": null()} | texts
+    labelled = [_text(column).label(name) for name, column in columns.items()]
+    return select(at.label("at"), number.label("number"), *labelled)
 
 
 def _email_ids(before: str, order_id: int) -> Select[Any]:

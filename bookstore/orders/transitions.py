@@ -17,28 +17,12 @@ from bookstore import audit, notifications
 from bookstore.database.engine import notify
 from bookstore.database.failpoints import failpoint
 from bookstore.database.statements import Bulk, Statement, run_statements
-from bookstore.database.tables import (
-    book_stock,
-    order_events,
-    order_lines,
-    orders,
-    stock_movements,
-)
+from bookstore.database.tables import book_stock, order_events, order_lines, orders, stock_movements
 from bookstore.errors import IllegalTransition, Invalid, NotFound
 from bookstore.orders.orders import Order, get
 from bookstore.orders.states import CUSTOMER_CANCELS, IN_BULK, MACHINE_MADE, NEXT, State, has_email
 from bookstore.payments import PROVIDERS, Payment
 
-_LOCKED = (
-    orders.c.id,
-    orders.c.number,
-    orders.c.status,
-    orders.c.last_seq,
-    orders.c.user_id,
-    orders.c.email,
-    orders.c.payment_status,
-    orders.c.payment_provider,
-)
 _WRITE_STATES = Bulk(
     "order_id BIGINT, payment_status VARCHAR(20), reason TEXT, tracking VARCHAR(200),"
     " total_cents INT",
@@ -157,9 +141,8 @@ async def transition(
     else:
         await run_statements(conn, *changes)
     if to is State.CANCELLED:  # Before an order is confirmed nothing is taken from stock.
-        await _return_to_stock(
-            conn, [order.id for order in locked if order.status is not State.PLACED], now=now
-        )
+        sold = [order.id for order in locked if order.status is not State.PLACED]
+        await _return_to_stock(conn, sold, now=now)
     await _audit_steps(conn, locked, to, payments, actor=actor, now=now)
     notify(conn, ids)
 
@@ -202,11 +185,9 @@ async def move_many(
     known = {order.number for order in found}
     refused = {each: "This order does not exist." for each in numbers if each not in known}
     able = [order for order in found if to in NEXT.get(order.status, ())]
-    refused |= {
-        order.number: str(IllegalTransition(order.status, to))
-        for order in found
-        if order not in able
-    }
+    for order in found:
+        if order not in able:
+            refused[order.number] = str(IllegalTransition(order.status, to))
     await transition(conn, able, to, actor=f"staff:{user_id}", now=now)
     return MoveResult([order.number for order in able], refused)
 
@@ -263,18 +244,10 @@ async def change_payment(
         .where(orders.c.id == order.id)
         .values(payment_status=to, last_seq=seq, updated_at=now)
     )
-    await conn.execute(
-        insert(order_events).values(
-            order_id=order.id, seq=seq, kind=f"payment-{to}", at=now, actor=actor
-        )
-    )
-    await _audit(
-        conn,
-        "change-payment",
-        {number: {"payment_status": [order.payment_status, to]}},
-        actor=actor,
-        now=now,
-    )
+    event = {"order_id": order.id, "seq": seq, "kind": f"payment-{to}", "at": now, "actor": actor}
+    await conn.execute(insert(order_events).values(event))
+    changes = {number: {"payment_status": [order.payment_status, to]}}
+    await _audit(conn, "change-payment", changes, actor=actor, now=now)
     notify(conn, [order.id])
     return await get(conn, number)
 
@@ -322,34 +295,22 @@ async def _return_to_stock(
     conn: AsyncConnection, order_ids: Sequence[int], *, now: datetime
 ) -> None:
     """Return the items of cancelled orders, in the order of books in which others lock them."""
-    lines = (
-        await conn.execute(
-            select(order_lines.c.order_id, order_lines.c.book_id, order_lines.c.quantity)
-            .where(order_lines.c.order_id.in_(order_ids))
-            .order_by(order_lines.c.book_id, order_lines.c.order_id)
-        )
-    ).all()
+    query = (
+        select(order_lines.c.order_id, order_lines.c.book_id, order_lines.c.quantity.label("delta"))
+        .where(order_lines.c.order_id.in_(order_ids))
+        .order_by(order_lines.c.book_id, order_lines.c.order_id)
+    )
+    lines = (await conn.execute(query)).all()
     if not lines:
         return
     # UNIQUE (order_id, book_id, reason) refuses to return anything twice.
-    await conn.execute(
-        insert(stock_movements),
-        [
-            {
-                "book_id": line.book_id,
-                "delta": line.quantity,
-                "reason": "cancelled",
-                "order_id": line.order_id,
-                "created_at": now,
-            }
-            for line in lines
-        ],
-    )
+    movements = [{**line._mapping, "reason": "cancelled", "created_at": now} for line in lines]
+    await conn.execute(insert(stock_movements), movements)
     for line in lines:
         await conn.execute(
             update(book_stock)
             .where(book_stock.c.book_id == line.book_id)
-            .values(stock=book_stock.c.stock + line.quantity)
+            .values(stock=book_stock.c.stock + line.delta)
         )
 
 
@@ -394,17 +355,12 @@ async def _lock(conn: AsyncConnection, number: str) -> Locked:
 
 
 async def _lock_where(conn: AsyncConnection, condition: Any) -> list[Locked]:
-    query = select(*_LOCKED).where(condition).order_by(orders.c.id).with_for_update()
+    columns = [orders.c[name] for name in Locked._fields]
+    query = select(*columns).where(condition).order_by(orders.c.id).with_for_update()
+    locked = [Locked(*row) for row in await conn.execute(query)]
     return [
-        Locked(
-            id=row.id,
-            number=row.number,
-            status=State.stored(row.status),
-            last_seq=row.last_seq,
-            user_id=row.user_id,
-            email=row.email,
-            payment_status=Payment.stored(row.payment_status),
-            payment_provider=row.payment_provider,
+        order._replace(
+            status=State.stored(order.status), payment_status=Payment.stored(order.payment_status)
         )
-        for row in await conn.execute(query)
+        for order in locked
     ]

@@ -90,13 +90,9 @@ async def purge(conn: AsyncConnection, *, now: datetime) -> int:
 
 
 async def _lock_orders(conn: AsyncConnection, user_id: int) -> int:
-    found = await conn.execute(
-        select(order_table.c.number, _OPEN.label("open"))
-        .where(order_table.c.user_id == user_id)
-        .order_by(order_table.c.id)
-        .with_for_update()
-    )
-    rows = found.all()
+    columns = order_table.c
+    query = select(columns.number, _OPEN.label("open")).where(columns.user_id == user_id)
+    rows = (await conn.execute(query.order_by(columns.id).with_for_update())).all()
     if still_open := [row.number for row in rows if row.open]:
         raise OrdersOpen(still_open)
     return len(rows)
@@ -105,13 +101,9 @@ async def _lock_orders(conn: AsyncConnection, user_id: int) -> int:
 async def _lock_notifications(conn: AsyncConnection, user_id: int, now: datetime) -> set[str]:
     """Lock the user's notifications; return the addresses that their e-mails were sent to."""
     columns = notifications.c
-    found = await conn.execute(
-        select(columns.status, columns.lease_until, columns.recipient)
-        .where(columns.id.in_(notifications_of(user_id)))
-        .order_by(columns.id)
-        .with_for_update()
-    )
-    rows = found.all()
+    query = select(columns.status, columns.lease_until, columns.recipient)
+    query = query.where(columns.id.in_(notifications_of(user_id)))
+    rows = (await conn.execute(query.order_by(columns.id).with_for_update())).all()
     if any(row.status == EmailStatus.SENDING and row.lease_until > now for row in rows):
         # The worker will still record the mail server's answer, which may contain the address.
         raise EmailBeingSent

@@ -18,7 +18,7 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import audit
-from bookstore.database.pagination import LARGEST_ID, Page, decode, encode
+from bookstore.database.pagination import LARGEST_ID, Page, SortOrder, select_page
 from bookstore.database.statements import Bulk
 from bookstore.database.tables import job_lines, jobs
 from bookstore.errors import JobEnded, NotFound
@@ -218,14 +218,12 @@ async def find(
     Raises:
         Invalid: the cursor is not from this list.
     """
-    query = select(jobs).where(jobs.c.kind.in_(kinds)).order_by(jobs.c.id.desc()).limit(limit + 1)
+    query = select(jobs).where(jobs.c.kind.in_(kinds))
     if state is not None:
         query = query.where(jobs.c.state == state)
-    if cursor is not None:
-        query = query.where(jobs.c.id < decode(cursor, [int])[0])
-    found = [of_row(row) for row in await conn.execute(query)]
-    more = len(found) > limit
-    return Page(found[:limit], encode(found[limit - 1].id) if more else None)
+    newest_first = SortOrder((jobs.c.id,), descending=True)
+    page = await select_page(conn, query, newest_first, cursor=cursor, limit=limit)
+    return page.with_items([of_row(row) for row in page.items])
 
 
 async def lines(
@@ -233,22 +231,23 @@ async def lines(
     job_id: int,
     *,
     outcome: LineOutcome | None = None,
-    after: int = -1,
+    cursor: str | None = None,
     limit: int = 200,
-) -> list[JobLine]:
-    """The outcomes of a job's lines, in file order, from after position `after`.
+) -> Page[JobLine]:
+    """The outcomes of a job's lines, in file order.
 
     Refused lines are always recorded; the others only if the job reports every line.
+
+    Raises:
+        Invalid: the cursor is not from this list.
     """
-    query = (
-        select(*(column for column in job_lines.c if column.name != "job_id"))
-        .where(job_lines.c.job_id == job_id, job_lines.c.position > after)
-        .order_by(job_lines.c.position)
-        .limit(limit)
-    )
+    columns = (column for column in job_lines.c if column.name != "job_id")
+    query = select(*columns).where(job_lines.c.job_id == job_id)
     if outcome is not None:
         query = query.where(job_lines.c.outcome == outcome)
-    return [line_of_row(row) for row in await conn.execute(query)]
+    in_file_order = SortOrder((job_lines.c.position,))
+    page = await select_page(conn, query, in_file_order, cursor=cursor, limit=limit)
+    return page.with_items([line_of_row(row) for row in page.items])
 
 
 async def positions_without_isbn(conn: AsyncConnection, job_id: int) -> set[int]:

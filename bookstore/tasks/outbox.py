@@ -72,6 +72,11 @@ class TaskRow:
     request_id: str | None
     created_at: datetime
 
+    @property
+    def state(self) -> str:
+        """`waiting`: the task will be attempted; `dead`: all attempts failed."""
+        return "waiting" if self.dead_at is None else "dead"
+
 
 #: The process that wrote a row publishes it right after its commit.  The relay ignores the row for
 #: this long.

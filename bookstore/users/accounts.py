@@ -1,6 +1,6 @@
 """User accounts, of customers and staff alike."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,12 +11,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bookstore import audit, i18n, notifications
-from bookstore.database import pagination
 from bookstore.database.engine import reading, retry_transaction, transaction
-from bookstore.database.pagination import Page
+from bookstore.database.pagination import Page, SortOrder, select_page
 from bookstore.database.tables import users
 from bookstore.errors import BadCredentials, EmailTaken, Invalid, NotFound
-from bookstore.i18n import DEFAULT, Language
+from bookstore.i18n import DEFAULT, N_, Language
 from bookstore.notifications import link_tokens
 from bookstore.notifications.link_tokens import Purpose
 from bookstore.users import passwords, sessions
@@ -76,15 +75,7 @@ async def sign_up(
 
     async def work() -> User:
         async with transaction(engine) as conn:
-            return await register(
-                conn,
-                email=email,
-                name=name,
-                password_hash=password_hash,
-                role=role,
-                language=language,
-                now=now,
-            )
+            return await register(conn, email, name, password_hash, role, language, now=now)
 
     return await retry_transaction(work)
 
@@ -108,11 +99,8 @@ async def sign_in(engine: AsyncEngine, email: str, password: str) -> User:
         renewed = await passwords.hash(password)
         async with transaction(engine) as conn:
             # Only if the password was not changed in the meantime.
-            await conn.execute(
-                update(users)
-                .where(users.c.id == user.id, users.c.password_hash == password_hash)
-                .values(password_hash=renewed)
-            )
+            unchanged = (users.c.id == user.id) & (users.c.password_hash == password_hash)
+            await conn.execute(update(users).where(unchanged).values(password_hash=renewed))
     return user
 
 
@@ -141,30 +129,35 @@ async def change_password(
 
     async def work() -> None:
         async with transaction(engine) as conn:
-            changed = await conn.execute(
-                update(users)
-                .where(users.c.id == user.id, users.c.password_hash == old_hash)
-                .values(password_hash=new_hash, updated_at=now)
-            )
+            unchanged = (users.c.id == user.id) & (users.c.password_hash == old_hash)
+            values = {"password_hash": new_hash, "updated_at": now}
+            changed = await conn.execute(update(users).where(unchanged).values(values))
             if changed.rowcount == 0:  # A concurrent request has changed it.
                 raise BadCredentials
-            await sessions.end_all(conn, user.id, except_id=session_id)
-            await link_tokens.revoke(conn, user.id, Purpose.RESET, Purpose.CHANGE)
-            await notifications.queue(
-                conn, "password-changed", recipient=user.email, user_id=user.id, now=now
-            )
+            await secure_after_new_password(conn, user, session_id, now=now)
 
     await retry_transaction(work)
 
 
+async def secure_after_new_password(
+    conn: AsyncConnection, user: User, session_id: str | None = None, *, now: datetime
+) -> None:
+    """End all sessions except `session_id`, revoke the links that were sent, notify the user."""
+    await sessions.end_all(conn, user.id, except_id=session_id)
+    await link_tokens.revoke(conn, user.id, Purpose.RESET, Purpose.CHANGE)
+    await notifications.queue(
+        conn, "password-changed", recipient=user.email, user_id=user.id, now=now
+    )
+
+
 async def register(
     conn: AsyncConnection,
-    *,
     email: str,
     name: str,
     password_hash: str,
     role: Role = Role.CUSTOMER,
     language: Language = DEFAULT,
+    *,
     now: datetime,
 ) -> User:
     """Create an account and queue the welcome e-mail, whose link confirms the address.
@@ -188,27 +181,28 @@ async def register(
         result = await conn.execute(insert(users).values(values))
     except IntegrityError:
         raise EmailTaken from None
-    user_id = _new_id(result)
+    user_id: int = result.lastrowid
+    await send_link(conn, "welcome", Purpose.VERIFY, user_id, email, now=now)
+    return await get(conn, user_id)
+
+
+async def send_link(
+    conn: AsyncConnection, kind: str, purpose: Purpose, user_id: int, email: str, *, now: datetime
+) -> None:
+    """Queue an e-mail of this kind with a link, which proves that the address is the user's."""
     notification_id = await notifications.queue(
-        conn, "welcome", recipient=email, user_id=user_id, now=now
+        conn, kind, recipient=email, user_id=user_id, now=now
     )
     await link_tokens.make(
-        conn,
-        Purpose.VERIFY,
-        user_id=user_id,
-        notification_id=notification_id,
-        email=email,
-        now=now,
+        conn, purpose, user_id=user_id, notification_id=notification_id, email=email, now=now
     )
-    return await get(conn, user_id)
 
 
 async def credentials(conn: AsyncConnection, email: str) -> tuple[User, str] | None:
     """The user with this address and the password hash; None for an unknown address."""
-    query = select(*USER_COLUMNS, users.c.password_hash).where(
-        users.c.email_key == email_key(email)
-    )
-    found = (await conn.execute(query)).one_or_none()
+    query = select(*USER_COLUMNS, users.c.password_hash)
+    own = users.c.email_key == email_key(email)
+    found = (await conn.execute(query.where(own))).one_or_none()
     return None if found is None else (user_from_row(found), found.password_hash)
 
 
@@ -229,7 +223,7 @@ async def find(
     conn: AsyncConnection, q: str = "", *, cursor: str | None = None, limit: int = 20
 ) -> Page[User]:
     """Users for staff, the newest first; `q` is a prefix of an address or part of a name."""
-    query = select(*USER_COLUMNS).order_by(users.c.id.desc()).limit(limit + 1)
+    query = select(*USER_COLUMNS)
     if q.strip():
         text = q.strip()
         query = query.where(
@@ -238,11 +232,9 @@ async def find(
                 users.c.name.contains(text, autoescape=True),
             )
         )
-    if cursor is not None:
-        query = query.where(users.c.id < pagination.decode(cursor, [int])[0])
-    found = [user_from_row(row) for row in await conn.execute(query)]
-    more = len(found) > limit
-    return Page(found[:limit], pagination.encode(found[limit - 1].id) if more else None)
+    newest_first = SortOrder((users.c.id,), descending=True)
+    page = await select_page(conn, query, newest_first, cursor=cursor, limit=limit)
+    return page.with_items([user_from_row(row) for row in page.items])
 
 
 async def change_name(conn: AsyncConnection, user_id: int, name: str, *, now: datetime) -> User:
@@ -274,18 +266,11 @@ async def change_role(
         Invalid: it is the acting user's own role, the last administrator's, or the account was
             erased.
     """
-    administrators = await _lock_administrators(conn)
-    user = await get(conn, user_id)
-    if user.role is role:
-        return user
-    if by == user_id:
-        raise Invalid("role", "You cannot change your own role.")
-    await _refuse_erased(conn, user_id, "role")
-    _require_other_administrator(administrators, user_id, "role")
-    await conn.execute(update(users).where(users.c.id == user_id).values(role=role, updated_at=now))
-    changes = {"role": [user.role, role]}
-    await audit.record(conn, "change-role", "user", user_id, changes, user_id=by, now=now)
-    return await get(conn, user_id)
+    own = N_("You cannot change your own role.")
+    values = {"role": role}
+    return await _change_access(
+        conn, user_id, "role", role, values, own, action="change-role", by=by, now=now
+    )
 
 
 async def change_disabled(
@@ -300,24 +285,44 @@ async def change_disabled(
         Invalid: it is the acting user's own account, the last administrator's, or the account was
             erased.
     """
+    own = N_("You cannot disable your own account.")
+    values, action = {"disabled_at": now if disabled else None}, "disable" if disabled else "enable"
+    return await _change_access(
+        conn, user_id, "disabled", disabled, values, own, action=action, by=by, now=now
+    )
+
+
+async def _change_access(
+    conn: AsyncConnection,
+    user_id: int,
+    field: str,
+    value: Role | bool,
+    values: Mapping[str, Any],
+    own_account: str,
+    *,
+    action: str,
+    by: int | None,
+    now: datetime,
+) -> User:
+    """Change the role of a user, or whether the account is disabled, unless it is so already.
+
+    `own_account` is the message if users want to change their own account.
+    """
     administrators = await _lock_administrators(conn)
     user = await get(conn, user_id)
-    if user.disabled is disabled:
+    before = getattr(user, field)
+    if before is value:
         return user
     if by == user_id:
-        raise Invalid("disabled", "You cannot disable your own account.")
-    await _refuse_erased(conn, user_id, "disabled")
-    _require_other_administrator(administrators, user_id, "disabled")
-    await conn.execute(
-        update(users)
-        .where(users.c.id == user_id)
-        .values(disabled_at=now if disabled else None, updated_at=now)
-    )
-    if disabled:
+        raise Invalid(field, own_account)
+    erased_at = select(users.c.erased_at).where(users.c.id == user_id).with_for_update()
+    if await conn.scalar(erased_at) is not None:
+        raise Invalid(field, "This account was erased and cannot be restored.")
+    _require_other_administrator(administrators, user_id, field)
+    await conn.execute(update(users).where(users.c.id == user_id).values(**values, updated_at=now))
+    if values.get("disabled_at") is not None:
         await sessions.end_all(conn, user_id)
-    changes = {"disabled": [user.disabled, disabled]}
-    action = "disable" if disabled else "enable"
-    await audit.record(conn, action, "user", user_id, changes, user_id=by, now=now)
+    await audit.record(conn, action, "user", user_id, {field: [before, value]}, user_id=by, now=now)
     return await get(conn, user_id)
 
 
@@ -381,12 +386,6 @@ async def lock_for_erasure(conn: AsyncConnection, user_id: int) -> str:
     return email
 
 
-async def _refuse_erased(conn: AsyncConnection, user_id: int, field: str) -> None:
-    query = select(users.c.erased_at).where(users.c.id == user_id).with_for_update()
-    if await conn.scalar(query) is not None:
-        raise Invalid(field, "This account was erased and cannot be restored.")
-
-
 def _require_other_administrator(administrators: list[int], user_id: int, field: str) -> None:
     if administrators == [user_id]:
         raise Invalid(field, "The store needs an administrator; this is the last one.")
@@ -394,17 +393,8 @@ def _require_other_administrator(administrators: list[int], user_id: int, field:
 
 async def _lock_administrators(conn: AsyncConnection) -> list[int]:
     """The ids of all enabled administrators; their rows are locked."""
-    found = await conn.scalars(
-        select(users.c.id)
-        .where(users.c.role == Role.ADMIN, users.c.disabled_at.is_(None))
-        .order_by(users.c.id)
-        .with_for_update()
-    )
-    return list(found)
-
-
-def _new_id(result: Any) -> int:
-    return int(result.inserted_primary_key[0])
+    query = select(users.c.id).where(users.c.role == Role.ADMIN, users.c.disabled_at.is_(None))
+    return list(await conn.scalars(query.order_by(users.c.id).with_for_update()))
 
 
 async def names(conn: AsyncConnection, user_ids: Collection[int]) -> dict[int, str]:

@@ -134,12 +134,8 @@ async def add(
     others = await of_user(conn, user_id)
     if len(others) >= MAX_ADDRESSES:
         raise AddressBookFull(MAX_ADDRESSES)
-    made = await conn.execute(
-        insert(table).values(
-            user_id=user_id, is_default=False, created_at=now, updated_at=now, **address
-        )
-    )
-    address_id: int = made.lastrowid
+    values = {"user_id": user_id, "is_default": False, "created_at": now, "updated_at": now}
+    address_id: int = (await conn.execute(insert(table).values(values | address))).lastrowid
     if is_default or not others:
         await _set_default(conn, user_id, address_id)
     return await get(conn, user_id, address_id)
@@ -182,13 +178,12 @@ async def change(
     await _lock(conn, user_id)
     known = await get(conn, user_id, address_id)
     address = validated(known.as_shipping_address() | dict(fields))
-    await conn.execute(
-        update(table).where(table.c.id == address_id).values(updated_at=now, **address)
-    )
+    own = update(table).where(table.c.id == address_id)
+    await conn.execute(own.values(updated_at=now, **address))
     if is_default:
         await _set_default(conn, user_id, address_id)
     elif is_default is False:
-        await conn.execute(update(table).where(table.c.id == address_id).values(is_default=False))
+        await conn.execute(own.values(is_default=False))
     return await get(conn, user_id, address_id)
 
 
@@ -206,18 +201,13 @@ async def remove(conn: AsyncConnection, user_id: int, address_id: int) -> None:
 
 
 async def _set_default(conn: AsyncConnection, user_id: int, address_id: int) -> None:
-    await conn.execute(
-        update(table).where(table.c.user_id == user_id).values(is_default=table.c.id == address_id)
-    )
+    own = update(table).where(table.c.user_id == user_id)
+    await conn.execute(own.values(is_default=table.c.id == address_id))
 
 
 async def _lock(conn: AsyncConnection, user_id: int) -> None:
-    found = await conn.execute(
-        select(users.c.id)
-        .where(users.c.id == user_id, users.c.erased_at.is_(None))
-        .with_for_update()
-    )
-    if found.one_or_none() is None:
+    query = select(users.c.id).where(users.c.id == user_id, users.c.erased_at.is_(None))
+    if await conn.scalar(query.with_for_update()) is None:
         raise NotFound("This user")
 
 
@@ -228,10 +218,8 @@ def _line(value: Any, longest: int, field: str) -> str | None:
         raise Invalid(field, "This must be text.")
     text = " ".join(unicodedata.normalize("NFC", value).split())
     if len(text) > longest:
-        raise Invalid(
-            field,
-            sentence("This is too long; %(longest)s characters are allowed.", longest=longest),
-        )
+        text = sentence("This is too long; %(longest)s characters are allowed.", longest=longest)
+        raise Invalid(field, text)
     if any(unicodedata.category(character) in ("Cc", "Cs", "Cn") for character in text):
         raise Invalid(field, "This contains control characters.")
     return text or None

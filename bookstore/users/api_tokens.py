@@ -6,12 +6,12 @@ limited by its scopes.
 
 import hashlib
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import delete, func, insert, select, update
-from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.database.tables import api_tokens, users
@@ -77,18 +77,10 @@ async def make(
     if (await conn.scalar(count) or 0) >= MAX_TOKENS:
         raise TooManyTokens(MAX_TOKENS)
     token = PREFIX + secrets.token_urlsafe(32)
-    result = await conn.execute(
-        insert(api_tokens).values(
-            user_id=user_id,
-            name=name,
-            token_hash=_hash(token),
-            scopes=sorted(scopes),
-            created_at=now,
-            expires_at=expires_at,
-        )
-    )
-    token_id: int = result.lastrowid
-    return ApiToken(token_id, name, frozenset(scopes), now, expires_at, None), token
+    shown = {"name": name, "scopes": sorted(scopes), "created_at": now, "expires_at": expires_at}
+    values = {"user_id": user_id, "token_hash": _hash(token), **shown}
+    result = await conn.execute(insert(api_tokens).values(values))
+    return _token({"id": result.lastrowid, "last_used_at": None, **shown}), token
 
 
 async def find(conn: AsyncConnection, token: str, *, now: datetime) -> tuple[User, ApiToken] | None:
@@ -103,29 +95,19 @@ async def find(conn: AsyncConnection, token: str, *, now: datetime) -> tuple[Use
     found = (await conn.execute(query)).one_or_none()
     if found is None or (found.token_expires_at is not None and found.token_expires_at <= now):
         return None
-    return user_from_row(found), ApiToken(
-        found.token_id,
-        found.token_name,
-        frozenset(Scope.stored(scope) for scope in found.token_scopes),
-        found.token_created_at,
-        found.token_expires_at,
-        found.token_last_used_at,
-    )
+    return user_from_row(found), _token({c.name: found._mapping[f"token_{c.name}"] for c in _SHOWN})
 
 
 async def touch(conn: AsyncConnection, token_id: int, *, now: datetime) -> None:
     """Update the time when the token was last used."""
-    await conn.execute(
-        update(api_tokens).where(api_tokens.c.id == token_id).values(last_used_at=now)
-    )
+    touching = update(api_tokens).where(api_tokens.c.id == token_id)
+    await conn.execute(touching.values(last_used_at=now))
 
 
 async def of_user(conn: AsyncConnection, user_id: int) -> list[ApiToken]:
     """A user's tokens, including expired ones, the newest first."""
-    found = await conn.execute(
-        select(*_SHOWN).where(api_tokens.c.user_id == user_id).order_by(api_tokens.c.id.desc())
-    )
-    return [_token(row) for row in found]
+    query = select(*_SHOWN).where(api_tokens.c.user_id == user_id).order_by(api_tokens.c.id.desc())
+    return [_token(row._asdict()) for row in await conn.execute(query)]
 
 
 async def end(conn: AsyncConnection, user_id: int, token_id: int) -> None:
@@ -134,10 +116,8 @@ async def end(conn: AsyncConnection, user_id: int, token_id: int) -> None:
     Raises:
         NotFound: the user has no such token.
     """
-    ended = await conn.execute(
-        delete(api_tokens).where(api_tokens.c.id == token_id, api_tokens.c.user_id == user_id)
-    )
-    if ended.rowcount == 0:
+    ending = delete(api_tokens).where(api_tokens.c.id == token_id, api_tokens.c.user_id == user_id)
+    if (await conn.execute(ending)).rowcount == 0:
         raise NotFound("This token")
 
 
@@ -154,9 +134,9 @@ async def purge(conn: AsyncConnection, *, before: datetime) -> None:
 _SHOWN = [column for column in api_tokens.c if column.name not in ("token_hash", "user_id")]
 
 
-def _token(row: Row[tuple[object, ...]]) -> ApiToken:
-    shown = dict(row._mapping)
-    return ApiToken(**{**shown, "scopes": frozenset(Scope.stored(scope) for scope in row.scopes)})
+def _token(shown: Mapping[str, Any]) -> ApiToken:
+    scopes = frozenset(Scope.stored(scope) for scope in shown["scopes"])
+    return ApiToken(**{**shown, "scopes": scopes})
 
 
 def _hash(token: str) -> bytes:

@@ -77,19 +77,16 @@ async def count(conn: AsyncConnection, names: Mapping[str, Rule], *, now: dateti
 async def undo(conn: AsyncConnection, names: Collection[str]) -> None:
     """Subtract one failure from each of these names, after an attempt that did not fail."""
     for name in sorted(names, key=_hash):
-        await conn.execute(
-            update(failed_attempts)
-            .where(failed_attempts.c.name_hash == _hash(name), failed_attempts.c.failures > 0)
-            .values(failures=failed_attempts.c.failures - 1)
-        )
+        own, failures = failed_attempts.c.name_hash == _hash(name), failed_attempts.c.failures
+        undoing = update(failed_attempts).where(own, failures > 0)
+        await conn.execute(undoing.values(failures=failures - 1))
 
 
 async def forget(conn: AsyncConnection, names: Collection[str]) -> None:
     """Delete all failures of these names."""
     for name in sorted(names, key=_hash):
-        await conn.execute(
-            delete(failed_attempts).where(failed_attempts.c.name_hash == _hash(name))
-        )
+        own = failed_attempts.c.name_hash == _hash(name)
+        await conn.execute(delete(failed_attempts).where(own))
 
 
 async def purge(conn: AsyncConnection, *, now: datetime) -> None:
@@ -102,11 +99,9 @@ async def _failures(
 ) -> dict[str, tuple[int, datetime]]:
     """The number of failures and the time of the last one, by name, for names that have any."""
     by_hash = {_hash(name): name for name in names}
-    query = (
-        select(failed_attempts.c.name_hash, failed_attempts.c.failures, failed_attempts.c.failed_at)
-        .where(failed_attempts.c.name_hash.in_(sorted(by_hash)))
-        .order_by(failed_attempts.c.name_hash)
-    )
+    name_hash = failed_attempts.c.name_hash
+    query = select(name_hash, failed_attempts.c.failures, failed_attempts.c.failed_at)
+    query = query.where(name_hash.in_(sorted(by_hash))).order_by(name_hash)
     found = await conn.execute(query.with_for_update() if lock else query)
     return {by_hash[bytes(row.name_hash)]: (row.failures, row.failed_at) for row in found}
 
@@ -114,9 +109,7 @@ async def _failures(
 def _wait_s(
     known: Mapping[str, tuple[int, datetime]], names: Mapping[str, Rule], now: datetime
 ) -> int:
-    ends = [
-        failed_at + names[name].pause(failures) for name, (failures, failed_at) in known.items()
-    ]
+    ends = [failed_at + names[name].pause(count) for name, (count, failed_at) in known.items()]
     # Rounded up, because 0 would mean that the attempt is allowed.
     return max([math.ceil((end - now).total_seconds()) for end in ends if end > now], default=0)
 

@@ -20,7 +20,8 @@ async def request_verification(conn: AsyncConnection, user: User, *, now: dateti
     """Send the user an e-mail with a link that verifies the address; nothing if it is verified."""
     if user.email_verified:
         return
-    await _send_link(conn, "verify-email", Purpose.VERIFY, user.id, user.email, now=now)
+    verify = Purpose.VERIFY
+    await accounts.send_link(conn, "verify-email", verify, user.id, user.email, now=now)
 
 
 async def request_change(conn: AsyncConnection, user: User, email: str, *, now: datetime) -> None:
@@ -42,7 +43,7 @@ async def request_change(conn: AsyncConnection, user: User, email: str, *, now: 
         await notifications.queue(conn, "email-known", recipient=email, user_id=owner_id, now=now)
         return
     await link_tokens.revoke(conn, user.id, Purpose.CHANGE)
-    await _send_link(conn, "confirm-email", Purpose.CHANGE, user.id, email, now=now)
+    await accounts.send_link(conn, "confirm-email", Purpose.CHANGE, user.id, email, now=now)
 
 
 async def confirm(conn: AsyncConnection, token: str, *, secret_key: str, now: datetime) -> User:
@@ -78,14 +79,3 @@ async def confirm(conn: AsyncConnection, token: str, *, secret_key: str, now: da
     )
     await orders.claim(conn, user.id, now=now)
     return await accounts.get(conn, user.id)
-
-
-async def _send_link(
-    conn: AsyncConnection, kind: str, purpose: Purpose, user_id: int, email: str, *, now: datetime
-) -> None:
-    notification_id = await notifications.queue(
-        conn, kind, recipient=email, user_id=user_id, now=now
-    )
-    await link_tokens.make(
-        conn, purpose, user_id=user_id, notification_id=notification_id, email=email, now=now
-    )

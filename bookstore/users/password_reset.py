@@ -5,13 +5,13 @@ from datetime import datetime
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bookstore import notifications, orders
+from bookstore import orders
 from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.database.tables import users as table
 from bookstore.errors import BadLink
 from bookstore.notifications import link_tokens
 from bookstore.notifications.link_tokens import Purpose
-from bookstore.users import accounts, passwords, sessions
+from bookstore.users import accounts, passwords
 from bookstore.users.accounts import User
 
 
@@ -24,17 +24,8 @@ async def request_reset(conn: AsyncConnection, email: str, *, now: datetime) -> 
     if found is None or found[0].disabled:
         return
     user = found[0]
-    notification_id = await notifications.queue(
-        conn, "reset-password", recipient=user.email, user_id=user.id, now=now
-    )
-    await link_tokens.make(
-        conn,
-        Purpose.RESET,
-        user_id=user.id,
-        notification_id=notification_id,
-        email=user.email,
-        now=now,
-    )
+    reset = Purpose.RESET
+    await accounts.send_link(conn, "reset-password", reset, user.id, user.email, now=now)
 
 
 async def reset(
@@ -58,24 +49,15 @@ async def reset(
                 conn, token, Purpose.RESET, secret_key=secret_key, now=now
             )
             # The link also verifies the address, if it is still the account's address.
-            changed = await conn.execute(
-                update(table)
-                .where(
-                    table.c.id == link.user_id,
-                    table.c.email == link.email,
-                    table.c.disabled_at.is_(None),
-                )
-                .values(password_hash=password_hash, email_verified_at=now, updated_at=now)
-            )
+            values = {"password_hash": password_hash, "email_verified_at": now, "updated_at": now}
+            same_email = (table.c.id == link.user_id) & (table.c.email == link.email)
+            enabled = table.c.disabled_at.is_(None)
+            changed = await conn.execute(update(table).where(same_email, enabled).values(values))
             if changed.rowcount == 0:
                 raise BadLink
             await orders.claim(conn, link.user_id, now=now)
             user = await accounts.get(conn, link.user_id)
-            await sessions.end_all(conn, user.id)
-            await link_tokens.revoke(conn, user.id, Purpose.RESET, Purpose.CHANGE)
-            await notifications.queue(
-                conn, "password-changed", recipient=user.email, user_id=user.id, now=now
-            )
+            await accounts.secure_after_new_password(conn, user, now=now)
             return user
 
     return await retry_transaction(work)

@@ -45,14 +45,8 @@ def check_rule(password: str, email: str) -> None:
         Invalid: it is too short, too long, too common or the user's own e-mail address.
     """
     if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
-        raise Invalid(
-            "password",
-            sentence(
-                "Use %(shortest)s to %(longest)s characters.",
-                shortest=MIN_LENGTH,
-                longest=MAX_LENGTH,
-            ),
-        )
+        limits = {"shortest": MIN_LENGTH, "longest": MAX_LENGTH}
+        raise Invalid("password", sentence("Use %(shortest)s to %(longest)s characters.", **limits))
     if not _encodable(password):
         raise Invalid("password", "This contains invalid characters.")
     plain, address = password.casefold(), email.casefold()

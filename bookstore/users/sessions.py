@@ -95,24 +95,16 @@ async def save(
     now: datetime,
 ) -> bool:
     """Store the session's data.  False if the session was ended meanwhile; it stays ended."""
-    result = await conn.execute(
-        update(sessions)
-        .where(sessions.c.id_hash == hash_of(session_id))
-        .values(user_id=user_id, data=json.dumps(dict(data)), last_seen_at=now)
-    )
-    return result.rowcount == 1
+    saving = update(sessions).where(sessions.c.id_hash == hash_of(session_id))
+    values = {"user_id": user_id, "data": json.dumps(dict(data)), "last_seen_at": now}
+    return (await conn.execute(saving.values(values))).rowcount == 1
 
 
 async def touch(conn: AsyncConnection, session_id: str, *, now: datetime) -> None:
     """Update the time when the session was last seen, at most once in `TOUCH_INTERVAL`."""
-    await conn.execute(
-        update(sessions)
-        .where(
-            sessions.c.id_hash == hash_of(session_id),
-            sessions.c.last_seen_at <= now - TOUCH_INTERVAL,
-        )
-        .values(last_seen_at=now)
-    )
+    seen_before = sessions.c.last_seen_at <= now - TOUCH_INTERVAL
+    touching = update(sessions).where(sessions.c.id_hash == hash_of(session_id), seen_before)
+    await conn.execute(touching.values(last_seen_at=now))
 
 
 async def end(conn: AsyncConnection, session_id: str) -> bool:
@@ -133,12 +125,12 @@ async def of_user(
     conn: AsyncConnection, user_id: int, *, now: datetime, here: str | None = None
 ) -> list[Device]:
     """A user's active sessions, the last used first; `here` is the id of the caller's session."""
-    found = await conn.execute(
+    own = here and hash_of(here)
+    query = (
         select(sessions)
         .where(sessions.c.user_id == user_id, sessions.c.expires_at > now)
         .order_by(sessions.c.last_seen_at.desc(), sessions.c.id_hash)
     )
-    own = here and hash_of(here)
     return [
         Device(
             id=row.id_hash.hex(),
@@ -148,7 +140,7 @@ async def of_user(
             last_seen_at=row.last_seen_at,
             current=row.id_hash == own,
         )
-        for row in found
+        for row in await conn.execute(query)
     ]
 
 
@@ -162,10 +154,8 @@ async def end_device(conn: AsyncConnection, user_id: int, device_id: str) -> Non
         id_hash = bytes.fromhex(device_id)
     except ValueError:
         raise NotFound("This session") from None
-    ended = await conn.execute(
-        delete(sessions).where(sessions.c.id_hash == id_hash, sessions.c.user_id == user_id)
-    )
-    if ended.rowcount == 0:
+    ending = delete(sessions).where(sessions.c.id_hash == id_hash, sessions.c.user_id == user_id)
+    if (await conn.execute(ending)).rowcount == 0:
         raise NotFound("This session")
 
 

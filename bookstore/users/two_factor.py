@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import pyotp
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import audit, derived_secrets, notifications
@@ -69,16 +69,8 @@ async def pending_enrolment(
         SecondFactorOn: the second factor is enabled, and its seed is no longer shown.
         NotFound: there is no such user.
     """
-    query = select(users.c.email, users.c.totp_nonce, users.c.totp_at).where(users.c.id == user_id)
-    found = (await conn.execute(query)).one_or_none()
-    if found is None:
-        raise NotFound("This user")
-    if found.totp_at is not None:
-        raise SecondFactorOn
-    if found.totp_nonce is None:
-        raise SecondFactorNotBegun
-    seed = _seed(found.totp_nonce, user_id, secret_key)
-    uri = pyotp.TOTP(seed).provisioning_uri(name=found.email, issuer_name=issuer)
+    email, seed = await _pending_seed(conn, user_id, secret_key)
+    uri = pyotp.TOTP(seed).provisioning_uri(name=email, issuer_name=issuer)
     return Enrolment(seed, uri)
 
 
@@ -92,25 +84,17 @@ async def enable(
         SecondFactorNotBegun: no seed is pending.
         BadCode: the code does not match the seed.
     """
-    query = select(users.c.email, users.c.totp_nonce, users.c.totp_at).where(users.c.id == user_id)
-    found = (await conn.execute(query.with_for_update())).one()
-    if found.totp_at is not None:
-        raise SecondFactorOn
-    if found.totp_nonce is None:
-        raise SecondFactorNotBegun
-    step = _step_of(code, _seed(found.totp_nonce, user_id, secret_key), after=None, now=now)
+    email, seed = await _pending_seed(conn, user_id, secret_key, lock=True)
+    step = _step_of(code, seed, after=None, now=now)
     if step is None:
         raise BadCode
-    await conn.execute(
-        update(users)
-        .where(users.c.id == user_id)
-        .values(totp_at=now, totp_step=step, updated_at=now)
-    )
+    enabling = update(users).where(users.c.id == user_id)
+    await conn.execute(enabling.values(totp_at=now, totp_step=step, updated_at=now))
     codes = [_recovery_code() for _ in range(RECOVERY_CODES)]
     for recovery_code in codes:
         code_hash = _hash(user_id, recovery_code)
         await conn.execute(insert(recovery_codes).values(user_id=user_id, code_hash=code_hash))
-    await _notify(conn, "second-factor-on", user_id, found.email, now=now)
+    await _notify(conn, "second-factor-on", user_id, email, now=now)
     return codes
 
 
@@ -132,21 +116,15 @@ async def use(
     if step is not None:
         await conn.execute(update(users).where(users.c.id == user_id).values(totp_step=step))
         return True
-    used = await conn.execute(
-        delete(recovery_codes).where(
-            recovery_codes.c.user_id == user_id,
-            recovery_codes.c.code_hash == _hash(user_id, code),
-        )
-    )
-    return used.rowcount == 1
+    own = recovery_codes.c.user_id == user_id
+    using = delete(recovery_codes).where(own, recovery_codes.c.code_hash == _hash(user_id, code))
+    return (await conn.execute(using)).rowcount == 1
 
 
 async def codes_left(conn: AsyncConnection, user_id: int) -> int:
     """How many recovery codes the user has not used yet."""
-    found = await conn.execute(
-        select(recovery_codes.c.code_hash).where(recovery_codes.c.user_id == user_id)
-    )
-    return len(found.all())
+    query = select(func.count()).where(recovery_codes.c.user_id == user_id)
+    return await conn.scalar(query) or 0
 
 
 async def remove(conn: AsyncConnection, user_id: int, *, by: int | None, now: datetime) -> None:
@@ -161,11 +139,9 @@ async def remove(conn: AsyncConnection, user_id: int, *, by: int | None, now: da
     found = (await conn.execute(query.with_for_update())).one_or_none()
     if found is None:
         raise NotFound("This user")
-    await conn.execute(
-        update(users)
-        .where(users.c.id == user_id)
-        .values(totp_nonce=None, totp_at=None, totp_step=None, updated_at=now)
-    )
+    removing = update(users).where(users.c.id == user_id)
+    values = {"totp_nonce": None, "totp_at": None, "totp_step": None, "updated_at": now}
+    await conn.execute(removing.values(values))
     await conn.execute(delete(recovery_codes).where(recovery_codes.c.user_id == user_id))
     if found.totp_at is not None:
         changes = {"second_factor": [True, False]}
@@ -173,6 +149,21 @@ async def remove(conn: AsyncConnection, user_id: int, *, by: int | None, now: da
             conn, "remove-second-factor", "user", user_id, changes, user_id=by, now=now
         )
         await _notify(conn, "second-factor-off", user_id, found.email, now=now)
+
+
+async def _pending_seed(
+    conn: AsyncConnection, user_id: int, secret_key: str, *, lock: bool = False
+) -> tuple[str, str]:
+    """The user's e-mail address, and the seed that is not enabled yet."""
+    query = select(users.c.email, users.c.totp_nonce, users.c.totp_at).where(users.c.id == user_id)
+    found = (await conn.execute(query.with_for_update() if lock else query)).one_or_none()
+    if found is None:
+        raise NotFound("This user")
+    if found.totp_at is not None:
+        raise SecondFactorOn
+    if found.totp_nonce is None:
+        raise SecondFactorNotBegun
+    return found.email, _seed(found.totp_nonce, user_id, secret_key)
 
 
 async def _notify(
@@ -183,15 +174,13 @@ async def _notify(
 
 def _step_of(code: str, seed: str, *, after: int | None, now: datetime) -> int | None:
     """The time step of this code (current or previous), if it is later than `after`; else None."""
-    digits = "".join(code.split())
+    digits = "".join(code.split()).encode(errors="surrogatepass")
     current = int(now.timestamp()) // STEP_S
     generator = pyotp.TOTP(seed, interval=STEP_S)
     matching = [
         step
         for step in (current, current - 1)
-        if hmac.compare_digest(
-            digits.encode(errors="surrogatepass"), generator.generate_otp(step).encode()
-        )
+        if hmac.compare_digest(digits, generator.generate_otp(step).encode())
     ]
     return next((step for step in matching if after is None or step > after), None)
 

@@ -95,7 +95,7 @@ async def test_the_workers_export_a_list_of_the_dashboard(engine, publisher):
         user_id = await add_user(conn, name="Mira")
         query = users.UserQuery(q="mira")
         job = await list_exports.start(
-            conn, list_exports.USERS, query, "name", Format.CSV, user_id=user_id, now=moment()
+            conn, users.USERS, query, "name", Format.CSV, user_id=user_id, now=moment()
         )
     await all_tasks_done(engine)
 

@@ -323,6 +323,6 @@ async def test_search_terms_are_not_in_the_audit_log(visitor, database):
     await admin.get("/admin/users/export.csv?q=mira@example.com&role=customer")
 
     async with database() as conn:
-        latest = (await audit_report.audit(conn)).items[0]
+        latest = (await audit_report.AUDIT.find(conn)).items[0]
     assert (latest.action, latest.object_type) == ("export", "users")
     assert latest.changes == {"q": None, "role": [None, "customer"]}

@@ -4,10 +4,11 @@ import csv
 import io
 import json
 import re
+from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 from yarl import URL
 
 from bookstore import orders
@@ -20,6 +21,7 @@ from bookstore.tasks.outbox import Task
 from bookstore.users.permissions import GRANTS, Role, is_staff
 from tests.admin.conftest import read, send
 from tests.factories import NOON, add_book, add_order, add_user, create_book
+from web.server.request_context import now
 
 
 def query_of(link):
@@ -124,7 +126,7 @@ async def test_s25_an_exported_list_contains_no_formulas(visitor, database, path
     assert len({len(row) for row in rows}) == 1
     assert not [cell for row in rows for cell in row if re.match(r"[=+@\t]|-\D", cell)]
     async with database() as conn:
-        latest = (await audit_report.audit(conn)).items[0]
+        latest = (await audit_report.AUDIT.find(conn)).items[0]
     assert (latest.action, latest.object_id) == ("export", "list")
 
 
@@ -154,7 +156,7 @@ async def test_staff_add_notes_to_an_order(visitor, database):
     assert "Note: Gift <b>paper</b>." in page.text
     assert order_numbers(listed) == ["0000-TEST"]
     async with database() as conn:
-        (change,) = (await audit_report.audit(conn)).items
+        (change,) = (await audit_report.AUDIT.find(conn)).items
     assert change.changes == {"note": None}
 
 
@@ -296,6 +298,47 @@ async def test_an_administrator_signs_a_user_out_everywhere(visitor, database):
     assert "Sign out everywhere" in page.text
     assert "is signed out everywhere" in signed_out.text
     assert next_page.path.startswith("/sign-in")
+
+
+async def test_an_administrator_signs_a_user_out_on_one_device(visitor, database):
+    async with database() as conn:
+        user_id, other_id = await add_user(conn), await add_user(conn)
+        for device in ("laptop", "phone"):
+            await conn.execute(
+                insert(sessions).values(
+                    id_hash=device.encode().ljust(32),
+                    user_id=user_id,
+                    data="{}",
+                    user_agent=device,
+                    created_at=now(),
+                    last_seen_at=now(),
+                    expires_at=now() + timedelta(days=1),
+                )
+            )
+    admin = await visitor(Role.ADMIN)
+    address = f"/admin/users/{user_id}"
+
+    page = await read(admin, address)
+    devices = dict(
+        re.findall(r">(laptop|phone)<small.*?name=\"device\" value=\"(\w+)\"", page.html)
+    )
+    signed_out = await send(admin, f"{address}/sessions", device=devices["phone"])
+    unknown = await send(admin, f"{address}/sessions", device=devices["phone"])
+    other = await send(admin, f"/admin/users/{other_id}/sessions", device=devices["laptop"])
+
+    assert "is signed out there." in signed_out.text
+    assert "laptop" in signed_out.text
+    assert "phone" not in signed_out.text
+    # The session has ended already, and the other one does not belong to this user.
+    assert "This session could not be found." in unknown.text
+    assert "This session could not be found." in other.text
+    async with database() as conn:
+        (change,) = (await audit_report.AUDIT.find(conn)).items
+        agents = await conn.scalars(
+            select(sessions.c.user_agent).where(sessions.c.user_id == user_id)
+        )
+        assert list(agents) == ["laptop"]
+    assert change.changes == {"sessions": ["one", None]}
 
 
 async def test_personal_data_is_exported_and_erased(visitor, database):

@@ -5,20 +5,19 @@ from marshmallow import Schema, fields
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.database import pagination
-from bookstore.database.engine import reading, retry_transaction, transaction
+from bookstore.database.pagination import Page
 from bookstore.errors import AddressBookFull, Invalid
 from bookstore.users import addresses
 from bookstore.users.addresses import LENGTHS, Address
 from web.api.field_types import JsonBoolean
 from web.api.idempotency import create_once
-from web.api.operations import Fields, answer, operation, page_answer
+from web.api.operations import Answer, Fields, operation
 from web.api.order_schemas import AddressIn, AddressOut
 from web.api.schemas import PageQuery, page_of
 from web.auth.sessions import current_user
-from web.server.keys import ENGINE
 from web.server.request_context import now
+from web.server.transactions import read, write
 
-TAGS = ["users"]
 _DEFAULT = {
     "description": "Whether the checkout preselects this address.  Only one address can be."
 }
@@ -49,25 +48,22 @@ class AddressChangeIn(Schema):
 AddressPage = page_of(SavedAddressOut)
 
 
-@operation(query=PageQuery, returns=(200, AddressPage), tags=TAGS, refusals=[Invalid])
-async def list_addresses(request: web.Request, query: Fields) -> web.Response:
+@operation(query=PageQuery, returns=(200, AddressPage))
+async def list_addresses(request: web.Request, query: Fields) -> Page[Address]:
     """List the caller's addresses, the default address first."""
-    async with reading(request.config_dict[ENGINE]) as conn:
-        found = await addresses.of_user(conn, current_user(request).id)
-    page = pagination.paginate(
+    found = await read(request, addresses.of_user, current_user(request).id)
+    return pagination.paginate(
         found, lambda address: (int(not address.is_default), -address.id), (int, int), **query
     )
-    return page_answer(AddressPage, request, page)
 
 
 @operation(
     body=NewAddressIn,
     returns=(201, SavedAddressOut),
-    tags=TAGS,
     refusals=[Invalid, AddressBookFull],
     idempotent=True,
 )
-async def add_address(request: web.Request, body: Fields) -> web.Response:
+async def add_address(request: web.Request, body: Fields) -> Answer:
     """Add an address to the caller's address book.
 
     The first address becomes the default address.
@@ -82,42 +78,25 @@ async def add_address(request: web.Request, body: Fields) -> web.Response:
     async def load(conn: AsyncConnection, address_id: int) -> Address:
         return await addresses.get(conn, current_user(request).id, address_id)
 
-    address, headers = await create_once(request, body, create, load)
-    headers["Location"] = f"/api/v1/users/me/addresses/{address.id}"
-    return answer(SavedAddressOut, address, status=201, headers=headers)
+    return await create_once(request, body, create, load, location_by="id")
 
 
-@operation(body=AddressChangeIn, returns=(200, SavedAddressOut), tags=TAGS, refusals=[Invalid])
-async def change_address(request: web.Request, body: Fields) -> web.Response:
+@operation(body=AddressChangeIn, returns=(200, SavedAddressOut), refusals=[Invalid])
+async def change_address(request: web.Request, address_id: int, body: Fields) -> Address:
     """Change an address.
 
     Existing orders keep the address that they were placed with.
     """
-    is_default = body.pop("is_default", None)
-
-    async def work() -> Address:
-        async with transaction(request.config_dict[ENGINE]) as conn:
-            return await addresses.change(
-                conn, current_user(request).id, _id(request), body, is_default=is_default, now=now()
-            )
-
-    return answer(SavedAddressOut, await retry_transaction(work))
+    user_id, is_default = current_user(request).id, body.pop("is_default", None)
+    return await write(
+        request, addresses.change, user_id, address_id, body, is_default=is_default, now=now()
+    )
 
 
-@operation(returns=(204, None), tags=TAGS)
-async def remove_address(request: web.Request) -> web.Response:
+@operation(returns=(204, None))
+async def remove_address(request: web.Request, address_id: int) -> None:
     """Remove an address.
 
     If it was the default address, the newest remaining address becomes the default.
     """
-
-    async def work() -> None:
-        async with transaction(request.config_dict[ENGINE]) as conn:
-            await addresses.remove(conn, current_user(request).id, _id(request))
-
-    await retry_transaction(work)
-    return web.Response(status=204)
-
-
-def _id(request: web.Request) -> int:
-    return int(request.match_info["address_id"])
+    await write(request, addresses.remove, current_user(request).id, address_id)

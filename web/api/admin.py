@@ -7,37 +7,33 @@ from marshmallow import Schema, fields, validate
 
 from bookstore import orders
 from bookstore.database import pagination
-from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.database.pagination import Page
-from bookstore.errors import IllegalTransition, Invalid
+from bookstore.errors import IllegalTransition
 from bookstore.orders import Order
 from bookstore.tasks import outbox
 from bookstore.tasks.outbox import Task, TaskRow
-from web.api.field_types import MultiLine, UtcDateTime
-from web.api.operations import Fields, answer, operation, page_answer
+from web.api.field_types import MultiLine, UtcDateTime, described
+from web.api.operations import Fields, operation
 from web.api.order_schemas import AllOrdersQuery, OrderOut, OrderPage, PaymentIn, TransitionIn
 from web.api.schemas import PageQuery, page_of
 from web.auth.sessions import current_user
 from web.live import sse
 from web.live.staff_stream import FEED
-from web.server.keys import ENGINE
 from web.server.request_context import now
-
-TAGS = ["staff"]
+from web.server.transactions import read, write
 
 
 class TaskOut(Schema):
     id = fields.Integer(required=True)
     task = fields.Enum(Task, by_value=True, required=True)
-    ref_id = fields.Integer(
-        required=True,
-        metadata={"description": "The id of the order or notification that the task processes."},
+    ref_id = described(
+        "The id of the order or notification that the task processes.",
+        fields.Integer(required=True),
     )
     state = fields.String(required=True, validate=validate.OneOf(["waiting", "dead"]))
     due_at = UtcDateTime(required=True)
-    publish_count = fields.Integer(
-        required=True,
-        metadata={"description": "How often the relay published the task to the broker."},
+    publish_count = described(
+        "How often the relay published the task to the broker.", fields.Integer(required=True)
     )
     attempts = fields.Integer(required=True)
     error = fields.String(required=True, allow_none=True)
@@ -47,13 +43,13 @@ class TaskOut(Schema):
 
 
 class TaskQuery(PageQuery):
-    state = fields.String(
-        load_default=None,
-        validate=validate.OneOf(["waiting", "dead", "waiting,dead", "dead,waiting"]),
-        metadata={
-            "description": "`waiting`: the task will be attempted.  `dead`: all attempts failed,"
-            " and the task is not retried.  Without this parameter, both are listed."
-        },
+    state = described(
+        "`waiting`: the task will be attempted.  `dead`: all attempts failed, and the task is not"
+        " retried.  Without this parameter, both are listed.",
+        fields.String(
+            load_default=None,
+            validate=validate.OneOf(["waiting", "dead", "waiting,dead", "dead,waiting"]),
+        ),
     )
 
 
@@ -66,10 +62,9 @@ TaskPage = page_of(TaskOut)
 
 class FeedEventOut(Schema):
     id = fields.Integer(required=True)
-    number = fields.String(required=True, metadata={"description": "The number of the order."})
-    seq = fields.Integer(
-        required=True,
-        metadata={"description": "The position of the event within the order: 1, 2, 3 ..."},
+    number = described("The number of the order.", fields.String(required=True))
+    seq = described(
+        "The position of the event within the order: 1, 2, 3 ...", fields.Integer(required=True)
     )
     kind = fields.String(required=True)
     at = UtcDateTime(required=True)
@@ -81,7 +76,6 @@ class FeedEventOut(Schema):
     headers={"Last-Event-ID": "The `id` of the last event that the client received."},
     returns=(200, None),
     content_type="text/event-stream",
-    tags=TAGS,
 )
 async def stream_all_orders(request: web.Request) -> web.StreamResponse:
     """Stream the events of all orders as server-sent events.
@@ -98,83 +92,51 @@ async def stream_all_orders(request: web.Request) -> web.StreamResponse:
         return await sse.stream(request, reader)
 
 
-@operation(query=AllOrdersQuery, returns=(200, OrderPage), tags=TAGS, refusals=[Invalid])
-async def list_all_orders(request: web.Request, query: Fields) -> web.Response:
+@operation(query=AllOrdersQuery, returns=(200, OrderPage))
+async def list_all_orders(request: web.Request, query: Fields) -> Page[Order]:
     """List the orders of all customers, the newest first."""
-    async with reading(request.config_dict[ENGINE]) as conn:
-        page = await orders.find(conn, **query)
-    return page_answer(OrderPage, request, page)
+    return await read(request, orders.find, **query)
 
 
-@operation(body=TransitionIn, returns=(200, OrderOut), tags=TAGS, refusals=[IllegalTransition])
-async def move_order(request: web.Request, body: Fields) -> web.Response:
+@operation(body=TransitionIn, returns=(200, OrderOut), refusals=[IllegalTransition])
+async def move_order(request: web.Request, number: str, body: Fields) -> Order:
     """Change the status of an order: packed, shipped, delivered or cancelled."""
-
-    async def work() -> Order:
-        async with transaction(request.config_dict[ENGINE]) as conn:
-            return await orders.move(
-                conn, request.match_info["number"], **body, actor=_actor(request), now=now()
-            )
-
-    return answer(OrderOut, await retry_transaction(work))
+    return await write(request, orders.move, number, **body, actor=_actor(request), now=now())
 
 
-@operation(body=PaymentIn, returns=(200, OrderOut), tags=TAGS, refusals=[IllegalTransition])
-async def change_payment(request: web.Request, body: Fields) -> web.Response:
+@operation(body=PaymentIn, returns=(200, OrderOut), refusals=[IllegalTransition])
+async def change_payment(request: web.Request, number: str, body: Fields) -> Order:
     """Change the payment status of an order."""
-
-    async def work() -> Order:
-        async with transaction(request.config_dict[ENGINE]) as conn:
-            return await orders.change_payment(
-                conn, request.match_info["number"], **body, actor=_actor(request), now=now()
-            )
-
-    return answer(OrderOut, await retry_transaction(work))
+    actor = _actor(request)
+    return await write(request, orders.change_payment, number, **body, actor=actor, now=now())
 
 
-@operation(query=TaskQuery, returns=(200, TaskPage), tags=TAGS, refusals=[Invalid])
-async def list_tasks(request: web.Request, query: Fields) -> web.Response:
+@operation(query=TaskQuery, returns=(200, TaskPage))
+async def list_tasks(request: web.Request, query: Fields) -> Page[TaskRow]:
     """List unfinished tasks, the oldest first."""
     limit, cursor = query["limit"], query["cursor"]
     dead = {"waiting": False, "dead": True}.get(query["state"] or "")
     after_id = pagination.decode(cursor, [int])[0] if cursor else 0
-    async with reading(request.config_dict[ENGINE]) as conn:
-        found = await outbox.find(conn, dead=dead, after_id=after_id, limit=limit + 1)
-    tasks = [_task_content(row) for row in found[:limit]]
+    found = await read(request, outbox.find, dead=dead, after_id=after_id, limit=limit + 1)
     next_cursor = pagination.encode(found[limit - 1].id) if len(found) > limit else None
-    return page_answer(TaskPage, request, Page(tasks, next_cursor))
+    return Page(list(found[:limit]), next_cursor)
 
 
-@operation(returns=(200, TaskOut), tags=TAGS)
-async def replay_task(request: web.Request) -> web.Response:
+@operation(returns=(200, TaskOut))
+async def replay_task(request: web.Request, task_id: int) -> TaskRow:
     """Retry a task now, with its attempts counted from 0."""
-    async with transaction(request.config_dict[ENGINE]) as conn:
-        row = await outbox.replay(
-            conn, _task_id(request), user_id=current_user(request).id, now=now()
-        )
-    return answer(TaskOut, _task_content(row))
+    by = current_user(request).id
+    return await write(request, outbox.replay, task_id, user_id=by, now=now())
 
 
-@operation(body=DiscardIn, returns=(204, None), tags=TAGS)
-async def discard_task(request: web.Request, body: Fields) -> web.Response:
+@operation(body=DiscardIn, returns=(204, None))
+async def discard_task(request: web.Request, task_id: int, body: Fields) -> None:
     """Delete a task without processing it.
 
     The order or notification that it belongs to stays unchanged.
     """
-    async with transaction(request.config_dict[ENGINE]) as conn:
-        await outbox.discard(
-            conn, _task_id(request), body["reason"], user_id=current_user(request).id, now=now()
-        )
-    return web.Response(status=204)
-
-
-def _task_content(row: TaskRow) -> Fields:
-    state = "waiting" if row.dead_at is None else "dead"
-    return {name: getattr(row, name) for name in TaskRow.__slots__} | {"state": state}
-
-
-def _task_id(request: web.Request) -> int:
-    return int(request.match_info["task_id"])
+    by = current_user(request).id
+    await write(request, outbox.discard, task_id, body["reason"], user_id=by, now=now())
 
 
 def _actor(request: web.Request) -> str:

@@ -4,14 +4,12 @@ from aiohttp import web
 from marshmallow import Schema, fields, validate
 
 from bookstore.catalogue import authors
-from bookstore.database.engine import reading
-from bookstore.errors import Invalid
-from web.api.operations import Fields, answer, operation, page_answer
+from bookstore.catalogue.authors import Author
+from bookstore.database.pagination import Page
+from web.api.field_types import described
+from web.api.operations import Fields, operation
 from web.api.schemas import PageQuery, page_of
-from web.server.keys import ENGINE
-
-TAGS = ["books"]
-REVALIDATE = {"Cache-Control": "no-cache"}
+from web.server.transactions import read
 
 
 class AuthorOut(Schema):
@@ -21,27 +19,22 @@ class AuthorOut(Schema):
 
 
 class AuthorQuery(PageQuery):
-    q = fields.String(
-        load_default="",
-        validate=validate.Length(max=200),
-        metadata={"description": "Prefixes of words of the name."},
+    q = described(
+        "Prefixes of words of the name.",
+        fields.String(load_default="", validate=validate.Length(max=200)),
     )
 
 
 AuthorPage = page_of(AuthorOut)
 
 
-@operation(query=AuthorQuery, returns=(200, AuthorPage), tags=TAGS, refusals=[Invalid], cached=True)
-async def list_authors(request: web.Request, query: Fields) -> web.Response:
+@operation(query=AuthorQuery, returns=(200, AuthorPage), cached=True)
+async def list_authors(request: web.Request, query: Fields) -> Page[Author]:
     """List authors, or find them by name."""
-    async with reading(request.config_dict[ENGINE]) as conn:
-        page = await authors.find(conn, **query)
-    return page_answer(AuthorPage, request, page, headers=REVALIDATE)
+    return await read(request, authors.find, **query)
 
 
-@operation(returns=(200, AuthorOut), tags=TAGS, cached=True)
-async def show_author(request: web.Request) -> web.Response:
+@operation(returns=(200, AuthorOut), cached=True)
+async def show_author(request: web.Request, author_id: int) -> Author:
     """Show an author."""
-    async with reading(request.config_dict[ENGINE]) as conn:
-        author = await authors.get(conn, int(request.match_info["author_id"]))
-    return answer(AuthorOut, author, headers=REVALIDATE)
+    return await read(request, authors.get, author_id)

@@ -1,6 +1,7 @@
 """Books: the catalogue."""
 
 from collections.abc import Mapping
+from functools import partial
 
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -9,99 +10,72 @@ from bookstore.catalogue import books, listing
 from bookstore.catalogue.listing import BookQuery
 from bookstore.catalogue.models import Book
 from bookstore.catalogue.validation import BookInput
-from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.database.pagination import Page
-from bookstore.errors import (
-    Invalid,
-    InvalidIsbn,
-    IsbnTaken,
-    NotAllowed,
-    Stale,
-)
+from bookstore.errors import Invalid, InvalidIsbn, IsbnTaken, NotAllowed
 from bookstore.users.permissions import Permission, permits
-from web.api.book_schemas import (
-    BookChangesIn,
-    BookIn,
-    BookOut,
-    BookQueryIn,
-    book_content,
-)
+from web.api.book_schemas import BookChangesIn, BookIn, BookOut, BookQueryIn, book_content
 from web.api.idempotency import create_once
-from web.api.operations import Fields, answer, operation, page_answer
-from web.api.preconditions import IF_MATCH, check_if_match
+from web.api.operations import Answer, Fields, operation
+from web.api.preconditions import check_if_match
 from web.api.schemas import page_of
 from web.auth.sessions import current_user
-from web.server.errors import IfMatchRequired
-from web.server.keys import ENGINE, RATES
+from web.server.keys import RATES
 from web.server.request_context import now
+from web.server.transactions import read, write
 
-TAGS = ["books"]
-STAFF = ["staff"]
 #: Caches may store the response but must revalidate it on each use, because stock changes.
 REVALIDATE = {"Cache-Control": "no-cache"}
 
 BookPage = page_of(BookOut)
 
 
-@operation(query=BookQueryIn, returns=(200, BookPage), tags=TAGS, refusals=[Invalid], cached=True)
-async def list_books(request: web.Request, query: Fields) -> web.Response:
+@operation(query=BookQueryIn, returns=(200, BookPage), cached=True)
+async def list_books(request: web.Request, query: Fields) -> Page[Fields]:
     """List books, or find them.
 
     A book must match all parameters.  Without `sort`, the results of a search (`q`) are sorted by
     relevance; other lists start with the newest book.
     """
     limit, cursor = query.pop("limit"), query.pop("cursor")
-    async with reading(request.config_dict[ENGINE]) as conn:
-        page = await listing.find(conn, BookQuery(**query), cursor=cursor, limit=limit)
+    page = await read(request, listing.find, BookQuery(**query), cursor=cursor, limit=limit)
     currency = request.config_dict[RATES].currency
-    content = Page([book_content(book, currency) for book in page.items], page.next)
-    return page_answer(BookPage, request, content, headers=REVALIDATE)
+    return Page([book_content(book, currency) for book in page.items], page.next)
 
 
-@operation(returns=(200, BookOut), tags=TAGS, cached=True)
-async def show_book(request: web.Request) -> web.Response:
+@operation(returns=(200, BookOut), cached=True)
+async def show_book(request: web.Request, book_id: int) -> Answer:
     """Show a book."""
-    async with reading(request.config_dict[ENGINE]) as conn:
-        return book_answer(request, await books.get(conn, book_id(request)))
+    return book_answer(request, await read(request, books.get, book_id))
 
 
-@operation(returns=(200, BookOut), tags=TAGS, refusals=[InvalidIsbn], cached=True)
-async def show_book_by_isbn(request: web.Request) -> web.Response:
+@operation(returns=(200, BookOut), refusals=[InvalidIsbn], cached=True)
+async def show_book_by_isbn(request: web.Request, isbn: str) -> Answer:
     """Show the book with this ISBN-10 or ISBN-13, with or without hyphens."""
-    async with reading(request.config_dict[ENGINE]) as conn:
-        return book_answer(request, await books.by_isbn(conn, request.match_info["isbn"]))
+    return book_answer(request, await read(request, books.by_isbn, isbn))
 
 
 @operation(
     body=BookIn,
     returns=(201, BookOut),
-    tags=STAFF,
     refusals=[Invalid, InvalidIsbn, IsbnTaken],
     idempotent=True,
 )
-async def create_book(request: web.Request, body: Fields) -> web.Response:
+async def create_book(request: web.Request, body: Fields) -> Answer:
     """Create a book in the catalogue."""
-    book_input = BookInput(**body)
-
-    async def create(conn: AsyncConnection) -> Book:
-        return await books.create(conn, book_input, user_id=current_user(request).id, now=now())
-
-    async def load(conn: AsyncConnection, result_id: int) -> Book:
-        return await books.get(conn, result_id, withdrawn=True)
-
-    book, headers = await create_once(request, body, create, load)
-    headers["Location"] = f"/api/v1/books/{book.id}"
-    return book_answer(request, book, status=201, headers=headers)
+    by = current_user(request).id
+    create = partial(books.create, book_input=BookInput(**body), user_id=by, now=now())
+    load = partial(books.get, withdrawn=True)
+    created = await create_once(request, body, create, load, location_by="id")
+    return book_answer(request, created.content, created.headers)
 
 
 @operation(
     body=BookChangesIn,
-    headers=IF_MATCH,
+    versioned=True,
     returns=(200, BookOut),
-    tags=STAFF,
-    refusals=[Invalid, InvalidIsbn, IsbnTaken, Stale, IfMatchRequired, NotAllowed],
+    refusals=[Invalid, InvalidIsbn, IsbnTaken, NotAllowed],
 )
-async def change_book(request: web.Request, body: Fields) -> web.Response:
+async def change_book(request: web.Request, book_id: int, body: Fields) -> Answer:
     """Change the fields of a book that are sent.
 
     Fields that are not sent stay unchanged, and null clears a field.  Changing the price requires
@@ -111,54 +85,40 @@ async def change_book(request: web.Request, body: Fields) -> web.Response:
     if "price_cents" in body and not permits(user.role, Permission.CHANGE_PRICES):
         raise NotAllowed
 
-    async def work() -> Book:
-        async with transaction(request.config_dict[ENGINE]) as conn:
-            version = await _expected_version(request, conn)
-            return await books.change(
-                conn, book_id(request), version, body, user_id=user.id, now=now()
-            )
+    async def change(conn: AsyncConnection) -> Book:
+        version = await expected_version(conn, request, book_id)
+        return await books.change(conn, book_id, version, body, user_id=user.id, now=now())
 
-    return book_answer(request, await retry_transaction(work))
+    return book_answer(request, await write(request, change))
 
 
-@operation(headers=IF_MATCH, returns=(204, None), tags=STAFF, refusals=[Stale, IfMatchRequired])
-async def withdraw_book(request: web.Request) -> web.Response:
+@operation(versioned=True, returns=(204, None))
+async def withdraw_book(request: web.Request, book_id: int) -> None:
     """Withdraw a book.
 
     It is no longer sold or listed, but stays in existing orders.
     """
 
-    async def work() -> None:
-        async with transaction(request.config_dict[ENGINE]) as conn:
-            version = await _expected_version(request, conn)
-            await books.withdraw(
-                conn, book_id(request), version, user_id=current_user(request).id, now=now()
-            )
+    by = current_user(request).id
 
-    await retry_transaction(work)
-    return web.Response(status=204)
+    async def withdraw(conn: AsyncConnection) -> None:
+        version = await expected_version(conn, request, book_id)
+        await books.withdraw(conn, book_id, version, user_id=by, now=now())
+
+    await write(request, withdraw)
 
 
-def book_id(request: web.Request) -> int:
-    """The id in the URL."""
-    return int(request.match_info["book_id"])
+async def expected_version(conn: AsyncConnection, request: web.Request, book_id: int) -> int:
+    """The current version of the book, if `If-Match` of the request matches it.
+
+    Raises:
+        NotFound: there is no such book.
+        IfMatchRequired, Stale: as for `check_if_match`.
+    """
+    return check_if_match(request, (await books.get(conn, book_id)).version)
 
 
-async def _expected_version(request: web.Request, conn: AsyncConnection) -> int:
-    book = await books.get(conn, book_id(request))
-    return check_if_match(request, book.version)
-
-
-def book_answer(
-    request: web.Request,
-    book: Book,
-    *,
-    status: int = 200,
-    headers: Mapping[str, str] | None = None,
-) -> web.Response:
+def book_answer(request: web.Request, book: Book, headers: Mapping[str, str] = {}) -> Answer:
     """The response with a book.  Its ETag contains the version and the stock."""
-    etag = f"{book.version}.{book.stock}"
     content = book_content(book, request.config_dict[RATES].currency)
-    return answer(
-        BookOut, content, status=status, etag=etag, headers={**REVALIDATE, **(headers or {})}
-    )
+    return Answer(content, {**REVALIDATE, **headers}, etag=str(book.stock), version=book.version)

@@ -1,6 +1,7 @@
 """The cart of a user or guest."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from aiohttp import web
 from marshmallow import Schema, ValidationError, fields, validate
@@ -8,17 +9,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import carts
 from bookstore.carts import MAX_QUANTITY, Cart, CartItem, CartWrite
-from bookstore.database.engine import reading, retry_transaction, transaction
+from bookstore.database.engine import retry_transaction
 from bookstore.database.pagination import LARGEST_ID
 from bookstore.errors import CartFull, NotDelivered, NotFound, OutOfStock
 from bookstore.users.addresses import COUNTRIES
-from web.api.field_types import JsonInteger
-from web.api.operations import Fields, answer, operation
+from web.api.field_types import JsonInteger, described
+from web.api.operations import Fields, operation
 from web.auth import guest_cart
-from web.server.keys import CART_WRITES, ENGINE, RATES, SESSION_WAIT_S, TARIFF
+from web.server.keys import CART_WRITES, RATES, SESSION_WAIT_S, TARIFF
 from web.server.request_context import now
-
-TAGS = ["cart"]
+from web.server.transactions import read, write
 
 #: Changes the cart with this id within a transaction.  May return the items of the changed cart;
 #: with None, the caller reads them.
@@ -33,10 +33,9 @@ class CartItemOut(Schema):
     unit_price_cents = fields.Integer(required=True)
     line_total_cents = fields.Integer(required=True)
     stock = fields.Integer(required=True)
-    problems = fields.List(
-        fields.String(),
-        required=True,
-        metadata={"description": "Problems with this item, as sentences for the customer."},
+    problems = described(
+        "Problems with this item, as sentences for the customer.",
+        fields.List(fields.String(), required=True),
     )
 
 
@@ -46,10 +45,9 @@ class CartOut(Schema):
     subtotal_cents = fields.Integer(required=True, attribute="totals.subtotal_cents")
     discount_cents = fields.Integer(required=True, attribute="totals.discount_cents")
     shipping_cents = fields.Integer(required=True, attribute="totals.shipping_cents")
-    tax_cents = fields.Integer(
-        required=True,
-        attribute="totals.tax_cents",
-        metadata={"description": "Contained in the total, not added to it."},
+    tax_cents = described(
+        "Contained in the total, not added to it.",
+        fields.Integer(required=True, attribute="totals.tax_cents"),
     )
     total_cents = fields.Integer(required=True, attribute="totals.total_cents")
     currency = fields.String(required=True)
@@ -61,13 +59,10 @@ def _check_country(country: str) -> None:
 
 
 class CartQuery(Schema):
-    country = fields.String(
-        load_default=None,
-        validate=[validate.Regexp("^[A-Z]{2}$"), _check_country],
-        metadata={
-            "description": "The country of the shipping address (ISO 3166-1 alpha-2).  Shipping"
-            " costs and tax depend on it.  Without it, the country of the store is used."
-        },
+    country = described(
+        "The country of the shipping address (ISO 3166-1 alpha-2).  Shipping costs and tax depend"
+        " on it.  Without it, the country of the store is used.",
+        fields.String(load_default=None, validate=[validate.Regexp("^[A-Z]{2}$"), _check_country]),
     )
 
 
@@ -80,60 +75,51 @@ class QuantityIn(Schema):
     quantity = JsonInteger(1, MAX_QUANTITY, required=True)
 
 
-@operation(query=CartQuery, returns=(200, CartOut), tags=TAGS, refusals=[NotDelivered])
-async def show_cart(request: web.Request, query: Fields) -> web.Response:
+@operation(query=CartQuery, returns=(200, CartOut), refusals=[NotDelivered])
+async def show_cart(request: web.Request, query: Fields) -> Cart:
     """Show the cart, with the current prices and the total of an order placed now."""
     rates = request.config_dict[RATES]
     if query["country"] is not None:
         rates = request.config_dict[TARIFF].rates_for(query["country"])
 
-    async def work() -> Cart:
-        async with reading(request.config_dict[ENGINE]) as conn:
-            cart_id = await guest_cart.find(request, conn)
-            return await carts.get(conn, cart_id, rates)
+    async def find(conn: AsyncConnection) -> Cart:
+        return await carts.get(conn, await guest_cart.find(request, conn), rates)
 
-    return answer(CartOut, await retry_transaction(work))
+    return await retry_transaction(partial(read, request, find))
 
 
-@operation(
-    body=CartItemIn, returns=(200, CartOut), tags=TAGS, refusals=[NotFound, OutOfStock, CartFull]
-)
-async def add_to_cart(request: web.Request, body: Fields) -> web.Response:
+@operation(body=CartItemIn, returns=(200, CartOut), refusals=[NotFound, OutOfStock, CartFull])
+async def add_to_cart(request: web.Request, body: Fields) -> Cart:
     """Add a book to the cart.
 
     If the book is already in the cart, `quantity` is added to its quantity.
     """
-    return answer(CartOut, await put_in_cart(request, **body, add=True))
+    return await put_in_cart(request, **body, add=True)
 
 
-@operation(body=QuantityIn, returns=(200, CartOut), tags=TAGS, refusals=[OutOfStock, CartFull])
-async def set_cart_quantity(request: web.Request, body: Fields) -> web.Response:
+@operation(body=QuantityIn, returns=(200, CartOut), refusals=[OutOfStock, CartFull])
+async def set_cart_quantity(request: web.Request, book_id: int, body: Fields) -> Cart:
     """Set the quantity of a book in the cart."""
-    return answer(CartOut, await put_in_cart(request, _book_id(request), **body, add=False))
+    return await put_in_cart(request, book_id, **body, add=False)
 
 
-@operation(returns=(200, CartOut), tags=TAGS)
-async def remove_from_cart(request: web.Request) -> web.Response:
+@operation(returns=(200, CartOut))
+async def remove_from_cart(request: web.Request, book_id: int) -> Cart:
     """Remove a book from the cart.
 
     The request succeeds if the book is not in the cart.
     """
 
     async def change(conn: AsyncConnection, cart_id: int) -> None:
-        await carts.remove(conn, cart_id, _book_id(request), now=now())
+        await carts.remove(conn, cart_id, book_id, now=now())
 
-    return answer(CartOut, await change_cart(request, change, create=False))
+    return await change_cart(request, change, create=False)
 
 
-@operation(returns=(204, None), tags=TAGS)
-async def clear_cart(request: web.Request) -> web.Response:
+@operation(returns=(204, None))
+async def clear_cart(request: web.Request) -> None:
     """Remove all items from the cart."""
-
-    async def change(conn: AsyncConnection, cart_id: int) -> None:
-        await carts.clear(conn, cart_id, now=now())
-
-    await change_cart(request, change, create=False)
-    return web.Response(status=204)
+    await change_cart(request, partial(carts.clear, now=now()), create=False)
 
 
 async def put_in_cart(request: web.Request, book_id: int, quantity: int, *, add: bool) -> Cart:
@@ -154,19 +140,14 @@ async def change_cart(request: web.Request, change: CartChange, *, create: bool 
     """Change the visitor's cart.  With `create=False`, a missing cart is not created."""
     rates = request.config_dict[RATES]
 
-    async def work() -> tuple[int | None, Cart]:
-        async with transaction(request.config_dict[ENGINE]) as conn:
-            found = await (guest_cart.get_or_create if create else guest_cart.find)(request, conn)
-            items = await change(conn, found) if found is not None else []
-            if items is None:
-                return found, await carts.get(conn, found, rates)
-            return found, carts.priced(items, rates)
+    async def find_and_change(conn: AsyncConnection) -> tuple[int | None, Cart]:
+        found = await (guest_cart.get_or_create if create else guest_cart.find)(request, conn)
+        items = await change(conn, found) if found is not None else []
+        if items is None:
+            return found, await carts.get(conn, found, rates)
+        return found, carts.priced(items, rates)
 
-    cart_id, cart = await retry_transaction(work)
+    cart_id, cart = await write(request, find_and_change)
     if cart_id is not None:
         await guest_cart.remember(request, cart_id)
     return cart
-
-
-def _book_id(request: web.Request) -> int:
-    return int(request.match_info["book_id"])

@@ -9,16 +9,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.catalogue import books, covers
 from bookstore.catalogue.models import Book
-from bookstore.database.engine import reading, retry_transaction, transaction
-from bookstore.errors import BrokenPicture, InvalidIsbn, NotAPicture, NotFound, Stale, TooLarge
+from bookstore.errors import BrokenPicture, InvalidIsbn, NotAPicture, NotFound, TooLarge
 from web.api.book_schemas import BookOut
-from web.api.books import book_answer, book_id
-from web.api.operations import operation
-from web.api.preconditions import IF_MATCH, check_if_match
+from web.api.books import book_answer, expected_version
+from web.api.operations import Answer, operation
 from web.auth.sessions import current_user
-from web.server.errors import IfMatchRequired
-from web.server.keys import ENGINE
 from web.server.request_context import now
+from web.server.transactions import read, write
 
 _GENERATED_NAME = re.compile(r"([0-9]{13})\.svg")
 _UPLOADED_NAME = re.compile(r"[0-9a-f]{16}-[0-9]{2,4}x[0-9]{2,4}(-small)?\.jpg")
@@ -28,95 +25,69 @@ _CACHED = {"Cache-Control": "public, max-age=86400"}
 _IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 
-@operation(
-    returns=(200, None),
-    content_type=["image/svg+xml", covers.MEDIA_TYPE],
-    tags=["books"],
-    cached=True,
-)
-async def show_cover(request: web.Request) -> web.Response:
+@operation(returns=(200, None), content_type=["image/svg+xml", covers.MEDIA_TYPE], cached=True)
+async def show_cover(request: web.Request, name: str) -> web.Response:
     """Show the cover of a book.
 
     `cover_url` of the book is the URL.  An uploaded cover is a JPEG image that never changes;
     `-small` before its extension selects a smaller version.  `{isbn13}.svg` is a generated cover.
     Withdrawn books keep their cover.
     """
-    name = request.match_info["name"]
     if _UPLOADED_NAME.fullmatch(name):
-        return await _show_uploaded(request, name)
+        image = await read(request, covers.content, name)
+        headers = {**_IMMUTABLE, "ETag": f'"{name}"'}
+        return web.Response(body=image, content_type=covers.MEDIA_TYPE, headers=headers)
     match = _GENERATED_NAME.fullmatch(name)
     if match is None:
         raise NotFound("This cover")
-    async with reading(request.config_dict[ENGINE]) as conn:
-        try:
-            book = await books.by_isbn(conn, match[1], withdrawn=True)
-        except InvalidIsbn:
-            raise NotFound("This cover") from None
+    try:
+        book = await read(request, books.by_isbn, match[1], withdrawn=True)
+    except InvalidIsbn:
+        raise NotFound("This cover") from None
     image = generated_cover(book)
     etag = f'"{hashlib.sha256(image).hexdigest()[:24]}"'
-    return web.Response(body=image, content_type="image/svg+xml", headers={**_CACHED, "ETag": etag})
+    headers = {**_CACHED, "ETag": etag}
+    return web.Response(body=image, content_type="image/svg+xml", headers=headers)
 
 
 @operation(
     returns=(200, BookOut),
     upload=covers.UPLOAD_MEDIA_TYPES,
-    headers=IF_MATCH,
-    tags=["staff"],
-    refusals=[NotAPicture, BrokenPicture, TooLarge, Stale, IfMatchRequired],
+    versioned=True,
+    refusals=[NotAPicture, BrokenPicture, TooLarge],
 )
-async def upload_cover(request: web.Request) -> web.Response:
+async def upload_cover(request: web.Request, book_id: int) -> Answer:
     """Upload a cover of a book, as the body of the request.
 
     Accepts JPEG and PNG of at most 25 million pixels and WebP of at most 12 million pixels, each
     of at most 5 MB.  The content of the file determines its type, not its name or media type.
     The image is encoded again in two sizes; metadata is discarded.
     """
-    content = await _read_body(request)
-
-    async def expected_version(conn: AsyncConnection) -> int:
-        book = await books.get(conn, book_id(request))
-        return check_if_match(request, book.version)
-
-    async with reading(request.config_dict[ENGINE]) as conn:
-        # Checked before the image is processed, and again when it is stored.
-        await expected_version(conn)
+    by, content = current_user(request).id, await _read_body(request)
+    # Checked before the image is processed, and again when it is stored.
+    await read(request, expected_version, request, book_id)
     cover = await covers.make_cover(content)
 
-    async def work() -> Book:
-        async with transaction(request.config_dict[ENGINE]) as conn:
-            return await covers.put(
-                conn,
-                book_id(request),
-                await expected_version(conn),
-                cover,
-                user_id=current_user(request).id,
-                now=now(),
-            )
+    async def put(conn: AsyncConnection) -> Book:
+        version = await expected_version(conn, request, book_id)
+        return await covers.put(conn, book_id, version, cover, user_id=by, now=now())
 
-    return book_answer(request, await retry_transaction(work))
+    return book_answer(request, await write(request, put))
 
 
-@operation(
-    headers=IF_MATCH,
-    returns=(200, BookOut),
-    tags=["staff"],
-    refusals=[Stale, IfMatchRequired],
-)
-async def remove_cover(request: web.Request) -> web.Response:
+@operation(versioned=True, returns=(200, BookOut))
+async def remove_cover(request: web.Request, book_id: int) -> Answer:
     """Remove the uploaded cover of a book.
 
     The book gets a generated cover.
     """
+    by = current_user(request).id
 
-    async def work() -> Book:
-        async with transaction(request.config_dict[ENGINE]) as conn:
-            book = await books.get(conn, book_id(request))
-            version = check_if_match(request, book.version)
-            return await covers.remove(
-                conn, book.id, version, user_id=current_user(request).id, now=now()
-            )
+    async def remove(conn: AsyncConnection) -> Book:
+        version = await expected_version(conn, request, book_id)
+        return await covers.remove(conn, book_id, version, user_id=by, now=now())
 
-    return book_answer(request, await retry_transaction(work))
+    return book_answer(request, await write(request, remove))
 
 
 async def _read_body(request: web.Request) -> bytes:
@@ -133,13 +104,6 @@ async def _read_body(request: web.Request) -> bytes:
         if len(content) > covers.MAX_BYTES:
             raise TooLarge(covers.MAX_BYTES)
     return bytes(content)
-
-
-async def _show_uploaded(request: web.Request, name: str) -> web.Response:
-    async with reading(request.config_dict[ENGINE]) as conn:
-        image = await covers.content(conn, name)
-    headers = {**_IMMUTABLE, "ETag": f'"{name}"'}
-    return web.Response(body=image, content_type=covers.MEDIA_TYPE, headers=headers)
 
 
 def generated_cover(book: Book) -> bytes:

@@ -4,8 +4,8 @@ import asyncio
 import inspect
 import json
 import re
+from collections.abc import Callable
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
 from aiohttp import web
@@ -27,36 +27,27 @@ _pages = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-
-
-class _OpenApiDocument:
-    """The OpenAPI document of an application, generated on the first request.
-
-    Generation takes longer than the rest of the application's start, so it runs once and in a
-    thread.
-    """
-
-    def __init__(self, app: web.Application) -> None:
-        self._app = app
-        self._generation: asyncio.Task[dict[str, Any]] | None = None
-
-    async def document(self) -> dict[str, Any]:
-        if self._generation is None:
-            coroutine = asyncio.to_thread(openapi.describe, self._app)
-            self._generation = asyncio.create_task(coroutine)
-        return await asyncio.shield(self._generation)
-
-
-_OPENAPI_DOCUMENT = web.AppKey("api_description", _OpenApiDocument)
+#: Returns the task that generates the document of the application, and starts it if necessary.
+_Generate = Callable[[], "asyncio.Task[dict[str, Any]]"]
+_DOCUMENT = web.AppKey[_Generate]("openapi_document")
 
 
 def prepare(app: web.Application) -> None:
-    """Prepare the application to serve its OpenAPI document."""
-    app[_OPENAPI_DOCUMENT] = _OpenApiDocument(app)
+    """Prepare the application to serve its OpenAPI document.
+
+    Generation takes longer than the rest of the application's start, so it runs in a thread, once,
+    on the first request.
+    """
+
+    def start() -> asyncio.Task[dict[str, Any]]:
+        return asyncio.create_task(asyncio.to_thread(openapi.describe, app))
+
+    generate: _Generate = cache(start)
+    app[_DOCUMENT] = generate
 
 
 async def _document(request: web.Request) -> dict[str, Any]:
-    return await request.config_dict[_OPENAPI_DOCUMENT].document()
+    return await asyncio.shield(request.config_dict[_DOCUMENT]())
 
 
 async def show_document(request: web.Request) -> web.Response:
@@ -71,36 +62,25 @@ async def show_document(request: web.Request) -> web.Response:
 async def show_reference(request: web.Request) -> web.Response:
     """GET /api/docs."""
     document = await _document(request)
-    page = _pages.get_template("reference.html").render(
-        document=document,
-        tags=_by_tag(document),
-        shape=_shape,
-        codes=_codes,
-        as_json=_as_json,
-        request_line=_request_line,
-    )
-    return web.Response(text=page, content_type="text/html", headers={"Cache-Control": "no-cache"})
+    return _page("reference.html", document=document, tags=_by_tag(document))
 
 
 async def show_errors(request: web.Request) -> web.Response:
     """GET /api/docs/errors: what each code means.  The `type` of every problem links here."""
     document = await _document(request)
-    page = _pages.get_template("errors.html").render(
-        document=document, problems=_problems(document), codes=_codes
-    )
-    return web.Response(text=page, content_type="text/html", headers={"Cache-Control": "no-cache"})
+    return _page("errors.html", document=document, problems=_problems(document))
 
 
 async def show_style(request: web.Request) -> web.Response:
     """GET /api/docs.css."""
-    return web.Response(
-        text=_style(), content_type="text/css", headers={"Cache-Control": "max-age=3600"}
-    )
+    style = openapi.static_file("reference.css")
+    headers = {"Cache-Control": "max-age=3600"}
+    return web.Response(text=style, content_type="text/css", headers=headers)
 
 
-@cache
-def _style() -> str:
-    return files("web.api").joinpath("static/reference.css").read_text("utf-8")
+def _page(template: str, **content: Any) -> web.Response:
+    page = _pages.get_template(template).render(**content)
+    return web.Response(text=page, content_type="text/html", headers={"Cache-Control": "no-cache"})
 
 
 def _by_tag(document: dict[str, Any]) -> list[dict[str, Any]]:
@@ -185,3 +165,11 @@ def _shape(schema: dict[str, Any]) -> str:
         return f"list of {_shape(schema.get('items', {}))}"
     name = " or ".join(kind) if isinstance(kind, list) else str(kind)
     return f"{name} ({schema['format']})" if "format" in schema else name
+
+
+_pages.globals |= {
+    "shape": _shape,
+    "codes": _codes,
+    "as_json": _as_json,
+    "request_line": _request_line,
+}

@@ -2,14 +2,30 @@
 
 import re
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from marshmallow import fields, validate
 
 #: Far above any price.  Multiplied by the largest quantity, it still fits an integer column.
 LARGEST_CENTS = 99_999_999
 
+F = TypeVar("F", bound=fields.Field[Any])
+
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def described(description: str, field: F) -> F:
+    """The field with this description in the OpenAPI document."""
+    field.metadata = {**field.metadata, "description": description}
+    return field
+
+
+class Password(fields.String):
+    """A required password.  `bookstore.users.passwords` validates a new one."""
+
+    def __init__(self) -> None:
+        length = validate.Length(max=1000)
+        super().__init__(required=True, validate=length, metadata={"format": "password"})
 
 
 class SingleLine(fields.String):

@@ -5,18 +5,17 @@
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import idempotency
-from bookstore.database.engine import retry_transaction, transaction
 from bookstore.errors import IdempotencyKeyRequired
-from web.api.operations import IDEMPOTENCY_KEY
+from web.api.operations import IDEMPOTENCY_KEY, Answer
 from web.auth.sessions import current_user
-from web.server.keys import ENGINE
 from web.server.request_context import now
+from web.server.transactions import write
 
 #: Printable ASCII: a header can contain it and the database stores it unchanged.
 _KEY = re.compile(r"[\x20-\x7e]{1,255}")
@@ -33,13 +32,6 @@ class HasId(Protocol):
 
 
 T = TypeVar("T", bound=HasId)
-
-
-class Created(NamedTuple):
-    """A resource that was created, and headers for the response."""
-
-    content: Any
-    headers: dict[str, str]
 
 
 def key_of(request: web.Request) -> str | None:
@@ -59,11 +51,14 @@ async def create_once(
     body: Mapping[str, Any],
     create: Callable[[AsyncConnection], Awaitable[T]],
     load: Callable[[AsyncConnection, int], Awaitable[T]],
-) -> Created:
+    *,
+    location_by: str | None = None,
+) -> Answer:
     """Call `create` in a transaction of its own, or for a repeated request `load` with its id.
 
     `body` is the content of the request apart from its URL; a repeat must have the same content.
     A key is scoped to one user and one route.  Without a key, every request creates a resource.
+    For the `Location` header, `location_by` is the attribute with which the resource's URL ends.
 
     Raises:
         IdempotencyKeyRequired, IdempotencyKeyReused, RequestInProgress: see `idempotency`.
@@ -71,21 +66,23 @@ async def create_once(
     key = key_of(request)
     request_hash = idempotency.hash_request({"path": request.path, "body": dict(body)})
 
-    async def work() -> Created:
-        async with transaction(request.config_dict[ENGINE]) as conn:
-            if key is None:
-                return Created(await create(conn), {})
-            scoped_key = idempotency.Key(
-                f"{idempotency.user_owner(current_user(request).id)} {_route_key(request)}", key
-            )
-            result_id = await idempotency.claim(conn, scoped_key, request_hash, now=now())
-            if result_id is not None:
-                return Created(await load(conn, result_id), dict(REPLAYED))
-            content = await create(conn)
-            await idempotency.record_result(conn, scoped_key, content.id)
-            return Created(content, {})
+    async def create_or_load(conn: AsyncConnection) -> tuple[T, dict[str, str]]:
+        if key is None:
+            return await create(conn), {}
+        owner = idempotency.user_owner(current_user(request).id)
+        scoped_key = idempotency.Key(f"{owner} {_route_key(request)}", key)
+        result_id = await idempotency.claim(conn, scoped_key, request_hash, now=now())
+        if result_id is not None:
+            return await load(conn, result_id), dict(REPLAYED)
+        content = await create(conn)
+        await idempotency.record_result(conn, scoped_key, content.id)
+        return content, {}
 
-    return await retry_transaction(work)
+    content, headers = await write(request, create_or_load)
+    if location_by is not None:
+        collection = request.rel_url.with_query(None)
+        headers["Location"] = str(collection / str(getattr(content, location_by)))
+    return Answer(content, headers)
 
 
 async def is_replay(

@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore.database import file_store, pagination
-from bookstore.database.engine import reading, retry_transaction, transaction
+from bookstore.database import file_store
 from bookstore.database.file_store import File
 from bookstore.database.pagination import Page
 from bookstore.errors import BookstoreError, Invalid, JobEnded, TooLarge
@@ -17,19 +17,12 @@ from bookstore.exports import rejected_rows
 from bookstore.imports import importer
 from bookstore.imports.formats import Options
 from bookstore.tasks import jobs
-from bookstore.tasks.jobs import IMPORTS, Job
+from bookstore.tasks.jobs import IMPORTS, Job, JobLine
 from bookstore.users.permissions import Permission, permits
+from web.api import job_schemas
 from web.api.idempotency import create_once
-from web.api.job_schemas import (
-    ImportLinePage,
-    ImportLineQuery,
-    ImportOut,
-    ImportPage,
-    ImportQuery,
-    import_content,
-    line_content,
-)
-from web.api.operations import Fields, answer, operation, page_answer
+from web.api.job_schemas import ImportOut
+from web.api.operations import Answer, Fields, operation
 from web.auth.sessions import current_user
 from web.live import sse
 from web.live.job_progress import JobProgress
@@ -37,8 +30,8 @@ from web.server.downloads import send_chunks
 from web.server.errors import MalformedMultipart, NotMultipart
 from web.server.keys import ENGINE, REQUEST_ID
 from web.server.request_context import now
+from web.server.transactions import read, write
 
-TAGS = ["staff"]
 #: The size limit of the other form fields, in bytes.
 _MAX_FIELD_BYTES = 16 * 1024
 #: What aiohttp raises for a malformed multipart body.
@@ -55,11 +48,10 @@ _MULTIPART_ERRORS = (
 @operation(
     returns=(202, ImportOut),
     upload=["multipart/form-data"],
-    tags=TAGS,
     refusals=[Invalid, TooLarge, NotMultipart, MalformedMultipart],
     idempotent=True,
 )
-async def start_import(request: web.Request) -> web.Response:
+async def start_import(request: web.Request) -> Answer:
     """Start an import of books from a CSV file, an Excel workbook (XLSX) or an ONIX 3 message.
 
     The form contains the part `file` and optionally `dry_run` (`true` or `false`), `encoding` (of
@@ -72,119 +64,91 @@ async def start_import(request: web.Request) -> web.Response:
     """
     file, dry_run, options = await receive_upload(request)
     body: dict[str, Any] = {"sha256": file.sha256, "dry_run": dry_run, **options.to_json()}
+    user = current_user(request)
+    start = partial(
+        importer.start,
+        file_id=file.id,
+        user_id=user.id,
+        dry_run=dry_run,
+        options=options,
+        may_change_prices=permits(user.role, Permission.CHANGE_PRICES),
+        now=now(),
+        request_id=request[REQUEST_ID],
+    )
     used = False
     try:
-
-        async def create(conn: AsyncConnection) -> Job:
-            return await importer.start(
-                conn,
-                file.id,
-                user_id=current_user(request).id,
-                dry_run=dry_run,
-                options=options,
-                may_change_prices=permits(current_user(request).role, Permission.CHANGE_PRICES),
-                now=now(),
-                request_id=request[REQUEST_ID],
-            )
-
-        created = await create_once(request, body, create, jobs.get)
-        job: Job = created.content
-        used = job.file_id == file.id
+        created = await create_once(request, body, start, jobs.get, location_by="id")
+        used = created.content.file_id == file.id
     finally:
         if not used:
             await _delete_file(request, file)
-    headers = {"Location": f"/api/v1/imports/{job.id}", **created.headers}
-    return answer(ImportOut, import_content(job), status=202, headers=headers)
+    return created
 
 
-@operation(query=ImportQuery, returns=(200, ImportPage), tags=TAGS, refusals=[Invalid])
-async def list_imports(request: web.Request, query: Fields) -> web.Response:
+@operation(query=job_schemas.ImportQuery, returns=(200, job_schemas.ImportPage))
+async def list_imports(request: web.Request, query: Fields) -> Page[Job]:
     """List imports, the newest first."""
-    async with reading(request.config_dict[ENGINE]) as conn:
-        page = await jobs.find(conn, IMPORTS, **query)
-    return page_answer(
-        ImportPage, request, Page([import_content(job) for job in page.items], page.next)
-    )
+    return await read(request, jobs.find, IMPORTS, **query)
 
 
-@operation(returns=(200, ImportOut), tags=TAGS)
-async def show_import(request: web.Request) -> web.Response:
+@operation(returns=(200, ImportOut))
+async def show_import(request: web.Request, job_id: int) -> Job:
     """Show an import and its progress."""
-    return answer(ImportOut, import_content(await _job(request)))
+    return await read(request, jobs.get, job_id, IMPORTS)
 
 
-@operation(query=ImportLineQuery, returns=(200, ImportLinePage), tags=TAGS, refusals=[Invalid])
-async def list_import_lines(request: web.Request, query: Fields) -> web.Response:
+@operation(query=job_schemas.ImportLineQuery, returns=(200, job_schemas.ImportLinePage))
+async def list_import_lines(request: web.Request, job_id: int, query: Fields) -> Page[JobLine]:
     """List the outcomes of the lines of an import, in the order of the file.
 
     Refused lines are always listed.  For ONIX messages, all records are listed.
     """
-    limit, cursor = query["limit"], query["cursor"]
-    after = pagination.decode(cursor, [int])[0] if cursor else -1
-    job = await _job(request)
-    async with reading(request.config_dict[ENGINE]) as conn:
-        found = await jobs.lines(
-            conn, job.id, outcome=query["outcome"], after=after, limit=limit + 1
-        )
-    next_cursor = pagination.encode(found[limit - 1].position) if len(found) > limit else None
-    return page_answer(
-        ImportLinePage, request, Page([line_content(line) for line in found[:limit]], next_cursor)
-    )
+    job = await read(request, jobs.get, job_id, IMPORTS)
+    query["cursor"] = query["cursor"] or None
+    return await read(request, jobs.lines, job.id, **query)
 
 
-@operation(returns=(200, None), content_type="text/csv", tags=TAGS)
-async def show_refused_rows(request: web.Request) -> web.StreamResponse:
+@operation(returns=(200, None), content_type="text/csv")
+async def show_refused_rows(request: web.Request, job_id: int) -> web.StreamResponse:
     """Download the refused rows as a CSV file, to be corrected and imported again.
 
     The file has the columns of the imported file.  Four additional columns at the start describe
     the error; an import ignores them.
     """
-    job = await _job(request)
+    job = await read(request, jobs.get, job_id, IMPORTS)
     response = web.StreamResponse(
         headers={
             "Content-Type": "text/csv; charset=utf-8",
             "Content-Disposition": f'attachment; filename="import-{job.id}-refused.csv"',
         }
     )
-    return await send_chunks(
-        request, response, rejected_rows.as_csv(request.config_dict[ENGINE], job)
-    )
+    chunks = rejected_rows.as_csv(request.config_dict[ENGINE], job)
+    return await send_chunks(request, response, chunks)
 
 
-@operation(returns=(200, None), content_type="text/event-stream", tags=TAGS)
-async def stream_import(request: web.Request) -> web.StreamResponse:
+@operation(returns=(200, None), content_type="text/event-stream")
+async def stream_import(request: web.Request, job_id: int) -> web.StreamResponse:
     """Stream the progress of an import as server-sent events.
 
     Each event is named `progress` and contains the import as JSON in `data`.  The stream ends when
     the import ends.
     """
-    return await sse.stream(request, JobProgress(request, await _job(request), _import_json))
+    job = await read(request, jobs.get, job_id, IMPORTS)
+    return await sse.stream(request, JobProgress(request, job, ImportOut().dumps))
 
 
-@operation(returns=(200, ImportOut), tags=TAGS, refusals=[JobEnded])
-async def cancel_import(request: web.Request) -> web.Response:
+@operation(returns=(200, ImportOut), refusals=[JobEnded])
+async def cancel_import(request: web.Request, job_id: int) -> Job:
     """Cancel an import.
 
     Books that were imported before stay in the catalogue.
     """
-    job_id = int(request.match_info["job_id"])
 
-    async def work() -> Job:
-        async with transaction(request.config_dict[ENGINE]) as conn:
-            await jobs.get(conn, job_id, IMPORTS)
-            return await jobs.cancel(conn, job_id, user_id=current_user(request).id, now=now())
+    async def cancel(conn: AsyncConnection) -> Job:
+        await jobs.get(conn, job_id, IMPORTS)
+        return await jobs.cancel(conn, job_id, user_id=current_user(request).id, now=now())
 
-    return answer(ImportOut, import_content(await retry_transaction(work)))
-
-
-def _import_json(job: Job) -> str:
-    text: str = ImportOut().dumps(import_content(job))
-    return text
-
-
-async def _job(request: web.Request) -> Job:
-    async with reading(request.config_dict[ENGINE]) as conn:
-        return await jobs.get(conn, int(request.match_info["job_id"]), IMPORTS)
+    return await write(request, cancel)
 
 
 async def receive_upload(request: web.Request) -> tuple[File, bool, Options]:
@@ -282,8 +246,4 @@ def _parse_options(texts: dict[str, str]) -> tuple[bool, Options]:
 
 
 async def _delete_file(request: web.Request, file: File) -> None:
-    async def work() -> None:
-        async with transaction(request.config_dict[ENGINE]) as conn:
-            await file_store.remove(conn, [file.id])
-
-    await retry_transaction(work)
+    await write(request, file_store.remove, [file.id])

@@ -1,7 +1,10 @@
 """The OpenAPI 3.1 document, generated from the router and the declarations of its operations."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from importlib.resources import files
 from typing import Any, NamedTuple
 
 from aiohttp import web
@@ -9,14 +12,8 @@ from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 
 import bookstore
-from bookstore.errors import (
-    BadToken,
-    BookstoreError,
-    NotAllowed,
-    NotFound,
-    NotSignedIn,
-    SecondFactorRequired,
-)
+from bookstore import errors
+from bookstore.errors import BookstoreError
 from bookstore.users.permissions import GRANTS, Permission
 from web.api.examples import examples
 from web.api.field_types import UtcDateTime
@@ -35,104 +32,12 @@ COMMON_PROBLEMS = {
 }
 _PARAMETER = re.compile(r"\{(\w+)\}")
 
-_INTRODUCTION = """\
-Requests and responses are JSON in UTF-8.  Unknown fields and parameters are refused.  Times are
-RFC 3339 in UTC.  Amounts are integer cents, with the `currency` in a separate field.  ISBNs have
-13 digits.
-
-Errors are problem documents (RFC 9457).  The `code` of an error never changes.
-
-Lists are paginated: pass `next` as `cursor` to get the next page.  It is null on the last page.
-The `Link` header contains the URL of the next page.  Resources have an `ETag`; conditional
-requests with `If-None-Match` are supported.
-
-To sign in, send `POST /api/v1/session`; the response sets a cookie.  Programs authenticate with a
-personal token: create it with `POST /api/v1/users/me/tokens` and send it as
-`Authorization: Bearer bks_...`.  Unsafe requests that a browser sends from another site are
-refused.
-
-`RateLimit-Policy` contains the number of requests that an IP address or a token may send per
-minute, and `RateLimit` the number of requests left.  Requests above the limit get status 429 with
-`Retry-After`.
-
-Operations that create a resource accept an `Idempotency-Key`.  A request that is repeated with the
-same key, for example after a broken connection, creates nothing new.  Changes to books and
-categories require `If-Match`, so that concurrent changes are not overwritten.
-
-Send an `X-Request-ID` to identify a request in the server logs.  Without it the server generates
-one.
-"""
+#: The tags of paths that do not start with the name of their tag.
 _TAGS = {
-    "users": "Accounts, sessions, addresses and tokens.",
-    "books": "The catalogue: books, authors, categories.",
-    "cart": "The cart of a user or guest.",
-    "orders": "Placing orders and tracking their status.",
-    "notifications": "Notifications to the caller.",
-    "staff": "Operations for staff.",
-}
-_PROBLEM_SCHEMA = {
-    "type": "object",
-    "description": "An error (RFC 9457).  Some codes have additional fields.",
-    "required": ["type", "title", "status", "detail", "code", "request_id"],
-    "properties": {
-        "type": {"type": "string", "format": "uri-reference"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string", "description": "An explanation of the error, for people."},
-        "code": {
-            "type": "string",
-            "description": "Identifies the error for programs; it never changes.",
-        },
-        "request_id": {"type": ["string", "null"]},
-        "errors": {
-            "type": "array",
-            "description": "The invalid parts of the input; only with status 422.",
-            "items": {
-                "type": "object",
-                "required": ["pointer", "detail"],
-                "properties": {
-                    "pointer": {"type": "string", "description": "A JSON Pointer (RFC 6901)."},
-                    "detail": {"type": "string"},
-                },
-            },
-        },
-    },
-    "additionalProperties": True,
+    **dict.fromkeys(("email-verifications", "password-resets", "session"), "users"),
+    **dict.fromkeys(("authors", "categories", "covers"), "books"),
 }
 _REQUEST_ID = "7f3a9c51d2e84b06"
-#: Response headers, by their names in the components.
-_HEADERS: dict[str, dict[str, Any]] = {
-    "ETag": {
-        "description": "Identifies a version of the content, for `If-None-Match` and `If-Match`.",
-        "schema": {"type": "string"},
-    },
-    "Link": {
-        "description": 'The URL of the next page, `rel="next"` (RFC 8288).  Absent on the last.',
-        "schema": {"type": "string"},
-    },
-    "Location": {
-        "description": "The URL of the new resource.",
-        "schema": {"type": "string", "format": "uri-reference"},
-    },
-    "Idempotent-Replayed": {
-        "description": "`true` if an earlier request with this key created the resource.",
-        "schema": {"type": "string", "enum": ["true"]},
-    },
-    "Retry-After": {
-        "description": "The number of seconds to wait before the next attempt.",
-        "schema": {"type": "integer", "minimum": 0},
-    },
-    "RateLimit": {
-        "description": "The number of requests left (`r`), and seconds until the reset (`t`).",
-        "schema": {"type": "string"},
-        "example": '"address";r=29999;t=60',
-    },
-    "RateLimit-Policy": {
-        "description": "The number of requests permitted (`q`) in a window of seconds (`w`).",
-        "schema": {"type": "string"},
-        "example": '"address";q=30000;w=60',
-    },
-}
 
 
 class RoutedOperation(NamedTuple):
@@ -156,6 +61,7 @@ def operations(app: web.Application) -> Iterator[RoutedOperation]:
 
 def describe(app: web.Application) -> dict[str, Any]:
     """The OpenAPI document of the application."""
+    fixed = json.loads(static_file("openapi.json"))
     plugin = MarshmallowPlugin()
     spec = APISpec(
         title="Bookstore",
@@ -164,12 +70,12 @@ def describe(app: web.Application) -> dict[str, Any]:
         plugins=[plugin],
         info={
             "summary": "Catalogue, carts and orders of the bookstore.",
-            "description": _INTRODUCTION,
+            "description": static_file("introduction.md"),
             "license": {"name": "MIT", "identifier": "MIT"},
             "contact": {"name": app[SETTINGS].store_name, "url": app[SETTINGS].base_url},
         },
         servers=[{"url": "/"}],
-        tags=[{"name": name, "description": text} for name, text in _TAGS.items()],
+        tags=fixed["tags"],
     )
     plugin.map_to_openapi_type(UtcDateTime, "string", "date-time")
     cookie = {"type": "apiKey", "in": "cookie", "name": cookie_name(app[SETTINGS])}
@@ -180,8 +86,8 @@ def describe(app: web.Application) -> dict[str, Any]:
         "token",
         {"type": "http", "scheme": "bearer", "description": "A personal token, `bks_...`."},
     )
-    spec.components.schema("Problem", _PROBLEM_SCHEMA)
-    for name, header in _HEADERS.items():
+    spec.components.schema("Problem", fixed["problem"])
+    for name, header in fixed["headers"].items():
         spec.components.header(name, header)
     for routed in operations(app):
         content = _operation(routed)
@@ -191,13 +97,19 @@ def describe(app: web.Application) -> dict[str, Any]:
     return document
 
 
+@cache
+def static_file(name: str) -> str:
+    """The text of a file in `static`."""
+    return files("web.api").joinpath("static", name).read_text("utf-8")
+
+
 def _operation(routed: RoutedOperation) -> dict[str, Any]:
     operation = routed.operation
     example = examples().get(operation.name, {})
     content: dict[str, Any] = {
         "operationId": operation.name,
         "summary": operation.summary,
-        "tags": list(operation.tags),
+        "tags": ["staff" if isinstance(routed.access, Permission) else _tag(routed.path)],
         "parameters": [
             *_path_parameters(routed.path, example.get("path", {})),
             {"in": "query", "schema": operation.query},
@@ -206,12 +118,7 @@ def _operation(routed: RoutedOperation) -> dict[str, Any]:
                     "in": "header",
                     "name": name,
                     "required": header.required,
-                    "schema": {
-                        "type": "string",
-                        "minLength": 1,
-                        **({"maxLength": header.max_length} if header.max_length else {}),
-                        **({"pattern": header.pattern} if header.pattern else {}),
-                    },
+                    "schema": {"type": "string", "minLength": 1, **header.schema},
                     "description": header.description,
                     **_example_of(example.get("headers", {}), name),
                 }
@@ -283,10 +190,8 @@ def _header(name: str) -> dict[str, str]:
 
 def _refusals(routed: RoutedOperation) -> dict[str, Any]:
     """One response for each error status, with the codes that it may have."""
-    responses = {
-        str(status): _refusal(status, meanings)
-        for status, meanings in sorted(_codes(routed).items())
-    }
+    codes = sorted(_codes(routed).items())
+    responses = {str(status): _refusal(status, meanings) for status, meanings in codes}
     if routed.method == "GET" and routed.operation.answer is not None:
         responses["304"] = {"description": "The content is unchanged (`If-None-Match`)."}
     return responses
@@ -307,13 +212,12 @@ def _codes(routed: RoutedOperation) -> dict[int, dict[str, str]]:
 
 def _refusal(status: int, meanings: dict[str, str]) -> dict[str, Any]:
     """A response with an example of each code."""
-    examples = {code: {"$ref": f"#/components/examples/{code}"} for code in meanings}
-    response: dict[str, Any] = {
-        "description": "\n".join(f"`{code}`: {text}" for code, text in meanings.items()),
-        "content": {
-            PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": examples}
-        },
+    content = {
+        "schema": {"$ref": "#/components/schemas/Problem"},
+        "examples": {code: {"$ref": f"#/components/examples/{code}"} for code in meanings},
     }
+    description = "\n".join(f"`{code}`: {text}" for code, text in meanings.items())
+    response: dict[str, Any] = {"description": description, "content": {PROBLEM: content}}
     if status in (429, 503):
         response["headers"] = {"Retry-After": _header("Retry-After")}
     return response
@@ -345,15 +249,18 @@ def _examples(app: web.Application) -> dict[str, Any]:
 
 def _may_refuse(routed: RoutedOperation) -> Sequence[type[BookstoreError]]:
     refusals = [*routed.operation.refusals, TooManyRequests]
-    refusals += [BadToken, NotAllowed]  # A token may be invalid or have the wrong scope.
+    refusals += [
+        errors.BadToken,
+        errors.NotAllowed,
+    ]  # A token may be invalid or have the wrong scope.
     if routed.access is not AccessLevel.ANYONE:
-        refusals.append(NotSignedIn)
+        refusals.append(errors.NotSignedIn)
     if isinstance(routed.access, Permission):
-        refusals.append(SecondFactorRequired)
+        refusals.append(errors.SecondFactorRequired)
     if routed.method not in ("GET", "HEAD"):
         refusals.append(CrossSiteRequest)
     if "{" in routed.path:
-        refusals.append(NotFound)
+        refusals.append(errors.NotFound)
     return refusals
 
 
@@ -361,6 +268,12 @@ def meaning(refusal: type[BookstoreError]) -> str:
     """The meaning of a code, in a sentence."""
     text = (refusal.__doc__ or "").strip().split("\n", 1)[0]
     return text or refusal.code.replace("-", " ").capitalize() + "."
+
+
+def _tag(path: str) -> str:
+    """The tag of an operation that requires no permission, by the first part of its path."""
+    part = path.split("/")[3]
+    return _TAGS.get(part, part)
 
 
 def _access_text(access: Access) -> str:
@@ -380,20 +293,15 @@ def _example_of(example: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def _path_parameters(path: str, example: Mapping[str, Any]) -> list[dict[str, Any]]:
+    # The route accepts any digits.  No row has the id 0, so it is answered with 404.
+    id_schema = {"type": "integer", "format": "int64", "minimum": 0}
     return [
         {
             "in": "path",
             "name": name,
             "required": True,
-            "schema": _path_schema(name),
+            "schema": id_schema if name.endswith("id") else {"type": "string"},
             **_example_of(example, name),
         }
         for name in _PARAMETER.findall(path)
     ]
-
-
-def _path_schema(name: str) -> dict[str, Any]:
-    if name.endswith("id"):
-        # The route accepts any digits.  No row has the id 0, so it is answered with 404.
-        return {"type": "integer", "format": "int64", "minimum": 0}
-    return {"type": "string"}

@@ -1,7 +1,7 @@
 """Declare the input, responses and errors of an operation once, for validation and documentation.
 
-@operation(body=ProfileIn, returns=(200, UserOut), tags=["users"])
-async def change_profile(request: web.Request, body: Fields) -> web.Response:
+@operation(body=AccountIn, returns=(200, AccountOut))
+async def change_user(request: web.Request, user_id: int, body: Fields) -> User:
 """
 
 import functools
@@ -15,17 +15,13 @@ from typing import Any, NamedTuple
 from aiohttp import web
 from marshmallow import Schema
 
+from bookstore import errors
 from bookstore.database.pagination import Page
-from bookstore.errors import (
-    BookstoreError,
-    IdempotencyKeyRequired,
-    IdempotencyKeyReused,
-    RequestInProgress,
-)
+from bookstore.errors import BookstoreError, Invalid, Stale
 from web.api.request_parsing import PARSER
-from web.api.schemas import NoQuery
+from web.api.schemas import NoQuery, PageQuery
 from web.cache.guest_cache import GUEST_CACHE
-from web.server.errors import InvalidInput, MalformedJson, NotJson
+from web.server.errors import IfMatchRequired, InvalidInput, MalformedJson, NotJson
 from web.server.keys import USER
 
 #: A loaded body or query: the fields of its schema, by name.
@@ -35,7 +31,12 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 IDEMPOTENCY_KEY = "Idempotency-Key"
 #: Printable ASCII.  White space around the value of a header is not part of it (RFC 9110, section
 #: 5.5).
-KEY_PATTERN = "^[!-~]([ -~]*[!-~])?$"
+KEY_SCHEMA = {"maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"}
+IDEMPOTENCY_ERRORS = (
+    errors.IdempotencyKeyRequired,
+    errors.IdempotencyKeyReused,
+    errors.RequestInProgress,
+)
 _ATTRIBUTE = "__operation__"
 
 
@@ -44,10 +45,19 @@ class Header(NamedTuple):
 
     description: str
     required: bool = False
-    #: The maximum length in characters.
-    max_length: int | None = None
-    #: The regular expression that the value must match.
-    pattern: str | None = None
+    #: Rules for the value, in JSON Schema.
+    schema: Mapping[str, Any] = {}
+
+
+class Answer(NamedTuple):
+    """The content of a response that has its own headers or ETag."""
+
+    content: Any
+    headers: Mapping[str, str] = {}
+    #: Without it, the ETag is a hash of the content.
+    etag: str | None = None
+    #: Precedes the ETag, for `check_if_match`.
+    version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +67,6 @@ class Operation:
     name: str
     summary: str
     description: str
-    tags: Sequence[str]
     body: type[Schema] | None
     query: type[Schema]
     headers: Mapping[str, Header]
@@ -68,12 +77,12 @@ class Operation:
     #: The media types of a request body that is not JSON.
     upload: Sequence[str]
     refusals: Sequence[type[BookstoreError]]
+    cached: bool
 
 
 def operation(
     *,
     returns: tuple[int, type[Schema] | None],
-    tags: Sequence[str],
     body: type[Schema] | None = None,
     query: type[Schema] = NoQuery,
     headers: Mapping[str, Header | str] | None = None,
@@ -82,14 +91,20 @@ def operation(
     refusals: Sequence[type[BookstoreError]] = (),
     cached: bool = False,
     idempotent: bool = False,
-) -> Callable[[Callable[..., Awaitable[web.StreamResponse]]], Handler]:
-    """Make a handler an operation: it receives the validated body and query as arguments.
+    versioned: bool = False,
+) -> Callable[[Callable[..., Awaitable[object]]], Handler]:
+    """Make a handler an operation.
+
+    The handler receives the validated `body` and `query`, and the parameters of the path that it
+    names; ids are integers.  It returns the content of the response, an `Answer`, or a response.
 
     `headers` are the request headers that the operation reads; a string describes an optional
     header.  `refusals` are the errors that it may return in addition to those of every operation.
     `upload` contains the media types of a body that the handler reads itself.  With `cached`, the
-    response is cached for guests for a short time.  With `idempotent`, a repeat with the same
-    `Idempotency-Key` creates nothing new: the handler calls `create_once` or `is_replay`.
+    response is cached for guests for a short time, and other caches must revalidate it.  With
+    `idempotent`, a repeat with the same `Idempotency-Key` creates nothing new: the handler calls
+    `create_once` or `is_replay`.  With `versioned`, the request must have an `If-Match`: the
+    handler calls `check_if_match`.
     """
     common_refusals: list[type[BookstoreError]] = [InvalidInput]
     request_headers = {
@@ -101,15 +116,36 @@ def operation(
             "1 to 255 characters, unique for each resource to create.  A repeat with the same"
             " key and body creates nothing new: it returns the resource that the first request"
             " created, with `Idempotent-Replayed: true`.",
-            max_length=255,
-            pattern=KEY_PATTERN,
+            schema=KEY_SCHEMA,
         )
-        common_refusals += [IdempotencyKeyRequired, IdempotencyKeyReused, RequestInProgress]
+        common_refusals += IDEMPOTENCY_ERRORS
+    if versioned:
+        request_headers["If-Match"] = Header(
+            "The `ETag` of the resource, or `*` for any version.", required=True
+        )
+        common_refusals += [Stale, IfMatchRequired]
     if body is not None:
         common_refusals += [MalformedJson, NotJson]
+    if issubclass(query, PageQuery):
+        common_refusals.append(Invalid)  # The cursor may belong to another list.
 
-    def declare(handler: Callable[..., Awaitable[web.StreamResponse]]) -> Handler:
+    def declare(handler: Callable[..., Awaitable[object]]) -> Handler:
         summary, _, description = inspect.cleandoc(handler.__doc__ or "").partition("\n")
+        declared = Operation(
+            name=handler.__name__,
+            summary=summary.rstrip("."),
+            description=description.strip(),
+            body=body,
+            query=query,
+            headers=request_headers,
+            status=returns[0],
+            answer=returns[1],
+            content_type=[content_type] if isinstance(content_type, str) else content_type,
+            upload=upload,
+            refusals=[*common_refusals, *refusals],
+            cached=cached,
+        )
+        names = set(inspect.signature(handler).parameters) - {"request", "body", "query"}
         takes_query = query is not NoQuery
         query_schema = instance(query)
         body_schema = None if body is None else instance(body)
@@ -117,7 +153,10 @@ def operation(
         @functools.wraps(handler)
         async def run(request: web.Request) -> web.StreamResponse:
             async def make() -> web.StreamResponse:
-                arguments: dict[str, Fields] = {}
+                path = request.match_info
+                arguments: dict[str, Any] = {
+                    name: int(path[name]) if name.endswith("_id") else path[name] for name in names
+                }
                 # Parsing is skipped for an empty query string, the usual case.
                 if takes_query or request.query_string:
                     found = await PARSER.parse(query_schema, request, location="query")
@@ -125,7 +164,7 @@ def operation(
                         arguments["query"] = found
                 if body_schema is not None:
                     arguments["body"] = await PARSER.parse(body_schema, request, location="json")
-                return await handler(request, **arguments)
+                return _respond(request, declared, await handler(request, **arguments))
 
             if cached and request[USER] is None:
                 response = await request.config_dict[GUEST_CACHE].get_or_create(
@@ -135,20 +174,6 @@ def operation(
                 response = await make()
             return _conditional(request, response)
 
-        declared = Operation(
-            name=handler.__name__,
-            summary=summary.rstrip("."),
-            description=description.strip(),
-            tags=tags,
-            body=body,
-            query=query,
-            headers=request_headers,
-            status=returns[0],
-            answer=returns[1],
-            content_type=[content_type] if isinstance(content_type, str) else content_type,
-            upload=upload,
-            refusals=[*common_refusals, *refusals],
-        )
         setattr(run, _ATTRIBUTE, declared)
         return run
 
@@ -169,37 +194,27 @@ def operation_of(handler: object) -> Operation | None:
     return getattr(handler, _ATTRIBUTE, None)
 
 
-def answer(
-    schema: type[Schema],
-    content: Any,
-    *,
-    status: int = 200,
-    etag: str | None = None,
-    headers: Mapping[str, str] | None = None,
-) -> web.Response:
-    """A JSON response.  Without `etag`, the ETag is a hash of the content."""
-    text = json.dumps(instance(schema).dump(content), ensure_ascii=False, separators=(",", ":"))
-    body = text.encode()
-    response = web.Response(
-        body=body, status=status, content_type="application/json", headers=headers
+def _respond(request: web.Request, operation: Operation, result: object) -> web.StreamResponse:
+    """The response to a request, made from the result of its handler."""
+    if isinstance(result, web.StreamResponse):
+        return result
+    content, headers, etag, version = result if isinstance(result, Answer) else Answer(result)
+    if operation.answer is None:
+        return web.Response(status=operation.status, headers=headers)
+    text = json.dumps(
+        instance(operation.answer).dump(content), ensure_ascii=False, separators=(",", ":")
     )
-    response.headers.setdefault("Cache-Control", "no-store")
-    response.headers["ETag"] = f'"{etag or hashlib.sha256(body).hexdigest()[:24]}"'
-    return response
-
-
-def page_answer(
-    schema: type[Schema],
-    request: web.Request,
-    page: Page[Any],
-    *,
-    headers: Mapping[str, str] | None = None,
-) -> web.Response:
-    """A page of a list, with the URL of the next page in the `Link` header (RFC 8288)."""
-    response = answer(schema, page, headers=headers)
-    if page.next is not None:
-        next_url = request.rel_url.update_query(cursor=page.next)
-        response.headers["Link"] = f'<{next_url}>; rel="next"'
+    body = text.encode()
+    tags = [] if version is None else [str(version)]
+    tags.append(etag or hashlib.sha256(body).hexdigest()[:24])
+    response = web.Response(
+        body=body, status=operation.status, content_type="application/json", headers=headers
+    )
+    response.headers.setdefault("Cache-Control", "no-cache" if operation.cached else "no-store")
+    response.headers["ETag"] = f'"{".".join(tags)}"'
+    if isinstance(content, Page) and content.next is not None:
+        next_url = request.rel_url.update_query(cursor=content.next)
+        response.headers["Link"] = f'<{next_url}>; rel="next"'  # RFC 8288.
     return response
 
 
@@ -207,19 +222,12 @@ def _conditional(request: web.Request, response: web.StreamResponse) -> web.Stre
     """304 without a body if the client has the current content (RFC 9110, section 13.1.2)."""
     if_none_match = request.headers.get("If-None-Match")
     etag = response.headers.get("ETag")
-    if (
-        if_none_match is None
-        or etag is None
-        or request.method not in ("GET", "HEAD")
-        or response.status != 200
-    ):
+    is_read = request.method in ("GET", "HEAD") and response.status == 200
+    if not is_read or if_none_match is None or etag is None:
         return response
     tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
     if etag not in tags and tags != ["*"]:
         return response
-    headers = {
-        name: response.headers[name]
-        for name in ("ETag", "Cache-Control", "Link")
-        if name in response.headers
-    }
+    kept = ("ETag", "Cache-Control", "Link")
+    headers = {name: response.headers[name] for name in kept if name in response.headers}
     return web.Response(status=304, headers=headers)

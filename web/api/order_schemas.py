@@ -6,7 +6,7 @@ from bookstore.database.pagination import LARGEST_ID
 from bookstore.orders import State
 from bookstore.payments import Payment
 from bookstore.users.addresses import LENGTHS
-from web.api.field_types import LARGEST_CENTS, JsonInteger, MultiLine, UtcDateTime
+from web.api.field_types import LARGEST_CENTS, JsonInteger, MultiLine, UtcDateTime, described
 from web.api.schemas import PageQuery, page_of
 
 _MAX_NOTE_LENGTH = 1000
@@ -44,26 +44,17 @@ class AddressOut(Schema):
 
 class OrderIn(Schema):
     shipping_address = fields.Nested(AddressIn)
-    address_id = JsonInteger(
-        1,
-        LARGEST_ID,
-        metadata={
-            "description": "The id of an address in the caller's address book, instead of"
-            " `shipping_address`."
-        },
+    address_id = described(
+        "The id of an address in the caller's address book, instead of `shipping_address`.",
+        JsonInteger(1, LARGEST_ID),
     )
-    email = fields.String(
-        validate=validate.Length(max=254),
-        metadata={"format": "email", "description": "Required from guests."},
+    email = described(
+        "Required from guests.",
+        fields.String(validate=validate.Length(max=254), metadata={"format": "email"}),
     )
-    expected_total_cents = JsonInteger(
-        0,
-        LARGEST_CENTS * 100,
-        allow_none=True,
-        metadata={
-            "description": "The total that the customer agreed to.  The order is refused if the"
-            " actual total differs."
-        },
+    expected_total_cents = described(
+        "The total that the customer agreed to.  The order is refused if the actual total differs.",
+        JsonInteger(0, LARGEST_CENTS * 100, allow_none=True),
     )
     note = MultiLine(_MAX_NOTE_LENGTH, allow_none=True)
 
@@ -88,16 +79,11 @@ class OrderOut(Schema):
     subtotal_cents = fields.Integer(required=True)
     discount_cents = fields.Integer(required=True)
     shipping_cents = fields.Integer(required=True)
-    tax_cents = fields.Integer(
-        required=True, metadata={"description": "The tax that `total_cents` includes."}
-    )
-    total_cents = fields.Integer(
-        required=True,
-        allow_none=True,
-        metadata={
-            "description": "The price of the books less discount plus shipping, including tax."
-            "  Null until the worker has processed the order."
-        },
+    tax_cents = described("The tax that `total_cents` includes.", fields.Integer(required=True))
+    total_cents = described(
+        "The price of the books less discount plus shipping, including tax.  Null until the worker"
+        " has processed the order.",
+        fields.Integer(required=True, allow_none=True),
     )
     currency = fields.String(required=True)
     shipping_address = fields.Nested(AddressOut, required=True)
@@ -106,15 +92,14 @@ class OrderOut(Schema):
 
 
 class PlacedOrderOut(OrderOut):
-    access_token = fields.String(
-        metadata={"description": "For guests: gives access to this order without an account."}
+    access_token = described(
+        "For guests: gives access to this order without an account.", fields.String()
     )
 
 
 class OrderEventOut(Schema):
-    id = fields.Integer(
-        required=True,
-        metadata={"description": "The position of the event within the order: 1, 2, 3 ..."},
+    id = described(
+        "The position of the event within the order: 1, 2, 3 ...", fields.Integer(required=True)
     )
     kind = fields.String(required=True)
     at = UtcDateTime(required=True)
@@ -127,10 +112,9 @@ class OrderEventsOut(Schema):
 
 
 class GuestTokenQuery(Schema):
-    access_token = fields.String(
-        load_default=None,
-        validate=validate.Length(max=100),
-        metadata={"description": "The access token from the response to a guest's order."},
+    access_token = described(
+        "The access token from the response to a guest's order.",
+        fields.String(load_default=None, validate=validate.Length(max=100)),
     )
 
 
@@ -139,13 +123,9 @@ class OrderQuery(PageQuery):
 
 
 class AllOrdersQuery(OrderQuery):
-    q = fields.String(
-        load_default=None,
-        validate=validate.Length(max=200),
-        metadata={
-            "description": "A prefix of an order number or e-mail address, a part of a book title,"
-            " or an ISBN."
-        },
+    q = described(
+        "A prefix of an order number or e-mail address, a part of a book title, or an ISBN.",
+        fields.String(load_default=None, validate=validate.Length(max=200)),
     )
 
 

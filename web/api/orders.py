@@ -6,47 +6,27 @@ from typing import Any
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import carts, idempotency, orders
-from bookstore.database.engine import reading, retry_transaction, transaction
+from bookstore import carts, errors, idempotency, orders
+from bookstore.database.engine import retry_transaction, transaction
 from bookstore.database.failpoints import failpoint
-from bookstore.errors import (
-    BookWithdrawn,
-    CartEmpty,
-    IdempotencyKeyRequired,
-    IdempotencyKeyReused,
-    IllegalTransition,
-    Invalid,
-    NotDelivered,
-    NotFound,
-    NotSignedIn,
-    PriceChanged,
-    RequestInProgress,
-)
+from bookstore.database.pagination import Page
+from bookstore.errors import Invalid, NotFound, NotSignedIn
 from bookstore.orders import CheckoutRequest, Order
 from bookstore.users import accounts, addresses
 from bookstore.users.permissions import Permission
+from web.api import order_schemas
 from web.api.carts import CartOut, change_cart
 from web.api.idempotency import REPLAYED, is_replay, key_of
 from web.api.operations import (
+    IDEMPOTENCY_ERRORS,
     IDEMPOTENCY_KEY,
-    KEY_PATTERN,
+    KEY_SCHEMA,
+    Answer,
     Fields,
     Header,
-    answer,
     operation,
-    page_answer,
 )
-from web.api.order_schemas import (
-    CancellationIn,
-    GuestTokenQuery,
-    OrderEventOut,
-    OrderEventsOut,
-    OrderIn,
-    OrderOut,
-    OrderPage,
-    OrderQuery,
-    PlacedOrderOut,
-)
+from web.api.order_schemas import GuestTokenQuery, OrderEventOut, OrderEventsOut, OrderOut
 from web.auth import guest_cart, order_access
 from web.auth.sessions import current_user
 from web.live import sse
@@ -54,35 +34,28 @@ from web.live.order_streams import HUB
 from web.server import languages
 from web.server.keys import CHECKOUTS, ENGINE, REQUEST_ID, SESSION_WAIT_S, USER
 from web.server.request_context import now
-
-TAGS = ["orders"]
+from web.server.transactions import read
 
 
 @operation(
-    body=OrderIn,
+    body=order_schemas.OrderIn,
     headers={
         IDEMPOTENCY_KEY: Header(
-            "1 to 255 characters, unique for each order.",
-            required=True,
-            max_length=255,
-            pattern=KEY_PATTERN,
+            "1 to 255 characters, unique for each order.", required=True, schema=KEY_SCHEMA
         )
     },
-    returns=(202, PlacedOrderOut),
-    tags=TAGS,
+    returns=(202, order_schemas.PlacedOrderOut),
     refusals=[
         Invalid,
         NotFound,
-        IdempotencyKeyRequired,
-        IdempotencyKeyReused,
-        RequestInProgress,
-        CartEmpty,
-        PriceChanged,
-        NotDelivered,
-        BookWithdrawn,
+        *IDEMPOTENCY_ERRORS,
+        errors.CartEmpty,
+        errors.PriceChanged,
+        errors.NotDelivered,
+        errors.BookWithdrawn,
     ],
 )
-async def place_order(request: web.Request, body: Fields) -> web.Response:
+async def place_order(request: web.Request, body: Fields) -> Answer:
     """Place an order for the items in the cart.
 
     The order is shipped to `shipping_address`, or to the address in the caller's address book with
@@ -97,41 +70,36 @@ async def place_order(request: web.Request, body: Fields) -> web.Response:
         checkout_request, waited_s=request[SESSION_WAIT_S]
     )
     order = placed.order
-    content: dict[str, Any] = {name: getattr(order, name) for name in Order.__slots__}
+    content = {name: getattr(order, name) for name in Order.__slots__}
     if order.user_id is None:
         content["access_token"] = order_access.access_token(request, order)
     headers = {"Location": f"/api/v1/orders/{order.number}"}
     if placed.replayed:
         headers.update(REPLAYED)
-    accepted = answer(PlacedOrderOut, content, status=202, headers=headers)
     failpoint("W6")
-    return accepted
+    return Answer(content, headers)
 
 
-@operation(query=OrderQuery, returns=(200, OrderPage), tags=TAGS, refusals=[Invalid])
-async def list_orders(request: web.Request, query: Fields) -> web.Response:
+@operation(query=order_schemas.OrderQuery, returns=(200, order_schemas.OrderPage))
+async def list_orders(request: web.Request, query: Fields) -> Page[Order]:
     """List the caller's orders, the newest first."""
-    async with reading(request.config_dict[ENGINE]) as conn:
-        page = await orders.of_user(conn, current_user(request).id, **query)
-    return page_answer(OrderPage, request, page)
+    return await read(request, orders.of_user, current_user(request).id, **query)
 
 
-@operation(query=GuestTokenQuery, returns=(200, OrderOut), tags=TAGS, refusals=[NotSignedIn])
-async def show_order(request: web.Request, query: Fields) -> web.Response:
+@operation(query=GuestTokenQuery, returns=(200, OrderOut), refusals=[NotSignedIn])
+async def show_order(request: web.Request, query: Fields) -> Answer:
     """Show an order of the caller, or with `access_token` an order of a guest."""
-    async with reading(request.config_dict[ENGINE]) as conn:
-        order = await order_access.find_accessible(request, conn, query["access_token"])
-    return answer(OrderOut, order, etag=str(order.last_seq))
+    order = await read(request, _find_accessible, request, query)
+    return Answer(order, etag=str(order.last_seq))
 
 
 @operation(
-    body=CancellationIn,
+    body=order_schemas.CancellationIn,
     query=GuestTokenQuery,
     returns=(200, OrderOut),
-    tags=TAGS,
-    refusals=[IllegalTransition, NotSignedIn],
+    refusals=[errors.IllegalTransition, NotSignedIn],
 )
-async def cancel_order(request: web.Request, body: Fields, query: Fields) -> web.Response:
+async def cancel_order(request: web.Request, body: Fields, query: Fields) -> Order:
     """Cancel an order.
 
     After the order is packed, only staff can cancel it.
@@ -140,7 +108,7 @@ async def cancel_order(request: web.Request, body: Fields, query: Fields) -> web
 
     async def work() -> Order:
         async with transaction(request.config_dict[ENGINE]) as conn:
-            order = await order_access.find_accessible(request, conn, query["access_token"])
+            order = await _find_accessible(conn, request, query)
             order = await orders.cancel(
                 conn,
                 order.number,
@@ -153,51 +121,44 @@ async def cancel_order(request: web.Request, body: Fields, query: Fields) -> web
         failpoint("C4")
         return order
 
-    return answer(OrderOut, await retry_transaction(work))
+    return await retry_transaction(work)
 
 
-@operation(
-    query=GuestTokenQuery,
-    returns=(200, CartOut),
-    tags=TAGS,
-    refusals=[NotSignedIn],
-    idempotent=True,
-)
-async def reorder(request: web.Request, query: Fields) -> web.Response:
+@operation(query=GuestTokenQuery, returns=(200, CartOut), refusals=[NotSignedIn], idempotent=True)
+async def reorder(request: web.Request, query: Fields) -> Answer:
     """Add the available books of an order to the cart again."""
     headers: dict[str, str] = {}
     key = key_of(request)
 
     async def change(conn: AsyncConnection, cart_id: int) -> None:
         headers.clear()  # Remove the headers of an attempt that was rolled back.
-        order = await order_access.find_accessible(request, conn, query["access_token"])
-        if await is_replay(
-            request, conn, order_access.idempotency_owner(request, cart_id), key, cart_id
-        ):
+        order = await _find_accessible(conn, request, query)
+        owner = order_access.idempotency_owner(request, cart_id)
+        if await is_replay(request, conn, owner, key, cart_id):
             headers.update(REPLAYED)
             return
         items = [(line.book_id, line.title, line.quantity) for line in order.items]
         await carts.add_again(conn, cart_id, items, now=now())
 
-    cart = await change_cart(request, change)
-    return answer(CartOut, cart, headers=headers)
+    return Answer(await change_cart(request, change), headers)
 
 
-@operation(query=GuestTokenQuery, returns=(200, OrderEventsOut), tags=TAGS, refusals=[NotSignedIn])
-async def list_order_events(request: web.Request, query: Fields) -> web.Response:
+@operation(query=GuestTokenQuery, returns=(200, OrderEventsOut), refusals=[NotSignedIn])
+async def list_order_events(request: web.Request, query: Fields) -> Fields:
     """List the events of an order, the oldest first."""
-    async with reading(request.config_dict[ENGINE]) as conn:
-        order = await order_access.find_accessible(request, conn, query["access_token"])
-        found = await orders.events(conn, order.id)
-    return answer(OrderEventsOut, {"items": found})
+
+    async def find(conn: AsyncConnection) -> Fields:
+        order = await _find_accessible(conn, request, query)
+        return {"items": await orders.events(conn, order.id)}
+
+    return await read(request, find)
 
 
 @operation(
     query=GuestTokenQuery,
-    headers={"Last-Event-ID": Header("The `id` of the last event that the client received.")},
+    headers={"Last-Event-ID": "The `id` of the last event that the client received."},
     returns=(200, None),
     content_type="text/event-stream",
-    tags=TAGS,
     refusals=[NotSignedIn],
 )
 async def stream_order(request: web.Request, query: Fields) -> web.StreamResponse:
@@ -206,8 +167,7 @@ async def stream_order(request: web.Request, query: Fields) -> web.StreamRespons
     Each server-sent event has the name `status`, the `id` of the order event as its `id`, and the
     order event as JSON in `data`.  The stream ends when the order reaches a final status.
     """
-    async with reading(request.config_dict[ENGINE]) as conn:
-        order = await order_access.find_accessible(request, conn, query["access_token"])
+    order = await read(request, _find_accessible, request, query)
     last_event_id = request.headers.get("Last-Event-ID", "")
     after = int(last_event_id) if re.fullmatch(r"[0-9]{1,9}", last_event_id) else 0
     if order.final and after >= order.last_seq:
@@ -219,7 +179,7 @@ async def stream_order(request: web.Request, query: Fields) -> web.StreamRespons
 async def _checkout_request(request: web.Request, body: Fields) -> CheckoutRequest:
     key = key_of(request)
     if key is None:
-        raise IdempotencyKeyRequired
+        raise errors.IdempotencyKeyRequired
     user = request[USER]
     if user is None and "email" not in body:
         raise Invalid("email", "An e-mail address for the order confirmation is required.")
@@ -227,7 +187,7 @@ async def _checkout_request(request: web.Request, body: Fields) -> CheckoutReque
     address = _sent_address(body) or await _saved_address(request, body["address_id"])
     cart_id = await guest_cart.find_without_connection(request)
     if cart_id is None:
-        raise CartEmpty
+        raise errors.CartEmpty
     return CheckoutRequest(
         key=idempotency.Key(order_access.idempotency_owner(request, cart_id), key),
         request_hash=idempotency.hash_request(body),
@@ -254,5 +214,8 @@ async def _saved_address(request: web.Request, address_id: int) -> dict[str, Any
     user = request[USER]
     if user is None:  # A guest has no address book.
         raise NotFound("This address")
-    async with reading(request.config_dict[ENGINE]) as conn:
-        return (await addresses.get(conn, user.id, address_id)).as_shipping_address()
+    return (await read(request, addresses.get, user.id, address_id)).as_shipping_address()
+
+
+async def _find_accessible(conn: AsyncConnection, request: web.Request, query: Fields) -> Order:
+    return await order_access.find_accessible(request, conn, query["access_token"])

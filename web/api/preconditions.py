@@ -5,15 +5,11 @@ import re
 from aiohttp import web
 
 from bookstore.errors import Stale
-from web.api.operations import Header
 from web.server.errors import IfMatchRequired
 
 #: The part after the version is not compared.  It changes without an edit of the resource: the
 #: stock of a book, the number of books in a category.
 _TAG = re.compile(r'"([0-9]{1,10})(?:\.[0-9a-f]+)?"')
-IF_MATCH = {
-    "If-Match": Header("The `ETag` of the resource, or `*` for any version.", required=True)
-}
 
 
 def check_if_match(request: web.Request, version: int) -> int:

@@ -3,16 +3,14 @@
 from aiohttp import web
 from marshmallow import Schema, fields
 
-from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.notifications import preferences
 from bookstore.notifications.preferences import Preferences
 from web.api.field_types import JsonBoolean
-from web.api.operations import Fields, answer, operation
+from web.api.operations import Fields, operation
 from web.auth.sessions import current_user
-from web.server.keys import ENGINE
 from web.server.request_context import now
+from web.server.transactions import read, write
 
-TAGS = ["users"]
 _DELIVERED = {"description": "Whether to send an e-mail when an order is delivered."}
 _MESSAGES = {"description": "Whether to send messages from staff by e-mail."}
 
@@ -29,23 +27,17 @@ class PreferencesIn(Schema):
     email_messages = JsonBoolean(metadata=_MESSAGES)
 
 
-@operation(returns=(200, PreferencesOut), tags=TAGS)
-async def show_preferences(request: web.Request) -> web.Response:
+@operation(returns=(200, PreferencesOut))
+async def show_preferences(request: web.Request) -> Preferences:
     """Show the caller's e-mail preferences."""
-    async with reading(request.config_dict[ENGINE]) as conn:
-        return answer(PreferencesOut, await preferences.of_user(conn, current_user(request).id))
+    return await read(request, preferences.of_user, current_user(request).id)
 
 
-@operation(body=PreferencesIn, returns=(200, PreferencesOut), tags=TAGS)
-async def change_preferences(request: web.Request, body: Fields) -> web.Response:
+@operation(body=PreferencesIn, returns=(200, PreferencesOut))
+async def change_preferences(request: web.Request, body: Fields) -> Preferences:
     """Change the caller's e-mail preferences.
 
     E-mails that are essential to an order or to the account are always sent.  Notifications that
     are not sent by e-mail are still listed at `/notifications`.
     """
-
-    async def work() -> Preferences:
-        async with transaction(request.config_dict[ENGINE]) as conn:
-            return await preferences.change(conn, current_user(request).id, body, now=now())
-
-    return answer(PreferencesOut, await retry_transaction(work))
+    return await write(request, preferences.change, current_user(request).id, body, now=now())

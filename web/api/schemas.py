@@ -4,7 +4,7 @@ from typing import Any
 
 from marshmallow import Schema, fields, validate
 
-from web.api.field_types import QueryInteger
+from web.api.field_types import QueryInteger, described
 
 #: Cursors are base64url.  The longest contain a name of 255 characters that JSON escapes.
 CURSOR_LENGTH = 4200
@@ -17,30 +17,25 @@ class NoQuery(Schema):
 class PageQuery(Schema):
     """The page of a list."""
 
-    limit = QueryInteger(
-        1,
-        100,
-        load_default=20,
-        metadata={"description": "The maximum number of items on the page."},
+    limit = described(
+        "The maximum number of items on the page.", QueryInteger(1, 100, load_default=20)
     )
-    cursor = fields.String(
-        load_default=None,
-        validate=[validate.Length(max=CURSOR_LENGTH), validate.Regexp(r"^[A-Za-z0-9_-]*$")],
-        metadata={"description": "`next` of the previous page."},
+    cursor = described(
+        "`next` of the previous page.",
+        fields.String(
+            load_default=None,
+            validate=[validate.Length(max=CURSOR_LENGTH), validate.Regexp(r"^[A-Za-z0-9_-]*$")],
+        ),
     )
 
 
 def page_of(item: type[Schema]) -> type[Schema]:
     """The schema of a page of a list."""
+    following = described(
+        "The cursor of the next page; null on the last page.", Text(allow_none=True)
+    )
     return Schema.from_dict(
-        {
-            "items": fields.List(fields.Nested(item), required=True),
-            "next": fields.String(
-                required=True,
-                allow_none=True,
-                metadata={"description": "The cursor of the next page; null on the last page."},
-            ),
-        },
+        {"items": fields.List(fields.Nested(item), required=True), "next": following},
         name=item.__name__.removesuffix("Out") + "Page",
     )
 

@@ -1,44 +1,33 @@
 """The stock of a book and its movements."""
 
-from typing import NamedTuple
+from dataclasses import asdict, dataclass
 
 from aiohttp import web
 from marshmallow import Schema, fields, validate
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.catalogue import books, stock
-from bookstore.catalogue.stock import (
-    MAX_QUANTITY,
-    NOTE_LENGTH,
-    STAFF_REASONS,
-    Movement,
-    StockReason,
-)
-from bookstore.database.engine import reading
+from bookstore.catalogue.stock import MAX_QUANTITY, STAFF_REASONS, Movement, StockReason
+from bookstore.database.pagination import Page
 from bookstore.errors import Invalid, OutOfStock
-from web.api.books import book_id
-from web.api.field_types import JsonInteger, SingleLine, UtcDateTime
+from web.api.field_types import JsonInteger, SingleLine, UtcDateTime, described
 from web.api.idempotency import create_once
-from web.api.operations import Fields, answer, operation, page_answer
+from web.api.operations import Answer, Fields, operation
 from web.api.schemas import PageQuery, page_of
 from web.auth.sessions import current_user
-from web.server.keys import ENGINE
 from web.server.request_context import now
-
-TAGS = ["staff"]
+from web.server.transactions import read
 
 
 class StockMovementIn(Schema):
-    delta = JsonInteger(
-        -MAX_QUANTITY,
-        MAX_QUANTITY,
-        required=True,
-        metadata={"description": "The change of the stock; negative for a removal."},
+    delta = described(
+        "The change of the stock; negative for a removal.",
+        JsonInteger(-MAX_QUANTITY, MAX_QUANTITY, required=True),
     )
     reason = fields.Enum(
         StockReason, by_value=True, required=True, validate=validate.OneOf(sorted(STAFF_REASONS))
     )
-    note = SingleLine(NOTE_LENGTH, allow_none=True)
+    note = SingleLine(stock.NOTE_LENGTH, allow_none=True)
 
 
 class StockMovementOut(Schema):
@@ -51,53 +40,49 @@ class StockMovementOut(Schema):
 
 
 class NewStockMovementOut(StockMovementOut):
-    stock = fields.Integer(required=True, metadata={"description": "The current stock."})
+    stock = described("The current stock.", fields.Integer(required=True))
 
 
 StockMovementPage = page_of(StockMovementOut)
 
 
-class _NewStockMovement(NamedTuple):
-    """A stock movement and the current stock."""
+@dataclass(frozen=True, slots=True)
+class _NewStockMovement(Movement):
+    """A stock movement with the current stock."""
 
-    id: int
-    movement: Movement
     stock: int
 
 
 @operation(
     body=StockMovementIn,
     returns=(201, NewStockMovementOut),
-    tags=TAGS,
     refusals=[Invalid, OutOfStock],
     idempotent=True,
 )
-async def move_stock(request: web.Request, body: Fields) -> web.Response:
+async def move_stock(request: web.Request, book_id: int, body: Fields) -> Answer:
     """Increase or decrease the stock of a book."""
+    by = current_user(request).id
 
     async def create(conn: AsyncConnection) -> _NewStockMovement:
-        movement = await stock.move(
-            conn, book_id(request), **body, user_id=current_user(request).id, now=now()
-        )
-        return _NewStockMovement(
-            movement.id, movement, await stock.quantity(conn, movement.book_id)
-        )
+        movement = await stock.move(conn, book_id, **body, user_id=by, now=now())
+        return await with_stock(conn, movement)
 
     async def load(conn: AsyncConnection, result_id: int) -> _NewStockMovement:
-        movement = await stock.movement(conn, result_id)
-        return _NewStockMovement(result_id, movement, await stock.quantity(conn, movement.book_id))
+        return await with_stock(conn, await stock.movement(conn, result_id))
 
-    recorded, headers = await create_once(request, body, create, load)
-    content = {name: getattr(recorded.movement, name) for name in Movement.__slots__}
-    return answer(
-        NewStockMovementOut, content | {"stock": recorded.stock}, status=201, headers=headers
-    )
+    async def with_stock(conn: AsyncConnection, movement: Movement) -> _NewStockMovement:
+        current = await stock.quantity(conn, movement.book_id)
+        return _NewStockMovement(**asdict(movement), stock=current)
+
+    return await create_once(request, body, create, load)
 
 
-@operation(query=PageQuery, returns=(200, StockMovementPage), tags=TAGS, refusals=[Invalid])
-async def list_stock_movements(request: web.Request, query: Fields) -> web.Response:
+@operation(query=PageQuery, returns=(200, StockMovementPage))
+async def list_stock_movements(request: web.Request, book_id: int, query: Fields) -> Page[Movement]:
     """List the stock movements of a book, the newest first."""
-    async with reading(request.config_dict[ENGINE]) as conn:
-        book = await books.get(conn, book_id(request), withdrawn=True)
-        page = await stock.movements(conn, book.id, **query)
-    return page_answer(StockMovementPage, request, page)
+
+    async def find(conn: AsyncConnection) -> Page[Movement]:
+        await books.get(conn, book_id, withdrawn=True)
+        return await stock.movements(conn, book_id, **query)
+
+    return await read(request, find)

@@ -1,114 +1,94 @@
 """Personal API tokens, which programs use instead of a password."""
 
+from dataclasses import asdict
 from datetime import UTC
+from typing import Any
 
 from aiohttp import web
 from marshmallow import Schema, fields, validate
 
 from bookstore.database import pagination
-from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.database.pagination import Page
 from bookstore.errors import Invalid, PasswordNeeded, TooManyTokens
 from bookstore.users import api_tokens
-from bookstore.users.api_tokens import Scope
-from web.api.field_types import SingleLine, UtcDateTime
-from web.api.operations import Fields, answer, operation, page_answer
-from web.api.schemas import PageQuery, page_of
+from bookstore.users.api_tokens import ApiToken, Scope
+from web.api.field_types import SingleLine, UtcDateTime, described
+from web.api.operations import Fields, operation
+from web.api.schemas import PageQuery, Text, page_of
 from web.auth.sessions import current_user
-from web.server.keys import ENGINE
 from web.server.request_context import now
-
-TAGS = ["users"]
+from web.server.transactions import read, write
 
 
 class TokenIn(Schema):
-    name = SingleLine(
-        100, required=True, metadata={"description": "A name that describes the use of the token."}
+    name = described("A name that describes the use of the token.", SingleLine(100, required=True))
+    expires_at = described(
+        "Without it, the token is valid until it is deleted.",
+        fields.AwareDateTime(
+            load_default=None, allow_none=True, default_timezone=UTC, format="iso"
+        ),
     )
-    expires_at = fields.AwareDateTime(
-        load_default=None,
-        allow_none=True,
-        default_timezone=UTC,
-        format="iso",
-        metadata={"description": "Without it, the token is valid until it is deleted."},
+    scopes = described(
+        "`read`: safe requests.  `write`: requests that change something.  `staff`: the additional"
+        " permissions of your role.  The default is all scopes.",
+        fields.List(
+            fields.Enum(Scope, by_value=True),
+            load_default=list(Scope),
+            validate=validate.Length(1, len(Scope)),
+        ),
     )
-    scopes = fields.List(
-        fields.Enum(Scope, by_value=True),
-        load_default=list(Scope),
-        validate=validate.Length(1, len(Scope)),
-        metadata={
-            "description": "`read`: safe requests.  `write`: requests that change something."
-            "  `staff`: the additional permissions of your role.  The default is all scopes."
-        },
-    )
+
+
+class _SortedList(fields.List[Scope]):
+    """A set, as a sorted list."""
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> list[Any] | None:
+        return super()._serialize(sorted(value), attr, obj, **kwargs)
 
 
 class TokenOut(Schema):
     id = fields.Integer(required=True)
     name = fields.String(required=True)
-    scopes = fields.List(fields.Enum(Scope, by_value=True), required=True)
+    scopes = _SortedList(fields.Enum(Scope, by_value=True), required=True)
     created_at = UtcDateTime(required=True)
     expires_at = UtcDateTime(required=True, allow_none=True)
     last_used_at = UtcDateTime(required=True, allow_none=True)
 
 
 class NewTokenOut(TokenOut):
-    token = fields.String(
-        required=True, metadata={"description": "The token; it is shown only in this response."}
-    )
+    token = described("The token; it is shown only in this response.", Text())
 
 
 TokenPage = page_of(TokenOut)
 
 
-@operation(query=PageQuery, returns=(200, TokenPage), tags=TAGS, refusals=[Invalid])
-async def list_tokens(request: web.Request, query: Fields) -> web.Response:
+@operation(query=PageQuery, returns=(200, TokenPage))
+async def list_tokens(request: web.Request, query: Fields) -> Page[ApiToken]:
     """List the caller's tokens, the newest first.
 
     The response does not contain the secret tokens themselves.
     """
-    async with reading(request.config_dict[ENGINE]) as conn:
-        found = await api_tokens.of_user(conn, current_user(request).id)
-    page = pagination.paginate(found, lambda token: (-token.id,), (int,), **query)
-    return page_answer(
-        TokenPage, request, Page([_token_content(token) for token in page.items], page.next)
-    )
+    found = await read(request, api_tokens.of_user, current_user(request).id)
+    return pagination.paginate(found, lambda token: (-token.id,), (int,), **query)
 
 
 @operation(
     body=TokenIn,
     returns=(201, NewTokenOut),
-    tags=TAGS,
     refusals=[Invalid, PasswordNeeded, TooManyTokens],
 )
-async def create_token(request: web.Request, body: Fields) -> web.Response:
+async def create_token(request: web.Request, body: Fields) -> Fields:
     """Create a personal token.
 
     The token is shown only in this response.  Send it as `Authorization: Bearer bks_...`.  A token
     does not permit managing passwords, second factors, sessions or tokens.
     """
-
-    async def work() -> tuple[api_tokens.ApiToken, str]:
-        async with transaction(request.config_dict[ENGINE]) as conn:
-            return await api_tokens.make(conn, current_user(request).id, **body, now=now())
-
-    created, token = await retry_transaction(work)
-    return answer(
-        NewTokenOut,
-        {**_token_content(created), "token": token},
-        status=201,
-        headers={"Cache-Control": "no-store"},
-    )
+    user_id = current_user(request).id
+    created, token = await write(request, api_tokens.make, user_id, **body, now=now())
+    return asdict(created) | {"token": token}
 
 
-@operation(returns=(204, None), tags=TAGS)
-async def end_token(request: web.Request) -> web.Response:
+@operation(returns=(204, None))
+async def end_token(request: web.Request, token_id: int) -> None:
     """Delete one of the caller's tokens; it becomes invalid immediately."""
-    async with transaction(request.config_dict[ENGINE]) as conn:
-        await api_tokens.end(conn, current_user(request).id, int(request.match_info["token_id"]))
-    return web.Response(status=204)
-
-
-def _token_content(token: api_tokens.ApiToken) -> Fields:
-    names = [field for field in TokenOut().fields if field != "scopes"]
-    return {"scopes": sorted(token.scopes), **{name: getattr(token, name) for name in names}}
+    await write(request, api_tokens.end, current_user(request).id, token_id)

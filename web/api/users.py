@@ -3,12 +3,12 @@
 from aiohttp import web
 from marshmallow import Schema, fields, validate
 
-from bookstore.database.engine import transaction
 from bookstore.errors import BadCode, BadCredentials, CodeRequired, EmailTaken, Invalid
 from bookstore.users import accounts
+from bookstore.users.accounts import User
 from bookstore.users.permissions import Role
-from web.api.field_types import SingleLine, UtcDateTime
-from web.api.operations import Fields, answer, operation
+from web.api.field_types import Password, SingleLine, UtcDateTime, described
+from web.api.operations import Answer, Fields, operation
 from web.auth import guest_cart, sessions
 from web.auth.credentials import check
 from web.auth.login_throttle import throttle_registration
@@ -17,8 +17,7 @@ from web.server import languages
 from web.server.errors import TooManyAttempts
 from web.server.keys import ENGINE, USER
 from web.server.request_context import now
-
-TAGS = ["users"]
+from web.server.transactions import write
 
 
 class UserOut(Schema):
@@ -32,27 +31,17 @@ class UserOut(Schema):
 
 class RegistrationIn(Schema):
     email = SingleLine(254, required=True, metadata={"format": "email"})
-    password = fields.String(
-        required=True,
-        validate=validate.Length(max=1000),
-        metadata={"format": "password", "description": "8 to 128 characters."},
-    )
+    password = described("8 to 128 characters.", Password())
     name = SingleLine(200, required=True)
 
 
 class CredentialsIn(Schema):
     email = fields.String(required=True, validate=validate.Length(max=1000))
-    password = fields.String(
-        required=True, validate=validate.Length(max=1000), metadata={"format": "password"}
-    )
-    code = fields.String(
-        load_default=None,
-        allow_none=True,
-        validate=validate.Length(max=100),
-        metadata={
-            "description": "A code of the second factor, or a recovery code.  Required if the"
-            " account has a second factor."
-        },
+    password = Password()
+    code = described(
+        "A code of the second factor, or a recovery code.  Required if the account has a second"
+        " factor.",
+        fields.String(load_default=None, allow_none=True, validate=validate.Length(max=100)),
     )
 
 
@@ -67,10 +56,9 @@ class SessionOut(Schema):
 @operation(
     body=RegistrationIn,
     returns=(201, UserOut),
-    tags=TAGS,
     refusals=[EmailTaken, Invalid, TooManyAttempts],
 )
-async def register(request: web.Request, body: Fields) -> web.Response:
+async def register(request: web.Request, body: Fields) -> Answer:
     """Create an account and sign in to it.
 
     E-mails to the account are in the language of `Accept-Language`, if the store supports it.
@@ -81,16 +69,15 @@ async def register(request: web.Request, body: Fields) -> web.Response:
             request.config_dict[ENGINE], **body, language=language, now=now()
         )
     await guest_cart.sign_in(request, user)
-    return answer(UserOut, user, status=201, headers={"Location": "/api/v1/users/me"})
+    return Answer(user, {"Location": "/api/v1/users/me"})
 
 
 @operation(
     body=CredentialsIn,
     returns=(200, UserOut),
-    tags=TAGS,
     refusals=[BadCode, BadCredentials, CodeRequired, TooManyAttempts],
 )
-async def sign_in(request: web.Request, body: Fields) -> web.Response:
+async def sign_in(request: web.Request, body: Fields) -> User:
     """Sign in; the response sets the session cookie.
 
     The response is the same for an unknown e-mail address and a wrong password.  Accounts with a
@@ -98,37 +85,36 @@ async def sign_in(request: web.Request, body: Fields) -> web.Response:
     """
     user = await check(request, **body)
     await guest_cart.sign_in(request, user)
-    return answer(UserOut, user)
+    return user
 
 
-@operation(returns=(200, SessionOut), tags=TAGS)
-async def show_session(request: web.Request) -> web.Response:
+@operation(returns=(200, SessionOut))
+async def show_session(request: web.Request) -> Fields:
     """Show the user who is signed in.
 
     `user` is null for a guest.
     """
-    return answer(SessionOut, {"user": request[USER]})
+    return {"user": request[USER]}
 
 
-@operation(returns=(204, None), tags=TAGS)
-async def sign_out(request: web.Request) -> web.Response:
+@operation(returns=(204, None))
+async def sign_out(request: web.Request) -> Answer:
     """Sign out.
 
     The request succeeds without a session.
     """
     await sessions.sign_out(request)
-    return web.Response(status=204, headers={"Clear-Site-Data": '"cache", "storage"'})
+    return Answer(None, {"Clear-Site-Data": '"cache", "storage"'})
 
 
-@operation(returns=(200, UserOut), tags=TAGS)
-async def show_profile(request: web.Request) -> web.Response:
+@operation(returns=(200, UserOut))
+async def show_profile(request: web.Request) -> User:
     """Show the caller's profile."""
-    return answer(UserOut, current_user(request))
+    return current_user(request)
 
 
-@operation(body=ProfileIn, returns=(200, UserOut), tags=TAGS)
-async def change_profile(request: web.Request, body: Fields) -> web.Response:
+@operation(body=ProfileIn, returns=(200, UserOut))
+async def change_profile(request: web.Request, body: Fields) -> User:
     """Change the caller's profile."""
-    async with transaction(request.config_dict[ENGINE]) as conn:
-        user = await accounts.change_name(conn, current_user(request).id, body["name"], now=now())
-    return answer(UserOut, user)
+    user_id = current_user(request).id
+    return await write(request, accounts.change_name, user_id, body["name"], now=now())

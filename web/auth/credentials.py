@@ -12,6 +12,7 @@ from web.auth.login_throttle import throttle_code, throttle_password
 from web.auth.sessions import current_user, mark_confirmed, session_id, sign_in
 from web.server.keys import ENGINE, SETTINGS
 from web.server.request_context import now
+from web.server.transactions import write
 
 log = logging.getLogger(__name__)
 
@@ -59,13 +60,12 @@ async def check_code(request: web.Request, user: User, code: str) -> None:
         BadCode: the code is wrong or was used before.
         TooManyAttempts: there were too many failed attempts; nothing was checked.
     """
-    settings = request.config_dict[SETTINGS]
+    secret_key = request.config_dict[SETTINGS].secret_key
     async with throttle_code(request, user):
         # A separate transaction: the code is marked as used before it gives access to anything.
-        async with transaction(request.config_dict[ENGINE]) as conn:
-            valid = await two_factor.use(
-                conn, user.id, code, secret_key=settings.secret_key, now=now()
-            )
+        valid = await write(
+            request, two_factor.use, user.id, code, secret_key=secret_key, now=now()
+        )
         if not valid:
             log.info("wrong code: user %d", user.id)
             raise BadCode

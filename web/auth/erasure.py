@@ -3,14 +3,15 @@
 import asyncio
 
 from aiohttp import web
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore.database.engine import retry_transaction, transaction
 from bookstore.errors import EmailBeingSent
 from bookstore.notifications import smtp
 from bookstore.privacy import erasure
 from web.auth.sessions import current_user
-from web.server.keys import ENGINE, SETTINGS
+from web.server.keys import SETTINGS
 from web.server.request_context import now
+from web.server.transactions import write
 
 #: Attempts and pause while an e-mail to the user is being sent. Sending takes less than a second
 #: unless the mail server hangs.
@@ -27,22 +28,21 @@ async def erase(request: web.Request, user_id: int) -> None:
     """
     settings = request.config_dict[SETTINGS]
 
-    async def work() -> None:
-        async with transaction(request.config_dict[ENGINE]) as conn:
-            erased = await erasure.erase(
-                conn,
-                user_id,
-                by=current_user(request).id,
-                secret_key=settings.secret_key,
-                invoices_kept_years=settings.invoices_kept_years,
-                now=now(),
-            )
-            # Before the commit, so that a failure here rolls back and retries the whole erasure.
-            await smtp.delete_emails(settings.smtp_url, erased.recipients)
+    async def erase_all(conn: AsyncConnection) -> None:
+        erased = await erasure.erase(
+            conn,
+            user_id,
+            by=current_user(request).id,
+            secret_key=settings.secret_key,
+            invoices_kept_years=settings.invoices_kept_years,
+            now=now(),
+        )
+        # Before the commit, so that a failure here rolls back and retries the whole erasure.
+        await smtp.delete_emails(settings.smtp_url, erased.recipients)
 
     for _ in range(_TRIES - 1):
         try:
-            return await retry_transaction(work)
+            return await write(request, erase_all)
         except EmailBeingSent:
             await asyncio.sleep(_PAUSE_S)
-    return await retry_transaction(work)
+    return await write(request, erase_all)

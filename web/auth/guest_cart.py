@@ -4,12 +4,13 @@ from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import carts, idempotency
-from bookstore.database.engine import reading, retry_transaction, transaction
+from bookstore.database.engine import reading, retry_transaction
 from bookstore.errors import NotFound
 from bookstore.users.accounts import User
 from web.auth import sessions
 from web.server.keys import ENGINE, USER
 from web.server.request_context import now
+from web.server.transactions import write
 
 
 async def find(request: web.Request, conn: AsyncConnection) -> int | None:
@@ -58,17 +59,15 @@ async def sign_in(request: web.Request, user: User) -> list[str]:
     if cart_id is None:
         return []
 
-    async def work() -> list[str]:
-        async with transaction(request.config_dict[ENGINE]) as conn:
-            messages = await carts.merge(conn, cart_id, user.id, now=now())
-            # If the response to a checkout was lost, repeating it after sign-in must not place the
-            # order again.
-            await idempotency.transfer(
-                conn, idempotency.cart_owner(cart_id), idempotency.user_owner(user.id)
-            )
-            return messages
+    async def merge(conn: AsyncConnection) -> list[str]:
+        messages = await carts.merge(conn, cart_id, user.id, now=now())
+        # If the response to a checkout was lost, repeating it after sign-in must not place the
+        # order again.
+        owners = idempotency.cart_owner(cart_id), idempotency.user_owner(user.id)
+        await idempotency.transfer(conn, *owners)
+        return messages
 
     try:
-        return await retry_transaction(work)
+        return await write(request, merge)
     except NotFound:  # The cart was purged, or merged by a concurrent request.
         return []

@@ -6,24 +6,24 @@ before, only the failures of that device count, not those of the account.
 
 import logging
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from enum import Enum
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
 from aiohttp import web
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.errors import BadCode, BadCredentials, BookstoreError, EmailTaken
 from bookstore.users import accounts, attempts
 from bookstore.users.accounts import User
 from bookstore.users.attempts import Rule
-from config.settings import Settings
 from web.auth import known_devices
 from web.server.errors import TooManyAttempts
-from web.server.keys import ENGINE, SETTINGS
+from web.server.keys import SETTINGS
 from web.server.request_context import client_address, now
+from web.server.transactions import read, write
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +56,7 @@ class ThrottleKey(NamedTuple):
     on_success: OnSuccess
 
 
-@asynccontextmanager
-async def throttle_password(request: web.Request, email: str) -> AsyncIterator[None]:
+def throttle_password(request: web.Request, email: str) -> AbstractAsyncContextManager[None]:
     """Check the account's password in this block: `BadCredentials` counts as a failure.
 
     Raises:
@@ -71,72 +70,50 @@ async def throttle_password(request: web.Request, email: str) -> AsyncIterator[N
             ThrottleKey(_account(email), ACCOUNT, OnSuccess.CLEAR),
             ThrottleKey(f"network {_network(request)}", NETWORK, OnSuccess.UNDO),
         ]
-    async with _throttled(request, keys, BadCredentials):
-        yield
+    return _throttled(request, keys, BadCredentials)
 
 
-@asynccontextmanager
-async def throttle_code(request: web.Request, user: User) -> AsyncIterator[None]:
+def throttle_code(request: web.Request, user: User) -> AbstractAsyncContextManager[None]:
     """Check a code of the user in this block: `BadCode` counts as a failure.
 
     Raises:
         TooManyAttempts: there were too many failures; the block does not run.
     """
-    async with _throttled(
-        request, [ThrottleKey(f"code {user.id}", CODE, OnSuccess.CLEAR)], BadCode
-    ):
-        yield
+    keys = [ThrottleKey(f"code {user.id}", CODE, OnSuccess.CLEAR)]
+    return _throttled(request, keys, BadCode)
 
 
-@asynccontextmanager
-async def throttle_registration(request: web.Request) -> AsyncIterator[None]:
+def throttle_registration(request: web.Request) -> AbstractAsyncContextManager[None]:
     """Create an account in this block. Invalid input does not count.
 
     Raises:
         TooManyAttempts: there were too many from this IP address in the last hour.
     """
-    keys = (
-        []
-        if _is_local_development(request)
-        else [ThrottleKey(_address(request, "register"), HOURLY, OnSuccess.COUNT)]
-    )
-    async with _throttled(request, keys, EmailTaken):
-        yield
+    return _throttled(request, _by_address(request, "register"), EmailTaken)
 
 
-@asynccontextmanager
-async def throttle_reset_request(request: web.Request) -> AsyncIterator[None]:
+def throttle_reset_request(request: web.Request) -> AbstractAsyncContextManager[None]:
     """Request a password reset e-mail in this block.
 
     Raises:
         TooManyAttempts: there were too many from this IP address in the last hour.
     """
-    keys = (
-        []
-        if _is_local_development(request)
-        else [ThrottleKey(_address(request, "reset"), HOURLY, OnSuccess.COUNT)]
-    )
-    async with _throttled(request, keys):
-        yield
+    return _throttled(request, _by_address(request, "reset"))
 
 
-@asynccontextmanager
-async def throttle_email(request: web.Request, email: str) -> AsyncIterator[None]:
+def throttle_email(request: web.Request, email: str) -> AbstractAsyncContextManager[None]:
     """Send an e-mail with a link to this e-mail address in this block.
 
     Raises:
         TooManyAttempts: there were too many to this e-mail address in the last hour.
     """
-    async with _throttled(
-        request, [ThrottleKey(f"email {accounts.email_key(email)}", HOURLY, OnSuccess.COUNT)]
-    ):
-        yield
+    keys = [ThrottleKey(f"email {accounts.email_key(email)}", HOURLY, OnSuccess.COUNT)]
+    return _throttled(request, keys)
 
 
 async def clear_failures(request: web.Request, email: str) -> None:
     """Reset the account's failed passwords after its owner has proven their identity."""
-    async with transaction(request.config_dict[ENGINE]) as conn:
-        await attempts.forget(conn, [_account(email)])
+    await write(request, attempts.forget, [_account(email)])
 
 
 @asynccontextmanager
@@ -144,62 +121,47 @@ async def _throttled(
     request: web.Request, keys: Iterable[ThrottleKey], *failures: type[BookstoreError]
 ) -> AsyncIterator[None]:
     rules = {key.text: key.rule for key in keys}
-    settings: Settings = request.config_dict[SETTINGS]
-    if not rules or not settings.rate_limits:
+    if not rules or not request.config_dict[SETTINGS].rate_limits:
         yield
         return
-    await _count(request, rules)
+    # Check first without a lock, so that a flood of attempts causes reads only.
+    wait_s = await read(request, attempts.wait_s, rules, now=now())
+    wait_s = wait_s or await write(request, attempts.count, rules, now=now())
+    if wait_s:
+        # Log only the kind of counter: the rest may contain an e-mail address.
+        log.warning("throttled: %s", ", ".join(sorted(name.partition(" ")[0] for name in rules)))
+        raise TooManyAttempts(wait_s)
     try:
         yield
     except failures:
         raise
     except BaseException:
-        await _settle(request, undo=list(rules))
+        await write(request, attempts.undo, list(rules))
         raise
-    await _settle(
-        request,
-        undo=[key.text for key in keys if key.on_success is OnSuccess.UNDO],
-        clear=[key.text for key in keys if key.on_success is OnSuccess.CLEAR],
-    )
+    undo = [key.text for key in keys if key.on_success is OnSuccess.UNDO]
+    clear = [key.text for key in keys if key.on_success is OnSuccess.CLEAR]
 
+    async def settle(conn: AsyncConnection) -> None:
+        await attempts.undo(conn, undo)
+        await attempts.forget(conn, clear)
 
-async def _count(request: web.Request, rules: dict[str, Rule]) -> None:
-    engine = request.config_dict[ENGINE]
-    # Check first without a lock, so that a flood of attempts causes reads only.
-    async with reading(engine) as conn:
-        wait_s = await attempts.wait_s(conn, rules, now=now())
-
-    async def work() -> int:
-        async with transaction(engine) as conn:
-            return await attempts.count(conn, rules, now=now())
-
-    wait_s = wait_s or await retry_transaction(work)
-    if wait_s:
-        # Log only the kind of counter: the rest may contain an e-mail address.
-        log.warning("throttled: %s", ", ".join(sorted(name.partition(" ")[0] for name in rules)))
-        raise TooManyAttempts(wait_s)
-
-
-async def _settle(request: web.Request, *, undo: list[str], clear: Iterable[str] = ()) -> None:
-    clear = list(clear)
-    if not undo and not clear:
-        return
-
-    async def work() -> None:
-        async with transaction(request.config_dict[ENGINE]) as conn:
-            await attempts.undo(conn, undo)
-            await attempts.forget(conn, clear)
-
-    await retry_transaction(work)
+    if undo or clear:
+        await write(request, settle)
 
 
 def _account(email: str) -> str:
     return f"account {accounts.email_key(email)}"
 
 
-def _address(request: web.Request, what: str) -> str:
-    """The counter key for the client's address; for IPv6 its /64 network (RFC 6177)."""
-    return f"{what} {_network_of(client_address(request), 32, 64)}"
+def _by_address(request: web.Request, what: str) -> list[ThrottleKey]:
+    """The counter for the client's address; for IPv6 of its /64 network (RFC 6177).
+
+    Local requests to a development store are not counted.
+    """
+    if _is_local_development(request):
+        return []
+    address = _network_of(client_address(request), 32, 64)
+    return [ThrottleKey(f"{what} {address}", HOURLY, OnSuccess.COUNT)]
 
 
 def _network(request: web.Request) -> str:

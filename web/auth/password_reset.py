@@ -2,12 +2,11 @@
 
 from aiohttp import web
 
-from bookstore.database.engine import retry_transaction, transaction
 from bookstore.users import password_reset
 from web.auth.login_throttle import throttle_email, throttle_reset_request
 from web.server.errors import TooManyAttempts
-from web.server.keys import ENGINE
 from web.server.request_context import minimum_duration, now
+from web.server.transactions import write
 
 
 async def request_reset(request: web.Request, email: str) -> None:
@@ -18,15 +17,10 @@ async def request_reset(request: web.Request, email: str) -> None:
     Raises:
         TooManyAttempts: too many requests from this IP address, for any account.
     """
-
-    async def work() -> None:
-        async with transaction(request.config_dict[ENGINE]) as conn:
-            await password_reset.request_reset(conn, email, now=now())
-
     async with minimum_duration(), throttle_reset_request(request):
         try:
             async with throttle_email(request, email):
-                await retry_transaction(work)
+                await write(request, password_reset.request_reset, email, now=now())
         except TooManyAttempts:
             # The account already got several e-mails in the last hour. Respond as if one was sent.
             return

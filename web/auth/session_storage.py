@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from aiohttp_session import AbstractStorage, Session, SessionData, get_session
 
-from bookstore.database.engine import reading, transaction
+from bookstore.database.engine import transaction
 from bookstore.errors import BadToken
 from bookstore.users import api_tokens, sessions
 from bookstore.users.accounts import User
@@ -24,6 +24,7 @@ from config.settings import Settings
 from web.auth import known_devices
 from web.server.keys import ENGINE, ENROLMENT_REQUIRED, SESSION_LOOKUP, SESSION_WAIT_S, TOKEN, USER
 from web.server.request_context import bearer_token, client_address, now
+from web.server.transactions import read, write
 
 #: Maximum age of a session. Shorter for staff, who can see customers' orders.
 LIFETIME, LIFETIME_OF_STAFF = timedelta(days=30), timedelta(hours=10)
@@ -86,17 +87,14 @@ class Storage(AbstractStorage):
             return await self.new_session()
         moment, user = now(), found.user
         if found.last_seen_at <= moment - sessions.TOUCH_INTERVAL:
-            async with transaction(request.config_dict[ENGINE]) as conn:
-                await sessions.touch(conn, session_id, now=moment)
+            await write(request, sessions.touch, session_id, now=moment)
         data = dict(found.data)
-        if user is not None:
-            data[USER_ID] = str(user.id)
         created = int(found.created_at.timestamp())
         content: SessionData = {"created": created, "session": data}
-        if user is None:
-            return Session(session_id, data=content, new=False)
-        request[USER] = self._enrolled(request, user)
-        if data.get(ROLE) == user.role:
+        if user is not None:
+            data[USER_ID] = str(user.id)
+            request[USER] = self._enrolled(request, user)
+        if user is None or data.get(ROLE) == user.role:
             return Session(session_id, data=content, new=False)
         # The role changed. A session without identity gets a new id when it is saved.
         session = Session(None, data=content, new=False)
@@ -104,15 +102,13 @@ class Storage(AbstractStorage):
         return session
 
     async def _load_token(self, request: web.Request, text: str) -> None:
-        engine, moment = request.config_dict[ENGINE], now()
-        async with reading(engine) as conn:
-            found = await api_tokens.find(conn, text, now=moment)
+        moment = now()
+        found = await read(request, api_tokens.find, text, now=moment)
         if found is None:
             raise BadToken
         user, token = found
         if token.last_used_at is None or token.last_used_at <= moment - api_tokens.TOUCH_INTERVAL:
-            async with transaction(engine) as conn:
-                await api_tokens.touch(conn, token.id, now=moment)
+            await write(request, api_tokens.touch, token.id, now=moment)
         user = self._enrolled(request, user)
         if Scope.STAFF not in token.scopes:
             user = replace(user, role=Role.CUSTOMER)

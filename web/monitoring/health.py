@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -28,6 +28,8 @@ HEARTBEAT_TIMEOUT = timedelta(seconds=60)
 
 
 class Health(StrEnum):
+    """The status of a dependency, from best to worst."""
+
     OK = "ok"
     #: Orders are accepted, but their processing may be delayed.
     DEGRADED = "degraded"
@@ -46,54 +48,38 @@ class Result:
 Check = Callable[[], Awaitable[Result]]
 
 
-def database(engine: AsyncEngine) -> Check:
+async def database(engine: AsyncEngine) -> Result:
     """Whether the database responds."""
-
-    async def check() -> Result:
-        async with reading(engine) as conn:
-            await conn.execute(text("SELECT 1"))
-        return Result(Health.OK)
-
-    return check
+    async with reading(engine) as conn:
+        await conn.execute(text("SELECT 1"))
+    return Result(Health.OK)
 
 
-def migrations(engine: AsyncEngine) -> Check:
+async def migrations(engine: AsyncEngine) -> Result:
     """Whether the database schema has the version of this program."""
-
-    async def check() -> Result:
-        async with reading(engine) as conn:
-            current, newest = await revisions(conn)
-        if current == newest:
-            return Result(Health.OK)
-        return Result(Health.FAILED, f"the tables are at {current}, the program at {newest}")
-
-    return check
-
-
-def relay(engine: AsyncEngine) -> Check:
-    """Whether a relay runs that republishes overdue tasks."""
-
-    async def check() -> Result:
-        async with reading(engine) as conn:
-            latest = await heartbeats.latest(conn)
-        if latest is None:
-            return Result(Health.DEGRADED, "no worker has ever run")
-        if now() - latest > HEARTBEAT_TIMEOUT:
-            return Result(Health.DEGRADED, f"no worker since {latest:%Y-%m-%d %H:%M:%S} UTC")
+    async with reading(engine) as conn:
+        current, newest = await revisions(conn)
+    if current == newest:
         return Result(Health.OK)
+    return Result(Health.FAILED, f"the tables are at {current}, the program at {newest}")
 
-    return check
+
+async def relay(engine: AsyncEngine) -> Result:
+    """Whether a relay runs that republishes overdue tasks."""
+    async with reading(engine) as conn:
+        latest = await heartbeats.latest(conn)
+    if latest is None:
+        return Result(Health.DEGRADED, "no worker has ever run")
+    if now() - latest > HEARTBEAT_TIMEOUT:
+        return Result(Health.DEGRADED, f"no worker since {latest:%Y-%m-%d %H:%M:%S} UTC")
+    return Result(Health.OK)
 
 
-def broker(publisher: Publisher) -> Check:
+async def broker(publisher: Publisher) -> Result:
     """Whether new tasks reach the workers immediately."""
-
-    async def check() -> Result:
-        if publisher.ready:
-            return Result(Health.OK)
-        return Result(Health.DEGRADED, "orders wait in the database until the broker is back")
-
-    return check
+    if publisher.ready:
+        return Result(Health.OK)
+    return Result(Health.DEGRADED, "orders wait in the database until the broker is back")
 
 
 async def healthz(request: web.Request) -> web.Response:
@@ -130,7 +116,8 @@ async def readyz(request: web.Request) -> web.Response:
     Clients outside the private network see only the overall status.
     """
     results = await request.config_dict[READINESS].results()
-    worst = _worst(results.values())
+    statuses = [result.status for result in results.values()]
+    worst = max(statuses, key=list(Health).index, default=Health.OK)
     checks = {name: asdict(result) for name, result in results.items()}
     return web.json_response(
         {"status": worst, "checks": checks} if is_internal(request) else {"status": worst},
@@ -146,11 +133,3 @@ async def _run_check(name: str, check: Check) -> Result:
     except Exception as error:  # Any error means that the check failed.
         log.warning("readiness check failed: %s (%s)", name, type(error).__name__)
         return Result(Health.FAILED, type(error).__name__)
-
-
-def _worst(results: Iterable[Result]) -> Health:
-    found = {result.status for result in results}
-    for health in (Health.FAILED, Health.DEGRADED):
-        if health in found:
-            return health
-    return Health.OK

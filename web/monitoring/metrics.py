@@ -134,16 +134,9 @@ async def record_metrics(request: web.Request, handler: Handler) -> web.StreamRe
         counts.connections.set(db.connections_in_use(request.config_dict[ENGINE]))
         if request.method not in SAFE_METHODS:
             user = request.get(USER)
-            log.info(
-                "request completed",
-                extra={
-                    "method": method,
-                    "route": route,
-                    "status": status,
-                    "seconds": round(seconds, 4),
-                    "user_id": user.id if user else None,
-                },
-            )
+            record = {"method": method, "route": route, "status": status}
+            record |= {"seconds": round(seconds, 4), "user_id": user.id if user else None}
+            log.info("request completed", extra=record)
 
 
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}

@@ -12,4 +12,5 @@ from web.server import (
     route_access,
     security,
     server,
+    transactions,
 )

@@ -1,26 +1,21 @@
 """The address book: saved shipping addresses."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar
+from collections.abc import Mapping
 
 from aiohttp import web
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.errors import AddressBookFull, Invalid
 from bookstore.i18n import _
 from bookstore.users import addresses
 from bookstore.users.addresses import COUNTRIES, FIELDS, Address
 from web.auth.sessions import current_user
-from web.server.keys import ENGINE
 from web.server.request_context import now
+from web.server.transactions import read, write
 from web.store import flash, formatting, forms
-from web.store.rendering import page
+from web.store.rendering import form_page
 
 PATH = "/account/addresses"
 _EMPTY = dict.fromkeys(FIELDS, "")
-
-T = TypeVar("T")
 
 
 async def show_all(request: web.Request) -> web.Response:
@@ -30,25 +25,19 @@ async def show_all(request: web.Request) -> web.Response:
 
 async def add(request: web.Request) -> web.Response:
     """POST /account/addresses."""
-    form = await forms.read(request)
-    typed = _typed(form)
-
-    async def work(conn: AsyncConnection) -> Address:
-        return await addresses.add(
-            conn, current_user(request).id, typed, is_default="is_default" in form, now=now()
-        )
-
+    form, user = await forms.read(request), current_user(request)
+    typed, is_default = _typed(form), "is_default" in form
     try:
-        address = await _in_transaction(request, work)
+        address = await write(
+            request, addresses.add, user.id, typed, is_default=is_default, now=now()
+        )
     except Invalid as error:
-        return await _list(request, typed, faults={error.field: error.translated()}, status=422)
+        return await _list(request, typed, error)
     except AddressBookFull as error:
-        await flash.add(request, "bad", error.translated())
-    else:
-        facts = {"line": address.line1, "city": address.city}
-        text = _("The address %(line)s, %(city)s was added.") % facts
-        await flash.add(request, "ok", text)
-    raise web.HTTPSeeOther(PATH)
+        raise await flash.redirect(request, PATH, "bad", error.translated()) from None
+    facts = {"line": address.line1, "city": address.city}
+    text = _("The address %(line)s, %(city)s was added.") % facts
+    raise await flash.redirect(request, PATH, "ok", text)
 
 
 async def show(request: web.Request) -> web.Response:
@@ -60,46 +49,28 @@ async def show(request: web.Request) -> web.Response:
 
 async def change(request: web.Request) -> web.Response:
     """POST /account/addresses/{address_id}: edit it, make it the default, or remove it."""
-    form = await forms.read(request)
+    form, user_id = await forms.read(request), current_user(request).id
     typed = _typed(form)
     address_id = int(request.match_info["address_id"])
-
-    async def work(conn: AsyncConnection) -> str:
-        if "remove" in form:
-            await addresses.remove(conn, current_user(request).id, address_id)
-            return _("The address was removed. Existing orders keep it.")
-        changed = {} if "prefer" in form else typed
-        prefer = True if "prefer" in form else None
-        address = await addresses.change(
-            conn, current_user(request).id, address_id, changed, is_default=prefer, now=now()
-        )
-        facts = {"line": address.line1, "city": address.city}
-        return _("Saved: %(line)s, %(city)s.") % facts
-
+    if "remove" in form:
+        await write(request, addresses.remove, user_id, address_id)
+        text = _("The address was removed. Existing orders keep it.")
+        raise await flash.redirect(request, PATH, "ok", text)
+    changed, prefer = ({}, True) if "prefer" in form else (typed, None)
     try:
-        message = await _in_transaction(request, work)
+        address = await write(
+            request, addresses.change, user_id, address_id, changed, is_default=prefer, now=now()
+        )
     except Invalid as error:
-        faults = {error.field: error.translated()}
-        return await _one(request, await _mine(request), typed, faults=faults, status=422)
-    await flash.add(request, "ok", message)
-    raise web.HTTPSeeOther(PATH)
-
-
-async def _in_transaction(
-    request: web.Request, work: Callable[[AsyncConnection], Awaitable[T]]
-) -> T:
-    async def run() -> T:
-        async with transaction(request.config_dict[ENGINE]) as conn:
-            return await work(conn)
-
-    return await retry_transaction(run)
+        return await _one(request, await _mine(request), typed, error)
+    facts = {"line": address.line1, "city": address.city}
+    text = _("Saved: %(line)s, %(city)s.") % facts
+    raise await flash.redirect(request, PATH, "ok", text)
 
 
 async def _mine(request: web.Request) -> Address:
-    async with reading(request.config_dict[ENGINE]) as conn:
-        return await addresses.get(
-            conn, current_user(request).id, int(request.match_info["address_id"])
-        )
+    address_id = int(request.match_info["address_id"])
+    return await read(request, addresses.get, current_user(request).id, address_id)
 
 
 def _typed(form: Mapping[str, str]) -> dict[str, str]:
@@ -107,44 +78,23 @@ def _typed(form: Mapping[str, str]) -> dict[str, str]:
 
 
 async def _list(
-    request: web.Request,
-    typed: Mapping[str, str],
-    *,
-    faults: Mapping[str, str] | None = None,
-    status: int = 200,
+    request: web.Request, typed: Mapping[str, str], error: Invalid | None = None
 ) -> web.Response:
-    async with reading(request.config_dict[ENGINE]) as conn:
-        found = await addresses.of_user(conn, current_user(request).id)
-    return await page(
+    return await form_page(
         request,
         "account_addresses.html",
-        status=status,
-        addresses=found,
-        countries=_countries(),
-        faults=faults or {},
+        error,
+        addresses=await read(request, addresses.of_user, current_user(request).id),
+        countries=formatting.countries(COUNTRIES),
         most=addresses.MAX_ADDRESSES,
         typed=typed,
     )
 
 
 async def _one(
-    request: web.Request,
-    address: Address,
-    typed: Mapping[str, str],
-    *,
-    faults: Mapping[str, str] | None = None,
-    status: int = 200,
+    request: web.Request, address: Address, typed: Mapping[str, str], error: Invalid | None = None
 ) -> web.Response:
-    return await page(
-        request,
-        "account_address.html",
-        status=status,
-        address=address,
-        countries=_countries(),
-        faults=faults or {},
-        typed=typed,
+    countries = formatting.countries(COUNTRIES)
+    return await form_page(
+        request, "account_address.html", error, address=address, countries=countries, typed=typed
     )
-
-
-def _countries() -> list[tuple[str, str]]:
-    return formatting.countries(COUNTRIES)

@@ -16,12 +16,7 @@ from aiohttp import web
 
 from bookstore.errors import NotFound
 
-_TYPES = {
-    "css": "text/css",
-    "js": "text/javascript",
-    "svg": "image/svg+xml",
-    "woff2": "font/woff2",
-}
+_TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml", "woff2": "font/woff2"}
 #: Types to compress; fonts are compressed already.
 _COMPRESSIBLE = {"css", "js", "svg"}
 _IMMUTABLE = "public, max-age=31536000, immutable"

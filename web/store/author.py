@@ -18,19 +18,13 @@ _PAGE = 24
 async def show(request: web.Request) -> web.Response:
     """GET /authors/{author_id}: the author's books, latest first."""
     author_id = int(request.match_info["author_id"])
-    choice = Choice(
-        cursor=request.query.get("cursor", "")[:500],
-        cursors=request.query.get("cursors", "")[:8000],
-    )
+    query = request.query
+    choice = Choice(cursor=query.get("cursor", "")[:500], cursors=query.get("cursors", "")[:8000])
+    books = BookQuery(author=author_id, sort=Sort.YEAR_DESC)
     async with reading(request.config_dict[ENGINE]) as conn:
         author = await authors.get(conn, author_id)
         try:
-            found = await listing.find(
-                conn,
-                BookQuery(author=author_id, sort=Sort.YEAR_DESC),
-                cursor=choice.cursor or None,
-                limit=_PAGE,
-            )
+            found = await listing.find(conn, books, cursor=choice.cursor or None, limit=_PAGE)
         except Invalid:  # The cursor is not one of ours.
             raise NotFound from None
     return await page(

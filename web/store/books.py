@@ -13,10 +13,11 @@ from bookstore.catalogue.models import Book
 from bookstore.database.engine import reading
 from bookstore.errors import Invalid, InvalidIsbn, NotFound
 from web.server.keys import ENGINE
+from web.server.transactions import read
 from web.store.book_filters import Choice
 from web.store.cached_pages import cached
 from web.store.facet_counts import FACET_COUNTS
-from web.store.rendering import NAVIGATION, Navigation, page
+from web.store.rendering import Navigation, current_navigation, page
 
 _PAGE = 20
 #: How many languages the filter offers, the most frequent first.
@@ -38,18 +39,16 @@ async def show(request: web.Request) -> web.StreamResponse:
 @cached
 async def _list(request: web.Request) -> web.Response:
     choice = Choice.of(request.query)
-    engine = request.config_dict[ENGINE]
-    navigation = await request.config_dict[NAVIGATION].get(engine)
+    navigation = await current_navigation(request)
     near: list[Book] = []
     meant = None
-    async with reading(engine) as conn:
+    async with reading(request.config_dict[ENGINE]) as conn:
         category = await _find_category(conn, navigation.tree, choice.category)
         author = await authors.get(conn, int(choice.author)) if choice.author else None
         try:
-            found = await listing.find(
-                conn, choice.query(), cursor=choice.cursor or None, limit=_PAGE
-            )
-            numbers = await request.config_dict[FACET_COUNTS].get(conn, choice.query())
+            query, cursor = choice.query(), choice.cursor or None
+            found = await listing.find(conn, query, cursor=cursor, limit=_PAGE)
+            numbers = await request.config_dict[FACET_COUNTS].get(conn, query)
         except Invalid:  # The cursor or the language is not one of ours.
             raise NotFound from None
         if not found.items and not choice.cursor:
@@ -76,8 +75,7 @@ async def _list(request: web.Request) -> web.Response:
 
 async def _by_isbn(request: web.Request, question: str) -> Book | None:
     try:
-        async with reading(request.config_dict[ENGINE]) as conn:
-            return await books.by_isbn(conn, question)
+        return await read(request, books.by_isbn, question)
     except (InvalidIsbn, NotFound):
         return None
 
@@ -124,18 +122,14 @@ def _category_options(
     These are the top categories, and the parent, siblings and children of the selected one.
     """
     around = {selected.slug, selected.parent} if selected else set()
-    none = Count(0, False)
-    shown = [
-        category
-        for category in navigation.tree
-        if category in navigation.top_categories
-        or category.slug in around
-        or (category.parent in around and category.parent is not None)
-    ]
-    found = [(category, numbers.categories.get(category.slug, none)) for category in shown]
-    return [
-        (category, number) for category, number in found if number.number or category is selected
-    ]
+    options = []
+    for category in navigation.tree:
+        top, parent = category in navigation.top_categories, category.parent
+        if top or category.slug in around or (parent in around and parent is not None):
+            number = numbers.categories.get(category.slug, Count(0, False))
+            if number.number or category is selected:
+                options.append((category, number))
+    return options
 
 
 def _languages(
@@ -144,14 +138,9 @@ def _languages(
     """The languages to choose from.  A language includes its regional variants, such as en-US."""
     shown = []
     for tag, _ in known:
-        forms = [
-            it
-            for own, it in numbers.languages.items()
-            if own == tag or own[: len(tag) + 1] == f"{tag}-"
-        ]
-        number = Count(
-            min(sum(it.number for it in forms), facets.MAX_COUNT), any(it.more for it in forms)
-        )
+        forms = [it for own, it in numbers.languages.items() if f"{own}-".startswith(f"{tag}-")]
+        total = min(sum(it.number for it in forms), facets.MAX_COUNT)
+        number = Count(total, any(it.more for it in forms))
         if number.number or tag == choice.language:
             shown.append((tag, number))
     return shown[:_MAX_LANGUAGES]

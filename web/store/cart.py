@@ -23,8 +23,10 @@ from web.store.rendering import page
 async def show(request: web.Request) -> web.Response:
     """GET /cart."""
     cart, lines = await load(request)
-    rates = request.config_dict[RATES]
-    totals = cart.totals
+    to_free_cents = 0
+    if cart.totals.shipping_cents:
+        free_from_cents = request.config_dict[RATES].free_shipping_from_cents
+        to_free_cents = free_from_cents - cart.totals.subtotal_cents
     return await page(
         request,
         "cart.html",
@@ -32,9 +34,7 @@ async def show(request: web.Request) -> web.Response:
         lines=lines,
         blocked=is_blocked(cart),
         cart_count=cart.item_count,
-        to_free_cents=rates.free_shipping_from_cents - totals.subtotal_cents
-        if totals.shipping_cents
-        else 0,
+        to_free_cents=to_free_cents,
     )
 
 
@@ -52,10 +52,9 @@ async def add(request: web.Request) -> web.Response:
     except NotFound:
         raise
     except BookstoreError as error:
-        await flash.add(request, "bad", error.translated())
-        raise web.HTTPSeeOther(f"/books/{book_id}") from None
-    await flash.add(request, "ok", _("The book was added to your cart."))
-    raise web.HTTPSeeOther("/cart")
+        address = f"/books/{book_id}"
+        raise await flash.redirect(request, address, "bad", error.translated()) from None
+    raise await flash.redirect(request, "/cart", "ok", _("The book was added to your cart."))
 
 
 async def change(request: web.Request) -> web.Response:

@@ -8,9 +8,8 @@ from aiohttp import web
 from babel import Locale, UnknownLocaleError
 
 from bookstore import idempotency, orders
-from bookstore.database.engine import reading, retry_transaction, transaction
+from bookstore.database.engine import reading
 from bookstore.errors import (
-    BookstoreError,
     BookWithdrawn,
     CartEmpty,
     IdempotencyKeyReused,
@@ -30,6 +29,7 @@ from web.auth.sessions import current_user
 from web.server import languages
 from web.server.keys import CHECKOUTS, ENGINE, REQUEST_ID, SESSION_WAIT_S, TARIFF, USER
 from web.server.request_context import now
+from web.server.transactions import read, write
 from web.store import cart as cart_page
 from web.store import flash, formatting, forms, guest_orders
 from web.store.rendering import page
@@ -51,7 +51,7 @@ async def place(request: web.Request) -> web.Response:
     key = forms.key_of(form) or forms.new_key()
     faults, address = _validate(request, typed)
     if faults:
-        return await _form(request, typed, key=key, faults=faults, status=422)
+        return await _form(request, typed, key, status=422, faults=faults)
     checkout_request = await _checkout_request(request, form, typed, address, key)
     if checkout_request is None:
         raise web.HTTPSeeOther("/cart")
@@ -60,29 +60,25 @@ async def place(request: web.Request) -> web.Response:
             checkout_request, waited_s=request[SESSION_WAIT_S]
         )
     except CartEmpty:
-        await flash.add(request, "info", _("Your cart is empty, so there is nothing to order."))
-        raise web.HTTPSeeOther("/cart") from None
+        text = _("Your cart is empty, so there is nothing to order.")
+        raise await flash.redirect(request, "/cart", "info", text) from None
     except BookWithdrawn as error:
-        await flash.add(request, "bad", error.translated())
-        raise web.HTTPSeeOther("/cart") from None
+        raise await flash.redirect(request, "/cart", "bad", error.translated()) from None
     except NotDelivered as error:
-        return await _form(
-            request, typed, key=key, faults={"country": error.translated()}, status=409
-        )
+        faults = {"country": error.translated()}
+        return await _form(request, typed, key, status=409, faults=faults)
     except PriceChanged:
         tariff = request.config_dict[TARIFF]
         before = _rates(tariff, form.get("priced_for", ""))
-        shipping_changed = before != _rates(tariff, typed["country"])
-        return await _form(
-            request, typed, key=key, changed=True, shipping_changed=shipping_changed, status=409
-        )
+        moved = before != _rates(tariff, typed["country"])
+        return await _form(request, typed, key, status=409, changed=True, shipping_changed=moved)
     except RequestInProgress as error:
-        return await _form(request, typed, key=key, refusal=error, status=409)
+        return await _form(request, typed, key, status=409, refusal=error)
     except IdempotencyKeyReused:
         order = await _placed_before(request, checkout_request)
         text = _("You have already placed this order, so nothing was ordered again.")
-        await flash.add(request, "info", text)
-        raise web.HTTPSeeOther(guest_orders.address_of(request, order)) from None
+        address_of_order = guest_orders.address_of(request, order)
+        raise await flash.redirect(request, address_of_order, "info", text) from None
     await guest_orders.remember(request, placed.order)
     if typed["keep"]:
         await _save_address(request, address)
@@ -90,42 +86,30 @@ async def place(request: web.Request) -> web.Response:
 
 
 async def _form(
-    request: web.Request,
-    typed: Mapping[str, str],
-    *,
-    key: str = "",
-    faults: Mapping[str, str] | None = None,
-    changed: bool = False,
-    shipping_changed: bool = False,
-    refusal: BookstoreError | None = None,
-    status: int = 200,
+    request: web.Request, typed: Mapping[str, str], key: str = "", **content: Any
 ) -> web.Response:
     tariff = request.config_dict[TARIFF]
     rates = _rates(tariff, typed.get("country", ""))
     cart, lines = await cart_page.load(request, rates)
     if not cart.items or cart_page.is_blocked(cart):
-        text = _("Please check the marked items in your cart first.") if cart.items else None
-        if text:
+        if cart.items:
+            text = _("Please check the marked items in your cart first.")
             await flash.add(request, "warn", text)
         raise web.HTTPSeeOther("/cart")
+    content = {"changed": False, "shipping_changed": False} | content
+    delivered_to = (code for code in addresses.COUNTRIES if not tariff.excludes(code))
     return await page(
         request,
         "checkout.html",
-        status=status,
         address_book=await _address_book(request),
         cart=cart,
         cart_count=cart.item_count,
-        changed=changed,
-        countries=formatting.countries(
-            code for code in addresses.COUNTRIES if not tariff.excludes(code)
-        ),
-        faults=faults or {},
+        countries=formatting.countries(delivered_to),
         key=key or forms.new_key(),
         lines=lines,
-        shipping_changed=shipping_changed,
-        refusal=refusal,
         terms=rates,
         typed=typed,
+        **content,
     )
 
 
@@ -152,20 +136,13 @@ async def _address_book(request: web.Request) -> list[Address]:
     user = request[USER]
     if user is None:
         return []
-    async with reading(request.config_dict[ENGINE]) as conn:
-        return await addresses.of_user(conn, user.id)
+    return await read(request, addresses.of_user, user.id)
 
 
 async def _save_address(request: web.Request, address: Mapping[str, Any]) -> None:
     """Save the address of a placed order in the customer's address book."""
-
-    async def work() -> bool:
-        async with transaction(request.config_dict[ENGINE]) as conn:
-            return await addresses.add_if_missing(
-                conn, current_user(request).id, address, now=now()
-            )
-
-    if not await retry_transaction(work):
+    user_id = current_user(request).id
+    if not await write(request, addresses.add_if_missing, user_id, address, now=now()):
         text = _("Your address book is full, so this address was not saved.")
         await flash.add(request, "info", text)
 

@@ -5,12 +5,12 @@ from datetime import timedelta
 
 from aiohttp import web
 
-from bookstore.database.engine import transaction
 from bookstore.i18n import LANGUAGES, Language
 from bookstore.users import accounts
 from web.server import languages
-from web.server.keys import ENGINE, SETTINGS, USER
+from web.server.keys import SETTINGS, USER
 from web.server.request_context import now
+from web.server.transactions import write
 from web.store import forms
 
 _COOKIE = "theme"
@@ -33,8 +33,7 @@ async def choose_language(request: web.Request) -> web.Response:
     """POST /language: store the language, also for a user's e-mails, and redirect."""
     user, chosen = request[USER], (await forms.read(request)).get(languages.COOKIE)
     if user is not None and chosen in LANGUAGES:
-        async with transaction(request.config_dict[ENGINE]) as conn:
-            await accounts.change_language(conn, user.id, Language(chosen), now=now())
+        await write(request, accounts.change_language, user.id, Language(chosen), now=now())
     raise await _back(request, languages.COOKIE, LANGUAGES)
 
 

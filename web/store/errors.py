@@ -24,28 +24,23 @@ async def show_problem(request: web.Request, problem: Problem) -> web.StreamResp
     """The error page.  Where a sign-in is required, redirect to it and back afterwards."""
     if problem.code == NotSignedIn.code:
         back = request.path_qs if request.method == "GET" else "/"
-        return web.Response(
-            status=303, headers={"Location": "/sign-in?" + urlencode({"next": back})}
-        )
+        return _redirect("/sign-in?" + urlencode({"next": back}))
     if problem.code == PasswordNeeded.code:
         back = request.path_qs if request.method == "GET" else await _page_of_form(request)
-        return web.Response(
-            status=303, headers={"Location": "/account/confirm?" + urlencode({"next": back})}
-        )
+        return _redirect("/account/confirm?" + urlencode({"next": back}))
     if problem.code == SecondFactorRequired.code:
-        return web.Response(status=303, headers={"Location": "/account/second-factor"})
+        return _redirect("/account/second-factor")
     template = _BY_CODE.get(problem.code) or _PAGES.get(
         HTTPStatus(problem.status), "errors/other.html"
     )
-    response = plain_page(
-        request,
-        template,
-        status=problem.status,
-        detail=problem.detail,
-        request_id=request.get(REQUEST_ID),
-    )
+    facts = {"detail": problem.detail, "request_id": request.get(REQUEST_ID)}
+    response = plain_page(request, template, status=problem.status, **facts)
     response.headers.update(problem.headers)
     return response
+
+
+def _redirect(address: str) -> web.Response:
+    return web.Response(status=303, headers={"Location": address})
 
 
 async def _page_of_form(request: web.Request) -> str:

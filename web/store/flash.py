@@ -23,6 +23,12 @@ async def add(request: web.Request, kind: str, text: str) -> None:
     session[_NOTICES] = [*session.get(_NOTICES, []), [kind, text]][-_MAX_NOTICES:]
 
 
+async def redirect(request: web.Request, address: str, kind: str, text: str) -> web.HTTPSeeOther:
+    """The redirect to a page, which shows this notice; the caller raises it."""
+    await add(request, kind, text)
+    return web.HTTPSeeOther(address)
+
+
 def pop_notices(session: Session) -> list[Notice]:
     """Remove and return the stored notices."""
     if _NOTICES not in session:

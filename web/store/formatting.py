@@ -52,21 +52,9 @@ _FORMATS = {
     "other": N_("Other"),
 }
 #: User agents contain the names of older browsers, so the order matters: newest first.
-_BROWSERS = (
-    ("Edg", "Edge"),
-    ("OPR/", "Opera"),
-    ("Firefox/", "Firefox"),
-    ("Chrome/", "Chrome"),
-    ("Safari/", "Safari"),
-)
-_SYSTEMS = (
-    ("Android", "Android"),
-    ("iPhone", "iPhone"),
-    ("iPad", "iPad"),
-    ("Windows", "Windows"),
-    ("Mac OS X", "Mac"),
-    ("Linux", "Linux"),
-)
+_BROWSERS = ("Edg", "OPR/", "Firefox/", "Chrome/", "Safari/")
+_SYSTEMS = ("Android", "iPhone", "iPad", "Windows", "Mac OS X", "Linux")
+_DEVICE_NAMES = {"Edg": "Edge", "OPR/": "Opera", "Mac OS X": "Mac"}
 
 
 def money(cents: int, currency: str) -> str:
@@ -96,12 +84,8 @@ def counted(count: Count) -> str:
 
 def per_cent(basis_points: int) -> str:
     """A rate in basis points as a percentage: 7% or 5.5%."""
-    return format_percent(
-        Decimal(basis_points) / 10_000,
-        format=None,
-        locale=i18n.current(),
-        decimal_quantization=False,
-    )
+    rate = Decimal(basis_points) / 10_000
+    return format_percent(rate, locale=i18n.current(), decimal_quantization=False)
 
 
 def day(moment: datetime) -> str:
@@ -186,9 +170,9 @@ def edition(book: Book) -> str:
 
 def translated(sentence: str | BookstoreError) -> str:
     """A message of another module, translated if the catalogue has it."""
-    return (
-        sentence.translated() if isinstance(sentence, BookstoreError) else i18n.translated(sentence)
-    )
+    if isinstance(sentence, BookstoreError):
+        return sentence.translated()
+    return i18n.translated(sentence)
 
 
 def stock_of(book: Book) -> tuple[str, str]:
@@ -220,12 +204,14 @@ def authors_of(book: Book) -> str:
 def device(user_agent: str | None) -> str:
     """A short name of a browser, such as "Firefox on Linux"; else the start of its user agent."""
     agent = user_agent or ""
-    browser = next((name for mark, name in _BROWSERS if mark in agent), None)
-    system = next((name for mark, name in _SYSTEMS if mark in agent), None)
+    browser = next((mark for mark in _BROWSERS if mark in agent), None)
+    system = next((mark for mark in _SYSTEMS if mark in agent), None)
     if browser is None:
         return agent[:60]
+    browser = _DEVICE_NAMES.get(browser, browser.rstrip("/"))
     if system is None:
         return browser
+    system = _DEVICE_NAMES.get(system, system)
     return _("%(browser)s on %(system)s") % {"browser": browser, "system": system}
 
 

@@ -30,16 +30,11 @@ def picture(name: str, *, at_once: bool = False) -> Markup:
     _, _, size = name.removesuffix(".jpg").partition("-")
     width, _, height = size.partition("x")
     # Empty alt text: the title is beside the picture.
+    small, loading = covers.small_name(name), "eager" if at_once else "lazy"
     return Markup(
         '<img src="/api/v1/covers/{small}" srcset="/api/v1/covers/{small} 1x,'
         ' /api/v1/covers/{large} 2x" width="{width}" height="{height}" alt="" loading="{loading}">'
-    ).format(
-        loading="eager" if at_once else "lazy",
-        small=covers.small_name(name),
-        large=name,
-        width=width,
-        height=height,
-    )
+    ).format(small=small, large=name, width=width, height=height, loading=loading)
 
 
 def blurb(description: str) -> Markup:

@@ -8,8 +8,8 @@ from markupsafe import Markup
 from bookstore import i18n
 from bookstore.backoffice import legal_texts
 from bookstore.backoffice.legal_texts import Text
-from bookstore.database.engine import reading
-from web.server.keys import ENGINE, SETTINGS
+from web.server.keys import SETTINGS
+from web.server.transactions import read
 from web.store.cached_pages import cached
 from web.store.rendering import page
 
@@ -20,8 +20,7 @@ async def show(request: web.Request) -> web.Response:
     name = request.match_info["name"]
     # The default texts exist in these languages only.
     language = i18n.current() if i18n.current() in legal_texts.LANGUAGES else i18n.DEFAULT
-    async with reading(request.config_dict[ENGINE]) as conn:
-        text = await legal_texts.get(conn, name, language)
+    text = await read(request, legal_texts.get, name, language)
     return await page(request, "text.html", text=text, body=render_text(request, text))
 
 

@@ -1,6 +1,6 @@
 """A customer's orders, and the page of one order with its live status."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -9,8 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import carts, i18n, orders
 from bookstore.catalogue import books as catalogue_books
-from bookstore.catalogue.models import Book
-from bookstore.database.engine import reading, retry_transaction, transaction
+from bookstore.database.engine import reading
 from bookstore.database.pagination import Page
 from bookstore.errors import IllegalTransition, RequestInProgress
 from bookstore.i18n import _
@@ -20,6 +19,7 @@ from web.api.idempotency import is_replay
 from web.auth import order_access
 from web.server.keys import ENGINE, USER
 from web.server.request_context import now
+from web.server.transactions import write
 from web.store import flash, formatting, forms, guest_orders
 from web.store.rendering import page
 
@@ -59,11 +59,9 @@ async def show_all(request: web.Request) -> web.Response:
 async def show(request: web.Request) -> web.Response:
     """GET /orders/{number}: the order, updated live by `store.js`."""
     async with reading(request.config_dict[ENGINE]) as conn:
-        order = await order_access.find_accessible(request, conn, request.query.get("access_token"))
+        order = await _find(request, conn)
         events = await orders.events(conn, order.id)
-        books: Mapping[int, Book] = await catalogue_books.by_ids(
-            conn, [line.book_id for line in order.items]
-        )
+        books = await catalogue_books.by_ids(conn, [line.book_id for line in order.items])
     return await page(
         request,
         "order.html",
@@ -86,26 +84,20 @@ async def cancel(request: web.Request) -> web.Response:
     form = await forms.read(request)
     reason = " ".join(form.get("reason", "").split())[:_LONGEST_REASON] or None
 
-    async def work() -> Order:
-        async with transaction(request.config_dict[ENGINE]) as conn:
-            order = await order_access.find_accessible(
-                request, conn, request.query.get("access_token")
-            )
-            return await orders.cancel(
-                conn,
-                order.number,
-                actor=order_access.actor(request, order),
-                by_staff=False,
-                reason=reason,
-                now=now(),
-            )
+    async def cancel_accessible(conn: AsyncConnection) -> Order:
+        order = await _find(request, conn)
+        actor = order_access.actor(request, order)
+        return await orders.cancel(
+            conn, order.number, actor=actor, by_staff=False, reason=reason, now=now()
+        )
 
     try:
-        order = await retry_transaction(work)
+        order = await write(request, cancel_accessible)
     except IllegalTransition as error:
         text = _("This order can no longer be cancelled here. Its status: %s.")
-        await flash.add(request, "bad", text % formatting.status_name(error.status))
-        raise web.HTTPSeeOther(_back(request)) from None
+        text %= formatting.status_name(error.status)
+        address = str(request.rel_url).replace("/cancel", "", 1)
+        raise await flash.redirect(request, address, "bad", text) from None
     raise web.HTTPSeeOther(guest_orders.address_of(request, order))
 
 
@@ -114,12 +106,11 @@ async def reorder(request: web.Request) -> web.Response:
     key = forms.key_of(await forms.read(request))
 
     async def fill(conn: AsyncConnection, cart_id: int) -> None:
-        order = await order_access.find_accessible(request, conn, request.query.get("access_token"))
+        order = await _find(request, conn)
         owner = order_access.idempotency_owner(request, cart_id)
         if await is_replay(request, conn, owner, key, cart_id):
-            messages[:] = [
-                _("These books were already added to your cart, so nothing was added again.")
-            ]
+            text = _("These books were already added to your cart, so nothing was added again.")
+            messages[:] = [text]
             return
         items = [(line.book_id, line.title, line.quantity) for line in order.items]
         messages[:] = await carts.add_again(conn, cart_id, items, now=now())
@@ -128,12 +119,15 @@ async def reorder(request: web.Request) -> web.Response:
     try:
         await change_cart(request, fill)
     except RequestInProgress:
-        messages[:] = [
-            _("Your books are being added to your cart. Please reload the page in a moment.")
-        ]
+        text = _("Your books are being added to your cart. Please reload the page in a moment.")
+        messages[:] = [text]
     for message in messages:
         await flash.add(request, "info", i18n.translated(message))
     raise web.HTTPSeeOther("/cart")
+
+
+async def _find(request: web.Request, conn: AsyncConnection) -> Order:
+    return await order_access.find_accessible(request, conn, request.query.get("access_token"))
 
 
 def _steps(order: Order, events: Sequence[Event]) -> list[Step]:
@@ -165,7 +159,3 @@ def _unknown_states(order: Order, events: Sequence[Event]) -> Sequence[State]:
     """The states in the events that this release does not know; payments have other events."""
     states = [State.stored(event.kind) for event in events if not event.kind.startswith("payment-")]
     return [state for state in states if not state.is_known and state != order.status]
-
-
-def _back(request: web.Request) -> str:
-    return str(request.rel_url).replace("/cancel", "", 1)

@@ -1,12 +1,9 @@
 """The password of an account, and the devices that are signed in."""
 
-from collections.abc import Mapping
-
 from aiohttp import web
 
-from bookstore.database.engine import reading, transaction
 from bookstore.errors import BadCredentials, BookstoreError, Invalid, NotFound
-from bookstore.i18n import N_, _
+from bookstore.i18n import _
 from bookstore.users import accounts, sessions
 from web.auth.credentials import confirm_password
 from web.auth.login_throttle import throttle_password
@@ -14,11 +11,9 @@ from web.auth.sessions import current_user, session_id, sign_in
 from web.server.errors import TooManyAttempts
 from web.server.keys import ENGINE
 from web.server.request_context import now
+from web.server.transactions import read, write
 from web.store import flash, forms
-from web.store.rendering import page
-from web.store.sign_in import refused
-
-_WRONG = N_("This password is incorrect.")
+from web.store.rendering import form_page, page
 
 
 async def show_confirmation(request: web.Request) -> web.Response:
@@ -31,16 +26,15 @@ async def confirm(request: web.Request) -> web.Response:
     form = await forms.read(request)
     try:
         await confirm_password(request, form.get("password", ""))
-    except BadCredentials:
-        return await _confirmation_page(request, form.get("next"), {"password": _(_WRONG)})
-    except TooManyAttempts as error:
-        return refused(await _confirmation_page(request, form.get("next"), refusal=error), error)
+    except (BadCredentials, TooManyAttempts) as error:
+        return await _confirmation_page(request, form.get("next"), error)
     raise web.HTTPSeeOther(forms.local(form.get("next"), "/account"))
 
 
-async def show_password(request: web.Request) -> web.Response:
-    """GET /account/password."""
-    return await _password_page(request)
+async def show_password(request: web.Request, error: BookstoreError | None = None) -> web.Response:
+    """GET /account/password; after an error in its form, with the message."""
+    fields: dict[type[BookstoreError], str] = {BadCredentials: "current"}
+    return await form_page(request, "account_password.html", error, fields=fields)
 
 
 async def change_password(request: web.Request) -> web.Response:
@@ -56,74 +50,42 @@ async def change_password(request: web.Request) -> web.Response:
                 session_id=await session_id(request),
                 now=now(),
             )
-    except BadCredentials:
-        return await _password_page(request, {"current": _(_WRONG)})
-    except Invalid as error:
-        return await _password_page(request, {error.field: error.translated()})
-    except TooManyAttempts as error:
-        return refused(await _password_page(request, refusal=error), error)
+    except (BadCredentials, Invalid, TooManyAttempts) as error:
+        return await show_password(request, error)
     await sign_in(request, user)
-    await flash.add(request, "ok", _("Your password is changed. All other devices are signed out."))
-    raise web.HTTPSeeOther("/account")
+    text = _("Your password is changed. All other devices are signed out.")
+    raise await flash.redirect(request, "/account", "ok", text)
 
 
 async def show_sessions(request: web.Request) -> web.Response:
     """GET /account/sessions."""
-    here = await session_id(request)
-    async with reading(request.config_dict[ENGINE]) as conn:
-        found = await sessions.of_user(conn, current_user(request).id, now=now(), here=here)
+    user, here = current_user(request), await session_id(request)
+    found = await read(request, sessions.of_user, user.id, now=now(), here=here)
     return await page(request, "account_sessions.html", devices=found)
 
 
 async def end_session(request: web.Request) -> web.Response:
     """POST /account/sessions/{session}: sign out that device."""
+    kind, text = "ok", _("The device is signed out.")
     try:
-        async with transaction(request.config_dict[ENGINE]) as conn:
-            await sessions.end_device(conn, current_user(request).id, request.match_info["session"])
+        device_id = request.match_info["session"]
+        await write(request, sessions.end_device, current_user(request).id, device_id)
     except NotFound:
         # The session has expired, or another request ended it.
-        await flash.add(request, "info", _("The device was already signed out."))
-    else:
-        await flash.add(request, "ok", _("The device is signed out."))
-    raise web.HTTPSeeOther("/account/sessions")
+        kind, text = "info", _("The device was already signed out.")
+    raise await flash.redirect(request, "/account/sessions", kind, text)
 
 
 async def end_other_sessions(request: web.Request) -> web.Response:
     """POST /account/sessions: sign out all other devices."""
-    here = await session_id(request)
-    async with transaction(request.config_dict[ENGINE]) as conn:
-        await sessions.end_all(conn, current_user(request).id, except_id=here)
-    await flash.add(request, "ok", _("All other devices are signed out."))
-    raise web.HTTPSeeOther("/account/sessions")
+    user, here = current_user(request), await session_id(request)
+    await write(request, sessions.end_all, user.id, except_id=here)
+    text = _("All other devices are signed out.")
+    raise await flash.redirect(request, "/account/sessions", "ok", text)
 
 
 async def _confirmation_page(
-    request: web.Request,
-    following: str | None,
-    faults: Mapping[str, str] | None = None,
-    *,
-    refusal: BookstoreError | None = None,
+    request: web.Request, following: str | None, error: BookstoreError | None = None
 ) -> web.Response:
-    return await page(
-        request,
-        "confirm.html",
-        status=401 if faults else 200,
-        next=forms.local(following, ""),
-        faults=faults or {},
-        refusal=refusal,
-    )
-
-
-async def _password_page(
-    request: web.Request,
-    faults: Mapping[str, str] | None = None,
-    *,
-    refusal: BookstoreError | None = None,
-) -> web.Response:
-    return await page(
-        request,
-        "account_password.html",
-        status=422 if faults else 200,
-        faults=faults or {},
-        refusal=refusal,
-    )
+    back = forms.local(following, "")
+    return await form_page(request, "confirm.html", error, invalid_status=401, next=back)

@@ -1,7 +1,7 @@
 """Rendering pages: a template with the parts that all pages share."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import aiohttp_jinja2
@@ -10,14 +10,16 @@ from aiohttp_session import get_session
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bookstore import carts as cart_service
-from bookstore import i18n
+from bookstore import carts, i18n
 from bookstore.catalogue import categories, covers, facets
 from bookstore.catalogue.categories import Category
 from bookstore.catalogue.facets import LanguageCount
 from bookstore.database.engine import reading, request_deadline, retry_transaction
+from bookstore.errors import BadCode, BadCredentials, BookstoreError, EmailTaken, Invalid
+from bookstore.i18n import _
 from web.auth import guest_cart, sessions
 from web.server.keys import ENGINE, RATES, SETTINGS, USER
+from web.server.problems import from_store_error
 from web.store import assets, display_settings, flash, formatting, html
 from web.store.facet_counts import FACET_COUNTS, FacetCounts
 
@@ -34,6 +36,12 @@ _DELAY_FACTOR = 20
 #: cached data is older than `_STALE_S`.
 _SLOW_S, _STALE_S = 0.1, 120.0
 _QUERY_TIMEOUT_S = 60.0
+#: The field of a form beside which the message of an error is shown.
+FIELDS: Mapping[type[BookstoreError], str] = {
+    BadCode: "code",
+    BadCredentials: "password",
+    EmailTaken: "email",
+}
 
 
 class Navigation(NamedTuple):
@@ -83,6 +91,11 @@ class NavigationCache:
 NAVIGATION = web.AppKey("store_navigation", NavigationCache)
 
 
+async def current_navigation(request: web.Request) -> Navigation:
+    """The navigation of a few seconds ago."""
+    return await request.config_dict[NAVIGATION].get(request.config_dict[ENGINE])
+
+
 def prepare(app: web.Application) -> None:
     """Set up the application to render pages."""
     app[NAVIGATION] = NavigationCache()
@@ -128,21 +141,44 @@ async def page(
     request: web.Request, template: str, *, status: int = 200, **content: Any
 ) -> web.Response:
     """The page with the visitor's own data; it must not be stored in caches."""
-    engine = request.config_dict[ENGINE]
-    navigation = await request.config_dict[NAVIGATION].get(engine)
-    personal = {
-        "cart_count": await _cart_count(request),
-        "notices": flash.pop_notices(await get_session(request)),
-    }
-    return _rendered(request, template, status, navigation, personal | content)
+    navigation = await current_navigation(request)
+    count, notices = await _cart_count(request), flash.pop_notices(await get_session(request))
+    content = {"cart_count": count, "notices": notices} | content
+    return _rendered(request, template, status, navigation, content)
+
+
+async def form_page(
+    request: web.Request,
+    template: str,
+    error: BookstoreError | None = None,
+    fields: Mapping[type[BookstoreError], str] = FIELDS,
+    *,
+    invalid_status: int = 422,
+    **content: Any,
+) -> web.Response:
+    """A page with a form; after an error, with its message.
+
+    The message of an `Invalid`, and of the errors in `fields`, is shown beside its field, with
+    `invalid_status`.  Other errors are shown above the form, with their own status and headers.
+    """
+    if error is None:
+        return await page(request, template, **content)
+    field = error.field if isinstance(error, Invalid) else fields.get(type(error))
+    if field is not None:
+        wrong_password = isinstance(error, BadCredentials)
+        text = _("This password is incorrect.") if wrong_password else error.translated()
+        return await page(request, template, status=invalid_status, faults={field: text}, **content)
+    problem = from_store_error(error)
+    response = await page(request, template, status=problem.status, refusal=error, **content)
+    response.headers.update(problem.headers)
+    return response
 
 
 def plain_page(request: web.Request, template: str, *, status: int, **content: Any) -> web.Response:
     """A page for errors: it reads neither the database nor the session."""
     navigation = request.config_dict[NAVIGATION].latest
-    return _rendered(
-        request, template, status, navigation, {"cart_count": None, "notices": []} | content
-    )
+    content |= {"cart_count": None, "notices": []}
+    return _rendered(request, template, status, navigation, content)
 
 
 def _rendered(
@@ -160,19 +196,18 @@ def _rendered(
             "languages": navigation.languages,
             "nav_categories": navigation.top_categories[:_NAV_CATEGORIES],
             "current_category": None,
+            "faults": {},
+            "refusal": None,
             "top_categories": navigation.top_categories,
             "theme": display_settings.of(request),
+            "typed": {},
             "user": request.get(USER),
         }
         | content,
         app_key=TEMPLATES,
     )
-    return web.Response(
-        text=html,
-        status=status,
-        content_type="text/html",
-        headers={"Cache-Control": "no-store"},
-    )
+    headers = {"Cache-Control": "no-store"}
+    return web.Response(text=html, status=status, content_type="text/html", headers=headers)
 
 
 async def _cart_count(request: web.Request) -> int:
@@ -182,7 +217,7 @@ async def _cart_count(request: web.Request) -> int:
     async def work() -> int:
         async with reading(request.config_dict[ENGINE]) as conn:
             cart_id = await guest_cart.find(request, conn)
-            return (await cart_service.get(conn, cart_id, request.config_dict[RATES])).item_count
+            return (await carts.get(conn, cart_id, request.config_dict[RATES])).item_count
 
     return await retry_transaction(work)
 

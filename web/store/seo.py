@@ -10,26 +10,16 @@ from aiohttp.typedefs import LooseHeaders
 from bookstore.catalogue import listing
 from bookstore.catalogue import sitemap as sitemap_parts
 from bookstore.catalogue.listing import BookQuery, Sort
-from bookstore.database.engine import reading
 from bookstore.errors import NotFound
 from bookstore.i18n import _
-from web.server.keys import ENGINE, SETTINGS
+from web.server.keys import SETTINGS
 from web.server.request_context import now
+from web.server.transactions import read
 from web.store import formatting
-from web.store.rendering import NAVIGATION
+from web.store.rendering import current_navigation
 
 #: Paths that crawlers must skip: personal pages, and lists with endless variations.
-_PERSONAL = (
-    "/account",
-    "/admin",
-    "/api/",
-    "/cart",
-    "/checkout",
-    "/orders",
-    "/register",
-    "/sign-in",
-    "/suggestions",
-)
+_PERSONAL = "/account /admin /api/ /cart /checkout /orders /register /sign-in /suggestions"
 #: The maximum of URLs in one sitemap (sitemaps.org, protocol 0.9).
 SITEMAP = 50_000
 _FEED = 30
@@ -42,7 +32,7 @@ async def robots(request: web.Request) -> web.Response:
     """GET /robots.txt (RFC 9309)."""
     lines = [
         "User-agent: *",
-        *(f"Disallow: {path}" for path in _PERSONAL),
+        *(f"Disallow: {path}" for path in _PERSONAL.split()),
         # Covers are public.
         "Allow: /api/v1/covers/",
         f"Sitemap: {_site(request)}/sitemap.xml",
@@ -52,8 +42,7 @@ async def robots(request: web.Request) -> web.Response:
 
 async def sitemaps(request: web.Request) -> web.Response:
     """GET /sitemap.xml: the index; sitemap 0 has categories and texts, the others have books."""
-    async with reading(request.config_dict[ENGINE]) as conn:
-        parts = await sitemap_parts.count_parts(conn, SITEMAP)
+    parts = await read(request, sitemap_parts.count_parts, SITEMAP)
     addresses = [f"{_site(request)}/sitemaps/{part}.xml" for part in range(parts + 1)]
     entries = "".join(f"<sitemap><loc>{address}</loc></sitemap>" for address in addresses)
     return _xml(f'<sitemapindex xmlns="{_SITEMAPS}">{entries}</sitemapindex>')
@@ -62,13 +51,11 @@ async def sitemaps(request: web.Request) -> web.Response:
 async def sitemap(request: web.Request) -> web.Response:
     """GET /sitemaps/{part}.xml: the categories and texts, or up to 50,000 books."""
     part = int(request.match_info["part"])
-    engine = request.config_dict[ENGINE]
     if part == 0:
-        navigation = await request.config_dict[NAVIGATION].get(engine)
+        navigation = await current_navigation(request)
         categories = [f"/books?category={it.slug}" for it in navigation.tree if it.book_count]
         return _sitemap(request, [(path, None) for path in ("/", "/books", *categories, *_TEXTS)])
-    async with reading(engine) as conn:
-        found = await sitemap_parts.get_part(conn, part, SITEMAP)
+    found = await read(request, sitemap_parts.get_part, part, SITEMAP)
     if not found:
         raise NotFound("This sitemap")
     return _sitemap(request, [(f"/books/{book_id}", changed) for book_id, changed in found])
@@ -77,8 +64,7 @@ async def sitemap(request: web.Request) -> web.Response:
 async def feed(request: web.Request) -> web.Response:
     """GET /feed.atom: the newest books (RFC 4287)."""
     site, name = _site(request), request.config_dict[SETTINGS].store_name
-    async with reading(request.config_dict[ENGINE]) as conn:
-        found = (await listing.find(conn, BookQuery(sort=Sort.NEWEST), limit=_FEED)).items
+    found = (await read(request, listing.find, BookQuery(sort=Sort.NEWEST), limit=_FEED)).items
     title = _("%s: new books") % name
     updated = max((book.created_at for book in found), default=now())
     entries = "".join(
@@ -126,11 +112,8 @@ def _sitemap(request: web.Request, entries: Iterable[tuple[str, datetime | None]
 
 
 def _xml(text: str, *, content_type: str = "application/xml") -> web.Response:
-    response = web.Response(
-        text=f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n',
-        content_type=content_type,
-        headers=_AN_HOUR,
-    )
+    text = f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
+    response = web.Response(text=text, content_type=content_type, headers=_AN_HOUR)
     response.enable_compression()
     return response
 

@@ -1,13 +1,9 @@
 """Set up and remove the second factor."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import segno
 from aiohttp import web
 from markupsafe import Markup
 
-from bookstore.database.engine import reading, transaction
 from bookstore.errors import (
     BadCode,
     BadCredentials,
@@ -21,33 +17,43 @@ from bookstore.users.two_factor import Enrolment
 from web.auth.credentials import enable_second_factor, remove_second_factor
 from web.auth.sessions import current_user
 from web.server.errors import TooManyAttempts
-from web.server.keys import ENGINE, ENROLMENT_REQUIRED, SETTINGS
+from web.server.keys import ENROLMENT_REQUIRED, SETTINGS
 from web.server.request_context import now
 from web.server.route_access import AccessLevel, authorize
+from web.server.transactions import read, write
 from web.store import flash, forms
-from web.store.rendering import page
-from web.store.sign_in import refused
+from web.store.rendering import form_page, page
 
 PATH = "/account/second-factor"
 
 
-async def show(request: web.Request) -> web.Response:
-    """GET /account/second-factor."""
-    return await _page(request)
+async def show(request: web.Request, error: BookstoreError | None = None) -> web.Response:
+    """GET /account/second-factor; after an error in its form, with the message."""
+    user = current_user(request)
+    enrolment, left = None, 0
+    if user.second_factor:
+        left = await read(request, two_factor.codes_left, user.id)
+    else:
+        enrolment = await _begun(request, user.id)
+    return await form_page(
+        request,
+        "account_second_factor.html",
+        error,
+        codes_left=left,
+        enrolment=enrolment,
+        forced=request.get(ENROLMENT_REQUIRED, False),
+        picture=_picture(enrolment) if enrolment else None,
+    )
 
 
 async def begin(request: web.Request) -> web.Response:
     """POST /account/second-factor: create a secret, to be scanned."""
-    settings = request.config_dict[SETTINGS]
+    user, settings = current_user(request), request.config_dict[SETTINGS]
+    issuer, secret_key = settings.store_name, settings.secret_key
     try:
-        async with transaction(request.config_dict[ENGINE]) as conn:
-            await two_factor.begin(
-                conn,
-                current_user(request).id,
-                issuer=settings.store_name,
-                secret_key=settings.secret_key,
-                now=now(),
-            )
+        await write(
+            request, two_factor.begin, user.id, issuer=issuer, secret_key=secret_key, now=now()
+        )
     except SecondFactorOn as error:
         await flash.add(request, "info", error.translated())
     raise web.HTTPSeeOther(PATH)
@@ -58,10 +64,8 @@ async def enable(request: web.Request) -> web.Response:
     form = await forms.read(request)
     try:
         codes = await enable_second_factor(request, form.get("code", ""))
-    except BadCode as error:
-        return await _page(request, {"code": error.translated()})
-    except TooManyAttempts as error:
-        return refused(await _page(request, refusal=error), error)
+    except (BadCode, TooManyAttempts) as error:
+        return await show(request, error)
     except (SecondFactorOn, SecondFactorNotBegun):  # The form is outdated.
         raise web.HTTPSeeOther(PATH) from None
     return await page(request, "recovery_codes.html", codes=codes)
@@ -72,51 +76,23 @@ async def remove(request: web.Request) -> web.Response:
     form = await forms.read(request)
     try:
         await remove_second_factor(request, form.get("password", ""))
-    except BadCredentials:
-        return await _page(request, {"password": _("This password is incorrect.")})
-    except TooManyAttempts as error:
-        return refused(await _page(request, refusal=error), error)
-    await flash.add(request, "ok", _("Your account now requires only the password."))
-    raise web.HTTPSeeOther("/account")
-
-
-async def _page(
-    request: web.Request,
-    faults: Mapping[str, str] | None = None,
-    *,
-    refusal: BookstoreError | None = None,
-) -> web.Response:
-    user = current_user(request)
-    enrolment, left = None, 0
-    if user.second_factor:
-        async with reading(request.config_dict[ENGINE]) as conn:
-            left = await two_factor.codes_left(conn, user.id)
-    else:
-        enrolment = await _begun(request, user.id)
-    content: dict[str, Any] = {
-        "codes_left": left,
-        "enrolment": enrolment,
-        "faults": faults or {},
-        "forced": request.get(ENROLMENT_REQUIRED, False),
-        "picture": _picture(enrolment) if enrolment else None,
-        "refusal": refusal,
-    }
-    return await page(
-        request, "account_second_factor.html", status=422 if faults else 200, **content
-    )
+    except (BadCredentials, TooManyAttempts) as error:
+        return await show(request, error)
+    text = _("Your account now requires only the password.")
+    raise await flash.redirect(request, "/account", "ok", text)
 
 
 async def _begun(request: web.Request, user_id: int) -> Enrolment | None:
     """The secret that waits for its first code; shown only after a recent password check."""
     await authorize(request, AccessLevel.CONFIRMED)
     settings = request.config_dict[SETTINGS]
-    async with reading(request.config_dict[ENGINE]) as conn:
-        try:
-            return await two_factor.pending_enrolment(
-                conn, user_id, issuer=settings.store_name, secret_key=settings.secret_key
-            )
-        except SecondFactorNotBegun:
-            return None
+    issuer, secret_key = settings.store_name, settings.secret_key
+    try:
+        return await read(
+            request, two_factor.pending_enrolment, user_id, issuer=issuer, secret_key=secret_key
+        )
+    except SecondFactorNotBegun:
+        return None
 
 
 def _picture(enrolment: Enrolment) -> Markup:

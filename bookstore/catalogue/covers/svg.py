@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
 from bookstore.catalogue.covers import font_metrics
+from bookstore.catalogue.covers.font_metrics import TextLayout
 
 _FAMILY = "'Libre Caslon Text',Georgia,serif"
 _PAPER = "#f3f0e6"
@@ -66,7 +67,7 @@ def draw(layout: str, words: CoverText, design: CoverDesign) -> str:
     return (
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 320 480" width="320" height="480"'
         f' aria-hidden="true" font-family="{_FAMILY}"{direction}>'
-        f"{_LAYOUTS[layout](words, design)}</svg>"
+        f"{''.join(_LAYOUTS[layout](words, design))}</svg>"
     )
 
 
@@ -80,7 +81,7 @@ def draw_small(initial: str, cloth: Cloth) -> str:
     )
 
 
-def _label(words: CoverText, design: CoverDesign) -> str:
+def _label(words: CoverText, design: CoverDesign) -> list[str]:
     """A paper label on cloth."""
     cloth = design.cloth
     title = font_metrics.fit(words.title, (182, 182), range(42, 17, -2))
@@ -98,19 +99,17 @@ def _label(words: CoverText, design: CoverDesign) -> str:
         parts.append(_lines(164, y + 30, author, _BLACK, italic=True))
         y += 30 + _height(author)
     height = y + 28 - 72
-    return "".join(
-        [
-            _cloth(cloth),
-            _rect(46, 72, 236, height, _PAPER),
-            _box(51, 77, 226, height - 10, cloth.ink, 2),
-            _box(55.4, 81.4, 217.2, height - 18.8, cloth.ink, 0.8),
-            *parts,
-            _ornament(design.ornament, 164, 424, cloth.foil),
-        ]
-    )
+    return [
+        _cloth(cloth),
+        _rect(46, 72, 236, height, _PAPER),
+        _box(51, 77, 226, height - 10, cloth.ink, 2),
+        _box(55.4, 81.4, 217.2, height - 18.8, cloth.ink, 0.8),
+        *parts,
+        _ornament(design.ornament, 164, 424, cloth.foil),
+    ]
 
 
-def _paper(words: CoverText, design: CoverDesign) -> str:
+def _paper(words: CoverText, design: CoverDesign) -> list[str]:
     """A smaller label on patterned paper."""
     cloth = design.cloth
     title = font_metrics.fit(words.title, (192, 200), range(40, 16, -1))
@@ -126,18 +125,16 @@ def _paper(words: CoverText, design: CoverDesign) -> str:
         parts.append(_lines(160, y + 42, author, cloth.ink, italic=True))
         y += 42 + _height(author)
     height = y + 33 - 64
-    return "".join(
-        [
-            _rect(0, 0, 320, 480, cloth.colour),
-            _pattern(design),
-            _rect(44, 64, 232, height, _PAPER),
-            _box(49.5, 69.5, 221, height - 11, cloth.ink, 1.6, opacity=0.6),
-            *parts,
-        ]
-    )
+    return [
+        _rect(0, 0, 320, 480, cloth.colour),
+        _pattern(design),
+        _rect(44, 64, 232, height, _PAPER),
+        _box(49.5, 69.5, 221, height - 11, cloth.ink, 1.6, opacity=0.6),
+        *parts,
+    ]
 
 
-def _frame(words: CoverText, design: CoverDesign) -> str:
+def _frame(words: CoverText, design: CoverDesign) -> list[str]:
     """A double frame stamped in foil, a square in each corner."""
     cloth = design.cloth
     title = font_metrics.fit(words.title, (216, 204), range(76, 19, -2))
@@ -154,20 +151,18 @@ def _frame(words: CoverText, design: CoverDesign) -> str:
         for x in (54, 278)
         for y in (44, 436)
     )
-    return "".join(
-        [
-            _cloth(cloth),
-            _box(34, 24, 264, 432, cloth.foil, 3),
-            _box(41, 31, 250, 418, cloth.foil, 1, opacity=0.8),
-            corners,
-            *parts,
-            _ornament(design.ornament, 166, 348, cloth.foil),
-            _lines(166, 404 - _height(author), author, cloth.foil),
-        ]
-    )
+    return [
+        _cloth(cloth),
+        _box(34, 24, 264, 432, cloth.foil, 3),
+        _box(41, 31, 250, 418, cloth.foil, 1, opacity=0.8),
+        corners,
+        *parts,
+        _ornament(design.ornament, 166, 348, cloth.foil),
+        _lines(166, 404 - _height(author), author, cloth.foil),
+    ]
 
 
-def _initial(words: CoverText, design: CoverDesign) -> str:
+def _initial(words: CoverText, design: CoverDesign) -> list[str]:
     """One huge letter in the cloth's tone, cropped by the edge, with the title below it."""
     cloth = design.cloth
     title = font_metrics.fit(words.title, (264, 190), range(42, 20, -1))
@@ -175,40 +170,36 @@ def _initial(words: CoverText, design: CoverDesign) -> str:
     author = font_metrics.fit(words.author, (264, 22), range(19, 13, -1))
     y = 452 - _height(title)
     rule = y - 0.9 * title.size - 14
-    return "".join(
-        [
-            _rect(0, 0, 320, 480, cloth.colour),
-            _text(-26, 330, 560, words.initial, cloth.tone, anchor="start", italic=True),
-            _lines(28, 40, second, cloth.foil, anchor="start", italic=True),
-            _lines(28, rule - 12, author, cloth.foil, anchor="start", italic=True),
-            _rect(28, rule, 264, 2, cloth.foil, opacity=0.8),
-            _lines(28, y, title, cloth.foil, anchor="start"),
-        ]
-    )
+    return [
+        _rect(0, 0, 320, 480, cloth.colour),
+        _text(-26, 330, 560, words.initial, cloth.tone, left=True, italic=True),
+        _lines(28, 40, second, cloth.foil, left=True, italic=True),
+        _lines(28, rule - 12, author, cloth.foil, left=True, italic=True),
+        _rect(28, rule, 264, 2, cloth.foil, opacity=0.8),
+        _lines(28, y, title, cloth.foil, left=True),
+    ]
 
 
-def _bands(words: CoverText, design: CoverDesign) -> str:
+def _bands(words: CoverText, design: CoverDesign) -> list[str]:
     """Paper between two bands of cloth."""
     cloth = design.cloth
     title = font_metrics.fit(words.title, (264, 225), range(54, 20, -2))
     second = font_metrics.fit(words.second, (264, 36), range(17, 12, -1))
     author = font_metrics.fit(words.author, (230, 46), range(22, 14, -1))
     y = 58 + 0.9 * title.size
-    return "".join(
-        [
-            _rect(0, 0, 320, 480, _WHITE_PAPER if cloth.pale else _PAPER),
-            _rect(0, 0, 320, 26, cloth.colour),
-            _rect(0, 341, 320, 5, cloth.colour),
-            _rect(0, 352, 320, 128, cloth.colour),
-            _lines(28, y, title, cloth.ink, anchor="start"),
-            _lines(28, y + _height(title) + 35, second, cloth.ink, anchor="start", italic=True),
-            _lines(28, 395, author, cloth.foil, anchor="start"),
-            _star(276, 446, cloth.foil),
-        ]
-    )
+    return [
+        _rect(0, 0, 320, 480, _WHITE_PAPER if cloth.pale else _PAPER),
+        _rect(0, 0, 320, 26, cloth.colour),
+        _rect(0, 341, 320, 5, cloth.colour),
+        _rect(0, 352, 320, 128, cloth.colour),
+        _lines(28, y, title, cloth.ink, left=True),
+        _lines(28, y + _height(title) + 35, second, cloth.ink, left=True, italic=True),
+        _lines(28, 395, author, cloth.foil, left=True),
+        _star(276, 446, cloth.foil),
+    ]
 
 
-def _page(words: CoverText, design: CoverDesign) -> str:
+def _page(words: CoverText, design: CoverDesign) -> list[str]:
     """A title page bound with a strip of cloth."""
     cloth = design.cloth
     # Letter spacing would break the connections between Arabic letters.
@@ -217,24 +208,23 @@ def _page(words: CoverText, design: CoverDesign) -> str:
     second = font_metrics.fit(words.second, (240, 36), range(17, 12, -1))
     author = font_metrics.fit(words.author.upper(), (240, 34), range(15, 11, -1), spacing=spacing)
     y = 119 + 0.9 * title.size
-    return "".join(
-        [
-            _rect(0, 0, 320, 480, _PAPER),
-            _rect(0, 0, 12, 480, cloth.colour),
-            f'<g letter-spacing="{_n(author.size * spacing / 1000)}">'
-            f"{_lines(166, 62 - _height(author), author, cloth.ink)}</g>",
-            _rect(46, 90, 240, 3, cloth.ink),
-            _rect(46, 96, 240, 0.8, cloth.ink),
-            _lines(166, y, title, cloth.ink),
-            _lines(166, y + _height(title) + 34, second, cloth.ink, italic=True),
-            _ornament(design.ornament, 166, 380, cloth.ink),
-            _rect(46, 420, 240, 0.8, cloth.ink),
-            _text(166, 447, 16, words.year, cloth.ink),
-        ]
-    )
+    return [
+        _rect(0, 0, 320, 480, _PAPER),
+        _rect(0, 0, 12, 480, cloth.colour),
+        f'<g letter-spacing="{_n(author.size * spacing / 1000)}">'
+        f"{_lines(166, 62 - _height(author), author, cloth.ink)}</g>",
+        _rect(46, 90, 240, 3, cloth.ink),
+        _rect(46, 96, 240, 0.8, cloth.ink),
+        _lines(166, y, title, cloth.ink),
+        _lines(166, y + _height(title) + 34, second, cloth.ink, italic=True),
+        _ornament(design.ornament, 166, 380, cloth.ink),
+        _rect(46, 420, 240, 0.8, cloth.ink),
+        _text(166, 447, 16, words.year, cloth.ink),
+    ]
 
 
-_LAYOUTS: dict[str, Callable[[CoverText, CoverDesign], str]] = {
+#: Each layout returns the parts of its cover, from back to front.
+_LAYOUTS: dict[str, Callable[[CoverText, CoverDesign], list[str]]] = {
     "label": _label,
     "paper": _paper,
     "frame": _frame,
@@ -255,50 +245,48 @@ def _cloth(cloth: Cloth) -> str:
     )
 
 
-#: Width and height of a pattern cell, and its SVG content.  Paths inherit the stroke colour.
-_PATTERNS: Sequence[tuple[int, int, str]] = (
+_FILLED = ' fill="{colour}" stroke="none"'
+#: Width and height of a pattern cell, its SVG path and further attributes of the path.  Paths
+#: inherit the stroke colour.
+_PATTERNS: Sequence[tuple[int, int, str, str]] = (
     # scales
-    (40, 40, '<path d="M0 0a20 20 0 0 0 40 0M-20 20a20 20 0 0 0 40 0a20 20 0 0 0 40 0"/>'),
+    (40, 40, "M0 0a20 20 0 0 0 40 0M-20 20a20 20 0 0 0 40 0a20 20 0 0 0 40 0", ""),
     # combed
     (
         45,
         45,
-        '<path d="M-2 12q8-10 15-4l11 10q8 6 15-2q4-4 8-4M-2 23q8-10 15-4l11 10q8 6 15-2q4-4 8-4'
-        'M-2 34q8-10 15-4l11 10q8 6 15-2q4-4 8-4"/>',
+        "M-2 12q8-10 15-4l11 10q8 6 15-2q4-4 8-4M-2 23q8-10 15-4l11 10q8 6 15-2q4-4 8-4"
+        "M-2 34q8-10 15-4l11 10q8 6 15-2q4-4 8-4",
+        "",
     ),
     # crosses
-    (30, 30, '<path d="M8 3V13M3 8H13M23 18V28M18 23H28"/>'),
+    (30, 30, "M8 3V13M3 8H13M23 18V28M18 23H28", ""),
     # dots
-    (28, 28, '<path d="M7 7h0M21 21h0" stroke-width="6.4" stroke-linecap="round"/>'),
+    (28, 28, "M7 7h0M21 21h0", ' stroke-width="6.4" stroke-linecap="round"'),
     # leaves
-    (
-        36,
-        36,
-        '<path d="M9 1a5 8 0 0 1 0 16a5 8 0 0 1 0-16M27 19a5 8 0 0 1 0 16a5 8 0 0 1 0-16"'
-        ' fill="{colour}" stroke="none"/>',
-    ),
+    (36, 36, "M9 1a5 8 0 0 1 0 16a5 8 0 0 1 0-16M27 19a5 8 0 0 1 0 16a5 8 0 0 1 0-16", _FILLED),
     # chevron
-    (32, 18, '<path d="M-2 16L16 4L34 16"/>'),
+    (32, 18, "M-2 16L16 4L34 16", ""),
     # stars
     (
         40,
         40,
-        '<path d="M10 2q1 7 8 8q-7 1-8 8q-1-7-8-8q7-1 8-8M30 22q1 7 8 8q-7 1-8 8q-1-7-8-8q7-1 8-8"'
-        ' fill="{colour}" stroke="none"/>',
+        "M10 2q1 7 8 8q-7 1-8 8q-1-7-8-8q7-1 8-8M30 22q1 7 8 8q-7 1-8 8q-1-7-8-8q7-1 8-8",
+        _FILLED,
     ),
     # waves
-    (40, 20, '<path d="M-20 10q10-11 20 0t20 0 20 0 20 0"/>'),
+    (40, 20, "M-20 10q10-11 20 0t20 0 20 0 20 0", ""),
 )
 
 
 def _pattern(design: CoverDesign) -> str:
     cloth = design.cloth
-    wide, high, cell = _PATTERNS[design.pattern % len(_PATTERNS)]
+    wide, high, path, attributes = _PATTERNS[design.pattern % len(_PATTERNS)]
     colour, opacity = (cloth.foil, 0.75) if design.in_foil else (cloth.light, 1)
     return (
         f'<pattern id="{design.id}" width="{wide}" height="{high}" patternUnits="userSpaceOnUse">'
         f'<g fill="none" stroke="{colour}" stroke-width="2.2" opacity="{_n(opacity)}">'
-        f"{cell.format(colour=colour)}</g></pattern>"
+        f'<path d="{path}"{attributes.format(colour=colour)}/></g></pattern>'
         f"{_rect(0, 0, 320, 480, f'url(#{design.id})')}"
     )
 
@@ -338,44 +326,35 @@ def _diamond(x: float, y: float, half: float, colour: str) -> str:
 
 
 def _rect(x: float, y: float, wide: float, high: float, colour: str, *, opacity: float = 1) -> str:
-    faint = f' opacity="{_n(opacity)}"' if opacity < 1 else ""
-    return (
-        f'<rect x="{_n(x)}" y="{_n(y)}" width="{_n(wide)}" height="{_n(high)}"'
-        f' fill="{colour}"{faint}/>'
-    )
+    return _rectangle(x, y, wide, high, f'fill="{colour}"', opacity)
 
 
 def _box(
     x: float, y: float, wide: float, high: float, colour: str, line: float, *, opacity: float = 1
 ) -> str:
     """A rectangle outline whose outer edge starts at x and y.  `line` is the stroke width."""
-    half = line / 2
-    stroke = f'stroke="{colour}" stroke-width="{_n(line)}"'
+    stroke = f'fill="none" stroke="{colour}" stroke-width="{_n(line)}"'
+    return _rectangle(x + line / 2, y + line / 2, wide - line, high - line, stroke, opacity)
+
+
+def _rectangle(x: float, y: float, wide: float, high: float, paint: str, opacity: float) -> str:
     faint = f' opacity="{_n(opacity)}"' if opacity < 1 else ""
-    return (
-        f'<rect x="{_n(x + half)}" y="{_n(y + half)}" width="{_n(wide - line)}"'
-        f' height="{_n(high - line)}" fill="none" {stroke}{faint}/>'
-    )
+    size = f'width="{_n(wide)}" height="{_n(high)}"'
+    return f'<rect x="{_n(x)}" y="{_n(y)}" {size} {paint}{faint}/>'
 
 
-def _height(layout: font_metrics.TextLayout) -> float:
+def _height(layout: TextLayout) -> float:
     """The distance from the first baseline to the last."""
     return max(0, len(layout.lines) - 1) * layout.size * font_metrics.LEADING
 
 
 def _lines(
-    x: float,
-    y: float,
-    layout: font_metrics.TextLayout,
-    colour: str,
-    *,
-    anchor: str = "middle",
-    italic: bool = False,
+    x: float, y: float, layout: TextLayout, colour: str, *, left: bool = False, italic: bool = False
 ) -> str:
     """Lines of text; `y` is the first baseline."""
     leading = layout.size * font_metrics.LEADING
     return "".join(
-        _text(x, y + index * leading, layout.size, line, colour, anchor=anchor, italic=italic)
+        _text(x, y + index * leading, layout.size, line, colour, left=left, italic=italic)
         for index, line in enumerate(layout.lines)
     )
 
@@ -387,11 +366,13 @@ def _text(
     text: str,
     colour: str,
     *,
-    anchor: str = "middle",
+    left: bool = False,
     italic: bool = False,
 ) -> str:
+    """A line of text that is centred at `x`, or begins there if `left`."""
     if not text:
         return ""
+    anchor = "start" if left else "middle"
     slant = ' font-style="italic"' if italic else ""
     return (
         f'<text x="{_n(x)}" y="{_n(y)}" font-size="{_n(size)}" text-anchor="{anchor}"{slant}'

@@ -35,13 +35,9 @@ async def prepare(engine: AsyncEngine, settings: Settings, *, echo: Callable[[st
     if await _is_empty(engine, user_rows):
         email = settings.admin_email or ADMIN_EMAIL
         password = settings.admin_password or secrets.token_urlsafe(12)
+        name, role = "Administrator", Role.ADMIN
         await accounts.sign_up(
-            engine,
-            email=email,
-            name="Administrator",
-            password=password,
-            role=Role.ADMIN,
-            now=now,
+            engine, email=email, name=name, password=password, role=role, now=now
         )
         shown = "as set in BOOKSTORE_ADMIN_PASSWORD" if settings.admin_password else password
         echo(f"Administrator: {email}, password: {shown}")

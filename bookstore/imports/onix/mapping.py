@@ -21,6 +21,21 @@ _PRICE = re.compile(r"([0-9]{1,7})(?:\.([0-9]{1,2})0*)?")
 _YEAR = re.compile(r"[0-9]{4}")
 #: XHTML elements after which a line ends.
 _BREAKS = {"p", "br", "li", "div", "ul", "ol", "dd", "dt"}
+#: The ONIX elements of the fields, which refusals name.
+ELEMENTS = {
+    "isbn13": "ProductIdentifier",
+    "title": "TitleText",
+    "subtitle": "Subtitle",
+    "authors": "Contributor",
+    "categories": "Subject",
+    "description": "Text",
+    "publisher": "PublisherName",
+    "year": "PublishingDate",
+    "language": "LanguageCode",
+    "format": "ProductForm",
+    "pages": "ExtentValue",
+    "price_cents": "PriceAmount",
+}
 #: Sort key of elements without a sequence number: after all others.
 _LAST = 1 << 30
 
@@ -34,9 +49,15 @@ class InvalidRecord(Exception):
         self.value = shorten(value)
 
 
-def text_of(element: Any) -> str:
-    """The text of an element without markup and with single spaces; blank for None."""
-    return "" if element is None else " ".join("".join(_plain_text(element)).split())
+def text_of(element: Any, path: str) -> str:
+    """The text of the first element at this path; blank when there is none."""
+    found = element.find(path)
+    return "" if found is None else _text(found)
+
+
+def _text(element: Any) -> str:
+    """The text of an element without markup and with single spaces."""
+    return " ".join("".join(_plain_text(element)).split())
 
 
 def isbn_of(product: Any) -> str:
@@ -46,7 +67,7 @@ def isbn_of(product: Any) -> str:
         InvalidRecord: no identifier is an ISBN.
     """
     found = {
-        text_of(each.find("ProductIDType")): text_of(each.find("IDValue"))
+        text_of(each, "ProductIDType"): text_of(each, "IDValue")
         for each in reversed(product.findall("ProductIdentifier"))
     }
     for kind in codes.ISBN_TYPES:
@@ -57,11 +78,11 @@ def isbn_of(product: Any) -> str:
 
 def status_of(product: Any) -> str:
     """The code of the publishing status (list 64); blank when the record has none."""
-    return text_of(product.find("PublishingDetail/PublishingStatus"))
+    return text_of(product, "PublishingDetail/PublishingStatus")
 
 
 def read(
-    product: Any, *, whole: bool, defaults: Mapping[str, str], currency: str, today: date
+    product: Any, whole: bool, defaults: Mapping[str, str], currency: str, today: date
 ) -> tuple[dict[str, Any], list[str]]:
     """The fields that the record sets, and remarks for the report.
 
@@ -73,19 +94,16 @@ def read(
     """
     facts: dict[str, Any] = {}
     remarks: list[str] = []
-    block = product.find("DescriptiveDetail")
-    if whole or block is not None:
-        facts |= _descriptive_detail(_or_empty(block))
-    block = product.find("CollateralDetail")
-    if whole or block is not None:
-        facts["description"] = _description(_or_empty(block))
-    block = product.find("PublishingDetail")
-    if whole or block is not None:
-        facts |= _publishing_detail(_or_empty(block))
-        if status := codes.STATUSES.get(status_of(product)):
-            remarks.append(f"Publishing status: {status}.")
+    for tag, fields_of in _BLOCKS.items():
+        block = product.find(tag)
+        if block is not None:
+            facts |= fields_of(block)
+        elif whole:
+            facts |= fields_of(etree.Element(tag))
+    if status := codes.STATUSES.get(status_of(product)):
+        remarks.append(f"Publishing status: {status}.")
     details = product.findall("ProductSupply/SupplyDetail")
-    availabilities = dict.fromkeys(text_of(each.find("ProductAvailability")) for each in details)
+    availabilities = dict.fromkeys(text_of(each, "ProductAvailability") for each in details)
     remarks += [
         f"Availability at the supplier: {codes.AVAILABILITIES[code]}."
         for code in availabilities
@@ -96,10 +114,6 @@ def read(
         facts["price_cents"] = cents
     remarks += [remark] if remark else []
     return facts, remarks
-
-
-def _or_empty(block: Any) -> Any:
-    return etree.Element("nothing") if block is None else block
 
 
 def _descriptive_detail(block: Any) -> dict[str, Any]:
@@ -121,25 +135,23 @@ def _descriptive_detail(block: Any) -> dict[str, Any]:
 def _title(block: Any) -> tuple[str, str | None]:
     """Title and subtitle of the product; an untitled volume gets the title of its collection."""
     details = block.findall("TitleDetail")
-    detail = next((each for each in details if text_of(each.find("TitleType")) == "01"), None)
+    detail = next((each for each in details if text_of(each, "TitleType") == "01"), None)
     if detail is None:
         return "", None
     elements = sorted(detail.findall("TitleElement"), key=_sequence)
-    own = [each for each in elements if text_of(each.find("TitleElementLevel")) == "01"]
+    own = [each for each in elements if text_of(each, "TitleElementLevel") == "01"]
     others = [each for each in elements if each not in own]
-    name = next((name for each in own if (name := _name(each))), "")
-    if not name:
-        name = next((name for each in others if (name := _name(each))), "")
-    parts = [text_of(each.find("PartNumber")) for each in own]
-    subtitle = next((text for each in own if (text := text_of(each.find("Subtitle")))), None)
+    name = next(filter(None, map(_name, [*own, *others])), "")
+    parts = [text_of(each, "PartNumber") for each in own]
+    subtitle = next(filter(None, (text_of(each, "Subtitle") for each in own)), None)
     return ", ".join(part for part in [name, *parts] if part) if name else "", subtitle
 
 
 def _name(element: Any) -> str:
-    if text := text_of(element.find("TitleText")):
+    if text := text_of(element, "TitleText"):
         return text
-    prefix = text_of(element.find("TitlePrefix"))
-    rest = text_of(element.find("TitleWithoutPrefix"))
+    prefix = text_of(element, "TitlePrefix")
+    rest = text_of(element, "TitleWithoutPrefix")
     # A prefix with an apostrophe, such as "L'", is joined without a space.
     gap = "" if prefix.endswith(("'", "’")) else " "
     return f"{prefix}{gap}{rest}".strip() if rest else ""
@@ -151,54 +163,53 @@ def _contributions(block: Any) -> list[Contribution]:
     found = []
     for each in sorted(block.findall("Contributor"), key=_sequence):
         if name := _contributor_name(each):
-            for code in map(text_of, each.findall("ContributorRole")):
+            for code in map(_text, each.findall("ContributorRole")):
                 roles = codes.ROLES.get(code, codes.OTHER_ROLE)
                 found += [Contribution(name, role) for role in roles]
     return found
 
 
 def _contributor_name(element: Any) -> str:
-    if name := text_of(element.find("PersonName")):
+    if name := text_of(element, "PersonName"):
         return name
-    before = [text_of(element.find(tag)) for tag in ("NamesBeforeKey", "PrefixToKey")]
-    key = text_of(element.find("KeyNames"))
-    after = [text_of(element.find(tag)) for tag in ("NamesAfterKey", "SuffixToKey")]
-    inverted = text_of(element.find("PersonNameInverted"))
+    before = [text_of(element, tag) for tag in ("NamesBeforeKey", "PrefixToKey")]
+    key = text_of(element, "KeyNames")
+    after = [text_of(element, tag) for tag in ("NamesAfterKey", "SuffixToKey")]
+    inverted = text_of(element, "PersonNameInverted")
     if key and (any(before) or any(after) or not inverted):
         return " ".join(part for part in [*before, key, *after] if part)
     if inverted:
         last, _, first = inverted.partition(",")
         return f"{first.strip()} {last.strip()}".strip()
-    if name := text_of(element.find("CorporateName")):
+    if name := text_of(element, "CorporateName"):
         return name
-    return codes.UNNAMED.get(text_of(element.find("UnnamedPersons")), "")
+    return codes.UNNAMED.get(text_of(element, "UnnamedPersons"), "")
 
 
 def _form(block: Any) -> str | None:
-    code = text_of(block.find("ProductForm"))
+    code = text_of(block, "ProductForm")
     if code.startswith(codes.TRADE_ONLY):
         raise InvalidRecord("ProductForm", code, "This is material for shops and not for sale.")
-    fitting = (code[:length] for length in (2, 1))
-    return next((codes.FORMS[start] for start in fitting if start in codes.FORMS), None)
+    return _by_prefix(codes.FORMS, code)
 
 
 def _language(block: Any) -> str | None:
     """The language of the text (role 01)."""
     for each in block.findall("Language"):
-        if text_of(each.find("LanguageRole")) == "01":
-            return text_of(each.find("LanguageCode")) or None
+        if text_of(each, "LanguageRole") == "01":
+            return text_of(each, "LanguageCode") or None
     return None
 
 
 def _pages(block: Any) -> int | None:
     counts = {
-        text_of(each.find("ExtentType")): text_of(each.find("ExtentValue"))
+        text_of(each, "ExtentType"): text_of(each, "ExtentValue")
         for each in block.findall("Extent")
-        if text_of(each.find("ExtentUnit")) == codes.PAGE_UNIT
+        if text_of(each, "ExtentUnit") == codes.PAGE_UNIT
     }
     for kind in codes.PAGE_COUNT_TYPES:
-        if counts.get(kind, "").isascii() and counts.get(kind, "").isdigit():
-            return int(counts[kind][:9]) or None
+        if (count := counts.get(kind, "")).isascii() and count.isdigit():
+            return int(count[:9]) or None
     return None
 
 
@@ -211,28 +222,30 @@ def _categories(block: Any) -> list[str]:
 
 
 def _category(subject: Any) -> str:
-    scheme = text_of(subject.find("SubjectSchemeIdentifier"))
+    scheme = text_of(subject, "SubjectSchemeIdentifier")
     if scheme in codes.NO_CATEGORY:
         return ""
-    code = text_of(subject.find("SubjectCode")).upper()
-    known = codes.CATEGORIES_BY_SCHEME.get(scheme, {})
-    for length in range(len(code), 0, -1):
-        if code[:length] in known:
-            return known[code[:length]]
+    code = text_of(subject, "SubjectCode").upper()
+    if category := _by_prefix(codes.CATEGORIES_BY_SCHEME.get(scheme, {}), code):
+        return category
     # An unknown scheme: use the heading, and of a path its last part.
-    heading = text_of(subject.find("SubjectHeadingText"))
+    heading = text_of(subject, "SubjectHeadingText")
     return re.split(r"[/:;>]", heading)[-1].strip()
 
 
-def _description(block: Any) -> str | None:
-    texts = {
-        text_of(each.find("TextType")): each.find("Text")
-        for each in reversed(block.findall("TextContent"))
-    }
+def _by_prefix(meanings: Mapping[str, str], code: str) -> str | None:
+    """The meaning of the longest prefix of the code that has one."""
+    prefixes = (code[:length] for length in range(len(code), 0, -1))
+    return next((meanings[prefix] for prefix in prefixes if prefix in meanings), None)
+
+
+def _collateral_detail(block: Any) -> dict[str, Any]:
+    contents = reversed(block.findall("TextContent"))
+    texts = {text_of(each, "TextType"): each.find("Text") for each in contents}
     for kind in codes.DESCRIPTION_TYPES:
         if texts.get(kind) is not None and (html := _html(texts[kind])):
-            return html
-    return None
+            return {"description": html}
+    return {"description": None}
 
 
 def _html(element: Any) -> str:
@@ -245,15 +258,15 @@ def _html(element: Any) -> str:
 def _publishing_detail(block: Any) -> dict[str, Any]:
     """Publisher and year; without a publisher the imprint is used."""
     names = [
-        text_of(each.find("PublisherName"))
+        text_of(each, "PublisherName")
         for each in block.findall("Publisher")
-        if text_of(each.find("PublishingRole")) in ("", "01")
+        if text_of(each, "PublishingRole") in ("", "01")
     ]
-    names += [text_of(each.find("ImprintName")) for each in block.findall("Imprint")]
+    names += [text_of(each, "ImprintName") for each in block.findall("Imprint")]
     dates = (
-        text_of(each.find("Date"))
+        text_of(each, "Date")
         for each in block.findall("PublishingDate")
-        if text_of(each.find("PublishingDateRole")) == "01"
+        if text_of(each, "PublishingDateRole") == "01"
     )
     years = (found[0] for each in dates if (found := _YEAR.match(each)))
     year = next(years, None)
@@ -261,6 +274,13 @@ def _publishing_detail(block: Any) -> dict[str, Any]:
         "publisher": next((name for name in names if name), None),
         "year": int(year) if year else None,
     }
+
+
+_BLOCKS: Mapping[str, Callable[[Any], dict[str, Any]]] = {
+    "DescriptiveDetail": _descriptive_detail,
+    "CollateralDetail": _collateral_detail,
+    "PublishingDetail": _publishing_detail,
+}
 
 
 def _price(
@@ -273,25 +293,18 @@ def _price(
     """
     by_type: dict[str, list[str]] = {}
     for price in (each for detail in details for each in detail.findall("Price")):
-        price_currency = text_of(price.find("CurrencyCode")) or defaults.get(
-            "DefaultCurrencyCode", ""
-        )
-        kind = text_of(price.find("PriceType")) or defaults.get("DefaultPriceType", "")
-        amount = text_of(price.find("PriceAmount"))
-        if (
-            price_currency == currency
-            and amount
-            and _is_general(price)
-            and _is_valid_on(price, today)
-        ):
+        in_currency = text_of(price, "CurrencyCode") or defaults.get("DefaultCurrencyCode")
+        kind = text_of(price, "PriceType") or defaults.get("DefaultPriceType", "")
+        amount = text_of(price, "PriceAmount")
+        usable = _is_general(price) and _is_valid_on(price, today)
+        if amount and in_currency == currency and usable:
             by_type.setdefault(kind, []).append(amount)
     for kind in codes.PRICE_TYPES:
         if cents := {_cents(amount) for amount in by_type.get(kind, [])}:
             if len(cents) > 1:
                 amounts = ", ".join(dict.fromkeys(by_type[kind]))
-                raise InvalidRecord(
-                    "PriceAmount", amounts, f"There are several prices in {currency}."
-                )
+                reason = f"There are several prices in {currency}."
+                raise InvalidRecord("PriceAmount", amounts, reason)
             return cents.pop(), None
     if by_type.keys() & codes.UNTAXED_PRICE_TYPES:
         return None, f"Its prices in {currency} exclude tax and were ignored."
@@ -299,16 +312,16 @@ def _price(
 
 
 def _is_general(price: Any) -> bool:
-    least = text_of(price.find("MinimumOrderQuantity")) or "1"
-    return text_of(price.find("PriceQualifier")) in codes.GENERAL_QUALIFIERS and least == "1"
+    least = text_of(price, "MinimumOrderQuantity") or "1"
+    return text_of(price, "PriceQualifier") in codes.GENERAL_QUALIFIERS and least == "1"
 
 
 def _is_valid_on(price: Any, today: date) -> bool:
     """Whether the price is valid today; its dates are "from" (role 14) and "until" (role 15)."""
     now = today.strftime("%Y%m%d")
     for each in price.findall("PriceDate"):
-        day = text_of(each.find("Date"))[:8]
-        role = text_of(each.find("PriceDateRole"))
+        day = text_of(each, "Date")[:8]
+        role = text_of(each, "PriceDateRole")
         if (role == "14" and day > now) or (role == "15" and day < now[: len(day)]):
             return False
     return True
@@ -321,7 +334,7 @@ def _cents(amount: str) -> int:
 
 
 def _sequence(element: Any) -> int:
-    number = text_of(element.find("SequenceNumber"))
+    number = text_of(element, "SequenceNumber")
     return int(number[:9]) if number.isascii() and number.isdigit() else _LAST
 
 

@@ -12,22 +12,15 @@ retail price of today in the store's currency.
 import codecs
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, BinaryIO
 
 from lxml import etree
 
 from bookstore.errors import Invalid
-from bookstore.imports.entries import Refusal, shorten
-from bookstore.imports.onix import mapping
-from bookstore.imports.onix.code_lists import (
-    ACTIONS,
-    LONG_NAMES,
-    TEST_TYPES,
-    WITHDRAWN_STATUSES,
-    NotificationType,
-)
+from bookstore.imports import encodings
+from bookstore.imports.entries import BookEntry, EntryAction, Refusal, shorten
+from bookstore.imports.onix import code_lists, mapping
 from bookstore.imports.onix.mapping import InvalidRecord, text_of
 
 _CHUNK = 1 << 16
@@ -42,33 +35,10 @@ _ENCODING = re.compile(rb"""<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]+)["']
 _BEFORE_DOCTYPE = re.compile(r"(?:\s|<!--.*?-->|<\?.*?\?>)*", re.DOTALL)
 _DOCTYPE = re.compile(r"<!DOCTYPE[^>\[]*(\[.*?\]\s*)?>", re.DOTALL)
 _ROOT = re.compile(r"<(?:\w+:)?ONIXmessage\b", re.IGNORECASE)
-_BOMS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 #: Names an external document type that is never loaded.  libxml2 then keeps unknown entities
 #: unresolved instead of refusing the file.
 _OUR_DOCTYPE = '<!DOCTYPE ONIXMessage SYSTEM "none">'
 _SUPPORTED_RELEASES = ("3.0", "3.1")
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A product record; `isbn` is as the sender spells it.
-
-    `facts` has the fields that the record sets, by their names in `catalogue.validation`; None
-    clears a value.  `authors` are Contributions, `categories` names.  Of several records about
-    one book the last in the file applies.
-    """
-
-    line: int
-    reference: str
-    action: NotificationType
-    isbn: str
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    #: A sentence for the report about each decision of the reader and each ignored value.
-    remarks: tuple[str, ...] = ()
 
 
 def is_onix(head: bytes) -> bool:
@@ -77,11 +47,11 @@ def is_onix(head: bytes) -> bool:
     return _ROOT.search(head.replace(b"\0", b"").decode("latin-1")) is not None
 
 
-def read_records(stream: BinaryIO, *, currency: str, today: date) -> Iterator[Record | Refusal]:
+def read_records(stream: BinaryIO, *, currency: str, today: date) -> Iterator[BookEntry | Refusal]:
     """The records of a message, or why a record is refused, in the order of the file.
 
     Only one record is in memory at a time.  `today` selects among prices with a period of
-    validity.
+    validity.  An entry has a remark for each decision of the reader and each ignored value.
 
     Raises:
         Invalid: the file is not an ONIX 3 message; nothing has been yielded.  An error later in
@@ -90,7 +60,7 @@ def read_records(stream: BinaryIO, *, currency: str, today: date) -> Iterator[Re
     message = _ProductReader(stream)
     for product, line in message.products():
         try:
-            yield _record(product, line, message.defaults, currency, today)
+            yield _entry(product, line, message.defaults, currency, today)
         except InvalidRecord as error:
             yield Refusal(line, error.column, error.value, str(error))
     if message.broken:
@@ -146,8 +116,8 @@ class _ProductReader:
             name = _use_long_name(element)
             if name == "Header":
                 for default in ("DefaultCurrencyCode", "DefaultPriceType"):
-                    if (found := element.find(default)) is not None:
-                        self.defaults[default] = text_of(found)
+                    if element.find(default) is not None:
+                        self.defaults[default] = text_of(element, default)
             if name == "Product" and element.getparent() is self._root:
                 yield element
                 _release(element)
@@ -162,43 +132,44 @@ class _BrokenMessage(Exception):
     """The rest of the file cannot be read."""
 
 
-def _record(
+def _entry(
     product: Any, line: int, defaults: Mapping[str, str], currency: str, today: date
-) -> Record:
-    reference = text_of(product.find("RecordReference"))
-    code = text_of(product.find("NotificationType"))
-    if code in TEST_TYPES:
+) -> BookEntry:
+    code = text_of(product, "NotificationType")
+    if code in code_lists.TEST_TYPES:
         raise InvalidRecord("NotificationType", code, "This is a test record.")
-    if code not in ACTIONS:
-        raise InvalidRecord(
-            "NotificationType", code, "The notification type has to be 01 to 05 or 12 to 14."
-        )
-    action, isbn = ACTIONS[code], mapping.isbn_of(product)
-    if action is NotificationType.WITHDRAW:
-        return Record(line, reference, action, isbn)
-    status = mapping.status_of(product)
-    if status in WITHDRAWN_STATUSES:
-        remark = f"Withdrawn: {WITHDRAWN_STATUSES[status]}."
-        return Record(line, reference, NotificationType.WITHDRAW, isbn, remarks=(remark,))
-    facts, remarks = mapping.read(
-        product,
-        whole=action is NotificationType.REPLACE,
-        defaults=defaults,
-        currency=currency,
-        today=today,
+    if code not in code_lists.ACTIONS:
+        reason = "The notification type has to be 01 to 05 or 12 to 14."
+        raise InvalidRecord("NotificationType", code, reason)
+    action = code_lists.ACTIONS[code]
+    facts: dict[str, Any] = {"isbn13": mapping.isbn_of(product)}
+    remarks: list[str] = []
+    if action is not EntryAction.WITHDRAW:
+        if reason := code_lists.WITHDRAWN_STATUSES.get(mapping.status_of(product), ""):
+            action = EntryAction.WITHDRAW
+            remarks.append(f"Withdrawn: {reason}.")
+        else:
+            whole = action is EntryAction.UPSERT
+            fields, remarks = mapping.read(product, whole, defaults, currency, today)
+            facts |= fields
+    return BookEntry(
+        line=line,
+        facts=facts,
+        action=action,
+        roles=True,
+        columns=mapping.ELEMENTS,
+        values={name: str(value) for name, value in facts.items() if value is not None},
+        remarks=remarks,
     )
-    return Record(line, reference, action, isbn, facts, tuple(remarks))
 
 
 def _check_root(root: Any) -> None:
     name, space = etree.QName(root).localname, etree.QName(root).namespace or ""
     if name.lower() != "onixmessage":
-        raise Invalid(
-            "file", f"This is XML but not an ONIX message: it begins with <{shorten(name)}>."
-        )
-    release = root.get("release") or next(
-        (r for r in _SUPPORTED_RELEASES if f"/{r}/" in space), "2.1"
-    )
+        reason = f"This is XML but not an ONIX message: it begins with <{shorten(name)}>."
+        raise Invalid("file", reason)
+    in_space = next((each for each in _SUPPORTED_RELEASES if f"/{each}/" in space), "2.1")
+    release = root.get("release") or in_space
     if release not in _SUPPORTED_RELEASES:
         raise Invalid("file", f"This is ONIX {release}; the store reads 3.0 and 3.1.")
 
@@ -206,9 +177,9 @@ def _check_root(root: Any) -> None:
 def _use_long_name(element: Any) -> str:
     """Rename the element to its reference name without a namespace, and return that name."""
     name = etree.QName(element).localname
-    name = LONG_NAMES.get(name) or LONG_NAMES.get(name.lower(), name)
-    element.tag = name
-    return name
+    long_names = code_lists.LONG_NAMES
+    element.tag = long_names.get(name) or long_names.get(name.lower(), name)
+    return str(element.tag)
 
 
 def _release(element: Any) -> None:
@@ -238,13 +209,8 @@ def _decode(stream: BinaryIO) -> Iterator[bytes]:
 
 
 def _encoding(head: bytes) -> str:
-    for bom, encoding in _BOMS:
-        if head.startswith(bom):
-            return encoding
-    if head.startswith(b"<\x00"):
-        return "utf-16-le"
-    if head.startswith(b"\x00<"):
-        return "utf-16-be"
+    if found := encodings.of_xml(head):
+        return found
     named = _ENCODING.match(head.lstrip())
     encoding = named[1].decode().lower() if named else "utf-8"
     # Latin-1 is read as Windows-1252, as the WHATWG Encoding Standard requires.

@@ -7,35 +7,14 @@ import of the same file changes nothing.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any, BinaryIO
 
 from bookstore.catalogue import isbn
 from bookstore.errors import InvalidIsbn
 from bookstore.imports.entries import BookEntry, EntryAction, Refusal, Superseded
-from bookstore.imports.onix import code_lists, reader
-from bookstore.imports.onix.reader import Record
-
-_ACTIONS = {
-    code_lists.NotificationType.REPLACE: EntryAction.UPSERT,
-    code_lists.NotificationType.UPDATE: EntryAction.CHANGE,
-    code_lists.NotificationType.WITHDRAW: EntryAction.WITHDRAW,
-}
-#: The ONIX elements of the fields, which refusals name.
-_COLUMNS = {
-    "isbn13": "ProductIdentifier",
-    "title": "TitleText",
-    "subtitle": "Subtitle",
-    "authors": "Contributor",
-    "categories": "Subject",
-    "description": "Text",
-    "publisher": "PublisherName",
-    "year": "PublishingDate",
-    "language": "LanguageCode",
-    "format": "ProductForm",
-    "pages": "ExtentValue",
-    "price_cents": "PriceAmount",
-}
+from bookstore.imports.onix import reader
 
 
 class OnixMessage:
@@ -75,13 +54,9 @@ class OnixMessage:
 
     def __iter__(self) -> Iterator[BookEntry | Refusal | Superseded]:
         pending: dict[str, BookEntry] = {}
-        for position, record in enumerate(self._records()):
-            if isinstance(record, Refusal):
-                yield record
-                continue
-            entry = _entry(record)
-            isbn13 = _isbn_of(record)
-            if isbn13 is None or isbn13 not in self._last:
+        for position, entry in enumerate(self._entries()):
+            isbn13 = _isbn_of(entry)
+            if isinstance(entry, Refusal) or isbn13 is None or isbn13 not in self._last:
                 yield entry
                 continue
             if isbn13 in pending:
@@ -91,20 +66,21 @@ class OnixMessage:
                 yield entry
             else:
                 pending[isbn13] = entry
-                yield Superseded(record.line, isbn13, last_line)
+                yield Superseded(entry.line, isbn13, last_line)
         self._ended = True
 
     def raw(self) -> Iterator[tuple[int, list[str]] | Refusal]:
-        for record in self._records():
-            if isinstance(record, Refusal):
-                yield record
+        for entry in self._entries():
+            if isinstance(entry, Refusal):
+                yield entry
             else:
-                yield record.line, [record.isbn, str(record.facts.get("title") or "")]
+                facts = entry.facts
+                yield entry.line, [facts["isbn13"], str(facts.get("title") or "")]
 
     def close(self) -> None:
         """Do nothing: the source holds no resource of its own."""
 
-    def _records(self) -> Iterator[Record | Refusal]:
+    def _entries(self) -> Iterator[BookEntry | Refusal]:
         self._file.seek(0)
         return reader.read_records(self._file, currency=self._currency, today=self._today)
 
@@ -112,46 +88,29 @@ class OnixMessage:
         """Position and line of the last record of each book with several; reads the whole file."""
         seen: set[str] = set()
         last: dict[str, tuple[int, int]] = {}
-        for position, record in enumerate(self._records()):
-            if isinstance(record, Record) and (isbn13 := _isbn_of(record)):
+        for position, entry in enumerate(self._entries()):
+            if isbn13 := _isbn_of(entry):
                 if isbn13 in seen:
-                    last[isbn13] = position, record.line
+                    last[isbn13] = position, entry.line
                 seen.add(isbn13)
         return last
 
 
-def _isbn_of(record: Record) -> str | None:
+def _isbn_of(entry: BookEntry | Refusal) -> str | None:
+    """The ISBN of the entry; None for a refusal or an invalid ISBN."""
     try:
-        return isbn.parse(record.isbn)
+        return isbn.parse(entry.facts["isbn13"]) if isinstance(entry, BookEntry) else None
     except InvalidIsbn:
         return None
 
 
-def _entry(record: Record) -> BookEntry:
-    values = {name: str(value) for name, value in record.facts.items() if value is not None}
-    return BookEntry(
-        line=record.line,
-        facts={"isbn13": record.isbn, **record.facts},
-        action=_ACTIONS[record.action],
-        roles=True,
-        columns=_COLUMNS,
-        values={"isbn13": record.isbn, **values},
-        remarks=record.remarks,
-    )
-
-
 def _merge(earlier: BookEntry, later: BookEntry) -> BookEntry:
     """Two records about one book as one, with the line and the remarks of the later one."""
-    action = later.action
-    if action is EntryAction.CHANGE:
-        # A change does not alter whether the book is created or withdrawn.
-        action = earlier.action
-    return BookEntry(
-        line=later.line,
+    # A change does not alter whether the book is created or withdrawn.
+    action = earlier.action if later.action is EntryAction.CHANGE else later.action
+    return replace(
+        later,
         facts={**earlier.facts, **later.facts},
         action=action,
-        roles=True,
-        columns=_COLUMNS,
         values={**earlier.values, **later.values},
-        remarks=later.remarks,
     )

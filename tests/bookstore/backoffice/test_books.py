@@ -5,9 +5,8 @@ from itertools import product
 from sqlalchemy import update
 
 from bookstore.backoffice import books as book_list
-from bookstore.backoffice.books import LOW_STOCK, Stock, StockFilter
+from bookstore.backoffice.books import BOOKS, LOW_STOCK, BookListQuery, Stock, StockFilter
 from bookstore.catalogue import books
-from bookstore.catalogue.listing import BookQuery
 from bookstore.database.tables import books as table
 from tests.factories import NOON, create_book
 
@@ -24,7 +23,7 @@ async def test_the_numbers_equal_the_sizes_of_the_lists(conn):
             await books.withdraw(conn, book.id, book.version, user_id=None, now=NOON)
 
     counted = {
-        name: await book_list.count(conn, BookQuery(), view)
+        name: await BOOKS.count(conn, await BOOKS.select(conn, BookListQuery(view=view)))
         for name, view in {
             "all": None,
             "low": StockFilter.LOW,

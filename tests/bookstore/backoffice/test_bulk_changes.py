@@ -76,7 +76,9 @@ async def test_prices_change_as_planned_and_can_be_undone(conn, five_books, staf
     assert await prices(conn, five_books) == [1000, 1001, 1002, 1003, 1004]
     assert (plan.number(BulkOutcome.UNDONE), plan.undone_at) == (5, NOON)
     entries = (
-        await audit_report.audit(conn, audit_report.AuditQuery(object_id=str(five_books[0].id)))
+        await audit_report.AUDIT.find(
+            conn, audit_report.AuditQuery(object_id=str(five_books[0].id))
+        )
     ).items
     assert [change.changes.get("price_cents") for change in entries[:2]] == [
         [1100, 1000],

@@ -35,7 +35,8 @@ def counts(job: Job) -> tuple[int, int, int, int, int]:
 
 async def refusals_of(engine: AsyncEngine, job: Job) -> list[JobLine]:
     async with reading(engine) as conn:
-        return await jobs.lines(conn, job.id, outcome=LineOutcome.REFUSED, limit=100_000)
+        found = await jobs.lines(conn, job.id, outcome=LineOutcome.REFUSED, limit=100_000)
+        return found.items
 
 
 async def book(engine: AsyncEngine, isbn: str) -> books.Book:

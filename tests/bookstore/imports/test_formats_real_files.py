@@ -75,7 +75,8 @@ def counts(job: Job) -> tuple[int, int, int, int, int]:
 async def reasons(engine: AsyncEngine, job: Job) -> Counter[tuple[str | None, str]]:
     """The reasons of refusals with numbers replaced, and their counts."""
     async with db.reading(engine) as conn:
-        lines = await jobs.lines(conn, job.id, outcome=LineOutcome.REFUSED, limit=100_000)
+        found = await jobs.lines(conn, job.id, outcome=LineOutcome.REFUSED, limit=100_000)
+        lines = found.items
     return Counter((line.column, re.sub("[0-9]+X?", "#", line.reason or "")) for line in lines)
 
 
@@ -147,7 +148,7 @@ async def test_every_onix_message_is_imported_or_refused_with_a_reason(engine: A
             )
             continue
         async with db.reading(engine) as conn:
-            lines = await jobs.lines(conn, job.id)
+            lines = (await jobs.lines(conn, job.id)).items
         assert job.state is JobState.DONE
         assert len(lines) == job.read == 1
         outcome = MESSAGES.get(path.name, LineOutcome.REFUSED)

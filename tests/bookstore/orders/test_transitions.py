@@ -35,7 +35,7 @@ async def test_orders_that_can_take_the_step_do_and_the_others_say_why_not(conn)
     assert (first.status, first.last_seq) == (State.PACKED, 2)
     (event,) = await orders.events(conn, first.id, after=1)
     assert (event.id, event.kind, event.actor) == (2, "packed", f"staff:{clerk}")
-    audited = (await audit_report.audit(conn)).items
+    audited = (await audit_report.AUDIT.find(conn)).items
     assert {change.object_id for change in audited} == {"0000-TEST", "0001-TEST"}
     assert audited[0].changes == {"status": ["confirmed", "packed"]}
 

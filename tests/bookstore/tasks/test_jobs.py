@@ -87,8 +87,10 @@ async def test_a_job_runs_step_by_step_and_its_task_is_deleted_at_the_end(engine
     assert published == [TaskRef(Task.RUN_JOBS, job.id)] * 2
     assert await task_of(engine) is None
     async with reading(engine) as conn:
-        lines = await jobs.lines(conn, job.id, outcome=LineOutcome.REFUSED)
-        assert await jobs.lines(conn, job.id, after=1) == lines[2:]
+        lines = (await jobs.lines(conn, job.id, outcome=LineOutcome.REFUSED)).items
+        first = await jobs.lines(conn, job.id, limit=2)
+        second = await jobs.lines(conn, job.id, cursor=first.next, limit=2)
+        assert first.items + second.items == lines
     assert [line.line for line in lines] == [2, 3, 4]
     assert (lines[0].column, lines[0].cells) == ("isbn", ["1"])
 
@@ -211,5 +213,5 @@ async def test_old_jobs_are_deleted_with_their_lines_and_running_ones_are_not(en
         assert await jobs.purge(conn, now=NOON) == 0
         assert await jobs.purge(conn, now=LATER) == 1
 
-        assert await jobs.lines(conn, job.id) == []
+        assert (await jobs.lines(conn, job.id)).items == []
         assert len((await jobs.find(conn)).items) == 1

@@ -411,7 +411,6 @@ ROLE_CHECKS = {
     # Fields and rows: the route's permission is checked before, this narrows what it covers.
     "admin/book_form.py": (1, "prices"),
     "admin/bulk_books.py": (1, "prices"),
-    "admin/exports.py": (1, "exports of lists that the user may see"),
     "admin/imports.py": (1, "prices"),
     "web/api/books.py": (1, "prices"),
     "web/api/exports.py": (1, "exports of lists that the user may see"),

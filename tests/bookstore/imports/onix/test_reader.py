@@ -5,9 +5,8 @@ import pytest
 
 from bookstore.catalogue.validation import Contribution
 from bookstore.errors import Invalid
-from bookstore.imports.csv_source import Refusal
+from bookstore.imports.entries import EntryAction, Refusal
 from bookstore.imports.onix import reader
-from bookstore.imports.onix.code_lists import NotificationType
 
 TODAY = date(2026, 11, 25)
 ISBN = "9780441172719"
@@ -97,13 +96,9 @@ def test_a_record_becomes_the_fields_of_a_book():
 
     [record] = read(message(product("".join(described), blocks="".join(blocks))))
 
-    assert (record.action, record.isbn, record.reference) == (
-        NotificationType.REPLACE,
-        ISBN,
-        "com.example.1",
-    )
-    assert record.line == 3
+    assert (record.action, record.line) == (EntryAction.UPSERT, 3)
     assert record.facts == {
+        "isbn13": ISBN,
         "title": "Dune",
         "subtitle": "A novel",
         "authors": [
@@ -120,10 +115,10 @@ def test_a_record_becomes_the_fields_of_a_book():
         "year": 1965,
         "price_cents": 1290,
     }
-    assert record.remarks == (
+    assert record.remarks == [
         "Publishing status: active.",
         "Availability at the supplier: in stock.",
-    )
+    ]
 
 
 def test_short_tags_are_read_like_reference_names():
@@ -148,8 +143,8 @@ def test_an_update_sets_only_the_fields_of_its_blocks():
 
     [record] = read(message(product(kind="04", blocks=blocks)))
 
-    assert record.action is NotificationType.UPDATE
-    assert record.facts == {"description": None}
+    assert record.action is EntryAction.CHANGE
+    assert record.facts == {"isbn13": ISBN, "description": None}
 
 
 def test_a_complete_record_without_authors_price_and_categories_keeps_them():
@@ -165,14 +160,14 @@ def test_a_book_that_must_not_be_sold_is_withdrawn(status):
 
     [record] = read(message(product(title("<TitleText>Dune</TitleText>"), blocks=blocks)))
 
-    assert record.action is NotificationType.WITHDRAW
+    assert record.action is EntryAction.WITHDRAW
     assert record.remarks
 
 
 def test_the_fields_of_a_deletion_are_ignored():
     [record] = read(message(product(title("<TitleText>Dune</TitleText>"), kind="05")))
 
-    assert (record.action, record.facts) == (NotificationType.WITHDRAW, {})
+    assert (record.action, record.facts) == (EntryAction.WITHDRAW, {"isbn13": ISBN})
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ DUNE, EMMA = "9780441172719", "9780141439587"
 
 async def outcomes(engine: AsyncEngine, job: Job) -> list[LineOutcome]:
     async with reading(engine) as conn:
-        return [line.outcome for line in await jobs.lines(conn, job.id)]
+        return [line.outcome for line in (await jobs.lines(conn, job.id)).items]
 
 
 async def book(engine: AsyncEngine, isbn: str = DUNE) -> books.Book:
@@ -71,7 +71,7 @@ async def test_an_update_of_an_unknown_book_is_refused(engine: AsyncEngine) -> N
     job = await run(engine, product(DUNE, "04", PRICE.format(amount="9.90")))
 
     async with reading(engine) as conn:
-        (line,) = await jobs.lines(conn, job.id)
+        (line,) = (await jobs.lines(conn, job.id)).items
     assert (line.outcome, line.column) == (LineOutcome.REFUSED, "ProductIdentifier")
     assert "only changes an existing one" in (line.reason or "")
 
@@ -142,5 +142,5 @@ async def test_a_truncated_message_is_imported_up_to_the_error(engine: AsyncEngi
 
     assert (job.state, job.created, job.refused) == (JobState.DONE, 1, 1)
     async with reading(engine) as conn:
-        last = (await jobs.lines(conn, job.id))[-1]
+        last = (await jobs.lines(conn, job.id)).items[-1]
     assert "Nothing after this point could be read" in (last.reason or "")
