@@ -20,8 +20,6 @@ from web.server.request_context import now
 from web.store import flash, forms
 from web.store.formatting import plain_money
 
-#: Fields whose text is stored as entered.
-_TEXTS = ("isbn13", "title", "subtitle", "publisher", "language", "format", "description")
 _NUMBERS = ("year", "pages")
 #: The labels of the fields, also in error messages.
 LABELS = {
@@ -39,6 +37,8 @@ LABELS = {
     "categories": "Categories",
     "description": "Description",
 }
+#: Fields whose text is stored as entered.
+_TEXTS = LABELS.keys() - {*_NUMBERS, "authors", "price_cents", "stock", "categories"}
 _WITH_ROLE = re.compile(r"(.*\S)\s*\(([a-z]+)\)")
 
 

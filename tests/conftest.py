@@ -62,6 +62,7 @@ SLOW = (
     "tests/bookstore/tasks/test_outbox_histories.py",
     "tests/bookstore/users/test_attempts.py::test_s06",
     "tests/test_faces.py::test_every_module_imports_alone",
+    "tests/test_recipes.py",
     "tests/web/server/test_permission_matrix.py",
     "tests/web/server/test_security_transport.py",
     "tests/web/store/test_pseudo_locale.py",

@@ -41,6 +41,9 @@ COLUMNS = (
     "format",
     "subtitle",
 )
+_NUMBERS = {"stock", "year", "pages"}
+#: The cells of all columns but these and numbers are stored as they are.
+_PARSED = {"isbn", "price", "currency", "authors", "category"}
 #: A sheet with more columns is not a list of books.
 MAX_COLUMNS = 200
 #: Other names of the columns, as `_normalise` returns them.
@@ -163,12 +166,11 @@ class Columns:
             facts["price_cents"] = self._price(line, values["price"])
         if "authors" in values:
             facts["authors"] = self._authors(line, values["authors"])
-        for column in ("stock", "year", "pages"):
-            if column in values:
-                facts[column] = _whole_number(column, values[column])
-        for column in ("title", "subtitle", "description", "publisher", "language", "format"):
-            if column in values:
-                facts[column] = values[column]
+        for column, value in values.items():
+            if column in _NUMBERS:
+                facts[column] = _whole_number(column, value)
+            elif column not in _PARSED:
+                facts[column] = value
         if "category" in values:
             facts["categories"] = _split_names("category", values["category"], "|")
         return facts

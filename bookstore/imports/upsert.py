@@ -21,15 +21,12 @@ from bookstore.catalogue.models import COLUMNS, CategoryRef, Contributor
 from bookstore.catalogue.stock import StockReason
 from bookstore.catalogue.validation import Contribution
 from bookstore.database.statements import Bulk
+from bookstore.database.tables import books as table
 from bookstore.imports.entries import BookEntry, EntryAction
 
 #: The columns of a book that a file sets: `COLUMNS`, in their order, and the sort title.
 _NAMES = (*COLUMNS, "sort_title")
-_BOOK_COLUMNS = (
-    "isbn13 VARCHAR(13), title VARCHAR(500), subtitle VARCHAR(500), description TEXT,"
-    " publisher VARCHAR(200), year SMALLINT, language VARCHAR(35), format VARCHAR(20),"
-    " pages INT, price_cents INT, sort_title VARCHAR(200)"
-)
+_BOOK_COLUMNS = ", ".join(f"{name} {table.c[name].type.compile()}" for name in _NAMES)
 
 
 def _update(columns: str, table: str, match: str, changes: Mapping[str, str]) -> Bulk:
