@@ -44,7 +44,8 @@ async def test_state_check_on_redelivery(engine, guarded, monkeypatch):
 
 async def test_event_numbers_under_the_lock_of_the_order(engine, guarded, monkeypatch):
     async def unlocked(conn, number):
-        query = select(*transitions._LOCKED).where(order_rows.c.number == number)
+        columns = [order_rows.c[name] for name in transitions.Locked._fields]
+        query = select(*columns).where(order_rows.c.number == number)
         return transitions.Locked(*(await conn.execute(query)).one())
 
     if not guarded:
