@@ -14,6 +14,10 @@ PYTEST ?= tests
 # Without servers, browsers and kills.
 FAST := tests/bookstore tests/actors tests/web tests/admin tests/config $(wildcard tests/test_*.py)
 
+# Python keeps compiled files, even where the environment forbids it: compiling the tests takes four
+# seconds in each process, and programs that tests start are compiled again each time.
+COMPILED := PYTHONDONTWRITEBYTECODE=
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help install run test test-fast check format examples bench faults image machines judges lock sbom texts clean
@@ -29,10 +33,10 @@ run: $(INSTALLED) ## install, then the whole store in one process on http://127.
 test: $(INSTALLED_TEST) ## all tests, with real MariaDB, RabbitMQ, Chromium, Prometheus (installs what is missing)
 	@tests/servers/install.sh
 	@# Each file in one process: fixtures of a file share expensive things.
-	@$(BIN)/pytest -n 2 --dist loadfile --durations=10 $(PYTEST)
+	@$(COMPILED) $(BIN)/pytest -n 2 --dist loadfile --durations=10 $(PYTEST)
 
 test-fast: $(INSTALLED_TEST) ## tests on SQLite, without servers, browsers and kills: for every few minutes
-	@$(BIN)/pytest -n 2 --dist loadfile --durations=10 -m "not mariadb and not rabbitmq and not slow" $(FAST)
+	@$(COMPILED) $(BIN)/pytest -n 2 --dist loadfile --durations=10 -m "not mariadb and not rabbitmq and not slow" $(FAST)
 
 check: $(INSTALLED_TEST) ## format, lint, types and import contracts; changes nothing
 	@$(BIN)/ruff format --check .

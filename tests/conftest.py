@@ -49,9 +49,16 @@ SLOW = (
     "tests/actors/test_broker.py",
     "tests/actors/test_notifications.py::test_a_message_without_a_free_thread",
     "tests/actors/test_orders.py::test_a_slow_mail_server",
+    "tests/admin/test_access.py::test_every_page_is_open",
     "tests/admin/test_all_lists.py",
+    "tests/admin/test_damaged_documents.py",
     "tests/admin/test_forms.py",
+    "tests/admin/test_list_state.py::test_no_page_has_links",
+    "tests/admin/test_staff.py::test_hostile_text",
+    "tests/admin/test_tasks_rabbitmq_away.py",
     "tests/admin/test_unknown_values.py",
+    "tests/bookstore/catalogue/covers/test_uploaded.py::test_s28",
+    "tests/bookstore/catalogue/test_category_index.py::test_a_category_list_contains",
     "tests/bookstore/cli/test_main.py::test_bash_completes",
     "tests/bookstore/exports/test_exporter.py::test_an_exported_list_is_imported_without_changes",
     "tests/bookstore/imports/onix/test_reader.py::test_a_record_without_an_end",
@@ -59,11 +66,22 @@ SLOW = (
     "tests/bookstore/imports/test_formats_real_files.py",
     "tests/bookstore/imports/test_xlsx_source.py::test_a_zip_bomb",
     "tests/bookstore/operations/test_invariants_histories.py",
+    "tests/bookstore/orders/test_checkout.py::test_an_order_of_more_than_a_megabyte",
     "tests/bookstore/tasks/test_outbox_histories.py",
     "tests/bookstore/users/test_attempts.py::test_s06",
     "tests/test_faces.py::test_every_module_imports_alone",
+    "tests/test_guard.py::test_a_run_with_leaking_tests_fails",
     "tests/test_recipes.py",
+    "tests/web/api/test_examples.py::test_the_recorded_examples",
+    "tests/web/api/test_lists.py::test_every",
+    "tests/web/api/test_openapi.py::test_the_document_is_valid_openapi",
+    "tests/web/auth/test_authorization.py::test_no_route_works",
+    "tests/web/auth/test_authorization.py::test_the_policy_is_asked",
+    "tests/web/auth/test_security_sessions.py::test_s03",
     "tests/web/server/test_permission_matrix.py",
+    "tests/web/server/test_security_access.py::test_s20",
+    "tests/web/server/test_security_pages.py::test_s22",
+    "tests/web/server/test_security_pages.py::test_s23",
     "tests/web/server/test_security_transport.py",
     "tests/web/store/test_pseudo_locale.py",
 )
@@ -112,6 +130,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for name in SHARED:
             if name in getattr(item, "fixturenames", ()):
                 item.add_marker(name)
+        # Tests that name MariaDB as their only database; the fixture marks only its own parameters.
+        if (
+            getattr(item, "callspec", None)
+            and item.callspec.params.get("database_url") == "mariadb"
+        ):
+            item.add_marker("mariadb")
         if item.nodeid.startswith(SLOW):
             item.add_marker("slow")
     # Those that need the broker last: it is the slowest server to start.
@@ -123,7 +147,7 @@ def pytest_collection_finish() -> None:
     # did so after every 700 new objects.
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
+    gc.set_threshold(100_000, 20, 50)
 
 
 def pytest_runtest_logfinish() -> None:
