@@ -69,7 +69,7 @@ async def show(request: web.Request) -> web.Response:
     """GET /admin/books/bulk/{plan_id}: the preview of a change, or its result."""
     async with reading(request.config_dict[ENGINE]) as conn:
         plan = await bulk_changes.get(conn, bulk_preview.plan_id(request))
-        if not plan.field.is_known:
+        if plan.damaged or not plan.field.is_known:
             return await page(request, "bulk_unknown.html", plan=plan)
         _check_permission(request, plan.field)
         values = await bulk_preview.preview(conn, plan)

@@ -61,7 +61,7 @@ async def show(request: web.Request) -> web.Response:
     """GET /admin/orders/bulk/{plan_id}, or of e-mails: the preview of a change, or its result."""
     async with reading(request.config_dict[ENGINE]) as conn:
         plan = await bulk_changes.get(conn, plan_id(request))
-        if not plan.field.is_known:
+        if plan.damaged or not plan.field.is_known:
             return await page(request, "bulk_unknown.html", plan=plan)
         _check_path(request, plan)
         find = orders.by_ids if plan.field is BulkField.MOVE_ORDERS else notifications.by_ids

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from admin import assets, formatting
 from bookstore.backoffice import reports
+from bookstore.database.documents import is_damaged
 from bookstore.errors import BookstoreError, Invalid, NotFound, PasswordNeeded
 from bookstore.users.permissions import Permission, is_staff, permits
 from config.settings import Settings
@@ -125,6 +126,7 @@ def setup(app: web.Application, settings: Settings) -> None:
         filters=FILTERS | formatting.FILTERS,
     )
     install_translations(environment)
+    environment.tests["damaged"] = is_damaged
     environment.globals |= {
         "own_file": assets.url,
         "cover_of": formatting.cover_of,

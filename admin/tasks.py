@@ -117,13 +117,12 @@ async def replay_all(request: web.Request) -> web.Response:
 
 
 async def discard(request: web.Request) -> web.Response:
-    """POST /admin/queues/{task_id}/discard: discard a dead task, with a reason."""
+    """POST /admin/queues/{task_id}/discard: discard a dead task and decide what it was about."""
     form, task_id = await forms.read(request), _task_id(request)
 
     async def work(conn: AsyncConnection) -> str:
         reason = form_values.parse_reason("reason", form.get("reason", ""))
-        row = await outbox.get(conn, task_id)
-        await outbox.discard(conn, row.id, reason, **made_by(request))
+        row = await backoffice_tasks.discard(conn, task_id, reason, **made_by(request))
         return f"{row.task} {row.ref_id} was discarded."
 
     if error := await run_form(request, work):

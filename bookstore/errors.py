@@ -293,6 +293,24 @@ class CartFull(BookstoreError):
         self.most = most
 
 
+class TooManyCopies(BookstoreError):
+    """An order may have at most `most` copies of each title."""
+
+    code = "too-many-copies"
+
+    def __init__(self, title: str, most: int) -> None:
+        super().__init__(
+            sentence(
+                "You can order at most %(most)s copies of “%(title)s” at a time. Please contact"
+                " us if you need more.",
+                title=title,
+                most=most,
+            )
+        )
+        self.book_title = title
+        self.most = most
+
+
 class NotDelivered(BookstoreError):
     """The store does not ship to this country."""
 
@@ -346,6 +364,20 @@ class JobEnded(BookstoreError):
     def __init__(self, state: str) -> None:
         super().__init__(f"This job is already {state}.")
         self.state = state
+
+
+class TaskNotDead(BookstoreError):
+    """Only a dead task can be discarded: the others will still be attempted."""
+
+    code = "task-not-dead"
+    message = "This task will be attempted again. Only dead tasks can be discarded."
+
+
+class UnknownTask(BookstoreError):
+    """The task was stored by a newer release, so this one cannot decide what it was about."""
+
+    code = "unknown-task"
+    message = "A newer release of the store made this task. Only that release can discard it."
 
 
 class IdempotencyKeyRequired(BookstoreError):

@@ -10,7 +10,7 @@ rate of the shipped items.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Protocol
 
 from bookstore.errors import NotDelivered
@@ -41,6 +41,11 @@ class Rates:
     def rates_for(self, country: str) -> "Rates":
         """These rates for every country: the tariff of a store without a table of countries."""
         return self
+
+    @classmethod
+    def of_json(cls, terms: Mapping[str, Any]) -> "Rates":
+        """The rates that are stored with an order; parts of a newer release are ignored."""
+        return cls(**{field.name: terms[field.name] for field in fields(cls)})
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

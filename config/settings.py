@@ -62,6 +62,8 @@ class Settings:
     #: By country (ISO 3166-1 alpha-2), or `*` for all others; None if the store does not ship
     #: there.
     countries: Mapping[str, ShippingRate | None] = field(default_factory=dict)
+    #: The largest number of copies of one title in an order.
+    max_per_title: int = 20
     #: The years for which the law requires the store to archive invoices.
     invoices_kept_years: int = 10
 

@@ -258,6 +258,14 @@ SECTIONS: dict[str, tuple[Variable, ...]] = {
             _countries,
         ),
         Variable(
+            "MAX_PER_TITLE",
+            "int",
+            20,
+            "How many copies of one title an order may have, so that nobody reserves the whole"
+            " stock with an unpaid order.",
+            validate.Range(1, 99),
+        ),
+        Variable(
             "INVOICES_KEPT_YEARS",
             "int",
             10,

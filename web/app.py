@@ -155,8 +155,11 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
     engine = notifying(announcing(engine, publisher.publish), app[keys.NOTIFY])
     app[keys.ENGINE] = engine
     app[keys.SESSION_LOOKUP] = SessionLookup(engine)
-    app[keys.CART_WRITES] = SharedWrites(engine)
-    app[keys.CHECKOUTS] = Checkouts(engine, app[keys.TARIFF], watch=app[METRICS].checkouts.observe)
+    limit = settings.max_per_title
+    app[keys.CART_WRITES] = SharedWrites(engine, limit=limit)
+    app[keys.CHECKOUTS] = Checkouts(
+        engine, app[keys.TARIFF], limit=limit, watch=app[METRICS].checkouts.observe
+    )
     app[READINESS].checks |= {
         "database": partial(health.database, engine),
         "broker": partial(health.broker, publisher),

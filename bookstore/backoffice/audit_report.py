@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bookstore.audit import AuditAction
 from bookstore.backoffice import lists
 from bookstore.backoffice.lists import List
+from bookstore.database.documents import is_damaged
 from bookstore.database.tables import audit_log, users
 from bookstore.users.permissions import Permission
 
@@ -99,7 +100,9 @@ AUDIT = List(
         "action": "action",
         "object": "object_type",
         "id": "object_id",
-        "field": lambda entry, _: "; ".join(entry.changes or [""]),
+        "field": lambda entry, _: (
+            "damaged" if is_damaged(entry.changes) else "; ".join(entry.changes)
+        ),
         "before": lambda entry, _: _values(entry, 0),
         "after": lambda entry, _: _values(entry, 1),
     },

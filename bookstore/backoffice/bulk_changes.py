@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bookstore import audit
 from bookstore import notifications as notification_service
 from bookstore.catalogue import category_index
+from bookstore.database.documents import is_damaged
 from bookstore.database.statements import Bulk
 from bookstore.database.tables import (
     book_categories,
@@ -112,6 +113,8 @@ class BulkPlan:
     created_at: datetime
     applied_at: datetime | None
     undone_at: datetime | None
+    #: Its rows cannot be read, so that it cannot be applied.
+    damaged: bool = False
 
     def number(self, outcome: BulkOutcome) -> int:
         """The number of rows with this outcome."""
@@ -245,7 +248,7 @@ async def get(conn: AsyncConnection, plan_id: int, *, lock: bool = False) -> Bul
     found = (await conn.execute(query.with_for_update() if lock else query)).one_or_none()
     if found is None:
         raise NotFound("This change")
-    rows = map(RowChange._make, found.rows)
+    rows = [RowChange._make(row[: len(RowChange._fields)]) for row in found.rows]
     changes = [row._replace(outcome=BulkOutcome.stored(row.outcome)) for row in rows]
     return BulkPlan(
         found.id,
@@ -256,6 +259,7 @@ async def get(conn: AsyncConnection, plan_id: int, *, lock: bool = False) -> Bul
         found.created_at,
         found.applied_at,
         found.undone_at,
+        damaged=is_damaged(found.rows),
     )
 
 
@@ -305,6 +309,8 @@ async def _step(
     batch_size: int,
 ) -> bool:
     plan = await get(conn, plan_id, lock=True)
+    if plan.damaged:
+        raise Invalid("field", "The stored rows of this change are damaged. Plan it again.")
     if not plan.field.is_known:
         raise Invalid("field", f"This release does not know the change “{plan.field}”.")
     undoing = done is BulkOutcome.UNDONE

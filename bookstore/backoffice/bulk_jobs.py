@@ -44,7 +44,7 @@ async def start(
 async def latest_of_plan(conn: AsyncConnection, plan_id: int) -> Job | None:
     """The latest job for a plan; None if there is none among the latest `_MAX_JOBS`."""
     found = await jobs.find(conn, KINDS, limit=_MAX_JOBS)
-    return next((job for job in found.items if job.options["plan"] == plan_id), None)
+    return next((job for job in found.items if job.options.get("plan") == plan_id), None)
 
 
 class BulkChangeRunner:

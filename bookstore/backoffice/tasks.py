@@ -2,16 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bookstore import notifications as notification_services
+from bookstore import orders as order_services
 from bookstore.backoffice import lists
 from bookstore.backoffice.lists import List
 from bookstore.database.tables import notifications, orders
 from bookstore.database.tables import tasks as table
-from bookstore.tasks import outbox
+from bookstore.errors import UnknownTask
+from bookstore.tasks import jobs, outbox
 from bookstore.tasks.outbox import Task, TaskRow
 from bookstore.users.permissions import Permission
 
@@ -49,6 +53,36 @@ class Subject:
 
     order_number: str | None
     notification_id: int | None
+
+
+async def discard(
+    conn: AsyncConnection, task_id: int, reason: str, *, user_id: int | None, now: datetime
+) -> TaskRow:
+    """Delete a dead task and decide, in the same transaction, what it was about.
+
+    An order is rejected, and its customer gets an e-mail with the reason.  An e-mail or a job
+    fails, with the reason as its answer or error.  `user_id` is None on the command line.
+
+    Raises:
+        NotFound: there is no such task.
+        TaskNotDead: it will be attempted again.
+        UnknownTask, IllegalTransition: only a newer release can decide it.
+        EmailBeingSent: an attempt to send the e-mail is running.
+    """
+    task = await outbox.lock_dead(conn, task_id)
+    match task.task:
+        case Task.PROCESS_ORDERS:
+            actor = "staff" if user_id is None else f"staff:{user_id}"
+            await order_services.reject(conn, task.ref_id, reason, actor=actor, now=now)
+        case Task.SEND_NOTIFICATIONS:
+            answer = f"Discarded by staff: {reason}"
+            await notification_services.give_up(conn, task.ref_id, answer, now=now)
+        case Task.RUN_JOBS:
+            await jobs.give_up(conn, task.ref_id, f"Discarded by staff: {reason}", now=now)
+        case _:
+            raise UnknownTask
+    await outbox.delete_dead(conn, task, reason, user_id=user_id, now=now)
+    return task
 
 
 async def subjects(conn: AsyncConnection, rows: Sequence[TaskRow]) -> dict[int, Subject]:

@@ -15,9 +15,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bookstore import pricing
 from bookstore.database.statements import Bulk, BulkQuery
 from bookstore.database.tables import cart_items, carts
-from bookstore.errors import BookstoreError, CartFull, Invalid, NotFound, OutOfStock
+from bookstore.errors import (
+    BookstoreError,
+    CartFull,
+    Invalid,
+    NotFound,
+    OutOfStock,
+    TooManyCopies,
+)
 from bookstore.i18n import N_, sentence
 
+#: The largest quantity that a cart can store.  `limit` arguments are what an order may have of
+#: each title, at most this (`BOOKSTORE_MAX_PER_TITLE`).
 MAX_QUANTITY = 99
 #: Different books in a cart.  Limited, because all lines of an order share one transaction.
 MAX_BOOKS = 200
@@ -42,10 +51,17 @@ class CartItem:
     #: The price when the book was added, if it was different; else None.
     old_price_cents: int | None
     problems: list[str]
+    #: An order may have this many of each title.
+    limit: int = MAX_QUANTITY
 
     @property
     def line_total_cents(self) -> int:
         return self.quantity * self.unit_price_cents
+
+    @property
+    def blocks_checkout(self) -> bool:
+        """Whether the cart cannot be ordered with this item."""
+        return self.withdrawn or self.quantity > min(self.stock, self.limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +168,13 @@ async def make_guest(conn: AsyncConnection, *, now: datetime) -> int:
     return await _create(conn, None, now)
 
 
-async def get(conn: AsyncConnection, cart_id: int | None, rates: pricing.Rates) -> Cart:
+async def get(
+    conn: AsyncConnection, cart_id: int | None, rates: pricing.Rates, *, limit: int = MAX_QUANTITY
+) -> Cart:
     """The current cart; None stands for an empty cart of a visitor without one."""
     if cart_id is None:
         return priced([], rates)
-    return priced((await _load(conn, [(cart_id, None)]))[cart_id].items(), rates)
+    return priced((await _load(conn, [(cart_id, None)], limit))[cart_id].items(), rates)
 
 
 def priced(items: Sequence[CartItem], rates: pricing.Rates) -> Cart:
@@ -166,20 +184,25 @@ def priced(items: Sequence[CartItem], rates: pricing.Rates) -> Cart:
 
 
 async def put(
-    conn: AsyncConnection, writes: Sequence[CartWrite], *, now: datetime
+    conn: AsyncConnection,
+    writes: Sequence[CartWrite],
+    *,
+    limit: int = MAX_QUANTITY,
+    now: datetime,
 ) -> list[list[CartItem] | BookstoreError]:
     """Set or increment quantities of books in carts, in order, in this transaction.
 
     The result has for each write the items of its cart afterwards, or the refusal: the book is
-    not for sale (`NotFound`), there is not enough stock (`OutOfStock`), the cart is full
-    (`CartFull`) or the quantity is out of range (`Invalid`).  A refused write changes nothing and
+    not for sale (`NotFound`), there is not enough stock (`OutOfStock`), an order may not have so
+    many of it (`TooManyCopies`), the cart is full (`CartFull`) or the quantity is out of range
+    (`Invalid`).  A refused write changes nothing and
     does not affect the others.
 
     Raises:
         NotFound: a cart does not exist.
     """
     await _lock(conn, {it.cart_id for it in writes}, now)
-    pending = await _load(conn, [(it.cart_id, it.book_id) for it in writes])
+    pending = await _load(conn, [(it.cart_id, it.book_id) for it in writes], limit)
     answers: list[list[CartItem] | BookstoreError] = []
     for it in writes:
         cart = pending[it.cart_id]
@@ -195,14 +218,21 @@ async def put(
 
 
 async def add(
-    conn: AsyncConnection, cart_id: int, book_id: int, quantity: int, *, now: datetime
+    conn: AsyncConnection,
+    cart_id: int,
+    book_id: int,
+    quantity: int,
+    *,
+    limit: int = MAX_QUANTITY,
+    now: datetime,
 ) -> list[CartItem]:
     """Add a quantity of a book to the cart and return its items.
 
     Raises:
-        NotFound, OutOfStock, CartFull, Invalid: as in `put`.
+        NotFound, OutOfStock, TooManyCopies, CartFull, Invalid: as in `put`.
     """
-    [answer] = await put(conn, [CartWrite(cart_id, book_id, quantity, increment=True)], now=now)
+    write = CartWrite(cart_id, book_id, quantity, increment=True)
+    [answer] = await put(conn, [write], limit=limit, now=now)
     if isinstance(answer, BookstoreError):
         raise answer
     return answer
@@ -223,7 +253,12 @@ async def clear(conn: AsyncConnection, cart_id: int, *, now: datetime) -> None:
 
 
 async def merge(
-    conn: AsyncConnection, guest_cart_id: int, user_id: int, *, now: datetime
+    conn: AsyncConnection,
+    guest_cart_id: int,
+    user_id: int,
+    *,
+    limit: int = MAX_QUANTITY,
+    now: datetime,
 ) -> list[str]:
     """Move the items of a guest's cart to the user's cart, at sign-in.
 
@@ -232,22 +267,27 @@ async def merge(
     """
     cart_id = await of_user(conn, user_id, now=now)
     await _lock(conn, {cart_id, guest_cart_id}, now)
-    items = (await _load(conn, [(guest_cart_id, None)]))[guest_cart_id].items()
+    items = (await _load(conn, [(guest_cart_id, None)], limit))[guest_cart_id].items()
     lines = [(item.book_id, item.title, item.quantity) for item in items]
-    messages = await _add_available(conn, cart_id, lines, now)
+    messages = await _add_available(conn, cart_id, lines, limit, now)
     await conn.execute(delete(carts).where(carts.c.id == guest_cart_id))
     return messages
 
 
 async def add_again(
-    conn: AsyncConnection, cart_id: int, lines: Sequence[tuple[int, str, int]], *, now: datetime
+    conn: AsyncConnection,
+    cart_id: int,
+    lines: Sequence[tuple[int, str, int]],
+    *,
+    limit: int = MAX_QUANTITY,
+    now: datetime,
 ) -> list[str]:
     """Add the `(book_id, title, quantity)` of an earlier order to the cart, as stock allows.
 
     Returns a sentence for each book: what was added or why it was not.
     """
     await _lock(conn, {cart_id}, now)
-    return await _add_available(conn, cart_id, sorted(lines), now)
+    return await _add_available(conn, cart_id, sorted(lines), limit, now)
 
 
 async def purge(conn: AsyncConnection, *, now: datetime) -> int:
@@ -267,10 +307,15 @@ async def purge(conn: AsyncConnection, *, now: datetime) -> int:
 
 
 async def _add_available(
-    conn: AsyncConnection, cart_id: int, lines: Sequence[tuple[int, str, int]], now: datetime
+    conn: AsyncConnection,
+    cart_id: int,
+    lines: Sequence[tuple[int, str, int]],
+    limit: int,
+    now: datetime,
 ) -> list[str]:
     """Add the `(book_id, title, quantity)` as far as stock allows; return a sentence for each."""
-    cart = (await _load(conn, [(cart_id, None), *((cart_id, line[0]) for line in lines)]))[cart_id]
+    wanted = [(cart_id, None), *((cart_id, line[0]) for line in lines)]
+    cart = (await _load(conn, wanted, limit))[cart_id]
     messages = [_add_one(cart, *line) for line in lines]
     await _write(conn, [cart], now)
     return messages
@@ -278,8 +323,9 @@ async def _add_available(
 
 def _add_one(cart: "_PendingCart", book_id: int, title: str, quantity: int) -> str:
     current = cart.quantity(book_id)
+    total = min(current + quantity, cart.limit)
     try:
-        cart.put(book_id, min(current + quantity, MAX_QUANTITY))
+        cart.put(book_id, total)
     except NotFound:
         return sentence("%(title)s is no longer available.", title=title)
     except OutOfStock as error:
@@ -291,6 +337,9 @@ def _add_one(cart: "_PendingCart", book_id: int, title: str, quantity: int) -> s
     except CartFull as error:
         message = N_("%(title)s was not added to your cart. %(why)s")
         return sentence(message, title=title, why=error.args[0])
+    if total < current + quantity:
+        message = N_("%(title)s: you can order at most %(most)s, so the quantity is %(most)s.")
+        return sentence(message, title=title, most=total)
     return sentence("%(title)s was added to your cart.", title=title)
 
 
@@ -311,8 +360,9 @@ async def _lock(conn: AsyncConnection, cart_ids: Collection[int], now: datetime)
 class _PendingCart:
     """A cart with its pending changes."""
 
-    def __init__(self, cart_id: int) -> None:
+    def __init__(self, cart_id: int, limit: int) -> None:
         self.cart_id = cart_id
+        self.limit = limit
         #: The books in the cart in the order in which they were added, then the new ones.
         self.books: dict[int, _CartBook] = {}
         self.changed: set[int] = set()
@@ -323,7 +373,8 @@ class _PendingCart:
 
     def items(self) -> list[CartItem]:
         """The items of the cart."""
-        return [_item(it, it.quantity) for it in self.books.values() if it.quantity is not None]
+        books = self.books.values()
+        return [_item(it, it.quantity, self.limit) for it in books if it.quantity is not None]
 
     def put(self, book_id: int, quantity: int) -> None:
         """Set the quantity of the book; see the refusals of the module's `put`."""
@@ -333,6 +384,8 @@ class _PendingCart:
         book = self.books.get(book_id)
         if book is None or book.withdrawn:
             raise NotFound("This book")
+        if quantity > self.limit:
+            raise TooManyCopies(book.title, self.limit)
         if book.stock < quantity:
             raise OutOfStock(book_id, book.stock)
         if book.quantity is None and len(self.items()) >= MAX_BOOKS:
@@ -342,10 +395,10 @@ class _PendingCart:
 
 
 async def _load(
-    conn: AsyncConnection, pairs: Sequence[tuple[int, int | None]]
+    conn: AsyncConnection, pairs: Sequence[tuple[int, int | None]], limit: int
 ) -> dict[int, _PendingCart]:
     """The carts of `(cart_id, book_id)` pairs with their items and, if not None, these books."""
-    carts_of = {cart_id: _PendingCart(cart_id) for cart_id, _ in pairs}
+    carts_of = {cart_id: _PendingCart(cart_id, limit) for cart_id, _ in pairs}
     found = await _LOAD(conn, pairs)
     for cart_id, _, *book in sorted(found, key=lambda row: (row[1] is None, row[1:3])):
         cart_book = _CartBook(*book)
@@ -364,7 +417,7 @@ async def _write(conn: AsyncConnection, pending: Iterable[_PendingCart], now: da
         await _UPSERT_ITEMS(conn, rows, now=now)
 
 
-def _item(book: _CartBook, quantity: int) -> CartItem:
+def _item(book: _CartBook, quantity: int, limit: int) -> CartItem:
     changed = book.old_price_cents != book.price_cents
     return CartItem(
         book_id=book.book_id,
@@ -375,14 +428,17 @@ def _item(book: _CartBook, quantity: int) -> CartItem:
         stock=book.stock,
         withdrawn=bool(book.withdrawn),
         old_price_cents=book.old_price_cents if changed else None,
-        problems=_problems(book, quantity),
+        problems=_problems(book, quantity, limit),
+        limit=limit,
     )
 
 
-def _problems(book: _CartBook, quantity: int) -> list[str]:
+def _problems(book: _CartBook, quantity: int, limit: int) -> list[str]:
     if book.withdrawn:
         return ["This book is no longer available. Please remove it."]
-    problems = []
+    problems: list[str] = []
+    if quantity > limit:
+        problems.append(sentence("You can order at most %(most)s of this book.", most=limit))
     if book.stock == 0:
         problems.append("Sold out.")
     elif book.stock < quantity:

@@ -18,8 +18,9 @@ MAX_BATCH = 50
 class SharedWrites:
     """Writes the cart changes of one process in batches."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, *, limit: int = carts.MAX_QUANTITY) -> None:
         self._engine = engine
+        self._limit = limit
         self._group_commit = GroupCommit(self._put, limit=MAX_BATCH)
 
     async def put(self, write: CartWrite, *, waited_s: float = 0.0) -> list[CartItem]:
@@ -28,7 +29,7 @@ class SharedWrites:
         `waited_s` is the time that the request has already waited for the database.
 
         Raises:
-            NotFound, OutOfStock, CartFull, Invalid: as in `carts.put`.
+            NotFound, OutOfStock, TooManyCopies, CartFull, Invalid: as in `carts.put`.
             TimeoutError: the database did not answer in time.
         """
         # The limit of a transaction is not enough, because other batches may run before this one.
@@ -38,6 +39,6 @@ class SharedWrites:
     async def _put(self, writes: list[CartWrite]) -> Sequence[list[CartItem] | Exception]:
         async def work() -> list[list[CartItem] | BookstoreError]:
             async with transaction(self._engine) as conn:
-                return await carts.put(conn, writes, now=datetime.now(UTC))
+                return await carts.put(conn, writes, limit=self._limit, now=datetime.now(UTC))
 
         return await retry_batch(work, len(writes))

@@ -19,6 +19,7 @@ from click.shell_completion import get_completion_class
 from sqlalchemy import make_url
 
 from bookstore import __version__
+from bookstore.backoffice import tasks
 from bookstore.cli import books, sample, terminal
 from bookstore.cli.terminal import as_json, asynchronous, database, print_facts, print_json
 from bookstore.database import engine as db
@@ -301,12 +302,14 @@ async def replay_task(task_id: int) -> None:
 
 @tasks_group.command("discard")
 @click.argument("task_id", type=int)
-@click.option("--reason", required=True, help="The reason, written to the audit log.")
+@click.option(
+    "--reason", required=True, help="The reason. The customer of a rejected order reads it."
+)
 @asynchronous
 async def discard_task(task_id: int, reason: str) -> None:
-    """Discard a task; it will not run again."""
+    """Discard a dead task: its order is rejected; its e-mail or job fails."""
     async with database() as engine, db.transaction(engine) as conn:
-        await outbox.discard(conn, task_id, reason, user_id=None, now=datetime.now(UTC))
+        await tasks.discard(conn, task_id, reason, user_id=None, now=datetime.now(UTC))
 
 
 @main.command("doctor")

@@ -36,6 +36,7 @@ from bookstore.catalogue import models
 from bookstore.catalogue.models import Book
 from bookstore.catalogue.validation import ROLES
 from bookstore.database import file_store
+from bookstore.database.documents import is_damaged
 from bookstore.database.engine import reading, transaction
 from bookstore.database.tables import books, order_lines, orders
 from bookstore.errors import Invalid
@@ -48,6 +49,8 @@ from bookstore.tasks.jobs import Job, JobKind
 RETENTION = timedelta(days=7)
 #: Rows read and written at a time; progress is reported after each page.
 _PAGE = 500
+#: What stands in the cells of a stored document that cannot be read.
+_DAMAGED = "damaged"
 _TIMEOUT_S = 60.0
 _MAX_XLSX_ROWS = 1_048_575
 #: Upper limit of an export file, because its size grows with the store.
@@ -377,15 +380,18 @@ def _amounts(order: Any, lines: Iterable[Any]) -> Sequence[Cell]:
     """Shipping, included tax and total of the order; None until the order has a total."""
     if order.total_cents is None:
         return None, None, None
-    totals = pricing.totals(
-        [(line.quantity, line.unit_price_cents) for line in lines], pricing.Rates(**order.terms)
-    )
+    if is_damaged(order.terms):
+        return _DAMAGED, _DAMAGED, Money(order.total_cents)
+    sums = [(line.quantity, line.unit_price_cents) for line in lines]
+    totals = pricing.totals(sums, pricing.Rates.of_json(order.terms))
     return Money(totals.shipping_cents), Money(totals.tax_cents), Money(order.total_cents)
 
 
 def _order_rows(order: Any, lines: Sequence[Any]) -> Iterator[Sequence[Cell]]:
     """The rows of an order: one for each line, between the same cells about the order."""
-    address = order.shipping_address or {}
+    address = order.shipping_address
+    if is_damaged(address):
+        address = dict.fromkeys(_ADDRESS, _DAMAGED)
     placed_at = order.placed_at.isoformat(timespec="seconds").replace("+00:00", "Z")
     before = (order.number, placed_at, order.status, order.payment_status, order.payment_provider)
     before += (order.email, *map(address.get, _ADDRESS))

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bookstore.database.documents import is_damaged
 from bookstore.database.engine import reading
 from bookstore.exports.exporter import escape_formula
 from bookstore.tasks import jobs
@@ -18,12 +19,13 @@ from bookstore.tasks.jobs import Job, JobLine, LineOutcome
 COLUMNS = ("refused_line", "refused_column", "refused_value", "refused_reason")
 _SEPARATORS = {"semicolon": ";", "tab": "\t", "bar": "|"}
 _PAGE = 500
+_DAMAGED = "The stored cells of this row are damaged; see the original file."
 
 
 async def as_csv(engine: AsyncEngine, job: Job) -> AsyncIterator[bytes]:
     """The file in UTF-8, in chunks, with the separator of the original file."""
-    separator = _SEPARATORS.get(job.findings.get("separator", ""), ",")
-    header = job.findings.get("header") or []
+    separator = _SEPARATORS.get(job.findings.get("separator") or "", ",")
+    header = [name or "" for name in job.findings.get("header") or []]
     yield _rows([[*COLUMNS, *header]], separator)
     async for found in pages(engine, job):
         yield _rows((_row(line) for line in found), separator)
@@ -43,7 +45,10 @@ async def pages(engine: AsyncEngine, job: Job) -> AsyncIterator[list[JobLine]]:
 
 
 def _row(line: JobLine) -> Sequence[str]:
-    error = (str(line.line), line.column or "", line.value or "", line.reason or "")
+    reason = line.reason or ""
+    if is_damaged(line.cells):
+        reason = f"{reason} {_DAMAGED}".strip()
+    error = (str(line.line), line.column or "", line.value or "", reason)
     return [escape_formula(cell) for cell in (*error, *(line.cells or []))]
 
 

@@ -9,6 +9,7 @@ from bookstore.notifications.notifications import (
     find,
     get,
     get_email,
+    give_up,
     mark_read,
     of_user,
     queue,

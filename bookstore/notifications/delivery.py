@@ -32,7 +32,7 @@ from bookstore.database.group_commit import GroupCommit
 from bookstore.database.statements import Bulk, BulkQuery
 from bookstore.notifications import emails, notifications, preferences, smtp
 from bookstore.notifications.emails import Email, EmailKind, StoreFacts
-from bookstore.notifications.notifications import EmailStatus
+from bookstore.notifications.notifications import ANSWER_LENGTH, EmailStatus
 from bookstore.tasks import failures, outbox
 from bookstore.tasks.outbox import Task
 
@@ -65,7 +65,6 @@ RETRY_PERIOD = timedelta(hours=72)
 MAX_ATTEMPTS = (
     len(RETRY_DELAYS) + 1 + (RETRY_PERIOD - sum(RETRY_DELAYS, timedelta())) // RETRY_DELAYS[-1]
 )
-ANSWER_LENGTH = 500
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,6 +81,8 @@ class OrderFacts:
     reason: str | None
     tracking: str | None
     placed_at: datetime
+    #: The order's stored terms cannot be read, so its totals are unknown.
+    damaged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +197,10 @@ def render(email: Email, store: StoreFacts) -> OutgoingEmail:
     """The e-mail, ready to send.
 
     Raises:
-        ValueError: the recipient is not a valid e-mail address.
+        ValueError: the recipient is not a valid e-mail address, or the order is damaged.
     """
+    if email.order is not None and email.order.damaged:
+        raise ValueError("the terms of the order are damaged")
     recipient = _address(email)
     with i18n.using_language(email.language):
         content = _content(email, store)
@@ -350,8 +354,15 @@ def _rate(basis_points: int, language: Language) -> str:
     return format_percent(rate, locale=language, decimal_quantization=False)
 
 
+_ADDRESS_PARTS = frozenset({"name", "line1", "line2", "postcode", "city"})
+
+
 def _shipping_address(order: OrderFacts) -> list[str]:
-    address = {name: _one_line(value or "") for name, value in order.shipping_address.items()}
+    address = {
+        name: _one_line(value or "")
+        for name, value in order.shipping_address.items()
+        if name in _ADDRESS_PARTS
+    }
     town = f"{address.get('postcode', '')} {address.get('city', '')}".strip()
     lines = [address.get("name"), address.get("line1"), address.get("line2"), town]
     return [*(line for line in lines if line), *_country(order)]

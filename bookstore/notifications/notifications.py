@@ -8,7 +8,6 @@ queued ──claim──> sending ──answer──> sent
   └── resend         └──> failed
 """
 
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -21,15 +20,19 @@ from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import audit, i18n, pricing
+from bookstore.database import documents
 from bookstore.database.pagination import Page, SortOrder, select_page
 from bookstore.database.statements import Bulk, BulkQuery, Statement, run_queries, run_statements
 from bookstore.database.tables import notifications, parse_utc, users
-from bookstore.errors import NotFound
+from bookstore.errors import EmailBeingSent, NotFound
 from bookstore.notifications import emails, link_tokens
 from bookstore.notifications.emails import Email, EmailKind, Item, OrderFacts
 from bookstore.stored_enum import StoredEnum
 from bookstore.tasks import outbox
 from bookstore.tasks.outbox import Task
+
+#: The length of `notifications.smtp_answer`.
+ANSWER_LENGTH = 500
 
 
 class EmailStatus(StoredEnum):
@@ -380,6 +383,37 @@ async def resend_many(
     return len(wanted)
 
 
+async def give_up(
+    conn: AsyncConnection, notification_id: int, answer: str, *, now: datetime
+) -> None:
+    """Mark an e-mail whose dead task is discarded as `failed`.
+
+    One that was sent or has failed stays as it is.  If an attempt ended without a result, the
+    e-mail may have arrived, so it is marked as in doubt.
+
+    Raises:
+        EmailBeingSent: an attempt is running.
+    """
+    query = select(notifications.c.status, notifications.c.lease_until, notifications.c.in_doubt)
+    own = notifications.c.id == notification_id
+    found = (await conn.execute(query.where(own).with_for_update())).one_or_none()
+    if found is None or found.status not in (EmailStatus.QUEUED, EmailStatus.SENDING):
+        return
+    was_sending = found.status == EmailStatus.SENDING
+    if was_sending and found.lease_until is not None and found.lease_until > now:
+        raise EmailBeingSent
+    await conn.execute(
+        update(notifications)
+        .where(own)
+        .values(
+            status=EmailStatus.FAILED,
+            smtp_answer=answer[:ANSWER_LENGTH],
+            in_doubt=found.in_doubt or was_sending,
+            lease_until=None,
+        )
+    )
+
+
 def _language_of(user_id: int | None) -> Any:
     return select(users.c.language).where(users.c.id == user_id).scalar_subquery()
 
@@ -423,6 +457,10 @@ def _notification(row: Row[Any], written: Email) -> Notification:
     )
 
 
+#: For a list: an e-mail about an order with damaged terms is shown, but never sent.
+_NO_RATES = pricing.Rates("EUR", 0, 0, 0)
+
+
 def _items(found: list[list[Any]]) -> dict[int, list[Item]]:
     """The books of each notification's order, by book id; `found` has a row for each author."""
     items: dict[int, list[Item]] = {}
@@ -450,7 +488,9 @@ def _order(
 ) -> OrderFacts:
     # The totals are calculated here because the worker may not have done so yet.  They follow from
     # the terms stored with the order when it was placed, so both give the same result.
-    rates = pricing.Rates(**json.loads(terms))
+    stored = documents.TERMS.parse(terms)
+    damaged = documents.is_damaged(stored)
+    rates = _NO_RATES if damaged else pricing.Rates.of_json(stored)
     return OrderFacts(
         number=number,
         guest=bool(guest),
@@ -459,7 +499,8 @@ def _order(
         items=tuple(items),
         totals=pricing.totals([(item.quantity, item.unit_price_cents) for item in items], rates),
         tax_basis_points=rates.tax_basis_points,
-        shipping_address=json.loads(shipping_address),
+        shipping_address=documents.ADDRESS.parse(shipping_address),
+        damaged=damaged,
         reason=reason,
         tracking=tracking,
         placed_at=parse_utc(placed_at),

@@ -7,13 +7,15 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain as chain_of
 
-from sqlalchemy import bindparam, func, select, text
+from sqlalchemy import String, Text, bindparam, case, cast, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import pricing
 from bookstore.audit import chain
-from bookstore.database.tables import UtcDateTime, order_lines, orders
+from bookstore.database.documents import Document, is_damaged
+from bookstore.database.tables import UtcDateTime, metadata, order_lines, orders
 from bookstore.operations.invariants import ORDER_RULES, PRECHECKS, RULES, TOTAL_RULE
 from bookstore.tasks.outbox import REPUBLISH_DELAY
 
@@ -54,6 +56,8 @@ async def examine(conn: AsyncConnection, *, now: datetime) -> AsyncIterator[Find
         found = await conn.execute(text(f"{query} LIMIT {MAX_ROWS_REPORTED}"))
         for row in found.scalars():
             yield Finding(invariant, row)
+    async for finding in _damaged_documents(conn):
+        yield finding
     async for finding in _broken_orders(conn):
         yield finding
     # A task that is published repeatedly but never claimed always has a due time in the near
@@ -68,6 +72,27 @@ async def examine(conn: AsyncConnection, *, now: datetime) -> AsyncIterator[Find
         yield Finding("no task is overdue", row)
     async for row in chain.verify(conn):
         yield Finding("the audit log matches its hash chain", row)
+
+
+async def _damaged_documents(conn: AsyncConnection) -> AsyncIterator[Finding]:
+    """The rows with a document that is not JSON, or a list instead of an object or vice versa."""
+    for column in chain_of(*(table.c for table in metadata.sorted_tables)):
+        if not isinstance(column.type, Document):
+            continue
+        stored = cast(column, Text)
+        kind = "object" if issubclass(column.type.kind, dict) else "array"
+        found_kind = case((func.json_valid(stored) == 1, func.lower(func.json_type(stored))))
+        keys = [cast(each, String(100)) for each in column.table.primary_key]
+        query = (
+            select(*keys)
+            .where(stored.is_not(None), func.coalesce(found_kind, "") != kind)
+            .limit(MAX_ROWS_REPORTED)
+        )
+        if column.nullable:
+            query = query.where(stored != "null")
+        for row in await conn.execute(query):
+            where = f"{column.table.name} {' '.join(map(str, row))}: {column.name}"
+            yield Finding("every stored document can be read", where)
 
 
 async def _broken_orders(conn: AsyncConnection) -> AsyncIterator[Finding]:
@@ -125,7 +150,11 @@ async def _wrong_totals(conn: AsyncConnection, id_range: dict[str, int]) -> list
         lines.setdefault(line.order_id, []).append((line.quantity, line.unit_price_cents))
     wrong = []
     for row in found:
-        total_cents = pricing.totals(lines.get(row.id, []), pricing.Rates(**row.terms)).total_cents
+        if is_damaged(row.terms):
+            wrong.append(f"order {row.number}: its terms are damaged")
+            continue
+        rates = pricing.Rates.of_json(row.terms)
+        total_cents = pricing.totals(lines.get(row.id, []), rates).total_cents
         if row.total_cents != total_cents:
             wrong.append(f"order {row.number}: {row.total_cents}, not {total_cents}")
     return wrong

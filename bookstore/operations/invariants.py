@@ -77,6 +77,11 @@ RULES = {
         LEFT JOIN tasks AS t ON t.task = 'send_notifications' AND t.ref_id = n.id
         WHERE n.status IN ('queued', 'sending') AND t.id IS NULL
     """,
+    "every unfinished job has a task": """
+        SELECT CONCAT('job ', j.id, ': ', j.kind, ', ', j.state) FROM jobs AS j
+        LEFT JOIN tasks AS t ON t.task = 'run_jobs' AND t.ref_id = j.id
+        WHERE j.state IN ('queued', 'running') AND t.id IS NULL
+    """,
     "no processed order has a processing task": """
         SELECT CONCAT('order ', o.number, ': ', o.status) FROM orders AS o
         JOIN tasks AS t ON t.task = 'process_orders' AND t.ref_id = o.id
@@ -249,8 +254,10 @@ PRECHECKS = (
             SELECT o.id, o.status, o.total_cents, COUNT(l.book_id) AS number,
                 SUM(m.id IS NULL OR m.delta <> -l.quantity) AS unsold,
                 COALESCE(SUM(l.quantity * l.unit_price_cents), 0) AS subtotal,
-                JSON_EXTRACT(o.terms, '$.shipping_cents') + 0 AS shipping,
-                JSON_EXTRACT(o.terms, '$.free_shipping_from_cents') + 0 AS free_from
+                CASE WHEN JSON_VALID(o.terms)
+                    THEN JSON_EXTRACT(o.terms, '$.shipping_cents') + 0 END AS shipping,
+                CASE WHEN JSON_VALID(o.terms)
+                    THEN JSON_EXTRACT(o.terms, '$.free_shipping_from_cents') + 0 END AS free_from
             FROM orders AS o LEFT JOIN order_lines AS l ON l.order_id = o.id
             LEFT JOIN stock_movements AS m
                 ON m.order_id = o.id AND m.book_id = l.book_id AND m.reason = 'sold'

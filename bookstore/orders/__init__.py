@@ -24,5 +24,6 @@ from bookstore.orders.transitions import (
     move,
     move_locked,
     move_many,
+    reject,
     transition,
 )

@@ -7,7 +7,7 @@ import asyncio
 import json
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -16,6 +16,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bookstore import idempotency, notifications, pricing
+from bookstore.carts import MAX_QUANTITY
 from bookstore.database import engine as db
 from bookstore.database.failpoints import failpoint
 from bookstore.database.group_commit import GroupCommit
@@ -27,6 +28,7 @@ from bookstore.errors import (
     IdempotencyKeyReused,
     PriceChanged,
     RequestInProgress,
+    TooManyCopies,
 )
 from bookstore.i18n import DEFAULT, Language
 from bookstore.orders import orders
@@ -71,7 +73,8 @@ class CheckoutRequest:
     note: str | None = None
     #: The language of the e-mails about the order.
     language: Language = DEFAULT
-    #: The total that the customer was shown; None accepts any total.
+    #: The total that the customer was shown; None accepts any total, as long as no price has risen
+    #: since the books were put into the cart.
     expected_total_cents: int | None = None
     request_id: str | None = None
 
@@ -103,9 +106,12 @@ class Checkouts:
         engine: AsyncEngine,
         tariff: pricing.Tariff,
         *,
+        limit: int = MAX_QUANTITY,
         watch: Callable[[int], object] = lambda size: None,
     ) -> None:
+        """`limit` is how many copies of a title an order may have."""
         self._engine = engine
+        self._limit = limit
         self._tariff = tariff
         self._group = GroupCommit(
             self._check_out, limit=MAX_GROUP, delay_factor=DELAY_FACTOR, on_batch_size=watch
@@ -119,8 +125,8 @@ class Checkouts:
         towards the deadline.
 
         Raises:
-            CartEmpty, BookWithdrawn, NotDelivered, PriceChanged: the cart cannot be ordered, or
-                not to this country.
+            CartEmpty, BookWithdrawn, TooManyCopies, NotDelivered, PriceChanged: the cart cannot be
+                ordered, or not to this country.
             IdempotencyKeyReused: the key belongs to another request.
             RequestInProgress: the first request with this key is still running.
             TimeoutError: the database does not answer; whether the order was placed is unknown.
@@ -160,7 +166,8 @@ class Checkouts:
     async def _check_out(self, requests: list[CheckoutRequest]) -> Sequence[Placed | Exception]:
         async def work() -> Sequence[Placed | BookstoreError]:
             async with db.transaction(self._engine) as conn:
-                answers = await check_out(conn, requests, self._tariff, now=datetime.now(UTC))
+                now = datetime.now(UTC)
+                answers = await check_out(conn, requests, self._tariff, limit=self._limit, now=now)
                 failpoint("W4")
             failpoint("W5")
             return answers
@@ -175,7 +182,8 @@ _LOCK = BulkQuery(
 )
 _ITEMS = BulkQuery(
     "cart_id BIGINT",
-    "i.cart_id, b.id, b.isbn13, b.title, i.quantity, b.price_cents, b.withdrawn_at IS NOT NULL",
+    "i.cart_id, b.id, b.isbn13, b.title, i.quantity, b.price_cents, b.withdrawn_at IS NOT NULL,"
+    " i.unit_price_cents",
     """
     FROM {rows} AS v {join} cart_items AS i ON i.cart_id = v.cart_id
     {join} books AS b ON b.id = i.book_id
@@ -240,6 +248,7 @@ async def check_out(
     requests: Sequence[CheckoutRequest],
     tariff: pricing.Tariff,
     *,
+    limit: int = MAX_QUANTITY,
     now: datetime,
 ) -> list[Placed | BookstoreError]:
     """Place one order for each request and empty its cart, all in this transaction.
@@ -271,13 +280,14 @@ async def check_out(
                 else IdempotencyKeyReused()
             )
             continue
-        lines, withdrawn = contents.get(request.cart_id, ([], []))
+        content = contents.get(request.cart_id, _Content())
         try:
-            rates = _rates(request, lines, withdrawn, tariff)
+            rates = _rates(request, content, tariff, limit)
         except BookstoreError as refusal:
             answers[place] = refusal
             continue
-        new_orders[place] = _NewOrder(request, _new_number(), carts[request.cart_id], lines, rates)
+        checkout_no = carts[request.cart_id]
+        new_orders[place] = _NewOrder(request, _new_number(), checkout_no, content.lines, rates)
         del contents[request.cart_id]
     placed = await _place(conn, list(new_orders.values()), now=now)
     for place, order in zip(new_orders, placed, strict=True):
@@ -285,37 +295,69 @@ async def check_out(
     return [answers[place] for place in range(len(requests))]
 
 
-def _contents(found: Iterable[list[Any]]) -> dict[int, tuple[list[OrderLine], list[str]]]:
-    """The lines of each cart in order of book, and the titles that have been withdrawn."""
-    contents: dict[int, tuple[list[OrderLine], list[str]]] = {}
-    for cart_id, book_id, isbn13, title, quantity, price_cents, is_withdrawn in sorted(found):
-        lines, withdrawn = contents.setdefault(cart_id, ([], []))
-        lines.append(OrderLine(book_id, isbn13, title, quantity, price_cents))
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """The lines of a cart in order of book, with what decides whether they can be ordered."""
+
+    lines: list[OrderLine] = field(default_factory=list)
+    #: The titles that have been withdrawn.
+    withdrawn: list[str] = field(default_factory=list)
+    #: The quantity and the price of each line when it was last put into the cart.
+    agreed: list[tuple[int, int]] = field(default_factory=list)
+
+
+def _contents(found: Iterable[list[Any]]) -> dict[int, _Content]:
+    """The content of each cart that has any."""
+    contents: dict[int, _Content] = {}
+    for cart_id, book_id, isbn13, title, quantity, price_cents, is_withdrawn, agreed in sorted(
+        found
+    ):
+        content = contents.setdefault(cart_id, _Content())
+        content.lines.append(OrderLine(book_id, isbn13, title, quantity, price_cents))
+        content.agreed.append((quantity, agreed))
         if is_withdrawn:
-            withdrawn.append(title)
+            content.withdrawn.append(title)
     return contents
 
 
 def _rates(
-    request: CheckoutRequest,
-    lines: Sequence[OrderLine],
-    withdrawn: Sequence[str],
-    tariff: pricing.Tariff,
+    request: CheckoutRequest, content: _Content, tariff: pricing.Tariff, limit: int
 ) -> pricing.Rates:
     """The rates that apply to this order.
 
     Raises:
-        CartEmpty, BookWithdrawn, NotDelivered, PriceChanged: it cannot be placed.
+        CartEmpty, BookWithdrawn, TooManyCopies, NotDelivered, PriceChanged: it cannot be placed.
     """
-    if not lines:
+    if not content.lines:
         raise CartEmpty
-    if withdrawn:
-        raise BookWithdrawn(withdrawn)
+    if content.withdrawn:
+        raise BookWithdrawn(content.withdrawn)
+    for line in content.lines:
+        if line.quantity > limit:
+            raise TooManyCopies(line.title, limit)
     rates = tariff.rates_for(request.shipping_address["country"])
-    total_cents = _totals(lines, rates).total_cents
-    if request.expected_total_cents not in (None, total_cents):
-        raise PriceChanged(request.expected_total_cents, total_cents)
+    _check_prices(request, content, rates)
     return rates
+
+
+def _check_prices(request: CheckoutRequest, content: _Content, rates: pricing.Rates) -> None:
+    """Nobody pays more than they agreed to.
+
+    A request with `expected_total_cents` agrees to that total.  Without it, the customer agreed to
+    the prices at which the books were put into the cart: each may be lower now, but not higher.
+
+    Raises:
+        PriceChanged: the total differs, or a price has risen.
+    """
+    total_cents = _totals(content.lines, rates).total_cents
+    expected = request.expected_total_cents
+    if expected is not None:
+        if expected != total_cents:
+            raise PriceChanged(expected, total_cents)
+        return
+    pairs = zip(content.lines, content.agreed, strict=True)
+    if any(line.unit_price_cents > agreed_cents for line, (_, agreed_cents) in pairs):
+        raise PriceChanged(pricing.totals(content.agreed, rates).total_cents, total_cents)
 
 
 async def _place(

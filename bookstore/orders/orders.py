@@ -9,6 +9,7 @@ from sqlalchemy import Row, Select, exists, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import pricing
+from bookstore.database.documents import is_damaged
 from bookstore.database.pagination import Page, SortOrder, select_page
 from bookstore.database.tables import notifications as notification_rows
 from bookstore.database.tables import order_events, order_lines, orders, users
@@ -45,9 +46,10 @@ class Order:
     items: list[OrderLine]
     currency: str
     subtotal_cents: int
-    discount_cents: int
-    shipping_cents: int
-    tax_cents: int
+    #: These three are None if the order's terms are damaged.
+    discount_cents: int | None
+    shipping_cents: int | None
+    tax_cents: int | None
     total_cents: int | None
     shipping_address: dict[str, Any]
     note: str | None
@@ -57,6 +59,23 @@ class Order:
     placed_at: datetime
     updated_at: datetime
     payment_provider: str = INVOICE.code
+
+    @property
+    def amount_due_cents(self) -> int | None:
+        """The total, or what it will be when the worker has computed it; None if unknown."""
+        if self.total_cents is not None or self.discount_cents is None:
+            return self.total_cents
+        return self.subtotal_cents - self.discount_cents + (self.shipping_cents or 0)
+
+    @property
+    def address_damaged(self) -> bool:
+        """Whether the shipping address could not be read."""
+        return is_damaged(self.shipping_address)
+
+    @property
+    def readable_address(self) -> dict[str, Any] | None:
+        """The shipping address; None if it could not be read."""
+        return None if self.address_damaged else self.shipping_address
 
     @property
     def final(self) -> bool:
@@ -232,9 +251,10 @@ async def _load(conn: AsyncConnection, rows: Sequence[Row[Any]]) -> list[Order]:
 
 
 def _order(row: Row[Any], lines: list[OrderLine]) -> Order:
-    totals = pricing.totals(
-        [(line.quantity, line.unit_price_cents) for line in lines], pricing.Rates(**row.terms)
-    )
+    sums = [(line.quantity, line.unit_price_cents) for line in lines]
+    totals = None
+    if not is_damaged(row.terms):
+        totals = pricing.totals(sums, pricing.Rates.of_json(row.terms))
     return Order(
         id=row.id,
         number=row.number,
@@ -244,10 +264,10 @@ def _order(row: Row[Any], lines: list[OrderLine]) -> Order:
         email=row.email,
         items=lines,
         currency=row.currency,
-        subtotal_cents=totals.subtotal_cents,
-        discount_cents=totals.discount_cents,
-        shipping_cents=totals.shipping_cents,
-        tax_cents=totals.tax_cents,
+        subtotal_cents=sum(quantity * price for quantity, price in sums),
+        discount_cents=totals.discount_cents if totals else None,
+        shipping_cents=totals.shipping_cents if totals else None,
+        tax_cents=totals.tax_cents if totals else None,
         total_cents=row.total_cents,
         shipping_address=row.shipping_address,
         note=row.note,

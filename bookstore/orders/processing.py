@@ -7,7 +7,6 @@ Stock is read without a lock until the very end.  Batches that need the same boo
 for each other no longer than one statement and one COMMIT take.
 """
 
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -16,6 +15,7 @@ from functools import lru_cache
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import i18n, pricing
+from bookstore.database import documents
 from bookstore.database.engine import Repeat
 from bookstore.database.failpoints import failpoint
 from bookstore.database.statements import Bulk, BulkQuery, Statement
@@ -28,6 +28,10 @@ from bookstore.payments import Payment
 
 class StockTaken(Repeat):
     """Another transaction took items from stock after this one read it."""
+
+
+class DamagedTerms(Exception):
+    """The stored terms of an order cannot be read: its task dies, and staff reject the order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +186,10 @@ async def _lock(conn: AsyncConnection, order_ids: Iterable[int]) -> list[_Order]
 # Cached, because most orders have the same terms.
 @lru_cache(maxsize=32)
 def _rates(terms: str) -> pricing.Rates:
-    return pricing.Rates(**json.loads(terms))
+    stored = documents.TERMS.parse(terms)
+    if documents.is_damaged(stored):
+        raise DamagedTerms
+    return pricing.Rates.of_json(stored)
 
 
 async def _lines(

@@ -1,6 +1,5 @@
 """The timeline of one order, for staff: its events and everything related to them."""
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -25,6 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.audit import AuditAction
+from bookstore.database import documents
 from bookstore.database.tables import (
     audit_log,
     books,
@@ -175,7 +175,11 @@ async def of_order(conn: AsyncConnection, order_id: int) -> Timeline:
         ],
         actions=[
             StaffAction(
-                row.at, AuditAction.stored(row.about), row.detail, json.loads(row.text), row.who
+                row.at,
+                AuditAction.stored(row.about),
+                row.detail,
+                documents.CHANGES.parse(row.text),
+                row.who,
             )
             for row in around["actions"]
         ],

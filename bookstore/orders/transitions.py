@@ -19,7 +19,7 @@ from bookstore.database.failpoints import failpoint
 from bookstore.database.statements import Bulk, Statement, run_statements
 from bookstore.database.tables import book_stock, order_events, order_lines, orders, stock_movements
 from bookstore.errors import IllegalTransition, Invalid, NotFound
-from bookstore.orders.orders import Order, get
+from bookstore.orders.orders import Order, by_ids, get
 from bookstore.orders.states import CUSTOMER_CANCELS, IN_BULK, MACHINE_MADE, NEXT, State, has_email
 from bookstore.payments import PROVIDERS, Payment
 
@@ -223,6 +223,24 @@ async def cancel(
     await transition(conn, [order], State.CANCELLED, actor=actor, facts=facts, now=now)
     failpoint("C2")
     return await get(conn, number)
+
+
+async def reject(
+    conn: AsyncConnection, order_id: int, reason: str, *, actor: str, now: datetime
+) -> None:
+    """Staff reject an order whose processing failed for good; the customer reads the reason.
+
+    An order that was already decided or cancelled stays as it is.
+
+    Raises:
+        IllegalTransition: this release does not know the state of the order.
+    """
+    found = await _lock_where(conn, orders.c.id == order_id)
+    undecided = [it for it in found if it.status is State.PLACED or not it.status.is_known]
+    if undecided:
+        order = (await by_ids(conn, [order_id]))[order_id]
+        facts = {order_id: Facts(reason, total_cents=order.amount_due_cents)}
+        await transition(conn, undecided, State.REJECTED, actor=actor, facts=facts, now=now)
 
 
 async def change_payment(

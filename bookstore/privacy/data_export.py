@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bookstore.database.documents import DamagedList, DamagedObject
 from bookstore.database.tables import metadata
 from bookstore.privacy.data_map import DATA_MAP, DataKind
 
@@ -35,6 +36,8 @@ async def of_user(conn: AsyncConnection, user_id: int) -> dict[str, list[Row]]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, DamagedObject | DamagedList):
+        return value.stored
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     return value.hex() if isinstance(value, bytes) else value

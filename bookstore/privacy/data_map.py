@@ -12,9 +12,11 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     ColumnElement,
     Select,
+    String,
     Table,
     and_,
     case,
@@ -23,6 +25,7 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    type_coerce,
 )
 
 from bookstore.database import tables as t
@@ -113,7 +116,9 @@ def _of_orders(table: Table) -> RowFilter:
 
 def _session_rows(user_id: int) -> ColumnElement[bool]:
     """Also the guest sessions in which an order was placed that is the user's by now."""
-    guests_cart = cast(func.json_extract(t.sessions.c.data, "$.cart_id"), BigInteger)
+    data = t.sessions.c.data
+    readable = case((func.json_valid(data) == 1, data), else_="{}")
+    guests_cart = cast(func.json_extract(readable, "$.cart_id"), BigInteger)
     ordered = select(t.orders.c.cart_id).where(t.orders.c.user_id == user_id)
     return or_(
         t.sessions.c.user_id == user_id,
@@ -145,7 +150,9 @@ def _audit_rows(user_id: int) -> ColumnElement[bool]:
 
 def _truncated_address() -> Any:
     """The address of an order reduced to its country and the start of the postcode."""
-    known = t.orders.c.shipping_address
+    stored = t.orders.c.shipping_address
+    readable = cast(stored, String)
+    known = type_coerce(case((func.json_valid(readable) == 1, readable), else_="{}"), JSON)
     return func.json_object(
         *("name", ERASED, "line1", "", "line2", null(), "city", ""),
         *("postcode", func.substr(known["postcode"].as_string(), 1, POSTCODE_KEPT)),

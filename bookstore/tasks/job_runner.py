@@ -9,6 +9,7 @@ from typing import Protocol
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bookstore import correlation
+from bookstore.database.documents import is_damaged
 from bookstore.database.engine import is_unavailable, retry_transaction, transaction
 from bookstore.errors import BookstoreError
 from bookstore.tasks import jobs, outbox
@@ -82,6 +83,9 @@ class JobRunner:
         if job is None:
             return False
         began = time.monotonic()
+        if is_damaged(job.options):
+            await self._refuse(job, "The stored options of this job are damaged. Start it again.")
+            return False
         try:
             more = await self._handlers[job.kind](
                 job, time_limit_s=RUN_TIME_LIMIT_S, on_progress=on_progress

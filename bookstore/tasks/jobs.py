@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import audit
@@ -381,6 +381,20 @@ async def mark_failed(conn: AsyncConnection, job_id: int, error: str, *, now: da
         update(jobs)
         .where(jobs.c.id == job_id, jobs.c.state.not_in(ENDED))
         .values(state=JobState.FAILED, error=error, updated_at=now, finished_at=now)
+    )
+
+
+async def give_up(conn: AsyncConnection, job_id: int, error: str, *, now: datetime) -> None:
+    """End a job whose dead task is discarded as `failed`; a job that is done stays as it is."""
+    await conn.execute(
+        update(jobs)
+        .where(jobs.c.id == job_id, jobs.c.state.not_in([JobState.DONE, JobState.CANCELLED]))
+        .values(
+            state=JobState.FAILED,
+            error=error,
+            updated_at=now,
+            finished_at=func.coalesce(jobs.c.finished_at, now),
+        )
     )
 
 

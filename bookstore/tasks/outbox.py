@@ -23,7 +23,7 @@ from bookstore import audit, correlation
 from bookstore.database.failpoints import failpoint
 from bookstore.database.statements import Bulk, BulkQuery, Statement, run_statements
 from bookstore.database.tables import tasks
-from bookstore.errors import NotFound
+from bookstore.errors import NotFound, TaskNotDead
 from bookstore.stored_enum import StoredEnum
 from bookstore.tasks import failures
 
@@ -445,21 +445,30 @@ async def replay_many(
     return len(found)
 
 
-async def discard(
-    conn: AsyncConnection,
-    task_id: int,
-    reason: str,
-    *,
-    user_id: int | None,
-    now: datetime,
-) -> None:
-    """Delete a task for good; the object that it was about stays as it is.
+async def lock_dead(conn: AsyncConnection, task_id: int) -> TaskRow:
+    """A dead task, locked until this transaction ends.
 
     Raises:
         NotFound: there is no such task.
+        TaskNotDead: it will be attempted again.
     """
-    task = await get(conn, task_id)
-    await conn.execute(delete(tasks).where(tasks.c.id == task_id))
+    query = select(tasks).where(tasks.c.id == task_id).with_for_update()
+    found = (await conn.execute(query)).one_or_none()
+    if found is None:
+        raise NotFound("This task")
+    if found.dead_at is None:
+        raise TaskNotDead
+    return of_row(found)
+
+
+async def delete_dead(
+    conn: AsyncConnection, task: TaskRow, reason: str, *, user_id: int | None, now: datetime
+) -> None:
+    """Delete a dead task that the caller has locked.
+
+    The caller decides in the same transaction what becomes of the object that it was about.
+    """
+    await conn.execute(delete(tasks).where(tasks.c.id == task.id))
     changes: dict[str, list[Any]] = {
         "task": [task.task, None],
         "ref_id": [task.ref_id, None],

@@ -4,7 +4,6 @@ Every request needs them, so concurrent requests share a query.  Nothing is cach
 gets the result of a query that began after the request arrived.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bookstore.database import documents
 from bookstore.database.engine import reading, request_deadline, retry_batch
 from bookstore.database.group_commit import GroupCommit
 from bookstore.database.statements import BulkQuery
@@ -71,8 +71,11 @@ class SessionLookup:
                 found = await _FIND(conn, rows, now=datetime.now(UTC))
             sessions: list[FoundSession | None] = [None] * len(rows)
             for place, data, created_at, last_seen_at, *user in found:
+                content = documents.SESSION.parse(data)
+                if documents.is_damaged(content):
+                    continue  # Its visitor gets a new session.
                 sessions[place] = FoundSession(
-                    json.loads(data), parse_utc(created_at), parse_utc(last_seen_at), _user(user)
+                    content, parse_utc(created_at), parse_utc(last_seen_at), _user(user)
                 )
             return sessions
 

@@ -108,19 +108,27 @@ def test_the_blocks_work(tmp_path):
         store.stop()
         for text in to_run:
             if "tasks show 17" in text:
-                dead_task(store, 17)
+                dead_tasks(store)
             if text not in online:
                 type_in(text, store, tmp_path)
         assert (tmp_path / "books.csv").read_text().count("The Hunger Games") == 1
 
 
-def dead_task(store, task_id):
+def dead_tasks(store):
+    """Add two placed orders whose tasks 17 and 18 are dead."""
     with closing(sqlite3.connect(store.folder / "var" / "bookstore.db")) as conn, conn:
-        conn.execute(
-            "INSERT INTO tasks (id, task, ref_id, due_at, publish_count, attempts, error, dead_at,"
-            " created_at) VALUES (?, 'process_orders', 1, ?, 1, 5, 'a bug', ?, ?)",
-            (task_id, *["2026-01-01 00:00:00.000000"] * 3),
-        )
+        conn.row_factory = sqlite3.Row
+        order = dict(conn.execute("SELECT * FROM orders LIMIT 1").fetchone())
+        for task_id in (17, 18):
+            order |= {"id": 1000 + task_id, "number": f"DEAD-{task_id}", "cart_id": task_id}
+            order["status"] = "placed"
+            columns, marks = ", ".join(order), ", ".join("?" * len(order))
+            conn.execute(f"INSERT INTO orders ({columns}) VALUES ({marks})", [*order.values()])
+            conn.execute(
+                "INSERT INTO tasks (id, task, ref_id, due_at, publish_count, attempts, error,"
+                " dead_at, created_at) VALUES (?, 'process_orders', ?, ?, 1, 5, 'a bug', ?, ?)",
+                (task_id, order["id"], *["2026-01-01 00:00:00.000000"] * 3),
+            )
 
 
 def type_in(text, store, folder):

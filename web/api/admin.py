@@ -6,9 +6,10 @@ from aiohttp import web
 from marshmallow import Schema, fields, validate
 
 from bookstore import orders
+from bookstore.backoffice import tasks as backoffice_tasks
 from bookstore.database import pagination
 from bookstore.database.pagination import Page
-from bookstore.errors import IllegalTransition
+from bookstore.errors import EmailBeingSent, IllegalTransition, TaskNotDead, UnknownTask
 from bookstore.orders import Order
 from bookstore.tasks import outbox
 from bookstore.tasks.outbox import Task, TaskRow
@@ -129,14 +130,19 @@ async def replay_task(request: web.Request, task_id: int) -> TaskRow:
     return await write(request, outbox.replay, task_id, user_id=by, now=now())
 
 
-@operation(body=DiscardIn, returns=(204, None))
+@operation(
+    body=DiscardIn,
+    returns=(204, None),
+    refusals=[TaskNotDead, UnknownTask, IllegalTransition, EmailBeingSent],
+)
 async def discard_task(request: web.Request, task_id: int, body: Fields) -> None:
-    """Delete a task without processing it.
+    """Delete a dead task and decide what it was about.
 
-    The order or notification that it belongs to stays unchanged.
+    An order is rejected, and its customer gets an e-mail with the reason.  An e-mail or a job
+    fails, with the reason as its answer or error.
     """
     by = current_user(request).id
-    await write(request, outbox.discard, task_id, body["reason"], user_id=by, now=now())
+    await write(request, backoffice_tasks.discard, task_id, body["reason"], user_id=by, now=now())
 
 
 def _actor(request: web.Request) -> str:

@@ -1,12 +1,14 @@
 """Books: the catalogue."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 
 from aiohttp import web
+from marshmallow import fields
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore.catalogue import books, listing
+from bookstore.catalogue import books, did_you_mean, listing
 from bookstore.catalogue.listing import BookQuery
 from bookstore.catalogue.models import Book
 from bookstore.catalogue.validation import BookInput
@@ -14,6 +16,7 @@ from bookstore.database.pagination import Page
 from bookstore.errors import Invalid, InvalidIsbn, IsbnTaken, NotAllowed
 from bookstore.users.permissions import Permission, permits
 from web.api.book_schemas import BookChangesIn, BookIn, BookOut, BookQueryIn, book_content
+from web.api.field_types import described
 from web.api.idempotency import create_once
 from web.api.operations import Answer, Fields, operation
 from web.api.preconditions import check_if_match
@@ -26,7 +29,20 @@ from web.server.transactions import read, write
 #: Caches may store the response but must revalidate it on each use, because stock changes.
 REVALIDATE = {"Cache-Control": "no-cache"}
 
-BookPage = page_of(BookOut)
+
+class BookPage(page_of(BookOut)):  # type: ignore[misc]
+    corrected_query = described(
+        "Only if the search found nothing as it was sent: the query with its spelling corrected,"
+        " whose results these are.",
+        fields.String(),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _CorrectedPage(Page[Fields]):
+    """The results of a corrected query."""
+
+    corrected_query: str = ""
 
 
 @operation(query=BookQueryIn, returns=(200, BookPage), cached=True)
@@ -34,12 +50,29 @@ async def list_books(request: web.Request, query: Fields) -> Page[Fields]:
     """List books, or find them.
 
     A book must match all parameters.  Without `sort`, the results of a search (`q`) are sorted by
-    relevance; other lists start with the newest book.
+    relevance; other lists start with the newest book.  A search that finds nothing is repeated with
+    its spelling corrected, as on the pages of the store; then `corrected_query` is the correction.
     """
     limit, cursor = query.pop("limit"), query.pop("cursor")
-    page = await read(request, listing.find, BookQuery(**query), cursor=cursor, limit=limit)
+    corrected: str | None = None
+
+    async def find(conn: AsyncConnection) -> Page[Book]:
+        nonlocal corrected
+        wanted = BookQuery(**query)
+        page = await listing.find(conn, wanted, cursor=cursor, limit=limit)
+        corrected = None
+        if wanted.q and not page.items:
+            corrected = await did_you_mean.suggest(conn, wanted.q)
+        if corrected is None:
+            return page
+        return await listing.find(conn, replace(wanted, q=corrected), cursor=cursor, limit=limit)
+
+    page = await read(request, find)
     currency = request.config_dict[RATES].currency
-    return Page([book_content(book, currency) for book in page.items], page.next)
+    items = [book_content(book, currency) for book in page.items]
+    if corrected is None:
+        return Page(items, page.next)
+    return _CorrectedPage(items, page.next, corrected_query=corrected)
 
 
 @operation(returns=(200, BookOut), cached=True)

@@ -11,12 +11,12 @@ from bookstore import carts
 from bookstore.carts import MAX_QUANTITY, Cart, CartItem, CartWrite
 from bookstore.database.engine import retry_transaction
 from bookstore.database.pagination import LARGEST_ID
-from bookstore.errors import CartFull, NotDelivered, NotFound, OutOfStock
+from bookstore.errors import CartFull, NotDelivered, NotFound, OutOfStock, TooManyCopies
 from bookstore.users.addresses import COUNTRIES
 from web.api.field_types import JsonInteger, described
 from web.api.operations import Fields, operation
 from web.auth import guest_cart
-from web.server.keys import CART_WRITES, RATES, SESSION_WAIT_S, TARIFF
+from web.server.keys import CART_WRITES, RATES, SESSION_WAIT_S, SETTINGS, TARIFF
 from web.server.request_context import now
 from web.server.transactions import read, write
 
@@ -83,12 +83,17 @@ async def show_cart(request: web.Request, query: Fields) -> Cart:
         rates = request.config_dict[TARIFF].rates_for(query["country"])
 
     async def find(conn: AsyncConnection) -> Cart:
-        return await carts.get(conn, await guest_cart.find(request, conn), rates)
+        cart_id = await guest_cart.find(request, conn)
+        return await carts.get(conn, cart_id, rates, limit=limit_of(request))
 
     return await retry_transaction(partial(read, request, find))
 
 
-@operation(body=CartItemIn, returns=(200, CartOut), refusals=[NotFound, OutOfStock, CartFull])
+@operation(
+    body=CartItemIn,
+    returns=(200, CartOut),
+    refusals=[NotFound, OutOfStock, TooManyCopies, CartFull],
+)
 async def add_to_cart(request: web.Request, body: Fields) -> Cart:
     """Add a book to the cart.
 
@@ -97,7 +102,7 @@ async def add_to_cart(request: web.Request, body: Fields) -> Cart:
     return await put_in_cart(request, **body, add=True)
 
 
-@operation(body=QuantityIn, returns=(200, CartOut), refusals=[OutOfStock, CartFull])
+@operation(body=QuantityIn, returns=(200, CartOut), refusals=[OutOfStock, TooManyCopies, CartFull])
 async def set_cart_quantity(request: web.Request, book_id: int, body: Fields) -> Cart:
     """Set the quantity of a book in the cart."""
     return await put_in_cart(request, book_id, **body, add=False)
@@ -122,6 +127,11 @@ async def clear_cart(request: web.Request) -> None:
     await change_cart(request, partial(carts.clear, now=now()), create=False)
 
 
+def limit_of(request: web.Request) -> int:
+    """How many copies of a title an order may have."""
+    return request.config_dict[SETTINGS].max_per_title
+
+
 async def put_in_cart(request: web.Request, book_id: int, quantity: int, *, add: bool) -> Cart:
     """Add `quantity` of a book to the visitor's cart, or with `add=False` set the quantity."""
     cart_id = await guest_cart.find_without_connection(request)
@@ -131,7 +141,7 @@ async def put_in_cart(request: web.Request, book_id: int, quantity: int, *, add:
         return carts.priced(items, request.config_dict[RATES])
 
     async def add_item(conn: AsyncConnection, new_id: int) -> Sequence[CartItem]:
-        return await carts.add(conn, new_id, book_id, quantity, now=now())
+        return await carts.add(conn, new_id, book_id, quantity, limit=limit_of(request), now=now())
 
     return await change_cart(request, add_item)
 
@@ -144,7 +154,7 @@ async def change_cart(request: web.Request, change: CartChange, *, create: bool 
         found = await (guest_cart.get_or_create if create else guest_cart.find)(request, conn)
         items = await change(conn, found) if found is not None else []
         if items is None:
-            return found, await carts.get(conn, found, rates)
+            return found, await carts.get(conn, found, rates, limit=limit_of(request))
         return found, carts.priced(items, rates)
 
     cart_id, cart = await write(request, find_and_change)

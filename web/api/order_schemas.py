@@ -53,7 +53,9 @@ class OrderIn(Schema):
         fields.String(validate=validate.Length(max=254), metadata={"format": "email"}),
     )
     expected_total_cents = described(
-        "The total that the customer agreed to.  The order is refused if the actual total differs.",
+        "The total that the customer agreed to.  The order is refused if the actual total differs."
+        "  Without it, the order is refused if the price of a book has risen since it was put into"
+        " the cart.",
         JsonInteger(0, LARGEST_CENTS * 100, allow_none=True),
     )
     note = MultiLine(_MAX_NOTE_LENGTH, allow_none=True)
@@ -77,16 +79,25 @@ class OrderOut(Schema):
     email = fields.String(required=True)
     items = fields.List(fields.Nested(OrderLineOut), required=True)
     subtotal_cents = fields.Integer(required=True)
-    discount_cents = fields.Integer(required=True)
-    shipping_cents = fields.Integer(required=True)
-    tax_cents = described("The tax that `total_cents` includes.", fields.Integer(required=True))
+    discount_cents = fields.Integer(required=True, allow_none=True)
+    shipping_cents = described(
+        "Like `discount_cents` and `tax_cents`, null only if the stored terms of the order are"
+        " damaged.",
+        fields.Integer(required=True, allow_none=True),
+    )
+    tax_cents = described(
+        "The tax that `total_cents` includes.", fields.Integer(required=True, allow_none=True)
+    )
     total_cents = described(
         "The price of the books less discount plus shipping, including tax.  Null until the worker"
         " has processed the order.",
         fields.Integer(required=True, allow_none=True),
     )
     currency = fields.String(required=True)
-    shipping_address = fields.Nested(AddressOut, required=True)
+    shipping_address = described(
+        "Null only if the stored address is damaged.",
+        fields.Nested(AddressOut, required=True, allow_none=True, attribute="readable_address"),
+    )
     reason = fields.String(required=True, allow_none=True)
     tracking = fields.String(required=True, allow_none=True)
 

@@ -15,7 +15,7 @@ from bookstore.orders import CheckoutRequest, Order
 from bookstore.users import accounts, addresses
 from bookstore.users.permissions import Permission
 from web.api import order_schemas
-from web.api.carts import CartOut, change_cart
+from web.api.carts import CartOut, change_cart, limit_of
 from web.api.idempotency import REPLAYED, is_replay, key_of
 from web.api.operations import (
     IDEMPOTENCY_ERRORS,
@@ -53,6 +53,7 @@ from web.server.transactions import read
         errors.PriceChanged,
         errors.NotDelivered,
         errors.BookWithdrawn,
+        errors.TooManyCopies,
     ],
 )
 async def place_order(request: web.Request, body: Fields) -> Answer:
@@ -70,7 +71,7 @@ async def place_order(request: web.Request, body: Fields) -> Answer:
         checkout_request, waited_s=request[SESSION_WAIT_S]
     )
     order = placed.order
-    content = {name: getattr(order, name) for name in Order.__slots__}
+    content = {name: getattr(order, name) for name in (*Order.__slots__, "readable_address")}
     if order.user_id is None:
         content["access_token"] = order_access.access_token(request, order)
     headers = {"Location": f"/api/v1/orders/{order.number}"}
@@ -138,7 +139,7 @@ async def reorder(request: web.Request, query: Fields) -> Answer:
             headers.update(REPLAYED)
             return
         items = [(line.book_id, line.title, line.quantity) for line in order.items]
-        await carts.add_again(conn, cart_id, items, now=now())
+        await carts.add_again(conn, cart_id, items, limit=limit_of(request), now=now())
 
     return Answer(await change_cart(request, change), headers)
 

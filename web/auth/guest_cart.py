@@ -8,7 +8,7 @@ from bookstore.database.engine import reading, retry_transaction
 from bookstore.errors import NotFound
 from bookstore.users.accounts import User
 from web.auth import sessions
-from web.server.keys import ENGINE, USER
+from web.server.keys import ENGINE, SETTINGS, USER
 from web.server.request_context import now
 from web.server.transactions import write
 
@@ -59,8 +59,10 @@ async def sign_in(request: web.Request, user: User) -> list[str]:
     if cart_id is None:
         return []
 
+    limit = request.config_dict[SETTINGS].max_per_title
+
     async def merge(conn: AsyncConnection) -> list[str]:
-        messages = await carts.merge(conn, cart_id, user.id, now=now())
+        messages = await carts.merge(conn, cart_id, user.id, limit=limit, now=now())
         # If the response to a checkout was lost, repeating it after sign-in must not place the
         # order again.
         owners = idempotency.cart_owner(cart_id), idempotency.user_owner(user.id)

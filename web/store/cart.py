@@ -12,7 +12,7 @@ from bookstore.database.pagination import LARGEST_ID
 from bookstore.errors import BookstoreError, NotFound
 from bookstore.i18n import _
 from bookstore.pricing import Rates
-from web.api.carts import change_cart, put_in_cart
+from web.api.carts import change_cart, limit_of, put_in_cart
 from web.auth import guest_cart as visitors
 from web.server.keys import ENGINE, RATES
 from web.server.request_context import now
@@ -85,7 +85,7 @@ async def load(
     async def work() -> tuple[Cart, dict[int, Book]]:
         async with reading(request.config_dict[ENGINE]) as conn:
             cart_id = await visitors.find(request, conn)
-            cart = await carts.get(conn, cart_id, rates)
+            cart = await carts.get(conn, cart_id, rates, limit=limit_of(request))
             return cart, await catalogue_books.by_ids(conn, [item.book_id for item in cart.items])
 
     cart, found = await retry_transaction(work)
@@ -94,4 +94,4 @@ async def load(
 
 def is_blocked(cart: Cart) -> bool:
     """Whether a problem with a line prevents the checkout."""
-    return any(item.withdrawn or item.stock < item.quantity for item in cart.items)
+    return any(item.blocks_checkout for item in cart.items)

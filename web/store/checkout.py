@@ -17,6 +17,7 @@ from bookstore.errors import (
     NotDelivered,
     PriceChanged,
     RequestInProgress,
+    TooManyCopies,
 )
 from bookstore.i18n import N_, _
 from bookstore.orders import CheckoutRequest, Order
@@ -62,7 +63,7 @@ async def place(request: web.Request) -> web.Response:
     except CartEmpty:
         text = _("Your cart is empty, so there is nothing to order.")
         raise await flash.redirect(request, "/cart", "info", text) from None
-    except BookWithdrawn as error:
+    except (BookWithdrawn, TooManyCopies) as error:
         raise await flash.redirect(request, "/cart", "bad", error.translated()) from None
     except NotDelivered as error:
         faults = {"country": error.translated()}

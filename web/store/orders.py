@@ -14,7 +14,7 @@ from bookstore.database.pagination import Page
 from bookstore.errors import IllegalTransition, RequestInProgress
 from bookstore.i18n import _
 from bookstore.orders import CUSTOMER_CANCELS, Event, Order, State
-from web.api.carts import change_cart
+from web.api.carts import change_cart, limit_of
 from web.api.idempotency import is_replay
 from web.auth import order_access
 from web.server.keys import ENGINE, USER
@@ -113,7 +113,9 @@ async def reorder(request: web.Request) -> web.Response:
             messages[:] = [text]
             return
         items = [(line.book_id, line.title, line.quantity) for line in order.items]
-        messages[:] = await carts.add_again(conn, cart_id, items, now=now())
+        messages[:] = await carts.add_again(
+            conn, cart_id, items, limit=limit_of(request), now=now()
+        )
 
     messages: list[str] = []
     try:

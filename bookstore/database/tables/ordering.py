@@ -1,7 +1,6 @@
 """Carts, orders, their events and notes, the stock ledger and notifications."""
 
 from sqlalchemy import (
-    JSON,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -15,6 +14,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from bookstore.database import documents
 from bookstore.database.tables.columns import Id, Key, UtcDateTime, table
 
 carts = table(
@@ -51,8 +51,8 @@ orders = table(
     Column("payment_status", Key(20), nullable=False),
     Column("payment_provider", Key(20), nullable=False, server_default="invoice"),
     Column("currency", Key(3), nullable=False),
-    Column("shipping_address", JSON, nullable=False),
-    Column("terms", JSON, nullable=False),
+    Column("shipping_address", documents.ADDRESS, nullable=False),
+    Column("terms", documents.TERMS, nullable=False),
     Column("note", String(1000)),
     # The language in which the order was placed, used for its e-mails.
     Column("language", Key(8), nullable=False, server_default="en"),
@@ -78,7 +78,7 @@ retained_invoices = table(
     "retained_invoices",
     Column("order_id", Id, ForeignKey("orders.id"), primary_key=True, autoincrement=False),
     Column("email", String(254), nullable=False),
-    Column("address", JSON, nullable=False),
+    Column("address", documents.ADDRESS, nullable=False),
     Column("retained_at", UtcDateTime, nullable=False),
     Column("retain_until", UtcDateTime, nullable=False, index=True),
 )

@@ -1,7 +1,6 @@
 """Users, their addresses and preferences, and their authentication."""
 
 from sqlalchemy import (
-    JSON,
     BigInteger,
     Boolean,
     Column,
@@ -11,6 +10,7 @@ from sqlalchemy import (
     Text,
 )
 
+from bookstore.database import documents
 from bookstore.database.tables.columns import Hash, Id, Key, UtcDateTime, table
 
 users = table(
@@ -85,7 +85,7 @@ api_tokens = table(
     Column("user_id", Id, ForeignKey("users.id"), nullable=False, index=True),
     Column("name", String(100), nullable=False),
     Column("token_hash", Hash, nullable=False, unique=True),
-    Column("scopes", JSON, nullable=False),
+    Column("scopes", documents.SCOPES, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime, index=True),
     Column("last_used_at", UtcDateTime),

@@ -1,7 +1,6 @@
 """The audit log and its hash chain, bulk changes and legal texts."""
 
 from sqlalchemy import (
-    JSON,
     BigInteger,
     Column,
     ForeignKey,
@@ -11,6 +10,7 @@ from sqlalchemy import (
     Text,
 )
 
+from bookstore.database import documents
 from bookstore.database.tables.columns import Hash, Id, Key, UtcDateTime, table
 
 audit_log = table(
@@ -22,7 +22,7 @@ audit_log = table(
     Column("object_type", Key(20), nullable=False),
     Column("object_id", Key(100), nullable=False),
     # {field: [before, after]}; for personal data only {field: null}.
-    Column("changes", JSON, nullable=False),
+    Column("changes", documents.CHANGES, nullable=False),
     # The client's network address; NULL for the command line.
     Column("address", Key(45)),
     Index("ix_audit_log_object", "object_type", "object_id", "id"),
@@ -48,7 +48,7 @@ bulk_changes = table(
     Column("user_id", Id, ForeignKey("users.id"), nullable=False),
     Column("field", Key(20), nullable=False),
     Column("wanted", String(200), nullable=False),
-    Column("rows", JSON, nullable=False),
+    Column("rows", documents.ROWS, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("applied_at", UtcDateTime),
     Column("undone_at", UtcDateTime),

@@ -1,7 +1,6 @@
 """Tasks, jobs, the relays' heartbeats, and files."""
 
 from sqlalchemy import (
-    JSON,
     BigInteger,
     Column,
     ForeignKey,
@@ -13,6 +12,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from bookstore.database import documents
 from bookstore.database.tables.columns import Chunk, Id, Key, UtcDateTime, table
 
 tasks = table(
@@ -83,9 +83,9 @@ jobs = table(
     Column("user_id", Id, ForeignKey("users.id"), index=True),
     Column("file_id", Id, ForeignKey("files.id", ondelete="SET NULL"), index=True),
     Column("result_id", Id, ForeignKey("files.id", ondelete="SET NULL"), index=True),
-    Column("options", JSON, nullable=False),
+    Column("options", documents.OPTIONS, nullable=False),
     # What the job detected in its file, and by which rules.
-    Column("findings", JSON, nullable=False),
+    Column("findings", documents.FINDINGS, nullable=False),
     Column("read", Integer, nullable=False),
     Column("created", Integer, nullable=False),
     Column("updated", Integer, nullable=False),
@@ -115,5 +115,5 @@ job_lines = table(
     Column("value", String(100)),
     Column("reason", String(500)),
     # The row as in the file, to be corrected and uploaded again.
-    Column("cells", JSON),
+    Column("cells", documents.CELLS),
 )

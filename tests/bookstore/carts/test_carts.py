@@ -6,7 +6,7 @@ from sqlalchemy import insert, select, update
 from bookstore.carts import carts
 from bookstore.database.tables import book_stock, books, cart_items
 from bookstore.database.tables import carts as cart_rows
-from bookstore.errors import CartFull, Invalid, NotFound, OutOfStock
+from bookstore.errors import CartFull, Invalid, NotFound, OutOfStock, TooManyCopies
 from bookstore.operations import housekeeping
 from bookstore.pricing import Rates
 from tests.factories import NOON, add_book, add_user
@@ -178,3 +178,41 @@ async def test_guest_carts_are_deleted_after_thirty_days_and_user_carts_are_kept
     left = (await conn.scalars(select(cart_items.c.cart_id).order_by(cart_items.c.cart_id))).all()
     assert left == [young, own]
     assert await carts.purge(conn, now=late) == 0
+
+
+async def test_a_cart_has_at_most_the_limit_of_each_title(conn, cart_id):
+    dune, emma = await add_book(conn, title="Dune", stock=99), await add_book(conn, stock=99)
+    await carts.add(conn, cart_id, dune, 5, limit=5, now=NOON)
+
+    with pytest.raises(TooManyCopies) as refusal:
+        await carts.add(conn, cart_id, dune, 1, limit=5, now=NOON)
+    await carts.add(conn, cart_id, emma, 5, limit=5, now=NOON)
+
+    assert (refusal.value.most, refusal.value.book_title) == (5, "Dune")
+    assert (await carts.get(conn, cart_id, RATES)).item_count == 10
+
+
+@pytest.mark.parametrize("way", ["reorder", "merge"])
+async def test_no_other_way_into_the_cart_passes_the_limit(conn, cart_id, way):
+    user_id = await add_user(conn)
+    own = await carts.of_user(conn, user_id, now=NOON)
+    dune = await add_book(conn, title="Dune", stock=99)
+    await carts.add(conn, own, dune, 4, limit=5, now=NOON)
+    await carts.add(conn, cart_id, dune, 4, limit=5, now=NOON)
+
+    if way == "merge":
+        (message,) = await carts.merge(conn, cart_id, user_id, limit=5, now=NOON)
+    else:
+        (message,) = await carts.add_again(conn, own, [(dune, "Dune", 4)], limit=5, now=NOON)
+
+    assert message == "Dune: you can order at most 5, so the quantity is 5."
+    assert await quantities(conn, own) == {"Dune": 5}
+
+
+async def test_a_lower_limit_blocks_what_is_in_the_cart_already(conn, cart_id):
+    await carts.add(conn, cart_id, await add_book(conn, stock=99), 9, now=NOON)
+
+    (item,) = (await carts.get(conn, cart_id, RATES, limit=5)).items
+
+    assert item.blocks_checkout
+    assert "You can order at most 5 of this book." in item.problems

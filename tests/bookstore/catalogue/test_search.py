@@ -3,7 +3,9 @@
 InnoDB's full-text index contains only committed rows, so these tests commit.
 """
 
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from sqlalchemy import insert, select, update
@@ -18,8 +20,19 @@ from tests.factories import NOON, create_book
 RINGS = "The Lord of the Rings"
 
 
+@pytest.fixture(scope="module")
+def filled() -> list[Path]:
+    """A copy of the catalogue's SQLite file, made by the first test that creates the books."""
+    return []
+
+
 @pytest.fixture
-async def catalogue(engine: AsyncEngine) -> AsyncEngine:
+async def catalogue(
+    engine: AsyncEngine, filled: list[Path], tmp_path_factory: pytest.TempPathFactory
+) -> AsyncEngine:
+    if engine.dialect.name == "sqlite" and filled:
+        shutil.copyfile(filled[0], str(engine.url.database))
+        return engine
     async with transaction(engine) as conn:
         for title, author in (
             ("The Fellowship of the Ring (The Lord of the Rings, #1)", "J.R.R. Tolkien"),
@@ -47,6 +60,10 @@ async def catalogue(engine: AsyncEngine) -> AsyncEngine:
             subtitle="A desert epic",
             publisher="Ace Books",
         )
+    if engine.dialect.name == "sqlite":
+        await engine.dispose()  # Closing the last connection writes everything to the file.
+        copy = tmp_path_factory.mktemp("catalogue") / "filled.db"
+        filled.append(shutil.copyfile(str(engine.url.database), copy))
     return engine
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import create_engine, text, update
 
 from bookstore import __version__
 from bookstore.cli.main import main
-from bookstore.database.tables import book_stock
+from bookstore.database.tables import book_stock, tasks
 from tests import planted
 
 GOOD = "9780439023481,The Hunger Games,Suzanne Collins,12.90,EUR,5,2008,en,Young Adult"
@@ -236,7 +236,7 @@ def test_the_version_is_that_of_the_package(bookstore):
     assert (result.exit_code, result.stdout) == (0, f"{__version__}\n")
 
 
-def test_tasks_can_be_listed_shown_replayed_and_discarded(bookstore):
+def test_tasks_can_be_listed_shown_replayed_and_discarded(bookstore, database_url):
     bookstore("users", "create", "a@example.com", "--password-stdin", stdin=f"{planted.CUSTOMER}\n")
     (task,) = last_json(bookstore("tasks", "list", "--json"))["items"]
     number = str(task["id"])
@@ -246,6 +246,12 @@ def test_tasks_can_be_listed_shown_replayed_and_discarded(bookstore):
     shown = last_json(bookstore("tasks", "show", number, "--json"))
     assert {name: shown[name] for name in task} == task
     assert bookstore("tasks", "replay", number).exit_code == 0
+    refused = bookstore("tasks", "discard", number, "--reason", "a test")
+    assert (refused.exit_code, "Only dead tasks" in refused.stderr) == (1, True)
+    engine = create_engine(database_url.replace("+aiosqlite", "").replace("aiomysql", "pymysql"))
+    with engine.begin() as conn:
+        conn.execute(update(tasks).values(dead_at=tasks.c.created_at))
+    engine.dispose()
     assert bookstore("tasks", "discard", number, "--reason", "a test").exit_code == 0
     assert bookstore("tasks", "show", number).exit_code == 1
     assert last_json(bookstore("tasks", "list", "--json"))["items"] == []

@@ -9,6 +9,7 @@ from bookstore.database.tables import (
     book_stock,
     categories,
     idempotency_keys,
+    jobs,
     notifications,
     order_events,
     order_lines,
@@ -81,6 +82,17 @@ FAULTS = {
         update(order_rows).values(status="placed")
     ],
     "every unsent e-mail has a sending task": lambda order: [delete(tasks)],
+    "every unfinished job has a task": lambda order: [
+        insert(jobs).values(
+            kind="export-books",
+            state="running",
+            options={},
+            findings={},
+            **dict.fromkeys(("read", "created", "updated", "unchanged", "refused", "done"), 0),
+            created_at=NOON,
+            updated_at=NOON,
+        )
+    ],
     "no processed order has a processing task": lambda order: [task("process_orders", order.id)],
     "no finished e-mail has a sending task": lambda order: [
         update(notifications).values(status="sent")

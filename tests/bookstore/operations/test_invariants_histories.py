@@ -48,6 +48,7 @@ class History(StoreMachine):
         self.stock = {}
         self.prices = {}
         self.requests = []  # (checkout request, {book: quantity})
+        self.agreed = {}  # {cart id: {book: price when it was put into the cart}}
         self.orders = {}  # number -> [state, {book: quantity}, total, payment]
 
     @initialize(quantities=st.lists(st.integers(1, 6), min_size=3, max_size=3))
@@ -90,7 +91,7 @@ class History(StoreMachine):
 
     def fill_a_cart(self, items):
         cart_id = self.do(carts.make_guest, now=NOON)
-        added = {}
+        added, agreed = {}, {}
         for number, quantity in items.items():
             book_id = self.pick(self.stock, number)
             try:
@@ -98,7 +99,7 @@ class History(StoreMachine):
             except OutOfStock:
                 assert self.stock[book_id] < quantity
             else:
-                added[book_id] = quantity
+                added[book_id], agreed[book_id] = quantity, self.prices[book_id]
         request = checkout.CheckoutRequest(
             key=Key(f"cart:{cart_id}", str(next(self.keys))),
             request_hash="a" * 64,
@@ -108,17 +109,21 @@ class History(StoreMachine):
             shipping_address={"name": "Mira", "country": "DE"},
         )
         self.requests.append((request, added))
+        self.agreed[cart_id] = agreed
         return self.requests[-1]
 
     def check_out(self, requests):
         answers = self.do(checkout.check_out, [request for request, _ in requests], RATES, now=NOON)
-        for (_, items), answer in zip(requests, answers, strict=True):
+        for (request, items), answer in zip(requests, answers, strict=True):
+            agreed = self.agreed[request.cart_id]
+            risen = any(self.prices[book] > agreed[book] for book in items)
             if isinstance(answer, BookstoreError):
-                assert not items
+                assert risen or not items
                 continue
             number = answer.order.number
             assert answer.replayed == (number in self.orders)
             if not answer.replayed:
+                assert not risen
                 lines = [(quantity, self.prices[book]) for book, quantity in items.items()]
                 total = totals(lines, RATES).total_cents
                 self.orders[number] = [State.PLACED, items, total, Payment.UNPAID]

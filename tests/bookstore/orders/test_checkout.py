@@ -15,6 +15,7 @@ from bookstore.errors import (
     IdempotencyKeyReused,
     PriceChanged,
     RequestInProgress,
+    TooManyCopies,
 )
 from bookstore.idempotency import Key
 from bookstore.operations import doctor
@@ -206,3 +207,36 @@ async def test_an_order_of_more_than_a_megabyte_is_stored_completely(engine):
     order = (await Checkouts(patient, RATES).place(wanted)).order
 
     assert [item.book_id for item in order.items] == ids
+
+
+async def test_an_order_has_at_most_the_limit_of_each_title(engine, dune):
+    checkouts = Checkouts(engine, RATES, limit=2)
+
+    with pytest.raises(TooManyCopies):
+        await checkouts.place(await checkout_request(engine, dune, quantity=3))
+
+    assert (await checkouts.place(await checkout_request(engine, dune, quantity=2))).order.items
+
+
+@pytest.mark.parametrize(("price_cents", "refused"), [(1001, True), (1000, False), (999, False)])
+async def test_nobody_pays_more_than_when_the_book_was_put_into_the_cart(
+    engine, checkouts, price_cents, refused
+):
+    async with db.transaction(engine) as conn:
+        book_id = await add_book(conn, price_cents=1000, stock=9)
+    wanted = await checkout_request(engine, book_id)
+    async with db.transaction(engine) as conn:
+        await conn.execute(
+            update(books).where(books.c.id == book_id).values(price_cents=price_cents)
+        )
+
+    if not refused:
+        placed = await checkouts.place(wanted)
+        assert placed.order.subtotal_cents == price_cents
+        return
+    with pytest.raises(PriceChanged) as refusal:
+        await checkouts.place(wanted)
+    total_cents = refusal.value.total_cents
+    assert refusal.value.expected_total_cents == total_cents - 1
+    agreed = replace(wanted, expected_total_cents=total_cents)
+    assert (await checkouts.place(agreed)).order.subtotal_cents == price_cents

@@ -73,7 +73,7 @@ async def test_a_replay_resets_the_attempts_and_is_in_the_audit_log(conn):
 async def test_a_discarded_task_is_deleted_and_its_reason_is_in_the_audit_log(conn):
     dead = await make_dead_task(conn)
 
-    await outbox.discard(conn, dead.id, "a test order", user_id=None, now=NOON)
+    await outbox.delete_dead(conn, dead, "a test order", user_id=None, now=NOON)
 
     assert await outbox.count(conn) == {"waiting": 0, "dead": 0}
     entry = (await conn.execute(select(audit_log))).one()

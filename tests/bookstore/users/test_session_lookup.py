@@ -2,8 +2,10 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import update
 
 from bookstore.database import engine as db
+from bookstore.database import tables
 from bookstore.users import accounts, sessions
 from bookstore.users.permissions import Role
 from bookstore.users.session_lookup import SessionLookup
@@ -90,3 +92,18 @@ async def test_without_a_database_all_lookups_fail_quickly():
     assert all(db.is_unavailable(each) for each in results)
     assert loop.time() - started_at < 2
     await engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "null", "7", "[]", '{"cart_id": "x"}', '{"confirmed_at": "x"}', '{"orders": 7}'],
+)
+async def test_a_damaged_session_is_not_found_and_the_others_are(engine, lookup, text):
+    damaged, sound = await begin(engine), await begin(engine, cart_id=1)
+    own = tables.sessions.c.id_hash == sessions.hash_of(damaged)
+    async with db.transaction(engine) as conn:
+        await conn.execute(update(tables.sessions).where(own).values(data=text))
+
+    found = await asyncio.gather(lookup.find(damaged), lookup.find(sound))
+
+    assert (found[0], found[1].data) == (None, {"cart_id": 1})

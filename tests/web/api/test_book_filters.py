@@ -116,3 +116,29 @@ async def test_a_cursor_is_valid_for_one_sort_order(shop):
 
     assert answer.status == 422
     assert (await answer.json())["errors"][0]["pointer"] == "#/cursor"
+
+
+async def test_a_search_that_finds_nothing_is_repeated_with_its_spelling_corrected(shop):
+    path = "/api/v1/books?q=dunne&limit=1"
+
+    first = await (await shop.get(path)).json()
+    second = await (await shop.get(f"{path}&cursor={first['next']}")).json()
+
+    assert {book["title"] for book in first["items"] + second["items"]} == {
+        "Dune",
+        "Crime and Dune",
+    }
+    assert (first["corrected_query"], second["corrected_query"]) == ("dune", "dune")
+
+
+async def test_a_corrected_search_keeps_its_filters(shop):
+    found = await (await shop.get("/api/v1/books?q=dunne&category=crime")).json()
+
+    assert [book["title"] for book in found["items"]] == ["Crime and Dune"]
+
+
+@pytest.mark.parametrize("query", ["q=dune", "q=qqqqqqqqq", "q=dune&category=no-such"])
+async def test_other_searches_are_not_corrected(shop, query):
+    found = await (await shop.get(f"/api/v1/books?{query}")).json()
+
+    assert "corrected_query" not in found

@@ -3,11 +3,12 @@ import json
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
 from bookstore import orders
 from bookstore.database.engine import reading, transaction
-from bookstore.database.tables import books, users
+from bookstore.database.tables import books, cart_items, users
+from bookstore.database.tables import tasks as task_rows
 from bookstore.orders import processing
 from bookstore.users.permissions import Role
 from config.settings import ShippingRate
@@ -15,7 +16,7 @@ from tests.factories import NOON, Trace, add_book
 from tests.web.conftest import PASSWORD
 from tests.web.mailbox import token_to
 from tests.web.ordering import HOME, ORDER, place, put
-from web.server.keys import ENGINE
+from web.server.keys import ENGINE, SETTINGS
 
 
 @pytest.fixture
@@ -305,8 +306,14 @@ async def test_staff_see_the_tasks_of_placed_orders(visitor, server, book):
     assert replayed.status == 200
     path = f"/api/v1/admin/tasks/{task['id']}/discard"
     assert (await manager.post(path)).status == 422
+    refused = await manager.post(path, json={"reason": "no use"})
+    assert (refused.status, (await refused.json())["code"]) == (409, "task-not-dead")
+    async with transaction(server.app[ENGINE]) as conn:
+        await conn.execute(update(task_rows).values(dead_at=NOON))
     assert (await manager.post(path, json={"reason": "no use"})).status == 204
     assert (await manager.post(path, json={"reason": "no use"})).status == 404
+    async with transaction(server.app[ENGINE]) as conn:
+        await conn.execute(delete(task_rows))
     dead = await (await manager.get("/api/v1/admin/tasks?state=dead")).json()
     assert dead == {"items": [], "next": None}
 
@@ -434,3 +441,25 @@ async def test_staff_find_orders_by_status_and_text(visitor, book):
     assert await found("q=nobody") == []
     assert (await clerk.get("/api/v1/admin/orders?status=lost")).status == 422
     assert (await anna.get("/api/v1/admin/orders")).status == 403
+
+
+async def test_an_order_has_a_limited_quantity_of_each_title(server, client):
+    most = server.app[SETTINGS].max_per_title
+    async with transaction(server.app[ENGINE]) as conn:
+        book_id = await add_book(conn, title="Emma", stock=100)
+
+    refused = await client.post("/api/v1/cart/items", json={"book_id": book_id, "quantity": 99})
+    problem = await refused.json()
+    await put(client, book_id, most)
+    path = f"/api/v1/cart/items/{book_id}"
+    more = await client.put(path, json={"quantity": most + 1})
+    # The limit was higher when the book was put into the cart.
+    async with transaction(server.app[ENGINE]) as conn:
+        await conn.execute(update(cart_items).values(quantity=most + 1))
+    cart = await (await client.get("/api/v1/cart")).json()
+    order = await place(client)
+
+    assert (refused.status, problem["code"], problem["most"]) == (409, "too-many-copies", most)
+    assert (more.status, order.status) == (409, 409)
+    assert (await order.json())["code"] == "too-many-copies"
+    assert f"at most {most}" in cart["items"][0]["problems"][0]
