@@ -75,6 +75,59 @@ async def test_the_quantity_changes_without_a_reload(visit):
         assert page.url.endswith("/books/7")
 
 
+@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
+async def test_the_cart_page_changes_the_cart(visit, scripts):
+    async with visit(java_script_enabled=scripts) as page:
+        await put_two_books_into_the_cart(page)
+        plus = page.get_by_role("button", name="Increase quantity").first
+        minus = page.get_by_role("button", name="Decrease quantity").first
+
+        for _ in range(2):
+            await plus.click()
+        assert await cart_becomes(page, [3, 1])
+        assert await page.locator("header .count").inner_text() == "4"
+        await minus.click()
+        cart = await cart_becomes(page, [2, 1])
+        total = f"€{cart['total_cents'] / 100:.2f}"
+        await expect(page.locator("aside")).to_contain_text(total)
+        await page.locator("[name=quantity]").first.fill("5")
+        await page.locator("[name=quantity]").first.press("Enter")
+        await cart_becomes(page, [5, 1])
+        await page.get_by_role("button", name="Remove").first.click()
+        await cart_becomes(page, [1])
+        await page.get_by_role("button", name="Decrease quantity").click()
+        await cart_becomes(page, [])
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Your cart is empty")
+
+
+async def test_the_cart_keeps_the_focus_and_the_page(visit):
+    async with visit() as page:
+        await put_two_books_into_the_cart(page)
+        await page.evaluate("window.neverLeft = true")
+        plus = page.get_by_role("button", name="Increase quantity").last
+        await plus.focus()
+
+        for quantity in (2, 3):
+            await page.keyboard.press("Enter")
+            await cart_becomes(page, [1, quantity])
+
+        await expect(plus).to_be_focused()
+        assert await page.evaluate("window.neverLeft")
+
+
+async def cart_becomes(page, quantities):
+    """The cart as the API returns it, once the server and the page have these quantities."""
+    if quantities:
+        await expect(page.locator("[name=quantity]").first).to_have_value(str(quantities[0]))
+    for _ in range(100):
+        cart = await (await page.request.get("/api/v1/cart")).json()
+        if [item["quantity"] for item in cart["items"]] == quantities:
+            await expect(page.locator("header .count")).to_have_text(str(sum(quantities)))
+            return cart
+        await page.wait_for_timeout(50)
+    raise AssertionError(f"the cart has {cart['items']}")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [320, 1280])
 async def test_no_page_scrolls_sideways(visit, width, scheme):

@@ -1,13 +1,53 @@
-// Progressive enhancement: quantity buttons without a reload, live order pages, search suggestions.
+// Progressive enhancement: quantities without a reload, live order pages, search suggestions.
 
-for (const form of document.querySelectorAll("form:has(.quantity)")) {
-  const field = form.querySelector(".quantity input");
-  for (const button of form.querySelectorAll(".quantity button")) {
-    button.addEventListener("click", (event) => {
-      event.preventDefault();
-      const quantity = Number(field.value) + Number(button.value);
-      field.value = Math.min(Number(field.max), Math.max(Number(field.min), quantity));
-    });
+document.addEventListener("click", (event) => {
+  const button = event.target.closest(".quantity button");
+  if (!button) return;
+  event.preventDefault();
+  const field = button.parentElement.querySelector("input");
+  const quantity = Number(field.value) + Number(button.value);
+  field.value = Math.min(Number(field.max), Math.max(Number(field.min), quantity));
+  field.dispatchEvent(new Event("change", { bubbles: true }));
+});
+
+const cart = document.querySelector("[data-cart]");
+if (cart) updateCart(cart.closest("main"));
+
+// The cart page sends each changed quantity and shows the new sums. Without an answer the form is
+// submitted, so that the customer sees the browser's own error.
+function updateCart(main) {
+  const status = document.body.appendChild(document.createElement("p"));
+  status.className = "hide-words";
+  status.role = "status";
+  let timer = 0;
+  let changes = 0;
+
+  main.addEventListener("change", (event) => {
+    const form = event.target.closest("form:has(.quantity)");
+    if (!form) return;
+    changes += 1;
+    clearTimeout(timer);
+    timer = setTimeout(send, 150, form, changes);
+  });
+
+  async function send(form, change) {
+    const body = new URLSearchParams(new FormData(form));
+    const answer = await fetch(form.action, { method: "POST", body }).catch(() => null);
+    if (change !== changes) return;
+    if (!answer?.ok) return form.submit();
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (change !== changes) return;
+    const focused = nameOf(document.activeElement);
+    main.replaceChildren(...page.querySelector("main").childNodes);
+    document.querySelector(".tools").replaceWith(page.querySelector(".tools"));
+    const controls = [...main.querySelectorAll("button, input")];
+    if (focused) (controls.find((it) => nameOf(it) === focused) ?? main).focus();
+    status.textContent = main.querySelector(".leaders .total")?.textContent ?? "";
+  }
+
+  function nameOf(element) {
+    const label = element?.getAttribute?.("aria-label");
+    return label && element.form ? `${element.form.getAttribute("action")} ${label}` : null;
   }
 }
 
