@@ -308,13 +308,18 @@ async def _staff_process_orders(
     shipped = {"to": "shipped", "tracking": "JD0002 8822 9912"}
     await call("move_order", admin, path=number, body=shipped)
     await call("change_payment", admin, path=number, body={"to": "paid"})
-    async with transaction(server.app[ENGINE]) as conn:
-        last = await conn.scalar(select(tasks.c.id).order_by(tasks.c.id.desc()).limit(1))
-        dead = {"dead_at": NOON, "attempts": 5, "error": "SMTPResponseException: 451"}
-        await conn.execute(update(tasks).where(tasks.c.id == last).values(dead))
+
+    async def kill_last_task() -> None:
+        async with transaction(server.app[ENGINE]) as conn:
+            last = await conn.scalar(select(tasks.c.id).order_by(tasks.c.id.desc()).limit(1))
+            dead = {"dead_at": NOON, "attempts": 5, "error": "SMTPResponseException: 451"}
+            await conn.execute(update(tasks).where(tasks.c.id == last).values(dead))
+
+    await kill_last_task()
     task = await call("list_tasks", admin, query={"state": "dead", "limit": 1})
     at = {"task_id": task["items"][0]["id"]}
     await call("replay_task", admin, path=at)
+    await kill_last_task()
     await call("discard_task", admin, path=at, body={"reason": "The customer has called"})
     found = await call("list_emails", admin, query={"limit": 1})
     await call("resend_email", admin, path={"notification_id": found["items"][0]["id"]})
