@@ -40,6 +40,7 @@ COLUMNS = (
     "pages",
     "format",
     "subtitle",
+    "on_sale_from",
 )
 _NUMBERS = {"stock", "year", "pages"}
 #: The cells of all columns but these and numbers are stored as they are.
@@ -64,6 +65,7 @@ SPELLINGS: Mapping[str, str] = {
         "pages": "pagecount numberofpages seiten seitenzahl nbpages",
         "format": "binding einband productform",
         "subtitle": "untertitel soustitre",
+        "on_sale_from": "onsalefrom onsaledate embargodate erstverkaufstag",
     }.items()
     for spelling in spellings.split()
 }
@@ -232,9 +234,21 @@ def match_column(name: str) -> str | None:
 
 def _normalise(name: str) -> str:
     """A column name without case, accents, punctuation and anything in brackets."""
-    name = re.sub(r"\(.*\)|\[.*\]", "", name) or name
+    name = _without_brackets(name) or name
     chars = unicodedata.normalize("NFKD", name.casefold().replace("ä", "ae"))
     return "".join(char for char in chars if char.isalnum())
+
+
+def _without_brackets(name: str) -> str:
+    """The name without the text from the first opening to the last closing bracket of each kind.
+
+    A regular expression for this needs quadratic time for a name of opening brackets only.
+    """
+    for opening, closing in ("()", "[]"):
+        start, end = name.find(opening), name.rfind(closing)
+        if 0 <= start < end:
+            name = name[:start] + name[end + 1 :]
+    return name
 
 
 def _column_positions(

@@ -12,7 +12,7 @@ from bookstore.imports import encodings
 from bookstore.imports.columns import COLUMNS
 from bookstore.imports.csv_source import CsvSheet
 from bookstore.imports.entries import ImportSource
-from bookstore.imports.onix import reader
+from bookstore.imports.onix import limits, reader
 from bookstore.imports.onix.source import OnixMessage
 from bookstore.imports.xlsx_source import Workbook
 
@@ -70,10 +70,13 @@ class Options:
         return {"mapping": dict(self.mapping or {}), "encoding": self.encoding}
 
 
-def open_source(file: BinaryIO, options: Options, *, currency: str, today: date) -> ImportSource:
+def open_source(
+    file: BinaryIO, options: Options, *, currency: str, country: str, today: date
+) -> ImportSource:
     """The entries of a CSV, XLSX or ONIX file.
 
-    `file` has to be a file on disk.  From ONIX only the prices that are valid `today` are read.
+    `file` has to be a file on disk.  From ONIX only facts that apply to the store's `country`
+    `today` are read.
 
     Raises:
         Invalid: the file has another format or cannot be read; the message says what to do.
@@ -91,7 +94,7 @@ def open_source(file: BinaryIO, options: Options, *, currency: str, today: date)
     if _MARC.match(start) and b"\x1e" in start:
         raise Invalid("file", f"This is a MARC file. {_ACCEPTED_FORMATS}")
     if reader.is_onix(start):
-        return OnixMessage(file, currency=currency, today=today)
+        return OnixMessage(file, limits.Shop(country, currency, today))
     text = _decode_start(start)
     if _HTML.match(text):
         raise Invalid("file", f"This is a web page (HTML). {_ACCEPTED_FORMATS}")

@@ -1,6 +1,7 @@
 """CSV files: encodings, dialects, malformed rows and the preview."""
 
 import gzip
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -11,6 +12,7 @@ from bookstore.catalogue.books import BookQuery
 from bookstore.database import file_store
 from bookstore.database.engine import reading
 from bookstore.imports import importer
+from bookstore.imports.columns import match_column
 from bookstore.imports.formats import Options
 from bookstore.tasks.jobs import JobState
 from tests import goodbooks
@@ -78,6 +80,23 @@ async def test_a_malformed_row_is_refused_and_the_next_row_is_read(
     assert reason in (first.reason or "") or first.column == "title"
 
 
+@pytest.mark.parametrize("opening", ["(", "[", "([", "(]", "a ("])
+async def test_a_header_of_opening_brackets_is_refused_at_once(
+    engine: AsyncEngine, opening: str
+) -> None:
+    started = time.process_time()
+    job = await run(engine, opening * (60_000 // len(opening)) + "\n" + DUNE)
+
+    assert job.state is JobState.FAILED
+    assert "these are missing: isbn" in (job.error or "")
+    assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize("name", ["Preis (inkl. MwSt (7%))", "Preis [EUR] (netto)", "(Preis"])
+def test_brackets_in_the_name_of_a_column_are_ignored(name: str) -> None:
+    assert match_column(name) == "price"
+
+
 async def test_a_file_can_be_previewed_before_its_import(engine: AsyncEngine) -> None:
     async def pieces() -> AsyncIterator[bytes]:
         yield ("EAN;Name;Autor;Preis\n" + "0441172717;Dune;F;1,00\n" * 20).encode()
@@ -88,7 +107,9 @@ async def test_a_file_can_be_previewed_before_its_import(engine: AsyncEngine) ->
 
     async def preview(**mapping: str) -> importer.Preview:
         options = Options(mapping=mapping)
-        return await importer.preview(engine, file.id, currency="EUR", options=options, now=NOON)
+        return await importer.preview(
+            engine, file.id, currency="EUR", country="DE", options=options, now=NOON
+        )
 
     before, after = await preview(), await preview(title="name")
 
