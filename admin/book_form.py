@@ -33,6 +33,7 @@ LABELS = {
     "format": "Format",
     "pages": "Pages",
     "price_cents": "Price",
+    "on_sale_from": "On sale from",
     "stock": "Stock",
     "categories": "Categories",
     "description": "Description",

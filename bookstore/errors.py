@@ -347,6 +347,16 @@ class BookWithdrawn(BookstoreError):
         self.titles = list(titles)
 
 
+class NotYetOnSale(BookstoreError):
+    """Books may not be sold or shipped before their day of publication or the end of an embargo."""
+
+    code = "not-yet-on-sale"
+
+    def __init__(self, titles: Sequence[str]) -> None:
+        super().__init__(sentence("Not on sale yet: %(titles)s.", titles=", ".join(titles)))
+        self.titles = list(titles)
+
+
 class IllegalTransition(BookstoreError):
     code = "illegal-transition"
 

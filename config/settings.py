@@ -56,6 +56,7 @@ class Settings:
     store_name: str
     mail_from: str
     currency: str
+    country: str
     shipping_cents: int
     free_shipping_from_cents: int
     tax_basis_points: int

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from babel import Locale
 from environs import validate
 from marshmallow import ValidationError
 
@@ -68,6 +69,11 @@ def _networks(networks: list[str]) -> None:
 def _base(url: str) -> None:
     if url and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname):
         raise ValidationError("It must begin with http:// or https:// and name a host.")
+
+
+def _country(code: str) -> None:
+    if not re.fullmatch("[A-Z]{2}", code) or code not in Locale("en").territories:
+        raise ValidationError("It must be a country code of two letters, such as DE or GB.")
 
 
 def _countries(entries: list[str]) -> None:
@@ -225,6 +231,14 @@ SECTIONS: dict[str, tuple[Variable, ...]] = {
             "EUR",
             "The only currency of the store: three letters (ISO 4217).",
             validate.Regexp("^[A-Z]{3}$"),
+        ),
+        Variable(
+            "COUNTRY",
+            "str",
+            "DE",
+            "The country of the store (ISO 3166-1 alpha-2). Of an ONIX record the prices, texts,"
+            " dates and sales rights for this country are read.",
+            _country,
         ),
         Variable(
             "SHIPPING_CENTS",

@@ -298,6 +298,7 @@ def settings(database_url: str, tmp_path: Path) -> Iterator[Settings]:
         store_name="Ampersand Books",
         mail_from="Ampersand Books <orders@example.com>",
         currency="EUR",
+        country="DE",
         shipping_cents=290,
         free_shipping_from_cents=4000,
         tax_basis_points=700,

@@ -5,7 +5,7 @@ Every change locks the row of the cart first, so that no item can be added durin
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from sqlalchemy import delete, insert, select, text
@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import pricing
+from bookstore.catalogue import release
 from bookstore.database.statements import Bulk, BulkQuery
 from bookstore.database.tables import cart_items, carts
 from bookstore.errors import (
@@ -20,6 +21,7 @@ from bookstore.errors import (
     CartFull,
     Invalid,
     NotFound,
+    NotYetOnSale,
     OutOfStock,
     TooManyCopies,
 )
@@ -53,6 +55,8 @@ class CartItem:
     problems: list[str]
     #: An order may have this many of each title.
     limit: int = MAX_QUANTITY
+    #: Whether it must not be sold yet.
+    forthcoming: bool = False
 
     @property
     def line_total_cents(self) -> int:
@@ -61,7 +65,7 @@ class CartItem:
     @property
     def blocks_checkout(self) -> bool:
         """Whether the cart cannot be ordered with this item."""
-        return self.withdrawn or self.quantity > min(self.stock, self.limit)
+        return self.withdrawn or self.forthcoming or self.quantity > min(self.stock, self.limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,7 @@ class _CartBook(NamedTuple):
     title: str
     price_cents: int
     withdrawn: int
+    on_sale_from: str | None
     stock: int
     quantity: int | None
     old_price_cents: int | None
@@ -116,7 +121,7 @@ _LOCK = Bulk(
 _LOAD = BulkQuery(
     "cart_id BIGINT, book_id BIGINT",
     """w.cart_id, i.added_at, b.id, b.isbn13, b.title, b.price_cents, b.withdrawn_at IS NOT NULL,
-    s.stock, i.quantity, i.unit_price_cents""",
+    b.on_sale_from, s.stock, i.quantity, i.unit_price_cents""",
     """
     FROM (
         SELECT i.cart_id, i.book_id
@@ -169,12 +174,21 @@ async def make_guest(conn: AsyncConnection, *, now: datetime) -> int:
 
 
 async def get(
-    conn: AsyncConnection, cart_id: int | None, rates: pricing.Rates, *, limit: int = MAX_QUANTITY
+    conn: AsyncConnection,
+    cart_id: int | None,
+    rates: pricing.Rates,
+    *,
+    limit: int = MAX_QUANTITY,
+    now: datetime | None = None,
 ) -> Cart:
-    """The current cart; None stands for an empty cart of a visitor without one."""
+    """The cart at `now`, None for the current time.
+
+    A `cart_id` of None stands for an empty cart of a visitor without one.
+    """
     if cart_id is None:
         return priced([], rates)
-    return priced((await _load(conn, [(cart_id, None)], limit))[cart_id].items(), rates)
+    now = now or datetime.now(UTC)
+    return priced((await _load(conn, [(cart_id, None)], limit, now))[cart_id].items(), rates)
 
 
 def priced(items: Sequence[CartItem], rates: pricing.Rates) -> Cart:
@@ -193,16 +207,16 @@ async def put(
     """Set or increment quantities of books in carts, in order, in this transaction.
 
     The result has for each write the items of its cart afterwards, or the refusal: the book is
-    not for sale (`NotFound`), there is not enough stock (`OutOfStock`), an order may not have so
-    many of it (`TooManyCopies`), the cart is full (`CartFull`) or the quantity is out of range
-    (`Invalid`).  A refused write changes nothing and
+    not for sale (`NotFound`) or not yet (`NotYetOnSale`), there is not enough stock
+    (`OutOfStock`), an order may not have so many of it (`TooManyCopies`), the cart is full
+    (`CartFull`) or the quantity is out of range (`Invalid`).  A refused write changes nothing and
     does not affect the others.
 
     Raises:
         NotFound: a cart does not exist.
     """
     await _lock(conn, {it.cart_id for it in writes}, now)
-    pending = await _load(conn, [(it.cart_id, it.book_id) for it in writes], limit)
+    pending = await _load(conn, [(it.cart_id, it.book_id) for it in writes], limit, now)
     answers: list[list[CartItem] | BookstoreError] = []
     for it in writes:
         cart = pending[it.cart_id]
@@ -229,7 +243,7 @@ async def add(
     """Add a quantity of a book to the cart and return its items.
 
     Raises:
-        NotFound, OutOfStock, TooManyCopies, CartFull, Invalid: as in `put`.
+        NotFound, NotYetOnSale, OutOfStock, TooManyCopies, CartFull, Invalid: as in `put`.
     """
     write = CartWrite(cart_id, book_id, quantity, increment=True)
     [answer] = await put(conn, [write], limit=limit, now=now)
@@ -267,7 +281,7 @@ async def merge(
     """
     cart_id = await of_user(conn, user_id, now=now)
     await _lock(conn, {cart_id, guest_cart_id}, now)
-    items = (await _load(conn, [(guest_cart_id, None)], limit))[guest_cart_id].items()
+    items = (await _load(conn, [(guest_cart_id, None)], limit, now))[guest_cart_id].items()
     lines = [(item.book_id, item.title, item.quantity) for item in items]
     messages = await _add_available(conn, cart_id, lines, limit, now)
     await conn.execute(delete(carts).where(carts.c.id == guest_cart_id))
@@ -315,7 +329,7 @@ async def _add_available(
 ) -> list[str]:
     """Add the `(book_id, title, quantity)` as far as stock allows; return a sentence for each."""
     wanted = [(cart_id, None), *((cart_id, line[0]) for line in lines)]
-    cart = (await _load(conn, wanted, limit))[cart_id]
+    cart = (await _load(conn, wanted, limit, now))[cart_id]
     messages = [_add_one(cart, *line) for line in lines]
     await _write(conn, [cart], now)
     return messages
@@ -328,6 +342,8 @@ def _add_one(cart: "_PendingCart", book_id: int, title: str, quantity: int) -> s
         cart.put(book_id, total)
     except NotFound:
         return sentence("%(title)s is no longer available.", title=title)
+    except NotYetOnSale:
+        return sentence("%(title)s is not on sale yet.", title=title)
     except OutOfStock as error:
         if error.stock <= current:
             return sentence("%(title)s: no more are in stock.", title=title)
@@ -360,9 +376,10 @@ async def _lock(conn: AsyncConnection, cart_ids: Collection[int], now: datetime)
 class _PendingCart:
     """A cart with its pending changes."""
 
-    def __init__(self, cart_id: int, limit: int) -> None:
+    def __init__(self, cart_id: int, limit: int, now: datetime) -> None:
         self.cart_id = cart_id
         self.limit = limit
+        self._now = now
         #: The books in the cart in the order in which they were added, then the new ones.
         self.books: dict[int, _CartBook] = {}
         self.changed: set[int] = set()
@@ -374,7 +391,9 @@ class _PendingCart:
     def items(self) -> list[CartItem]:
         """The items of the cart."""
         books = self.books.values()
-        return [_item(it, it.quantity, self.limit) for it in books if it.quantity is not None]
+        return [
+            _item(it, it.quantity, self.limit, self._now) for it in books if it.quantity is not None
+        ]
 
     def put(self, book_id: int, quantity: int) -> None:
         """Set the quantity of the book; see the refusals of the module's `put`."""
@@ -384,6 +403,8 @@ class _PendingCart:
         book = self.books.get(book_id)
         if book is None or book.withdrawn:
             raise NotFound("This book")
+        if not release.is_released(book.on_sale_from, self._now):
+            raise NotYetOnSale([book.title])
         if quantity > self.limit:
             raise TooManyCopies(book.title, self.limit)
         if book.stock < quantity:
@@ -395,10 +416,10 @@ class _PendingCart:
 
 
 async def _load(
-    conn: AsyncConnection, pairs: Sequence[tuple[int, int | None]], limit: int
+    conn: AsyncConnection, pairs: Sequence[tuple[int, int | None]], limit: int, now: datetime
 ) -> dict[int, _PendingCart]:
     """The carts of `(cart_id, book_id)` pairs with their items and, if not None, these books."""
-    carts_of = {cart_id: _PendingCart(cart_id, limit) for cart_id, _ in pairs}
+    carts_of = {cart_id: _PendingCart(cart_id, limit, now) for cart_id, _ in pairs}
     found = await _LOAD(conn, pairs)
     for cart_id, _, *book in sorted(found, key=lambda row: (row[1] is None, row[1:3])):
         cart_book = _CartBook(*book)
@@ -417,7 +438,8 @@ async def _write(conn: AsyncConnection, pending: Iterable[_PendingCart], now: da
         await _UPSERT_ITEMS(conn, rows, now=now)
 
 
-def _item(book: _CartBook, quantity: int, limit: int) -> CartItem:
+def _item(book: _CartBook, quantity: int, limit: int, now: datetime) -> CartItem:
+    forthcoming = not release.is_released(book.on_sale_from, now)
     changed = book.old_price_cents != book.price_cents
     return CartItem(
         book_id=book.book_id,
@@ -428,14 +450,17 @@ def _item(book: _CartBook, quantity: int, limit: int) -> CartItem:
         stock=book.stock,
         withdrawn=bool(book.withdrawn),
         old_price_cents=book.old_price_cents if changed else None,
-        problems=_problems(book, quantity, limit),
+        problems=_problems(book, quantity, limit, forthcoming),
         limit=limit,
+        forthcoming=forthcoming,
     )
 
 
-def _problems(book: _CartBook, quantity: int, limit: int) -> list[str]:
+def _problems(book: _CartBook, quantity: int, limit: int, forthcoming: bool) -> list[str]:
     if book.withdrawn:
         return ["This book is no longer available. Please remove it."]
+    if forthcoming:
+        return [N_("This book is not on sale yet. Please remove it.")]
     problems: list[str] = []
     if quantity > limit:
         problems.append(sentence("You can order at most %(most)s of this book.", most=limit))

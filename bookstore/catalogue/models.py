@@ -2,12 +2,13 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bookstore.catalogue import release
 from bookstore.database.tables import (
     authors,
     book_authors,
@@ -29,6 +30,7 @@ COLUMNS = (
     "format",
     "pages",
     "price_cents",
+    "on_sale_from",
 )
 
 
@@ -50,7 +52,8 @@ class Book:
     """A book; `description` is sanitised HTML.
 
     `cover` is the file name of an uploaded cover (see `covers.uploaded`); None means that a
-    typographic cover is drawn.  `available` is whether the book is on sale and in stock.
+    typographic cover is drawn.  `forthcoming` is whether it must not be sold before
+    `on_sale_from` (ISO 8601, as exact as known); `available` is whether it is on sale and in stock.
     """
 
     id: int
@@ -66,8 +69,10 @@ class Book:
     format: str | None
     pages: int | None
     price_cents: int
+    on_sale_from: str | None
     cover: str | None
     stock: int
+    forthcoming: bool
     available: bool
     withdrawn_at: datetime | None
     version: int
@@ -89,6 +94,7 @@ async def load(conn: AsyncConnection, rows: Sequence[Any]) -> list[Book]:
     Runs two more statements, whatever the number of books.
     """
     ids = [row.id for row in rows]
+    now = datetime.now(UTC)
     people = await contributors(conn, ids)
     refs = await category_refs(conn, ids)
     return [
@@ -99,7 +105,10 @@ async def load(conn: AsyncConnection, rows: Sequence[Any]) -> list[Book]:
             categories=refs.get(row.id, []),
             cover=row.cover,
             stock=row.stock,
-            available=row.withdrawn_at is None and row.stock > 0,
+            forthcoming=not release.is_released(row.on_sale_from, now),
+            available=row.withdrawn_at is None
+            and row.stock > 0
+            and release.is_released(row.on_sale_from, now),
             withdrawn_at=row.withdrawn_at,
             version=row.version,
             created_at=row.created_at,

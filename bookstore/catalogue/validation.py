@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import nh3
@@ -62,6 +62,9 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e]")
 #: the blank Braille pattern.
 _BLANK_CHARACTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 
+#: A date in ISO 8601 of which the day, or the month and the day, may be unknown.
+_PARTIAL_DATE = re.compile(r"[0-9]{4}(-[0-9]{2}){0,2}")
+
 Rule = Callable[[str, Any, datetime], Any]
 
 
@@ -90,6 +93,7 @@ class BookInput:
     language: str | None = None
     format: str | None = None
     pages: int | None = None
+    on_sale_from: str | None = None
 
 
 def validate(values: Mapping[str, Any], *, now: datetime) -> dict[str, Any]:
@@ -177,6 +181,17 @@ def _year(field: str, value: Any, now: datetime) -> int:
     return year
 
 
+def _partial_date(field: str, value: Any, _: datetime) -> str:
+    if isinstance(value, str) and _PARTIAL_DATE.fullmatch(text := value.strip()):
+        try:
+            date.fromisoformat(text + "-01-01"[len(text) - 4 :] if len(text) < 10 else text)
+        except ValueError:
+            pass
+        else:
+            return text
+    raise Invalid(field, "This must be a date such as 2027-03-01, 2027-03 or 2027.")
+
+
 def _isbn(field: str, value: Any, _: datetime) -> str:
     if not isinstance(value, str):
         raise Invalid(field, "This must be text.")
@@ -257,6 +272,7 @@ _RULES: Mapping[str, Rule] = {
     "language": _optional(_language),
     "format": _optional(_line(20)),
     "pages": _optional(_integer(1, MAX_PAGES)),
+    "on_sale_from": _optional(_partial_date),
     "price_cents": _integer(0, MAX_PRICE_CENTS),
     "stock": _integer(0, MAX_QUANTITY),
 }

@@ -71,6 +71,7 @@ BOOK_COLUMNS = (
     "publisher",
     "pages",
     "format",
+    "on_sale_from",
 )
 #: The cells of an order's row, in the groups of `_order_rows`.
 _BEFORE_LINE = ("number", "placed_at", "status", "payment_status", "payment_provider", "email")
@@ -343,6 +344,7 @@ def _book_row(book: Book, currency: str) -> Sequence[Cell]:
         book.publisher,
         book.pages,
         book.format,
+        book.on_sale_from,
     )
 
 

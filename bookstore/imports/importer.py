@@ -110,7 +110,13 @@ async def start(
 
 
 async def preview(
-    engine: AsyncEngine, file_id: int, *, currency: str, options: Options, now: datetime
+    engine: AsyncEngine,
+    file_id: int,
+    *,
+    currency: str,
+    country: str,
+    options: Options,
+    now: datetime,
 ) -> Preview:
     """The first rows of a stored file and how its columns would be interpreted.
 
@@ -119,7 +125,7 @@ async def preview(
     """
     with tempfile.TemporaryFile() as file:
         await file_store.fetch(engine, file_id, file)
-        return await asyncio.to_thread(_build_preview, file, options, currency, now)
+        return await asyncio.to_thread(_build_preview, file, options, currency, country, now)
 
 
 async def import_file(
@@ -128,6 +134,7 @@ async def import_file(
     *,
     name: str,
     currency: str,
+    country: str,
     user_id: int | None = None,
     dry_run: bool = False,
     options: Options = Options(),  # noqa: B008 - immutable
@@ -156,7 +163,7 @@ async def import_file(
         job = await start(
             conn, stored.id, user_id=user_id, dry_run=dry_run, options=options, now=clock()
         )
-    importer = Importer(engine, currency=currency, clock=clock)
+    importer = Importer(engine, currency=currency, country=country, clock=clock)
     runner = JobRunner(engine, {JobKind.IMPORT_BOOKS: importer}, clock=clock)
     while await runner.run(job.id, on_progress=on_progress):
         pass
@@ -168,14 +175,16 @@ class Importer:
     """Processes jobs that import books (see `job_runner.JobHandler`)."""
 
     def __init__(
-        self, engine: AsyncEngine, *, currency: str, clock: Callable[[], datetime]
+        self, engine: AsyncEngine, *, currency: str, country: str, clock: Callable[[], datetime]
     ) -> None:
+        """`country` is the country of the store (ISO 3166-1 alpha-2)."""
         self._engine = engine.execution_options(timeout_s=_TIMEOUT_S)
         one_writer = engine.dialect.name == "sqlite"
         self._batch, self._pauses = (
             (SQLITE_BATCH, SQLITE_PAUSE_FACTORS) if one_writer else (BATCH, PAUSE_FACTORS)
         )
         self._currency = currency
+        self._country = country
         self._clock = clock
 
     async def __call__(
@@ -185,7 +194,7 @@ class Importer:
             raise Invalid("file", "The file of this import has been deleted.")
         with tempfile.TemporaryFile() as file:
             await file_store.fetch(self._engine, job.file_id, file)
-            async with _open_reader(file, job, self._currency) as reader:
+            async with _open_reader(file, job, self._currency, self._country) as reader:
                 return await self._resume(job, reader, time_limit_s, on_progress)
 
     async def _resume(
@@ -300,9 +309,15 @@ class _Reader:
         #: The line of each accepted ISBN.  About 100 bytes a row, and the only thing that grows.
         self._line_of: dict[int, int] = {}
 
-    async def open(self, file: BinaryIO, options: Options, currency: str) -> None:
+    async def open(self, file: BinaryIO, options: Options, currency: str, country: str) -> None:
         def work() -> None:
-            self.source = open_source(file, options, currency=currency, today=self._now.date())
+            self.source = open_source(
+                file,
+                options,
+                currency=currency,
+                country=country,
+                today=self._now.astimezone().date(),
+            )
             self._entries = iter(self.source)
 
         await self._in_thread(work)
@@ -358,10 +373,12 @@ class _Reader:
 
 
 @asynccontextmanager
-async def _open_reader(file: BinaryIO, job: Job, currency: str) -> AsyncIterator[_Reader]:
+async def _open_reader(
+    file: BinaryIO, job: Job, currency: str, country: str
+) -> AsyncIterator[_Reader]:
     reader = _Reader(job.created_at)
     try:
-        await reader.open(file, Options.of_json(job.options), currency)
+        await reader.open(file, Options.of_json(job.options), currency, country)
         yield reader
     finally:
         await reader.close()
@@ -426,9 +443,13 @@ def _findings(source: ImportSource) -> dict[str, Any]:
     return {**source.findings, "header": None if source.header is None else list(source.header)}
 
 
-def _build_preview(file: BinaryIO, options: Options, currency: str, now: datetime) -> Preview:
+def _build_preview(
+    file: BinaryIO, options: Options, currency: str, country: str, now: datetime
+) -> Preview:
     try:
-        source = open_source(file, options, currency=currency, today=now.date())
+        source = open_source(
+            file, options, currency=currency, country=country, today=now.astimezone().date()
+        )
     except Invalid as error:
         return Preview({}, [], [], str(error))
     try:

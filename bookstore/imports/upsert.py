@@ -28,17 +28,6 @@ from bookstore.imports.entries import BookEntry, EntryAction
 _NAMES = (*COLUMNS, "sort_title")
 _BOOK_COLUMNS = ", ".join(f"{name} {table.c[name].type.compile()}" for name in _NAMES)
 
-
-def _update(columns: str, table: str, match: str, changes: Mapping[str, str]) -> Bulk:
-    """An UPDATE of the rows `t` of a table that `match` the rows `v`; gives each column a value."""
-    on_mysql = ", ".join(f"t.{name} = {value}" for name, value in changes.items())
-    on_sqlite = ", ".join(f"{name} = {value}" for name, value in changes.items())
-    # All names are ours.
-    mysql = f"UPDATE {{rows}} AS v STRAIGHT_JOIN {table} AS t {{by_key}} ON {match} SET {on_mysql}"  # noqa: S608
-    sqlite = f"UPDATE {table} AS t SET {on_sqlite} FROM {{rows}} AS v WHERE {match}"  # noqa: S608
-    return Bulk(columns, mysql, sqlite=sqlite)
-
-
 _FIND = Bulk(
     "isbn13 VARCHAR(13)",
     f"""
@@ -72,16 +61,16 @@ _ADD_STOCK = Bulk(
 )
 _SAME_VERSION = "t.id = v.id AND t.version = v.version"
 _NEXT_VERSION = {"version": "v.version + 1", "updated_at": ":now"}
-_CHANGE = _update(
+_CHANGE = Bulk.update(
     f"id BIGINT, version INT, {_BOOK_COLUMNS}",
     "books",
     _SAME_VERSION,
     {name: f"v.{name}" for name in _NAMES} | _NEXT_VERSION,
 )
-_WITHDRAW = _update(
+_WITHDRAW = Bulk.update(
     "id BIGINT, version INT", "books", _SAME_VERSION, {"withdrawn_at": ":now"} | _NEXT_VERSION
 )
-_SET_STOCK = _update(
+_SET_STOCK = Bulk.update(
     "book_id BIGINT, stock_before INT, stock INT",
     "book_stock",
     "t.book_id = v.book_id AND t.stock = v.stock_before",

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bookstore import idempotency, notifications, pricing
 from bookstore.carts import MAX_QUANTITY
+from bookstore.catalogue import release
 from bookstore.database import engine as db
 from bookstore.database.failpoints import failpoint
 from bookstore.database.group_commit import GroupCommit
@@ -26,6 +27,7 @@ from bookstore.errors import (
     BookWithdrawn,
     CartEmpty,
     IdempotencyKeyReused,
+    NotYetOnSale,
     PriceChanged,
     RequestInProgress,
     TooManyCopies,
@@ -125,8 +127,8 @@ class Checkouts:
         towards the deadline.
 
         Raises:
-            CartEmpty, BookWithdrawn, TooManyCopies, NotDelivered, PriceChanged: the cart cannot be
-                ordered, or not to this country.
+            CartEmpty, BookWithdrawn, NotYetOnSale, TooManyCopies, NotDelivered, PriceChanged: the
+                cart cannot be ordered, or not to this country.
             IdempotencyKeyReused: the key belongs to another request.
             RequestInProgress: the first request with this key is still running.
             TimeoutError: the database does not answer; whether the order was placed is unknown.
@@ -183,7 +185,7 @@ _LOCK = BulkQuery(
 _ITEMS = BulkQuery(
     "cart_id BIGINT",
     "i.cart_id, b.id, b.isbn13, b.title, i.quantity, b.price_cents, b.withdrawn_at IS NOT NULL,"
-    " i.unit_price_cents",
+    " b.on_sale_from, i.unit_price_cents",
     """
     FROM {rows} AS v {join} cart_items AS i ON i.cart_id = v.cart_id
     {join} books AS b ON b.id = i.book_id
@@ -268,7 +270,7 @@ async def check_out(
     )
     used = idempotency.parse_found(keys)
     earlier = await orders.by_ids(conn, [use.order_id for use in used.values()]) if used else {}
-    contents = _contents(items)
+    contents = _contents(items, now)
     answers: dict[int, Placed | BookstoreError] = {}
     new_orders: dict[int, _NewOrder] = {}
     for place, request in enumerate(requests):
@@ -302,21 +304,25 @@ class _Content:
     lines: list[OrderLine] = field(default_factory=list)
     #: The titles that have been withdrawn.
     withdrawn: list[str] = field(default_factory=list)
+    #: The titles that must not be sold yet.
+    forthcoming: list[str] = field(default_factory=list)
     #: The quantity and the price of each line when it was last put into the cart.
     agreed: list[tuple[int, int]] = field(default_factory=list)
 
 
-def _contents(found: Iterable[list[Any]]) -> dict[int, _Content]:
+def _contents(found: Iterable[list[Any]], now: datetime) -> dict[int, _Content]:
     """The content of each cart that has any."""
     contents: dict[int, _Content] = {}
-    for cart_id, book_id, isbn13, title, quantity, price_cents, is_withdrawn, agreed in sorted(
-        found
-    ):
+    # A cart has a book once, so the first two columns decide the order.
+    for row in sorted(found, key=lambda row: row[:2]):
+        cart_id, book_id, isbn13, title, quantity, price_cents, is_withdrawn, day, agreed = row
         content = contents.setdefault(cart_id, _Content())
         content.lines.append(OrderLine(book_id, isbn13, title, quantity, price_cents))
         content.agreed.append((quantity, agreed))
         if is_withdrawn:
             content.withdrawn.append(title)
+        if not release.is_released(day, now):
+            content.forthcoming.append(title)
     return contents
 
 
@@ -326,12 +332,15 @@ def _rates(
     """The rates that apply to this order.
 
     Raises:
-        CartEmpty, BookWithdrawn, TooManyCopies, NotDelivered, PriceChanged: it cannot be placed.
+        CartEmpty, BookWithdrawn, NotYetOnSale, TooManyCopies, NotDelivered, PriceChanged: it
+            cannot be placed.
     """
     if not content.lines:
         raise CartEmpty
     if content.withdrawn:
         raise BookWithdrawn(content.withdrawn)
+    if content.forthcoming:
+        raise NotYetOnSale(content.forthcoming)
     for line in content.lines:
         if line.quantity > limit:
             raise TooManyCopies(line.title, limit)

@@ -8,17 +8,26 @@ money, returns items to stock, queues the e-mail, writes the audit log and notif
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import audit, notifications
+from bookstore.catalogue import release
 from bookstore.database.engine import notify
 from bookstore.database.failpoints import failpoint
 from bookstore.database.statements import Bulk, Statement, run_statements
-from bookstore.database.tables import book_stock, order_events, order_lines, orders, stock_movements
-from bookstore.errors import IllegalTransition, Invalid, NotFound
+from bookstore.database.tables import (
+    book_stock,
+    books,
+    order_events,
+    order_lines,
+    orders,
+    stock_movements,
+)
+from bookstore.errors import IllegalTransition, Invalid, NotFound, NotYetOnSale
 from bookstore.orders.orders import Order, by_ids, get
 from bookstore.orders.states import CUSTOMER_CANCELS, IN_BULK, MACHINE_MADE, NEXT, State, has_email
 from bookstore.payments import PROVIDERS, Payment
@@ -113,6 +122,7 @@ async def transition(
 
     Raises:
         IllegalTransition: the state of one of the orders does not lead there; nothing is changed.
+        NotYetOnSale: an order to ship has a book that must not be sold yet; nothing is changed.
     """
     for order in locked:
         if to not in NEXT.get(order.status, ()):
@@ -120,6 +130,8 @@ async def transition(
     if not locked:
         return
     ids = [order.id for order in locked]
+    if held := await _held_back(conn, locked, to, now=now):
+        raise NotYetOnSale(list(dict.fromkeys(chain.from_iterable(held.values()))))
     known = facts or {}
     of_order = {order.id: known.get(order.id, Facts()) for order in locked}
     payments = {order.id: _payment_after(order, to) for order in locked}
@@ -162,6 +174,7 @@ async def move(
     Raises:
         NotFound: there is no such order.
         IllegalTransition: its state does not lead there, or only the order service may decide it.
+        NotYetOnSale: an order to ship has a book that must not be sold yet.
     """
     order = await _lock(conn, number)
     if to in MACHINE_MADE:
@@ -188,16 +201,25 @@ async def move_many(
     for order in found:
         if order not in able:
             refused[order.number] = str(IllegalTransition(order.status, to))
+    held = await _held_back(conn, able, to, now=now)
+    refused |= {it.number: str(NotYetOnSale(held[it.id])) for it in able if it.id in held}
+    able = [order for order in able if order.id not in held]
     await transition(conn, able, to, actor=f"staff:{user_id}", now=now)
     return MoveResult([order.number for order in able], refused)
 
 
 async def move_locked(
     conn: AsyncConnection, order_ids: Sequence[int], to: State, *, user_id: int, now: datetime
-) -> None:
-    """Staff move on orders that the caller has locked and found able to take the step."""
+) -> set[int]:
+    """Staff move on orders that the caller has locked and found able to take the step.
+
+    Returns the ids of those that must not be shipped yet; they stay as they are.
+    """
     found = await _lock_where(conn, orders.c.id.in_(order_ids))
+    held = await _held_back(conn, found, to, now=now)
+    found = [order for order in found if order.id not in held]
     await transition(conn, found, to, actor=f"staff:{user_id}", now=now)
+    return {*held}
 
 
 async def cancel(
@@ -307,6 +329,28 @@ def _events(
         now=now,
     )
     return statement.with_failpoint("P5", [order.id for order in locked]) if trace else statement
+
+
+async def _held_back(
+    conn: AsyncConnection, locked: Sequence[Locked], to: State, *, now: datetime
+) -> dict[int, list[str]]:
+    """The titles in each of these orders that must not be shipped yet (see `release`)."""
+    if to is not State.SHIPPED or not locked:
+        return {}
+    query = (
+        select(order_lines.c.order_id, order_lines.c.title, books.c.on_sale_from)
+        .join(books, books.c.id == order_lines.c.book_id)
+        .where(
+            order_lines.c.order_id.in_([order.id for order in locked]),
+            books.c.on_sale_from.is_not(None),
+        )
+        .order_by(order_lines.c.order_id, order_lines.c.book_id)
+    )
+    held: dict[int, list[str]] = {}
+    for line in await conn.execute(query):
+        if not release.is_released(line.on_sale_from, now):
+            held.setdefault(line.order_id, []).append(line.title)
+    return held
 
 
 async def _return_to_stock(

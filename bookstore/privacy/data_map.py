@@ -404,6 +404,7 @@ DATA_MAP: Mapping[str, TableData] = {
     "books": TableData(
         {
             DataKind.IMPERSONAL: "id isbn13 title sort_title subtitle description publisher year"
+            " on_sale_from"
             " language format pages price_cents version low_stock withdrawn_at created_at"
             " updated_at cover",
         }

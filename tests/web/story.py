@@ -383,7 +383,7 @@ def _book_list() -> FormData:
 async def _run(recorder: ExampleRecorder, job_id: int) -> None:
     """Run the job as an actor does."""
     engine = recorder._server.app[ENGINE]
-    importer = Importer(engine, currency="EUR", clock=lambda: NOON)
+    importer = Importer(engine, currency="EUR", country="DE", clock=lambda: NOON)
     exporter = Exporter(engine, currency="EUR", clock=lambda: NOON)
     works = {JobKind.IMPORT_BOOKS: importer, JobKind.EXPORT_BOOKS: exporter}
     await JobRunner(engine, works, clock=lambda: NOON).run(job_id)

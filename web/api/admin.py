@@ -9,7 +9,13 @@ from bookstore import orders
 from bookstore.backoffice import tasks as backoffice_tasks
 from bookstore.database import pagination
 from bookstore.database.pagination import Page
-from bookstore.errors import EmailBeingSent, IllegalTransition, TaskNotDead, UnknownTask
+from bookstore.errors import (
+    EmailBeingSent,
+    IllegalTransition,
+    NotYetOnSale,
+    TaskNotDead,
+    UnknownTask,
+)
 from bookstore.orders import Order
 from bookstore.tasks import outbox
 from bookstore.tasks.outbox import Task, TaskRow
@@ -99,7 +105,7 @@ async def list_all_orders(request: web.Request, query: Fields) -> Page[Order]:
     return await read(request, orders.find, **query)
 
 
-@operation(body=TransitionIn, returns=(200, OrderOut), refusals=[IllegalTransition])
+@operation(body=TransitionIn, returns=(200, OrderOut), refusals=[IllegalTransition, NotYetOnSale])
 async def move_order(request: web.Request, number: str, body: Fields) -> Order:
     """Change the status of an order: packed, shipped, delivered or cancelled."""
     return await write(request, orders.move, number, **body, actor=_actor(request), now=now())

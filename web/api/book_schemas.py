@@ -46,6 +46,14 @@ class BookOut(Schema):
     format = fields.String(required=True, allow_none=True)
     pages = fields.Integer(required=True, allow_none=True)
     price_cents = fields.Integer(required=True)
+    on_sale_from = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "The day from which it is sold: 2027-03-01, 2027-03 or 2027; null if it"
+            " has none."
+        },
+    )
     currency = fields.String(required=True)
     stock = fields.Integer(required=True)
     available = fields.Boolean(required=True)
@@ -100,6 +108,13 @@ class _OptionalFields(Schema):
     )
     format = fields.String(allow_none=True, validate=_MAX_LENGTH)
     pages = JsonInteger(1, MAX_PAGES, allow_none=True)
+    on_sale_from = fields.String(
+        allow_none=True,
+        validate=_MAX_LENGTH,
+        metadata={
+            "description": "The book is not sold before this day: 2027-03-01, 2027-03 or 2027."
+        },
+    )
 
 
 class BookIn(_OptionalFields):

@@ -11,7 +11,14 @@ from bookstore import carts
 from bookstore.carts import MAX_QUANTITY, Cart, CartItem, CartWrite
 from bookstore.database.engine import retry_transaction
 from bookstore.database.pagination import LARGEST_ID
-from bookstore.errors import CartFull, NotDelivered, NotFound, OutOfStock, TooManyCopies
+from bookstore.errors import (
+    CartFull,
+    NotDelivered,
+    NotFound,
+    NotYetOnSale,
+    OutOfStock,
+    TooManyCopies,
+)
 from bookstore.users.addresses import COUNTRIES
 from web.api.field_types import JsonInteger, described
 from web.api.operations import Fields, operation
@@ -92,7 +99,7 @@ async def show_cart(request: web.Request, query: Fields) -> Cart:
 @operation(
     body=CartItemIn,
     returns=(200, CartOut),
-    refusals=[NotFound, OutOfStock, TooManyCopies, CartFull],
+    refusals=[NotFound, NotYetOnSale, OutOfStock, TooManyCopies, CartFull],
 )
 async def add_to_cart(request: web.Request, body: Fields) -> Cart:
     """Add a book to the cart.
@@ -102,7 +109,11 @@ async def add_to_cart(request: web.Request, body: Fields) -> Cart:
     return await put_in_cart(request, **body, add=True)
 
 
-@operation(body=QuantityIn, returns=(200, CartOut), refusals=[OutOfStock, TooManyCopies, CartFull])
+@operation(
+    body=QuantityIn,
+    returns=(200, CartOut),
+    refusals=[NotYetOnSale, OutOfStock, TooManyCopies, CartFull],
+)
 async def set_cart_quantity(request: web.Request, book_id: int, body: Fields) -> Cart:
     """Set the quantity of a book in the cart."""
     return await put_in_cart(request, book_id, **body, add=False)

@@ -53,6 +53,7 @@ from web.server.transactions import read
         errors.PriceChanged,
         errors.NotDelivered,
         errors.BookWithdrawn,
+        errors.NotYetOnSale,
         errors.TooManyCopies,
     ],
 )

@@ -49,6 +49,7 @@ STATUS: dict[type[BookstoreError], int] = {
     errors.NotFound: 404,
     errors.NotSignedIn: 401,
     errors.OrdersOpen: 409,
+    errors.NotYetOnSale: 409,
     errors.OutOfStock: 409,
     errors.PasswordNeeded: 403,
     errors.PriceChanged: 409,

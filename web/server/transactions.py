@@ -6,7 +6,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore.database.engine import reading, retry_transaction, transaction
+from bookstore.database.engine import reading, run_transaction
 from web.server.keys import ENGINE
 
 P = ParamSpec("P")
@@ -33,9 +33,4 @@ async def write(
     **kwargs: P.kwargs,
 ) -> T:
     """The result of a service function in a transaction, which is retried after a conflict."""
-
-    async def work() -> T:
-        async with transaction(request.config_dict[ENGINE]) as conn:
-            return await service(conn, *args, **kwargs)
-
-    return await retry_transaction(work)
+    return await run_transaction(request.config_dict[ENGINE], service, *args, **kwargs)

@@ -15,6 +15,7 @@ from bookstore.errors import (
     IdempotencyKeyReused,
     Invalid,
     NotDelivered,
+    NotYetOnSale,
     PriceChanged,
     RequestInProgress,
     TooManyCopies,
@@ -63,7 +64,7 @@ async def place(request: web.Request) -> web.Response:
     except CartEmpty:
         text = _("Your cart is empty, so there is nothing to order.")
         raise await flash.redirect(request, "/cart", "info", text) from None
-    except (BookWithdrawn, TooManyCopies) as error:
+    except (BookWithdrawn, NotYetOnSale, TooManyCopies) as error:
         raise await flash.redirect(request, "/cart", "bad", error.translated()) from None
     except NotDelivered as error:
         faults = {"country": error.translated()}

@@ -2,12 +2,12 @@
 
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
 
 from babel import Locale, UnknownLocaleError
-from babel.dates import format_date
+from babel.dates import format_date, format_skeleton
 from babel.numbers import format_currency, format_decimal, format_percent
 
 from bookstore import i18n
@@ -109,6 +109,16 @@ def year(value: int) -> str:
     return str(value) if value >= 0 else _("%s BC") % -value
 
 
+def partial_date(text: str) -> str:
+    """A date of which the day or the month may be unknown (`2027-03`): March 2027."""
+    if len(text) == 4:
+        return text
+    locale = i18n.babel()
+    if len(text) == 7:
+        return format_skeleton("yMMMM", date.fromisoformat(f"{text}-01"), locale=locale)
+    return format_date(date.fromisoformat(text), _DAY.get(i18n.current(), "long"), locale=locale)
+
+
 def language(tag: str) -> str:
     """A language's name."""
     return _language(tag, i18n.current())
@@ -177,6 +187,8 @@ def translated(sentence: str | BookstoreError) -> str:
 
 def stock_of(book: Book) -> tuple[str, str]:
     """The tone and the icon for the stock of a book."""
+    if book.forthcoming:
+        return "grey", "forthcoming"
     if book.stock == 0 or not book.available:
         return "grey", "sold-out"
     return ("amber", "low") if book.stock < _LOW_STOCK else ("green", "in-stock")
@@ -233,4 +245,5 @@ FILTERS: dict[str, Callable[..., str]] = {
     "status_name": status_name,
     "plain_money": plain_money,
     "year": year,
+    "partial_date": partial_date,
 }

@@ -1,15 +1,7 @@
 """Books, authors, categories, editions, covers and the search index."""
 
-from sqlalchemy import (
-    CheckConstraint,
-    Column,
-    ForeignKey,
-    Index,
-    Integer,
-    SmallInteger,
-    String,
-    Text,
-)
+from sqlalchemy import CheckConstraint, Column, ForeignKey, Index
+from sqlalchemy.types import Integer, SmallInteger, String, Text
 
 from bookstore.database.tables.columns import Id, Key, UtcDateTime, table
 
@@ -27,6 +19,8 @@ books = table(
     Column("format", Key(20)),
     Column("pages", Integer),
     Column("price_cents", Integer, nullable=False),
+    # ISO 8601, as exact as it is known (2027, 2027-03 or 2027-03-01); not sold before.
+    Column("on_sale_from", Key(10)),
     Column("version", Integer, nullable=False),
     # The stock is low at this quantity or below; NULL means the store's default.
     Column("low_stock", SmallInteger),

@@ -1,3 +1,3 @@
 """ONIX for Books, releases 3.0 and 3.1."""
 
-from bookstore.imports.onix import reader, source
+from bookstore.imports.onix import limits, reader, source

@@ -5,14 +5,13 @@ and passed to libxml2 as UTF-8 with a document type of our own that loads nothin
 therefore an é whatever the sender's document type defines, and a file that declares entities is
 refused.  (EDItEUR, ONIX for Books, Specification 3.1)
 
-A record is mapped to the fields of a book.  The supplier's stock is ignored; the price is the
-retail price of today in the store's currency.
+A record is mapped to the fields of a book.  The supplier's stock is ignored.  Prices, texts, dates
+and rights count only if they apply to the store's country today (`limits.py`).
 """
 
 import codecs
 import re
 from collections.abc import Iterator, Mapping
-from datetime import date
 from typing import Any, BinaryIO
 
 from lxml import etree
@@ -20,8 +19,9 @@ from lxml import etree
 from bookstore.errors import Invalid
 from bookstore.imports import encodings
 from bookstore.imports.entries import BookEntry, EntryAction, Refusal, shorten
-from bookstore.imports.onix import code_lists, mapping
-from bookstore.imports.onix.mapping import InvalidRecord, text_of
+from bookstore.imports.onix import code_lists, mapping, rights
+from bookstore.imports.onix.elements import InvalidRecord, text_of
+from bookstore.imports.onix.limits import Shop
 
 _CHUNK = 1 << 16
 #: Bytes.  The largest real records, with all their descriptions, have about 100 kB.
@@ -38,6 +38,7 @@ _ROOT = re.compile(r"<(?:\w+:)?ONIXmessage\b", re.IGNORECASE)
 #: Names an external document type that is never loaded.  libxml2 then keeps unknown entities
 #: unresolved instead of refusing the file.
 _OUR_DOCTYPE = '<!DOCTYPE ONIXMessage SYSTEM "none">'
+_DEFAULTS = ("DefaultCurrencyCode", "DefaultPriceType", "DefaultLanguageOfText")
 _SUPPORTED_RELEASES = ("3.0", "3.1")
 
 
@@ -47,11 +48,11 @@ def is_onix(head: bytes) -> bool:
     return _ROOT.search(head.replace(b"\0", b"").decode("latin-1")) is not None
 
 
-def read_records(stream: BinaryIO, *, currency: str, today: date) -> Iterator[BookEntry | Refusal]:
+def read_records(stream: BinaryIO, shop: Shop) -> Iterator[BookEntry | Refusal]:
     """The records of a message, or why a record is refused, in the order of the file.
 
-    Only one record is in memory at a time.  `today` selects among prices with a period of
-    validity.  An entry has a remark for each decision of the reader and each ignored value.
+    Only one record is in memory at a time.  An entry has a remark for each
+    decision of the reader and each ignored value.
 
     Raises:
         Invalid: the file is not an ONIX 3 message; nothing has been yielded.  An error later in
@@ -60,7 +61,7 @@ def read_records(stream: BinaryIO, *, currency: str, today: date) -> Iterator[Bo
     message = _ProductReader(stream)
     for product, line in message.products():
         try:
-            yield _entry(product, line, message.defaults, currency, today)
+            yield _entry(product, line, message.defaults, shop)
         except InvalidRecord as error:
             yield Refusal(line, error.column, error.value, str(error))
     if message.broken:
@@ -80,7 +81,7 @@ class _ProductReader:
             huge_tree=False,
             remove_pis=True,
         )
-        #: Currency and type of prices without their own.
+        #: Currency and type of prices, and language of texts, without their own.
         self.defaults: dict[str, str] = {}
         self.broken: Refusal | None = None
         self._root: Any = None
@@ -115,7 +116,7 @@ class _ProductReader:
                 continue
             name = _use_long_name(element)
             if name == "Header":
-                for default in ("DefaultCurrencyCode", "DefaultPriceType"):
+                for default in _DEFAULTS:
                     if element.find(default) is not None:
                         self.defaults[default] = text_of(element, default)
             if name == "Product" and element.getparent() is self._root:
@@ -132,9 +133,7 @@ class _BrokenMessage(Exception):
     """The rest of the file cannot be read."""
 
 
-def _entry(
-    product: Any, line: int, defaults: Mapping[str, str], currency: str, today: date
-) -> BookEntry:
+def _entry(product: Any, line: int, defaults: Mapping[str, str], shop: Shop) -> BookEntry:
     code = text_of(product, "NotificationType")
     if code in code_lists.TEST_TYPES:
         raise InvalidRecord("NotificationType", code, "This is a test record.")
@@ -145,12 +144,12 @@ def _entry(
     facts: dict[str, Any] = {"isbn13": mapping.isbn_of(product)}
     remarks: list[str] = []
     if action is not EntryAction.WITHDRAW:
-        if reason := code_lists.WITHDRAWN_STATUSES.get(mapping.status_of(product), ""):
+        if reason := rights.withdrawal(product, shop):
             action = EntryAction.WITHDRAW
             remarks.append(f"Withdrawn: {reason}.")
         else:
             whole = action is EntryAction.UPSERT
-            fields, remarks = mapping.read(product, whole, defaults, currency, today)
+            fields, remarks = mapping.read(product, whole, defaults, shop)
             facts |= fields
     return BookEntry(
         line=line,

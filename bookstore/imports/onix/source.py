@@ -8,13 +8,13 @@ import of the same file changes nothing.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import date
 from typing import Any, BinaryIO
 
 from bookstore.catalogue import isbn
 from bookstore.errors import InvalidIsbn
 from bookstore.imports.entries import BookEntry, EntryAction, Refusal, Superseded
 from bookstore.imports.onix import reader
+from bookstore.imports.onix.limits import Shop
 
 
 class OnixMessage:
@@ -27,10 +27,9 @@ class OnixMessage:
     reports_all_rows = True
     header: Sequence[str] | None = None
 
-    def __init__(self, file: BinaryIO, *, currency: str, today: date) -> None:
+    def __init__(self, file: BinaryIO, shop: Shop) -> None:
         self._file = file
-        self._currency = currency
-        self._today = today
+        self._shop = shop
         self._ended = False
         self.total = file.seek(0, 2)
         self._last = self._last_records()
@@ -41,8 +40,10 @@ class OnixMessage:
 
     @property
     def findings(self) -> dict[str, Any]:
+        shop = self._shop
         rules = [
-            f"Prices in {self._currency} that are valid on {self._today.isoformat()} were read."
+            f"Prices, texts, dates and rights for {shop.country} on {shop.today.isoformat()} were"
+            f" read, and prices in {shop.currency}."
         ]
         if self._last:
             rules.append(
@@ -82,7 +83,7 @@ class OnixMessage:
 
     def _entries(self) -> Iterator[BookEntry | Refusal]:
         self._file.seek(0)
-        return reader.read_records(self._file, currency=self._currency, today=self._today)
+        return reader.read_records(self._file, self._shop)
 
     def _last_records(self) -> dict[str, tuple[int, int]]:
         """Position and line of the last record of each book with several; reads the whole file."""

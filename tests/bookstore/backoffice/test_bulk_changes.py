@@ -1,12 +1,14 @@
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from bookstore.backoffice import audit_report, bulk_changes
 from bookstore.backoffice.bulk_changes import BulkField, BulkOutcome
 from bookstore.catalogue import books, categories
 from bookstore.database.tables import books as table
+from bookstore.database.tables import orders as order_rows
 from bookstore.errors import Invalid
-from tests.factories import NOON, add_user, create_book
+from bookstore.orders import State
+from tests.factories import NOON, add_book, add_order, add_user, create_book
 
 ALL = select(table.c.id)
 
@@ -149,3 +151,18 @@ async def test_an_unknown_category_is_refused(conn, five_books, staff):
         await bulk_changes.plan_category(
             conn, ALL, BulkField.ADD_CATEGORY, "none", user_id=staff, now=NOON
         )
+
+
+async def test_orders_with_a_book_before_its_day_are_not_shipped(conn, staff):
+    dune, emma = await add_book(conn), await add_book(conn)
+    early = await add_order(conn, {dune: 1}, number="0000-TEST", status="packed")
+    await add_order(conn, {emma: 1}, number="0001-TEST", status="packed")
+    chosen = select(order_rows.c.id)
+    plan_id = await bulk_changes.plan_moves(conn, chosen, State.SHIPPED, user_id=staff, now=NOON)
+    await conn.execute(update(table).where(table.c.id == dune).values(on_sale_from="2099"))
+
+    plan = await run_to_end(bulk_changes.apply, conn, plan_id)
+
+    assert (plan.number(BulkOutcome.DONE), plan.number(BulkOutcome.SKIPPED)) == (1, 1)
+    rows = await conn.execute(select(order_rows.c.id, order_rows.c.status))
+    assert [row.id for row in rows if row.status == "packed"] == [early]

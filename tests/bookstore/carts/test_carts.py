@@ -6,7 +6,14 @@ from sqlalchemy import insert, select, update
 from bookstore.carts import carts
 from bookstore.database.tables import book_stock, books, cart_items
 from bookstore.database.tables import carts as cart_rows
-from bookstore.errors import CartFull, Invalid, NotFound, OutOfStock, TooManyCopies
+from bookstore.errors import (
+    CartFull,
+    Invalid,
+    NotFound,
+    NotYetOnSale,
+    OutOfStock,
+    TooManyCopies,
+)
 from bookstore.operations import housekeeping
 from bookstore.pricing import Rates
 from tests.factories import NOON, add_book, add_user
@@ -50,6 +57,31 @@ async def test_a_quantity_is_between_1_and_99(conn, cart_id, quantity):
 
     with pytest.raises(Invalid):
         await carts.add(conn, cart_id, dune, quantity, now=NOON)
+
+
+@pytest.mark.parametrize("day", ["2099", "2099-12", "2099-12-31"])
+async def test_a_book_is_not_put_into_a_cart_before_its_day(conn, cart_id, day):
+    dune = await add_book(conn, title="Dune", stock=5)
+    await conn.execute(update(books).values(on_sale_from=day))
+
+    with pytest.raises(NotYetOnSale) as refusal:
+        await carts.add(conn, cart_id, dune, 1, now=NOON)
+
+    assert refusal.value.titles == ["Dune"]
+    again = await carts.add_again(conn, cart_id, [(dune, "Dune", 1)], now=NOON)
+    assert again == ["Dune is not on sale yet."]
+    assert await quantities(conn, cart_id) == {}
+
+
+async def test_a_book_in_a_cart_that_is_postponed_blocks_the_checkout(conn, cart_id):
+    dune = await add_book(conn, stock=5)
+    await carts.add(conn, cart_id, dune, 1, now=NOON)
+    await conn.execute(update(books).values(on_sale_from="2099"))
+
+    (item,) = (await carts.get(conn, cart_id, RATES)).items
+
+    assert item.blocks_checkout
+    assert item.problems == ["This book is not on sale yet. Please remove it."]
 
 
 async def test_a_withdrawn_book_cannot_be_added_to_a_cart(conn, cart_id):

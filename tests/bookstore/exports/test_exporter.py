@@ -131,6 +131,7 @@ async def import_list(engine: AsyncEngine, content: bytes, **options: Any) -> Jo
         io.BytesIO(content),
         name="books",
         currency="EUR",
+        country="DE",
         options=Options(**options),
         clock=lambda: NOON,
     )

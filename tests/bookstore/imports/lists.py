@@ -25,7 +25,13 @@ async def run(engine: AsyncEngine, text: str | bytes, **options: Any) -> Job:
     return await importer.import_file(
         engine,
         io.BytesIO(content),
-        **{"name": "books.csv", "currency": "EUR", "clock": lambda: now, **options},
+        **{
+            "name": "books.csv",
+            "currency": "EUR",
+            "country": "DE",
+            "clock": lambda: now,
+            **options,
+        },
     )
 
 

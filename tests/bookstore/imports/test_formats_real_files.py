@@ -56,6 +56,7 @@ async def run(engine: AsyncEngine, content: bytes, currency: str = "EUR", **opti
             io.BytesIO(content),
             name="real",
             currency=currency,
+            country="DE",
             options=Options(**options),
             dry_run=dry_run,
             clock=lambda: NOON,
@@ -125,7 +126,7 @@ async def test_other_file_formats_are_named_in_the_error(engine: AsyncEngine) ->
     ):
         content = content_of(name)
         job = await importer.import_file(
-            engine, io.BytesIO(content), name=name, currency="EUR", clock=lambda: NOON
+            engine, io.BytesIO(content), name=name, currency="EUR", country="DE", clock=lambda: NOON
         )
         assert (job.state, what in (job.error or "")) == (JobState.FAILED, True), job.error
 
@@ -139,6 +140,7 @@ async def test_every_onix_message_is_imported_or_refused_with_a_reason(engine: A
             io.BytesIO(path.read_bytes()),
             name=path.name,
             currency="EUR",
+            country="DE",
             clock=lambda: NOON,
         )
         if path.name.startswith("onix21-"):

@@ -56,7 +56,9 @@ def read(content, tmp_path, **options):
     path = tmp_path / "file"
     path.write_bytes(content)
     with path.open("rb") as file:
-        source = open_source(file, Options(**options), currency="EUR", today=date(2026, 3, 21))
+        source = open_source(
+            file, Options(**options), currency="EUR", country="DE", today=date(2026, 3, 21)
+        )
         try:
             return source, list(source)
         finally:

@@ -13,6 +13,7 @@ from bookstore.errors import (
     BookWithdrawn,
     CartEmpty,
     IdempotencyKeyReused,
+    NotYetOnSale,
     PriceChanged,
     RequestInProgress,
     TooManyCopies,
@@ -158,6 +159,27 @@ async def test_a_withdrawn_book_cannot_be_ordered(engine, checkouts, dune):
 
     assert refusal.value.titles == ["Dune"]
     assert await count(engine, order_lines) == 0
+
+
+async def test_a_book_cannot_be_ordered_before_its_day(engine, checkouts, dune):
+    wanted = await checkout_request(engine, dune)
+    async with db.transaction(engine) as conn:
+        await conn.execute(update(books).values(on_sale_from="2099-03"))
+
+    with pytest.raises(NotYetOnSale) as refusal:
+        await checkouts.place(wanted)
+
+    assert refusal.value.titles == ["Dune"]
+    assert await count(engine, order_lines) == 0
+
+
+async def test_a_book_can_be_ordered_after_its_day(engine, checkouts, dune):
+    async with db.transaction(engine) as conn:
+        await conn.execute(update(books).values(on_sale_from="2020-03"))
+
+    placed = await checkouts.place(await checkout_request(engine, dune))
+
+    assert placed.order.items[0].title == "Dune"
 
 
 async def test_a_later_price_change_does_not_change_a_placed_order(engine, checkouts, dune):

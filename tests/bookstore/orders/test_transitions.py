@@ -4,13 +4,13 @@ import re
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from bookstore import orders
 from bookstore.backoffice import audit_report
 from bookstore.database import engine as db
-from bookstore.database.tables import notifications
-from bookstore.errors import IllegalTransition, Invalid
+from bookstore.database.tables import books, notifications
+from bookstore.errors import IllegalTransition, Invalid, NotYetOnSale
 from bookstore.orders.states import State
 from bookstore.payments import INVOICE, Payment, provider
 from tests.factories import NOON, Trace, add_book, add_order, add_user
@@ -49,6 +49,28 @@ async def test_each_customer_gets_an_email_when_many_orders_are_shipped(conn):
 
     kinds = await conn.scalars(select(notifications.c.kind))
     assert list(kinds) == ["order-shipped"] * 2
+
+
+async def test_an_order_is_not_shipped_before_the_day_of_a_book_by_any_road(conn):
+    clerk = await add_user(conn)
+    dune, emma = await add_book(conn, title="Dune"), await add_book(conn, title="Emma")
+    early = await add_order(conn, {dune: 1, emma: 1}, number="0000-TEST", status="packed")
+    ready = await add_order(conn, {emma: 1}, number="0001-TEST", status="packed")
+    await conn.execute(update(books).where(books.c.id == dune).values(on_sale_from="2099"))
+    numbers = ["0000-TEST", "0001-TEST"]
+
+    with pytest.raises(NotYetOnSale) as refusal:
+        await orders.move(conn, "0000-TEST", State.SHIPPED, actor=f"staff:{clerk}", now=NOON)
+    moved = await orders.move_many(conn, numbers, State.SHIPPED, user_id=clerk, now=NOON)
+    held = await orders.move_locked(conn, [early], State.SHIPPED, user_id=clerk, now=NOON)
+
+    assert refusal.value.titles == ["Dune"]
+    assert moved.done == ["0001-TEST"]
+    assert moved.refused == {"0000-TEST": "Not on sale yet: Dune."}
+    assert held == {early} != {ready}
+    assert (await orders.get(conn, "0000-TEST")).status is State.PACKED
+    # Everything else can be done with it.
+    await orders.move(conn, "0000-TEST", State.CANCELLED, actor=f"staff:{clerk}", now=NOON)
 
 
 @pytest.mark.parametrize("to", [State.CANCELLED, State.CONFIRMED, State.DELIVERED])

@@ -26,8 +26,8 @@ async def test_a_new_book_is_public(editor, client):
     assert book == await made.json()
     assert set(book) == {
         "id", "isbn13", "title", "subtitle", "description", "authors", "categories", "publisher",
-        "year", "language", "format", "pages", "price_cents", "currency", "stock", "available",
-        "cover_url", "version", "created_at", "updated_at",
+        "year", "language", "format", "pages", "price_cents", "on_sale_from", "currency", "stock",
+        "available", "cover_url", "version", "created_at", "updated_at",
     }  # fmt: skip
     assert (book["isbn13"], book["language"], book["stock"]) == ("9780441172719", "en", 3)
     assert (book["price_cents"], book["currency"], book["available"]) == (1299, "EUR", True)

@@ -5,7 +5,7 @@ from bookstore.database.engine import reading, transaction
 from bookstore.database.tables import carts
 from bookstore.users.permissions import Role
 from tests.counting import count_statements
-from tests.factories import add_book
+from tests.factories import add_book, create_book
 from tests.web.conftest import PASSWORD
 from web.server.keys import ENGINE
 
@@ -136,3 +136,15 @@ async def test_adding_to_a_cart_takes_few_round_trips(server, visitor, book, rol
     both = [it for it in {id(it): it for it in changes + looks}.values() if "BEGIN" not in it]
     # Load the session; lock the cart, read it, change it.  A user's cart must also be found.
     assert len(both) == (4 if role is None else 5)
+
+
+async def test_a_book_before_its_day_cannot_be_added(visitor, server):
+    async with transaction(server.app[ENGINE]) as conn:
+        dune = (await create_book(conn, title="Dune", on_sale_from="2099-03")).id
+    guest = await visitor()
+
+    answer = await guest.post("/api/v1/cart/items", json={"book_id": dune, "quantity": 1})
+    book = await (await guest.get(f"/api/v1/books/{dune}")).json()
+
+    assert (answer.status, (await answer.json())["code"]) == (409, "not-yet-on-sale")
+    assert (book["on_sale_from"], book["available"], book["stock"]) == ("2099-03", False, 10)

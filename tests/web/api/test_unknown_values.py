@@ -99,7 +99,7 @@ async def store(server, visitor):
     exported = await sent(admin.post("/api/v1/exports", json={"list": "books"}))
     engine = server.app[ENGINE]
     handlers = {
-        JobKind.IMPORT_BOOKS: Importer(engine, currency="EUR", clock=lambda: NOON),
+        JobKind.IMPORT_BOOKS: Importer(engine, currency="EUR", country="DE", clock=lambda: NOON),
         JobKind.EXPORT_BOOKS: Exporter(engine, currency="EUR", clock=lambda: NOON),
     }
     for job in (started, exported):

@@ -218,3 +218,20 @@ async def test_cached_pages_have_an_etag(client, dune):
 
     assert again.status == 304
     assert "no-cache" in first.headers["Cache-Control"]
+
+
+@pytest.mark.parametrize(
+    ("day", "shown"),
+    [("2099", "2099"), ("2099-03", "March 2099"), ("2099-03-10", "10 March 2099")],
+)
+async def test_a_book_before_its_day_shows_the_day_and_cannot_be_added(
+    browser, new_book, day, shown
+):
+    book = await new_book(title="Emma", authors=["Jane Austen"], on_sale_from=day)
+
+    await browser.go(f"/books/{book.id}")
+
+    assert f"On sale from {shown}" in browser.text
+    assert "In stock" not in browser.text
+    assert "This book is not on sale yet." in browser.text
+    assert "schema.org/OutOfStock" in browser.html

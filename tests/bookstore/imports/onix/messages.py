@@ -55,5 +55,5 @@ async def run(engine: AsyncEngine, *products: str, **options: Any) -> Job:
         name="onix.xml",
         currency="EUR",
         clock=lambda: NOON,
-        **options,
+        **{"country": "DE", **options},
     )

@@ -11,7 +11,9 @@ from bookstore.errors import NotFound
 from bookstore.imports import importer
 from bookstore.tasks import jobs
 from bookstore.tasks.jobs import Job, JobState, LineOutcome
+from tests.bookstore.imports import lists
 from tests.bookstore.imports.onix.messages import DETAIL, PRICE, product, run, whole
+from tests.bookstore.imports.onix.records import nested, price, supply, territory
 from tests.factories import NOON
 
 DUNE, EMMA = "9780441172719", "9780141439587"
@@ -76,6 +78,35 @@ async def test_an_update_of_an_unknown_book_is_refused(engine: AsyncEngine) -> N
     assert "only changes an existing one" in (line.reason or "")
 
 
+@pytest.mark.parametrize(("country", "cents"), [("DE", 2000), ("AT", 2060)])
+async def test_the_country_of_the_store_selects_the_price(
+    engine: AsyncEngine, country: str, cents: int
+) -> None:
+    prices = price("20.00", more=territory("DE")) + price("20.60", more=territory("AT"))
+    detail = DETAIL.format(title="Dune", author="Frank Herbert")
+
+    job = await run(engine, product(DUNE, "03", detail, supply(prices)), country=country)
+
+    assert (await book(engine)).price_cents == cents
+    assert f"rights for {country} on 2026-03-21" in job.findings["rules"][0]
+
+
+async def test_an_embargoed_book_keeps_its_date_and_is_not_available(engine: AsyncEngine) -> None:
+    date = nested(PublishingDateRole="02", Date="20990310")
+    block = f"<PublishingDetail><PublishingDate>{date}</PublishingDate></PublishingDetail>"
+    await run(engine, whole(DUNE).replace("<ProductSupply>", f"{block}<ProductSupply>"))
+    await lists.run(engine, f"isbn,stock\n{DUNE},5\n")
+
+    dune = await book(engine)
+
+    assert (dune.on_sale_from, dune.stock) == ("2099-03-10", 5)
+    assert (dune.forthcoming, dune.available) == (True, False)
+    # The publisher ends the embargo.
+    sooner = block.replace("20990310", "20200301")
+    await run(engine, product(DUNE, "04", sooner))
+    assert (await book(engine)).available
+
+
 async def test_a_deletion_withdraws_a_book_and_never_creates_one(engine: AsyncEngine) -> None:
     await run(engine, whole(DUNE))
     full = DETAIL.format(title="Dune", author="Frank Herbert")
@@ -130,7 +161,12 @@ async def test_a_message_that_is_not_in_its_declared_encoding_is_refused(
     text = f'<?xml version="1.0" encoding="{encoding}"?><ONIXMessage release="3.0"/>'
 
     job = await importer.import_file(
-        engine, io.BytesIO(text.encode()), name="onix.xml", currency="EUR", clock=lambda: NOON
+        engine,
+        io.BytesIO(text.encode()),
+        name="onix.xml",
+        currency="EUR",
+        country="DE",
+        clock=lambda: NOON,
     )
 
     assert job.state is JobState.FAILED
