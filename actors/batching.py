@@ -11,7 +11,7 @@ from typing import Protocol
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bookstore import correlation
-from bookstore.database.engine import is_unavailable, reading, retry_transaction, transaction
+from bookstore.database.engine import is_unavailable, reading, run_transaction, transaction
 from bookstore.database.failpoints import failpoint
 from bookstore.database.group_commit import GroupCommit
 from bookstore.orders import Trace
@@ -112,9 +112,8 @@ class BatchProcessor:
             messages = {ref_id: each.message_id for each in lists for ref_id in each.ref_ids}
             try:
                 unfinished = frozenset(await process(messages))
-            except (
-                Exception
-            ) as error:  # It applies to the whole batch: every message is redelivered.
+            except Exception as error:
+                # It applies to the whole batch: every message is redelivered.
                 return [error] * len(lists)
             return [unfinished] * len(lists)
 
@@ -128,7 +127,10 @@ class BatchProcessor:
             new = [ref_id for ref_id, count in attempts.items() if count == 0]
             if new:
                 try:
-                    await self._try(new, await self._start(new), messages)
+                    starts = await run_transaction(
+                        self._engine, outbox.start_attempts, self._task, new
+                    )
+                    await self._try(new, starts, messages)
                 except Exception as error:
                     if is_unavailable(error):
                         raise
@@ -146,7 +148,7 @@ class BatchProcessor:
         return ()
 
     async def _retry_single(self, ref_id: int, messages: Mapping[int, str | None]) -> None:
-        starts = await self._start([ref_id], delay_retry=True)
+        starts = await run_transaction(self._engine, self._start_retry, ref_id)
         if ref_id not in starts:
             return
         with correlation.bind_request_ids([starts[ref_id].request_id]):
@@ -177,52 +179,35 @@ class BatchProcessor:
         failpoint("P2", ref_ids)
         trace = _Trace(self._worker, messages, starts)
 
-        async def work() -> Collection[int]:
-            async with transaction(self._engine) as conn:
-                # Another worker with a message about the same rows waits here, and then finds no
-                # rows.
-                locked = await outbox.lock(conn, self._task, ref_ids)
-                await outbox.complete(conn, self._task, locked)
-                failpoint("P3", ref_ids)
-                await self._work(conn, locked, trace=trace, now=self._clock())
-                return locked
+        async def work(conn: AsyncConnection) -> Collection[int]:
+            # Another worker with a message about the same rows waits here, and then finds no rows.
+            locked = await outbox.lock(conn, self._task, ref_ids)
+            await outbox.complete(conn, self._task, locked)
+            failpoint("P3", ref_ids)
+            await self._work(conn, locked, trace=trace, now=self._clock())
+            return locked
 
         try:
-            done = await retry_transaction(work)
+            done = await run_transaction(self._engine, work)
         except Exception as error:
             if is_unavailable(error):
                 await self._uncount_attempts(ref_ids)
             raise
         if done:
+            count, seconds = len(done), trace.worked_ms() / 1000
+            extra = {"task": self._task, "count": count, "seconds": seconds, "ids": [*done]}
             with correlation.bind_request_ids(starts[ref_id].request_id for ref_id in done):
-                log.info(
-                    "processed",
-                    extra={
-                        "task": self._task,
-                        "count": len(done),
-                        "seconds": trace.worked_ms() / 1000,
-                        "ids": [*done],
-                    },
-                )
+                log.info("processed", extra=extra)
 
     async def _ready(self, ref_ids: Collection[int]) -> dict[int, int]:
         async with reading(self._engine) as conn:
             return await outbox.ready(conn, self._task, ref_ids, now=self._clock())
 
-    async def _start(
-        self, ref_ids: Collection[int], *, delay_retry: bool = False
-    ) -> dict[int, StartedAttempt]:
-        async def work() -> dict[int, StartedAttempt]:
-            async with transaction(self._engine) as conn:
-                started = await outbox.start_attempts(conn, self._task, ref_ids)
-                if delay_retry:
-                    for ref_id, (number, _) in started.items():
-                        await outbox.delay_retry(
-                            conn, self._task, ref_id, number, now=self._clock()
-                        )
-                return started
-
-        return await retry_transaction(work)
+    async def _start_retry(self, conn: AsyncConnection, ref_id: int) -> dict[int, StartedAttempt]:
+        started = await outbox.start_attempts(conn, self._task, [ref_id])
+        for number, _ in started.values():
+            await outbox.delay_retry(conn, self._task, ref_id, number, now=self._clock())
+        return started
 
     async def _fail(self, ref_id: int, error: str) -> None:
         async with transaction(self._engine) as conn:

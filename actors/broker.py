@@ -4,17 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import dramatiq
+from dramatiq import middleware
 from dramatiq.brokers.rabbitmq import RabbitmqBroker, _RabbitmqConsumer
 from dramatiq.brokers.stub import StubBroker
-from dramatiq.middleware import (
-    AsyncIO,
-    Callbacks,
-    CurrentMessage,
-    Middleware,
-    Retries,
-    ShutdownNotifications,
-    TimeLimit,
-)
 
 from actors.metrics import MetricsMiddleware
 from actors.workplace import Workplace
@@ -25,6 +17,12 @@ from config.settings import Settings, read_settings
 #: dramatiq counts in milliseconds.
 SECOND = 1000
 MINUTE = 60 * SECOND
+#: The retries of every actor.  They have no limit, because the row of the task counts attempts.
+RETRIES: dict[str, Any] = {
+    "max_retries": None,
+    "min_backoff": 1 * SECOND,
+    "max_backoff": 1 * MINUTE,
+}
 #: A dead peer is detected after two missed heartbeats; without them it takes minutes.
 HEARTBEAT_S = 10
 #: A resource alarm at the broker blocks publishers, not consumers.
@@ -70,7 +68,7 @@ class StoreBroker(RabbitmqBroker):
         return queue_arguments(self._queue_type, queue_name)
 
 
-class SafeRetries(Retries):
+class SafeRetries(middleware.Retries):
     """Does not acknowledge a message whose retry could not be published.
 
     dramatiq ignores exceptions in a middleware, so the message would be lost.  This class fails the
@@ -89,25 +87,25 @@ class SafeRetries(Retries):
 
 def make_broker(settings: Settings, workplace: Workplace) -> dramatiq.Broker:
     """RabbitMQ, or a broker in this process's memory; it connects at the first use."""
-    middleware = list(_middleware(workplace))
+    ours = list(_middleware(workplace))
     if settings.embedded:
-        return StubBroker(middleware=middleware)
+        return StubBroker(middleware=ours)
     return StoreBroker(
         queue_type=settings.queue_type,
         url=[_with_limits(url) for url in settings.broker_urls],
-        middleware=middleware,
+        middleware=ours,
     )
 
 
-def _middleware(workplace: Workplace) -> Iterator[Middleware]:
+def _middleware(workplace: Workplace) -> Iterator[middleware.Middleware]:
     # The event loop starts first and stops last, because the workplace needs it.
-    yield AsyncIO()
+    yield middleware.AsyncIO()
     yield workplace
     yield MetricsMiddleware()
-    yield TimeLimit()
-    yield ShutdownNotifications()
-    yield Callbacks()
-    yield CurrentMessage()
+    yield middleware.TimeLimit()
+    yield middleware.ShutdownNotifications()
+    yield middleware.Callbacks()
+    yield middleware.CurrentMessage()
     yield SafeRetries()
 
 
@@ -124,5 +122,5 @@ dramatiq.set_broker(broker)
 
 def message_id() -> str | None:
     """The id of the message that the current actor processes; None if it was called directly."""
-    message = CurrentMessage.get_current_message()
+    message = middleware.CurrentMessage.get_current_message()
     return message.message_id if message is not None else None

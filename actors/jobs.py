@@ -4,7 +4,7 @@ import time
 
 from dramatiq import Retry, actor
 
-from actors.broker import MINUTE, SECOND, broker, workplace
+from actors.broker import MINUTE, RETRIES, SECOND, broker, workplace
 
 #: The delay of a job when this process already runs another one.
 BUSY_DELAY = 5 * SECOND
@@ -12,14 +12,7 @@ BUSY_DELAY = 5 * SECOND
 BATCH_DEADLINE_S = 300.0
 
 
-@actor(
-    broker=broker,
-    queue_name="bulk",
-    max_retries=None,
-    min_backoff=1 * SECOND,
-    max_backoff=1 * MINUTE,
-    time_limit=10 * MINUTE,
-)
+@actor(broker=broker, queue_name="bulk", time_limit=10 * MINUTE, **RETRIES)
 async def run_jobs(job_ids: list[int]) -> None:
     """Run each job for a limited time; the next message continues it.  Safe to repeat."""
     if workplace.job_threads.locked():

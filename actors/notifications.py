@@ -3,7 +3,7 @@
 from dramatiq import Retry, actor
 from dramatiq.middleware import CurrentMessage
 
-from actors.broker import MINUTE, SECOND, broker, workplace
+from actors.broker import MINUTE, RETRIES, SECOND, broker, workplace
 
 #: The delay of a message when too many threads already wait for the mail server.
 BUSY_DELAY = 1 * SECOND
@@ -12,14 +12,7 @@ BUSY_DELAY = 1 * SECOND
 MAX_BUSY_RETRIES = 30
 
 
-@actor(
-    broker=broker,
-    queue_name="notifications",
-    max_retries=None,
-    min_backoff=1 * SECOND,
-    max_backoff=1 * MINUTE,
-    time_limit=10 * MINUTE,
-)
+@actor(broker=broker, queue_name="notifications", time_limit=10 * MINUTE, **RETRIES)
 async def send_notifications(notification_ids: list[int]) -> None:
     """Send e-mails, a few at a time.  Safe to repeat: each is claimed with a lease.
 

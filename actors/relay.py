@@ -38,12 +38,7 @@ class Relay:
     """Claims overdue tasks and publishes them while the broker is available."""
 
     def __init__(
-        self,
-        engine: AsyncEngine,
-        publisher: Publisher,
-        *,
-        name: str,
-        clock: Callable[[], datetime],
+        self, engine: AsyncEngine, publisher: Publisher, *, name: str, clock: Callable[[], datetime]
     ) -> None:
         self._engine = engine
         self._publisher = publisher
@@ -87,13 +82,11 @@ class Relay:
         if due:
             failpoint("R2")
             waiting = await self._publisher.waiting()
-            self._publisher.publish(
-                [
-                    ref
-                    for ref, publish_count in due
-                    if waiting[QUEUES[ref.task]] < LONG_QUEUE
-                    or publish_count % LONG_QUEUE_PERIOD == 0
-                ]
-            )
+            urgent = [
+                ref
+                for ref, publish_count in due
+                if waiting[QUEUES[ref.task]] < LONG_QUEUE or publish_count % LONG_QUEUE_PERIOD == 0
+            ]
+            self._publisher.publish(urgent)
             failpoint("R5")
         return len(due)

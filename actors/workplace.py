@@ -30,13 +30,7 @@ from bookstore.notifications.emails import StoreFacts
 from bookstore.tasks.job_runner import JobHandler, JobRunner
 from bookstore.tasks.jobs import JobKind
 from bookstore.tasks.outbox import Task
-from bookstore.tasks.publisher import (
-    QUEUES,
-    EventBus,
-    LocalPublisher,
-    Publisher,
-    RabbitPublisher,
-)
+from bookstore.tasks.publisher import QUEUES, EventBus, LocalPublisher, Publisher, RabbitPublisher
 from config import memory
 from config.log import set_up, silence_libraries
 from config.settings import Settings, read_settings
@@ -100,10 +94,7 @@ class Workplace(Middleware):
     async def _start(self, broker: Broker, worker: Worker, settings: Settings) -> None:
         publisher = await self._publisher(broker, settings)
         engine = db.make_engine(
-            settings.database_url,
-            pool_size=POOL_SIZE,
-            timeout_s=TIMEOUT_S,
-            lock_wait_s=LOCK_WAIT_S,
+            settings.database_url, pool_size=POOL_SIZE, timeout_s=TIMEOUT_S, lock_wait_s=LOCK_WAIT_S
         )
         self._open.push_async_callback(engine.dispose)
         notify = self.notify or await self._event_bus(settings)
@@ -124,7 +115,9 @@ class Workplace(Middleware):
         currency = settings.currency
         exporter = Exporter(self.engine, currency=currency, clock=clock)
         handlers: dict[JobKind, JobHandler] = {
-            JobKind.IMPORT_BOOKS: Importer(self.engine, currency=currency, clock=clock),
+            JobKind.IMPORT_BOOKS: Importer(
+                self.engine, currency=currency, country=settings.country, clock=clock
+            ),
             JobKind.EXPORT_BOOKS: exporter,
             JobKind.EXPORT_ORDERS: exporter,
             JobKind.CHANGE_MANY: BulkChangeRunner(self.engine, clock=clock),
@@ -141,11 +134,9 @@ class Workplace(Middleware):
     async def _publisher(self, broker: Broker, settings: Settings) -> Publisher:
         if isinstance(broker, StubBroker):
             return LocalPublisher(broker)
-        return await self._open.enter_async_context(
-            RabbitPublisher(
-                settings.broker_urls, queue_type=settings.queue_type, name=f"worker {self.name}"
-            )
-        )
+        urls, queue_type = settings.broker_urls, settings.queue_type
+        publisher = RabbitPublisher(urls, queue_type=queue_type, name=f"worker {self.name}")
+        return await self._open.enter_async_context(publisher)
 
     async def _event_bus(self, settings: Settings) -> Callable[[list[int]], object]:
         bus = EventBus(settings.broker_urls, name=f"worker {self.name}")

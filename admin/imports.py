@@ -29,7 +29,7 @@ from bookstore.users import accounts
 from bookstore.users.permissions import Permission, permits
 from web.api.imports import receive_upload
 from web.auth.sessions import current_user
-from web.server.keys import ENGINE, RATES, REQUEST_ID
+from web.server.keys import ENGINE, RATES, REQUEST_ID, SETTINGS
 from web.server.request_context import now
 from web.server.transactions import read, write
 from web.store import forms
@@ -194,6 +194,7 @@ async def _preview(request: web.Request, file: File, options: Options) -> Previe
         request.config_dict[ENGINE],
         file.id,
         currency=request.config_dict[RATES].currency,
+        country=request.config_dict[SETTINGS].country,
         options=options,
         now=now(),
     )

@@ -53,7 +53,7 @@ from web.server.route_access import Access
 
 Route = tuple[str, str, Handler, Access]
 #: A parameter of a path, with its pattern.
-_PARAMETER = re.compile(r"\{(\w+)[^/]*\}")
+_PARAMETER = re.compile(r"\{(\w+)[^/]{0,60}\}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,5 +174,5 @@ async def _selected(conn: AsyncConnection, email_id: str) -> dict[str, Any]:
     email = await notifications.get(conn, int(email_id))
     return {
         "selected": email,
-        "failures": await failures.of(conn, [(Task.SEND_NOTIFICATIONS, email.id)]),
+        "failures": await failures.of(conn, Task.SEND_NOTIFICATIONS, email.id),
     }

@@ -41,7 +41,7 @@ async def _details(view: View) -> dict[str, Any]:
     alive = await reports.relay_heartbeats(conn)
     selected = await _selected(conn, view.values["selected_id"], rows)
     others = [selected] if selected and selected not in rows else []
-    attempts = await failures.of(conn, [(selected.task, selected.ref_id)]) if selected else []
+    attempts = await failures.of(conn, selected.task, selected.ref_id) if selected else []
     fields = [order_detail.discard_field(selected.id)] if selected and selected.dead_at else []
     return {
         "alive": [(name, at) for name, at in alive if moment - at <= HEARTBEAT_TIMEOUT],

@@ -30,19 +30,8 @@ async def record(
     A field with personal data maps to None, so its values are not stored.  `user_id` is None for
     changes from the command line.
     """
-    # The log is permanent, so users' own addresses at their account settings are not stored.
-    is_own = object_type == "user" and str(object_id) == str(user_id)
-    await conn.execute(
-        insert(audit_log).values(
-            at=now,
-            user_id=user_id,
-            action=action,
-            object_type=object_type,
-            object_id=str(object_id),
-            changes=dict(changes),
-            address=None if is_own else ADDRESS.get(),
-        )
-    )
+    rows = {str(object_id): changes}
+    await record_many(conn, action, object_type, rows, user_id=user_id, now=now)
 
 
 async def record_many(
@@ -55,17 +44,20 @@ async def record_many(
     now: datetime,
 ) -> None:
     """Record the same action on many objects; `changes` maps an object id to its changes."""
-    if changes:
-        rows = [
-            {
-                "at": now,
-                "user_id": user_id,
-                "action": action,
-                "object_type": object_type,
-                "object_id": object_id,
-                "changes": dict(fields),
-                "address": ADDRESS.get(),
-            }
-            for object_id, fields in changes.items()
-        ]
+    own_account = ("user", str(user_id))
+    rows = [
+        {
+            "at": now,
+            "user_id": user_id,
+            "action": action,
+            "object_type": object_type,
+            "object_id": object_id,
+            "changes": dict(fields),
+            # The log is permanent, so users' own addresses at their account settings are not
+            # stored.
+            "address": None if (object_type, object_id) == own_account else ADDRESS.get(),
+        }
+        for object_id, fields in changes.items()
+    ]
+    if rows:
         await conn.execute(insert(audit_log), rows)

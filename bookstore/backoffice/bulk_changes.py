@@ -325,7 +325,8 @@ async def _step(
     if unchanged:
         reverted = [it._replace(before=it.after, after=it.before) for it in unchanged]
         changes = reverted if undoing else unchanged
-        await _change_rows(conn, plan, changes, user_id=user_id, now=now)
+        held = await _change_rows(conn, plan, changes, user_id=user_id, now=now)
+        unchanged = [it for it in unchanged if it.ref_id not in held]
     outcome = dict.fromkeys((it.ref_id for it in chosen), skipped)
     outcome |= dict.fromkeys((it.ref_id for it in unchanged), done)
     rows = [
@@ -347,15 +348,17 @@ async def _change_rows(
     *,
     user_id: int,
     now: datetime,
-) -> None:
-    """Change these rows, which are locked, and write the changes to the audit log."""
+) -> set[int]:
+    """Change these rows, which are locked, and write the changes to the audit log.
+
+    Returns the ids of orders that must not be shipped yet; they stay as they are.
+    """
     ids = [it.ref_id for it in changes]
     if plan.field is BulkField.MOVE_ORDERS:
-        await move_locked(conn, ids, State(plan.target), user_id=user_id, now=now)
-        return
+        return await move_locked(conn, ids, State(plan.target), user_id=user_id, now=now)
     if plan.field is BulkField.RESEND_EMAILS:
         await notification_service.resend_many(conn, ids, user_id=user_id, now=now)
-        return
+        return set()
     if plan.field is BulkField.PRICE:
         await _SET_PRICES(conn, [(it.ref_id, it.after) for it in changes], now=now)
         await category_index.refresh(conn, ids)
@@ -376,6 +379,7 @@ async def _change_rows(
         pair = [None, plan.target] if added else [plan.target, None]
         audited = {str(book_id): {"category": pair} for book_id in ids}
     await audit.record_many(conn, "change", "book", audited, user_id=user_id, now=now)
+    return set()
 
 
 class _Kind(NamedTuple):

@@ -59,6 +59,7 @@ async def import_books(
     exit code is 3.
     """
     options = Options(_mapping(columns), encoding)
+    settings = read_settings()
     with _bar() as bar:
         progress = bar.add_task(file.name, total=1.0, counts="")
 
@@ -72,7 +73,8 @@ async def import_books(
                     engine,
                     stream,
                     name=file.name,
-                    currency=read_settings().currency,
+                    currency=settings.currency,
+                    country=settings.country,
                     dry_run=dry_run,
                     options=options,
                     clock=lambda: datetime.now(UTC),

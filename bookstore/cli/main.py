@@ -249,7 +249,10 @@ main.add_command(books.export_group)
 async def sample_data() -> None:
     """Load a small catalogue of well-known books for trying out the store."""
     async with database() as engine:
-        report = await sample.load(engine, read_settings().currency, now=datetime.now(UTC))
+        settings = read_settings()
+        report = await sample.load(
+            engine, settings.currency, settings.country, now=datetime.now(UTC)
+        )
     click.echo(f"{report.created} books created, {report.unchanged} already existed.", err=True)
 
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from math import ceil
 from pathlib import Path
 from random import uniform
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from alembic import command
 from alembic.config import Config
@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 from sqlalchemy.util import await_only
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
@@ -214,6 +215,22 @@ async def retry_transaction(
                 raise
         await asyncio.sleep(uniform(0.005, 0.05) * attempt)  # noqa: S311 - only a pause
     return await _check_not_stale(work)
+
+
+async def run_transaction(
+    engine: AsyncEngine,
+    service: Callable[Concatenate[AsyncConnection, P], Awaitable[T]],
+    /,
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> T:
+    """The result of a service function in a transaction, which is retried after a conflict."""
+
+    async def work() -> T:
+        async with transaction(engine) as conn:
+            return await service(conn, *args, **kwargs)
+
+    return await retry_transaction(work)
 
 
 async def retry_batch(

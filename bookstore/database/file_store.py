@@ -6,7 +6,7 @@ any size is written and read chunk by chunk.  It is visible once all of it has b
 
 import hashlib
 import logging
-from collections.abc import AsyncIterable, AsyncIterator, Collection
+from collections.abc import AsyncIterable, AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, BinaryIO
@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bookstore.database.engine import reading, retry_transaction, transaction
+from bookstore.database.engine import reading, run_transaction, transaction
 from bookstore.database.tables import file_chunks, files
 from bookstore.errors import NotFound, TooLarge
 
@@ -67,25 +67,16 @@ async def store(
     Raises:
         TooLarge: there are more than `max_bytes` bytes.
     """
-    file_id = await retry_transaction(
-        lambda: _begin(engine, name, media_type, kind, owner_id, now),
-    )
+    facts = {"name": name, "media_type": media_type, "kind": kind, "owner_id": owner_id}
+    incomplete = {"size": 0, "created_at": now, "expires_at": now + _UPLOAD_TIMEOUT}
+    file_id = await run_transaction(engine, _insert, {**facts, **incomplete})
     try:
         size, digest = await _write(engine, file_id, stream, max_bytes)
     except BaseException:
         await _discard(engine, file_id)
         raise
-
-    async def finish() -> File:
-        async with transaction(engine) as conn:
-            await conn.execute(
-                update(files)
-                .where(files.c.id == file_id)
-                .values(size=size, sha256=digest, expires_at=expires_at)
-            )
-            return await get(conn, file_id)
-
-    return await retry_transaction(finish)
+    complete = {"size": size, "sha256": digest, "expires_at": expires_at}
+    return await run_transaction(engine, _finish, file_id, complete)
 
 
 async def add(
@@ -100,19 +91,10 @@ async def add(
     expires_at: datetime | None = None,
 ) -> File:
     """Store a small file, such as a picture, in the caller's transaction."""
-    inserted = await conn.execute(
-        insert(files).values(
-            name=name[:MAX_NAME_LENGTH],
-            media_type=media_type,
-            size=len(content),
-            sha256=hashlib.sha256(content).hexdigest(),
-            kind=kind,
-            owner_id=owner_id,
-            created_at=now,
-            expires_at=expires_at,
-        )
-    )
-    file_id = inserted.lastrowid
+    facts = {"name": name, "media_type": media_type, "kind": kind, "owner_id": owner_id}
+    digest = hashlib.sha256(content).hexdigest()
+    complete = {"size": len(content), "sha256": digest, "expires_at": expires_at}
+    file_id = await _insert(conn, {**facts, **complete, "created_at": now})
     await _add_chunks(conn, file_id, 0, content)
     return await get(conn, file_id)
 
@@ -123,9 +105,8 @@ async def get(conn: AsyncConnection, file_id: int) -> File:
     Raises:
         NotFound: the file does not exist or is incomplete.
     """
-    found = (
-        await conn.execute(select(files).where(files.c.id == file_id, files.c.sha256.is_not(None)))
-    ).one_or_none()
+    query = select(files).where(files.c.id == file_id, files.c.sha256.is_not(None))
+    found = (await conn.execute(query)).one_or_none()
     if found is None:
         raise NotFound("This file")
     return File(**found._mapping)
@@ -164,12 +145,9 @@ async def chunks(engine: AsyncEngine, file_id: int) -> AsyncIterator[bytes]:
         remaining = (await get(conn, file_id)).size
     position = 0
     while remaining > 0:
+        at = (file_chunks.c.file_id == file_id) & (file_chunks.c.position == position)
         async with reading(engine) as conn:
-            chunk: bytes | None = await conn.scalar(
-                select(file_chunks.c.content).where(
-                    file_chunks.c.file_id == file_id, file_chunks.c.position == position
-                )
-            )
+            chunk: bytes | None = await conn.scalar(select(file_chunks.c.content).where(at))
         if chunk is None:
             raise NotFound("This file")
         yield chunk
@@ -211,28 +189,16 @@ async def purge(conn: AsyncConnection, *, now: datetime) -> int:
     return len(ids)
 
 
-async def _begin(
-    engine: AsyncEngine,
-    name: str,
-    media_type: str,
-    kind: str,
-    owner_id: int | None,
-    now: datetime,
-) -> int:
-    async with transaction(engine) as conn:
-        inserted = await conn.execute(
-            insert(files).values(
-                name=name[:MAX_NAME_LENGTH],
-                media_type=media_type,
-                size=0,
-                kind=kind,
-                owner_id=owner_id,
-                created_at=now,
-                expires_at=now + _UPLOAD_TIMEOUT,
-            )
-        )
-        file_id: int = inserted.lastrowid
-        return file_id
+async def _insert(conn: AsyncConnection, values: Mapping[str, Any]) -> int:
+    name = values["name"][:MAX_NAME_LENGTH]
+    inserted = await conn.execute(insert(files).values({**values, "name": name}))
+    file_id: int = inserted.lastrowid
+    return file_id
+
+
+async def _finish(conn: AsyncConnection, file_id: int, values: Mapping[str, Any]) -> File:
+    await conn.execute(update(files).where(files.c.id == file_id).values(values))
+    return await get(conn, file_id)
 
 
 async def _write(
@@ -241,14 +207,6 @@ async def _write(
     """Write the chunks; returns the size in bytes and the SHA-256 of the content."""
     digest = hashlib.sha256()
     size, position, buffer = 0, 0, bytearray()
-
-    async def flush(block: bytes) -> None:
-        async def work() -> None:
-            async with transaction(engine) as conn:
-                await _add_chunks(conn, file_id, position, block)
-
-        await retry_transaction(work)
-
     async for piece in stream:
         size += len(piece)
         if size > max_bytes:
@@ -258,19 +216,16 @@ async def _write(
         while len(buffer) >= _CHUNKS_PER_TRANSACTION * CHUNK_BYTES:
             block = bytes(buffer[: _CHUNKS_PER_TRANSACTION * CHUNK_BYTES])
             del buffer[: _CHUNKS_PER_TRANSACTION * CHUNK_BYTES]
-            await flush(block)
+            await run_transaction(engine, _add_chunks, file_id, position, block)
             position += _CHUNKS_PER_TRANSACTION
     if buffer:
-        await flush(bytes(buffer))
+        await run_transaction(engine, _add_chunks, file_id, position, bytes(buffer))
     return size, digest.hexdigest()
 
 
 async def _add_chunks(conn: AsyncConnection, file_id: int, position: int, block: bytes) -> None:
-    rows: list[dict[str, Any]] = [
-        {"file_id": file_id, "position": position + index, "content": block[start:][:CHUNK_BYTES]}
-        for index, start in enumerate(range(0, len(block), CHUNK_BYTES))
-    ]
-    for row in rows:
+    for number, start in enumerate(range(0, len(block), CHUNK_BYTES), start=position):
+        row = {"file_id": file_id, "position": number, "content": block[start:][:CHUNK_BYTES]}
         # One INSERT for each chunk: all of them may exceed MariaDB's max_allowed_packet.
         await conn.execute(insert(file_chunks).values(row))
 

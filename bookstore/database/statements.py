@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import CursorResult, Executable, TextClause, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -65,6 +65,18 @@ class Bulk:
         )
         self.on_mysql = self._compiled(self.mysql, types)
         self.on_sqlite = self._compiled(self.sqlite, types)
+
+    @classmethod
+    def update(cls, columns: str, table: str, on: str, changes: Mapping[str, str]) -> Self:
+        """An UPDATE of the rows `t` of a table that match the rows `v` by the condition `on`.
+
+        `on` begins with the table's primary key; `changes` has the new value of each column.
+        """
+        on_mysql = ", ".join(f"t.{name} = {value}" for name, value in changes.items())
+        on_sqlite = ", ".join(f"{name} = {value}" for name, value in changes.items())
+        mysql = f"UPDATE {{rows}} AS v STRAIGHT_JOIN {table} AS t {{by_key}} ON {on} SET {on_mysql}"  # noqa: S608 - all constant
+        sqlite = f"UPDATE {table} AS t SET {on_sqlite} FROM {{rows}} AS v WHERE {on}"  # noqa: S608 - all constant
+        return cls(columns, mysql, sqlite=sqlite)
 
     def of(self, rows: Iterable[Sequence[Any]], **parameters: Any) -> "Statement":
         """The statement with its rows; a row has one value for each column, in their order."""

@@ -14,19 +14,19 @@ for which the mail server has no capacity soon.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
+from functools import partial
 from itertools import chain
 from operator import attrgetter
-from typing import NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bookstore import correlation
-from bookstore.database.engine import is_unavailable, retry_transaction, transaction
+from bookstore.database.engine import is_unavailable, run_transaction
 from bookstore.database.failpoints import failpoint
 from bookstore.database.group_commit import GroupCommit
 from bookstore.database.statements import Bulk, BulkQuery
@@ -72,9 +72,9 @@ class Claim:
     """The exclusive right to send an e-mail, until `lease_until`."""
 
     email: Email
+    lease_until: datetime
     attempt: int
     in_doubt: bool
-    lease_until: datetime
     #: The id of the request that caused the e-mail.
     request_id: str | None = None
 
@@ -179,11 +179,8 @@ class DeliveryWorker:
                 results = await asyncio.gather(*done, return_exceptions=True)
                 failures += [it for it in results if isinstance(it, BaseException)]
                 attempts = [it for it in results if isinstance(it, Attempt)]
-                unsent += [
-                    it.notification_id
-                    for it in attempts
-                    if it.outcome is DeliveryOutcome.NOT_ATTEMPTED
-                ]
+                left = [it for it in attempts if it.outcome is DeliveryOutcome.NOT_ATTEMPTED]
+                unsent += [it.notification_id for it in left]
                 try:
                     await self._record(attempts)
                 except Exception as error:
@@ -263,25 +260,20 @@ class DeliveryWorker:
             failpoint("M7", [attempt.notification_id])
 
     async def _claim(self, lists: list[Collection[int]]) -> list[list[Claim]]:
-        async def work() -> list[Claim]:
-            async with transaction(self._engine) as conn:
-                return await claim(conn, {*chain(*lists)}, now=self._clock())
-
         # Without a free slot the claimed e-mails would only wait.  During this delay further lists
         # arrive, which are claimed in the same transaction.
         with suppress(TimeoutError):
             async with asyncio.timeout(self._slot_timeout_s):
                 await self._below_watermark.wait()
-        claims = {it.email.notification_id: it for it in await retry_transaction(work)}
+        wanted = {*chain(*lists)}
+        found = await run_transaction(self._engine, claim, wanted, now=self._clock())
+        claims = {it.email.notification_id: it for it in found}
         # Two lists may contain the same e-mail: the first one sends it.
         return [[claims.pop(it) for it in ids if it in claims] for ids in lists]
 
     async def _record_batch(self, lists: list[Sequence[Attempt]]) -> list[None]:
-        async def work() -> None:
-            async with transaction(self._engine) as conn:
-                await record_results(conn, [*chain(*lists)], now=self._clock())
-
-        await retry_transaction(work)
+        attempts = [*chain(*lists)]
+        await run_transaction(self._engine, record_results, attempts, now=self._clock())
         return [None] * len(lists)
 
 
@@ -298,14 +290,8 @@ def _log(attempt: Attempt) -> None:
     # stored with the notification.
     level, event = _LOG_LEVELS[attempt.outcome]
     code = smtp.reply_code(attempt.answer or "")
-    number = attempt.claim.attempt
-    log.log(
-        level,
-        "%s: notification %d",
-        event,
-        attempt.notification_id,
-        extra={"attempt": number, "smtp_code": code},
-    )
+    extra = {"attempt": attempt.claim.attempt, "smtp_code": code}
+    log.log(level, "%s: notification %d", event, attempt.notification_id, extra=extra)
 
 
 def _log_sent(attempts: Sequence[Attempt]) -> None:
@@ -323,18 +309,16 @@ _LOCK = BulkQuery(
      WHERE t.task = 'send_notifications' AND t.ref_id = n.id)""",
     "FROM {rows} AS v {join} notifications AS n {by_key} ON n.id = v.id {for_update}",
 )
-_CLAIM = Bulk(
+_CLAIM = Bulk.update(
     "id BIGINT, in_doubt INT",
-    """
-    UPDATE {rows} AS v STRAIGHT_JOIN notifications AS n {by_key} ON n.id = v.id
-    SET n.status = 'sending', n.attempts = n.attempts + 1, n.in_doubt = v.in_doubt,
-        n.lease_until = :ends_at
-    """,
-    sqlite="""
-    UPDATE notifications SET status = 'sending', attempts = attempts + 1, in_doubt = v.in_doubt,
-        lease_until = :ends_at
-    FROM {rows} AS v WHERE notifications.id = v.id
-    """,
+    "notifications",
+    "t.id = v.id",
+    {
+        "status": "'sending'",
+        "attempts": "t.attempts + 1",
+        "in_doubt": "v.in_doubt",
+        "lease_until": ":ends_at",
+    },
 )
 _LOCK_CLAIMED = BulkQuery(
     "id BIGINT, lease_until DATETIME(6)",
@@ -344,21 +328,18 @@ _LOCK_CLAIMED = BulkQuery(
     WHERE n.status = 'sending' AND n.lease_until = v.lease_until {for_update}
     """,
 )
-_APPLY = Bulk(
+_APPLY = Bulk.update(
     "id BIGINT, status VARCHAR(20), doubted INT, not_tried INT, answer TEXT, sent_at DATETIME(6)",
-    """
-    UPDATE {rows} AS v STRAIGHT_JOIN notifications AS n {by_key} ON n.id = v.id
-    SET n.status = v.status, n.lease_until = NULL, n.in_doubt = n.in_doubt OR v.doubted,
-        n.attempts = n.attempts - v.not_tried, n.smtp_answer = COALESCE(v.answer, n.smtp_answer),
-        n.sent_at = COALESCE(v.sent_at, n.sent_at)
-    """,
-    sqlite="""
-    UPDATE notifications
-    SET status = v.status, lease_until = NULL, in_doubt = in_doubt OR v.doubted,
-        attempts = attempts - v.not_tried, smtp_answer = COALESCE(v.answer, smtp_answer),
-        sent_at = COALESCE(v.sent_at, notifications.sent_at)
-    FROM {rows} AS v WHERE notifications.id = v.id
-    """,
+    "notifications",
+    "t.id = v.id",
+    {
+        "status": "v.status",
+        "lease_until": "NULL",
+        "in_doubt": "t.in_doubt OR v.doubted",
+        "attempts": "t.attempts - v.not_tried",
+        "smtp_answer": "COALESCE(v.answer, t.smtp_answer)",
+        "sent_at": "COALESCE(v.sent_at, t.sent_at)",
+    },
 )
 
 
@@ -374,7 +355,8 @@ async def claim(
     opted_out = await preferences.opted_out(conn, [(row[0], row[2], row[3]) for row in rows])
     finished = {*notification_ids} - {row[0] for row in rows}
     changes: list[_StateChange] = []
-    pending: dict[int, _PendingClaim] = {}
+    #: The number, `in_doubt` and the request id of each attempt that begins.
+    pending: dict[int, tuple[int, bool, str | None]] = {}
     for notification_id, status, kind, _, attempts, in_doubt, leased, request_id in rows:
         if not (EmailStatus.stored(status).is_known and EmailKind.stored(kind).is_known):
             # Only the newer release that stored the value can send this e-mail.
@@ -391,33 +373,17 @@ async def claim(
             answer = "The customer has switched off e-mails of this kind."
             changes.append(_StateChange(notification_id, EmailStatus.MUTED, answer))
         else:
-            pending[notification_id] = _PendingClaim(
-                attempts + 1, bool(in_doubt or abandoned), request_id
-            )
+            pending[notification_id] = attempts + 1, bool(in_doubt or abandoned), request_id
     await _apply(conn, changes)
     await outbox.complete(conn, Task.SEND_NOTIFICATIONS, finished)
-    return await _write_claims(conn, pending, now + LEASE)
-
-
-class _PendingClaim(NamedTuple):
-    attempt: int
-    in_doubt: bool
-    request_id: str | None
-
-
-async def _write_claims(
-    conn: AsyncConnection, pending: Mapping[int, _PendingClaim], lease_until: datetime
-) -> list[Claim]:
     if not pending:
         return []
     loaded = await notifications.load_emails(conn, pending)
-    rows = [(it, int(claim.in_doubt)) for it, claim in pending.items()]
-    set_claims = _CLAIM.of(rows, ends_at=lease_until)
+    lease_until = now + LEASE
+    doubts = [(it, int(in_doubt)) for it, (_, in_doubt, _) in pending.items()]
+    set_claims = _CLAIM.of(doubts, ends_at=lease_until)
     await outbox.lease(conn, Task.SEND_NOTIFICATIONS, pending, lease_until, preceding=[set_claims])
-    return [
-        Claim(loaded[it], claim.attempt, claim.in_doubt, lease_until, claim.request_id)
-        for it, claim in pending.items()
-    ]
+    return [Claim(loaded[it], lease_until, *begun) for it, begun in pending.items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -442,58 +408,43 @@ async def record_results(
     A worker that stalled for too long has lost its claim, so its result is ignored.  Only the
     result that an e-mail was sent is always recorded, because it is true in any case.
     """
-    unsent = [it for it in attempts if it.outcome is not DeliveryOutcome.SENT]
-    locked = {*await _locked(conn, unsent)}
-    failed = [
+    unsent = sorted(
+        (it.notification_id, it.claim.lease_until)
+        for it in attempts
+        if it.outcome is not DeliveryOutcome.SENT
+    )
+    locked = {row[0] for row in await _LOCK_CLAIMED(conn, unsent)} if unsent else set()
+    valid = [
         it
-        for it in unsent
-        if it.notification_id in locked and it.outcome is not DeliveryOutcome.NOT_ATTEMPTED
+        for it in sorted(attempts, key=attrgetter("notification_id"))
+        if it.outcome is DeliveryOutcome.SENT or it.notification_id in locked
     ]
-    await failures.record(
-        conn,
-        Task.SEND_NOTIFICATIONS,
-        [(it.notification_id, it.claim.attempt, it.answer or "") for it in failed],
-        now=now,
-    )
-    await _apply(
-        conn,
-        [
-            _next_state(attempt, now)
-            for attempt in sorted(attempts, key=attrgetter("notification_id"))
-            if attempt.outcome is DeliveryOutcome.SENT or attempt.notification_id in locked
-        ],
-    )
-
-
-async def _locked(conn: AsyncConnection, attempts: Iterable[Attempt]) -> list[int]:
-    rows = sorted((it.notification_id, it.claim.lease_until) for it in attempts)
-    return (
-        [notification_id for (notification_id,) in await _LOCK_CLAIMED(conn, rows)] if rows else []
-    )
+    failed = [
+        (it.notification_id, it.claim.attempt, it.answer or "")
+        for it in valid
+        if it.outcome not in (DeliveryOutcome.SENT, DeliveryOutcome.NOT_ATTEMPTED)
+    ]
+    await failures.record(conn, Task.SEND_NOTIFICATIONS, failed, now=now)
+    await _apply(conn, [_next_state(attempt, now) for attempt in valid])
 
 
 def _next_state(attempt: Attempt, now: datetime) -> _StateChange:
-    notification_id, answer, number = attempt.notification_id, attempt.answer, attempt.claim.attempt
+    change = partial(_StateChange, attempt.notification_id, answer=attempt.answer)
+    number = attempt.claim.attempt
     match attempt.outcome:
         case DeliveryOutcome.SENT:
-            return _StateChange(notification_id, EmailStatus.SENT, answer, sent_at=now)
+            return change(EmailStatus.SENT, sent_at=now)
         case DeliveryOutcome.NOT_ATTEMPTED:
-            due_at = now + outbox.GRACE
-            return _StateChange(
-                notification_id, EmailStatus.QUEUED, answer, attempted=False, due_at=due_at
-            )
+            return change(EmailStatus.QUEUED, attempted=False, due_at=now + outbox.GRACE)
         # Retried with growing delays, for three days.
         case DeliveryOutcome.DEFERRED if number < MAX_ATTEMPTS:
-            due_at = now + RETRY_DELAYS[min(number, len(RETRY_DELAYS)) - 1]
-            return _StateChange(notification_id, EmailStatus.QUEUED, answer, due_at=due_at)
+            delay = RETRY_DELAYS[min(number, len(RETRY_DELAYS)) - 1]
+            return change(EmailStatus.QUEUED, due_at=now + delay)
         # Sent once more, but only once.
         case DeliveryOutcome.IN_DOUBT if not attempt.claim.in_doubt:
-            due_at = now + RETRY_DELAYS[0]
-            return _StateChange(
-                notification_id, EmailStatus.QUEUED, answer, doubted=True, due_at=due_at
-            )
+            return change(EmailStatus.QUEUED, doubted=True, due_at=now + RETRY_DELAYS[0])
         case _:
-            return _StateChange(notification_id, EmailStatus.FAILED, answer)
+            return change(EmailStatus.FAILED)
 
 
 async def _apply(conn: AsyncConnection, changes: Collection[_StateChange]) -> None:

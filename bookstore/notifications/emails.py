@@ -318,13 +318,8 @@ def _items(order: OrderFacts) -> list[tuple[str, str, str]]:
     for item in order.items:
         by = [_one_line(", ".join(item.authors))] if item.authors else []
         each = f"{item.quantity} × {_money(item.unit_price_cents, order)}"
-        rows.append(
-            (
-                _one_line(item.title),
-                " · ".join([*by, each]),
-                _money(item.quantity * item.unit_price_cents, order),
-            )
-        )
+        total = _money(item.quantity * item.unit_price_cents, order)
+        rows.append((_one_line(item.title), " · ".join([*by, each]), total))
     return rows
 
 
@@ -341,10 +336,8 @@ def _total_lines(order: OrderFacts) -> list[tuple[str, str]]:
 
 
 def _tax(order: OrderFacts) -> str:
-    tax, rate = (
-        _money(order.totals.tax_cents, order),
-        _rate(order.tax_basis_points, i18n.current()),
-    )
+    tax = _money(order.totals.tax_cents, order)
+    rate = _rate(order.tax_basis_points, i18n.current())
     return _("Includes {tax} tax ({rate}).").format(tax=tax, rate=rate)
 
 
@@ -426,14 +419,9 @@ def _digest(email: Email) -> str:
 def _wrapped(text: str, indent: str = "") -> str:
     if len(indent) + len(text) <= WIDTH and text.isprintable():
         return indent + text
-    return textwrap.fill(
-        text,
-        WIDTH,
-        initial_indent=indent,
-        subsequent_indent=indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    width = WIDTH - len(indent)
+    filled = textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
+    return textwrap.indent(filled, indent)
 
 
 def _dot_leaders(label: str, amount: str) -> str:
@@ -461,8 +449,4 @@ _templates = Environment(
 )
 # The i18n extension adds this method at runtime.
 _templates.install_gettext_callables(_, ngettext, newstyle=True)  # type: ignore[attr-defined]
-_templates.filters |= {
-    "with_facts": _with_facts,
-    "dot_leaders": _dot_leaders,
-    "wrapped": _wrapped,
-}
+_templates.filters |= {"with_facts": _with_facts, "dot_leaders": _dot_leaders, "wrapped": _wrapped}

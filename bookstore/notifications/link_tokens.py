@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from sqlalchemy import Select, delete, insert, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import derived_secrets
@@ -55,14 +55,9 @@ async def make(
 ) -> None:
     """Add the link for the e-mail of this notification."""
     await conn.execute(
-        insert(link_tokens).values(
-            purpose=purpose,
-            user_id=user_id,
-            notification_id=notification_id,
-            email=email,
-            nonce=secrets.token_bytes(32),
-            expires_at=now + LIFETIME,
-        )
+        insert(link_tokens)
+        .values(purpose=purpose, user_id=user_id, notification_id=notification_id, email=email)
+        .values(nonce=secrets.token_bytes(32), expires_at=now + LIFETIME)
     )
 
 
@@ -75,21 +70,35 @@ def token(seed: str, secret_key: str) -> str:
 async def seeds(conn: AsyncConnection, notification_ids: list[int]) -> dict[int, str]:
     """The seeds from which the secrets of these notifications' links are derived, by
     notification."""
-    found = await conn.execute(
-        select(link_tokens).where(link_tokens.c.notification_id.in_(notification_ids))
-    )
+    query = select(link_tokens).where(link_tokens.c.notification_id.in_(notification_ids))
+    found = await conn.execute(query)
     return {row.notification_id: _seed(row.id, row.purpose, row.nonce) for row in found}
 
 
 async def find(
-    conn: AsyncConnection, token: str, *purposes: Purpose, secret_key: str, now: datetime
+    conn: AsyncConnection,
+    token: str,
+    *purposes: Purpose,
+    secret_key: str,
+    now: datetime,
+    lock: bool = False,
 ) -> Link:
     """The link with this token; it stays valid.
 
     Raises:
         BadLink: it was used before, has expired or does not exist.
     """
-    return await _find(conn, token, purposes, select(link_tokens), secret_key, now)
+    match = _TOKEN.fullmatch(token)
+    if match is None:
+        raise BadLink
+    query = select(link_tokens).where(link_tokens.c.id == int(match[1]))
+    row = (await conn.execute(query.with_for_update() if lock else query)).one_or_none()
+    if row is None or row.purpose not in purposes or row.expires_at <= now:
+        raise BadLink
+    seed = _seed(row.id, row.purpose, row.nonce)
+    if not derived_secrets.verify(match[2], secret_key, f"link {seed}"):
+        raise BadLink
+    return Link(row.id, Purpose(row.purpose), row.user_id, row.email)
 
 
 async def redeem(
@@ -100,8 +109,7 @@ async def redeem(
     Raises:
         BadLink: it was used before, has expired or does not exist.
     """
-    query = select(link_tokens).with_for_update()
-    found = await _find(conn, token, purposes, query, secret_key, now)
+    found = await find(conn, token, *purposes, secret_key=secret_key, now=now, lock=True)
     await conn.execute(delete(link_tokens).where(link_tokens.c.id == found.id))
     return found
 
@@ -117,26 +125,6 @@ async def revoke(conn: AsyncConnection, user_id: int, *purposes: Purpose) -> Non
 async def purge(conn: AsyncConnection, *, now: datetime) -> None:
     """Delete the expired links."""
     await conn.execute(delete(link_tokens).where(link_tokens.c.expires_at <= now))
-
-
-async def _find(
-    conn: AsyncConnection,
-    token: str,
-    purposes: tuple[Purpose, ...],
-    query: Select[tuple[object, ...]],
-    secret_key: str,
-    now: datetime,
-) -> Link:
-    match = _TOKEN.fullmatch(token)
-    if match is None:
-        raise BadLink
-    row = (await conn.execute(query.where(link_tokens.c.id == int(match[1])))).one_or_none()
-    if row is None or row.purpose not in purposes or row.expires_at <= now:
-        raise BadLink
-    seed = _seed(row.id, row.purpose, row.nonce)
-    if not derived_secrets.verify(match[2], secret_key, f"link {seed}"):
-        raise BadLink
-    return Link(row.id, Purpose(row.purpose), row.user_id, row.email)
 
 
 def _seed(link_id: int, purpose: str, nonce: bytes) -> str:

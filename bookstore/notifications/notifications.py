@@ -129,20 +129,12 @@ async def queue(
     value of `EmailKind`.  Only a message has its own `subject` and `body`; the other kinds are
     rendered from a template, with the data of their order and user at the time of sending.
     """
+    language = select(users.c.language).where(users.c.id == user_id).scalar_subquery()
     found = await conn.execute(
-        insert(notifications).values(
-            user_id=user_id,
-            order_id=order_id,
-            kind=EmailKind(kind),
-            language=_language_of(user_id) if order_id is None else None,
-            status=EmailStatus.QUEUED,
-            in_doubt=False,
-            recipient=recipient,
-            subject=subject,
-            body=body,
-            attempts=0,
-            created_at=now,
-        )
+        insert(notifications)
+        .values(user_id=user_id, order_id=order_id, kind=EmailKind(kind), recipient=recipient)
+        .values(subject=subject, body=body, language=language if order_id is None else None)
+        .values(status=EmailStatus.QUEUED, in_doubt=False, attempts=0, created_at=now)
     )
     notification_id: int = found.lastrowid
     await outbox.add(conn, Task.SEND_NOTIFICATIONS, [notification_id], now=now)
@@ -162,14 +154,9 @@ async def write(
     email = await conn.scalar(query.with_for_update())
     if email is None:
         raise NotFound("This user")
+    kind = EmailKind.MESSAGE
     notification_id = await queue(
-        conn,
-        EmailKind.MESSAGE,
-        recipient=email,
-        user_id=user_id,
-        subject=subject,
-        body=body,
-        now=now,
+        conn, kind, recipient=email, user_id=user_id, subject=subject, body=body, now=now
     )
     changes = {"subject": None, "body": None}
     await audit.record(conn, "write", "notification", notification_id, changes, user_id=by, now=now)
@@ -191,10 +178,7 @@ async def queue_for_orders(
     caused its e-mail, if the orders have different requests.  The statements of `preceding` run
     first, in the same round trip.
     """
-    rows = [
-        (order_id, EmailKind(kind), user_id, recipient)
-        for order_id, kind, user_id, recipient in rows
-    ]
+    rows = [(order_id, EmailKind(kind), user_id, email) for order_id, kind, user_id, email in rows]
     if not rows:
         return []
     queued = _QUEUED.of([row[:2] for row in rows])
@@ -264,14 +248,10 @@ async def find(
 async def count(conn: AsyncConnection) -> dict[EmailStatus, int]:
     """How many e-mails are queued, being sent and failed."""
     states = [EmailStatus.QUEUED, EmailStatus.SENDING, EmailStatus.FAILED]
-    found = await conn.execute(
-        select(notifications.c.status, func.count())
-        .where(notifications.c.status.in_(states))
-        .group_by(notifications.c.status)
-    )
-    return dict.fromkeys(states, 0) | {
-        EmailStatus.stored(status): number for status, number in found
-    }
+    status = notifications.c.status
+    query = select(status, func.count()).where(status.in_(states)).group_by(status)
+    found = await conn.execute(query)
+    return dict.fromkeys(states, 0) | {EmailStatus.stored(name): number for name, number in found}
 
 
 async def get(conn: AsyncConnection, notification_id: int) -> Notification:
@@ -338,44 +318,26 @@ async def resend(
     Raises:
         NotFound: there is no notification with this id.
     """
-    query = select(notifications).where(notifications.c.id == notification_id)
-    before = await _one(conn, query.with_for_update())
-    if before.email_status is EmailStatus.SENDING:
-        return before
-    await conn.execute(
-        update(notifications)
-        .where(notifications.c.id == notification_id)
-        .values(status=EmailStatus.QUEUED, attempts=0)
-    )
-    await outbox.complete(conn, Task.SEND_NOTIFICATIONS, [notification_id])
-    await outbox.add(conn, Task.SEND_NOTIFICATIONS, [notification_id], now=now)
-    changes = {"email_status": [before.email_status, EmailStatus.QUEUED]}
-    await audit.record(
-        conn, "resend", "notification", notification_id, changes, user_id=user_id, now=now
-    )
-    return await _one(conn, query)
+    await resend_many(conn, [notification_id], user_id=user_id, now=now)
+    return await get(conn, notification_id)
 
 
 async def resend_many(
     conn: AsyncConnection, ids: Collection[int], *, user_id: int | None, now: datetime
 ) -> int:
     """Send these e-mails again; how many were queued.  Those being sent stay as they are."""
-    found = (
-        await conn.execute(
-            select(notifications.c.id, notifications.c.status)
-            .where(notifications.c.id.in_(ids), notifications.c.status != EmailStatus.SENDING)
-            .order_by(notifications.c.id)
-            .with_for_update()
-        )
-    ).all()
+    query = (
+        select(notifications.c.id, notifications.c.status)
+        .where(notifications.c.id.in_(ids), notifications.c.status != EmailStatus.SENDING)
+        .order_by(notifications.c.id)
+        .with_for_update()
+    )
+    found = (await conn.execute(query)).all()
     wanted = [row.id for row in found]
     if not wanted:
         return 0
-    await conn.execute(
-        update(notifications)
-        .where(notifications.c.id.in_(wanted))
-        .values(status=EmailStatus.QUEUED, attempts=0)
-    )
+    queued = update(notifications).where(notifications.c.id.in_(wanted))
+    await conn.execute(queued.values(status=EmailStatus.QUEUED, attempts=0))
     await outbox.complete(conn, Task.SEND_NOTIFICATIONS, wanted)
     await outbox.add(conn, Task.SEND_NOTIFICATIONS, wanted, now=now)
     changes = {str(row.id): {"email_status": [row.status, EmailStatus.QUEUED]} for row in found}
@@ -412,10 +374,6 @@ async def give_up(
             lease_until=None,
         )
     )
-
-
-def _language_of(user_id: int | None) -> Any:
-    return select(users.c.language).where(users.c.id == user_id).scalar_subquery()
 
 
 async def _page(

@@ -51,10 +51,8 @@ async def change(
         raise NotFound("This user")
     preferences_now = Preferences(**{**asdict(await of_user(conn, user_id)), **chosen})
     values = {**asdict(preferences_now), "updated_at": now}
-    changed = await conn.execute(
-        update(preferences).where(preferences.c.user_id == user_id).values(values)
-    )
-    if changed.rowcount == 0:
+    changed = update(preferences).where(preferences.c.user_id == user_id).values(values)
+    if (await conn.execute(changed)).rowcount == 0:
         await conn.execute(insert(preferences).values(user_id=user_id, **values))
     return preferences_now
 
@@ -66,11 +64,8 @@ async def opted_out(
     optional = [email for email in emails if email[1] in OPTIONAL and email[2] is not None]
     if not optional:
         return set()
-    found = await conn.execute(
-        select(preferences).where(
-            preferences.c.user_id.in_({user_id for _, _, user_id in optional})
-        )
-    )
+    user_ids = {user_id for _, _, user_id in optional}
+    found = await conn.execute(select(preferences).where(preferences.c.user_id.in_(user_ids)))
     chosen = {row.user_id: row._mapping for row in found}
     return {
         email_id

@@ -6,6 +6,7 @@ import os
 import re
 import tempfile
 from collections.abc import Collection
+from contextlib import suppress
 from email.parser import BytesHeaderParser
 from email.policy import SMTP
 from hashlib import sha256
@@ -201,7 +202,8 @@ class SmtpMailer:
             answer = await self._transfer(line, envelope)
             answered = True
         except (TryLater, Refused):
-            answered = await self._reset(line)
+            with suppress(OSError):
+                answered = await line.reset(self._command_timeout_s)
             raise
         finally:
             self._in_use -= 1
@@ -238,12 +240,6 @@ class SmtpMailer:
         if answer.code == SERVICE_CLOSING:
             raise ConnectionError(_one_line(answer))  # As after an idle timeout.
         return answer
-
-    async def _reset(self, line: Pipeline) -> bool:
-        try:
-            return await line.reset(self._command_timeout_s)
-        except OSError:
-            return False
 
 
 def reply_code(answer: str) -> int | None:

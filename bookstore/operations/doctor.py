@@ -111,9 +111,8 @@ async def _broken_orders(conn: AsyncConnection) -> AsyncIterator[Finding]:
                     reported[invariant] += 1
                     yield Finding(invariant, row)
         if reported[TOTAL_RULE] < MAX_ROWS_REPORTED and TOTAL_RULE not in passed:
-            for row in (await _wrong_totals(conn, id_range))[
-                : MAX_ROWS_REPORTED - reported[TOTAL_RULE]
-            ]:
+            wrong = await _wrong_totals(conn, id_range)
+            for row in wrong[: MAX_ROWS_REPORTED - reported[TOTAL_RULE]]:
                 reported[TOTAL_RULE] += 1
                 yield Finding(TOTAL_RULE, row)
 
@@ -131,23 +130,18 @@ async def _passed_prechecks(conn: AsyncConnection, id_range: dict[str, int]) -> 
 async def _wrong_totals(conn: AsyncConnection, id_range: dict[str, int]) -> list[str]:
     # Orders before lines: a concurrent checkout commits both at once, so every order that is read
     # here has its lines in the second query.
-    found = (
-        await conn.execute(
-            select(orders.c.id, orders.c.number, orders.c.terms, orders.c.total_cents)
-            .where(
-                orders.c.id.between(id_range["first"], id_range["last"]),
-                orders.c.total_cents.is_not(None),
-            )
-            .order_by(orders.c.id)
-        )
-    ).all()
+    first, last = id_range["first"], id_range["last"]
+    of_orders = (
+        select(orders.c.id, orders.c.number, orders.c.terms, orders.c.total_cents)
+        .where(orders.c.id.between(first, last), orders.c.total_cents.is_not(None))
+        .order_by(orders.c.id)
+    )
+    found = (await conn.execute(of_orders)).all()
+    columns = order_lines.c.order_id, order_lines.c.quantity, order_lines.c.unit_price_cents
+    of_lines = select(*columns).where(order_lines.c.order_id.between(first, last))
     lines: dict[int, list[tuple[int, int]]] = {}
-    for line in await conn.execute(
-        select(
-            order_lines.c.order_id, order_lines.c.quantity, order_lines.c.unit_price_cents
-        ).where(order_lines.c.order_id.between(id_range["first"], id_range["last"]))
-    ):
-        lines.setdefault(line.order_id, []).append((line.quantity, line.unit_price_cents))
+    for order_id, quantity, unit_price_cents in await conn.execute(of_lines):
+        lines.setdefault(order_id, []).append((quantity, unit_price_cents))
     wrong = []
     for row in found:
         if is_damaged(row.terms):

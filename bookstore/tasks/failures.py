@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import and_, delete, or_, select
+from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.database.statements import Bulk
@@ -39,11 +39,7 @@ class Failure:
 
 
 async def record(
-    conn: AsyncConnection,
-    task: str,
-    failed: Collection[tuple[int, int, str]],
-    *,
-    now: datetime,
+    conn: AsyncConnection, task: str, failed: Collection[tuple[int, int, str]], *, now: datetime
 ) -> None:
     """Record each failed `(ref_id, attempt, error)`, in the transaction that plans the retry."""
     if failed:
@@ -51,29 +47,12 @@ async def record(
         await _RECORD(conn, rows, task=task, now=now)
 
 
-async def of(conn: AsyncConnection, work: Collection[tuple[str, int]]) -> list[Failure]:
-    """The latest failed attempts at these `(task, ref_id)`, oldest first."""
-    if not work:
-        return []
-    refs: dict[str, list[int]] = {}
-    for task, ref_id in work:
-        refs.setdefault(task, []).append(ref_id)
-    found = await conn.execute(
-        select(task_failures)
-        .where(
-            or_(
-                *(
-                    and_(task_failures.c.task == task, task_failures.c.ref_id.in_(ref_ids))
-                    for task, ref_ids in refs.items()
-                )
-            )
-        )
-        .order_by(task_failures.c.id.desc())
-        .limit(_MAX_RESULTS)
-    )
-    return [
-        Failure(row.task, row.ref_id, row.attempt, row.error, row.at) for row in reversed([*found])
-    ]
+async def of(conn: AsyncConnection, task: str, ref_id: int) -> list[Failure]:
+    """The latest failed attempts at this work, oldest first."""
+    columns = (task_failures.c[name] for name in Failure.__slots__)
+    query = select(*columns).where(task_failures.c.task == task, task_failures.c.ref_id == ref_id)
+    latest = await conn.execute(query.order_by(task_failures.c.id.desc()).limit(_MAX_RESULTS))
+    return [Failure(*row) for row in reversed(latest.all())]
 
 
 async def purge(conn: AsyncConnection, *, before: datetime) -> None:

@@ -10,10 +10,8 @@ from bookstore.database.tables import heartbeats
 
 async def beat(conn: AsyncConnection, name: str, *, now: datetime) -> None:
     """Record that `name` is alive.  Each name has one writer."""
-    changed = await conn.execute(
-        update(heartbeats).where(heartbeats.c.name == name).values(beat_at=now)
-    )
-    if changed.rowcount == 0:
+    later_beat = update(heartbeats).where(heartbeats.c.name == name).values(beat_at=now)
+    if (await conn.execute(later_beat)).rowcount == 0:
         await conn.execute(insert(heartbeats).values(name=name, beat_at=now))
 
 

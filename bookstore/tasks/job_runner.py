@@ -10,11 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bookstore import correlation
 from bookstore.database.documents import is_damaged
-from bookstore.database.engine import is_unavailable, retry_transaction, transaction
+from bookstore.database.engine import is_unavailable, run_transaction, transaction
 from bookstore.errors import BookstoreError
 from bookstore.tasks import jobs, outbox
 from bookstore.tasks.jobs import Job, JobKind
-from bookstore.tasks.outbox import StartedAttempt, Task, TaskRef
+from bookstore.tasks.outbox import Task, TaskRef
 
 log = logging.getLogger(__name__)
 
@@ -67,19 +67,17 @@ class JobRunner:
 
         `on_progress` is awaited with the job after each commit.
         """
-
-        async def count() -> dict[int, StartedAttempt]:
-            async with transaction(self._engine) as conn:
-                return await outbox.start_attempts(conn, Task.RUN_JOBS, [job_id])
-
-        start = (await retry_transaction(count)).get(job_id)
-        if start is None:
+        starts = await run_transaction(self._engine, outbox.start_attempts, Task.RUN_JOBS, [job_id])
+        if job_id not in starts:
             return False
-        with correlation.bind_request_ids([start.request_id]):
-            return await self._run(job_id, start.number, on_progress)
+        with correlation.bind_request_ids([starts[job_id].request_id]):
+            return await self._run(job_id, starts[job_id].number, on_progress)
 
     async def _run(self, job_id: int, attempt: int, on_progress: ProgressCallback | None) -> bool:
-        job = await self._begin(job_id, attempt)
+        if attempt > outbox.MAX_ATTEMPTS:
+            await self._fail(job_id, "The worker process died during every attempt.")
+            return False
+        job = await run_transaction(self._engine, jobs.begin, job_id, now=self._clock())
         if job is None:
             return False
         began = time.monotonic()
@@ -108,23 +106,9 @@ class JobRunner:
             announce([TaskRef(Task.RUN_JOBS, job_id)])
         return more
 
-    async def _begin(self, job_id: int, attempt: int) -> Job | None:
-        async def work() -> Job | None:
-            async with transaction(self._engine) as conn:
-                return await jobs.begin(conn, job_id, now=self._clock())
-
-        if attempt > outbox.MAX_ATTEMPTS:
-            await self._fail(job_id, "The worker process died during every attempt.")
-            return None
-        return await retry_transaction(work)
-
     async def _refuse(self, job: Job, error: str) -> None:
-        async def work() -> None:
-            async with transaction(self._engine) as conn:
-                await jobs.finish(conn, job, error=error, now=self._clock())
-
         try:
-            await retry_transaction(work)
+            await run_transaction(self._engine, jobs.finish, job, error=error, now=self._clock())
         except jobs.JobConflict:
             log.debug("job %d was cancelled", job.id)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import ColumnElement, delete, func, insert, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import audit
@@ -142,9 +142,7 @@ _ADD_LINES = Bulk(
     "position INT, line INT, outcome VARCHAR(20), isbn13 VARCHAR(13), field VARCHAR(100),"
     " value VARCHAR(100), reason VARCHAR(500), cells LONGTEXT",
     """
-    INSERT INTO job_lines (
-        job_id, position, line, outcome, isbn13, field, value, reason, cells
-    )
+    INSERT INTO job_lines (job_id, position, line, outcome, isbn13, field, value, reason, cells)
     SELECT :job_id, v.position, v.line, v.outcome, v.isbn13, v.field, v.value, v.reason, v.cells
     FROM {rows} AS v
     """,
@@ -166,22 +164,10 @@ async def add(
     A file that it reads is stored as long as the job.
     """
     inserted = await conn.execute(
-        insert(jobs).values(
-            kind=kind,
-            state=JobState.QUEUED,
-            user_id=user_id,
-            file_id=file_id,
-            options=dict(options or {}),
-            findings={},
-            read=0,
-            created=0,
-            updated=0,
-            unchanged=0,
-            refused=0,
-            done=0,
-            created_at=now,
-            updated_at=now,
-        )
+        insert(jobs)
+        .values(kind=kind, state=JobState.QUEUED, user_id=user_id, file_id=file_id)
+        .values(options=dict(options or {}), findings={}, created_at=now, updated_at=now)
+        .values(read=0, created=0, updated=0, unchanged=0, refused=0, done=0)
     )
     job_id: int = inserted.lastrowid
     await outbox.add(conn, Task.RUN_JOBS, [job_id], now=now, request_ids={job_id: request_id})
@@ -252,14 +238,9 @@ async def lines(
 
 async def positions_without_isbn(conn: AsyncConnection, job_id: int) -> set[int]:
     """The positions of the refused lines of an import that have no valid ISBN."""
-    found = await conn.scalars(
-        select(job_lines.c.position).where(
-            job_lines.c.job_id == job_id,
-            job_lines.c.outcome == LineOutcome.REFUSED,
-            job_lines.c.isbn13.is_(None),
-        )
-    )
-    return set(found)
+    refused = (job_lines.c.job_id == job_id) & (job_lines.c.outcome == LineOutcome.REFUSED)
+    query = select(job_lines.c.position).where(refused, job_lines.c.isbn13.is_(None))
+    return set(await conn.scalars(query))
 
 
 async def cancel(conn: AsyncConnection, job_id: int, *, user_id: int | None, now: datetime) -> Job:
@@ -325,18 +306,8 @@ async def advance(
     changes: dict[str, Any] = {"updated_at": now, **numbers}
     if findings is not None:
         changes["findings"] = dict(findings)
-    changed = await conn.execute(
-        update(jobs)
-        .where(
-            jobs.c.id == job.id,
-            jobs.c.state == JobState.RUNNING,
-            jobs.c.read == job.read,
-            jobs.c.done == job.done,
-        )
-        .values(changes)
-    )
-    if changed.rowcount == 0:
-        raise JobConflict
+    same_progress = (jobs.c.read == job.read) & (jobs.c.done == job.done)
+    await _update_running(conn, job, same_progress, changes)
     if lines:
         await _ADD_LINES(conn, [_row(line) for line in lines], job_id=job.id)
     await outbox.record_progress(conn, Task.RUN_JOBS, job.id, now=now)
@@ -346,6 +317,7 @@ async def advance(
 async def finish(
     conn: AsyncConnection,
     job: Job,
+    /,
     *,
     now: datetime,
     error: str | None = None,
@@ -357,22 +329,20 @@ async def finish(
     Raises:
         JobConflict: it was cancelled meanwhile, or another worker has ended it.
     """
-    changed = await conn.execute(
-        update(jobs)
-        .where(jobs.c.id == job.id, jobs.c.state == JobState.RUNNING)
-        .values(
-            state=JobState.FAILED if error else JobState.DONE,
-            error=error,
-            result_id=result_id,
-            updated_at=now,
-            finished_at=now,
-            **numbers,
-        )
-    )
-    if changed.rowcount == 0:
-        raise JobConflict
+    state = JobState.FAILED if error else JobState.DONE
+    ended = {"state": state, "error": error, "updated_at": now, "finished_at": now}
+    await _update_running(conn, job, true(), {"result_id": result_id, **ended, **numbers})
     await outbox.complete(conn, Task.RUN_JOBS, [job.id])
     return await get(conn, job.id)
+
+
+async def _update_running(
+    conn: AsyncConnection, job: Job, condition: ColumnElement[bool], values: Mapping[str, Any]
+) -> None:
+    running = (jobs.c.id == job.id) & (jobs.c.state == JobState.RUNNING) & condition
+    changed = await conn.execute(update(jobs).where(running).values(values))
+    if changed.rowcount == 0:
+        raise JobConflict
 
 
 async def mark_failed(conn: AsyncConnection, job_id: int, error: str, *, now: datetime) -> None:
@@ -435,13 +405,5 @@ def of_row(row: Any) -> Job:
 
 def line_of_row(row: Any) -> JobLine:
     """The line of a row, which may have further columns."""
-    return JobLine(
-        row.position,
-        row.line,
-        LineOutcome.stored(row.outcome),
-        row.isbn13,
-        row.field,
-        row.value,
-        row.reason,
-        row.cells,
-    )
+    refusal = row.field, row.value, row.reason, row.cells
+    return JobLine(row.position, row.line, LineOutcome.stored(row.outcome), row.isbn13, *refusal)

@@ -100,21 +100,10 @@ _ADD = Bulk(
     SELECT :task, v.ref_id, :due_at, 0, 0, v.request_id, :now FROM {rows} AS v
     """,
 )
-_COUNT_ATTEMPTS = Bulk(
-    "ref_id BIGINT",
-    """
-    UPDATE {rows} AS v STRAIGHT_JOIN tasks AS t ON t.task = :task AND t.ref_id = v.ref_id
-    SET t.attempts = t.attempts + :change WHERE t.dead_at IS NULL
-    """,
-    sqlite="""
-    UPDATE tasks SET attempts = attempts + :change
-    WHERE task = :task AND ref_id IN (SELECT ref_id FROM {rows}) AND dead_at IS NULL
-    """,
-)
-_UNFINISHED = """
-    FROM {rows} AS v {join} tasks AS t ON t.task = :task AND t.ref_id = v.ref_id
-    WHERE t.dead_at IS NULL
-"""
+#: The tasks of these rows, and the same as a condition for SQLite.
+_ROWS = "{rows} AS v {join} tasks AS t ON t.task = :task AND t.ref_id = v.ref_id"
+_IN_ROWS = "task = :task AND ref_id IN (SELECT ref_id FROM {rows})"
+_UNFINISHED = f"FROM {_ROWS} WHERE t.dead_at IS NULL"
 _ATTEMPTS = BulkQuery("ref_id BIGINT", "t.ref_id, t.attempts, t.request_id", _UNFINISHED)
 _READY = BulkQuery(
     "ref_id BIGINT",
@@ -122,45 +111,35 @@ _READY = BulkQuery(
     _UNFINISHED + " AND (t.attempts < 2 OR t.publish_count > 0 OR t.due_at <= :now)",
 )
 _LOCK = BulkQuery("ref_id BIGINT", "t.ref_id, t.attempts", _UNFINISHED + " {for_update}")
-_COMPLETE = Bulk(
+_COUNT_ATTEMPTS = Bulk(
     "ref_id BIGINT",
-    """
-    DELETE t FROM {rows} AS v STRAIGHT_JOIN tasks AS t ON t.task = :task AND t.ref_id = v.ref_id
-    """,
-    sqlite="DELETE FROM tasks WHERE task = :task AND ref_id IN (SELECT ref_id FROM {rows})",
+    f"UPDATE {_ROWS} SET t.attempts = t.attempts + :change WHERE t.dead_at IS NULL",  # noqa: S608 - all constant
+    sqlite=f"UPDATE tasks SET attempts = attempts + :change WHERE {_IN_ROWS} AND dead_at IS NULL",  # noqa: S608 - all constant
 )
 _LEASE = Bulk(
     "ref_id BIGINT",
-    """
-    UPDATE {rows} AS v STRAIGHT_JOIN tasks AS t ON t.task = :task AND t.ref_id = v.ref_id
-    SET t.due_at = :due_at
-    """,
-    sqlite="""
-    UPDATE tasks SET due_at = :due_at
-    WHERE task = :task AND ref_id IN (SELECT ref_id FROM {rows})
-    """,
+    f"UPDATE {_ROWS} SET t.due_at = :due_at",  # noqa: S608 - all constant
+    sqlite=f"UPDATE tasks SET due_at = :due_at WHERE {_IN_ROWS}",  # noqa: S608 - all constant
+)
+_COMPLETE = Bulk(
+    "ref_id BIGINT",
+    f"DELETE t FROM {_ROWS}",
+    sqlite=f"DELETE FROM tasks WHERE {_IN_ROWS}",  # noqa: S608 - all constant
 )
 _POSTPONE = Bulk(
     "ref_id BIGINT, due_at DATETIME(6), error TEXT",
-    """
-    UPDATE {rows} AS v STRAIGHT_JOIN tasks AS t ON t.task = :task AND t.ref_id = v.ref_id
-    SET t.due_at = v.due_at, t.publish_count = 0, t.attempts = 0, t.error = v.error
-    """,
+    f"UPDATE {_ROWS} SET t.due_at = v.due_at, t.publish_count = 0, t.attempts = 0,"  # noqa: S608 - all constant
+    " t.error = v.error",
     sqlite="""
     UPDATE tasks SET due_at = v.due_at, publish_count = 0, attempts = 0, error = v.error
     FROM {rows} AS v WHERE tasks.task = :task AND tasks.ref_id = v.ref_id
     """,
 )
-_PUBLISHED = Bulk(
+_PUBLISHED = Bulk.update(
     "id BIGINT",
-    """
-    UPDATE {rows} AS v STRAIGHT_JOIN tasks AS t {by_key} ON t.id = v.id
-    SET t.publish_count = t.publish_count + 1, t.due_at = :due_at
-    """,
-    sqlite="""
-    UPDATE tasks SET publish_count = publish_count + 1, due_at = :due_at
-    WHERE id IN (SELECT id FROM {rows})
-    """,
+    "tasks",
+    "t.id = v.id",
+    {"publish_count": "t.publish_count + 1", "due_at": ":due_at"},
 )
 
 
@@ -290,14 +269,8 @@ async def fail(
         return False
     last = started >= MAX_ATTEMPTS
     await failures.record(conn, task, [(ref_id, started, error)], now=now)
-    await _change(
-        conn,
-        task,
-        ref_id,
-        error=error[:ERROR_LENGTH],
-        due_at=now + _retry_delay(started),
-        dead_at=now if last else None,
-    )
+    due_at, dead_at = now + _retry_delay(started), now if last else None
+    await _change(conn, task, ref_id, error=error[:ERROR_LENGTH], due_at=due_at, dead_at=dead_at)
     return last
 
 
@@ -338,30 +311,22 @@ async def lease(
 
 
 async def claim_due(
-    conn: AsyncConnection,
-    *,
-    now: datetime,
-    limit: int = 1000,
-    ahead: timedelta = timedelta(0),
+    conn: AsyncConnection, *, now: datetime, limit: int = 1000, ahead: timedelta = timedelta(0)
 ) -> list[DueTask]:
     """Rows that are due, for the caller to publish; each is due again after `REPUBLISH_DELAY`.
 
     `ahead` includes rows that become due within that time.
     """
-    found = (
-        await conn.execute(
-            select(tasks.c.id, tasks.c.task, tasks.c.ref_id, tasks.c.publish_count)
-            .where(
-                # The relay of a newer release publishes the kinds of task that only it knows.
-                tasks.c.task.in_(list(Task)),
-                tasks.c.dead_at.is_(None),
-                tasks.c.due_at <= now + ahead,
-            )
-            .order_by(tasks.c.due_at, tasks.c.id)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
-    ).all()
+    query = (
+        select(tasks.c.id, tasks.c.task, tasks.c.ref_id, tasks.c.publish_count)
+        # The relay of a newer release publishes the kinds of task that only it knows.
+        .where(tasks.c.task.in_(list(Task)), tasks.c.dead_at.is_(None))
+        .where(tasks.c.due_at <= now + ahead)
+        .order_by(tasks.c.due_at, tasks.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    found = (await conn.execute(query)).all()
     if found:
         await _PUBLISHED(conn, sorted((row.id,) for row in found), due_at=now + REPUBLISH_DELAY)
         failpoint("R1")
@@ -369,11 +334,7 @@ async def claim_due(
 
 
 async def find(
-    conn: AsyncConnection,
-    *,
-    dead: bool | None = None,
-    after_id: int = 0,
-    limit: int = 100,
+    conn: AsyncConnection, *, dead: bool | None = None, after_id: int = 0, limit: int = 100
 ) -> list[TaskRow]:
     """Unfinished work, oldest first; `dead` selects only dead (True) or only live (False) rows."""
     query = select(tasks).where(tasks.c.id > after_id).order_by(tasks.c.id).limit(limit)
@@ -402,22 +363,7 @@ async def replay(
     Raises:
         NotFound: there is no such task.
     """
-    task = await get(conn, task_id)
-    await conn.execute(
-        update(tasks)
-        .where(tasks.c.id == task_id)
-        .values(dead_at=None, attempts=0, publish_count=0, error=None, due_at=now)
-    )
-    await audit.record(
-        conn,
-        "replay",
-        "task",
-        work_name(task.task, task.ref_id),
-        {"error": [task.error, None]},
-        user_id=user_id,
-        now=now,
-    )
-    announce(conn, task.task, [task.ref_id])
+    await _replay(conn, [await get(conn, task_id)], user_id, now)
     return await get(conn, task_id)
 
 
@@ -425,24 +371,22 @@ async def replay_many(
     conn: AsyncConnection, task_ids: Collection[int], *, user_id: int | None, now: datetime
 ) -> int:
     """Replay the dead ones among these tasks; how many there were."""
-    found = (
-        await conn.execute(
-            select(tasks)
-            .where(tasks.c.id.in_(task_ids), tasks.c.dead_at.is_not(None))
-            .order_by(tasks.c.id)
-            .with_for_update()
-        )
-    ).all()
-    await conn.execute(
-        update(tasks)
-        .where(tasks.c.id.in_([row.id for row in found]))
-        .values(dead_at=None, attempts=0, publish_count=0, error=None, due_at=now)
-    )
-    changes = {work_name(row.task, row.ref_id): {"error": [row.error, None]} for row in found}
+    query = select(tasks).where(tasks.c.id.in_(task_ids), tasks.c.dead_at.is_not(None))
+    found = await conn.execute(query.order_by(tasks.c.id).with_for_update())
+    dead = [of_row(row) for row in found]
+    await _replay(conn, dead, user_id, now)
+    return len(dead)
+
+
+async def _replay(
+    conn: AsyncConnection, rows: Sequence[TaskRow], user_id: int | None, now: datetime
+) -> None:
+    reset = {"dead_at": None, "attempts": 0, "publish_count": 0, "error": None, "due_at": now}
+    await conn.execute(update(tasks).where(tasks.c.id.in_([it.id for it in rows])).values(reset))
+    changes = {work_name(it.task, it.ref_id): {"error": [it.error, None]} for it in rows}
     await audit.record_many(conn, "replay", "task", changes, user_id=user_id, now=now)
-    for row in found:
-        announce(conn, Task.stored(row.task), [row.ref_id])
-    return len(found)
+    for row in rows:
+        announce(conn, row.task, [row.ref_id])
 
 
 async def lock_dead(conn: AsyncConnection, task_id: int) -> TaskRow:
@@ -469,20 +413,10 @@ async def delete_dead(
     The caller decides in the same transaction what becomes of the object that it was about.
     """
     await conn.execute(delete(tasks).where(tasks.c.id == task.id))
-    changes: dict[str, list[Any]] = {
-        "task": [task.task, None],
-        "ref_id": [task.ref_id, None],
-        "reason": [None, reason],
-    }
-    await audit.record(
-        conn,
-        "discard",
-        "task",
-        work_name(task.task, task.ref_id),
-        changes,
-        user_id=user_id,
-        now=now,
-    )
+    changes: dict[str, list[Any]] = {"task": [task.task, None], "ref_id": [task.ref_id, None]}
+    changes["reason"] = [None, reason]
+    name = work_name(task.task, task.ref_id)
+    await audit.record(conn, "discard", "task", name, changes, user_id=user_id, now=now)
 
 
 def work_name(task: str, ref_id: int) -> str:
@@ -492,10 +426,9 @@ def work_name(task: str, ref_id: int) -> str:
 
 async def count(conn: AsyncConnection) -> dict[str, int]:
     """How many rows are `waiting` and how many are `dead`."""
-    found = (
-        await conn.execute(select(func.count(), func.count(tasks.c.dead_at)).select_from(tasks))
-    ).one()
-    return {"waiting": found[0] - found[1], "dead": found[1]}
+    query = select(func.count(), func.count(tasks.c.dead_at)).select_from(tasks)
+    total, dead = (await conn.execute(query)).one()
+    return {"waiting": total - dead, "dead": dead}
 
 
 async def _change(conn: AsyncConnection, task: Task, ref_id: int, **values: Any) -> None:

@@ -9,11 +9,11 @@ import asyncio
 import json
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 from operator import attrgetter
-from typing import Any, Protocol, Self
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import aio_pika
 import dramatiq
@@ -31,6 +31,8 @@ from dramatiq.brokers.stub import StubBroker
 
 from bookstore.database.failpoints import failpoint
 from bookstore.tasks.outbox import Task, TaskRef
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -114,13 +116,8 @@ def to_messages(tasks: Sequence[TaskRef]) -> Iterator[dramatiq.Message[Any]]:
         ids = [ref.ref_id for ref in group]
         length = 1 if task in UNBATCHED else MAX_IDS
         for start in range(0, len(ids), length):
-            yield dramatiq.Message(
-                queue_name=QUEUES[task],
-                actor_name=task,
-                args=(ids[start : start + length],),
-                kwargs={},
-                options={},
-            )
+            args = (ids[start : start + length],)
+            yield dramatiq.Message(QUEUES[task], task, args, kwargs={}, options={})
 
 
 class LocalPublisher:
@@ -142,7 +139,7 @@ class LocalPublisher:
         return []
 
 
-class _Connection(ABC):
+class _Connection(ABC, Generic[T]):
     """A connection to RabbitMQ; one background loop opens, uses and reopens it.
 
     Callers add to a buffer and wake the loop.  If publishing fails, the buffer is dropped.
@@ -156,6 +153,8 @@ class _Connection(ABC):
         self._name = name
         self._unavailable = False
         self._closing = False
+        #: What is published next, each item once.
+        self._buffer: dict[T, None] = {}
         self._wake = asyncio.Event()
         self._connection: AbstractConnection | None = None
         self._channel: AbstractChannel | None = None
@@ -191,12 +190,21 @@ class _Connection(ABC):
         """Declare the queues and exchanges that this connection needs."""
 
     @abstractmethod
-    async def _publish_buffer(self) -> None:
-        """Publish what is buffered."""
+    async def _publish_items(self, items: list[T]) -> None:
+        """Publish what was buffered."""
 
-    @abstractmethod
-    def _drop_buffer(self) -> None:
-        """Discard what is buffered."""
+    def _add(self, items: Iterable[T]) -> None:
+        # Items are buffered before the first connection too: a process that has just started will
+        # soon have one.
+        if not self._unavailable:
+            self._buffer.update(dict.fromkeys(islice(items, BUFFER_SIZE - len(self._buffer))))
+            self._wake.set()
+
+    async def _publish_buffer(self) -> None:
+        items, self._buffer = self._buffer, {}
+        if items:
+            async with asyncio.timeout(PUBLISH_TIMEOUT_S):
+                await self._publish_items(list(items))
 
     async def _run(self) -> None:
         while True:
@@ -215,7 +223,7 @@ class _Connection(ABC):
                 if not self._unavailable:
                     log.warning("broker unavailable: %s", type(error).__name__)
                 self._unavailable = True
-                self._drop_buffer()
+                self._buffer.clear()
                 await self._disconnect()
                 await asyncio.sleep(RECONNECT_DELAY_S)
 
@@ -266,7 +274,7 @@ class _Connection(ABC):
                 await connection.close()
 
 
-class RabbitPublisher(_Connection):
+class RabbitPublisher(_Connection[TaskRef]):
     """Publishes to RabbitMQ: persistent, mandatory and with publisher confirms.
 
     One loop connects, buffers tasks and publishes them in batches: the first task is published at
@@ -276,38 +284,22 @@ class RabbitPublisher(_Connection):
     def __init__(self, urls: Sequence[str], *, queue_type: str, name: str) -> None:
         super().__init__(urls, name=name)
         self._queue_type = queue_type
-        self._buffer: list[TaskRef] = []
         self._depths_task: asyncio.Task[list[QueueDepth] | None] | None = None
 
     def publish(self, tasks: Sequence[TaskRef]) -> None:
-        # Tasks are buffered before the first connection too: a process that has just started will
-        # soon have one.
-        if not self._unavailable:
-            self._buffer.extend(tasks[: BUFFER_SIZE - len(self._buffer)])
-            self._wake.set()
+        self._add(tasks)
 
-    async def _publish_buffer(self) -> None:
-        tasks, self._buffer = self._buffer, []
-        if tasks:
-            async with asyncio.timeout(PUBLISH_TIMEOUT_S):
-                await asyncio.gather(*(self._publish(message) for message in to_messages(tasks)))
-            failpoint("R4")
-
-    def _drop_buffer(self) -> None:
-        self._buffer.clear()
+    async def _publish_items(self, items: list[TaskRef]) -> None:
+        await asyncio.gather(*(self._publish(message) for message in to_messages(items)))
+        failpoint("R4")
 
     async def _publish(self, message: dramatiq.Message[Any]) -> None:
         assert self._channel is not None
         failpoint("R3")
-        await self._channel.default_exchange.publish(
-            aio_pika.Message(
-                message.encode(),
-                delivery_mode=DeliveryMode.PERSISTENT,
-                message_id=message.message_id,
-            ),
-            routing_key=message.queue_name,
-            mandatory=True,
-        )
+        body, mode = message.encode(), DeliveryMode.PERSISTENT
+        sent = aio_pika.Message(body, delivery_mode=mode, message_id=message.message_id)
+        exchange = self._channel.default_exchange
+        await exchange.publish(sent, routing_key=message.queue_name, mandatory=True)
 
     async def depths(self) -> list[QueueDepth]:
         if self._connection is None or not self.ready:
@@ -331,17 +323,14 @@ class RabbitPublisher(_Connection):
             for queue in dict.fromkeys(QUEUES.values()):
                 for name in (queue, f"{queue}.DQ", f"{queue}.XQ"):
                     try:
-                        queue_info = await channel.declare_queue(name, passive=True)
-                        declared = queue_info.declaration_result
+                        declared = await channel.declare_queue(name, passive=True)
                     except ChannelNotFoundEntity:
                         # RabbitMQ closes the channel when the queue does not exist.
                         channel = await connection.channel(publisher_confirms=False)
                     else:
-                        found.append(
-                            QueueDepth(
-                                name, declared.message_count or 0, declared.consumer_count or 0
-                            )
-                        )
+                        counts = declared.declaration_result
+                        ready, consumers = counts.message_count or 0, counts.consumer_count or 0
+                        found.append(QueueDepth(name, ready, consumers))
             await channel.close()
         except (AMQPException, OSError, TimeoutError, RuntimeError) as error:
             log.debug("while reading the queues: %r", error)
@@ -368,7 +357,7 @@ class RabbitPublisher(_Connection):
         return waiting
 
 
-class EventBus(_Connection):
+class EventBus(_Connection[int]):
     """Broadcasts the ids of changed orders to all web processes, and receives what others publish.
 
     Each message is a list of ids without data.  It is neither persistent nor confirmed: the streams
@@ -387,14 +376,11 @@ class EventBus(_Connection):
         """`on_change` gets the ids that any process publishes, on this event loop."""
         super().__init__(urls, name=name)
         self._on_change = on_change
-        self._buffer: dict[int, None] = {}
         self._exchange: AbstractExchange | None = None
 
     def notify(self, order_ids: Collection[int]) -> None:
         """Publish soon that these orders changed; neither blocks nor raises."""
-        if not self._unavailable and len(self._buffer) < BUFFER_SIZE:
-            self._buffer.update(dict.fromkeys(order_ids))
-            self._wake.set()
+        self._add(order_ids)
 
     async def _declare(self, channel: AbstractChannel) -> None:
         self._exchange = await channel.declare_exchange(EXCHANGE, ExchangeType.TOPIC, durable=True)
@@ -418,18 +404,7 @@ class EventBus(_Connection):
         if isinstance(order_ids, list):
             self._on_change([order_id for order_id in order_ids if isinstance(order_id, int)])
 
-    async def _publish_buffer(self) -> None:
-        order_ids, self._buffer = list(self._buffer), {}
-        if order_ids:
-            assert self._exchange is not None
-            async with asyncio.timeout(PUBLISH_TIMEOUT_S):
-                await self._exchange.publish(
-                    aio_pika.Message(
-                        json.dumps(order_ids).encode(), content_type="application/json"
-                    ),
-                    routing_key=ORDERS_CHANGED,
-                    mandatory=False,
-                )
-
-    def _drop_buffer(self) -> None:
-        self._buffer.clear()
+    async def _publish_items(self, items: list[int]) -> None:
+        assert self._exchange is not None
+        message = aio_pika.Message(json.dumps(items).encode(), content_type="application/json")
+        await self._exchange.publish(message, routing_key=ORDERS_CHANGED, mandatory=False)

@@ -112,7 +112,7 @@ async def _add_imports(server, admin):
     trial = {"file": file_id, "dry_run": "yes"}
     started = await admin.post("/admin/imports/start", data=trial)
     engine = server.app[ENGINE]
-    importer = Importer(engine, currency="EUR", clock=lambda: NOON)
+    importer = Importer(engine, currency="EUR", country="DE", clock=lambda: NOON)
     runner = JobRunner(engine, {JobKind.IMPORT_BOOKS: importer}, clock=lambda: NOON)
     await runner.run(int(started.url.name))
     await admin.post("/admin/imports/start", data=trial)

@@ -5,12 +5,12 @@ from datetime import timedelta
 
 import pytest
 from markupsafe import escape
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from admin.formatting import log_time
 from bookstore import orders
 from bookstore.catalogue import stock
-from bookstore.database.tables import notifications, order_events
+from bookstore.database.tables import books, notifications, order_events
 from bookstore.notifications.notifications import EmailStatus
 from bookstore.users.permissions import Role
 from tests.admin.conftest import read, send
@@ -82,6 +82,21 @@ async def test_an_invalid_step_is_rejected_with_a_message(visitor, database):
     assert "cannot become confirmed" in confirmed.text
     assert "This status does not exist." in nonsense.text
     assert await status_of(database, number) is orders.State.CONFIRMED
+
+
+async def test_an_order_is_not_shipped_before_the_day_of_its_book(visitor, database):
+    number = await add_confirmed(database, status="packed")
+    async with database() as conn:
+        await conn.execute(update(books).values(on_sale_from="2099"))
+    clerk = await visitor(Role.CLERK)
+
+    page = await send(clerk, f"/admin/orders/{number}/transitions", to="shipped")
+    answer = await clerk.post(f"/api/v1/admin/orders/{number}/transitions", json={"to": "shipped"})
+
+    assert (page.status, answer.status) == (422, 409)
+    assert "Not on sale yet: Dune." in page.text
+    assert (await answer.json())["code"] == "not-yet-on-sale"
+    assert await status_of(database, number) is orders.State.PACKED
 
 
 @pytest.mark.parametrize(

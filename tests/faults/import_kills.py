@@ -99,6 +99,7 @@ async def run_through(content: bytes) -> dict[str, list[tuple[str, ...]]]:
                 io.BytesIO(content),
                 name="books.csv",
                 currency="EUR",
+                country="DE",
                 clock=lambda: datetime.now(UTC),
             )
             async with db.reading(engine) as conn:

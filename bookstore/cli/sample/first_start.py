@@ -31,7 +31,7 @@ async def prepare(engine: AsyncEngine, settings: Settings, *, echo: Callable[[st
     await db.upgrade(engine)
     now = datetime.now(UTC)
     if await _is_empty(engine, books):
-        await load(engine, settings.currency, now=now)
+        await load(engine, settings.currency, settings.country, now=now)
     if await _is_empty(engine, user_rows):
         email = settings.admin_email or ADMIN_EMAIL
         password = settings.admin_password or secrets.token_urlsafe(12)
@@ -43,11 +43,16 @@ async def prepare(engine: AsyncEngine, settings: Settings, *, echo: Callable[[st
         echo(f"Administrator: {email}, password: {shown}")
 
 
-async def load(engine: AsyncEngine, currency: str, *, now: datetime) -> Job:
+async def load(engine: AsyncEngine, currency: str, country: str, *, now: datetime) -> Job:
     """Import the sample catalogue; existing books stay unchanged."""
     with CATALOGUE.open("rb") as file:
         job = await importer.import_file(
-            engine, file, name=CATALOGUE.name, currency=currency, clock=lambda: now
+            engine,
+            file,
+            name=CATALOGUE.name,
+            currency=currency,
+            country=country,
+            clock=lambda: now,
         )
     if job.state is not JobState.DONE:
         raise Invalid("currency", job.error or "The sample catalogue could not be loaded.")

@@ -3,18 +3,9 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    DateTime,
-    Dialect,
-    Integer,
-    LargeBinary,
-    MetaData,
-    String,
-    Table,
-    TypeDecorator,
-)
+from sqlalchemy import Dialect, MetaData, Table
 from sqlalchemy.dialects import mysql
+from sqlalchemy.types import BigInteger, DateTime, Integer, LargeBinary, String, TypeDecorator
 
 metadata = MetaData(
     naming_convention={

@@ -1,18 +1,7 @@
 """Carts, orders, their events and notes, the stock ledger and notifications."""
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    CheckConstraint,
-    Column,
-    ForeignKey,
-    Index,
-    Integer,
-    SmallInteger,
-    String,
-    Text,
-    UniqueConstraint,
-)
+from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, UniqueConstraint
+from sqlalchemy.types import BigInteger, Boolean, Integer, SmallInteger, String, Text
 
 from bookstore.database import documents
 from bookstore.database.tables.columns import Id, Key, UtcDateTime, table

@@ -1,14 +1,6 @@
 """Users, their addresses and preferences, and their authentication."""
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    ForeignKey,
-    Integer,
-    String,
-    Text,
-)
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Integer, String, Text
 
 from bookstore.database import documents
 from bookstore.database.tables.columns import Hash, Id, Key, UtcDateTime, table

@@ -1,14 +1,6 @@
 """The audit log and its hash chain, bulk changes and legal texts."""
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    ForeignKey,
-    Index,
-    Integer,
-    String,
-    Text,
-)
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, String, Text
 
 from bookstore.database import documents
 from bookstore.database.tables.columns import Hash, Id, Key, UtcDateTime, table

@@ -1,16 +1,7 @@
 """Tasks, jobs, the relays' heartbeats, and files."""
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    ForeignKey,
-    Index,
-    Integer,
-    SmallInteger,
-    String,
-    Text,
-    UniqueConstraint,
-)
+from sqlalchemy import Column, ForeignKey, Index, UniqueConstraint
+from sqlalchemy.types import BigInteger, Integer, SmallInteger, String, Text
 
 from bookstore.database import documents
 from bookstore.database.tables.columns import Chunk, Id, Key, UtcDateTime, table
