@@ -31,7 +31,7 @@ from bookstore.tasks.job_runner import JobHandler, JobRunner
 from bookstore.tasks.jobs import JobKind
 from bookstore.tasks.outbox import Task
 from bookstore.tasks.publisher import QUEUES, EventBus, LocalPublisher, Publisher, RabbitPublisher
-from config import memory
+from config import memory, private_files
 from config.log import set_up, silence_libraries
 from config.settings import Settings, read_settings
 
@@ -40,8 +40,6 @@ log = logging.getLogger(__name__)
 #: Fifty orders take a few hundredths of a second; only a database that stalls takes this long.
 TIMEOUT_S = 10.0
 LOCK_WAIT_S = 5
-#: Concurrent transactions of one process; its other threads wait for the mail server.
-POOL_SIZE = 16
 
 
 class Workplace(Middleware):
@@ -75,6 +73,7 @@ class Workplace(Middleware):
         if self.settings is None:
             set_up()  # Replaces the log format of dramatiq's command line.
             install_signal_handler()
+            private_files.create_private()
             memory.freeze_startup_objects()
         else:
             silence_libraries()
@@ -94,7 +93,10 @@ class Workplace(Middleware):
     async def _start(self, broker: Broker, worker: Worker, settings: Settings) -> None:
         publisher = await self._publisher(broker, settings)
         engine = db.make_engine(
-            settings.database_url, pool_size=POOL_SIZE, timeout_s=TIMEOUT_S, lock_wait_s=LOCK_WAIT_S
+            settings.database_url,
+            connections=settings.worker_connections,
+            timeout_s=TIMEOUT_S,
+            lock_wait_s=LOCK_WAIT_S,
         )
         self._open.push_async_callback(engine.dispose)
         notify = self.notify or await self._event_bus(settings)

@@ -3,8 +3,12 @@
 import logging
 import re
 import sys
+import threading
+from types import TracebackType
 
 import structlog
+
+log = logging.getLogger(__name__)
 
 #: These write a traceback for each reconnect; our own log line says the same.
 NOISY = ("aiormq", "aio_pika", "pika")
@@ -33,7 +37,20 @@ def set_up() -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.INFO)
+    logging.captureWarnings(capture=True)
+    sys.excepthook = _log_uncaught
+    threading.excepthook = lambda args: _log_uncaught(
+        args.exc_type, args.exc_value or args.exc_type(), args.exc_traceback
+    )
     silence_libraries()
+
+
+def _log_uncaught(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Log an error that ends the process or a thread: one line, like all others."""
+    if not issubclass(kind, (KeyboardInterrupt, SystemExit)):
+        log.critical("uncaught error", exc_info=(kind, error, trace))
 
 
 def formatter(*, pretty: bool) -> logging.Formatter:

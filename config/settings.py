@@ -63,6 +63,11 @@ class Settings:
     #: By country (ISO 3166-1 alpha-2), or `*` for all others; None if the store does not ship
     #: there.
     countries: Mapping[str, ShippingRate | None] = field(default_factory=dict)
+    #: The largest numbers of database connections of a process.
+    web_connections: int = 51
+    worker_connections: int = 24
+    #: Seconds between SIGTERM and the end of `bookstore web`'s port, for load balancers.
+    stop_delay_s: float = 0.0
     #: The largest number of copies of one title in an order.
     max_per_title: int = 20
     #: The years for which the law requires the store to archive invoices.

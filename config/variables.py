@@ -146,6 +146,23 @@ SECTIONS: dict[str, tuple[Variable, ...]] = {
             "How many seconds a request waits for the database before the response is a `503`.",
             validate.Range(0.1, 60),
         ),
+        Variable(
+            "WEB_CONNECTIONS",
+            "int",
+            51,
+            "The largest number of database connections of a web process: 3 for live updates, the"
+            " rest for requests. With fewer than 51, requests wait for a connection under full"
+            " load.",
+            validate.Range(6, 1000),
+        ),
+        Variable(
+            "WORKER_CONNECTIONS",
+            "int",
+            24,
+            "The largest number of database connections of a worker process; 1.5 for each of its"
+            " threads is enough.",
+            validate.Range(3, 1000),
+        ),
     ),
     "Broker": (
         Variable(
@@ -154,7 +171,7 @@ SECTIONS: dict[str, tuple[Variable, ...]] = {
             "memory:",
             "`memory:` runs the workers inside the web process. Otherwise"
             " `amqp://USER:PASSWORD@HOST/VHOST` or `amqps://...`; several URLs are separated by"
-            " `;`.",
+            " `;` (put the value in quotes).",
             _broker,
         ),
         Variable(
@@ -195,6 +212,15 @@ SECTIONS: dict[str, tuple[Variable, ...]] = {
             8080,
             "The port on which the web process listens.",
             validate.Range(0, 65535),
+        ),
+        Variable(
+            "STOP_DELAY_S",
+            "float",
+            5.0,
+            "How many seconds `bookstore web` still accepts connections after SIGTERM, while"
+            " `/readyz` is a `503`: the time in which load balancers notice. `bookstore run` and"
+            " Ctrl-C stop at once.",
+            validate.Range(0, 300),
         ),
         Variable(
             "BASE_URL",

@@ -108,7 +108,10 @@ class Ledger:
     def file(self, path: Path) -> None:
         """Search a file that a store wrote."""
         place = path.name
-        content = path.read_bytes()
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:  # SQLite removes its journal when the last connection ends.
+            return
         if path.suffix == ".eml":
             email: Any = BytesParser(policy=default).parsebytes(content)
             self.email(email, place)

@@ -31,6 +31,9 @@ from web.server.request_limits import DEFAULT_LIMITS, REQUEST_LIMITS, RequestLim
 from web.server.route_access import ACCESS, CONFIRMED
 from web.store import routes as store
 
+#: Database connections for live updates, of those that a process may open.
+STREAM_CONNECTIONS = 3
+
 
 async def make_app(settings: Settings, limits: RequestLimits = DEFAULT_LIMITS) -> web.Application:
     """The application. It opens its connections at startup and closes them at shutdown."""
@@ -105,7 +108,11 @@ async def _streams(app: web.Application) -> AsyncIterator[None]:
     They have their own connection pool: a burst of requests must not delay live updates.
     """
     settings = app[keys.SETTINGS]
-    engine = make_engine(settings.database_url, pool_size=2, timeout_s=settings.database_timeout_s)
+    engine = make_engine(
+        settings.database_url,
+        connections=STREAM_CONNECTIONS,
+        timeout_s=settings.database_timeout_s,
+    )
     app[HUB], app[FEED] = Hub(engine), Feed(engine)
     running = [asyncio.create_task(app[HUB].run()), asyncio.create_task(app[FEED].run())]
     yield
@@ -151,7 +158,11 @@ async def _broker(app: web.Application) -> AsyncIterator[None]:
 async def _database(app: web.Application) -> AsyncIterator[None]:
     publisher = app[keys.PUBLISHER]
     settings = app[keys.SETTINGS]
-    engine = make_engine(settings.database_url, timeout_s=settings.database_timeout_s)
+    engine = make_engine(
+        settings.database_url,
+        connections=settings.web_connections - STREAM_CONNECTIONS,
+        timeout_s=settings.database_timeout_s,
+    )
     engine = notifying(announcing(engine, publisher.publish), app[keys.NOTIFY])
     app[keys.ENGINE] = engine
     app[keys.SESSION_LOOKUP] = SessionLookup(engine)

@@ -15,6 +15,7 @@ from bookstore.operations import metrics
 from config import log, memory
 from config.settings import Settings, read_settings
 from web.app import make_app
+from web.monitoring.health import READINESS
 from web.monitoring.metrics_port import make_exposition
 from web.server.request_limits import DEFAULT_LIMITS
 from web.server.server import StoreRunner
@@ -32,13 +33,17 @@ _SPAWN = get_context("spawn")
 async def serve(
     settings: Settings, *, ready: Callable[[], None] = lambda: None, shared: bool = False
 ) -> None:
-    """Serve the store until SIGTERM or SIGINT. Running requests complete first; a second signal
-    kills the process.
+    """Serve the store until SIGTERM or SIGINT.
+
+    After SIGTERM a process behind a load balancer first reports that it is not ready, and
+    continues to accept connections for `stop_delay_s`.  Then running requests complete.  A second
+    signal kills the process.
 
     `shared` lets several processes listen on the same port.
     """
     site = (settings.host, settings.port)
-    await _serve(await make_app(settings), site, ready=ready, shared=shared)
+    delay_s = 0.0 if settings.embedded else settings.stop_delay_s
+    await _serve(await make_app(settings), site, ready=ready, shared=shared, delay_s=delay_s)
 
 
 async def serve_metrics(settings: Settings, host: str, port: int) -> None:
@@ -52,21 +57,31 @@ async def _serve(
     *,
     ready: Callable[[], None] = lambda: None,
     shared: bool = False,
+    delay_s: float = 0.0,
 ) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    first: int | None = None
 
-    def on_signal() -> None:
-        if not stop.is_set():
-            loop.call_later(DUPLICATE_SIGNAL_S, restore_default_handlers)
-        stop.set()
+    def on_signal(number: int) -> None:
+        nonlocal first
+        if first is not None:
+            return
+        first = number
+        loop.call_later(DUPLICATE_SIGNAL_S, restore_default_handlers)
+        if number == signal.SIGTERM and delay_s:
+            if READINESS in app:
+                app[READINESS].stop()
+            loop.call_later(delay_s, stop.set)
+        else:
+            stop.set()
 
     def restore_default_handlers() -> None:
         for number in SIGNALS:
             loop.remove_signal_handler(number)
 
     for number in SIGNALS:
-        loop.add_signal_handler(number, on_signal)
+        loop.add_signal_handler(number, on_signal, number)
     if (parent := parent_process()) is not None:
         # If the parent process dies, no other process would stop this one.
         loop.add_reader(parent.sentinel, stop.set)

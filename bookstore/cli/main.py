@@ -30,7 +30,7 @@ from bookstore.operations import db_grants, doctor, metrics, startup_checks
 from bookstore.tasks import outbox
 from bookstore.users import accounts, sessions, two_factor
 from bookstore.users.permissions import Role
-from config import log, variables
+from config import log, private_files, variables
 from config.settings import InvalidSettings, read_settings
 
 #: Settings shown as three stars; URLs are shown without their passwords.
@@ -47,6 +47,7 @@ def main() -> None:
     bookstore web, bookstore worker    separate processes, on one or many machines
     """
     log.set_up()
+    private_files.create_private()
 
 
 # Serving
@@ -67,6 +68,7 @@ async def run() -> None:
         raise click.UsageError(
             "A message broker is configured: start `bookstore web` and `bookstore worker` instead."
         )
+    private_files.make_private(settings.var_dir)
     async with database() as engine:
         await sample.prepare(engine, settings, echo=click.echo)
     await serve.serve(settings, ready=lambda: click.echo(f"Open {settings.base_url}"))
@@ -93,11 +95,11 @@ def web(host: str | None, port: int | None, processes: int) -> None:
 @click.option("--threads", "-t", type=click.IntRange(1, 64), default=8, show_default=True)
 @click.option("--queues", "-Q", multiple=True, help="Only these queues.")
 def worker(processes: int, threads: int, queues: tuple[str, ...]) -> None:
-    """Process orders, e-mails, imports and exports (the same as `dramatiq actors`)."""
+    """Process orders, e-mails, imports and exports (`dramatiq actors` with our log format)."""
     if read_settings().embedded:
         raise click.UsageError("Without a message broker the workers run inside `bookstore run`.")
     startup_checks.start(read_settings())
-    command = ["-m", "dramatiq", "actors", "-p", str(processes), "-t", str(threads)]
+    command = ["-m", "actors.json_logs", "actors", "-p", str(processes), "-t", str(threads)]
     command += ["--worker-shutdown-timeout", "30000"]
     if queues:
         command += ["--queues", *queues]

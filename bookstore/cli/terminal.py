@@ -68,7 +68,7 @@ def asynchronous(command: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]
 @asynccontextmanager
 async def database() -> AsyncIterator[AsyncEngine]:
     """An engine for one command, disposed of at the end."""
-    engine = db.make_engine(read_settings().database_url, pool_size=4, timeout_s=TIMEOUT_S)
+    engine = db.make_engine(read_settings().database_url, connections=6, timeout_s=TIMEOUT_S)
     try:
         yield engine
     finally:

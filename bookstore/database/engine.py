@@ -28,9 +28,10 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-#: The same as the number of requests that a process admits at once.  With fewer connections, new
-#: requests overtake those that wait for one, and one request in a hundred waits for a second.
-POOL_SIZE = 32
+#: For 32 transactions, as many as a process admits requests at once, and 16 reads.  With fewer
+#: connections, new requests overtake those that wait for one, and one request in a hundred waits
+#: for a second.
+CONNECTIONS = 48
 #: The longest that a customer's request waits for the database; then the answer is a 503.
 TIMEOUT_S = 2.0
 #: A connection that was idle for longer is pinged before it is used.  The ping costs a round trip.
@@ -71,13 +72,17 @@ class Repeat(Exception):
 
 
 def make_engine(
-    url: str, *, pool_size: int = POOL_SIZE, timeout_s: float = TIMEOUT_S, lock_wait_s: int = 1
+    url: str, *, connections: int = CONNECTIONS, timeout_s: float = TIMEOUT_S, lock_wait_s: int = 1
 ) -> AsyncEngine:
     """An engine for the event loop on which it is first used; it connects on first use.
 
+    It opens at most `connections`: two thirds for transactions and one third for reads, but at
+    least one for each.  SQLite needs fewer.
     `timeout_s` limits each whole transaction, including the wait for a connection.
     `lock_wait_s` limits each wait for a row that another transaction has locked.
     """
+    reads = max(1, connections // 3)
+    pool_size = max(1, connections - reads)
     if make_url(url).get_backend_name() == "sqlite":
         Path(make_url(url).database or "").parent.mkdir(parents=True, exist_ok=True)
         engine = create_async_engine(
@@ -123,7 +128,7 @@ def make_engine(
     engine = pool(pool_size, "READ COMMITTED")
     # Under READ COMMITTED every statement sees what is committed when it begins, so a transaction
     # around reads adds nothing but a round trip for its end.
-    reader = pool(max(1, pool_size // 2), "AUTOCOMMIT")
+    reader = pool(reads, "AUTOCOMMIT")
     event.listen(engine.sync_engine, "engine_disposed", lambda _: reader.sync_engine.dispose())
     return engine.execution_options(timeout_s=timeout_s, reader=reader)
 

@@ -30,7 +30,7 @@ async def check(settings: Settings) -> list[str]:
         NotReady: the schema is older than this program needs.
     """
     found = _check_settings(settings)
-    engine = make_engine(settings.database_url, pool_size=1, timeout_s=TIMEOUT_S)
+    engine = make_engine(settings.database_url, connections=2, timeout_s=TIMEOUT_S)
     try:
         async with reading(engine) as conn:
             current, newest = await revisions(conn)
@@ -45,6 +45,7 @@ async def check(settings: Settings) -> list[str]:
                 )
             if engine.dialect.name == "mysql":
                 found += await _check_mysql(conn)
+                found += await _check_connections(conn, settings)
                 if settings.production and await db_grants.can_modify_audit_log(conn):
                     found.append(
                         "The database account of the store may change the audit log: grant it only "
@@ -78,6 +79,17 @@ def _check_settings(settings: Settings) -> list[str]:
     if settings.production and settings.smtp_url.startswith("smtp:"):
         found.append("E-mails are sent unencrypted: use smtp+starttls: or smtps:.")
     return found
+
+
+async def _check_connections(conn: AsyncConnection, settings: Settings) -> list[str]:
+    allowed = int((await conn.execute(text("SELECT @@max_connections"))).scalar_one())
+    needed = settings.web_connections + settings.worker_connections
+    if needed <= allowed:
+        return []
+    return [
+        f"max_connections is {allowed}, but one web process and one worker process may open"
+        f" {needed}: raise it, or lower BOOKSTORE_WEB_CONNECTIONS and BOOKSTORE_WORKER_CONNECTIONS."
+    ]
 
 
 async def _check_mysql(conn: AsyncConnection) -> list[str]:

@@ -3,11 +3,13 @@
 import io
 import json
 import logging
+import subprocess
 import sys
 
 import pytest
 
 from config import log
+from tests.e2e.programs import ROOT
 
 HOSTILE = {
     "lines": "two\r\nlines",
@@ -91,3 +93,21 @@ def test_a_traceback_has_no_personal_data(pretty, message):
 
     assert "ValueError" in line
     assert "OHara" not in line
+
+
+def test_an_error_that_ends_the_process_and_a_warning_are_logged_in_one_line_each():
+    program = (
+        "import threading, warnings; from config import log; log.set_up();"
+        "warnings.warn('careful');"
+        "thread = threading.Thread(target=lambda: 1 / 0); thread.start(); thread.join();"
+        "raise ValueError('one\ntwo')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    warning, of_thread, of_process = map(json.loads, done.stderr.splitlines())
+    assert done.returncode == 1
+    assert "careful" in warning["event"]
+    assert "ZeroDivisionError" in of_thread["exception"]
+    assert "ValueError" in of_process["exception"]

@@ -108,7 +108,7 @@ class Checkout:
     def _settings(self) -> dict[str, str]:
         lines = (self.folder / "env").read_text().splitlines()
         pairs = (line.partition("=") for line in lines)
-        return {name: value.strip('"') for name, _, value in pairs}
+        return {name: value.strip("'") for name, _, value in pairs}
 
 
 class Installed:
@@ -164,7 +164,7 @@ class Company:
             "mq.internal": f"{address}:{self.rabbitmq.port}",
             "smtp+starttls://store:a-secret-of-the-mail-server@mail.internal:587": self.sink.url,
             "10.0.0.": f"{network.prefix}.",
-            "what `openssl rand -hex 32` prints": secrets.token_hex(32),
+            "a-secret-that-openssl-rand-prints": secrets.token_hex(32),
             "mariadb <": f"mariadb --no-defaults --socket={self.mariadb.folder}/socket -u root <",
             "users create you": "users create --password-stdin you",
         }

@@ -15,6 +15,7 @@ import click
 import pymysql
 import pytest
 import yaml
+from dotenv import dotenv_values
 
 from bookstore.cli.main import main
 from bookstore.tasks.publisher import QUEUES
@@ -209,3 +210,31 @@ def test_systemd_accepts_the_units(tmp_path):
 
     assert found.stderr == ""
     assert found.returncode == 0
+
+
+def settings_blocks():
+    """Blocks of the documents that are files of settings: NAME=VALUE lines and comments."""
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        for text in re.findall(r"^```\w*\n(.*?)^```$", path.read_text(), re.MULTILINE | re.DOTALL):
+            lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+            if lines and all(re.match("[A-Z_]+=", line) for line in lines):
+                yield pytest.param(text, id=f"{path.name}-{lines[-1].partition('=')[0]}")
+
+
+@pytest.mark.parametrize("text", list(settings_blocks()))
+def test_a_shell_reads_a_file_of_settings_as_the_program_does(text, tmp_path):
+    path = tmp_path / "env"
+    path.write_text(text)
+    names = re.findall("^([A-Z_]+)=", text, re.MULTILINE)
+    show = "".join(f'printf "%s\\n" "${name}";' for name in names)
+    read = subprocess.run(
+        ["sh", "-euc", f"set -a; . ./env; set +a; {show}"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"]},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+    assert read.stderr == ""
+    assert dict(zip(names, read.stdout.splitlines(), strict=True)) == dotenv_values(path)

@@ -31,6 +31,8 @@ class Program(Server):
         self.settings = {
             # A busy machine must not look like an outage.
             "BOOKSTORE_DATABASE_TIMEOUT_S": "20",
+            # No load balancer has to notice a stop.
+            "BOOKSTORE_STOP_DELAY_S": "0",
             "BOOKSTORE_SECRET_KEY": planted.SECRET_KEY,
             "BOOKSTORE_ADMIN_EMAIL": ADMIN["email"],
             "BOOKSTORE_ADMIN_PASSWORD": ADMIN["password"],

@@ -129,6 +129,15 @@ def test_a_second_start_takes_less_than_three_seconds_and_loses_nothing(store):
     assert store.run("doctor").returncode == 0
 
 
+def test_nobody_else_can_read_the_files_of_the_store(store):
+    folder = store.folder / "var"
+
+    found = [folder, *folder.rglob("*")]
+
+    assert {"bookstore.db", "mail"} <= {path.name for path in found}
+    assert [path for path in found if path.stat().st_mode & 0o077] == []
+
+
 async def test_only_the_first_start_prints_the_administrators_password():
     store = Embedded()
     for name in ("EMAIL", "PASSWORD"):

@@ -1,6 +1,7 @@
 """One web process, two worker processes, MariaDB, RabbitMQ and a mail server."""
 
 import asyncio
+import json
 import random
 import signal
 from collections import Counter
@@ -8,6 +9,7 @@ from contextlib import AsyncExitStack
 
 import pymysql.cursors
 import pytest
+from aiohttp import ClientSession
 
 from tests.e2e.programs import Web, Workers
 from tests.e2e.shopper import Shopper
@@ -246,6 +248,37 @@ async def test_a_web_process_finishes_requests_on_the_first_signal_and_ends_on_t
         assert stopped_once
         assert other._process.returncode == -signal.SIGTERM
         writer.close()
+
+
+async def test_a_web_process_leaves_the_load_balancer_before_its_port_closes(settings, web):
+    with Web({**settings, "BOOKSTORE_STOP_DELAY_S": "300"}) as other:
+        other._signal(signal.SIGTERM)
+        async with ClientSession(other.url) as client:
+
+            async def status(path):
+                async with client.get(path) as response:
+                    return response.status
+
+            for _ in range(100):
+                if await status("/readyz") == 503:
+                    break
+            served = await status("/"), await status("/healthz"), await status("/readyz")
+
+    assert served == (200, 200, 503)
+
+
+def test_a_web_process_ends_when_the_delay_is_over(settings, web):
+    with Web({**settings, "BOOKSTORE_STOP_DELAY_S": "0.2"}) as other:
+        assert other.stop() == 0
+
+
+def test_all_lines_of_workers_are_json(settings, web):
+    """From start to end, of the first process and its child processes."""
+    with SingleWorker(settings) as other:
+        assert other.stop() == 0
+        lines = other.output().splitlines()
+
+    assert {"event", "level", "timestamp"} <= set.intersection(*map(set, map(json.loads, lines)))
 
 
 async def test_two_web_processes_share_a_port_and_stop_together(settings, web, workers, database):

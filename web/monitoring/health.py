@@ -95,9 +95,16 @@ class Readiness:
         self._lock = asyncio.Lock()
         self._checked_at = float("-inf")
         self._results: dict[str, Result] = {}
+        self._stopping = False
+
+    def stop(self) -> None:
+        """From now on this process is not ready: it is about to stop."""
+        self._stopping = True
 
     async def results(self) -> dict[str, Result]:
         """The results by name, at most a second old."""
+        if self._stopping:
+            return {"process": Result(Health.FAILED, "this process is stopping")}
         async with self._lock:
             if time.monotonic() - self._checked_at >= CACHE_TTL_S:
                 found = await asyncio.gather(*(_run_check(*check) for check in self.checks.items()))

@@ -22,6 +22,6 @@ def make_exposition(settings: Settings) -> web.Application:
 
 
 async def _database(app: web.Application) -> AsyncIterator[None]:
-    app[ENGINE] = make_engine(app[SETTINGS].database_url, pool_size=1)
+    app[ENGINE] = make_engine(app[SETTINGS].database_url, connections=2)
     yield
     await app[ENGINE].dispose()
