@@ -100,7 +100,7 @@ def test_an_error_that_ends_the_process_and_a_warning_are_logged_in_one_line_eac
         "import threading, warnings; from config import log; log.set_up();"
         "warnings.warn('careful');"
         "thread = threading.Thread(target=lambda: 1 / 0); thread.start(); thread.join();"
-        "raise ValueError('one\ntwo')"
+        "raise ValueError('gone')"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
