@@ -5,6 +5,9 @@ from collections.abc import Iterable
 
 from bookstore.errors import Invalid
 
+#: Characters of a tracking number.
+MAX_TRACKING_LENGTH = 200
+
 _MONEY = re.compile(r"([0-9]{1,9})(?:[.,]([0-9]{1,2}))?")
 _WHOLE = re.compile(r"-?[0-9]{1,9}")
 
@@ -54,3 +57,15 @@ def parse_reason(field: str, text: str, longest: int = 500) -> str:
     if len(line) > longest:
         raise Invalid(field, f"This has {len(line)} characters; {longest} are allowed.")
     return line
+
+
+def parse_tracking(field: str, text: str) -> str | None:
+    """A tracking number, as one line; None if the text is empty.
+
+    Raises:
+        Invalid: it is longer than `MAX_TRACKING_LENGTH` characters.
+    """
+    line = " ".join(text.split())
+    if len(line) > MAX_TRACKING_LENGTH:
+        raise Invalid(field, f"A tracking number has at most {MAX_TRACKING_LENGTH} characters.")
+    return line or None

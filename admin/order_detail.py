@@ -23,7 +23,6 @@ from web.store import forms
 
 _Choice = TypeVar("_Choice", State, Payment)
 
-MAX_TRACKING_LENGTH = 200
 #: The fields of the page that keep their text if their form fails.
 _CANCELLING, _REMARK, _TRACKING, _NOTE = "reason", "remark", "tracking", "note"
 _PAYMENT = "to"
@@ -91,7 +90,7 @@ async def move(request: web.Request) -> web.Response:
         elif "reason" in form:
             facts["reason"] = form_values.parse_reason("reason", form["reason"])
         if to is State.SHIPPED:
-            facts["tracking"] = _tracking(form.get("tracking", ""))
+            facts["tracking"] = form_values.parse_tracking("tracking", form.get("tracking", ""))
         await orders.move(conn, number, to, actor=_actor(request), now=now(), **facts)
         return _MESSAGES[to].format(number=number)
 
@@ -151,15 +150,6 @@ def _parse(kind: type[_Choice], value: str) -> _Choice:
         return kind(value)
     except ValueError:
         raise Invalid("to", "This status does not exist.") from None
-
-
-def _tracking(text: str) -> str | None:
-    line = " ".join(text.split())
-    if len(line) > MAX_TRACKING_LENGTH:
-        raise Invalid(
-            "tracking", f"A tracking number has at most {MAX_TRACKING_LENGTH} characters."
-        )
-    return line or None
 
 
 def _actor(request: web.Request) -> str:

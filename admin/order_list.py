@@ -1,6 +1,6 @@
 """The list of orders; several orders can take the same step at once."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from aiohttp import web
@@ -9,10 +9,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from admin import bulk_preview
 from admin.access import made_by
+from admin.form_values import MAX_TRACKING_LENGTH, parse_tracking
 from admin.list_state import Filter, ListState, end_of_day, labels, row_id, start_of_day
 from admin.lists import AdminList, View
-from admin.rendering import back_to, page
-from bookstore import orders
+from admin.rendering import NO_ERROR, FormError, back_to, page, part
+from bookstore import i18n, orders
 from bookstore.backoffice import bulk_changes
 from bookstore.backoffice import orders as backoffice_orders
 from bookstore.backoffice.orders import OrderQuery
@@ -89,7 +90,7 @@ LIST = AdminList(
 
 
 async def packing_slips(request: web.Request) -> web.Response:
-    """GET /admin/orders/slips?number=...&number=...: one sheet for each order."""
+    """GET /admin/orders/slips?number=...&number=...: one sheet for each order, in its language."""
     numbers = _numbers(request.query.getall("number", []))
     async with reading(request.config_dict[ENGINE]) as conn:
         found = await backoffice_orders.by_numbers(conn, numbers)
@@ -97,20 +98,21 @@ async def packing_slips(request: web.Request) -> web.Response:
         books = await catalogue_books.by_ids(conn, sorted(book_ids))
     if not found:
         raise NotFound("This order")
-    return await page(
-        request,
-        "packing_slips.html",
-        back=back_to(request.query.get("back"), LIST.url()),
-        books=books,
-        orders=found,
-        sender=request.config_dict[SETTINGS].store_name,
-    )
+    sender = request.config_dict[SETTINGS].store_name
+    slips = []
+    for order in found:
+        with i18n.using_language(order.language):
+            content = {"books": books, "order": order, "sender": sender}
+            slips.append(part(request, "packing_slip.html", content))
+    back = back_to(request.query.get("back"), LIST.url())
+    return await page(request, "packing_slips.html", back=back, slips=slips)
 
 
 async def move_many(request: web.Request) -> web.Response:
     """POST /admin/orders: the selected orders take the same step; failures are reported.
 
-    With `all`, every order of the list takes the step.  A preview is shown first.
+    With `all`, every order of the list takes the step.  A preview is shown first.  It is also shown
+    before orders are shipped, because customers receive e-mails at once.
     """
     form = await forms.read(request)
     sent = await request.post()
@@ -127,14 +129,56 @@ async def move_many(request: web.Request) -> web.Response:
         await flash.add(request, "warn", "No orders selected. Select orders first.")
         raise web.HTTPSeeOther(back)
 
+    if form.get("to") == State.SHIPPED and form.get("checked") != "yes":
+        return await _preview_shipments(request, numbers, form)
     try:
         to = _state(form.get("to", ""))
-        moved = await write(request, orders.move_many, numbers, to, **made_by(request))
+        trackings = _trackings(numbers, form)
+        moved = await write(
+            request, orders.move_many, numbers, to, trackings=trackings, **made_by(request)
+        )
+    except Invalid as error:
+        if error.field not in form:
+            raise
+        return await _preview_shipments(
+            request, numbers, form, FormError.from_error(error, error.field, form)
+        )
     except BookstoreError as error:
         await flash.add(request, "bad", str(error))
     else:
         await _report(request, moved, to)
     raise web.HTTPSeeOther(back)
+
+
+async def _preview_shipments(
+    request: web.Request,
+    numbers: Sequence[str],
+    form: Mapping[str, str],
+    form_error: FormError = NO_ERROR,
+) -> web.Response:
+    """The orders that would be shipped, each with a field for its tracking number."""
+    async with reading(request.config_dict[ENGINE]) as conn:
+        found = await backoffice_orders.by_numbers(conn, numbers)
+    return await page(
+        request,
+        "ship_orders.html",
+        back=back_to(form.get("back"), LIST.url()),
+        orders=[order for order in found if State.SHIPPED in orders.NEXT.get(order.status, ())],
+        others=[order for order in found if State.SHIPPED not in orders.NEXT.get(order.status, ())],
+        form_error=form_error,
+        max_tracking=MAX_TRACKING_LENGTH,
+    )
+
+
+def _trackings(numbers: Iterable[str], form: Mapping[str, str]) -> dict[str, str]:
+    """The tracking numbers that were typed, by order number.
+
+    Raises:
+        Invalid: one of them is too long; its field is the name of the form's field.
+    """
+    fields = {number: f"tracking-{number}" for number in numbers}
+    typed = {number: parse_tracking(field, form.get(field, "")) for number, field in fields.items()}
+    return {number: tracking for number, tracking in typed.items() if tracking}
 
 
 async def _report(request: web.Request, moved: MoveResult, to: str) -> None:

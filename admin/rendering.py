@@ -9,6 +9,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from aiohttp_session import get_session
 from jinja2 import ChoiceLoader, Environment, PackageLoader, PrefixLoader, StrictUndefined
+from markupsafe import Markup
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from admin import assets, formatting
@@ -178,6 +179,12 @@ async def page(
         content_type="text/html",
         headers={"Cache-Control": "no-store"},
     )
+
+
+def part(request: web.Request, template: str, content: Mapping[str, Any]) -> Markup:
+    """A part of a page, in the current language.  The template escapes its values."""
+    html = aiohttp_jinja2.render_string(template, request, content, app_key=TEMPLATES)
+    return Markup(html)  # noqa: S704
 
 
 @web.middleware

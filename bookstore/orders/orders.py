@@ -14,6 +14,7 @@ from bookstore.database.pagination import Page, SortOrder, select_page
 from bookstore.database.tables import notifications as notification_rows
 from bookstore.database.tables import order_events, order_lines, orders, users
 from bookstore.errors import NotFound
+from bookstore.i18n import DEFAULT, Language, supported_or_default
 from bookstore.orders.states import NEXT, State
 from bookstore.payments import INVOICE, PROVIDERS, Payment
 
@@ -59,6 +60,8 @@ class Order:
     placed_at: datetime
     updated_at: datetime
     payment_provider: str = INVOICE.code
+    #: Of the customer, for e-mails and packing slips.
+    language: Language = DEFAULT
 
     @property
     def amount_due_cents(self) -> int | None:
@@ -277,4 +280,5 @@ def _order(row: Row[Any], lines: list[OrderLine]) -> Order:
         placed_at=row.placed_at,
         updated_at=row.updated_at,
         payment_provider=row.payment_provider,
+        language=supported_or_default(row.language),
     )

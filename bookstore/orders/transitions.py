@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import insert, select, update
@@ -185,9 +186,17 @@ async def move(
 
 
 async def move_many(
-    conn: AsyncConnection, numbers: Collection[str], to: State, *, user_id: int, now: datetime
+    conn: AsyncConnection,
+    numbers: Collection[str],
+    to: State,
+    *,
+    trackings: Mapping[str, str] = MappingProxyType({}),
+    user_id: int,
+    now: datetime,
 ) -> MoveResult:
     """Staff move on those of these orders that can take the step.
+
+    `trackings` has the tracking numbers of shipments by order number.
 
     Raises:
         Invalid: the step needs a text for each order.
@@ -204,7 +213,12 @@ async def move_many(
     held = await _held_back(conn, able, to, now=now)
     refused |= {it.number: str(NotYetOnSale(held[it.id])) for it in able if it.id in held}
     able = [order for order in able if order.id not in held]
-    await transition(conn, able, to, actor=f"staff:{user_id}", now=now)
+    facts = {
+        order.id: Facts(tracking=trackings[order.number])
+        for order in able
+        if order.number in trackings
+    }
+    await transition(conn, able, to, actor=f"staff:{user_id}", facts=facts, now=now)
     return MoveResult([order.number for order in able], refused)
 
 

@@ -130,6 +130,19 @@ async def test_s25_an_exported_list_contains_no_formulas(visitor, database, path
     assert (latest.action, latest.object_id) == ("export", "list")
 
 
+async def test_a_packing_slip_is_in_the_language_of_its_order(visitor, database):
+    async with database() as conn:
+        dune = await add_book(conn)
+        await add_order(conn, {dune: 1}, number="0000-TEST", language="de")
+        await add_order(conn, {dune: 2}, number="0001-TEST", language="en")
+    clerk = await visitor(Role.CLERK)
+
+    page = await read(clerk, "/admin/orders/slips?number=0000-TEST&number=0001-TEST")
+
+    assert "Insgesamt 1 Artikel." in page.text
+    assert "2 items in total." in page.text
+
+
 async def test_packing_slips_are_printed_for_the_selected_orders(visitor, database):
     await add_orders(database)
     clerk = await visitor(Role.CLERK)

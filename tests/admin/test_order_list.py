@@ -279,6 +279,40 @@ async def test_selected_orders_are_packed_together_and_failures_are_reported(vis
     assert await status_of(database, "AAAA-0003") is orders.State.SHIPPED
 
 
+async def test_orders_are_shipped_after_a_preview_with_tracking_numbers(visitor, database):
+    async with database() as conn:
+        dune = await add_book(conn)
+        for index, status in enumerate(("packed", "packed", "confirmed"), 1):
+            await add_order(conn, {dune: 1}, number=f"AAAA-000{index}", status=status)
+    clerk = await visitor(Role.CLERK)
+    chosen = [("number", f"AAAA-000{index}") for index in (1, 2, 3)]
+
+    async def post(*fields):
+        answer = await clerk.post("/admin/orders", data=[*chosen, ("to", "shipped"), *fields])
+        return answer.status, await answer.text()
+
+    _, preview = await post()
+    before = [await status_of(database, f"AAAA-000{index}") for index in (1, 2, 3)]
+    too_long = await post(("checked", "yes"), ("tracking-AAAA-0002", "X" * 201))
+    kept = [await status_of(database, f"AAAA-000{index}") for index in (1, 2, 3)]
+    _, done = await post(("checked", "yes"), ("tracking-AAAA-0002", " JD 01 "))
+
+    assert "Nothing has changed yet." in preview
+    assert "Mark 2 orders as shipped" in preview
+    assert "Not included" in preview
+    assert before == kept == ["packed", "packed", "confirmed"]
+    assert too_long[0] == 422
+    assert "X" * 201 in too_long[1]
+    assert "2 orders are shipped." in done
+    async with database() as conn:
+        found = [await orders.get(conn, f"AAAA-000{index}") for index in (1, 2, 3)]
+    assert [(order.status, order.tracking) for order in found] == [
+        ("shipped", None),
+        ("shipped", "JD 01"),
+        ("confirmed", None),
+    ]
+
+
 async def test_an_event_of_another_day_shows_its_date(visitor, database):
     today = now()
     first = today - timedelta(days=400)
