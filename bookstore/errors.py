@@ -362,7 +362,7 @@ class IllegalTransition(BookstoreError):
 
     def __init__(self, status: str, wanted: str) -> None:
         super().__init__(f"An order that is {status} cannot become {wanted}.")
-        self.status = status
+        self.current = status
         self.wanted = wanted
 
 

@@ -66,6 +66,8 @@ class Settings:
     #: The largest numbers of database connections of a process.
     web_connections: int = 51
     worker_connections: int = 24
+    #: Sites whose pages may call the API from a browser.
+    cors_origins: tuple[str, ...] = ()
     #: Seconds between SIGTERM and the end of `bookstore web`'s port, for load balancers.
     stop_delay_s: float = 0.0
     #: The largest number of copies of one title in an order.
@@ -105,6 +107,7 @@ def read_settings(env_file: Path | None = None) -> Settings:
         problems = getattr(error, "error_messages", None) or {"BOOKSTORE_*": [str(error)]}
         raise InvalidSettings(problems) from None
     found["trusted_proxies"] = tuple(found["trusted_proxies"])
+    found["cors_origins"] = tuple(found["cors_origins"])
     found["rate_limits"] = found["rate_limits"] == "on"
     found["countries"] = dict(_country(entry) for entry in found["countries"])
     found["base_url"] = found["base_url"] or f"http://{found['host']}:{found['port']}"

@@ -66,6 +66,12 @@ def _networks(networks: list[str]) -> None:
             raise ValidationError(f"{network!r} is neither an address nor a network.") from None
 
 
+def _origins(origins: list[str]) -> None:
+    for origin in origins:
+        if not re.fullmatch(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?", origin):
+            raise ValidationError(f"{origin!r} is not an origin such as https://app.example.com.")
+
+
 def _base(url: str) -> None:
     if url and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname):
         raise ValidationError("It must begin with http:// or https:// and name a host.")
@@ -237,6 +243,15 @@ SECTIONS: dict[str, tuple[Variable, ...]] = {
             "The proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are trusted: addresses and"
             " networks, separated by commas.",
             _networks,
+        ),
+        Variable(
+            "CORS_ORIGINS",
+            "list",
+            [],
+            "Other sites whose pages may call the API from a browser, such as"
+            " `https://app.example.com`, separated by commas. They need tokens: cookies are not"
+            " shared with them.",
+            _origins,
         ),
         Variable(
             "RATE_LIMITS",

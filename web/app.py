@@ -25,7 +25,15 @@ from web.live.staff_stream import FEED, Feed
 from web.monitoring import health, metrics
 from web.monitoring.health import READINESS
 from web.monitoring.metrics import METRICS
-from web.server import api_rate_limit, keys, languages, problems, request_context, security
+from web.server import (
+    api_rate_limit,
+    compression,
+    keys,
+    languages,
+    problems,
+    request_context,
+    security,
+)
 from web.server.api_rate_limit import RATE_LIMITER
 from web.server.request_limits import DEFAULT_LIMITS, REQUEST_LIMITS, RequestLimits
 from web.server.route_access import ACCESS, CONFIRMED
@@ -49,12 +57,14 @@ async def make_app(settings: Settings, limits: RequestLimits = DEFAULT_LIMITS) -
             # become responses outside it, too.
             problems.handle_errors,
             security.limit_request,
+            security.answer_options,
             api_rate_limit.limit_rate,
             security.reject_cross_site,
             session_storage.middleware(settings),
             problems.handle_errors,
             session_storage.load_session,
             security.check_authorization,
+            security.continue_expected,
         ],
     )
     app[keys.SETTINGS] = settings
@@ -75,6 +85,8 @@ async def make_app(settings: Settings, limits: RequestLimits = DEFAULT_LIMITS) -
     app.on_shutdown.append(_close)
     app.on_response_prepare.append(request_context.send_id)
     app.on_response_prepare.append(security.send_headers)
+    app.on_response_prepare.append(security.send_cors_headers)
+    app.on_response_prepare.append(compression.compress_json)
     app.on_response_prepare.append(api_rate_limit.send_rate_limit_headers)
     app.on_response_prepare.append(response_bytes.cache_response)
     app.cleanup_ctx.extend([_streams, _broker, _database])

@@ -21,6 +21,7 @@ from bookstore.errors import BookstoreError, Invalid, Stale
 from web.api.request_parsing import PARSER
 from web.api.schemas import NoQuery, PageQuery
 from web.cache.guest_cache import GUEST_CACHE
+from web.server.compression import plain_etag
 from web.server.errors import IfMatchRequired, InvalidInput, MalformedJson, NotJson
 from web.server.keys import USER
 
@@ -225,7 +226,7 @@ def _conditional(request: web.Request, response: web.StreamResponse) -> web.Stre
     is_read = request.method in ("GET", "HEAD") and response.status == 200
     if not is_read or if_none_match is None or etag is None:
         return response
-    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
+    tags = [plain_etag(tag.strip().removeprefix("W/")) for tag in if_none_match.split(",")]
     if etag not in tags and tags != ["*"]:
         return response
     kept = ("ETag", "Cache-Control", "Link")

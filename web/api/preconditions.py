@@ -5,6 +5,7 @@ import re
 from aiohttp import web
 
 from bookstore.errors import Stale
+from web.server.compression import plain_etag
 from web.server.errors import IfMatchRequired
 
 #: The part after the version is not compared.  It changes without an edit of the resource: the
@@ -22,7 +23,7 @@ def check_if_match(request: web.Request, version: int) -> int:
     header = request.headers.get("If-Match")
     if header is None:
         raise IfMatchRequired
-    tags = [tag.strip() for tag in header.split(",")]
+    tags = [plain_etag(tag.strip()) for tag in header.split(",")]
     versions = [match[1] for tag in tags if (match := _TAG.fullmatch(tag))]
     if tags != ["*"] and str(version) not in versions:
         raise Stale(version)

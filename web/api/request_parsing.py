@@ -47,12 +47,10 @@ class Parser(AIOHTTPParser):
         error_status_code: int | None,
         error_headers: Mapping[str, str] | None,
     ) -> NoReturn:
-        # The outermost key is the location (json or query).
-        faults = [
-            fault
-            for messages in error.normalized_messages().values()
-            for fault in _faults(messages, "#")
-        ]
+        faults: list[Fault] = []
+        for location, messages in error.normalized_messages().items():
+            found = _faults(messages, "#")
+            faults += map(_of_query, found) if location == "query" else found
         raise InvalidInput(faults) from None
 
 
@@ -115,6 +113,10 @@ def _faults(messages: Any, pointer: str) -> Iterator[Fault]:
                 yield from _faults(message, pointer)
             else:
                 yield Fault(pointer, str(message))
+
+
+def _of_query(fault: Fault) -> Fault:
+    return Fault("", fault.detail, parameter=fault.pointer.removeprefix("#/").partition("/")[0])
 
 
 def _escaped(name: str) -> str:

@@ -27,8 +27,13 @@ class CachedResponse(web.Response):
     def __init__(self, response: web.Response, until: float) -> None:
         assert isinstance(response.body, bytes)
         super().__init__(body=response.body, status=response.status, headers=response.headers)
-        self.bytes = response.body
         self.until = until
+
+    @property
+    def bytes(self) -> bytes:
+        """The body as it is sent."""
+        assert isinstance(self.body, bytes)
+        return self.body
 
 
 class GuestCache:

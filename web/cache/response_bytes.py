@@ -30,7 +30,7 @@ _PER_REQUEST_HEADERS = {
     "Connection",
     "Content-Length",
 }
-_Key = tuple[str, str, str]
+_Key = tuple[str, str, str, str]
 
 
 #: While one request refreshes an entry, the others get the stale bytes for this long instead of
@@ -166,6 +166,7 @@ def _key(request: web.Request) -> _Key:
         request.raw_path,
         headers.get(hdrs.ACCEPT_ENCODING, ""),
         headers.get(hdrs.ACCEPT_LANGUAGE, ""),
+        headers.get(hdrs.ORIGIN, ""),
     )
 
 

@@ -8,10 +8,21 @@ from bookstore.i18n import sentence
 
 
 class Fault(NamedTuple):
-    """An error in the input. `pointer` is a JSON Pointer to the field (RFC 6901)."""
+    """An error in the body or the query of a request.
+
+    `pointer` is a JSON Pointer to the field of the body (RFC 6901) and `parameter` the name of the
+    query parameter; one of them is empty.
+    """
 
     pointer: str
     detail: str
+    parameter: str = ""
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """The members of the problem document."""
+        place = {"parameter": self.parameter} if self.parameter else {"pointer": self.pointer}
+        return {**place, "detail": self.detail}
 
 
 class InvalidInput(BookstoreError):

@@ -32,6 +32,8 @@ SHUTTING_DOWN = web.AppKey("shutting_down", asyncio.Event)
 
 #: Seconds that this request waited for the session lookup in the database.
 SESSION_WAIT_S = web.RequestKey("session_wait_s", float)
+#: The `Expect` header of the request.
+EXPECTED = web.RequestKey("expected", str)
 REQUEST_ID = web.RequestKey("request_id", str)
 #: The signed-in user, or None for a guest.
 USER = web.RequestKey[User | None]("user")

@@ -90,7 +90,12 @@ AIOHTTP_ERRORS = {
     405: ("method-not-allowed", N_("This address does not support this method.")),
     413: ("too-large", N_("This request is too large.")),
     415: ("unsupported-media-type", N_("This content type is not supported.")),
+    417: ("expectation-failed", N_("The only supported expectation is 100-continue.")),
 }
+
+
+#: The members that every problem document has (RFC 9457), and ours.
+MEMBERS = frozenset({"type", "title", "status", "detail", "instance", "code", "request_id"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +139,7 @@ async def handle_errors(request: web.Request, handler: Handler) -> web.StreamRes
             raise
         problem = from_http_error(error)
     except BookstoreError as error:
-        problem = from_store_error(error)
+        problem = from_store_error(error, in_query=request.method in ("GET", "HEAD"))
     except UNAVAILABLE_ERRORS as error:
         log.warning("unavailable: %s", type(error).__name__)
         problem = Problem(
@@ -151,13 +156,18 @@ async def handle_errors(request: web.Request, handler: Handler) -> web.StreamRes
     return document(request, problem)
 
 
-def from_store_error(error: BookstoreError) -> Problem:
-    """The problem for an error of the store."""
+def from_store_error(error: BookstoreError, *, in_query: bool = False) -> Problem:
+    """The problem for an error of the store; `in_query`: an invalid value came from the query."""
     facts = {name: value for name, value in vars(error).items() if not name.startswith("_")}
     if isinstance(error, InvalidInput):
-        facts = {"errors": [fault._asdict() for fault in error.faults]}
+        facts = {"errors": [fault.facts for fault in error.faults]}
     elif isinstance(error, Invalid):
-        facts = {"errors": [Fault(f"#/{error.field}", str(error))._asdict()]}
+        fault = (
+            Fault("", str(error), error.field)
+            if in_query
+            else Fault(f"#/{error.field}", str(error))
+        )
+        facts = {"errors": [fault.facts]}
     return Problem(STATUS[type(error)], error.code, error.args[0], facts, _headers(error))
 
 
@@ -174,15 +184,16 @@ def from_http_error(error: web.HTTPException) -> Problem:
 
 
 def document(request: web.Request, problem: Problem) -> web.Response:
-    """The response with the problem document."""
+    """The response with the problem document.  `facts` must not have a name of `MEMBERS`."""
     content = {
+        # A fact never replaces a member of every problem document.
+        **problem.facts,
         "type": type_of(problem.code),
         "title": problem.title,
         "status": int(problem.status),
         "detail": problem.detail,
         "code": problem.code,
         "request_id": request.get(REQUEST_ID),
-        **problem.facts,
     }
     return web.Response(
         body=json.dumps(content, ensure_ascii=False).encode(errors="backslashreplace"),

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from bookstore.database import file_store
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestLimits:
@@ -27,6 +29,10 @@ class RequestLimits:
     #: Maximum body size. Uploads, which are read in chunks, and long texts by staff are exempt.
     max_body: int = 64 * 1024
 
+
+#: No body is larger: the file of an import with its form, and the longest text of staff.
+LARGEST_UPLOAD = file_store.MAX_BYTES + 64 * 1024
+LARGEST_FORM = 256 * 1024
 
 REQUEST_LIMITS = web.AppKey("request_limits", RequestLimits)
 

@@ -8,12 +8,23 @@ its own name on responses to malformed requests. This module fixes both.
 import asyncio
 import json
 import logging
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
-from aiohttp import http_parser, web
+from aiohttp import hdrs, http_parser, web
+from aiohttp.http_parser import RawRequestMessage
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
 
+from web.server.keys import EXPECTED
 from web.server.request_limits import RequestLimits
 
 log = logging.getLogger(__name__)
+
+#: The beginning of a request target in absolute form, and its host.
+_ABSOLUTE = re.compile(r"https?://([^/?#]+)", re.IGNORECASE)
 
 
 class StoreRunner(web.AppRunner):
@@ -43,10 +54,39 @@ class StoreRunner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
         limited = _Server(
-            server.request_handler, request_factory=server.request_factory, **self._kwargs
+            server.request_handler,
+            request_factory=partial(_make_request, server.request_factory),
+            **self._kwargs,
         )
         limited.limits = self._limits
         return limited
+
+
+def _make_request(
+    make: Callable[..., web.BaseRequest], message: RawRequestMessage, *args: Any
+) -> web.BaseRequest:
+    """The request in the form that the application expects.
+
+    `GET http://host/path` means `GET /path` with this host (RFC 9112, section 3.2.2).  `Expect` is
+    removed from the headers, because aiohttp would answer it before the request is checked;
+    `security.continue_expected` answers it.
+    """
+    target = _ABSOLUTE.match(message.path)
+    headers = message.headers
+    expected = headers.get(hdrs.EXPECT)
+    if target is not None or expected is not None:
+        changed = CIMultiDict(headers)
+        changed.popall(hdrs.EXPECT, None)
+        if target is not None:
+            changed[hdrs.HOST] = target[1].rpartition("@")[2]
+            path = message.path[target.end() :]
+            path = path if path.startswith("/") else f"/{path}"
+            message = message._replace(path=path, url=URL(path, encoded=True))
+        message = message._replace(headers=CIMultiDictProxy(changed))
+    request = make(message, *args)
+    if expected is not None:
+        request[EXPECTED] = expected
+    return request
 
 
 class _Server(web.Server):

@@ -8,6 +8,7 @@ from aiohttp import web
 from multidict import MultiDictProxy
 
 from bookstore.carts import MAX_QUANTITY
+from web.server.request_limits import LARGEST_FORM
 
 #: A path on this site.  Browsers treat `//` and `/\` as another host and skip tabs and line breaks.
 #: Percent-encoded forms are harmless in browsers, but some proxies decode them.
@@ -18,7 +19,7 @@ _KEY = re.compile(r"[A-Za-z0-9_-]{16,64}")
 #: Size limit for forms with long texts, in bytes.  The longest text has 16,000 characters, and a
 #: form encodes some (such as Chinese ones) in nine bytes.  The rest is for the other fields, and
 #: for texts that are slightly too long, which then get an error message.
-LONG = 256 * 1024
+LONG = LARGEST_FORM
 
 Sent = MultiDictProxy[str | bytes | bytearray | web.FileField]
 

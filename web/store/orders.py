@@ -95,7 +95,7 @@ async def cancel(request: web.Request) -> web.Response:
         order = await write(request, cancel_accessible)
     except IllegalTransition as error:
         text = _("This order can no longer be cancelled here. Its status: %s.")
-        text %= formatting.status_name(error.status)
+        text %= formatting.status_name(error.current)
         address = str(request.rel_url).replace("/cancel", "", 1)
         raise await flash.redirect(request, address, "bad", text) from None
     raise web.HTTPSeeOther(guest_orders.address_of(request, order))

@@ -115,7 +115,7 @@ async def test_a_cursor_is_valid_for_one_sort_order(shop):
     answer = await shop.get("/api/v1/books", params={"sort": "price", "cursor": page["next"]})
 
     assert answer.status == 422
-    assert (await answer.json())["errors"][0]["pointer"] == "#/cursor"
+    assert (await answer.json())["errors"][0]["parameter"] == "cursor"
 
 
 async def test_a_search_that_finds_nothing_is_repeated_with_its_spelling_corrected(shop):
