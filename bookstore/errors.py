@@ -395,6 +395,13 @@ class IdempotencyKeyRequired(BookstoreError):
     message = N_("Send an Idempotency-Key header of 1 to 255 characters.")
 
 
+class IdempotencyKeyNotSupported(BookstoreError):
+    """Its response may contain a secret, which is not stored for a repeat."""
+
+    code = "idempotency-key-not-supported"
+    message = N_("This operation does not support an Idempotency-Key. Send the request without it.")
+
+
 class IdempotencyKeyReused(BookstoreError):
     code = "idempotency-key-reused"
     message = N_("This Idempotency-Key was used for another request.")

@@ -6,6 +6,7 @@ from bookstore.orders.orders import (
     Event,
     Order,
     any_since,
+    by_id,
     by_ids,
     claim,
     count_by_state,

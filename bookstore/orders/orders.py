@@ -102,6 +102,11 @@ class Event:
     detail: str | None
 
 
+async def by_id(conn: AsyncConnection, order_id: int) -> Order:
+    """The order with this id, which must exist."""
+    return (await by_ids(conn, [order_id]))[order_id]
+
+
 async def get(conn: AsyncConnection, number: str) -> Order:
     """One order.
 

@@ -1,6 +1,6 @@
 """User accounts, of customers and staff alike."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -60,9 +60,10 @@ async def sign_up(
     password: str,
     role: Role = Role.CUSTOMER,
     language: Language = DEFAULT,
+    and_then: Callable[[AsyncConnection, User], Awaitable[None]] | None = None,
     now: datetime,
 ) -> User:
-    """Create an account, by default a customer's.
+    """Create an account, by default a customer's; `and_then` is called in its transaction.
 
     Raises:
         Invalid: the e-mail address is malformed, or the password breaks the rule.
@@ -75,7 +76,10 @@ async def sign_up(
 
     async def work() -> User:
         async with transaction(engine) as conn:
-            return await register(conn, email, name, password_hash, role, language, now=now)
+            user = await register(conn, email, name, password_hash, role, language, now=now)
+            if and_then is not None:
+                await and_then(conn, user)
+            return user
 
     return await retry_transaction(work)
 

@@ -1,11 +1,13 @@
 """Staff operations on all orders and on tasks."""
 
 import re
+from functools import partial
 
 from aiohttp import web
 from marshmallow import Schema, fields, validate
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import orders
+from bookstore import idempotency, orders
 from bookstore.backoffice import tasks as backoffice_tasks
 from bookstore.database import pagination
 from bookstore.database.pagination import Page
@@ -20,7 +22,8 @@ from bookstore.orders import Order
 from bookstore.tasks import outbox
 from bookstore.tasks.outbox import Task, TaskRow
 from web.api.field_types import MultiLine, UtcDateTime, described
-from web.api.operations import Fields, operation
+from web.api.idempotency import REPLAYED, create_once, is_replay
+from web.api.operations import Answer, Fields, operation
 from web.api.order_schemas import AllOrdersQuery, OrderOut, OrderPage, PaymentIn, TransitionIn
 from web.api.schemas import PageQuery, page_of
 from web.auth.sessions import current_user
@@ -105,17 +108,23 @@ async def list_all_orders(request: web.Request, query: Fields) -> Page[Order]:
     return await read(request, orders.find, **query)
 
 
-@operation(body=TransitionIn, returns=(200, OrderOut), refusals=[IllegalTransition, NotYetOnSale])
-async def move_order(request: web.Request, number: str, body: Fields) -> Order:
+@operation(
+    body=TransitionIn,
+    returns=(200, OrderOut),
+    refusals=[IllegalTransition, NotYetOnSale],
+    idempotent=True,
+)
+async def move_order(request: web.Request, number: str, body: Fields) -> Answer:
     """Change the status of an order: packed, shipped, delivered or cancelled."""
-    return await write(request, orders.move, number, **body, actor=_actor(request), now=now())
+    move = partial(orders.move, number=number, **body, actor=_actor(request), now=now())
+    return await create_once(request, body, move, orders.by_id)
 
 
-@operation(body=PaymentIn, returns=(200, OrderOut), refusals=[IllegalTransition])
-async def change_payment(request: web.Request, number: str, body: Fields) -> Order:
+@operation(body=PaymentIn, returns=(200, OrderOut), refusals=[IllegalTransition], idempotent=True)
+async def change_payment(request: web.Request, number: str, body: Fields) -> Answer:
     """Change the payment status of an order."""
-    actor = _actor(request)
-    return await write(request, orders.change_payment, number, **body, actor=actor, now=now())
+    change = partial(orders.change_payment, number=number, **body, actor=_actor(request), now=now())
+    return await create_once(request, body, change, orders.by_id)
 
 
 @operation(query=TaskQuery, returns=(200, TaskPage))
@@ -129,7 +138,7 @@ async def list_tasks(request: web.Request, query: Fields) -> Page[TaskRow]:
     return Page(list(found[:limit]), next_cursor)
 
 
-@operation(returns=(200, TaskOut))
+@operation(returns=(200, TaskOut), repeatable=True)
 async def replay_task(request: web.Request, task_id: int) -> TaskRow:
     """Retry a task now, with its attempts counted from 0."""
     by = current_user(request).id
@@ -140,15 +149,23 @@ async def replay_task(request: web.Request, task_id: int) -> TaskRow:
     body=DiscardIn,
     returns=(204, None),
     refusals=[TaskNotDead, UnknownTask, IllegalTransition, EmailBeingSent],
+    idempotent=True,
 )
-async def discard_task(request: web.Request, task_id: int, body: Fields) -> None:
+async def discard_task(request: web.Request, task_id: int, body: Fields) -> Answer:
     """Delete a dead task and decide what it was about.
 
     An order is rejected, and its customer gets an e-mail with the reason.  An e-mail or a job
     fails, with the reason as its answer or error.
     """
     by = current_user(request).id
-    await write(request, backoffice_tasks.discard, task_id, body["reason"], user_id=by, now=now())
+
+    async def discard(conn: AsyncConnection) -> Answer:
+        if await is_replay(request, conn, idempotency.user_owner(by), body, task_id):
+            return Answer(None, REPLAYED)
+        await backoffice_tasks.discard(conn, task_id, body["reason"], user_id=by, now=now())
+        return Answer(None)
+
+    return await write(request, discard)
 
 
 def _actor(request: web.Request) -> str:

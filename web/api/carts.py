@@ -21,8 +21,9 @@ from bookstore.errors import (
 )
 from bookstore.users.addresses import COUNTRIES
 from web.api.field_types import JsonInteger, described
-from web.api.operations import Fields, operation
-from web.auth import guest_cart
+from web.api.idempotency import REPLAYED, is_replay, key_of
+from web.api.operations import Answer, Fields, operation
+from web.auth import guest_cart, order_access
 from web.server.keys import CART_WRITES, RATES, SESSION_WAIT_S, SETTINGS, TARIFF
 from web.server.request_context import now
 from web.server.transactions import read, write
@@ -100,13 +101,26 @@ async def show_cart(request: web.Request, query: Fields) -> Cart:
     body=CartItemIn,
     returns=(200, CartOut),
     refusals=[NotFound, NotYetOnSale, OutOfStock, TooManyCopies, CartFull],
+    idempotent=True,
 )
-async def add_to_cart(request: web.Request, body: Fields) -> Cart:
+async def add_to_cart(request: web.Request, body: Fields) -> Answer:
     """Add a book to the cart.
 
     If the book is already in the cart, `quantity` is added to its quantity.
     """
-    return await put_in_cart(request, **body, add=True)
+    if key_of(request) is None:
+        return Answer(await put_in_cart(request, **body, add=True))
+    headers: dict[str, str] = {}
+
+    async def change(conn: AsyncConnection, cart_id: int) -> Sequence[CartItem] | None:
+        headers.clear()  # Remove the headers of an attempt that was rolled back.
+        owner = order_access.idempotency_owner(request, cart_id)
+        if await is_replay(request, conn, owner, body, cart_id):
+            headers.update(REPLAYED)
+            return None
+        return await carts.add(conn, cart_id, **body, limit=limit_of(request), now=now())
+
+    return Answer(await change_cart(request, change), headers)
 
 
 @operation(

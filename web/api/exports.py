@@ -21,7 +21,7 @@ from web.server.downloads import send_chunks
 from web.server.keys import ENGINE, REQUEST_ID
 from web.server.request_context import now
 from web.server.route_access import authorize
-from web.server.transactions import read, write
+from web.server.transactions import read
 
 #: The permission that each list requires.  The routes themselves require `EXPORT_BOOKS`.
 LIST_PERMISSIONS = {
@@ -63,11 +63,13 @@ async def show_export(request: web.Request, job_id: int) -> Job:
     return await read(request, jobs.get, job_id, _permitted_kinds(request))
 
 
-@operation(returns=(200, ExportOut), refusals=[JobEnded])
-async def cancel_export(request: web.Request, job_id: int) -> Job:
+@operation(returns=(200, ExportOut), refusals=[JobEnded], idempotent=True)
+async def cancel_export(request: web.Request, job_id: int) -> Answer:
     """Cancel an export."""
     await read(request, jobs.get, job_id, _permitted_kinds(request))
-    return await write(request, jobs.cancel, job_id, user_id=current_user(request).id, now=now())
+    by = current_user(request).id
+    cancel = partial(jobs.cancel, job_id=job_id, user_id=by, now=now())
+    return await create_once(request, {}, cancel, jobs.get)
 
 
 @operation(returns=(200, None), content_type=[*exports.MEDIA_TYPES.values()])

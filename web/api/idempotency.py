@@ -86,20 +86,28 @@ async def create_once(
 
 
 async def is_replay(
-    request: web.Request, conn: AsyncConnection, owner: str, key: str | None, changed_id: int
+    request: web.Request,
+    conn: AsyncConnection,
+    owner: str,
+    body: Mapping[str, Any],
+    changed_id: int,
+    *,
+    key: str | None = None,
 ) -> bool:
-    """Whether an earlier request with this key was processed; if not, claim the key.
+    """Whether an earlier request with the same key was processed; if not, claim the key.
 
-    For operations that guests may call: `owner` is the scope of the key.  `changed_id` is the id of
-    the row that the request changes.  Without a key, the request is never a repeat.
+    For operations that guests may call: `owner` is the scope of the key.  `body` is the content of
+    the request, and `changed_id` the id of the row that it changes.  `key` is the key of a form.
+    Without a key, the request is never a repeat.
 
     Raises:
-        IdempotencyKeyReused, RequestInProgress: see `idempotency`.
+        IdempotencyKeyRequired, IdempotencyKeyReused, RequestInProgress: see `idempotency`.
     """
+    key = key or key_of(request)
     if key is None:
         return False
     scoped_key = idempotency.Key(f"{owner} {_route_key(request)}", key)
-    request_hash = idempotency.hash_request({"path": request.path, "body": {}})
+    request_hash = idempotency.hash_request({"path": request.path, "body": dict(body)})
     if await idempotency.claim(conn, scoped_key, request_hash, now=now()) is not None:
         return True
     await idempotency.record_result(conn, scoped_key, changed_id)

@@ -137,8 +137,8 @@ async def stream_import(request: web.Request, job_id: int) -> web.StreamResponse
     return await sse.stream(request, JobProgress(request, job, ImportOut().dumps))
 
 
-@operation(returns=(200, ImportOut), refusals=[JobEnded])
-async def cancel_import(request: web.Request, job_id: int) -> Job:
+@operation(returns=(200, ImportOut), refusals=[JobEnded], idempotent=True)
+async def cancel_import(request: web.Request, job_id: int) -> Answer:
     """Cancel an import.
 
     Books that were imported before stay in the catalogue.
@@ -148,7 +148,7 @@ async def cancel_import(request: web.Request, job_id: int) -> Job:
         await jobs.get(conn, job_id, IMPORTS)
         return await jobs.cancel(conn, job_id, user_id=current_user(request).id, now=now())
 
-    return await write(request, cancel)
+    return await create_once(request, {}, cancel, jobs.get)
 
 
 async def receive_upload(request: web.Request) -> tuple[File, bool, Options]:

@@ -69,7 +69,7 @@ async def list_notifications(request: web.Request, query: Fields) -> Page[Notifi
     return await read(request, notifications.of_user, current_user(request).id, **query)
 
 
-@operation(returns=(200, NotificationOut))
+@operation(returns=(200, NotificationOut), repeatable=True)
 async def read_notification(request: web.Request, notification_id: int) -> Notification:
     """Mark a notification of the caller as read."""
     user_id = current_user(request).id
@@ -94,11 +94,12 @@ async def list_emails(request: web.Request, query: Fields) -> Page[Notification]
     return await read(request, notifications.find, **query)
 
 
-@operation(returns=(202, EmailOut))
-async def resend_email(request: web.Request, notification_id: int) -> Notification:
+@operation(returns=(202, EmailOut), idempotent=True)
+async def resend_email(request: web.Request, notification_id: int) -> Answer:
     """Send an e-mail again.
 
     An e-mail that is being sent at this moment is not queued again.
     """
     by = current_user(request).id
-    return await write(request, notifications.resend, notification_id, user_id=by, now=now())
+    resend = partial(notifications.resend, notification_id=notification_id, user_id=by, now=now())
+    return await create_once(request, {}, resend, notifications.get)

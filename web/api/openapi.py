@@ -136,6 +136,10 @@ def _operation(routed: RoutedOperation) -> dict[str, Any]:
         ],
     }
     texts = [operation.description or f"{operation.summary}.", _access_text(routed.access)]
+    if operation.repeatable:
+        texts.append("A repeat has no further effect.")
+    elif _refuses_key(routed):
+        texts.append("An `Idempotency-Key` is refused.")
     content["description"] = "\n\n".join(text for text in texts if text)
     if operation.body is not None:
         content["requestBody"] = {
@@ -247,6 +251,11 @@ def _examples(app: web.Application) -> dict[str, Any]:
     }
 
 
+def _refuses_key(routed: RoutedOperation) -> bool:
+    operation = routed.operation
+    return routed.method == "POST" and not (operation.takes_key or operation.repeatable)
+
+
 def _may_refuse(routed: RoutedOperation) -> Sequence[type[BookstoreError]]:
     refusals = [*routed.operation.refusals, TooManyRequests]
     refusals += [
@@ -259,6 +268,8 @@ def _may_refuse(routed: RoutedOperation) -> Sequence[type[BookstoreError]]:
         refusals.append(errors.SecondFactorRequired)
     if routed.method not in ("GET", "HEAD"):
         refusals.append(CrossSiteRequest)
+    if _refuses_key(routed):
+        refusals.append(errors.IdempotencyKeyNotSupported)
     if "{" in routed.path:
         refusals.append(errors.NotFound)
     return refusals

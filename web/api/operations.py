@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from marshmallow import Schema
 
 from bookstore import errors
@@ -79,6 +79,13 @@ class Operation:
     upload: Sequence[str]
     refusals: Sequence[type[BookstoreError]]
     cached: bool
+    #: Whether a repeat has no further effect, with or without a key.
+    repeatable: bool
+
+    @property
+    def takes_key(self) -> bool:
+        """Whether a repeat with the same `Idempotency-Key` is recognised."""
+        return IDEMPOTENCY_KEY in self.headers
 
 
 def operation(
@@ -92,6 +99,7 @@ def operation(
     refusals: Sequence[type[BookstoreError]] = (),
     cached: bool = False,
     idempotent: bool = False,
+    repeatable: bool = False,
     versioned: bool = False,
 ) -> Callable[[Callable[..., Awaitable[object]]], Handler]:
     """Make a handler an operation.
@@ -103,9 +111,10 @@ def operation(
     header.  `refusals` are the errors that it may return in addition to those of every operation.
     `upload` contains the media types of a body that the handler reads itself.  With `cached`, the
     response is cached for guests for a short time, and other caches must revalidate it.  With
-    `idempotent`, a repeat with the same `Idempotency-Key` creates nothing new: the handler calls
-    `create_once` or `is_replay`.  With `versioned`, the request must have an `If-Match`: the
-    handler calls `check_if_match`.
+    `idempotent`, a repeat with the same `Idempotency-Key` has no further effect: the handler calls
+    `create_once` or `is_replay`.  With `repeatable`, no repeat has a further effect, with or
+    without a key.  Any other POST refuses the header.  With `versioned`, the request must have an
+    `If-Match`: the handler calls `check_if_match`.
     """
     common_refusals: list[type[BookstoreError]] = [InvalidInput]
     request_headers = {
@@ -114,9 +123,9 @@ def operation(
     }
     if idempotent:
         request_headers[IDEMPOTENCY_KEY] = Header(
-            "1 to 255 characters, unique for each resource to create.  A repeat with the same"
-            " key and body creates nothing new: it returns the resource that the first request"
-            " created, with `Idempotent-Replayed: true`.",
+            "1 to 255 characters, unique for each request.  A repeat with the same key and body"
+            " has no further effect: it returns the resource that the first request created or"
+            " changed, with `Idempotent-Replayed: true`.",
             schema=KEY_SCHEMA,
         )
         common_refusals += IDEMPOTENCY_ERRORS
@@ -145,7 +154,9 @@ def operation(
             upload=upload,
             refusals=[*common_refusals, *refusals],
             cached=cached,
+            repeatable=repeatable,
         )
+        refuses_key = not (declared.takes_key or repeatable)
         names = set(inspect.signature(handler).parameters) - {"request", "body", "query"}
         takes_query = query is not NoQuery
         query_schema = instance(query)
@@ -153,6 +164,13 @@ def operation(
 
         @functools.wraps(handler)
         async def run(request: web.Request) -> web.StreamResponse:
+            if (
+                refuses_key
+                and request.method == hdrs.METH_POST
+                and IDEMPOTENCY_KEY in request.headers
+            ):
+                raise errors.IdempotencyKeyNotSupported
+
             async def make() -> web.StreamResponse:
                 path = request.match_info
                 arguments: dict[str, Any] = {

@@ -100,17 +100,20 @@ async def show_order(request: web.Request, query: Fields) -> Answer:
     query=GuestTokenQuery,
     returns=(200, OrderOut),
     refusals=[errors.IllegalTransition, NotSignedIn],
+    idempotent=True,
 )
-async def cancel_order(request: web.Request, body: Fields, query: Fields) -> Order:
+async def cancel_order(request: web.Request, body: Fields, query: Fields) -> Answer:
     """Cancel an order.
 
     After the order is packed, only staff can cancel it.
     """
     by_staff = order_access.has_permission(request, Permission.CHANGE_ORDERS)
 
-    async def work() -> Order:
+    async def work() -> Answer:
         async with transaction(request.config_dict[ENGINE]) as conn:
             order = await _find_accessible(conn, request, query)
+            if await is_replay(request, conn, f"order:{order.id}", body, order.id):
+                return Answer(order, REPLAYED)
             order = await orders.cancel(
                 conn,
                 order.number,
@@ -121,7 +124,7 @@ async def cancel_order(request: web.Request, body: Fields, query: Fields) -> Ord
             )
             failpoint("C3")
         failpoint("C4")
-        return order
+        return Answer(order)
 
     return await retry_transaction(work)
 
@@ -130,13 +133,12 @@ async def cancel_order(request: web.Request, body: Fields, query: Fields) -> Ord
 async def reorder(request: web.Request, query: Fields) -> Answer:
     """Add the available books of an order to the cart again."""
     headers: dict[str, str] = {}
-    key = key_of(request)
 
     async def change(conn: AsyncConnection, cart_id: int) -> None:
         headers.clear()  # Remove the headers of an attempt that was rolled back.
         order = await _find_accessible(conn, request, query)
         owner = order_access.idempotency_owner(request, cart_id)
-        if await is_replay(request, conn, owner, key, cart_id):
+        if await is_replay(request, conn, owner, {}, cart_id):
             headers.update(REPLAYED)
             return
         items = [(line.book_id, line.title, line.quantity) for line in order.items]

@@ -2,12 +2,15 @@
 
 from aiohttp import web
 from marshmallow import Schema, fields, validate
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.errors import BadCode, BadCredentials, CodeRequired, EmailTaken, Invalid
+from bookstore.idempotency import user_owner
 from bookstore.users import accounts
 from bookstore.users.accounts import User
 from bookstore.users.permissions import Role
 from web.api.field_types import Password, SingleLine, UtcDateTime, described
+from web.api.idempotency import REPLAYED, is_replay, key_of
 from web.api.operations import Answer, Fields, operation
 from web.auth import guest_cart, sessions
 from web.auth.credentials import check
@@ -57,19 +60,59 @@ class SessionOut(Schema):
     body=RegistrationIn,
     returns=(201, UserOut),
     refusals=[EmailTaken, Invalid, TooManyAttempts],
+    idempotent=True,
 )
 async def register(request: web.Request, body: Fields) -> Answer:
     """Create an account and sign in to it.
 
     E-mails to the account are in the language of `Accept-Language`, if the store supports it.
     """
-    language = languages.email_language(request)
-    async with throttle_registration(request):
-        user = await accounts.sign_up(
-            request.config_dict[ENGINE], **body, language=language, now=now()
-        )
+    headers = {"Location": "/api/v1/users/me"}
+
+    async def claim_key(conn: AsyncConnection, user: User) -> None:
+        await is_replay(request, conn, user_owner(user.id), _without_password(body), user.id)
+
+    try:
+        async with throttle_registration(request):
+            user = await accounts.sign_up(
+                request.config_dict[ENGINE],
+                **body,
+                language=languages.email_language(request),
+                and_then=claim_key,
+                now=now(),
+            )
+    except EmailTaken:
+        user = await _registered_before(request, body)
+        headers |= REPLAYED
     await guest_cart.sign_in(request, user)
-    return Answer(user, {"Location": "/api/v1/users/me"})
+    return Answer(user, headers)
+
+
+async def _registered_before(request: web.Request, body: Fields) -> User:
+    """The user whom an earlier request with the same key and body registered.
+
+    Raises:
+        EmailTaken: there is none, or the password is another one.
+    """
+    if key_of(request) is None:
+        raise EmailTaken
+    try:
+        user = await check(request, body["email"], body["password"])
+    except (BadCredentials, CodeRequired):
+        raise EmailTaken from None
+    content = _without_password(body)
+
+    async def find_key(conn: AsyncConnection) -> None:
+        if not await is_replay(request, conn, user_owner(user.id), content, user.id):
+            raise EmailTaken  # Which also removes the key.
+
+    await write(request, find_key)
+    return user
+
+
+def _without_password(body: Fields) -> Fields:
+    """What is stored of the body, as a hash: a fast hash of a password could be reversed."""
+    return {name: value for name, value in body.items() if name != "password"}
 
 
 @operation(

@@ -2,6 +2,7 @@
 
 from web.server import (
     api_rate_limit,
+    compression,
     downloads,
     errors,
     keys,

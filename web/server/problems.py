@@ -35,6 +35,7 @@ STATUS: dict[type[BookstoreError], int] = {
     errors.CategoryInUse: 409,
     errors.CodeRequired: 401,
     errors.EmailTaken: 409,
+    errors.IdempotencyKeyNotSupported: 400,
     errors.IdempotencyKeyRequired: 400,
     errors.IdempotencyKeyReused: 422,
     errors.IllegalTransition: 409,

@@ -108,7 +108,7 @@ async def reorder(request: web.Request) -> web.Response:
     async def fill(conn: AsyncConnection, cart_id: int) -> None:
         order = await _find(request, conn)
         owner = order_access.idempotency_owner(request, cart_id)
-        if await is_replay(request, conn, owner, key, cart_id):
+        if await is_replay(request, conn, owner, {}, cart_id, key=key):
             text = _("These books were already added to your cart, so nothing was added again.")
             messages[:] = [text]
             return

@@ -7,10 +7,12 @@ from bookstore.database.engine import reading, transaction
 from bookstore.database.tables import books, carts, stock_movements
 from bookstore.idempotency import Key, claim
 from bookstore.users.permissions import Role
-from tests.factories import NOON, add_book
+from tests.factories import NOON, add_book, add_order
 from tests.web.api.sample_data import DUNE
 from tests.web.conftest import PASSWORD
 from tests.web.ordering import HOME, place, put
+from web.api import routes
+from web.api.operations import operation_of
 from web.server.keys import ENGINE
 
 KEY = {"Idempotency-Key": "only once"}
@@ -265,3 +267,87 @@ async def test_a_repeat_waits_a_second_for_the_first(visitor, server, book, busy
         assert answer.headers["Retry-After"] == "1"
     assert (await place(anna)).status == 202
     assert len((await (await anna.get("/api/v1/orders")).json())["items"]) == 1
+
+
+POSTS = [route for route in routes.OPERATIONS if route.method == "POST"]
+
+
+@pytest.mark.parametrize("route", POSTS, ids=lambda route: route.path)
+def test_each_post_recognises_a_repeat_or_refuses_the_key(route):
+    """One of three; `repeatable` is tested below for each of its operations."""
+    operation = operation_of(route.handler)
+
+    assert not (operation.takes_key and operation.repeatable)
+    if not operation.takes_key:
+        assert operation.name in REFUSING | REPEATABLE
+
+
+#: Their responses have secrets, or a form of protection against repeats of its own.
+REFUSING = {"sign_in", "create_token", "begin_totp"}
+REFUSING |= {"request_password_reset", "send_email_verification"}
+REPEATABLE = {"read_notification", "replay_task"}
+
+
+@pytest.mark.parametrize("path", ["session", "password-resets", "users/me/tokens", "users/me/totp"])
+async def test_a_key_is_refused_where_a_repeat_is_not_recognised(visitor, path):
+    anna = await visitor(Role.CUSTOMER)
+
+    answer = await anna.post(f"/api/v1/{path}", json={}, headers=KEY)
+
+    assert (answer.status, (await answer.json())["code"]) == (400, "idempotency-key-not-supported")
+
+
+async def test_a_repeated_request_adds_to_the_cart_once(visitor, server):
+    async with transaction(server.app[ENGINE]) as conn:
+        book = await add_book(conn, stock=50)
+    anna = await visitor(Role.CUSTOMER)
+    item = {"book_id": book, "quantity": 2}
+
+    answers = await asyncio.gather(
+        *(anna.post("/api/v1/cart/items", json=item, headers=KEY) for _ in range(10))
+    )
+    other = await anna.post("/api/v1/cart/items", json={**item, "quantity": 3}, headers=KEY)
+    cart = await (await anna.get("/api/v1/cart")).json()
+
+    assert {answer.status for answer in answers} <= {200, 409}
+    assert sum("Idempotent-Replayed" not in it.headers for it in answers if it.status == 200) == 1
+    assert (other.status, (await other.json())["code"]) == (422, "idempotency-key-reused")
+    assert [it["quantity"] for it in cart["items"]] == [2]
+
+
+async def test_the_repeat_of_a_change_gets_the_first_answer(visitor, server):
+    """Cancelling, packing, paying and registering: without a key, a repeat is a 409."""
+    async with transaction(server.app[ENGINE]) as conn:
+        book = await add_book(conn, stock=50)
+        for number in ("0001-TEST", "0002-TEST", "0003-TEST"):
+            await add_order(conn, {book: 1}, number=number, status="confirmed")
+    admin, guest = await visitor(Role.ADMIN), await visitor(None)
+    sent = [
+        (admin, "orders/0001-TEST/cancel", {"reason": "Two."}),
+        (admin, "admin/orders/0002-TEST/transitions", {"to": "packed"}),
+        (admin, "admin/orders/0003-TEST/payment", {"to": "paid"}),
+        (guest, "users", {"email": "zoe@example.com", "name": "Zoe", "password": PASSWORD}),
+    ]
+    for client, path, body in sent:
+        first = await client.post(f"/api/v1/{path}", json=body, headers=KEY)
+        second = await client.post(f"/api/v1/{path}", json=body, headers=KEY)
+        third = await client.post(f"/api/v1/{path}", json=body)
+
+        assert first.ok, await first.text()
+        assert (second.status, third.status) == (first.status, 409), path
+        assert await second.json() == await first.json()
+        assert second.headers["Idempotent-Replayed"] == "true"
+
+
+async def test_a_registered_address_is_revealed_to_nobody_else_by_a_key(visitor):
+    guest, stranger = await visitor(None), await visitor(None)
+    body = {"email": "zoe@example.com", "name": "Zoe", "password": PASSWORD}
+    await guest.post("/api/v1/users", json=body, headers=KEY)
+
+    wrong = await stranger.post(
+        "/api/v1/users", json={**body, "password": "another long password"}, headers=KEY
+    )
+    other_key = await stranger.post("/api/v1/users", json=body, headers={"Idempotency-Key": "2"})
+
+    assert (wrong.status, other_key.status) == (409, 409)
+    assert (await stranger.get("/api/v1/users/me")).status == 401
