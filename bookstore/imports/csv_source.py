@@ -23,8 +23,9 @@ _MAX_ROW_LENGTH = 100_000
 _MAX_LINES = 200
 #: Characters of an unparsable line that the file of refused rows contains.
 _MAX_EXCERPT = 1000
-#: The first line of some files from Excel; Excel reads it and does not display it.
-_SEPARATOR_LINE = re.compile(r"sep=(.)\s*", re.IGNORECASE)
+#: The first line of some files from Excel; Excel reads it and does not display it.  Saved again, it
+#: is quoted, or empty cells follow it.
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[\s,;|]*', re.IGNORECASE)
 
 _UNCLOSED = "A quotation mark is opened here and never closed."
 _TOO_LONG = "This row is too long."

@@ -344,7 +344,10 @@ def normal_email(email: str) -> str:
         )
     except EmailNotValidError:
         raise Invalid("email", "Enter an e-mail address such as name@example.com.") from None
-    return checked.ascii_email or checked.normalized
+    address = checked.ascii_email or checked.normalized
+    if len(address.rpartition("@")[0]) > MAX_LOCAL_PART:
+        raise Invalid("email", "The part of an e-mail address before the @ has at most 64 characters.")
+    return address
 
 
 def email_key(email: str) -> str:
