@@ -8,6 +8,7 @@ from aiohttp import web
 
 from admin import form_values
 from admin.rendering import NO_ERROR, FormError, page
+from bookstore import money
 from bookstore.catalogue import books, categories
 from bookstore.catalogue.books import Book
 from bookstore.catalogue.validation import ROLES, BookInput
@@ -18,7 +19,6 @@ from web.auth.sessions import current_user
 from web.server.keys import ENGINE
 from web.server.request_context import now
 from web.store import flash, forms
-from web.store.formatting import plain_money
 
 _NUMBERS = ("year", "pages")
 #: The labels of the fields, also in error messages.
@@ -175,7 +175,7 @@ def _form_values(book: Book) -> dict[str, str]:
         person.name if person.role == "author" else f"{person.name} ({person.role})"
         for person in book.authors
     )
-    typed["price_cents"] = plain_money(book.price_cents)
+    typed["price_cents"] = money.plain(book.price_cents)
     return typed
 
 

@@ -3,25 +3,25 @@
 import re
 from collections.abc import Iterable
 
+from bookstore import money
 from bookstore.errors import Invalid
 
 #: Characters of a tracking number.
 MAX_TRACKING_LENGTH = 200
 
-_MONEY = re.compile(r"([0-9]{1,9})(?:[.,]([0-9]{1,2}))?")
 _WHOLE = re.compile(r"-?[0-9]{1,9}")
 
 
 def parse_cents(field: str, text: str) -> int:
-    """An amount in cents; the decimal separator is a point or a comma.
+    """An amount in the store's currency; the decimal separator is a point or a comma.
 
     Raises:
         Invalid: the text is not an amount.
     """
-    found = _MONEY.fullmatch(text.strip())
-    if found is None:
-        raise Invalid(field, "Enter an amount such as 12.90.")
-    return int(found[1]) * 100 + int((found[2] or "").ljust(2, "0"))
+    try:
+        return money.parse(text)
+    except ValueError:
+        raise Invalid(field, f"Enter an amount such as {money.example()}.") from None
 
 
 def parse_integer(field: str, text: str) -> int:

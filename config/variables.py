@@ -12,6 +12,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from babel import Locale
+from babel.numbers import get_territory_currencies
 from environs import validate
 from marshmallow import ValidationError
 
@@ -75,6 +76,14 @@ def _origins(origins: list[str]) -> None:
 def _base(url: str) -> None:
     if url and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname):
         raise ValidationError("It must begin with http:// or https:// and name a host.")
+
+
+def _currency(code: str) -> None:
+    in_use = {
+        it for country in Locale("en").territories for it in get_territory_currencies(country)
+    }
+    if code not in in_use:
+        raise ValidationError("It must be a currency code of three letters, such as EUR or JPY.")
 
 
 def _country(code: str) -> None:
@@ -271,7 +280,7 @@ SECTIONS: dict[str, tuple[Variable, ...]] = {
             "str",
             "EUR",
             "The only currency of the store: three letters (ISO 4217).",
-            validate.Regexp("^[A-Z]{3}$"),
+            _currency,
         ),
         Variable(
             "COUNTRY",
@@ -285,7 +294,8 @@ SECTIONS: dict[str, tuple[Variable, ...]] = {
             "SHIPPING_CENTS",
             "int",
             290,
-            "Shipping costs in cents, unless `BOOKSTORE_COUNTRIES` has others for the country.",
+            "Shipping costs in cents, or the smallest unit of another currency, unless"
+            " `BOOKSTORE_COUNTRIES` has others for the country.",
             validate.Range(0),
         ),
         Variable(

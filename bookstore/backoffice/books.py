@@ -130,7 +130,7 @@ BOOKS = List(
         "isbn": "isbn13",
         "title": "title",
         "authors": lambda book, _: "|".join(person.name for person in book.authors),
-        "price": lambda book, _: Money(book.price_cents),
+        "price": lambda book, currency: Money(book.price_cents, currency),
         "currency": lambda _, currency: currency,
         **lists.attributes("stock", "year", "language"),
         "category": lambda book, _: "|".join(category.name for category in book.categories),

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Select, case, delete, func, insert, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import audit
+from bookstore import audit, money
 from bookstore import notifications as notification_service
 from bookstore.catalogue import category_index
 from bookstore.database.documents import is_damaged
@@ -41,7 +41,7 @@ BATCH = 500
 MAX_ROWS = 20_000
 LARGEST_PRICE_CENTS = 99_999_999
 
-_AMOUNT = re.compile(r"([+-]?)\s*([0-9]{1,7})(?:[.,]([0-9]{1,2}))?\s*(%?)")
+_AMOUNT = re.compile(r"([+-]?)\s*([0-9]{1,7})(?:[.,]([0-9]{1,3}))?\s*(%?)")
 _SET_PRICES = Bulk(
     "book_id BIGINT, price INT",
     """
@@ -122,7 +122,7 @@ class BulkPlan:
 
 
 def price_rule(text: str) -> Callable[[int], int]:
-    """A function from the old to the new price, both in cents.
+    """A function from the old to the new price, both in the smallest unit of the currency.
 
     `12.90` sets the price, `+1.50` or `-1` changes it by an amount, `+5%` or `-10 %` by a
     percentage.  Percentages are rounded half up to a cent.
@@ -131,9 +131,16 @@ def price_rule(text: str) -> Callable[[int], int]:
         Invalid: the text is none of these.
     """
     found = _AMOUNT.fullmatch(text.strip())
+    wrong = Invalid(
+        "price", f"Enter a price such as {money.example()}, or a change such as +5% or -1."
+    )
     if found is None or (found[4] and not found[1]):
-        raise Invalid("price", "Enter a price such as 12.90, or a change such as +5% or -1.50.")
-    amount = int(found[2]) * 100 + int((found[3] or "").ljust(2, "0"))
+        raise wrong
+    try:
+        # A percentage has two decimals, like an amount in euros.
+        amount = money.units(found[2], found[3], "EUR" if found[4] else None)
+    except ValueError:
+        raise wrong from None
     signed = -amount if found[1] == "-" else amount
     if found[4]:
         # Here `amount` is in hundredths of a percent.

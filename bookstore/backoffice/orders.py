@@ -167,7 +167,9 @@ ORDERS = List(
         "email": "email",
         "country": lambda order, _: order.shipping_address.get("country") or "",
         "quantity": lambda order, _: sum(line.quantity for line in order.items),
-        "total": lambda order, _: None if order.total_cents is None else Money(order.total_cents),
+        "total": lambda order, _: (
+            None if order.total_cents is None else Money(order.total_cents, order.currency)
+        ),
         **lists.attributes("currency", "tracking"),
     },
     export_permission=Permission.EXPORT_ORDERS,

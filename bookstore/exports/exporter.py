@@ -31,7 +31,7 @@ import xlsxwriter
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bookstore import audit, pricing
+from bookstore import audit, money, pricing
 from bookstore.catalogue import models
 from bookstore.catalogue.models import Book
 from bookstore.catalogue.validation import ROLES
@@ -97,9 +97,10 @@ MEDIA_TYPES: Mapping[Format, str] = {
 
 
 class Money(NamedTuple):
-    """A cell with an amount of the store's currency."""
+    """A cell with an amount."""
 
     cents: int
+    currency: str
 
 
 Cell = str | int | Money | None
@@ -274,7 +275,7 @@ class _Xlsx:
         options = {"constant_memory": True} | dict.fromkeys(texts, False)
         self._workbook = xlsxwriter.Workbook(file, options)
         self._sheet = self._workbook.add_worksheet()
-        self._money = self._workbook.add_format({"num_format": "0.00"})
+        self._formats: dict[str, Any] = {}
         bold = self._workbook.add_format({"bold": True})
         self._sheet.freeze_panes(1, 0)
         for column, name in enumerate(header):
@@ -282,13 +283,25 @@ class _Xlsx:
             self._sheet.write_string(0, column, name, bold)
         self._row = 1
 
+    def _money(self, currency: str) -> Any:
+        """The format of amounts in this currency."""
+        if currency not in self._formats:
+            places = money.plain(0, currency)  # 0.00, 0 or 0.000
+            self._formats[currency] = self._workbook.add_format({"num_format": places})
+        return self._formats[currency]
+
     def write(self, rows: Iterable[Sequence[Cell]]) -> None:
         for row in rows:
             for column, cell in enumerate(row):
                 match cell:
                     case Money():
                         # Exact: a float has 15 significant digits, and no price has more than ten.
-                        self._sheet.write_number(self._row, column, cell.cents / 100, self._money)
+                        self._sheet.write_number(
+                            self._row,
+                            column,
+                            float(money.amount(*cell)),
+                            self._money(cell.currency),
+                        )
                     case int():
                         self._sheet.write_number(self._row, column, cell)
                     case str() if cell:
@@ -311,7 +324,7 @@ def _text(cell: Cell) -> str:
         case None:
             return ""
         case Money():
-            return f"{cell.cents // 100}.{cell.cents % 100:02}"
+            return money.plain(*cell)
     return escape_formula(str(cell))
 
 
@@ -334,7 +347,7 @@ def _book_row(book: Book, currency: str) -> Sequence[Cell]:
         book.title,
         book.subtitle,
         "; ".join(_author(person.name, person.role) for person in book.authors),
-        Money(book.price_cents),
+        Money(book.price_cents, currency),
         currency,
         book.stock,
         book.year,
@@ -383,10 +396,11 @@ def _amounts(order: Any, lines: Iterable[Any]) -> Sequence[Cell]:
     if order.total_cents is None:
         return None, None, None
     if is_damaged(order.terms):
-        return _DAMAGED, _DAMAGED, Money(order.total_cents)
+        return _DAMAGED, _DAMAGED, Money(order.total_cents, order.currency)
     sums = [(line.quantity, line.unit_price_cents) for line in lines]
     totals = pricing.totals(sums, pricing.Rates.of_json(order.terms))
-    return Money(totals.shipping_cents), Money(totals.tax_cents), Money(order.total_cents)
+    amounts = totals.shipping_cents, totals.tax_cents, order.total_cents
+    return tuple(Money(cents, order.currency) for cents in amounts)
 
 
 def _order_rows(order: Any, lines: Sequence[Any]) -> Iterator[Sequence[Cell]]:
@@ -400,7 +414,8 @@ def _order_rows(order: Any, lines: Sequence[Any]) -> Iterator[Sequence[Cell]]:
     after = (*_amounts(order, lines), order.currency, order.tracking)
     for line in lines:
         price = line.unit_price_cents
-        sold = (line.isbn13, line.title, line.quantity, Money(price), Money(price * line.quantity))
+        sums = Money(price, order.currency), Money(price * line.quantity, order.currency)
+        sold = (line.isbn13, line.title, line.quantity, *sums)
         yield *before, *sold, *after
 
 

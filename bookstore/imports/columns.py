@@ -3,8 +3,9 @@
 The first line names the columns, in any order and case, also by the names in `SPELLINGS`.  Rows
 are parsed by the rules below.  An ambiguous cell is refused, and every applied rule is reported.
 
-- A price is `12`, `12.9`, `12,90`, `1.234,50` or `1,234.50`: exact, in units of the currency,
-  at most two decimals.  `1.234` is ambiguous, so it is refused.
+- A price is `12`, `12.9`, `12,90`, `12,-`, `1.234,50` or `1,234.50`, with or without the sign of
+  the store's currency: exact, with at most as many decimals as the currency has.  With two
+  decimals `1.234` is ambiguous, so it is refused.
 - `;` or `|` separates authors.  A comma is part of a name: `Tolkien, J.R.R.; Lee, Alan`.
   A role may follow in brackets: `Emily Wilson (translator)`.
 - `|` separates categories.
@@ -18,8 +19,12 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
+from babel.numbers import get_currency_symbol
+
+from bookstore import money
 from bookstore.catalogue.validation import ROLES, Contribution
 from bookstore.errors import Invalid
 from bookstore.imports.entries import BookEntry, Refusal, shorten
@@ -65,23 +70,27 @@ SPELLINGS: Mapping[str, str] = {
         "pages": "pagecount numberofpages seiten seitenzahl nbpages",
         "format": "binding einband productform",
         "subtitle": "untertitel soustitre",
-        "on_sale_from": "onsalefrom onsaledate embargodate erstverkaufstag",
+        "on_sale_from": "onsaledate embargodate erstverkaufstag",
     }.items()
     for spelling in spellings.split()
 }
+#: In these languages, the signs of the currencies of their countries are short.
+_SIGN_LANGUAGES = ("en", "de", "fr", "cs", "pl", "hu", "sv", "da", "nb", "tr", "uk", "ja")
 #: The start of a cell that a spreadsheet interprets as a formula, after our own escaping.
 FORMULA = re.compile(r"'*[=+\-@\t\r\0]")
 _ESCAPED_FORMULA = re.compile(r"'+[=+\-@\t\r\0]")
 #: The field of a book for each column with another name.
 _FIELDS = {"isbn": "isbn13", "price": "price_cents", "category": "categories"}
-#: A point or comma is the decimal separator when one or two digits follow, or when the other
-#: sign separates the thousands.
+#: A point or comma is the decimal separator when no more digits follow than the currency has
+#: decimals, or when the other sign separates the thousands.
 _PRICE_PATTERNS = (
-    re.compile(r"(?P<whole>[0-9]{1,9})(?:(?P<sign>[.,])(?P<cents>[0-9]{1,2}))?"),
-    re.compile(r"(?P<whole>[0-9]{1,3}(?:\.[0-9]{3})+)(?P<sign>,)(?P<cents>[0-9]{1,2})"),
-    re.compile(r"(?P<whole>[0-9]{1,3}(?:,[0-9]{3})+)(?P<sign>\.)(?P<cents>[0-9]{1,2})"),
+    re.compile(r"(?P<whole>[0-9]{1,9})(?:(?P<sign>[.,])(?P<fraction>[0-9]{1,3}))?"),
+    re.compile(r"(?P<whole>[0-9]{1,3}(?:\.[0-9]{3})+)(?P<sign>,)(?P<fraction>[0-9]{1,3})"),
+    re.compile(r"(?P<whole>[0-9]{1,3}(?:,[0-9]{3})+)(?P<sign>\.)(?P<fraction>[0-9]{1,3})"),
 )
 _THOUSANDS = re.compile(r"[0-9]{1,3}(?:[.,][0-9]{3})+")
+#: `12,-` and `12.--` are whole amounts.
+_DASHES = re.compile(r"(?<=[0-9])[.,]\s*[-–—]{1,2}$")
 #: Spreadsheets write 1965.0 for 1965.  Three zeros are refused: they could be thousands.
 _WHOLE = re.compile(r"([+\-\u2212]?[0-9]{1,9})(?:[.,]0{1,2})?")
 _ROLE = re.compile(rf"(.*\S)\s+\(({'|'.join(ROLES)})\)", re.DOTALL)
@@ -179,18 +188,36 @@ class Columns:
 
     def _price(self, line: int, text: str) -> int:
         # French and Swedish, for example, separate thousands by spaces of several kinds.
-        compact = re.sub(r"(?<=[0-9])\s(?=[0-9]{3}(?:[.,]|\s|$))", "", text)
-        if not (parts := next(filter(None, (p.fullmatch(compact) for p in _PRICE_PATTERNS)), None)):
-            if _THOUSANDS.fullmatch(compact):
+        compact = re.sub(r"(?<=[0-9])\s(?=[0-9]{3}(?:[.,]|\s|$))", "", self._without_sign(text))
+        compact = _DASHES.sub("", compact)
+        places = money.decimals(self._currency)
+        if _THOUSANDS.fullmatch(compact) and places != 3:
+            if places:
                 raise _InvalidCell("price", "This price is ambiguous; write it with two decimals.")
-            raise _InvalidCell(
-                "price", "A price is a number like 12.90 or 12,90, without a currency sign."
-            )
+            self._count_rule("A point or comma before three digits separates thousands.", line)
+            return int(re.sub("[.,]", "", compact))
+        parts = next(filter(None, (each.fullmatch(compact) for each in _PRICE_PATTERNS)), None)
+        try:
+            if parts is None:
+                raise ValueError("no number")
+            whole = re.sub("[.,]", "", parts["whole"])
+            price = money.units(whole, parts["fraction"], self._currency)
+        except ValueError:
+            example = money.example(self._currency)
+            reason = f"A price in {self._currency} is a number like {example}."
+            raise _InvalidCell("price", reason) from None
         if parts["sign"]:
             name = "point" if parts["sign"] == "." else "comma"
-            self._count_rule(f"A {name} before one or two digits is the decimal separator.", line)
-        whole = re.sub("[.,]", "", parts["whole"])
-        return int(whole) * 100 + int((parts["cents"] or "").ljust(2, "0"))
+            self._count_rule(f"A {name} before the last digits is the decimal separator.", line)
+        return price
+
+    def _without_sign(self, text: str) -> str:
+        """The amount without the code or the sign of the store's currency."""
+        for sign in (self._currency, *_signs(self._currency)):
+            for rest in (text.removeprefix(sign), text.removesuffix(sign)):
+                if rest != text:
+                    return rest.strip()
+        return text
 
     def _authors(self, line: int, cell: str) -> list[Contribution]:
         names = _split_names("authors", cell, ";|")
@@ -218,6 +245,13 @@ class Columns:
         self._first_lines.setdefault(rule, line)
 
 
+@cache
+def _signs(currency: str) -> Sequence[str]:
+    """The signs of a currency in the languages of Europe, the longest first."""
+    signs = {get_currency_symbol(currency, locale) for locale in _SIGN_LANGUAGES}
+    return sorted(signs, key=len, reverse=True)
+
+
 class _InvalidCell(Exception):
     """A cell that cannot be parsed."""
 
@@ -228,8 +262,7 @@ class _InvalidCell(Exception):
 
 def match_column(name: str) -> str | None:
     """The column that a name in the header stands for; None when it is unknown."""
-    plain = _normalise(name)
-    return plain if plain in COLUMNS else SPELLINGS.get(plain)
+    return _KNOWN.get(_normalise(name))
 
 
 def _normalise(name: str) -> str:
@@ -249,6 +282,10 @@ def _without_brackets(name: str) -> str:
         if 0 <= start < end:
             name = name[:start] + name[end + 1 :]
     return name
+
+
+#: The columns by their names and other spellings, as `_normalise` returns them.
+_KNOWN: Mapping[str, str] = {**{_normalise(column): column for column in COLUMNS}, **SPELLINGS}
 
 
 def _column_positions(

@@ -23,7 +23,7 @@ from babel.numbers import format_currency, format_percent
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
-from bookstore import i18n
+from bookstore import i18n, money
 from bookstore.i18n import DEFAULT, N_, Language, _, ngettext
 from bookstore.notifications import guest_tokens, link_tokens
 from bookstore.notifications.email_texts import EMAIL_TEXTS
@@ -407,7 +407,7 @@ def _money(cents: int, order: OrderFacts) -> str:
 # Cached: formatting an amount is the slowest step of a line, and few distinct prices occur.
 @lru_cache(maxsize=4096)
 def _amount(cents: int, currency: str, language: Language) -> str:
-    text = format_currency(Decimal(cents).scaleb(-2), currency, locale=language)
+    text = format_currency(money.amount(cents, currency), currency, locale=language)
     return text.replace("-", "−")
 
 

@@ -39,6 +39,9 @@ class User:
     language: Language = DEFAULT
 
 
+#: RFC 5321, section 4.5.3.1.1.
+MAX_LOCAL_PART = 64
+
 USER_COLUMNS = [
     users.c.id,
     users.c.email,
@@ -346,7 +349,9 @@ def normal_email(email: str) -> str:
         raise Invalid("email", "Enter an e-mail address such as name@example.com.") from None
     address = checked.ascii_email or checked.normalized
     if len(address.rpartition("@")[0]) > MAX_LOCAL_PART:
-        raise Invalid("email", "The part of an e-mail address before the @ has at most 64 characters.")
+        raise Invalid(
+            "email", "The part of an e-mail address before the @ has at most 64 characters."
+        )
     return address
 
 

@@ -5,17 +5,19 @@ from functools import lru_cache
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from bookstore import i18n
+from bookstore import i18n, money
 from bookstore.i18n import DEFAULT, LANGUAGES, Language
-from web.server.keys import USER
+from web.server.keys import SETTINGS, USER
 
 COOKIE = "language"
 
 
 @web.middleware
 async def set_language(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Set the language of the request. The API and the back office are in English."""
-    # One asyncio task serves all requests of a connection, so set the language for each request.
+    """Set the language and the currency of the request. The API and the back office are in
+    English."""
+    # One asyncio task serves all requests of a connection, so set them for each request.
+    money.set_store_currency(request.config_dict[SETTINGS].currency)
     i18n.set_language(language_of(request))
     return await handler(request)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
+from bookstore import money
 from bookstore.catalogue import books, editions, listing
 from bookstore.catalogue.listing import BookQuery
 from bookstore.catalogue.models import Book
@@ -98,7 +99,7 @@ def _linked_data(request: web.Request, book: Book) -> dict[str, Any]:
         "url": f"{site}/books/{book.id}",
         "offers": {
             "@type": "Offer",
-            "price": f"{book.price_cents / 100:.2f}",
+            "price": money.plain(book.price_cents),
             "priceCurrency": request.config_dict[RATES].currency,
             "availability": f"https://schema.org/{availability}",
             "url": f"{site}/books/{book.id}",

@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 from urllib.parse import urlencode
 
+from bookstore import money
 from bookstore.catalogue.listing import BookQuery, Sort
 
 #: Limits the length of the URL; further back, *Previous* leads to the first page.
 _MAX_CURSORS = 50
 _LONGEST = 500
-_PRICE = re.compile(r"([0-9]{1,6})(?:[.,]([0-9]{1,2}))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ class Choice:
 
 def cents(price: str) -> int | None:
     """The cents of a price with a point or a comma: "12.5" is 1250.  None if it is invalid."""
-    match = _PRICE.fullmatch(price)
-    if match is None:
+    try:
+        return money.parse(price)
+    except ValueError:
         return None
-    return int(match[1]) * 100 + int((match[2] or "0").ljust(2, "0"))

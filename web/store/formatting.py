@@ -16,6 +16,7 @@ from bookstore.catalogue.facets import Count
 from bookstore.catalogue.models import Book, Contributor
 from bookstore.errors import BookstoreError
 from bookstore.i18n import N_, Language, _
+from bookstore.money import amount, plain
 from bookstore.users.addresses import COUNTRIES
 
 #: Date patterns (Unicode TR 35) by language.
@@ -64,12 +65,7 @@ def money(cents: int, currency: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _money(cents: int, currency: str, language: Language) -> str:
-    return format_currency(Decimal(cents) / 100, currency, locale=language)
-
-
-def plain_money(cents: int) -> str:
-    """An amount for an input field: 12.90."""
-    return f"{cents // 100}.{cents % 100:02}"
+    return format_currency(amount(cents, currency), currency, locale=language)
 
 
 def number(value: int) -> str:
@@ -243,7 +239,7 @@ FILTERS: dict[str, Callable[..., str]] = {
     "per_cent": per_cent,
     "translated": translated,
     "status_name": status_name,
-    "plain_money": plain_money,
+    "plain_money": plain,
     "year": year,
     "partial_date": partial_date,
 }

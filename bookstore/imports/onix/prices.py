@@ -6,19 +6,18 @@ names the country most exactly; then the preferred type (`code_lists.PRICE_TYPES
 dates before one without, and the one that began last.  The report names what was left out.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, NamedTuple
 
+from bookstore import money
 from bookstore.imports.onix import code_lists as codes
 from bookstore.imports.onix import limits
 from bookstore.imports.onix.elements import InvalidRecord, text_of
 from bookstore.imports.onix.limits import ALWAYS, Period, Reach, Shop
 
-_AMOUNT = re.compile(r"([0-9]{1,7})(?:\.([0-9]{1,2})0*)?")
 #: Prices that a report names; a record of a large publisher has a price for each country.
 _NAMED = 5
 
@@ -56,7 +55,7 @@ def read(product: Any, defaults: Mapping[str, str], shop: Shop) -> tuple[int | N
     if prices.applicable:
         amount = _preferred(prices, shop)
         rest = _listed(prices.left_out)
-        return _cents(amount), [
+        return _units(amount, shop.currency), [
             f"Of several prices {amount} applies; not used: {rest}."
         ] if rest else []
     if prices.free:
@@ -121,7 +120,7 @@ def _preferred(prices: _Prices, shop: Shop) -> str:
     best = max(prices.applicable)
     equal = [price for price in prices.applicable if price[:-1] == best[:-1]]
     amounts = list(dict.fromkeys(price.amount for price in equal))
-    if len({_cents(amount) for amount in amounts}) > 1:
+    if len({_units(amount, shop.currency) for amount in amounts}) > 1:
         reason = f"There are several prices in {shop.currency}."
         raise InvalidRecord("PriceAmount", ", ".join(amounts), reason)
     others = [price.amount for price in prices.applicable if price not in equal]
@@ -193,7 +192,10 @@ def _listed(left_out: Counter[str]) -> str:
     return ", ".join(names[:_NAMED]) + more
 
 
-def _cents(amount: str) -> int:
-    if not (parts := _AMOUNT.fullmatch(amount)):
-        raise InvalidRecord("PriceAmount", amount, "A price is a number like 12.90.")
-    return int(parts[1]) * 100 + int((parts[2] or "").ljust(2, "0"))
+def _units(amount: str, currency: str) -> int:
+    try:
+        return money.parse(amount, currency)
+    except ValueError:
+        example = money.example(currency)
+        reason = f"A price in {currency} is a number like {example}."
+        raise InvalidRecord("PriceAmount", amount, reason) from None

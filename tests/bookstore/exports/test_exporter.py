@@ -24,7 +24,7 @@ from bookstore.database.tables import files
 from bookstore.exports import exporter as exports
 from bookstore.exports.exporter import Format
 from bookstore.imports import importer
-from bookstore.imports.columns import COLUMNS
+from bookstore.imports.columns import COLUMNS, match_column
 from bookstore.imports.formats import Options
 from bookstore.tasks import jobs
 from bookstore.tasks.job_runner import JobRunner
@@ -296,3 +296,9 @@ async def test_a_cancelled_export_leaves_no_file(engine: AsyncEngine, chosen: Fo
         job = await jobs.get(conn, job.id)
         assert (job.state, job.result_id) == (JobState.CANCELLED, None)
         assert await conn.scalar(select(func.count()).select_from(files)) == 0
+
+
+@pytest.mark.parametrize("column", exports.BOOK_COLUMNS)
+def test_an_import_knows_every_column_of_an_export(column):
+    for spelling in (column, column.upper(), column.replace("_", " "), f"{column} (x)"):
+        assert match_column(spelling) == column
