@@ -31,7 +31,10 @@ async def show(request: web.Request, form_error: FormError = NO_ERROR) -> web.Re
     async with reading(request.config_dict[ENGINE]) as conn:
         author = await authors.get(conn, author_id)
         books = await backoffice_authors.books_of(conn, author_id, limit=_BOOKS)
-    return await page(request, "author.html", author=author, books=books, form_error=form_error)
+        similar = await authors.similar(conn, author)
+    return await page(
+        request, "author.html", author=author, books=books, similar=similar, form_error=form_error
+    )
 
 
 async def rename(request: web.Request) -> web.Response:

@@ -14,6 +14,7 @@ from bookstore.catalogue import (
     language_codes,
     listing,
     models,
+    names,
     release,
     search,
     sitemap,

@@ -32,7 +32,7 @@ async def rename(
     name = single_line("name", name, NAME_LENGTH)
     same = await conn.scalar(
         select(table.c.id)
-        .where(table.c.name_key == authors.key(name), table.c.id != author_id)
+        .where(table.c.identity_key == authors.key(name), table.c.id != author_id)
         .with_for_update()
     )
     if name == before.name:
@@ -54,7 +54,11 @@ async def rename(
         await conn.execute(
             update(table)
             .where(table.c.id == author_id)
-            .values(name=name, name_key=authors.key(name))
+            .values(
+                name=name,
+                name_key=authors.sort_key(name),
+                identity_key=authors.key(name),
+            )
         )
     else:
         remaining_id = int(same)

@@ -1,17 +1,19 @@
 """Categories: the tree that shoppers browse."""
 
+import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import count
 from typing import Any
 
 from sqlalchemy import case, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore import audit
-from bookstore.catalogue import category_index, search
+from bookstore.catalogue import category_index, names, search
 from bookstore.catalogue.validation import single_line
 from bookstore.database.tables import book_categories, categories
 from bookstore.errors import CategoryInUse, Invalid, NotFound, SlugTaken, Stale
@@ -46,10 +48,33 @@ class Category:
 def slug_of(name: str) -> str:
     """The slug for a name: `Children's Books` becomes `childrens-books`, 科幻 stays 科幻.
 
-    Names that differ only in case, accents or punctuation give the same slug.
+    Names that differ only in case, accents or punctuation give the same slug; `_free_slug` tells
+    them apart.  A name without letters gives a slug made of a hash.
     """
     slug = search.normalize(name.translate(_SYMBOL_NAMES)).replace(" ", "-")
-    return slug[:SLUG_LENGTH].strip("-") or "category"
+    digest = hashlib.sha256(names.identity(name).encode(errors="replace")).hexdigest()
+    return slug[:SLUG_LENGTH].strip("-") or f"category-{digest[:8]}"
+
+
+def _free_slug(name: str, taken: Container[str]) -> str:
+    """The slug of a new category, with a number if another category has the same slug."""
+    slug = slug_of(name)
+    if slug not in taken:
+        return slug
+    numbered = (f"{slug[: SLUG_LENGTH - 5].rstrip('-')}-{number}" for number in count(2))
+    return next(each for each in numbered if each not in taken)
+
+
+def _default_slug(name: str, others: Sequence["Category"]) -> str:
+    """The slug of a new category.
+
+    Raises:
+        SlugTaken: a category with this name exists.
+    """
+    same = next((it for it in others if names.identity(it.name) == names.identity(name)), None)
+    if same is not None:
+        raise SlugTaken(same.slug)
+    return _free_slug(name, {it.slug for it in others})
 
 
 async def tree(conn: AsyncConnection, *, counted: bool = True) -> list[Category]:
@@ -113,7 +138,9 @@ async def create(
     ids = await _lock(conn)
     row: dict[str, Any] = {
         "name": single_line("name", name, NAME_LENGTH),
-        "slug": slug_of(name) if slug is None else _validated_slug(slug),
+        "slug": _default_slug(name, await tree(conn, counted=False))
+        if slug is None
+        else _validated_slug(slug),
         "parent_id": _parent_id(ids, parent),
         "position": _validated_position(position),
     }
@@ -233,38 +260,37 @@ async def remove(
     await audit.record(conn, "delete", "category", slug, changes, user_id=user_id, now=now)
 
 
-async def ids_by_slug(conn: AsyncConnection) -> dict[str, int]:
-    """The ids of all categories, by their slugs and by `slug_of` their names.
+async def _ids_by_name(conn: AsyncConnection) -> dict[str, int]:
+    """The ids of all categories, by their slugs and by the identities of their names.
 
-    If one category's slug equals `slug_of` another's name, the slug takes precedence.
+    If one category's slug equals another's name, the name takes precedence.
     """
     query = select(categories.c.id, categories.c.slug, categories.c.name).order_by(categories.c.id)
     rows = (await conn.execute(query)).all()
-    by_name = {slug_of(row.name): row.id for row in reversed(rows)}
-    return by_name | {row.slug: row.id for row in rows}
+    by_slug = {row.slug: row.id for row in rows}
+    return by_slug | {names.identity(row.name): row.id for row in reversed(rows)}
 
 
-async def get_or_create(conn: AsyncConnection, names: Iterable[str]) -> dict[str, int]:
-    """The ids of categories by `slug_of` their names.  Missing ones are created at the top level.
+async def get_or_create(conn: AsyncConnection, wanted: Iterable[str]) -> dict[str, int]:
+    """The ids of categories by the identities of their names.  Missing ones are created at the top
+    level.
 
     A name or a slug, in upper or lower case, matches an existing category.
     """
-    name_by_slug = {slug_of(name): name for name in reversed(list(names))}
-    ids = await ids_by_slug(conn)
-    if missing := sorted(name_by_slug.keys() - ids.keys()):
+    name_by_key = {names.identity(name): name for name in reversed(list(wanted))}
+    ids = await _ids_by_name(conn)
+    if name_by_key.keys() - ids.keys():
         # Of two concurrent imports, the second waits for this lock.  It then reads again, and
         # finds the categories that the first one created.
-        await _lock(conn)
-        ids = await ids_by_slug(conn)
-        names_of_new = {slug: name_by_slug[slug] for slug in missing if slug not in ids}
-        new = [
-            {"slug": slug, "name": single_line("categories", name, NAME_LENGTH), "position": 0}
-            for slug, name in names_of_new.items()
-        ]
-        if new:
-            await conn.execute(insert(categories), new)
-            ids = await ids_by_slug(conn)
-    return {slug: ids[slug] for slug in name_by_slug}
+        slugs = set(await _lock(conn))
+        ids = await _ids_by_name(conn)
+        for key in sorted(name_by_key.keys() - ids.keys()):
+            name = single_line("categories", name_by_key[key], NAME_LENGTH)
+            slug = _free_slug(name, slugs)
+            slugs.add(slug)
+            await conn.execute(insert(categories).values(slug=slug, name=name, position=0))
+        ids = await _ids_by_name(conn)
+    return {key: ids[key] for key in name_by_key}
 
 
 async def _lock(conn: AsyncConnection) -> dict[str, int]:

@@ -11,7 +11,7 @@ The text of a query is normalised in the same way, so it cannot contain search o
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -41,9 +41,12 @@ _PLAIN = str.maketrans(
 _APOSTROPHES = re.compile(r"['’‘ʼ`´＇]")
 _HYPHENS = re.compile(r"(?<=\w)[-‐‑](?=\w)")
 _WORD = re.compile(r"[^\W_]+")
+#: Emoji and other signs from here on can be searched; each is a word of its own.
+_FIRST_SIGN = "\u2600"
 #: Scripts that put no spaces between words: Thai, Lao, Burmese, Khmer, kana, Han.
 _UNSPACED_SCRIPTS = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+"
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+    "\U00020000-\U0003ffff]+"
 )
 
 #: In characters.  InnoDB ignores words longer than 84 (innodb_ft_max_token_size), so longer words
@@ -130,17 +133,73 @@ class Match:
 def normalize(text: str) -> str:
     """`text` as lower-case words separated by single spaces, without accents and punctuation.
 
-    Apostrophes are removed: `Salem's` becomes `salems`.  Vowel signs of Indic scripts are removed
-    like accents, in the index and in queries alike.
+    Apostrophes are removed: `Salem's` becomes `salems`.  Marks are removed where readers leave them
+    out: accents of Latin, Greek and Cyrillic letters (but й is a letter), Hebrew and Arabic vowel
+    signs.  In all other scripts a mark makes another word: vowel signs of India, voicing marks of
+    kana, tones of Thai.
     """
     decomposed = unicodedata.normalize("NFKD", _APOSTROPHES.sub("", text)).casefold()
-    plain = "".join(char for char in decomposed if unicodedata.category(char)[0] != "M")
-    return " ".join(_WORD.findall(unicodedata.normalize("NFC", plain.translate(_PLAIN))))
+    if decomposed.isascii():
+        return " ".join(_WORD.findall(decomposed))
+    kept, base = [], ""
+    for char in decomposed:
+        if not unicodedata.combining(char) and unicodedata.category(char)[0] != "M":
+            base = char
+        elif _is_optional(char, base):
+            continue
+        kept.append(char)
+    plain = unicodedata.normalize("NFC", "".join(kept).translate(_PLAIN))
+    return " ".join(_words(plain))
+
+
+def _is_optional(mark: str, base: str) -> bool:
+    """Whether readers of this letter's script leave the mark out when they search."""
+    if base < "\u0400" or "\u1e00" <= base < "\u2000":  # Latin, Greek, and signs.
+        return True
+    if base < "\u0530":  # Cyrillic; й is и with a breve.
+        return mark != "\u0306"
+    # Hebrew and Arabic.  A variation selector follows a sign.
+    return base < "\u0900" or "\ufb1d" <= base < "\uff00" or "\ufe00" <= mark <= "\ufe0f"
+
+
+def _words(text: str) -> Iterator[str]:
+    """The words of a text: letters and digits with their marks, and each sign on its own."""
+    word = ""
+    for char in text:
+        category = unicodedata.category(char)
+        if category[0] in "LN" or (word and category[0] == "M"):
+            word += char
+            continue
+        if word:
+            yield word
+            word = ""
+        if category == "So" and char >= _FIRST_SIGN:
+            yield char
+    if word:
+        yield word
+
+
+def _stored(token: str) -> str:
+    """The token as both databases can store and find it.
+
+    Their tokenizers split words at marks and drop signs, and MariaDB compares letters with its own
+    rules (パ equals ハ).  Tokens beyond ASCII are spelled with five hexadecimal digits for each
+    character, so that the beginning of a word stays a prefix.
+    """
+    if token.isascii():
+        return token
+    return "".join(f"{ord(char):05x}" for char in token)[:_MAX_WORD_LENGTH]
 
 
 def query_words(query_text: str) -> list[str]:
-    """The normalised words of a search query, at most 16."""
-    return normalize(query_text[:_MAX_QUERY_LENGTH]).split()[:_MAX_WORDS]
+    """The normalised words of a search query, at most 16.  Beside letters, signs are left out."""
+    words = normalize(query_text[:_MAX_QUERY_LENGTH]).split()[:_MAX_WORDS]
+    return [word for word in words if word[0].isalnum()] or words
+
+
+def index_text(words: Sequence[str]) -> str:
+    """These words as `book_search` stores them."""
+    return " ".join(f"__{_stored(word)}" for word in words)
 
 
 async def index(conn: AsyncConnection, words_by_book: Mapping[int, Sequence[str]]) -> None:
@@ -149,10 +208,7 @@ async def index(conn: AsyncConnection, words_by_book: Mapping[int, Sequence[str]
     Also adds the words to the vocabulary in `search_terms`.  May be repeated.
     """
     if words_by_book:
-        rows = [
-            (book_id, " ".join(f"__{word}" for word in words))
-            for book_id, words in words_by_book.items()
-        ]
+        rows = [(book_id, index_text(words)) for book_id, words in words_by_book.items()]
         await _INDEX(conn, sorted(rows))
         await search_terms.add(conn, {word for words in words_by_book.values() for word in words})
 
@@ -175,7 +231,7 @@ def matching(
     except InvalidIsbn:
         pass
     words = query_words(query_text)
-    tokens = [token for word in words for token in _tokens(word)]
+    tokens = [_stored(token) for word in words for token in _tokens(word)]
     if not tokens:
         return Match(false(), _NO_SCORE)
     if conn.dialect.name == "sqlite":
@@ -237,12 +293,7 @@ def _tokens(word: str, *, to_index: bool = False) -> list[str]:
         tokens += [word[last : run.start()], *_pairs(run[0], to_index=to_index)]
         last = run.end()
     tokens.append(word[last:])
-    # MariaDB's full-text parser does not support letters outside the Basic Multilingual Plane.
-    return [
-        token[:_MAX_WORD_LENGTH]
-        for token in tokens
-        if token and all(char <= "\uffff" for char in token)
-    ]
+    return [token[:_MAX_WORD_LENGTH] for token in tokens if token]
 
 
 def _pairs(run: str, *, to_index: bool) -> list[str]:

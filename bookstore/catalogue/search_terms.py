@@ -26,7 +26,7 @@ _ADD = Bulk(
 
 def is_stored(word: str) -> bool:
     """Whether the vocabulary stores this word, which must be normalised as in the search index."""
-    return MIN_LENGTH <= len(word) <= MAX_LENGTH and not word.isdecimal()
+    return MIN_LENGTH <= len(word) <= MAX_LENGTH and word.isalnum() and not word.isdecimal()
 
 
 async def add(conn: AsyncConnection, words: Iterable[str]) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.catalogue import authors, books, categories, category_index, models, search
 from bookstore.catalogue.models import COLUMNS, CategoryRef, Contributor
+from bookstore.catalogue.names import identity
 from bookstore.catalogue.stock import StockReason
 from bookstore.catalogue.validation import Contribution
 from bookstore.database.statements import Bulk
@@ -301,9 +302,9 @@ def _roles(
 
 def _same_categories(names: Sequence[str], refs: Sequence[CategoryRef]) -> bool:
     """Whether the names are those of the categories, in any order."""
-    slugs = {categories.slug_of(name) for name in names}
-    current = [{ref.slug, categories.slug_of(ref.name)} for ref in refs]
-    return slugs <= set().union(*current) and all(slugs & either for either in current)
+    keys = {identity(name) for name in names}
+    current = [{ref.slug, identity(ref.name)} for ref in refs]
+    return keys <= set().union(*current) and all(keys & either for either in current)
 
 
 async def _add(
@@ -350,7 +351,7 @@ async def _write_categories(
         ids = await categories.get_or_create(conn, list(chain.from_iterable(names_of.values())))
         entries: list[tuple[int, int, int]] = []
         for book_id, names in names_of.items():
-            of_book = dict.fromkeys(ids[categories.slug_of(name)] for name in names)
+            of_book = dict.fromkeys(ids[identity(name)] for name in names)
             entries += [(book_id, category_id, at) for at, category_id in enumerate(of_book)]
         await category_index.add(conn, entries)
 

@@ -421,6 +421,6 @@ DATA_MAP: Mapping[str, TableData] = {
     ),
     "editions": TableData({DataKind.IMPERSONAL: "book_id work_id"}),
     # Not personal data: the names of authors are printed on their books.
-    "authors": TableData({DataKind.IMPERSONAL: "id name name_key"}),
+    "authors": TableData({DataKind.IMPERSONAL: "id name name_key identity_key"}),
     "categories": TableData({DataKind.IMPERSONAL: "id slug name parent_id position version"}),
 }

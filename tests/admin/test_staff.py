@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import insert
 
-from bookstore.catalogue import categories
+from bookstore.catalogue import authors, categories
 from bookstore.database.tables import notifications as notifications_table
 from bookstore.database.tables import tasks as tasks_table
 from bookstore.notifications import notifications
@@ -319,3 +319,13 @@ async def test_hostile_text_is_escaped_on_every_page(visitor, database):
         ][: max(0, 120 - len(visited) - len(queue))]
 
     assert {f"/admin/orders/EV1L-{index:04}" for index in range(len(HOSTILE))} <= visited
+
+
+async def test_an_author_page_lists_similar_names(visitor, database):
+    async with database() as conn:
+        ids = await authors.get_or_create(conn, ["Karel Čapek", "Karel Capek"])
+    editor = await visitor(Role.EDITOR)
+
+    page = await read(editor, f"/admin/authors/{ids[authors.key('Karel Čapek')]}")
+
+    assert f"/admin/authors/{ids[authors.key('Karel Capek')]}" in page.links

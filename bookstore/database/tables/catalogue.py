@@ -52,7 +52,10 @@ authors = table(
     "authors",
     Column("id", Id, primary_key=True),
     Column("name", String(255), nullable=False),
-    Column("name_key", Key(255), nullable=False, unique=True),
+    # For searching and sorting: without accents and marks.  Different people may share it.
+    Column("name_key", Key(255), nullable=False, index=True),
+    # Who it is (`names.identity`).
+    Column("identity_key", Key(255), nullable=False, unique=True),
 )
 
 book_authors = table(

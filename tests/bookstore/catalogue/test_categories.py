@@ -68,7 +68,7 @@ async def test_books_of_subcategories_are_counted_once_each(conn: AsyncConnectio
         ("C", "c"),
         ("C++", "c-plus-plus"),
         ("C#", "c-sharp"),
-        ("???", "category"),
+        ("???", "category-a03b221c"),
         ("x" * 150, "x" * 100),
     ],
 )
@@ -159,8 +159,8 @@ async def test_an_import_creates_no_duplicate_categories(conn: AsyncConnection) 
     renamed = await create(conn, "Science Fiction", slug="sf")
 
     first = await categories.get_or_create(conn, ["Fantasy", "FANTASY", "science fiction", "sf"])
-    second = await categories.get_or_create(conn, ["fantasy ", "Science-Fiction"])
+    second = await categories.get_or_create(conn, ["fantasy ", "SCIENCE  Fiction"])
 
     assert first["fantasy"] == second["fantasy"]
-    assert first["sf"] == first["science-fiction"] == second["science-fiction"] == renamed.id
+    assert first["sf"] == first["science fiction"] == second["science fiction"] == renamed.id
     assert [node.name for node in await categories.tree(conn)] == ["Fantasy", "Science Fiction"]

@@ -26,7 +26,7 @@ async def catalogue(engine):
         ("Dostoyevksy", "dostoyevsky"),  # two letters swapped
         ("misèrables", None),  # accents do not count as errors
         ("miserabels idiit", "miserables idiot"),
-        ("толсиой", "толстои"),
+        ("толсиой", "толстой"),
         ("idi", None),
         ("978", None),
         ("xqzjwv", None),

@@ -15,7 +15,7 @@ from python_calamine import CalamineWorkbook
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bookstore.catalogue import authors, categories
+from bookstore.catalogue import authors, names
 from bookstore.catalogue import books as catalogue
 from bookstore.catalogue.validation import ROLES
 from bookstore.database import engine as db
@@ -107,7 +107,7 @@ def expected_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
     people = ((authors.key(" ".join(name.split())), role) for name, role in facts["authors"])
     stored = {name: facts.get(name) for name in SAME} | {
         "authors": [*dict.fromkeys(people)],
-        "categories": {categories.slug_of(name) for name in facts.get("categories", [])},
+        "categories": {names.identity(name) for name in facts.get("categories", [])},
     }
     return {name: _normal(value) for name, value in stored.items()}
 
@@ -148,7 +148,7 @@ async def stored_facts(engine: AsyncEngine, isbn: str) -> dict[str, Any]:
         book = await catalogue.by_isbn(conn, isbn)
     return {name: getattr(book, name) for name in SAME} | {
         "authors": [(authors.key(person.name), person.role) for person in book.authors],
-        "categories": {categories.slug_of(category.name) for category in book.categories},
+        "categories": {names.identity(category.name) for category in book.categories},
     }
 
 
