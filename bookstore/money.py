@@ -13,7 +13,7 @@ from babel.numbers import get_currency_precision
 
 _store: ContextVar[str] = ContextVar("currency", default="EUR")
 
-_AMOUNT = re.compile(r"([0-9]{1,9})(?:[.,]([0-9]{1,3}))?")
+_AMOUNT = re.compile(r"([0-9]{1,9})(?:[.,]([0-9]{1,6}))?")
 
 
 def store_currency() -> str:

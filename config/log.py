@@ -5,6 +5,7 @@ import re
 import sys
 import threading
 from types import TracebackType
+from typing import TextIO
 
 import structlog
 
@@ -32,7 +33,7 @@ FIELDS = (
 
 def set_up() -> None:
     """Write all logs of this process to stderr."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _StderrHandler()
     handler.setFormatter(formatter(pretty=sys.stderr.isatty()))
     root = logging.getLogger()
     root.handlers = [handler]
@@ -43,6 +44,17 @@ def set_up() -> None:
         args.exc_type, args.exc_value or args.exc_type(), args.exc_traceback
     )
     silence_libraries()
+
+
+class _StderrHandler(logging.StreamHandler[TextIO]):
+    """Writes to what `sys.stderr` is at the moment: dramatiq and tests replace it."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        return sys.stderr
 
 
 def _log_uncaught(

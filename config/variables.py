@@ -80,7 +80,7 @@ def _base(url: str) -> None:
 
 def _currency(code: str) -> None:
     in_use = {
-        it for country in Locale("en").territories for it in get_territory_currencies(country)
+        it for country in Locale("en").territories for it in get_territory_currencies(str(country))
     }
     if code not in in_use:
         raise ValidationError("It must be a currency code of three letters, such as EUR or JPY.")

@@ -120,8 +120,9 @@ def test_each_block_is_needed(name, tmp_path):
         return check(folder, name)
 
     with ThreadPoolExecutor(2) as pool:
-        done = list(pool.map(without, range(len(found))))
+        complete, *done = pool.map(without, [None, *range(len(found))])
 
+    assert complete.returncode == 0, complete.stderr
     assert [found[n].path for n, it in enumerate(done) if it.returncode == 0] == []
 
 

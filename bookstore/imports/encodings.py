@@ -44,7 +44,7 @@ _BYTE_ORDER_MARKS = (
 )
 #: A run without spaces and separators.  In the encodings of East Asia, the second byte of a letter
 #: may be an ASCII letter, digit or sign.
-_RUN = re.compile(rb"['0-9@-~\x80-\xff]*[\x80-\xff]['0-9@-~\x80-\xff]*")
+_RUN = re.compile(rb"['0-9@-~\x80-\xff]+")
 #: Different runs that are compared; more decide nothing new.
 _MAX_RUNS = 3000
 _MAX_RUN_LENGTH = 200
@@ -173,7 +173,9 @@ def _only_reading(file: BinaryIO, line: int) -> Encoding:
     while lines := file.readlines(_CHUNK):
         chunk = b"".join(lines)
         if len(runs) < _MAX_RUNS:
-            runs |= dict.fromkeys(run[:_MAX_RUN_LENGTH] for run in _RUN.findall(chunk))
+            runs |= dict.fromkeys(
+                run[:_MAX_RUN_LENGTH] for run in _RUN.findall(chunk) if not run.isascii()
+            )
         good = sum(map(_is_valid_utf8, _SEQUENCE.findall(chunk)))
         sequences += good
         singles += len(re.findall(rb"[\x80-\xff]+", chunk)) - good

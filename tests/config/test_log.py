@@ -5,6 +5,7 @@ import json
 import logging
 import subprocess
 import sys
+from contextlib import redirect_stderr
 
 import pytest
 
@@ -23,14 +24,13 @@ HOSTILE = {
 
 
 @pytest.fixture
-def written(monkeypatch):
+def written():
     """The lines that our handler writes for a record.
 
     The record is passed to the handler directly: pytest captures records of loggers, and cannot
     print lone surrogates.
     """
     stream = io.StringIO()
-    monkeypatch.setattr("sys.stderr", stream)
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     log.set_up()
@@ -39,7 +39,8 @@ def written(monkeypatch):
 
     def write(text, *ids, exc_info=None):
         record = logging.LogRecord("bookstore", logging.WARNING, "", 0, text, ids, exc_info)
-        handler.handle(record)
+        with redirect_stderr(stream):
+            handler.handle(record)
         return stream.getvalue().splitlines()
 
     return write

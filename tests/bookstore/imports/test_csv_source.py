@@ -48,9 +48,9 @@ async def test_applied_rules_are_reported_with_their_first_line(engine: AsyncEng
         "price": "Preis (EUR)",
     }
     assert job.findings["rules"][1:] == [
-        "A comma before one or two digits is the decimal separator. (1 row, first in line 2)",
+        "A comma before the last digits is the decimal separator. (1 row, first in line 2)",
         "A comma is part of a name; authors are separated by ; or |. (1 row, first in line 2)",
-        "A point before one or two digits is the decimal separator. (1 row, first in line 3)",
+        "A point before the last digits is the decimal separator. (1 row, first in line 3)",
         "The apostrophe before a possible formula is removed. (1 row, first in line 3)",
         "The role of an author is read from the brackets after the name. (1 row, first in line 3)",
     ]

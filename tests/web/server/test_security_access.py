@@ -140,6 +140,7 @@ ALLOWED = {
     # Expands `{rows}` in constant statements.
     ("bookstore/database/statements.py", "__init__"),
     ("bookstore/database/statements.py", "_typed"),
+    ("bookstore/database/statements.py", "update"),
     # Concatenates such constants.
     ("bookstore/database/statements.py", "_combined_query"),
     # Runs statements from constant tables in the module.
@@ -153,6 +154,8 @@ ALLOWED = {
     # Table and column names from constants of the module.
     ("bookstore/imports/upsert.py", ""),
     ("bookstore/imports/upsert.py", "_update"),
+    # Conditions from constants of the module.
+    ("bookstore/tasks/outbox.py", ""),
     # Table names from the metadata, and an account name that matches a strict pattern.
     ("bookstore/operations/db_grants.py", "execute_grants"),
     # Names of server variables from a constant tuple.
