@@ -19,7 +19,7 @@ from actors import metrics
 from actors.batching import BatchProcessor
 from actors.relay import Relay
 from actors.stopping import install_signal_handler
-from bookstore import orders
+from bookstore import orders, shop_time
 from bookstore.backoffice import list_exports
 from bookstore.backoffice.bulk_jobs import BulkChangeRunner
 from bookstore.database import engine as db
@@ -91,6 +91,7 @@ class Workplace(Middleware):
         _run(self._open.aclose())
 
     async def _start(self, broker: Broker, worker: Worker, settings: Settings) -> None:
+        shop_time.set_zone(settings.time_zone)
         publisher = await self._publisher(broker, settings)
         engine = db.make_engine(
             settings.database_url,

@@ -9,6 +9,8 @@ from markupsafe import Markup
 from bookstore.backoffice import audit_report
 from bookstore.catalogue import covers
 from bookstore.catalogue.models import Book
+from bookstore.shop_time import day_of
+from bookstore.shop_time import local as local_time
 from bookstore.stored_enum import StoredEnum
 from web.store.html import picture
 
@@ -31,7 +33,7 @@ def elapsed(moment: datetime, now: datetime) -> str:
 
 def short_time(moment: datetime, now: datetime) -> str:
     """A short time for tables: 14:31 today, 21 Mar this year, else 21 Mar 2025."""
-    local, today = moment.astimezone(), now.astimezone()
+    local, today = local_time(moment), local_time(now)
     if local.date() == today.date():
         return f"{local:%H:%M}"
     year = "" if local.year == today.year else f" {local.year}"
@@ -40,7 +42,7 @@ def short_time(moment: datetime, now: datetime) -> str:
 
 def log_time(moment: datetime, now: datetime) -> str:
     """A time for timelines: 14:31:07 today, 21 Mar, 14:31:07 this year, else with the year."""
-    local, today = moment.astimezone(), now.astimezone()
+    local, today = local_time(moment), local_time(now)
     if local.date() == today.date():
         return f"{local:%H:%M:%S}"
     if local.year == today.year:
@@ -50,8 +52,18 @@ def log_time(moment: datetime, now: datetime) -> str:
 
 def full_time(moment: datetime) -> str:
     """A time to the second: 21 Mar 2026, 14:31:07."""
-    local = moment.astimezone()
+    local = local_time(moment)
     return f"{local.day} {local:%b %Y, %H:%M:%S}"
+
+
+def day_code(moment: datetime) -> str:
+    """The day in the store, for programs: 2026-03-21."""
+    return day_of(moment).isoformat()
+
+
+def weekday(moment: datetime) -> str:
+    """The day in the store: Saturday, 21 March."""
+    return f"{local_time(moment):%A, %-d %B}"
 
 
 def unknown(value: str) -> str:
@@ -92,10 +104,12 @@ def cover_of(book: Book) -> Markup:
 FILTERS: dict[str, Callable[..., str]] = {
     "audit_value": audit_value,
     "code": code,
+    "day_code": day_code,
     "elapsed": elapsed,
     "full_time": full_time,
     "label": label,
     "log_time": log_time,
     "short_time": short_time,
     "unknown": unknown,
+    "weekday": weekday,
 }

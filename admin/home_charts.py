@@ -3,12 +3,14 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.backoffice import reports
 from bookstore.backoffice.reports import Sales
+from bookstore.shop_time import day_of, start_of
+from bookstore.shop_time import local as local_time
 
 #: The periods to choose from: number of days and label.
 PERIODS = {1: "Today", 7: "7 days", 30: "30 days"}
@@ -44,7 +46,10 @@ class Bar:
 class Figures:
     days: int
     orders: Figure
-    revenue_cents: Figure
+    #: The sum of all orders but rejected and cancelled ones, and what was paid of it.
+    ordered_cents: Figure
+    paid_cents: Figure
+    #: Of the same orders.
     average_cents: Figure
     new_users: Figure
     bars: list[Bar]
@@ -57,11 +62,16 @@ async def load(conn: AsyncConnection, days: int, *, now: datetime) -> Figures:
     users_before, _, users_now = await reports.new_users(conn, [before, before_end, start, now])
     past = [sale for sale in sales if sale.at < before_end]
     present = [sale for sale in sales if sale.at >= start]
-    orders = Figure(_orders(present), _orders(past))
-    revenue = Figure(_revenue(present), _revenue(past))
-    average = Figure(revenue.now // max(orders.now, 1), revenue.before // max(orders.before, 1))
+
+    def figure(value: Callable[[Sales], int]) -> Figure:
+        return Figure(sum(map(value, present)), sum(map(value, past)))
+
+    orders, standing = figure(lambda it: it.orders), figure(lambda it: it.standing)
+    ordered, paid = figure(lambda it: it.ordered_cents), figure(lambda it: it.paid_cents)
+    average = Figure(ordered.now // max(standing.now, 1), ordered.before // max(standing.before, 1))
     bars = _by_hour(sales, now) if days == 1 else _by_day(sales, days, now)
-    return Figures(days, orders, revenue, average, Figure(users_now, users_before), bars)
+    users = Figure(users_now, users_before)
+    return Figures(days, orders, ordered, paid, average, users, bars)
 
 
 def _bounds(days: int, now: datetime) -> tuple[datetime, datetime, datetime]:
@@ -70,15 +80,15 @@ def _bounds(days: int, now: datetime) -> tuple[datetime, datetime, datetime]:
     Today is compared with the same weekday of the last week, because sales differ by weekday.
     The current hour counts as a whole in both periods.
     """
-    today = now.astimezone().date()
+    today = day_of(now)
     first = today - timedelta(days=days - 1)
     back = timedelta(days=max(days, 7))
-    start, before = _midnight(first), _midnight(first - back)
+    start, before = start_of(first), start_of(first - back)
     return start, before, before + (now - start)
 
 
 def _by_hour(sales: Sequence[Sales], now: datetime) -> list[Bar]:
-    local = now.astimezone()
+    local = local_time(now)
     today, before = local.date(), local.date() - timedelta(days=7)
     counted = _count_orders(sales, lambda at: (at.date(), at.hour))
     hours = {hour for day, hour in counted if day in (today, before)} | set(_BUSINESS_HOURS)
@@ -95,7 +105,7 @@ def _by_hour(sales: Sequence[Sales], now: datetime) -> list[Bar]:
 
 
 def _by_day(sales: Sequence[Sales], days: int, now: datetime) -> list[Bar]:
-    today = now.astimezone().date()
+    today = day_of(now)
     counted = _count_orders(sales, lambda at: (at.date(), 0))
     return [
         Bar(
@@ -114,17 +124,5 @@ def _count_orders(
 ) -> Counter[tuple[date, int]]:
     counted: Counter[tuple[date, int]] = Counter()
     for sale in sales:
-        counted[key_of(sale.at.astimezone())] += sale.orders
+        counted[key_of(local_time(sale.at))] += sale.orders
     return counted
-
-
-def _orders(sales: Sequence[Sales]) -> int:
-    return sum(sale.orders for sale in sales)
-
-
-def _revenue(sales: Sequence[Sales]) -> int:
-    return sum(sale.revenue_cents for sale in sales)
-
-
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time.min).astimezone()

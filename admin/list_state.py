@@ -6,11 +6,12 @@ All of it is in the URL, so the browser's Back button works and a copied link sh
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from typing import NamedTuple, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
 from admin import form_values, formatting
+from bookstore import shop_time
 from bookstore.database import pagination
 from bookstore.errors import Invalid
 
@@ -173,7 +174,7 @@ def start_of_day(text: str) -> datetime:
     Raises:
         Invalid: the text is not a day.
     """
-    return _midnight(_day(text))
+    return shop_time.start_of(_day(text))
 
 
 def end_of_day(text: str) -> datetime:
@@ -182,7 +183,7 @@ def end_of_day(text: str) -> datetime:
     Raises:
         Invalid: the text is not a day.
     """
-    return _midnight(_day(text) + timedelta(days=1))
+    return shop_time.start_of(_day(text) + timedelta(days=1))
 
 
 def cents(text: str) -> int:
@@ -224,7 +225,3 @@ def _day(text: str) -> date:
     if not 1900 <= day.year <= 2999:
         raise Invalid("day", "Enter a date such as 2026-03-21.")
     return day
-
-
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time.min).astimezone()

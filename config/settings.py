@@ -66,6 +66,8 @@ class Settings:
     #: The largest numbers of database connections of a process.
     web_connections: int = 51
     worker_connections: int = 24
+    #: The time zone of the store (IANA); "" is that of the machine.
+    time_zone: str = ""
     #: Sites whose pages may call the API from a browser.
     cors_origins: tuple[str, ...] = ()
     #: Seconds between SIGTERM and the end of `bookstore web`'s port, for load balancers.

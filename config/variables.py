@@ -10,6 +10,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
+from zoneinfo import available_timezones
 
 from babel import Locale
 from babel.numbers import get_territory_currencies
@@ -89,6 +90,11 @@ def _currency(code: str) -> None:
 def _country(code: str) -> None:
     if not re.fullmatch("[A-Z]{2}", code) or code not in Locale("en").territories:
         raise ValidationError("It must be a country code of two letters, such as DE or GB.")
+
+
+def _time_zone(name: str) -> None:
+    if name and name not in available_timezones():
+        raise ValidationError("It must be a time zone such as Europe/Berlin.")
 
 
 def _countries(entries: list[str]) -> None:
@@ -289,6 +295,15 @@ SECTIONS: dict[str, tuple[Variable, ...]] = {
             "The country of the store (ISO 3166-1 alpha-2). Of an ONIX record the prices, texts,"
             " dates and sales rights for this country are read.",
             _country,
+        ),
+        Variable(
+            "TIME_ZONE",
+            "str",
+            "",
+            "The time zone of the store (IANA), such as `Europe/Berlin`: of all dates on pages and"
+            " in e-mails, and of every day in reports.",
+            _time_zone,
+            computed_default="the zone of the machine",
         ),
         Variable(
             "SHIPPING_CENTS",

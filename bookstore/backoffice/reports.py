@@ -54,11 +54,17 @@ class Alerts:
 
 @dataclass(frozen=True, slots=True)
 class Sales:
-    """Orders placed within one hour from `at`, and their revenue without unpayable orders."""
+    """Orders placed within a quarter of an hour from `at`.
+
+    `standing` are those with a total that are neither rejected nor cancelled; their sum is
+    `ordered_cents`, and `paid_cents` that of the paid ones.
+    """
 
     at: datetime
     orders: int
-    revenue_cents: int
+    standing: int
+    ordered_cents: int
+    paid_cents: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,17 +130,31 @@ async def alerts(conn: AsyncConnection, *, now: datetime) -> Alerts:
 
 
 async def sales(conn: AsyncConnection, *, since: datetime) -> list[Sales]:
-    """Orders and revenue since then, by the hour in UTC, the oldest first."""
+    """Orders since then by quarters of an hour, the oldest first.
+
+    Days begin at a quarter of an hour of UTC in every time zone, but not at a full hour.
+    """
     # All databases format a datetime as 2026-03-21 12:34:56.789012.
-    hour = func.substr(orders.c.placed_at, 1, 13, type_=String)
-    revenue = case((orders.c.status.not_in(_UNPAYABLE), orders.c.total_cents), else_=0)
+    minute = func.substr(orders.c.placed_at, 15, 2, type_=String)
+    quarter = case((minute < "15", "00"), (minute < "30", "15"), (minute < "45", "30"), else_="45")
+    at = func.substr(orders.c.placed_at, 1, 14, type_=String).concat(quarter)
+    stands = orders.c.status.not_in(_UNPAYABLE) & orders.c.total_cents.is_not(None)
+    paid = orders.c.payment_status == Payment.PAID
     found = await conn.execute(
-        select(hour.label("hour"), func.count(), func.sum(revenue))
+        select(
+            at.label("at"),
+            func.count(),
+            func.sum(case((stands, 1), else_=0)),
+            func.sum(case((stands, orders.c.total_cents), else_=0)),
+            func.sum(case((stands & paid, orders.c.total_cents), else_=0)),
+        )
         .where(orders.c.placed_at >= since)
-        .group_by(hour)
-        .order_by(hour)
+        .group_by(at)
+        .order_by(at)
     )
-    return [Sales(parse_utc(text), number, int(cents or 0)) for text, number, cents in found]
+    return [
+        Sales(parse_utc(text), *(int(value or 0) for value in numbers)) for text, *numbers in found
+    ]
 
 
 async def new_users(conn: AsyncConnection, moments: Sequence[datetime]) -> list[int]:

@@ -2,6 +2,8 @@
 
 from datetime import datetime
 
+from bookstore import shop_time
+
 
 def is_released(on_sale_from: str | None, now: datetime) -> bool:
     """Whether a book with this `books.on_sale_from` may be sold and shipped.
@@ -10,4 +12,4 @@ def is_released(on_sale_from: str | None, now: datetime) -> bool:
     midnight in the time zone of the store.
     """
     # Dates in ISO 8601 sort as text, and a part of a date sorts before the days in it.
-    return on_sale_from is None or on_sale_from <= now.astimezone().date().isoformat()
+    return on_sale_from is None or on_sale_from <= shop_time.day_of(now).isoformat()

@@ -13,6 +13,7 @@ from rich.table import Table
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bookstore import shop_time
 from bookstore.database import engine as db
 from bookstore.errors import BookstoreError
 from bookstore.notifications import smtp
@@ -68,7 +69,9 @@ def asynchronous(command: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]
 @asynccontextmanager
 async def database() -> AsyncIterator[AsyncEngine]:
     """An engine for one command, disposed of at the end."""
-    engine = db.make_engine(read_settings().database_url, connections=6, timeout_s=TIMEOUT_S)
+    settings = read_settings()
+    shop_time.set_zone(settings.time_zone)
+    engine = db.make_engine(settings.database_url, connections=6, timeout_s=TIMEOUT_S)
     try:
         yield engine
     finally:

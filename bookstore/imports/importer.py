@@ -24,7 +24,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bookstore import orders
+from bookstore import orders, shop_time
 from bookstore.catalogue import isbn, validation
 from bookstore.catalogue.categories import NAME_LENGTH
 from bookstore.database import file_store
@@ -316,7 +316,7 @@ class _Reader:
                 options,
                 currency=currency,
                 country=country,
-                today=self._now.astimezone().date(),
+                today=shop_time.day_of(self._now),
             )
             self._entries = iter(self.source)
 
@@ -448,7 +448,7 @@ def _build_preview(
 ) -> Preview:
     try:
         source = open_source(
-            file, options, currency=currency, country=country, today=now.astimezone().date()
+            file, options, currency=currency, country=country, today=shop_time.day_of(now)
         )
     except Invalid as error:
         return Preview({}, [], [], str(error))

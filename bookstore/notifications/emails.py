@@ -23,7 +23,7 @@ from babel.numbers import format_currency, format_percent
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
-from bookstore import i18n, money
+from bookstore import i18n, money, shop_time
 from bookstore.i18n import DEFAULT, N_, Language, _, ngettext
 from bookstore.notifications import guest_tokens, link_tokens
 from bookstore.notifications.email_texts import EMAIL_TEXTS
@@ -261,7 +261,7 @@ def _facts(email: Email) -> dict[str, str]:
     return {
         "number": order.number,
         "books": ngettext("{number} book", "{number} books", count).format(number=_number(count)),
-        "placed_on": _day(order.placed_at.date(), i18n.current()),
+        "placed_on": _day(shop_time.day_of(order.placed_at), i18n.current()),
         "payment": (
             _("We will refund what you paid.")
             if order.payment_status in PAID

@@ -1,11 +1,12 @@
 """The home page: totals, bar charts and open work."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import Engine, event
 
 from admin import home_charts
+from bookstore import shop_time
 from bookstore.catalogue import stock
 from bookstore.users.permissions import Role
 from tests.admin.conftest import read
@@ -31,12 +32,59 @@ async def test_a_day_is_compared_with_the_same_day_a_week_ago(database):
         day = await home_charts.load(conn, 1, now=NOON)
 
     assert (day.orders.now, day.orders.before) == (3, 1)
-    assert (day.revenue_cents.now, day.revenue_cents.before) == (2000, 1000)
-    assert day.average_cents.now == 666
+    assert (day.ordered_cents.now, day.ordered_cents.before) == (2000, 1000)
+    assert day.average_cents.now == 2000
     assert sum(bar.now for bar in day.bars) == 3
     # The chart shows all of the day last week; the totals include it only up to the same time.
     assert sum(bar.before for bar in day.bars) == 2
     assert [bar.current for bar in day.bars].count(True) == 1
+
+
+async def test_only_paid_orders_count_as_paid(database):
+    async with database() as conn:
+        dune = await add_book(conn)
+        for payment, status in (
+            ("paid", "shipped"),
+            ("unpaid", "confirmed"),
+            ("paid", "cancelled"),
+        ):
+            await add_order(
+                conn,
+                {dune: 1},
+                placed_at=NOON,
+                status=status,
+                payment_status=payment,
+                total_cents=1000,
+            )
+        day = await home_charts.load(conn, 1, now=NOON)
+
+    assert (day.orders.now, day.ordered_cents.now, day.paid_cents.now) == (3, 2000, 1000)
+    assert day.average_cents.now == 1000
+
+
+@pytest.mark.parametrize(
+    ("zone", "minutes"),
+    [("Asia/Kolkata", 330), ("Asia/Kathmandu", 345), ("Australia/Eucla", 525), ("UTC", 0)],
+)
+async def test_orders_just_after_midnight_belong_to_the_new_day(database, zone, minutes):
+    shop_time.set_zone(zone)
+    midnight = datetime(2026, 3, 21, tzinfo=UTC) - timedelta(minutes=minutes)
+    async with database() as conn:
+        dune = await add_book(conn)
+        for seconds in (-1, 0, 60):
+            await add_order(
+                conn,
+                {dune: 1},
+                placed_at=midnight + timedelta(seconds=seconds),
+                status="confirmed",
+                total_cents=1000,
+            )
+        day = await home_charts.load(conn, 1, now=midnight + timedelta(hours=1))
+        week = await home_charts.load(conn, 7, now=midnight + timedelta(hours=1))
+    shop_time.set_zone("")
+
+    assert (day.orders.now, day.ordered_cents.now) == (2, 2000)
+    assert [bar.now for bar in week.bars][-2:] == [1, 2]
 
 
 @pytest.mark.parametrize("days", [7, 30])

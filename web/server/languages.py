@@ -5,7 +5,7 @@ from functools import lru_cache
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from bookstore import i18n, money
+from bookstore import i18n, money, shop_time
 from bookstore.i18n import DEFAULT, LANGUAGES, Language
 from web.server.keys import SETTINGS, USER
 
@@ -14,10 +14,12 @@ COOKIE = "language"
 
 @web.middleware
 async def set_language(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Set the language and the currency of the request. The API and the back office are in
+    """Set the language, currency and time zone of the request. The API and the back office are in
     English."""
     # One asyncio task serves all requests of a connection, so set them for each request.
-    money.set_store_currency(request.config_dict[SETTINGS].currency)
+    settings = request.config_dict[SETTINGS]
+    money.set_store_currency(settings.currency)
+    shop_time.set_zone(settings.time_zone)
     i18n.set_language(language_of(request))
     return await handler(request)
 

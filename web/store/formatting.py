@@ -17,6 +17,7 @@ from bookstore.catalogue.models import Book, Contributor
 from bookstore.errors import BookstoreError
 from bookstore.i18n import N_, Language, _
 from bookstore.money import amount, plain
+from bookstore.shop_time import local as local_time
 from bookstore.users.addresses import COUNTRIES
 
 #: Date patterns (Unicode TR 35) by language.
@@ -87,17 +88,17 @@ def per_cent(basis_points: int) -> str:
 def day(moment: datetime) -> str:
     """A date in the store's time zone: 24 November 2026."""
     locale = i18n.current()
-    return format_date(moment.astimezone(), _DAY.get(locale, "long"), locale=locale)
+    return format_date(local_time(moment), _DAY.get(locale, "long"), locale=locale)
 
 
 def month(moment: datetime) -> str:
     """The month in the store's time zone: November."""
-    return format_date(moment.astimezone(), "LLLL", locale=i18n.current())
+    return format_date(local_time(moment), "LLLL", locale=i18n.current())
 
 
 def clock(moment: datetime) -> str:
     """A time of day in the store's time zone, with seconds."""
-    return f"{moment.astimezone():%H:%M:%S}"
+    return f"{local_time(moment):%H:%M:%S}"
 
 
 def year(value: int) -> str:
