@@ -1,6 +1,6 @@
 """The errors that services raise when they refuse a request."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from bookstore import i18n
@@ -41,6 +41,14 @@ class Invalid(BookstoreError):
     def __init__(self, field: str, detail: str) -> None:
         super().__init__(detail)
         self.field = field
+
+
+class InvalidFields(Invalid):
+    """Several values break rules: the details by field.  The first one is also the error itself."""
+
+    def __init__(self, details: Mapping[str, str]) -> None:
+        super().__init__(*next(iter(details.items())))
+        self.details = dict(details)
 
 
 class InvalidIsbn(Invalid):

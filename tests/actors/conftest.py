@@ -23,7 +23,13 @@ from bookstore.tasks.publisher import Publisher
 from config.settings import Settings
 
 RATES = Rates("EUR", 290, 4000, 700)
-ADDRESS = {"name": "Mira", "line1": "Quay 9", "city": "Hamburg", "postcode": "1", "country": "DE"}
+ADDRESS = {
+    "name": "Mira",
+    "line1": "Quay 9",
+    "city": "Hamburg",
+    "postcode": "20095",
+    "country": "DE",
+}
 _keys = count(1)
 
 MakeCheckoutRequest = Callable[[dict[int, int]], Awaitable[CheckoutRequest]]

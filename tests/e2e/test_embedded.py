@@ -106,7 +106,7 @@ async def test_another_body_under_the_same_key_is_refused(store):
                     "name": "B",
                     "line1": "x",
                     "city": "y",
-                    "postcode": "1",
+                    "postcode": "20095",
                     "country": "DE",
                 }
             },

@@ -8,7 +8,7 @@ from bookstore.database import pagination
 from bookstore.database.pagination import Page
 from bookstore.errors import AddressBookFull, Invalid
 from bookstore.users import addresses
-from bookstore.users.addresses import LENGTHS, Address
+from bookstore.users.addresses import COUNTRIES, LENGTHS, Address
 from web.api.field_types import JsonBoolean
 from web.api.idempotency import create_once
 from web.api.operations import Answer, Fields, operation
@@ -40,7 +40,13 @@ class AddressChangeIn(Schema):
     line2 = fields.String(allow_none=True, metadata={"maxLength": LENGTHS["line2"]})
     city = fields.String(metadata={"maxLength": LENGTHS["city"]})
     postcode = fields.String(allow_none=True, metadata={"maxLength": LENGTHS["postcode"]})
-    country = fields.String(metadata={"description": "ISO 3166-1 alpha-2.", "example": "DE"})
+    country = fields.String(
+        metadata={
+            "description": "ISO 3166-1 alpha-2.",
+            "example": "DE",
+            "enum": sorted(COUNTRIES),
+        }
+    )
     phone = fields.String(allow_none=True, metadata={"maxLength": LENGTHS["phone"]})
     is_default = JsonBoolean(metadata=_DEFAULT)
 

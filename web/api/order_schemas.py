@@ -5,7 +5,7 @@ from marshmallow import Schema, fields, validate
 from bookstore.database.pagination import LARGEST_ID
 from bookstore.orders import State
 from bookstore.payments import Payment
-from bookstore.users.addresses import LENGTHS
+from bookstore.users.addresses import COUNTRIES, LENGTHS
 from web.api.field_types import LARGEST_CENTS, JsonInteger, MultiLine, UtcDateTime, described
 from web.api.schemas import PageQuery, page_of
 
@@ -27,7 +27,12 @@ class AddressIn(Schema):
         },
     )
     country = fields.String(
-        required=True, metadata={"description": "ISO 3166-1 alpha-2.", "example": "DE"}
+        required=True,
+        metadata={
+            "description": "ISO 3166-1 alpha-2.",
+            "example": "DE",
+            "enum": sorted(COUNTRIES),
+        },
     )
     phone = fields.String(allow_none=True, metadata={"maxLength": LENGTHS["phone"]})
 

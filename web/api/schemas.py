@@ -25,6 +25,7 @@ class PageQuery(Schema):
         fields.String(
             load_default=None,
             validate=[validate.Length(max=CURSOR_LENGTH), validate.Regexp(r"^[A-Za-z0-9_-]*$")],
+            metadata={"minLength": 1},
         ),
     )
 

@@ -13,7 +13,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from bookstore import errors
-from bookstore.errors import BookstoreError, Invalid
+from bookstore.errors import BookstoreError, Invalid, InvalidFields
 from bookstore.i18n import N_
 from web.server import errors as web_errors
 from web.server.errors import Fault, InvalidInput
@@ -40,6 +40,7 @@ STATUS: dict[type[BookstoreError], int] = {
     errors.IdempotencyKeyReused: 422,
     errors.IllegalTransition: 409,
     errors.Invalid: 422,
+    errors.InvalidFields: 422,
     errors.InvalidIsbn: 422,
     errors.IsbnTaken: 409,
     errors.JobEnded: 409,
@@ -163,12 +164,12 @@ def from_store_error(error: BookstoreError, *, in_query: bool = False) -> Proble
     if isinstance(error, InvalidInput):
         facts = {"errors": [fault.facts for fault in error.faults]}
     elif isinstance(error, Invalid):
-        fault = (
-            Fault("", str(error), error.field)
-            if in_query
-            else Fault(f"#/{error.field}", str(error))
-        )
-        facts = {"errors": [fault.facts]}
+        details = error.details if isinstance(error, InvalidFields) else {error.field: str(error)}
+        faults = [
+            Fault("", detail, name) if in_query else Fault(f"#/{name}", detail)
+            for name, detail in details.items()
+        ]
+        facts = {"errors": [fault.facts for fault in faults]}
     return Problem(STATUS[type(error)], error.code, error.args[0], facts, _headers(error))
 
 

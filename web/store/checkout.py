@@ -7,13 +7,14 @@ from typing import Any
 from aiohttp import web
 from babel import Locale, UnknownLocaleError
 
-from bookstore import idempotency, orders
+from bookstore import i18n, idempotency, orders
 from bookstore.database.engine import reading
 from bookstore.errors import (
     BookWithdrawn,
     CartEmpty,
     IdempotencyKeyReused,
     Invalid,
+    InvalidFields,
     NotDelivered,
     NotYetOnSale,
     PriceChanged,
@@ -154,9 +155,7 @@ def _validate(
 ) -> tuple[dict[str, str], dict[str, Any]]:
     """An error message for each invalid field, and the validated address."""
     user = request[USER]
-    required = ["name", "line1", "city", "country"] + ([] if user else ["email"])
-    if typed["country"] not in addresses.WITHOUT_POSTCODE:
-        required.append("postcode")
+    required = [] if user else ["email"]
     faults = {name: _(_MISSING) for name in _FIELDS if name in required and not typed[name]}
     if user is None and typed["email"]:
         try:
@@ -168,8 +167,9 @@ def _validate(
     address: dict[str, Any] = {}
     try:
         address = addresses.validated(typed, within="address")
-    except Invalid as error:
-        faults.setdefault(error.field.removeprefix("address/"), error.translated())
+    except InvalidFields as error:
+        for field, detail in error.details.items():
+            faults.setdefault(field.removeprefix("address/"), i18n.translated(detail))
     return {name: faults[name] for name in _FIELDS if name in faults}, address
 
 

@@ -15,7 +15,14 @@ from bookstore.catalogue import categories, covers, facets
 from bookstore.catalogue.categories import Category
 from bookstore.catalogue.facets import LanguageCount
 from bookstore.database.engine import reading, request_deadline, retry_transaction
-from bookstore.errors import BadCode, BadCredentials, BookstoreError, EmailTaken, Invalid
+from bookstore.errors import (
+    BadCode,
+    BadCredentials,
+    BookstoreError,
+    EmailTaken,
+    Invalid,
+    InvalidFields,
+)
 from bookstore.i18n import _
 from web.auth import guest_cart, sessions
 from web.server.keys import ENGINE, RATES, SETTINGS, USER
@@ -167,7 +174,10 @@ async def form_page(
     if field is not None:
         wrong_password = isinstance(error, BadCredentials)
         text = _("This password is incorrect.") if wrong_password else error.translated()
-        return await page(request, template, status=invalid_status, faults={field: text}, **content)
+        faults = {field: text}
+        if isinstance(error, InvalidFields):
+            faults = {name: i18n.translated(it) for name, it in error.details.items()}
+        return await page(request, template, status=invalid_status, faults=faults, **content)
     problem = from_store_error(error)
     response = await page(request, template, status=problem.status, refusal=error, **content)
     response.headers.update(problem.headers)
