@@ -92,9 +92,10 @@ EMAIL_TEXTS: Mapping[str, EmailTexts] = {
         N_("Your password was changed"),
         N_("Your password was changed"),
         N_(
-            "the password of your account was changed, and other devices were signed out. API "
-            "tokens are still valid; you can revoke them in your account. If this was not you, set "
-            "a new password immediately: on the sign-in page, choose “Forgotten your password?”."
+            "the password of your account was changed, and other devices were signed out. If you "
+            "set it with a link in an e-mail, all API tokens were revoked, too; otherwise you can "
+            "revoke them in your account. If this was not you, set a new password immediately: on "
+            "the sign-in page, choose “Forgotten your password?”."
         ),
         N_("Go to your account"),
     ),
@@ -114,6 +115,26 @@ EMAIL_TEXTS: Mapping[str, EmailTexts] = {
         N_(
             "your account now requires only the password. If you did not remove the second factor, "
             "change your password immediately."
+        ),
+        N_("Go to your account"),
+    ),
+    "token-created": EmailTexts(
+        N_("Your account has a new API token"),
+        N_("A program can use your account"),
+        N_(
+            "a new API token was created in your account. A program with this token can act for "
+            "you. If you did not create it, set a new password immediately: on the sign-in page, "
+            "choose “Forgotten your password?”. This also revokes all tokens."
+        ),
+        N_("Go to your account"),
+    ),
+    "new-device": EmailTexts(
+        N_("New sign-in to your account"),
+        N_("Somebody signed in from a new device"),
+        N_(
+            "somebody has just signed in to your account from a device that we do not know. If it "
+            "was you, there is nothing to do. If not, set a new password immediately: on the "
+            "sign-in page, choose “Forgotten your password?”."
         ),
         N_("Go to your account"),
     ),

@@ -53,6 +53,8 @@ class EmailKind(StoredEnum):
     PASSWORD_CHANGED = "password-changed"  # noqa: S105
     SECOND_FACTOR_ON = "second-factor-on"
     SECOND_FACTOR_OFF = "second-factor-off"
+    TOKEN_CREATED = "token-created"  # noqa: S105
+    NEW_DEVICE = "new-device"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,23 +2,23 @@
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from email_validator import EmailNotValidError, validate_email
-from sqlalchemy import insert, or_, select, update
+from sqlalchemy import delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bookstore import audit, i18n, notifications
 from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.database.pagination import Page, SortOrder, select_page
-from bookstore.database.tables import users
+from bookstore.database.tables import api_tokens, users
 from bookstore.errors import BadCredentials, EmailTaken, Invalid, NotFound
 from bookstore.i18n import DEFAULT, N_, Language
 from bookstore.notifications import link_tokens
 from bookstore.notifications.link_tokens import Purpose
-from bookstore.users import passwords, sessions
+from bookstore.users import passwords, sessions, two_factor
 from bookstore.users.permissions import Role
 
 
@@ -39,6 +39,8 @@ class User:
     language: Language = DEFAULT
 
 
+#: A new session follows a new password at once.
+JUST_SECURED = timedelta(minutes=1)
 #: RFC 5321, section 4.5.3.1.1.
 MAX_LOCAL_PART = 64
 
@@ -150,11 +152,56 @@ async def secure_after_new_password(
     conn: AsyncConnection, user: User, session_id: str | None = None, *, now: datetime
 ) -> None:
     """End all sessions except `session_id`, revoke the links that were sent, notify the user."""
-    await sessions.end_all(conn, user.id, except_id=session_id)
+    await end_other_access(conn, user.id, session_id, now=now)
     await link_tokens.revoke(conn, user.id, Purpose.RESET, Purpose.CHANGE)
     await notifications.queue(
         conn, "password-changed", recipient=user.email, user_id=user.id, now=now
     )
+
+
+async def end_other_access(
+    conn: AsyncConnection, user_id: int, session_id: str | None, *, now: datetime
+) -> None:
+    """End all sessions except `session_id`; no device is known any more."""
+    await sessions.end_all(conn, user_id, except_id=session_id)
+    await conn.execute(update(users).where(users.c.id == user_id).values(secured_at=now))
+
+
+async def end_access_before_proof(
+    conn: AsyncConnection, user_id: int, session_id: str | None = None, *, now: datetime
+) -> None:
+    """End everything that was made before the address of the account was proven for the first
+    time: somebody else may have registered with it.
+
+    Sessions except `session_id`, tokens, the second factor and known devices.
+    """
+    await end_other_access(conn, user_id, session_id, now=now)
+    await end_tokens(conn, user_id)
+    await two_factor.remove(conn, user_id, by=None, now=now)
+
+
+async def notify_of_new_device(conn: AsyncConnection, user: User, *, now: datetime) -> None:
+    """Tell the user that somebody signed in from a device that was not known.
+
+    Not in the minute after the account was secured, because its owner has just signed in.
+    """
+    secured = await secured_at(conn, user.email)
+    if secured is not None and now - secured < JUST_SECURED:
+        return
+    await audit.record(conn, "sign-in-new-device", "user", user.id, {}, user_id=user.id, now=now)
+    await notifications.queue(conn, "new-device", recipient=user.email, user_id=user.id, now=now)
+
+
+async def end_tokens(conn: AsyncConnection, user_id: int) -> None:
+    """Revoke all API tokens of a user."""
+    await conn.execute(delete(api_tokens).where(api_tokens.c.user_id == user_id))
+
+
+async def secured_at(conn: AsyncConnection, email: str) -> datetime | None:
+    """Since when devices of the account with this address count as known; None: always."""
+    query = select(users.c.secured_at).where(users.c.email_key == email_key(email))
+    found: datetime | None = await conn.scalar(query)
+    return found
 
 
 async def register(

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bookstore import audit, notifications
 from bookstore.database.tables import api_tokens, users
 from bookstore.errors import Invalid, NotFound, TooManyTokens
 from bookstore.stored_enum import StoredEnum
@@ -80,6 +81,10 @@ async def make(
     shown = {"name": name, "scopes": sorted(scopes), "created_at": now, "expires_at": expires_at}
     values = {"user_id": user_id, "token_hash": _hash(token), **shown}
     result = await conn.execute(insert(api_tokens).values(values))
+    audited: dict[str, list[Any]] = {"name": [None, name], "scopes": [None, sorted(scopes)]}
+    await audit.record(conn, "create-token", "user", user_id, audited, user_id=user_id, now=now)
+    email = await conn.scalar(select(users.c.email).where(users.c.id == user_id)) or ""
+    await notifications.queue(conn, "token-created", recipient=email, user_id=user_id, now=now)
     return _token({"id": result.lastrowid, "last_used_at": None, **shown}), token
 
 
@@ -119,11 +124,6 @@ async def end(conn: AsyncConnection, user_id: int, token_id: int) -> None:
     ending = delete(api_tokens).where(api_tokens.c.id == token_id, api_tokens.c.user_id == user_id)
     if (await conn.execute(ending)).rowcount == 0:
         raise NotFound("This token")
-
-
-async def end_all(conn: AsyncConnection, user_id: int) -> None:
-    """Revoke all of a user's tokens."""
-    await conn.execute(delete(api_tokens).where(api_tokens.c.user_id == user_id))
 
 
 async def purge(conn: AsyncConnection, *, before: datetime) -> None:

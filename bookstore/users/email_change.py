@@ -1,5 +1,6 @@
 """Verification and change of an account's e-mail address."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -46,10 +47,19 @@ async def request_change(conn: AsyncConnection, user: User, email: str, *, now: 
     await accounts.send_link(conn, "confirm-email", Purpose.CHANGE, user.id, email, now=now)
 
 
-async def confirm(conn: AsyncConnection, token: str, *, secret_key: str, now: datetime) -> User:
+async def confirm(
+    conn: AsyncConnection,
+    token: str,
+    *,
+    session_id: Callable[[int], str | None] = lambda user_id: None,
+    secret_key: str,
+    now: datetime,
+) -> User:
     """Mark an address as verified by the token of its link; a change link also sets the address.
 
-    The user also gets the orders that were placed as a guest with this address.
+    The first proof of an address ends everything that was made before it, and a change ends the
+    other sessions; `session_id` returns the session that a user's request belongs to and that
+    remains.  The user also gets the orders that were placed as a guest with this address.
 
     Raises:
         BadLink: the link is invalid, used or expired.
@@ -64,6 +74,8 @@ async def confirm(conn: AsyncConnection, token: str, *, secret_key: str, now: da
         own = (table.c.id == user.id) & (table.c.email == link.email)
         if (await conn.execute(update(table).where(own).values(values))).rowcount == 0:
             raise BadLink
+        if not user.email_verified:
+            await accounts.end_access_before_proof(conn, user.id, session_id(user.id), now=now)
         await orders.claim(conn, user.id, now=now)
         return await accounts.get(conn, user.id)
     values |= {"email": link.email, "email_key": link.email.casefold()}
@@ -71,6 +83,10 @@ async def confirm(conn: AsyncConnection, token: str, *, secret_key: str, now: da
         await conn.execute(update(table).where(table.c.id == user.id).values(values))
     except IntegrityError:  # Another account has this address by now.
         raise BadLink from None
+    if user.email_verified:
+        await accounts.end_other_access(conn, user.id, session_id(user.id), now=now)
+    else:
+        await accounts.end_access_before_proof(conn, user.id, session_id(user.id), now=now)
     # Links that were sent to the old address no longer prove ownership of this account.
     await link_tokens.revoke(conn, user.id)
     await notifications.queue(conn, "email-changed", recipient=user.email, user_id=user.id, now=now)

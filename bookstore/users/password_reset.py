@@ -31,7 +31,10 @@ async def request_reset(conn: AsyncConnection, email: str, *, now: datetime) -> 
 async def reset(
     engine: AsyncEngine, token: str, password: str, *, secret_key: str, now: datetime
 ) -> User:
-    """Set a new password, end all sessions and notify the user.  The second factor stays on.
+    """Set a new password, end all sessions and tokens, and notify the user.
+
+    A second factor stays on, and only a recovery code replaces it, unless it was set up before the
+    address was proven: then it may be that of somebody else.
 
     Raises:
         BadLink: the link is invalid, used or expired.
@@ -48,6 +51,7 @@ async def reset(
             link = await link_tokens.redeem(
                 conn, token, Purpose.RESET, secret_key=secret_key, now=now
             )
+            before = await accounts.get(conn, link.user_id)
             # The link also verifies the address, if it is still the account's address.
             values = {"password_hash": password_hash, "email_verified_at": now, "updated_at": now}
             same_email = (table.c.id == link.user_id) & (table.c.email == link.email)
@@ -56,6 +60,9 @@ async def reset(
             if changed.rowcount == 0:
                 raise BadLink
             await orders.claim(conn, link.user_id, now=now)
+            if not before.email_verified:
+                await accounts.end_access_before_proof(conn, link.user_id, now=now)
+            await accounts.end_tokens(conn, link.user_id)
             user = await accounts.get(conn, link.user_id)
             await accounts.secure_after_new_password(conn, user, now=now)
             return user

@@ -94,6 +94,7 @@ async def enable(
     for recovery_code in codes:
         code_hash = _hash(user_id, recovery_code)
         await conn.execute(insert(recovery_codes).values(user_id=user_id, code_hash=code_hash))
+    await audit.record(conn, "enable-second-factor", "user", user_id, {}, user_id=user_id, now=now)
     await _notify(conn, "second-factor-on", user_id, email, now=now)
     return codes
 

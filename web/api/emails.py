@@ -9,7 +9,7 @@ from web.api.field_types import Password, SingleLine
 from web.api.operations import Fields, operation
 from web.auth.credentials import confirm_password
 from web.auth.login_throttle import throttle_email
-from web.auth.sessions import current_user
+from web.auth.sessions import current_user, own_session
 from web.server.errors import TooManyAttempts
 from web.server.keys import SETTINGS
 from web.server.request_context import minimum_duration, now
@@ -39,8 +39,11 @@ async def verify_email(request: web.Request, token: str) -> None:
     A token works once.  The token of an address change also makes the new address the account's
     e-mail address.
     """
+    own = await own_session(request)
     secret_key = request.config_dict[SETTINGS].secret_key
-    await write(request, email_change.confirm, token, secret_key=secret_key, now=now())
+    await write(
+        request, email_change.confirm, token, session_id=own, secret_key=secret_key, now=now()
+    )
 
 
 @operation(

@@ -47,5 +47,5 @@ async def reset_password(request: web.Request, token: str, body: Fields) -> web.
     )
     await clear_failures(request, user.email)
     response = web.Response(status=204)
-    known_devices.remember(request, response, user.email)
+    await known_devices.remember(request, response, user.email)
     return response

@@ -56,13 +56,14 @@ class ThrottleKey(NamedTuple):
     on_success: OnSuccess
 
 
-def throttle_password(request: web.Request, email: str) -> AbstractAsyncContextManager[None]:
+@asynccontextmanager
+async def throttle_password(request: web.Request, email: str) -> AsyncIterator[None]:
     """Check the account's password in this block: `BadCredentials` counts as a failure.
 
     Raises:
         TooManyAttempts: there were too many failures; the block does not run.
     """
-    device = known_devices.find(request, email)
+    device = await known_devices.known_id(request, email)
     if device is not None:
         keys = [ThrottleKey(f"device {device}", ACCOUNT, OnSuccess.CLEAR)]
     else:
@@ -70,7 +71,8 @@ def throttle_password(request: web.Request, email: str) -> AbstractAsyncContextM
             ThrottleKey(_account(email), ACCOUNT, OnSuccess.CLEAR),
             ThrottleKey(f"network {_network(request)}", NETWORK, OnSuccess.UNDO),
         ]
-    return _throttled(request, keys, BadCredentials)
+    async with _throttled(request, keys, BadCredentials):
+        yield
 
 
 def throttle_code(request: web.Request, user: User) -> AbstractAsyncContextManager[None]:

@@ -21,8 +21,16 @@ from bookstore.users.api_tokens import Scope
 from bookstore.users.permissions import Role, is_staff
 from bookstore.users.session_lookup import FoundSession
 from config.settings import Settings
-from web.auth import known_devices
-from web.server.keys import ENGINE, ENROLMENT_REQUIRED, SESSION_LOOKUP, SESSION_WAIT_S, TOKEN, USER
+from web.auth import known_devices, new_devices
+from web.server.keys import (
+    ENGINE,
+    ENROLMENT_REQUIRED,
+    SESSION_LOOKUP,
+    SESSION_RENEWED,
+    SESSION_WAIT_S,
+    TOKEN,
+    USER,
+)
 from web.server.request_context import bearer_token, client_address, now
 from web.server.transactions import read, write
 
@@ -161,7 +169,9 @@ class Storage(AbstractStorage):
         self.save_cookie(response, session_id)
         user = request[USER]
         if user is not None and user_id == user.id:
-            known_devices.remember(request, response, user.email)
+            if not request.get(SESSION_RENEWED):
+                await new_devices.notify(request, user)
+            await known_devices.remember(request, response, user.email)
 
 
 @web.middleware

@@ -1,5 +1,6 @@
 """The session of a request: who is signed in, recent confirmation, the cart of a guest."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import aiohttp_security
@@ -12,7 +13,7 @@ from bookstore.users import accounts, api_tokens, sessions
 from bookstore.users.accounts import User
 from bookstore.users.permissions import Role
 from web.auth.session_storage import ROLE
-from web.server.keys import ENGINE, TOKEN, USER
+from web.server.keys import ENGINE, SESSION_RENEWED, TOKEN, USER
 from web.server.problems import UNAVAILABLE_ERRORS
 from web.server.request_context import bearer_token, now
 
@@ -43,6 +44,7 @@ def current_user(request: web.Request) -> User:
 
 async def sign_in(request: web.Request, user: User) -> None:
     """Sign the visitor in as this user. A new session id prevents session fixation."""
+    request[SESSION_RENEWED] = request.get(USER) is not None
     request[USER] = user
     session = await new_session(request)
     session[ROLE] = user.role
@@ -117,6 +119,12 @@ async def still_valid(request: web.Request) -> bool:
     except UNAVAILABLE_ERRORS:
         return True
     return not account.disabled and found.data.get(ROLE) == account.role
+
+
+async def own_session(request: web.Request) -> Callable[[int], str | None]:
+    """Returns for a user id the id of this request's session, if it is that user's."""
+    identity, user = await session_id(request), request[USER]
+    return lambda user_id: identity if user is not None and user.id == user_id else None
 
 
 async def session_id(request: web.Request) -> str | None:

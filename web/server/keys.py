@@ -37,6 +37,8 @@ EXPECTED = web.RequestKey("expected", str)
 REQUEST_ID = web.RequestKey("request_id", str)
 #: The signed-in user, or None for a guest.
 USER = web.RequestKey[User | None]("user")
+#: Whether the session that this request starts replaces another one of the same visitor.
+SESSION_RENEWED = web.RequestKey("session_renewed", bool)
 #: The personal API token of the request, or None.
 TOKEN = web.RequestKey[ApiToken | None]("token")
 #: Set for staff who must still set up a second factor; until then they have the role of a customer.

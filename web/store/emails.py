@@ -10,7 +10,7 @@ from bookstore.notifications.link_tokens import Link, Purpose
 from bookstore.users import email_change
 from web.auth.credentials import confirm_password
 from web.auth.login_throttle import throttle_email
-from web.auth.sessions import current_user
+from web.auth.sessions import current_user, own_session
 from web.server.errors import TooManyAttempts
 from web.server.keys import ENGINE, SETTINGS
 from web.server.request_context import minimum_duration, now
@@ -43,8 +43,11 @@ async def find_link(request: web.Request, *purposes: Purpose) -> Link:
 
 async def confirm(request: web.Request) -> web.Response:
     """POST /verify-email/{token}."""
+    own = await own_session(request)
     secret_key, token = request.config_dict[SETTINGS].secret_key, request.match_info["token"]
-    user = await write(request, email_change.confirm, token, secret_key=secret_key, now=now())
+    user = await write(
+        request, email_change.confirm, token, session_id=own, secret_key=secret_key, now=now()
+    )
     await flash.add(request, "ok", _("Thank you: %s is confirmed.") % user.email)
     raise web.HTTPSeeOther("/account", headers=NO_REFERRER)
 

@@ -57,5 +57,5 @@ async def reset(request: web.Request) -> web.Response:
     text = _("Your new password is set, and all devices are signed out. Please sign in.")
     await flash.add(request, "ok", text)
     back = web.HTTPSeeOther("/sign-in", headers=NO_REFERRER)
-    known_devices.remember(request, back, user.email)
+    await known_devices.remember(request, back, user.email)
     raise back

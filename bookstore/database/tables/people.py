@@ -24,6 +24,8 @@ users = table(
     Column("totp_nonce", Hash),
     Column("totp_at", UtcDateTime),
     Column("totp_step", BigInteger),
+    # When all access from before was ended; devices known before no longer count as known.
+    Column("secured_at", UtcDateTime),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
 )

@@ -13,7 +13,7 @@ from bookstore.database.tables import sessions as table
 from bookstore.database.tables import users
 from bookstore.users import passwords
 from bookstore.users.permissions import Role
-from tests.factories import add_user
+from tests.factories import NOON, add_user
 from tests.web.auth.sign_in import (
     ANNA,
     NEW_PASSWORD,
@@ -129,6 +129,8 @@ async def test_s07_the_sixth_attempt_is_throttled(settings, visitor):
 
 async def test_s07_a_reset_does_not_remove_the_second_factor(server, visitor):
     anna, client = await visitor(Role.CUSTOMER, ANNA), await visitor()
+    async with transaction(server.app[ENGINE]) as conn:
+        await conn.execute(users.update().values(email_verified_at=NOON))
     await enable_totp(anna)
     await client.post("/api/v1/password-resets", json={"email": ANNA})
     token = await token_to(server, ANNA, "reset-password")
