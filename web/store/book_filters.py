@@ -30,6 +30,8 @@ class Choice:
     price_from: str = ""
     price_to: str = ""
     in_stock: str = ""
+    #: "true": the spelling of `q` is not corrected.
+    exact: str = ""
     sort: str = ""
     cursor: str = ""
     cursors: str = ""
@@ -45,7 +47,8 @@ class Choice:
             found["sort"] = ""
         if not re.fullmatch("[0-9]{1,18}", found["author"]):
             found["author"] = ""
-        found["in_stock"] = "true" if found["in_stock"] == "true" else ""
+        for name in ("in_stock", "exact"):
+            found[name] = "true" if found[name] == "true" else ""
         return cls(**found)
 
     @property
@@ -56,7 +59,7 @@ class Choice:
     @property
     def filters(self) -> int:
         """How many filters are set, besides the search text."""
-        return len(self.fields.keys() - {"q", "sort", "cursor", "cursors"})
+        return len(self.fields.keys() - {"q", "exact", "sort", "cursor", "cursors"})
 
     @property
     def is_indexable(self) -> bool:

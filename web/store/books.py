@@ -1,6 +1,7 @@
 """Lists of books: a category, an author or search results."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -95,16 +96,19 @@ async def _find_category(
 
 
 async def _alternatives(conn: AsyncConnection, choice: Choice) -> tuple[str | None, list[Book]]:
-    """A suggested query and similar books, for a list without results."""
+    """The corrected query with its results, or None with similar books, for an empty list."""
     if not choice.q:
         return None, []
     if choice.filters:
         found = await listing.find(conn, BookQuery(q=choice.q), limit=_PAGE)
         if found.items:
             return None, found.items
-    meant = await did_you_mean.suggest(conn, choice.q)
+    meant = None if choice.exact else await did_you_mean.suggest(conn, choice.q)
     if meant is not None:
-        return meant, (await listing.find(conn, BookQuery(q=meant), limit=_PAGE)).items
+        found = await listing.find(conn, replace(choice.query(), q=meant), limit=_PAGE)
+        if found.items:
+            return meant, found.items
+        return None, (await listing.find(conn, BookQuery(q=meant), limit=_PAGE)).items
     word = max(search.query_words(choice.q), key=len, default="")
     for length in _PREFIX_LENGTHS:
         if len(word) > length:

@@ -98,7 +98,7 @@ async def test_an_isbn_leads_to_its_book(browser, dune):
 async def test_a_search_without_results_shows_similar_books(browser, new_book):
     await new_book(title="The Idiot", authors=["Fyodor Dostoyevsky"])
 
-    await browser.go("/books?q=dostoyevski")
+    await browser.go("/books?q=dostoyevski&exact=true")
 
     assert browser.status == 200
     assert browser.title == "No results for dostoyevski"

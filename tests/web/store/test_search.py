@@ -7,16 +7,32 @@ from tests.factories import add_order
 from web.server.keys import ENGINE
 
 
-async def test_a_misspelling_leads_to_a_suggestion(browser, new_book):
+async def test_results_of_a_corrected_search_say_so(browser, new_book):
     await new_book(title="The Idiot", authors=["Fyodor Dostoyevsky"])
 
     await browser.go("/books?q=dostoyevski+idoit")
 
+    assert browser.title == "Results for dostoyevsky idiot"
+    assert "Corrected from dostoyevski idoit" in " ".join(browser.text.split())
+    assert "No results" not in browser.text
+    assert "The Idiot" in browser.page.links
+    await browser.follow("dostoyevski idoit")
+    assert browser.path == "/books?q=dostoyevski idoit&exact=true"
     assert browser.title == "No results for dostoyevski idoit"
-    assert "The Idiot" in browser.page.links
-    await browser.follow("dostoyevsky idiot")
-    assert browser.path == "/books?q=dostoyevsky idiot"
-    assert "The Idiot" in browser.page.links
+    assert "Corrected from" not in browser.text
+
+
+async def test_a_corrected_search_keeps_its_filters(browser, dune, new_book):
+    await new_book(title="Dune Messiah", price_cents=100)
+
+    await browser.go("/books?q=dunne&price_to=2")
+
+    assert browser.title == "Results for dune"
+    assert "Dune Messiah" in browser.page.links
+    assert "Dune" not in browser.page.links
+    await browser.go("/books?q=dunne&price_to=0.50")
+    assert browser.title == "No results for dunne"
+    assert "Results without filters" in browser.text
 
 
 async def test_suggestions_are_a_page_too(browser, dune, science_fiction):
