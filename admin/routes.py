@@ -29,7 +29,7 @@ from admin import (
     user_list,
 )
 from admin.lists import Route, list_routes
-from bookstore.users.permissions import Permission
+from bookstore.users.permissions import DELICATE, Permission
 from web.server.route_access import Access, AccessLevel
 
 _AUTHOR = "/authors/{author_id:[0-9]{1,18}}"
@@ -135,16 +135,6 @@ _FORM_PAGES = {
 }
 
 
-#: These handlers change or reveal an account, so they require a recent password confirmation.
-CONFIRMED: set[Handler] = {
-    user_detail.change_role,
-    user_detail.change_disabled,
-    user_detail.remove_second_factor,
-    user_detail.export,
-    user_detail.erase,
-}
-
-
 def add_routes(
     app: web.Application,
 ) -> tuple[dict[web.AbstractRoute, Access], set[web.AbstractRoute]]:
@@ -160,7 +150,7 @@ def add_routes(
         for name in ["GET", "HEAD"] if method == "GET" else [method]:
             route = app.router.add_route(name, path, handler)
             access[route] = permission
-            if handler in CONFIRMED:
+            if permission in DELICATE:
                 confirmed.add(route)
             if name == "GET":
                 pages[path] = route

@@ -39,6 +39,15 @@ class Scope(StoredEnum):
     WRITE = "write"
     #: The permissions of the user's role; without it the token acts as a customer.
     STAFF = "staff"
+    #: Delicate actions, for which others enter the password (`permissions.DELICATE`).
+    ELEVATED = "elevated"
+
+
+#: What a token may be used for unless something else is said.
+USUAL_SCOPES = (Scope.READ, Scope.WRITE, Scope.STAFF)
+#: How long a token is valid if nothing is said, and at most.
+USUAL_LIFETIME, LONGEST_LIFETIME = timedelta(days=90), timedelta(days=366)
+LONGEST_ELEVATED = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +74,20 @@ async def make(
     """A new token and its secret, which cannot be read again later.
 
     Raises:
-        Invalid: `expires_at` is in the past, or there are no scopes.
+        Invalid: there are no scopes, or `expires_at` is in the past or too far away.
         TooManyTokens: the user has `MAX_TOKENS` already.
     """
     if not scopes:
         raise Invalid("scopes", "A token needs at least one scope.")
-    if expires_at is not None and expires_at <= now:
+    is_elevated = Scope.ELEVATED in scopes
+    if expires_at is None:
+        expires_at = now + (LONGEST_ELEVATED if is_elevated else USUAL_LIFETIME)
+    if expires_at <= now:
         raise Invalid("expires_at", "This time is in the past.")
+    if is_elevated and expires_at > now + LONGEST_ELEVATED:
+        raise Invalid("expires_at", "An elevated token is valid for at most one day.")
+    if expires_at > now + LONGEST_LIFETIME:
+        raise Invalid("expires_at", "A token is valid for at most one year.")
     # Lock the user's row, so that concurrent requests cannot exceed the limit.
     await conn.execute(select(users.c.id).where(users.c.id == user_id).with_for_update())
     count = select(func.count()).where(api_tokens.c.user_id == user_id)

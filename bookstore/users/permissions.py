@@ -72,3 +72,8 @@ def permits(role: Role, permission: Permission) -> bool:
 def is_staff(role: Role) -> bool:
     """Whether a user with this role may open the back office."""
     return permits(role, Permission.OPEN_DASHBOARD)
+
+
+#: What these permit takes accounts over or reveals them.  Pages and API ask for the password first,
+#: and a token needs `Scope.ELEVATED`.
+DELICATE = frozenset({Permission.CHANGE_USERS})

@@ -11,7 +11,7 @@ from bookstore.database import pagination
 from bookstore.database.pagination import Page
 from bookstore.errors import Invalid, PasswordNeeded, TooManyTokens
 from bookstore.users import api_tokens
-from bookstore.users.api_tokens import ApiToken, Scope
+from bookstore.users.api_tokens import USUAL_SCOPES, ApiToken, Scope
 from web.api.field_types import SingleLine, UtcDateTime, described
 from web.api.operations import Fields, operation
 from web.api.schemas import PageQuery, Text, page_of
@@ -23,17 +23,19 @@ from web.server.transactions import read, write
 class TokenIn(Schema):
     name = described("A name that describes the use of the token.", SingleLine(100, required=True))
     expires_at = described(
-        "Without it, the token is valid until it is deleted.",
+        "At most a year from now.  Without it, the token is valid for 90 days.",
         fields.AwareDateTime(
             load_default=None, allow_none=True, default_timezone=UTC, format="iso"
         ),
     )
     scopes = described(
         "`read`: safe requests.  `write`: requests that change something.  `staff`: the additional"
-        " permissions of your role.  The default is all scopes.",
+        " permissions of your role.  `elevated`: actions for which the dashboard asks for the"
+        " password, such as changing roles; such a token is valid for at most a day.  The default"
+        " is all but `elevated`.",
         fields.List(
             fields.Enum(Scope, by_value=True),
-            load_default=list(Scope),
+            load_default=list(USUAL_SCOPES),
             validate=validate.Length(1, len(Scope)),
         ),
     )

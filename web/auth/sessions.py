@@ -79,12 +79,14 @@ async def mark_confirmed(request: web.Request) -> None:
 
 
 async def recently_confirmed(request: web.Request) -> bool:
-    """Whether the user entered the password within `CONFIRMED`; never for an API token.
+    """Whether the user entered the password within `CONFIRMED`, or the token was made for that.
 
     If not, redirect to `/account/confirm?next=...` before a sensitive action.
     """
+    if (token := request[TOKEN]) is not None:
+        return api_tokens.Scope.ELEVATED in token.scopes
     confirmed_at: int = (await get_session(request)).get(_CONFIRMED_AT, 0)
-    return request[TOKEN] is None and now().timestamp() - confirmed_at < CONFIRMED.total_seconds()
+    return now().timestamp() - confirmed_at < CONFIRMED.total_seconds()
 
 
 async def guest_cart_id(request: web.Request) -> int | None:

@@ -20,7 +20,7 @@ from web.store.rendering import form_page
 PATH = "/account/tokens"
 LONGEST_NAME = 100
 #: Lifetimes in days that the form offers; None means no expiry.
-LIFETIMES = {"30": 30, "90": 90, "365": 365, "": None}
+LIFETIMES = {"1": 1, "30": 30, "90": 90, "365": 365}
 
 
 async def show(request: web.Request) -> web.Response:
@@ -59,7 +59,8 @@ async def end(request: web.Request) -> web.Response:
 
 def _expiry(days: str) -> datetime | None:
     lasts = LIFETIMES.get(days)
-    return now() + timedelta(days=lasts) if lasts else None
+    # With a minute to spare: the time of the request is a little later.
+    return now() + timedelta(days=lasts) - timedelta(minutes=1) if lasts else None
 
 
 async def _page(
@@ -71,7 +72,11 @@ async def _page(
     token: str | None = None,
 ) -> web.Response:
     user = current_user(request)
-    scopes = [scope for scope in Scope if scope is not Scope.STAFF or is_staff(user.role)]
+    scopes = [
+        scope
+        for scope in Scope
+        if scope not in (Scope.STAFF, Scope.ELEVATED) or is_staff(user.role)
+    ]
     return await form_page(
         request,
         "account_tokens.html",

@@ -15,15 +15,18 @@ import pytest
 from aiohttp.test_utils import TestServer
 from aiohttp_security.abc import AbstractAuthorizationPolicy
 from aiohttp_security.api import AUTZ_KEY
+from sqlalchemy import select
 
 from admin import routes as admin_routes
-from bookstore.users.permissions import Permission, Role
+from bookstore.database.engine import transaction
+from bookstore.database.tables import users
+from bookstore.users.permissions import DELICATE, Permission, Role
 from tests.web.server.routes import PATH_PARTS
 from web.api import routes as api_routes
 from web.app import make_app
 from web.auth import sessions
 from web.auth.authorization import Authorization
-from web.server.keys import TOKEN
+from web.server.keys import ENGINE, TOKEN
 from web.server.request_context import now
 from web.server.route_access import ACCESS, CONFIRMED, AccessLevel
 from web.server.security import SAFE_METHODS
@@ -287,11 +290,52 @@ def is_password_page(response):
 
 async def test_every_handler_that_needs_a_recent_password_has_a_route(server):
     [admin] = server.app._subapps
+    delicate = {it.handler for it in api_routes.OPERATIONS if it.access in DELICATE}
 
     assert {route.handler for route in server.app[CONFIRMED]} == (
-        api_routes.CONFIRMED | store_routes.CONFIRMED
+        api_routes.CONFIRMED | store_routes.CONFIRMED | delicate
     )
-    assert {route.handler for route in admin[CONFIRMED]} == admin_routes.CONFIRMED
+    assert {route.handler for route in admin[CONFIRMED]} == {
+        handler for _, _, handler, permission in admin_routes.ROUTES if permission in DELICATE
+    }
+
+
+async def test_the_api_asks_for_the_password_where_the_dashboard_does(server):
+    """For each delicate permission both have routes, and all of them ask."""
+    for permission in DELICATE:
+        of_permission = [cell for cell in route_cells(server.app) if cell.access is permission]
+        assert {cell.is_admin for cell in of_permission} == {True, False}
+        # A page at the address of a form only leads to the form.
+        asking = [cell for cell in of_permission if cell.method not in ("GET", "HEAD")]
+        assert asking
+        assert all(cell.confirmed for cell in asking)
+
+
+@pytest.mark.parametrize(
+    ("scopes", "status"), [(["read", "write", "staff"], 403), (["write", "staff", "elevated"], 200)]
+)
+async def test_a_token_changes_roles_only_if_it_was_made_for_it(server, visitor, scopes, status):
+    admin, program = await visitor(Role.ADMIN), await visitor()
+    await visitor(Role.CUSTOMER, "anna@example.com")
+    token = await make_token(admin, scopes)
+    async with transaction(server.app[ENGINE]) as conn:
+        anna = await conn.scalar(select(users.c.id).where(users.c.email == "anna@example.com"))
+
+    answer = await program.patch(f"/api/v1/users/{anna}", json={"role": "clerk"}, headers=token)
+
+    assert answer.status == status
+
+
+async def test_a_session_without_a_recent_password_changes_no_role(server, visitor, long_after):
+    admin = await visitor(Role.ADMIN)
+    await visitor(Role.CUSTOMER, "anna@example.com")
+    async with transaction(server.app[ENGINE]) as conn:
+        anna = await conn.scalar(select(users.c.id).where(users.c.email == "anna@example.com"))
+    long_after(TOO_LONG)
+
+    answer = await admin.patch(f"/api/v1/users/{anna}", json={"role": "clerk"})
+
+    assert (answer.status, (await answer.json())["code"]) == (403, "password-needed")
 
 
 async def test_a_password_entered_too_long_ago_is_needed_again(server, visitor, long_after):
