@@ -20,6 +20,7 @@ from bookstore.database.tables import (
     tasks,
     users,
 )
+from bookstore.orders import customer_terms
 from bookstore.pricing import Rates
 from bookstore.users.permissions import Role
 
@@ -124,6 +125,8 @@ async def add_order(
         **columns,
     }
     order_id: int = (await conn.execute(insert(orders).values(values))).lastrowid
+    terms = customer_terms.of_address(values["shipping_address"])
+    await customer_terms.INSERT(conn, [(order_id, term) for term in terms])
     for book_id, quantity in quantities.items():
         book = select(
             literal(order_id),

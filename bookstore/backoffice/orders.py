@@ -38,7 +38,8 @@ _NUMBER = re.compile(r"[0-9A-Za-z]{2,4}(?:-[0-9A-Za-z]{0,4})?")
 class OrderQuery:
     """Filters for orders, combined with AND; None means no filter.
 
-    `q` is the prefix of an order number or of an e-mail address, an ISBN, or words of a title.
+    `q` is the prefix of an order number or of an e-mail address, an ISBN, words of a title, or the
+    customer's name, postcode or phone number.
     `since` (inclusive) and `until` (exclusive) limit the time when the order was placed.
     """
 
@@ -106,7 +107,7 @@ async def add_note(
 
 async def _matching(conn: AsyncConnection, q: str) -> list[int]:
     """The newest orders that match a search text; each kind of match uses its own index."""
-    matches: list[Select[tuple[int]]] = []
+    matches = orders.customer_terms.matching(q)
     if " " not in q:
         matches.append(select(table.c.id).where(pagination.starts_with(table.c.email, q)))
     if _NUMBER.fullmatch(q):

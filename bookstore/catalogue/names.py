@@ -16,8 +16,8 @@ _INITIALS = re.compile(r"(?<=\.) (?=\w\.|\w{2})")
 def identity(name: str) -> str:
     """A key that is equal for spellings of the same name.
 
-    Letters are compared one by one: the language-dependent pairs (Turkish dotless ı and i, German
-    ß and ss) stay different.
+    Characters are compared one by one: the language-dependent pairs (Turkish dotless ı and i,
+    German ß and ss) stay different.
     """
     composed = unicodedata.normalize("NFC", " ".join(name.split()))
     lower = "".join(

@@ -1,6 +1,6 @@
 """Orders: placed at checkout, processed by workers, changed by staff and customers."""
 
-from bookstore.orders import bestsellers, event_feed, timeline
+from bookstore.orders import bestsellers, customer_terms, event_feed, timeline
 from bookstore.orders.checkout import CheckoutRequest, Checkouts
 from bookstore.orders.orders import (
     Event,

@@ -33,7 +33,7 @@ from bookstore.errors import (
     TooManyCopies,
 )
 from bookstore.i18n import DEFAULT, Language
-from bookstore.orders import orders
+from bookstore.orders import customer_terms, orders
 from bookstore.orders.orders import Order, OrderLine
 from bookstore.orders.states import State
 from bookstore.payments import Payment
@@ -386,6 +386,11 @@ async def _place(
         for order in placed
         for line in order.items
     )
+    terms = sorted(
+        (order.id, term)
+        for order in placed
+        for term in customer_terms.of_address(order.shipping_address)
+    )
     actors = [(order.id, "customer" if order.user_id else "guest") for order in placed]
     cart_ids = sorted((new.request.cart_id,) for new in new_orders)
     pairs = list(zip(placed, (new.request for new in new_orders), strict=True))
@@ -402,6 +407,7 @@ async def _place(
         request_ids=request_ids,
         preceding=[
             _INSERT_LINES.of(lines),
+            customer_terms.INSERT.of(terms),
             _INSERT_EVENTS.of(actors, now=now),
             _EMPTY.of(cart_ids),
             _NEXT_CHECKOUT.of(cart_ids, now=now).with_failpoint("W2"),

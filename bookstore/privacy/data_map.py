@@ -293,6 +293,11 @@ DATA_MAP: Mapping[str, TableData] = {
         {DataKind.ORDER: "order_id book_id isbn13 title quantity unit_price_cents"},
         rows_of=_of_orders(t.order_lines),
     ),
+    "order_terms": TableData(
+        {DataKind.PERSON: "term", DataKind.TECHNICAL: "order_id"},
+        rows_of=_of_orders(t.order_terms),
+        delete_rows=True,
+    ),
     "order_events": TableData(
         {
             DataKind.PERSON: "detail",

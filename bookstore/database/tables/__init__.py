@@ -13,7 +13,7 @@ from bookstore.database.tables.catalogue import (
 from bookstore.database.tables.columns import Chunk, Hash, Id, Key, UtcDateTime, metadata, parse_utc
 from bookstore.database.tables.ordering import (
     cart_items, carts, idempotency_keys, notifications, order_events, order_lines, order_notes,
-    orders, retained_invoices, stock_movements,
+    order_terms, orders, retained_invoices, stock_movements,
 )
 from bookstore.database.tables.people import (
     addresses, api_tokens, failed_attempts, link_tokens, preferences, recovery_codes, sessions,

@@ -84,6 +84,13 @@ order_lines = table(
     CheckConstraint("unit_price_cents >= 0", name="price_not_negative"),
 )
 
+# The words by which staff find the order of a customer; see `orders/customer_terms.py`.
+order_terms = table(
+    "order_terms",
+    Column("order_id", Id, ForeignKey("orders.id"), primary_key=True, autoincrement=False),
+    Column("term", Key(40), primary_key=True, index=True),
+)
+
 order_events = table(
     "order_events",
     Column("id", Id, primary_key=True),

@@ -49,11 +49,11 @@ SAME = {
 async def test_different_names_are_different_authors_and_categories(conn, one, other):
     ids = await authors.get_or_create(conn, [one, other])
     again = await authors.get_or_create(conn, [other, one])
-    shelves = await categories.get_or_create(conn, [one, other])
+    stored = await categories.get_or_create(conn, [one, other])
 
     assert len(ids) == len({*ids.values()}) == 2
     assert again == ids
-    assert len({*shelves.values()}) == 2
+    assert len({*stored.values()}) == 2
     tree = await categories.tree(conn)
     assert {it.name for it in tree} == {one, other}
     assert len({it.slug for it in tree}) == 2
@@ -62,9 +62,9 @@ async def test_different_names_are_different_authors_and_categories(conn, one, o
 @pytest.mark.parametrize(("one", "other"), SAME.values(), ids=SAME)
 async def test_spellings_of_one_name_are_one_author(conn, one, other):
     ids = await authors.get_or_create(conn, [one, other])
-    shelves = await categories.get_or_create(conn, [one, other])
+    stored = await categories.get_or_create(conn, [one, other])
 
-    assert len({*ids.values()}) == len({*shelves.values()}) == 1
+    assert len({*ids.values()}) == len({*stored.values()}) == 1
     assert names.identity(one) == names.identity(other)
 
 
