@@ -19,6 +19,7 @@ from bookstore.i18n import DEFAULT, N_, Language
 from bookstore.notifications import link_tokens
 from bookstore.notifications.link_tokens import Purpose
 from bookstore.users import passwords, sessions, two_factor
+from bookstore.users.addresses import contains_link
 from bookstore.users.permissions import Role
 
 
@@ -217,10 +218,11 @@ async def register(
     """Create an account and queue the welcome e-mail, whose link confirms the address.
 
     Raises:
-        Invalid: the e-mail address is malformed.
+        Invalid: the e-mail address is malformed, or the name contains a link.
         EmailTaken: an account with this address exists.
     """
     email = normal_email(email)
+    _check_name(name)
     values = {
         "email": email,
         "email_key": email.casefold(),
@@ -291,12 +293,20 @@ async def find(
     return page.with_items([user_from_row(row) for row in page.items])
 
 
+def _check_name(name: str) -> None:
+    """Raise Invalid if an e-mail that greets this name would contain a link."""
+    if contains_link(name):
+        raise Invalid("name", "This must not contain a link.")
+
+
 async def change_name(conn: AsyncConnection, user_id: int, name: str, *, now: datetime) -> User:
     """Change a user's name.
 
     Raises:
+        Invalid: the name contains a link.
         NotFound: no user has this id.
     """
+    _check_name(name)
     await conn.execute(update(users).where(users.c.id == user_id).values(name=name, updated_at=now))
     return await get(conn, user_id)
 

@@ -4,6 +4,7 @@ Every change locks the user's row first, so that concurrent changes keep the lim
 one default address.
 """
 
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -42,6 +43,8 @@ _ALIASES: Mapping[str, Sequence[str]] = {
     **{code: codes for code, codes in get_global("territory_aliases").items() if len(code) == 2},
     "EL": ["GR"],
 }
+#: What mail programs turn into a link: somebody else may get the e-mail.
+_LINK = re.compile(r"://|\bwww\.\w|\w\.[a-z]{2,24}/\w", re.IGNORECASE)
 #: The most addresses of one user.  It also stops a program that adds addresses in a loop.
 MAX_ADDRESSES = 20
 
@@ -271,6 +274,11 @@ async def _lock(conn: AsyncConnection, user_id: int) -> None:
         raise NotFound("This user")
 
 
+def contains_link(text: str) -> bool:
+    """Whether a mail program would turn a part of this text into a link."""
+    return _LINK.search(text) is not None
+
+
 def _line(value: Any, longest: int) -> str | None:
     if value is None:
         return None
@@ -283,4 +291,6 @@ def _line(value: Any, longest: int) -> str | None:
         )
     if any(unicodedata.category(character) in ("Cc", "Cs", "Cn") for character in text):
         raise ValueError(N_("This contains control characters."))
+    if contains_link(text):
+        raise ValueError(N_("This must not contain a link."))
     return text or None

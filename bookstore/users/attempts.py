@@ -109,7 +109,12 @@ async def _failures(
 def _wait_s(
     known: Mapping[str, tuple[int, datetime]], names: Mapping[str, Rule], now: datetime
 ) -> int:
-    ends = [failed_at + names[name].pause(count) for name, (count, failed_at) in known.items()]
+    # Without a pause nobody waits, not even if a concurrent attempt began a little later.
+    ends = [
+        failed_at + pause
+        for name, (failures, failed_at) in known.items()
+        if (pause := names[name].pause(failures))
+    ]
     # Rounded up, because 0 would mean that the attempt is allowed.
     return max([math.ceil((end - now).total_seconds()) for end in ends if end > now], default=0)
 

@@ -99,8 +99,8 @@ def _fill_catalogue(load: _Loader, random: Random, number: int) -> list[int]:
     load("search_words", "word", ((word,) for word in vocabulary if len(word) > 3))
     load(
         "authors",
-        "id, name, name_key",
-        ((it + 1, f"{name} {it}", f"{name.lower()} {it}") for it, name in enumerate(names)),
+        "id, name, name_key, identity_key",
+        ((it + 1, f"{name} {it}", *2 * (f"{name.lower()} {it}",)) for it, name in enumerate(names)),
     )
     load(
         "categories",

@@ -244,7 +244,9 @@ class Site:
                     for number in range(BOOKS)
                 ],
             )
-            cursor.execute("INSERT INTO authors (id, name, name_key) VALUES (1, 'A', 'a')")
+            cursor.execute(
+                "INSERT INTO authors (id, name, name_key, identity_key) VALUES (1, 'A', 'a', 'a')"
+            )
             cursor.execute(
                 "INSERT INTO book_authors (book_id, position, author_id, role)"
                 " SELECT id, 0, 1, 'author' FROM books"

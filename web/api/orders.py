@@ -28,10 +28,12 @@ from web.api.operations import (
 )
 from web.api.order_schemas import GuestTokenQuery, OrderEventOut, OrderEventsOut, OrderOut
 from web.auth import guest_cart, order_access
+from web.auth.login_throttle import limit_guest_orders, uncount_guest_order
 from web.auth.sessions import current_user
 from web.live import sse
 from web.live.order_streams import HUB
 from web.server import languages
+from web.server.errors import TooManyAttempts
 from web.server.keys import CHECKOUTS, ENGINE, REQUEST_ID, SESSION_WAIT_S, USER
 from web.server.request_context import now
 from web.server.transactions import read
@@ -55,6 +57,7 @@ from web.server.transactions import read
         errors.BookWithdrawn,
         errors.NotYetOnSale,
         errors.TooManyCopies,
+        TooManyAttempts,
     ],
 )
 async def place_order(request: web.Request, body: Fields) -> Answer:
@@ -68,9 +71,12 @@ async def place_order(request: web.Request, body: Fields) -> Answer:
     it, otherwise in the language of the account.
     """
     checkout_request = await _checkout_request(request, body)
-    placed = await request.config_dict[CHECKOUTS].place(
-        checkout_request, waited_s=request[SESSION_WAIT_S]
-    )
+    async with limit_guest_orders(request, checkout_request.email):
+        placed = await request.config_dict[CHECKOUTS].place(
+            checkout_request, waited_s=request[SESSION_WAIT_S]
+        )
+    if placed.replayed:
+        await uncount_guest_order(request, checkout_request.email)
     order = placed.order
     content = {name: getattr(order, name) for name in (*Order.__slots__, "readable_address")}
     if order.user_id is None:

@@ -21,7 +21,7 @@ from bookstore.users.accounts import User
 from bookstore.users.attempts import Rule
 from web.auth import known_devices
 from web.server.errors import TooManyAttempts
-from web.server.keys import SETTINGS
+from web.server.keys import SETTINGS, USER
 from web.server.request_context import client_address, now
 from web.server.transactions import read, write
 
@@ -35,6 +35,11 @@ NETWORK = Rule(50, timedelta(seconds=1), timedelta(minutes=15))
 CODE = Rule(5, timedelta(seconds=1), timedelta(minutes=15))
 #: New accounts, and e-mails with links, per hour.
 HOURLY = Rule(5, timedelta(hours=1), timedelta(hours=1))
+
+
+#: Orders of guests with one e-mail address: each sends e-mails to somebody who may be a stranger,
+#: and takes copies from stock.
+GUEST_ORDERS = Rule(5, timedelta(minutes=10), timedelta(hours=24))
 
 
 class OnSuccess(Enum):
@@ -111,6 +116,31 @@ def throttle_email(request: web.Request, email: str) -> AbstractAsyncContextMana
     """
     keys = [ThrottleKey(f"email {accounts.email_key(email)}", HOURLY, OnSuccess.COUNT)]
     return _throttled(request, keys)
+
+
+@asynccontextmanager
+async def limit_guest_orders(request: web.Request, email: str) -> AsyncIterator[None]:
+    """Place an order in this block.  The orders of guests are counted by e-mail address.
+
+    The count is in the database, so that all processes share it, and grows before the order is
+    placed, so that concurrent orders cannot exceed it.  The pause doubles with each further order.
+
+    Raises:
+        TooManyAttempts: there were too many orders with this address; the block does not run.
+    """
+    keys = [ThrottleKey(_guest_orders(email), GUEST_ORDERS, OnSuccess.COUNT)]
+    async with _throttled(request, keys if request[USER] is None else []):
+        yield
+
+
+async def uncount_guest_order(request: web.Request, email: str) -> None:
+    """Take an order back that was a repeat of an earlier one."""
+    if request[USER] is None and request.config_dict[SETTINGS].rate_limits:
+        await write(request, attempts.undo, [_guest_orders(email)])
+
+
+def _guest_orders(email: str) -> str:
+    return f"orders {accounts.email_key(email)}"
 
 
 async def clear_failures(request: web.Request, email: str) -> None:

@@ -28,8 +28,10 @@ from bookstore.users import accounts, addresses
 from bookstore.users.addresses import Address
 from web.auth import guest_cart as visitors
 from web.auth import order_access
+from web.auth.login_throttle import limit_guest_orders, uncount_guest_order
 from web.auth.sessions import current_user
 from web.server import languages
+from web.server.errors import TooManyAttempts
 from web.server.keys import CHECKOUTS, ENGINE, REQUEST_ID, SESSION_WAIT_S, TARIFF, USER
 from web.server.request_context import now
 from web.server.transactions import read, write
@@ -59,9 +61,15 @@ async def place(request: web.Request) -> web.Response:
     if checkout_request is None:
         raise web.HTTPSeeOther("/cart")
     try:
-        placed = await request.config_dict[CHECKOUTS].place(
-            checkout_request, waited_s=request[SESSION_WAIT_S]
-        )
+        async with limit_guest_orders(request, checkout_request.email):
+            placed = await request.config_dict[CHECKOUTS].place(
+                checkout_request, waited_s=request[SESSION_WAIT_S]
+            )
+        if placed.replayed:
+            await uncount_guest_order(request, checkout_request.email)
+    except TooManyAttempts:
+        faults = {"email": _("There were many orders with this address. Please try again later.")}
+        return await _form(request, typed, key, status=429, faults=faults)
     except CartEmpty:
         text = _("Your cart is empty, so there is nothing to order.")
         raise await flash.redirect(request, "/cart", "info", text) from None

@@ -125,11 +125,12 @@ async def test_second_attempt_alone(engine, guarded, monkeypatch):
 
 
 async def test_whole_transaction_again_after_a_deadlock(engine, guarded, monkeypatch):
-    async def once(work, *_errors):
-        return await work()
+    async def once(engine, service, *args, **kwargs):
+        async with db.transaction(engine) as conn:
+            return await service(conn, *args, **kwargs)
 
     if not guarded:
-        monkeypatch.setattr(batching, "retry_transaction", once)
+        monkeypatch.setattr(batching, "run_transaction", once)
     await give(engine, [1])
     tries = []
 
