@@ -176,8 +176,8 @@ DATA_MAP: Mapping[str, TableData] = {
             DataKind.PERSON: "name language",
             DataKind.CONTACT: "email email_key",
             DataKind.CREDENTIAL: "password_hash totp_nonce",
-            DataKind.TECHNICAL: "id role email_verified_at totp_at totp_step disabled_at erased_at"
-            " created_at updated_at",
+            DataKind.TECHNICAL: "id role email_verified_at secured_at totp_at totp_step disabled_at"
+            " erased_at created_at updated_at",
         },
         rows_of=_by(t.users, "id"),
         replacements={

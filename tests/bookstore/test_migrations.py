@@ -7,6 +7,7 @@ from sqlalchemy import Connection, text
 
 from bookstore.database import engine as db
 from bookstore.database.tables import metadata
+from tests.factories import add_order
 
 _ORDERS_ALTERED = text(
     "SELECT 1 FROM information_schema.processlist"
@@ -74,3 +75,27 @@ async def test_a_migration_does_not_deadlock_with_a_running_store(mariadb):
         current, newest = await db.revisions(conn)
     assert current == newest
     await engine.dispose()
+
+
+def downgrade_to(conn: Connection, revision: str) -> None:
+    config = db.alembic_config()
+    config.attributes["connection"] = conn
+    command.downgrade(config, revision)
+
+
+async def test_orders_of_an_earlier_release_are_found_by_their_customer(tmp_path):
+    engine = db.make_engine(f"sqlite+aiosqlite:///{tmp_path / 'old.db'}")
+    await db.upgrade(engine)
+    async with engine.connect() as conn:
+        await add_order(conn, {}, number="AAAA-1")
+        await add_order(conn, {}, number="BBBB-2")
+        damaged = text("UPDATE orders SET shipping_address = '[' WHERE number = 'BBBB-2'")
+        await conn.execute(damaged)
+        before = list(await conn.scalars(text("SELECT term FROM order_terms WHERE order_id = 1")))
+        await conn.run_sync(downgrade_to, "0017")
+        await conn.run_sync(upgrade_to, "head")
+        after = (await conn.execute(text("SELECT order_id, term FROM order_terms"))).all()
+    await engine.dispose()
+
+    assert before
+    assert sorted(tuple(row) for row in after) == sorted((1, term) for term in before)
