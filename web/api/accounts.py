@@ -11,7 +11,7 @@ from bookstore.users import accounts, sessions
 from bookstore.users.accounts import User
 from bookstore.users.permissions import Role
 from bookstore.users.sessions import Device
-from web.api.field_types import JsonBoolean, Password, UtcDateTime, described
+from web.api.field_types import JsonBoolean, NewPassword, Password, UtcDateTime, described
 from web.api.operations import Fields, operation
 from web.api.schemas import PageQuery, page_of
 from web.api.users import UserOut
@@ -25,7 +25,7 @@ from web.server.transactions import read, write
 
 class PasswordIn(Schema):
     current_password = Password()
-    new_password = described("8 to 128 characters.", Password())
+    new_password = NewPassword()
 
 
 class DeviceOut(Schema):

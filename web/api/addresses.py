@@ -8,11 +8,11 @@ from bookstore.database import pagination
 from bookstore.database.pagination import Page
 from bookstore.errors import AddressBookFull, Invalid
 from bookstore.users import addresses
-from bookstore.users.addresses import COUNTRIES, LENGTHS, Address
+from bookstore.users.addresses import Address
 from web.api.field_types import JsonBoolean
 from web.api.idempotency import create_once
 from web.api.operations import Answer, Fields, operation
-from web.api.order_schemas import AddressIn, AddressOut
+from web.api.order_schemas import AddressIn, AddressOut, address_field, country_field
 from web.api.schemas import PageQuery, page_of
 from web.auth.sessions import current_user
 from web.server.request_context import now
@@ -35,19 +35,13 @@ class NewAddressIn(AddressIn):
 class AddressChangeIn(Schema):
     """Fields that are not sent stay unchanged."""
 
-    name = fields.String(metadata={"maxLength": LENGTHS["name"]})
-    line1 = fields.String(metadata={"maxLength": LENGTHS["line1"]})
-    line2 = fields.String(allow_none=True, metadata={"maxLength": LENGTHS["line2"]})
-    city = fields.String(metadata={"maxLength": LENGTHS["city"]})
-    postcode = fields.String(allow_none=True, metadata={"maxLength": LENGTHS["postcode"]})
-    country = fields.String(
-        metadata={
-            "description": "ISO 3166-1 alpha-2.",
-            "example": "DE",
-            "enum": sorted(COUNTRIES),
-        }
-    )
-    phone = fields.String(allow_none=True, metadata={"maxLength": LENGTHS["phone"]})
+    name = address_field("name")
+    line1 = address_field("line1")
+    line2 = address_field("line2", allow_none=True)
+    city = address_field("city")
+    postcode = address_field("postcode", allow_none=True)
+    country = country_field()
+    phone = address_field("phone", allow_none=True)
     is_default = JsonBoolean(metadata=_DEFAULT)
 
 

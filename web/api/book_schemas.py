@@ -7,7 +7,15 @@ from marshmallow import Schema, fields, validate
 from bookstore.catalogue.listing import Sort
 from bookstore.catalogue.models import Book
 from bookstore.catalogue.stock import MAX_QUANTITY
-from bookstore.catalogue.validation import MAX_PAGES, MAX_PRICE_CENTS, ROLES
+from bookstore.catalogue.validation import (
+    DESCRIPTION_LENGTH,
+    MAX_AUTHORS,
+    MAX_CATEGORIES,
+    MAX_PAGES,
+    MAX_PRICE_CENTS,
+    ROLES,
+    YEARS_AHEAD,
+)
 from bookstore.database.pagination import LARGEST_ID
 from web.api.field_types import JsonInteger, QueryBoolean, QueryInteger, UtcDateTime
 from web.api.schemas import PageQuery
@@ -15,6 +23,17 @@ from web.api.schemas import PageQuery
 _FIELDS = [name for name in Book.__slots__ if name != "cover"]
 #: `bookstore.catalogue.validation` sets shorter limits; this one only bounds the work.
 _MAX_LENGTH = validate.Length(max=20_000)
+_BOOK_LINE = r"^(?![\s\S]*[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u202a-\u202e])"
+_VISIBLE = r"[\s\S]*[^\s\xad\u115f\u1160\u200b-\u200f\u2060-\u206f\u2800\u3164\ufeff\uffa0]"
+_DESCRIPTION = r"^(?![\s\S]*[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e])"
+
+
+def _line(length: int, **options: Any) -> fields.String:
+    """Text with a visible character; blank text is no value where None is allowed."""
+    pattern = _VISIBLE if not options.get("allow_none") else rf"(?:\s*$|{_VISIBLE})"
+    metadata = {"maxLength": length, "pattern": _BOOK_LINE + pattern}
+    metadata |= options.pop("metadata", {})
+    return fields.String(validate=_MAX_LENGTH, metadata=metadata, **options)
 
 
 class ContributorOut(Schema):
@@ -63,6 +82,9 @@ class BookOut(Schema):
     updated_at = UtcDateTime(required=True)
 
 
+_NAME = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": _BOOK_LINE + _VISIBLE}
+
+
 class AuthorEntry(fields.Field[Any]):
     """A name, or a name and a role.  `bookstore.catalogue.validation` validates it."""
 
@@ -71,71 +93,90 @@ def _authors(**options: Any) -> fields.List[Any]:
     entry = AuthorEntry(
         metadata={
             "oneOf": [
-                {"type": "string", "minLength": 1},
+                _NAME,
                 {
                     "type": "object",
                     "required": ["name"],
                     "additionalProperties": False,
                     "properties": {
-                        "name": {"type": "string", "minLength": 1},
+                        "name": _NAME,
                         "role": {"type": "string", "enum": list(ROLES), "default": "author"},
                     },
                 },
             ]
         }
     )
-    return fields.List(entry, metadata={"minItems": 1}, **options)
+    return fields.List(entry, metadata={"minItems": 1, "maxItems": MAX_AUTHORS}, **options)
 
 
 class _OptionalFields(Schema):
     """The optional fields of a book."""
 
-    subtitle = fields.String(allow_none=True, validate=_MAX_LENGTH)
+    subtitle = _line(500, allow_none=True)
     description = fields.String(
         allow_none=True,
         validate=_MAX_LENGTH,
-        metadata={"description": "HTML; it is sanitised before it is stored."},
+        metadata={
+            "description": "HTML; it is sanitised before it is stored.",
+            "maxLength": DESCRIPTION_LENGTH,
+            "pattern": _DESCRIPTION,
+        },
     )
     categories = fields.List(
-        fields.String(), metadata={"description": "The slugs of the categories."}
+        fields.String(),
+        metadata={
+            "description": "The slugs of categories that exist.",
+            "maxItems": MAX_CATEGORIES,
+        },
     )
-    publisher = fields.String(allow_none=True, validate=_MAX_LENGTH)
-    year = JsonInteger(-3000, 9999, allow_none=True)
+    publisher = _line(200, allow_none=True)
+    year = JsonInteger(
+        -3000,
+        9999,
+        allow_none=True,
+        metadata={"description": f"At most {YEARS_AHEAD} years from now.  Negative years are BC."},
+    )
     language = fields.String(
         allow_none=True,
         validate=_MAX_LENGTH,
         metadata={"description": "A BCP 47 tag, or the name of a language."},
     )
-    format = fields.String(allow_none=True, validate=_MAX_LENGTH)
+    format = _line(20, allow_none=True)
     pages = JsonInteger(1, MAX_PAGES, allow_none=True)
     on_sale_from = fields.String(
         allow_none=True,
         validate=_MAX_LENGTH,
         metadata={
-            "description": "The book is not sold before this day: 2027-03-01, 2027-03 or 2027."
+            "description": "The book is not sold before this day: 2027-03-01, 2027-03 or 2027.",
+            "pattern": r"^\s*([0-9]{4}(-[0-9]{2}){0,2}\s*)?$",
         },
     )
+
+
+_ISBN = {
+    "description": "ISBN-13 or ISBN-10 with a correct check digit, with or without hyphens.",
+    "minLength": 10,
+    "maxLength": 60,
+}
 
 
 class BookIn(_OptionalFields):
     isbn13 = fields.String(
         required=True,
         metadata={
-            "description": "ISBN-13 or ISBN-10, with or without hyphens.",
+            **_ISBN,
             "example": "978-0-14-143951-8",
         },
     )
-    title = fields.String(
-        required=True, validate=_MAX_LENGTH, metadata={"example": "Pride and Prejudice"}
-    )
+    title = _line(500, required=True, metadata={"example": "Pride and Prejudice"})
     authors = _authors(required=True)
     price_cents = JsonInteger(0, MAX_PRICE_CENTS, required=True, metadata={"example": 899})
     stock = JsonInteger(0, MAX_QUANTITY)
 
 
 class BookChangesIn(_OptionalFields):
-    isbn13 = fields.String()
-    title = fields.String(validate=_MAX_LENGTH)
+    isbn13 = fields.String(metadata=_ISBN)
+    title = _line(500)
     authors = _authors()
     price_cents = JsonInteger(0, MAX_PRICE_CENTS)
 

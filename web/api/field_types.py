@@ -6,10 +6,20 @@ from typing import Any, TypeVar
 
 from marshmallow import fields, validate
 
+from bookstore.users.passwords import MAX_LENGTH, MIN_LENGTH
+
 #: Far above any price.  Multiplied by the largest quantity, it still fits an integer column.
 LARGEST_CENTS = 99_999_999
 
 F = TypeVar("F", bound=fields.Field[Any])
+
+#: Patterns for the description, in the syntax that Python and ECMA-262 share: they forbid control
+#: characters, and `NOT_BLANK` also a text of white space.  `TEXT` allows line breaks and tabs.
+LINE = r"^(?![\s\S]*[\x00-\x1f\x7f-\x9f\u2028\u2029])"
+TEXT = r"^(?![\s\S]*[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029])"
+NOT_BLANK = r"[\s\S]*\S"
+#: For fields whose white space becomes single spaces.
+SPACED = r"^(?![\s\S]*[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f])"
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -28,6 +38,19 @@ class Password(fields.String):
         super().__init__(required=True, validate=length, metadata={"format": "password"})
 
 
+class NewPassword(Password):
+    """A password to set.  `bookstore.users.passwords` validates it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        described(
+            f"{MIN_LENGTH} to {MAX_LENGTH} characters.  Common passwords, one character repeated"
+            " and the caller's e-mail address are refused.",
+            self,
+        )
+        self.metadata |= {"minLength": MIN_LENGTH, "maxLength": MAX_LENGTH}
+
+
 class SingleLine(fields.String):
     """Text on one line: trimmed, not blank, without control characters."""
 
@@ -38,8 +61,10 @@ class SingleLine(fields.String):
     multiline = False
 
     def __init__(self, max_length: int, **options: Any) -> None:
-        if not options.get("allow_none"):
-            options["metadata"] = {"minLength": 1, **options.get("metadata", {})}
+        required = not options.get("allow_none")
+        pattern = (TEXT if self.multiline else LINE) + (NOT_BLANK if required else "")
+        metadata = {"minLength": 1, "pattern": pattern} if required else {"pattern": pattern}
+        options["metadata"] = {**metadata, **options.get("metadata", {})}
         super().__init__(validate=validate.Length(max=max_length), **options)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from aiohttp import web
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
+from marshmallow import fields
 
 import bookstore
 from bookstore import errors
@@ -78,6 +79,7 @@ def describe(app: web.Application) -> dict[str, Any]:
         tags=fixed["tags"],
     )
     plugin.map_to_openapi_type(UtcDateTime, "string", "date-time")
+    plugin.converter.add_attribute_function(_stated_values)
     cookie = {"type": "apiKey", "in": "cookie", "name": cookie_name(app[SETTINGS])}
     spec.components.security_scheme(
         "session", {**cookie, "description": "Set by `POST /api/v1/session`."}
@@ -94,7 +96,31 @@ def describe(app: web.Application) -> dict[str, Any]:
         spec.path(path=routed.path, operations={routed.method.lower(): content})
     document: dict[str, Any] = spec.to_dict()
     document["components"]["examples"] = _examples(app)
+    for key, name in plugin.converter.refs.items():
+        conditions = getattr(key[0], "conditions", {})
+        document["components"]["schemas"][name] |= conditions
+    for methods in document["paths"].values():
+        for content in methods.values():
+            for parameter in content["parameters"]:
+                if parameter["in"] == "query":
+                    _without_null(parameter["schema"])
     return document
+
+
+def _stated_values(_: object, field: fields.Field[Any], **_options: Any) -> dict[str, Any]:
+    """Some of the values of an enumeration, if its field states them."""
+    stated = field.metadata.get("enum")
+    return {} if stated is None else {"enum": stated}
+
+
+def _without_null(schema: dict[str, Any]) -> None:
+    """A query string cannot contain null; there, None means that the parameter is not sent."""
+    if isinstance(schema.get("type"), list):
+        schema["type"] = next(name for name in schema["type"] if name != "null")
+    if "enum" in schema:
+        schema["enum"] = [value for value in schema["enum"] if value is not None]
+    if "default" in schema and schema["default"] is None:
+        del schema["default"]
 
 
 @cache

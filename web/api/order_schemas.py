@@ -1,40 +1,72 @@
 """JSON schemas of orders."""
 
+from typing import Any, ClassVar
+
 from marshmallow import Schema, fields, validate
 
 from bookstore.database.pagination import LARGEST_ID
 from bookstore.orders import State
 from bookstore.payments import Payment
-from bookstore.users.addresses import COUNTRIES, LENGTHS
-from web.api.field_types import LARGEST_CENTS, JsonInteger, MultiLine, UtcDateTime, described
+from bookstore.users.addresses import COUNTRIES, LENGTHS, needs_postcode
+from web.api.field_types import (
+    LARGEST_CENTS,
+    NOT_BLANK,
+    SPACED,
+    JsonInteger,
+    MultiLine,
+    UtcDateTime,
+    described,
+)
 from web.api.schemas import PageQuery, page_of
 
 _MAX_NOTE_LENGTH = 1000
 
 
-class AddressIn(Schema):
-    """The shape of an address.  `bookstore.users.addresses` validates the content."""
+def address_field(name: str, **options: Any) -> fields.String:
+    """A field of an address; it is not blank unless None is allowed."""
+    pattern = SPACED if options.get("allow_none") else SPACED + NOT_BLANK
+    metadata: dict[str, Any] = {"maxLength": LENGTHS[name], "pattern": pattern}
+    if name == "postcode":
+        metadata["description"] = (
+            "A postcode of the country.  Required in countries that have postcodes."
+        )
+    return fields.String(metadata=metadata, **options)
 
-    name = fields.String(required=True, metadata={"maxLength": LENGTHS["name"]})
-    line1 = fields.String(required=True, metadata={"maxLength": LENGTHS["line1"]})
-    line2 = fields.String(allow_none=True, metadata={"maxLength": LENGTHS["line2"]})
-    city = fields.String(required=True, metadata={"maxLength": LENGTHS["city"]})
-    postcode = fields.String(
-        allow_none=True,
-        metadata={
-            "maxLength": LENGTHS["postcode"],
-            "description": "Required in countries that have postcodes.",
-        },
-    )
-    country = fields.String(
-        required=True,
+
+def country_field(**options: Any) -> fields.String:
+    """The country of an address."""
+    return fields.String(
         metadata={
             "description": "ISO 3166-1 alpha-2.",
             "example": "DE",
             "enum": sorted(COUNTRIES),
         },
+        **options,
     )
-    phone = fields.String(allow_none=True, metadata={"maxLength": LENGTHS["phone"]})
+
+
+class AddressIn(Schema):
+    """The shape of an address.  `bookstore.users.addresses` validates the content."""
+
+    conditions: ClassVar[dict[str, Any]] = {
+        "if": {
+            "properties": {
+                "country": {"enum": [code for code in sorted(COUNTRIES) if needs_postcode(code)]}
+            }
+        },
+        "then": {
+            "properties": {"postcode": {"type": "string", "pattern": NOT_BLANK}},
+            "required": ["postcode"],
+        },
+    }
+
+    name = address_field("name", required=True)
+    line1 = address_field("line1", required=True)
+    line2 = address_field("line2", allow_none=True)
+    city = address_field("city", required=True)
+    postcode = address_field("postcode", allow_none=True)
+    country = country_field(required=True)
+    phone = address_field("phone", allow_none=True)
 
 
 class AddressOut(Schema):
@@ -48,6 +80,13 @@ class AddressOut(Schema):
 
 
 class OrderIn(Schema):
+    #: One of the two addresses, never both.
+    conditions: ClassVar[dict[str, Any]] = {
+        "if": {"required": ["address_id"]},
+        "then": {"properties": {"shipping_address": False}},
+        "else": {"required": ["shipping_address"]},
+    }
+
     shipping_address = fields.Nested(AddressIn)
     address_id = described(
         "The id of an address in the caller's address book, instead of `shipping_address`.",

@@ -5,7 +5,7 @@ from marshmallow import Schema, fields, validate
 
 from bookstore.errors import BadLink, Invalid
 from bookstore.users import password_reset
-from web.api.field_types import Password, described
+from web.api.field_types import NewPassword
 from web.api.operations import Fields, operation
 from web.auth import known_devices
 from web.auth.login_throttle import clear_failures
@@ -20,7 +20,7 @@ class ResetIn(Schema):
 
 
 class NewPasswordIn(Schema):
-    password = described("8 to 128 characters.", Password())
+    password = NewPassword()
 
 
 @operation(body=ResetIn, returns=(202, None), refusals=[TooManyAttempts])

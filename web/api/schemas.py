@@ -21,7 +21,7 @@ class PageQuery(Schema):
         "The maximum number of items on the page.", QueryInteger(1, 100, load_default=20)
     )
     cursor = described(
-        "`next` of the previous page.",
+        "`next` of the previous page of the same list, with the same parameters.",
         fields.String(
             load_default=None,
             validate=[validate.Length(max=CURSOR_LENGTH), validate.Regexp(r"^[A-Za-z0-9_-]*$")],

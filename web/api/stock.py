@@ -21,11 +21,15 @@ from web.server.transactions import read
 
 class StockMovementIn(Schema):
     delta = described(
-        "The change of the stock; negative for a removal.",
-        JsonInteger(-MAX_QUANTITY, MAX_QUANTITY, required=True),
+        "The change of the stock; negative for a removal.  The resulting stock is limited too.",
+        JsonInteger(-MAX_QUANTITY, MAX_QUANTITY, required=True, metadata={"not": {"const": 0}}),
     )
     reason = fields.Enum(
-        StockReason, by_value=True, required=True, validate=validate.OneOf(sorted(STAFF_REASONS))
+        StockReason,
+        by_value=True,
+        required=True,
+        validate=validate.OneOf(sorted(STAFF_REASONS)),
+        metadata={"enum": sorted(STAFF_REASONS)},
     )
     note = SingleLine(stock.NOTE_LENGTH, allow_none=True)
 

@@ -9,7 +9,7 @@ from bookstore.idempotency import user_owner
 from bookstore.users import accounts
 from bookstore.users.accounts import User
 from bookstore.users.permissions import Role
-from web.api.field_types import Password, SingleLine, UtcDateTime, described
+from web.api.field_types import NewPassword, Password, SingleLine, UtcDateTime, described
 from web.api.idempotency import REPLAYED, is_replay, key_of
 from web.api.operations import Answer, Fields, operation
 from web.auth import guest_cart, sessions
@@ -34,7 +34,7 @@ class UserOut(Schema):
 
 class RegistrationIn(Schema):
     email = SingleLine(254, required=True, metadata={"format": "email"})
-    password = described("8 to 128 characters.", Password())
+    password = NewPassword()
     name = SingleLine(200, required=True)
 
 
