@@ -48,7 +48,7 @@ class NewPassword(Password):
             " and the caller's e-mail address are refused.",
             self,
         )
-        self.metadata |= {"minLength": MIN_LENGTH, "maxLength": MAX_LENGTH}
+        self.metadata = {**self.metadata, "minLength": MIN_LENGTH, "maxLength": MAX_LENGTH}
 
 
 class SingleLine(fields.String):

@@ -79,6 +79,7 @@ def describe(app: web.Application) -> dict[str, Any]:
         tags=fixed["tags"],
     )
     plugin.map_to_openapi_type(UtcDateTime, "string", "date-time")
+    assert plugin.converter is not None  # APISpec has set it.
     plugin.converter.add_attribute_function(_stated_values)
     cookie = {"type": "apiKey", "in": "cookie", "name": cookie_name(app[SETTINGS])}
     spec.components.security_scheme(
