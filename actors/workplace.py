@@ -19,7 +19,7 @@ from actors import metrics
 from actors.batching import BatchProcessor
 from actors.relay import Relay
 from actors.stopping import install_signal_handler
-from bookstore import orders, shop_time
+from bookstore import orders
 from bookstore.backoffice import list_exports
 from bookstore.backoffice.bulk_jobs import BulkChangeRunner
 from bookstore.database import engine as db
@@ -27,6 +27,7 @@ from bookstore.exports import Exporter
 from bookstore.imports.importer import Importer
 from bookstore.notifications import DeliveryWorker, smtp
 from bookstore.notifications.emails import StoreFacts
+from bookstore.regional import shop_time
 from bookstore.tasks.job_runner import JobHandler, JobRunner
 from bookstore.tasks.jobs import JobKind
 from bookstore.tasks.outbox import Task

@@ -8,12 +8,12 @@ from aiohttp import web
 
 from admin import form_values
 from admin.rendering import NO_ERROR, FormError, page
-from bookstore import money
 from bookstore.catalogue import books, categories
 from bookstore.catalogue.books import Book
 from bookstore.catalogue.validation import ROLES, BookInput
 from bookstore.database.engine import reading, retry_transaction, transaction
 from bookstore.errors import BookstoreError, Invalid, IsbnTaken, Stale
+from bookstore.regional import money
 from bookstore.users.permissions import Permission, permits
 from web.auth.sessions import current_user
 from web.server.keys import ENGINE

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterable
 
-from bookstore import money
 from bookstore.errors import Invalid
+from bookstore.regional import money
 
 #: Characters of a tracking number.
 MAX_TRACKING_LENGTH = 200

@@ -9,8 +9,8 @@ from markupsafe import Markup
 from bookstore.backoffice import audit_report
 from bookstore.catalogue import covers
 from bookstore.catalogue.models import Book
-from bookstore.shop_time import day_of
-from bookstore.shop_time import local as local_time
+from bookstore.regional.shop_time import day_of
+from bookstore.regional.shop_time import local as local_time
 from bookstore.stored_enum import StoredEnum
 from web.store.html import picture
 

@@ -9,8 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bookstore.backoffice import reports
 from bookstore.backoffice.reports import Sales
-from bookstore.shop_time import day_of, start_of
-from bookstore.shop_time import local as local_time
+from bookstore.regional.shop_time import day_of, start_of
+from bookstore.regional.shop_time import local as local_time
 
 #: The periods to choose from: number of days and label.
 PERIODS = {1: "Today", 7: "7 days", 30: "30 days"}

@@ -11,9 +11,9 @@ from typing import NamedTuple, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
 from admin import form_values, formatting
-from bookstore import shop_time
 from bookstore.database import pagination
 from bookstore.errors import Invalid
+from bookstore.regional import shop_time
 
 Q = TypeVar("Q")
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Select, case, delete, func, insert, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bookstore import audit, money
+from bookstore import audit
 from bookstore import notifications as notification_service
 from bookstore.catalogue import category_index
 from bookstore.database.documents import is_damaged
@@ -33,6 +33,7 @@ from bookstore.database.tables import (
 from bookstore.errors import Invalid, NotFound
 from bookstore.notifications import EmailStatus
 from bookstore.orders import IN_BULK, NEXT, State, move_locked
+from bookstore.regional import money
 from bookstore.stored_enum import StoredEnum
 
 #: Rows changed in one transaction, which bounds how long a customer's request waits for a lock.

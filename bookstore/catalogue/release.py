@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from bookstore import shop_time
+from bookstore.regional import shop_time
 
 
 def is_released(on_sale_from: str | None, now: datetime) -> bool:

@@ -13,11 +13,11 @@ from rich.table import Table
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bookstore import shop_time
 from bookstore.database import engine as db
 from bookstore.errors import BookstoreError
 from bookstore.notifications import smtp
 from bookstore.operations.startup_checks import NotReady
+from bookstore.regional import shop_time
 from config.settings import InvalidSettings, read_settings
 
 P = ParamSpec("P")

@@ -17,7 +17,7 @@ from alembic.script import ScriptDirectory
 from pymysql.err import MySQLError
 from sqlalchemy import Connection, event, make_url, text
 from sqlalchemy.engine.interfaces import IsolationLevel
-from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
@@ -52,9 +52,19 @@ RETRYABLE: frozenset[int | str] = frozenset(
 )
 #: No connection, too many of them, connection lost (MySQL and MariaDB).
 UNREACHABLE: frozenset[int | str] = frozenset({2002, 2003, 2006, 2013, 1040})
-#: A CHECK failed (MariaDB, MySQL), or there is no such column.  The driver reports these as
-#: operational errors, but a retry cannot succeed.
-PROGRAMMING_ERRORS: frozenset[int | str] = frozenset({4025, 3819, 1054})
+#: The database shuts down, refuses this connection or user for the moment, lost the connection,
+#: ended the statement, or became read-only (MySQL and MariaDB).
+REFUSING: frozenset[int | str] = frozenset(
+    {1053, 1129, 1152, 1158, 1159, 1160, 1161, 1203, 1226, 1290, 1317, 1792, 1836, 1927, 1969, 3024}
+)
+#: No room or no memory is left (MySQL, MariaDB, SQLite).
+FULL: frozenset[int | str] = frozenset(
+    {3, 28, 1021, 1037, 1041, 1114, "database or disk is full", "disk I/O error"}
+)
+_READ_ONLY = {"attempt to write a readonly database", "unable to open database file"}
+#: Errors that the same statement may not have later.  All others are faults of the program or of
+#: its rights, which no retry mends.
+TEMPORARY = UNREACHABLE | RETRYABLE | REFUSING | FULL | _READ_ONLY
 #: How long a migration retries one statement, and the pause between attempts, in which other
 #: transactions can continue.
 MIGRATION_WAIT_S = 60
@@ -267,11 +277,16 @@ async def _check_not_stale(work: Callable[[], Awaitable[T]]) -> T:
 def is_unavailable(error: BaseException) -> bool:
     """Whether the database or the broker could not be reached, or did not answer in time."""
     if isinstance(error, DBAPIError):
-        operational = isinstance(error, OperationalError | InterfaceError)
-        return error.connection_invalidated or (
-            operational and _error_code(error) not in PROGRAMMING_ERRORS
-        )
+        # Drivers report a connection that they lost without a number.
+        lost = isinstance(error, InterfaceError) or error.connection_invalidated
+        return lost or _error_code(error) in TEMPORARY
     return isinstance(error, TimeoutError | OSError | PoolTimeoutError)
+
+
+def cause_of(error: BaseException) -> str:
+    """The kind of an error and, of the database, its number: for logs and health checks."""
+    number = f" {_error_code(error)}" if isinstance(error, DBAPIError) else ""
+    return f"{type(error).__name__}{number}"
 
 
 def is_outage(error: BaseException) -> bool:
@@ -336,6 +351,11 @@ def alembic_config() -> Config:
 
 
 def _upgrade(conn: Connection) -> None:
+    current = MigrationContext.configure(conn).get_current_revision()
+    if current is not None and current not in known_migrations():
+        # After an upgrade the previous release must still start.
+        log.warning("the tables are at revision %s, which is newer than this program", current)
+        return
     config = alembic_config()
     config.attributes["connection"] = conn
     command.upgrade(config, "head")

@@ -31,7 +31,7 @@ import xlsxwriter
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bookstore import audit, money, pricing
+from bookstore import audit, pricing
 from bookstore.catalogue import models
 from bookstore.catalogue.models import Book
 from bookstore.catalogue.validation import ROLES
@@ -41,6 +41,7 @@ from bookstore.database.engine import reading, transaction
 from bookstore.database.tables import books, order_lines, orders
 from bookstore.errors import Invalid
 from bookstore.imports.columns import FORMULA
+from bookstore.regional import money
 from bookstore.tasks import jobs
 from bookstore.tasks.job_runner import ProgressCallback
 from bookstore.tasks.jobs import Job, JobKind

@@ -24,10 +24,10 @@ from typing import Any
 
 from babel.numbers import get_currency_symbol
 
-from bookstore import money
 from bookstore.catalogue.validation import ROLES, Contribution
 from bookstore.errors import Invalid
 from bookstore.imports.entries import BookEntry, Refusal, shorten
+from bookstore.regional import money
 
 REQUIRED = ("isbn",)
 #: A list without one of these only changes existing books and adds none.

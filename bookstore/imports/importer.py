@@ -24,7 +24,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bookstore import orders, shop_time
+from bookstore import orders
 from bookstore.catalogue import isbn, validation
 from bookstore.catalogue.categories import NAME_LENGTH
 from bookstore.database import file_store
@@ -34,6 +34,7 @@ from bookstore.imports import entries, upsert
 from bookstore.imports.entries import BookEntry, EntryAction, ImportSource, Refusal, Superseded
 from bookstore.imports.formats import Options, open_source
 from bookstore.imports.upsert import StalePlan, UpsertPlan, UpsertRow
+from bookstore.regional import shop_time
 from bookstore.tasks import jobs, outbox
 from bookstore.tasks.job_runner import JobRunner, ProgressCallback
 from bookstore.tasks.jobs import Job, JobKind, JobLine, LineOutcome

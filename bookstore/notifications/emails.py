@@ -23,12 +23,13 @@ from babel.numbers import format_currency, format_percent
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
-from bookstore import i18n, money, shop_time
+from bookstore import i18n
 from bookstore.i18n import DEFAULT, N_, Language, _, ngettext
 from bookstore.notifications import guest_tokens, link_tokens
 from bookstore.notifications.email_texts import EMAIL_TEXTS
 from bookstore.notifications.mime import OutgoingEmail, compose
 from bookstore.pricing import Totals
+from bookstore.regional import money, shop_time
 from bookstore.stored_enum import StoredEnum
 from config.settings import Settings
 

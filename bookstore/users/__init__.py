@@ -7,6 +7,7 @@ from bookstore.users import (
     attempts,
     email_change,
     password_reset,
+    passwords,
     permissions,
     session_lookup,
     sessions,

@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import Engine, event
 
 from admin import home_charts
-from bookstore import shop_time
 from bookstore.catalogue import stock
+from bookstore.regional import shop_time
 from bookstore.users.permissions import Role
 from tests.admin.conftest import read
 from tests.factories import NOON, add_book, add_order, add_user

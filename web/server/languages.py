@@ -5,8 +5,9 @@ from functools import lru_cache
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from bookstore import i18n, money, shop_time
+from bookstore import i18n
 from bookstore.i18n import DEFAULT, LANGUAGES, Language
+from bookstore.regional import money, shop_time
 from web.server.keys import SETTINGS, USER
 
 COOKIE = "language"

@@ -13,6 +13,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from bookstore import errors
+from bookstore.database.engine import cause_of, is_unavailable
 from bookstore.errors import BookstoreError, Invalid, InvalidFields
 from bookstore.i18n import N_
 from web.server import errors as web_errors
@@ -125,6 +126,13 @@ def type_of(code: str) -> str:
     return f"/api/docs/errors#{code}"
 
 
+#: Only for what is away and may be back: no statement that can never work.
+_UNAVAILABLE = Problem(
+    503, "unavailable", "Please try again in a moment.", headers={"Retry-After": "2"}
+)
+_INTERNAL_ERROR = Problem(
+    500, "internal-error", "Something went wrong on our side. The error has been logged."
+)
 #: Renders a problem as an HTML page.
 ErrorPage = Callable[[web.Request, Problem], Awaitable[web.StreamResponse]]
 #: The error page of the store; without it, pages get the problem document, too.
@@ -142,16 +150,13 @@ async def handle_errors(request: web.Request, handler: Handler) -> web.StreamRes
         problem = from_http_error(error)
     except BookstoreError as error:
         problem = from_store_error(error, in_query=request.method in ("GET", "HEAD"))
-    except UNAVAILABLE_ERRORS as error:
-        log.warning("unavailable: %s", type(error).__name__)
-        problem = Problem(
-            503, "unavailable", "Please try again in a moment.", headers={"Retry-After": "2"}
-        )
-    except Exception:
-        log.exception("failed: %s %s", request.method, _route(request))
-        problem = Problem(
-            500, "internal-error", "Something went wrong on our side. The error has been logged."
-        )
+    except Exception as error:
+        if not is_unavailable(error):
+            log.exception("failed: %s %s", request.method, _route(request))
+            problem = _INTERNAL_ERROR
+        else:
+            log.warning("unavailable: %s", cause_of(error))
+            problem = _UNAVAILABLE
     page = request.config_dict.get(ERROR_PAGE)
     if page is not None and not request.path.startswith("/api/"):
         return await page(request, problem)

@@ -7,12 +7,12 @@ from typing import Any
 
 from aiohttp import web
 
-from bookstore import money
 from bookstore.catalogue import books, editions, listing
 from bookstore.catalogue.listing import BookQuery
 from bookstore.catalogue.models import Book
 from bookstore.database.engine import reading
 from bookstore.i18n import _
+from bookstore.regional import money
 from web.api.book_schemas import cover_url
 from web.server.keys import ENGINE, RATES, SETTINGS
 from web.store import formatting, forms

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 from urllib.parse import urlencode
 
-from bookstore import money
 from bookstore.catalogue.listing import BookQuery, Sort
+from bookstore.regional import money
 
 #: Limits the length of the URL; further back, *Previous* leads to the first page.
 _MAX_CURSORS = 50

@@ -16,8 +16,8 @@ from bookstore.catalogue.facets import Count
 from bookstore.catalogue.models import Book, Contributor
 from bookstore.errors import BookstoreError
 from bookstore.i18n import N_, Language, _
-from bookstore.money import amount, plain
-from bookstore.shop_time import local as local_time
+from bookstore.regional.money import amount, plain
+from bookstore.regional.shop_time import local as local_time
 from bookstore.users.addresses import COUNTRIES
 
 #: Date patterns (Unicode TR 35) by language.

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, NamedTuple
 
-from bookstore import money
 from bookstore.imports.onix import code_lists as codes
 from bookstore.imports.onix import limits
 from bookstore.imports.onix.elements import InvalidRecord, text_of
 from bookstore.imports.onix.limits import ALWAYS, Period, Reach, Shop
+from bookstore.regional import money
 
 #: Prices that a report names; a record of a large publisher has a price for each country.
 _NAMED = 5

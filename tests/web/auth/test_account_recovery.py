@@ -161,7 +161,7 @@ async def test_new_access_leaves_an_email_and_an_audit_row(visitor, server, act,
     assert action in actions
 
 
-async def test_a_session_from_a_new_device_is_told_to_the_owner_once(visitor, server):
+async def test_a_session_from_a_new_device_is_reported_to_the_owner_once(visitor, server):
     owner, thief = await visitor(), await visitor()
     await register(owner)
     async with transaction(server.app[ENGINE]) as conn:  # Registered long ago.

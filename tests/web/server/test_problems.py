@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
-from bookstore.errors import Invalid
+from bookstore.errors import Invalid, InvalidFields
 from web.api.openapi import static_file
 from web.server import problems
 from web.server.errors import Fault, InvalidInput
@@ -22,6 +22,8 @@ def example(kind):
     """An error of this class; its arguments by their types and names."""
     if kind is InvalidInput:
         return kind([Fault("#/a", "wrong"), Fault("", "wrong", "limit")])
+    if kind is InvalidFields:
+        return kind({"a": "wrong", "b": "wrong"})
     arguments = []
     for name, parameter in inspect.signature(kind.__init__).parameters.items():
         if name == "self" or parameter.default is not parameter.empty:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from bookstore import money
 from bookstore.errors import Invalid
 from bookstore.imports.columns import Columns
 from bookstore.imports.entries import BookEntry
+from bookstore.regional import money
 from config.settings import InvalidSettings, read_settings
 from tests.e2e.programs import ROOT
 

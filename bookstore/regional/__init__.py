@@ -1,0 +1,3 @@
+"""How the store's country counts: its currency and its time zone."""
+
+from bookstore.regional import money, shop_time
