@@ -23,6 +23,8 @@ from tests.deploy import dockerfile, units
 from tests.e2e.programs import ROOT
 from tests.servers import rights
 from tests.servers.mariadb import MariaDBServer
+from web.api.routes import API, OPERATIONS
+from web.store import routes as store_routes
 
 IMAGE = "bookstore"
 SERVICES = {
@@ -238,3 +240,25 @@ def test_a_shell_reads_a_file_of_settings_as_the_program_does(text, tmp_path):
 
     assert read.stderr == ""
     assert dict(zip(names, read.stdout.splitlines(), strict=True)) == dotenv_values(path)
+
+
+def test_the_log_of_nginx_has_no_tokens():
+    """Links of guests and of e-mails are in the path, the query and the referrer."""
+    text = (DEPLOY / "nginx" / "bookstore.conf").read_text()
+    [log_format] = re.findall("log_format bookstore (.*?);", text, re.DOTALL)
+    logged = set(re.findall(r"\$(\w+)", log_format))
+    masked = re.findall(r"~\^(/\S*?)\(\?<page>([a-z|-]+)\)/", text)
+    paths = {f"{start}{page}/" for start, pages in masked for page in pages.split("|")}
+    with_token = {
+        path.partition("{token}")[0]
+        for path in (
+            *(path for path, *_ in store_routes._PAGES),
+            *(f"{API}{route.path}" for route in OPERATIONS),
+        )
+        if "{token}" in path
+    }
+
+    assert not logged & {"request", "request_uri", "args", "query_string", "uri", "http_referer"}
+    assert paths == with_token
+    assert all(it.endswith((" bookstore;", " off;")) for it in re.findall("access_log .*", text))
+    assert re.findall("error_log .* (.*);", text) == ["crit"]
