@@ -59,6 +59,7 @@ RUNTIME = [
     "webargs>=8.7,<9",
     "XlsxWriter>=3.2,<4",
     "yarl>=1.20,<2",
+    "zxcvbn>=4.5,<5",
 ]
 
 TEST = [

@@ -76,7 +76,7 @@ async def sign_up(
         EmailTaken: an account with this address exists.
     """
     email = normal_email(email)
-    passwords.check_rule(password, email)
+    passwords.check_rule(password, email, name)
     # Hash before the transaction, so that no lock is held meanwhile.
     password_hash = await passwords.hash(password)
 
@@ -134,7 +134,7 @@ async def change_password(
     old_hash = found[1] if found else None
     if not await passwords.verify(old_hash, current):
         raise BadCredentials
-    passwords.check_rule(new, user.email)
+    passwords.check_rule(new, user.email, user.name)
     new_hash = await passwords.hash(new)
 
     async def work() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import secrets
+import string
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -33,16 +34,32 @@ PARAMETERS = Parameters(
     parallelism=1,
 )
 
+#: Signs that replace similar characters, and how many digits and signs people add at the end.
+_SIMILAR = str.maketrans("013457@$!", "oieastasi")
+_MAX_ENDING = 5
+
 #: At most two hashes run at a time: each needs 19 MiB and most of a core.
 _threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="passwords")
 _hasher = PasswordHasher.from_parameters(PARAMETERS)
 
 
-def check_rule(password: str, email: str) -> None:
-    """Check a new password against the rule.
+_store_name = ""
+
+
+def set_store_name(name: str) -> None:
+    """The name of the store of this process, which is no password."""
+    global _store_name
+    _store_name = name
+
+
+def check_rule(password: str, email: str, name: str = "") -> None:
+    """Check a new password against the rule (NIST SP 800-63B, OWASP ASVS 5.0, 6.2.4 and 6.2.11).
+
+    `name` is that of the user.
 
     Raises:
-        Invalid: it is too short, too long, too common or the user's own e-mail address.
+        Invalid: it is too short, too long, too common, or made of the user's e-mail address or
+            name or of the name of the store.
     """
     if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
         limits = {"shortest": MIN_LENGTH, "longest": MAX_LENGTH}
@@ -50,10 +67,38 @@ def check_rule(password: str, email: str) -> None:
     if not _encodable(password):
         raise Invalid("password", "This contains invalid characters.")
     plain, address = password.casefold(), email.casefold()
-    if plain in (address, address.partition("@")[0]):
+    core = _core(plain)
+    if plain == address or core in (_core(address), _core(address.partition("@")[0])):
         raise Invalid("password", "Do not use your e-mail address as your password.")
-    if plain in COMMON or len(set(plain)) == 1:
+    if core and core in (_core(name.casefold()), _core(_store_name.casefold())):
+        raise Invalid("password", "Do not use a name as your password.")
+    if _is_common(plain) or len(set(plain)) == 1:
         raise Invalid("password", "This password is too common.")
+
+
+def _core(plain: str) -> str:
+    """The letters and digits of a text, without the digits and signs that people add at the end."""
+    return "".join(filter(str.isalnum, plain)).rstrip(string.digits)
+
+
+def _is_common(plain: str) -> bool:
+    """Whether attackers try this first: a common password, also with characters replaced by similar
+    signs, or with up to five digits and signs at its end."""
+    common, similar = _common(), plain.translate(_SIMILAR)
+    candidates = {plain, similar}
+    for text in (plain, similar):
+        short = text.rstrip(string.digits + string.punctuation)
+        if len(text) - len(short) <= _MAX_ENDING:
+            candidates |= {short, short.translate(_SIMILAR)}
+    return not candidates.isdisjoint(common)
+
+
+@functools.cache
+def _common() -> frozenset[str]:
+    """30,000 passwords from leaks.  Loaded with the first new password: the list is large."""
+    from zxcvbn.frequency_lists import FREQUENCY_LISTS
+
+    return frozenset(FREQUENCY_LISTS["passwords"]) | COMMON
 
 
 async def hash(password: str) -> str:  # noqa: A001 - read as `passwords.hash`

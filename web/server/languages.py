@@ -8,6 +8,7 @@ from aiohttp.typedefs import Handler
 from bookstore import i18n
 from bookstore.i18n import DEFAULT, LANGUAGES, Language
 from bookstore.regional import money, shop_time
+from bookstore.users import passwords
 from web.server.keys import SETTINGS, USER
 
 COOKIE = "language"
@@ -21,6 +22,7 @@ async def set_language(request: web.Request, handler: Handler) -> web.StreamResp
     settings = request.config_dict[SETTINGS]
     money.set_store_currency(settings.currency)
     shop_time.set_zone(settings.time_zone)
+    passwords.set_store_name(settings.store_name)
     i18n.set_language(language_of(request))
     return await handler(request)
 

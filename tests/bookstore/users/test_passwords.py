@@ -69,3 +69,39 @@ def test_a_hash_with_weaker_parameters_needs_a_rehash():
 def test_hashing_is_not_bound_to_one_event_loop():
     for _ in range(2):
         assert asyncio.run(passwords.hash("correct horse")).startswith("$argon2id$")
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "Password2026!",
+        "p@ssw0rd123",
+        "Qwertyuiop1",
+        "iloveyou!!",
+        "DRAGON12345",
+        "anna.smith1",
+        "Anna-Smith 7",
+        "Ampersand Books",
+        "ampersandbooks2026",
+        "AmpersandBooks!",
+    ],
+)
+def test_what_attackers_try_first_is_refused(password):
+    passwords.set_store_name("Ampersand Books")
+
+    with pytest.raises(Invalid):
+        passwords.check_rule(password, "anna.smith@example.com", "Anna Smith")
+
+
+@pytest.mark.parametrize(
+    "password",
+    ["eleven blue lanterns", "correct horse battery staple 7", "Zx9-vuq.Lamp", "ампула-41-роса"],
+)
+def test_a_good_password_is_accepted(password):
+    passwords.set_store_name("Ampersand Books")
+
+    passwords.check_rule(password, "anna.smith@example.com", "Anna Smith")
+
+
+def test_the_list_has_more_than_three_thousand_passwords():
+    assert len(passwords._common()) > 3000
