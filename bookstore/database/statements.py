@@ -46,7 +46,7 @@ class Bulk:
     def __init__(self, columns: str, sql: str, *, sqlite: str | None = None, **types: Any) -> None:
         names = [column.split() for column in columns.split(", ")]
         paths = ", ".join(
-            f"{name} {kind} PATH '$[{index}]'" for index, (name, kind) in enumerate(names)
+            f"{name} {_as_text(kind)} PATH '$[{index}]'" for index, (name, kind) in enumerate(names)
         )
         values = ", ".join(
             f"json_extract(value, '$[{index}]') AS {name}" for index, (name, _) in enumerate(names)
@@ -196,6 +196,12 @@ def _unique_parameters(steps: Iterable[Statement]) -> dict[str, Any]:
         for index, step in enumerate(steps)
         for name, value in step.parameters.items()
     }
+
+
+def _as_text(kind: str) -> str:
+    """The type, for texts with our character set: a database may have another by default."""
+    is_text = kind.startswith(("VARCHAR", "CHAR", "TEXT", "MEDIUMTEXT", "LONGTEXT"))
+    return f"{kind} CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci" if is_text else kind
 
 
 def _typed(sql: str) -> TextClause:
