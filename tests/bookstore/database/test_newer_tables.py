@@ -65,7 +65,7 @@ def failure(kind, *args):
     ],
     ids=lambda value: cause_of(value) if isinstance(value, Exception) else "",
 )
-def test_absence_is_told_from_a_fault(error, is_away):
+def test_absence_differs_from_a_fault(error, is_away):
     assert is_unavailable(error) is is_away
 
 
