@@ -25,5 +25,8 @@ class AuditAction(StoredEnum):
     DISABLE = "disable"
     ENABLE = "enable"
     END_SESSIONS = "end-sessions"
+    CREATE_TOKEN = "create-token"  # noqa: S105 - the name of an action
+    SIGN_IN_NEW_DEVICE = "sign-in-new-device"
+    ENABLE_SECOND_FACTOR = "enable-second-factor"
     REMOVE_SECOND_FACTOR = "remove-second-factor"
     ERASE = "erase"

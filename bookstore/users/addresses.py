@@ -37,6 +37,8 @@ COUNTRIES: Mapping[str, str] = {
     for code in sorted(path.stem.upper() for path in Path(VALIDATION_DATA_DIR).glob("??.json"))
     if code != "ZZ"
 }
+#: A regular expression for these codes.
+COUNTRY_PATTERN = f"^({'|'.join(COUNTRIES)})$"
 #: Codes that are out of use, with their successors (CLDR), and that of the European Union for
 #: Greece.
 _ALIASES: Mapping[str, Sequence[str]] = {

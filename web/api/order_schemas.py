@@ -7,7 +7,7 @@ from marshmallow import Schema, fields, validate
 from bookstore.database.pagination import LARGEST_ID
 from bookstore.orders import State
 from bookstore.payments import Payment
-from bookstore.users.addresses import COUNTRIES, LENGTHS, needs_postcode
+from bookstore.users.addresses import COUNTRIES, COUNTRY_PATTERN, LENGTHS, needs_postcode
 from web.api.field_types import (
     LARGEST_CENTS,
     NOT_BLANK,
@@ -39,7 +39,8 @@ def country_field(**options: Any) -> fields.String:
         metadata={
             "description": "ISO 3166-1 alpha-2.",
             "example": "DE",
-            "enum": sorted(COUNTRIES),
+            # Not an enumeration: clients made from the description would have to use its names.
+            "pattern": COUNTRY_PATTERN,
         },
         **options,
     )
